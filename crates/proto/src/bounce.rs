@@ -1,0 +1,138 @@
+//! A bounce buffer's life: `Filling → Filled → Unpacking → (Slot, Placed)`. Invariant I2: a bounce buffer is released
+//! only by a finished unpack. Each step consumes the one before it.
+
+use crate::{
+    recv::{Landing, Placed},
+    window::Slot,
+};
+
+/// What tells that a lane is done with a piece of work. A flag written by a CUDA stream, or by the software GPU.
+pub trait Completion {
+    /// Why the lane cannot say.
+    type Error;
+
+    /// Whether the work is finished. Never waits.
+    ///
+    /// # Errors
+    /// If the device was lost, or the work failed.
+    fn is_done(&mut self) -> Result<bool, Self::Error>;
+}
+
+/// Part of a landed chunk: where its bytes lie in a bounce region, and where they belong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fragment {
+    /// Where it starts in the bounce buffer, in bytes.
+    pub source_offset: u64,
+    /// Its length in bytes; 0 is legal.
+    pub bytes: u64,
+    /// Where it belongs in the chunk's destination, in bytes.
+    pub destination_offset: u64,
+}
+
+/// Launches unpacks, on one connection's own lane.
+pub trait Unpack {
+    /// Tells when a launched unpack is finished.
+    type Done: Completion<Error = Self::Error>;
+    /// Why a launch failed.
+    type Error;
+
+    /// Starts to gather the fragments of bounce buffer `index` into the destination of `landing`. Does not wait.
+    ///
+    /// # Errors
+    /// If the device refuses the launch.
+    fn launch(&mut self, index: usize, landing: &Landing) -> Result<Self::Done, Self::Error>;
+}
+
+/// A bounce buffer that a socket is being read into.
+#[must_use = "dropped, its buffer and its segment are lost"]
+#[derive(Debug)]
+pub struct Filling {
+    slot: Slot,
+    landing: Landing,
+    have: u64,
+}
+
+impl Filling {
+    /// Gives a free bounce buffer to a segment that is about to arrive.
+    pub const fn new(slot: Slot, landing: Landing) -> Self {
+        Self { slot, landing, have: 0 }
+    }
+
+    /// Counts `got` more bytes; the buffer is filled when the segment is complete.
+    ///
+    /// # Errors
+    /// Itself, while bytes are missing.
+    ///
+    /// # Panics
+    /// If more bytes are counted than the segment has: the reader asked the socket for too many.
+    pub fn advance(mut self, got: u64) -> Result<Filled, Self> {
+        self.have += got;
+        assert!(self.have <= self.landing.bytes(), "read past the segment's end");
+        if self.have == self.landing.bytes() {
+            Ok(Filled { slot: self.slot, landing: self.landing })
+        } else {
+            Err(self)
+        }
+    }
+
+    /// Which bounce buffer.
+    #[must_use]
+    pub const fn index(&self) -> usize {
+        self.slot.index()
+    }
+
+    /// How many bytes have arrived.
+    #[must_use]
+    pub const fn have(&self) -> u64 {
+        self.have
+    }
+
+    /// How many bytes are still to arrive.
+    #[must_use]
+    pub const fn missing(&self) -> u64 {
+        self.landing.bytes() - self.have
+    }
+}
+
+/// A bounce buffer that holds a whole segment.
+#[must_use = "dropped, its buffer and its segment are lost"]
+#[derive(Debug)]
+pub struct Filled {
+    slot: Slot,
+    landing: Landing,
+}
+
+impl Filled {
+    /// Launches the unpack.
+    ///
+    /// # Errors
+    /// If the launch failed; the buffer is then never used again.
+    pub fn unpack<U: Unpack>(self, unpack: &mut U) -> Result<Unpacking<U::Done>, U::Error> {
+        let done = unpack.launch(self.slot.index(), &self.landing)?;
+        Ok(Unpacking { slot: self.slot, landing: self.landing, done })
+    }
+}
+
+/// A bounce buffer that an unpack is reading. Nobody may write it, and nobody can.
+#[must_use = "poll it until the unpack is finished, or its buffer stays taken"]
+#[derive(Debug)]
+pub struct Unpacking<D> {
+    slot: Slot,
+    landing: Landing,
+    done: D,
+}
+
+impl<D: Completion> Unpacking<D> {
+    /// The buffer's slot and the proof that the bytes are in place, once the unpack is finished; until then itself.
+    ///
+    /// # Errors
+    /// If the lane failed.
+    pub fn poll(mut self) -> Result<Result<(Slot, Placed), Self>, D::Error> {
+        Ok(if self.done.is_done()? { Ok((self.slot, Placed::after_unpack(self.landing))) } else { Err(self) })
+    }
+
+    /// What tells when the unpack is finished, to wait for it.
+    pub const fn completion(&self) -> &D {
+        &self.done
+    }
+}

@@ -1,0 +1,92 @@
+//! The rules of gputcp: what may happen, in which order, and what each byte on the wire means.
+//!
+//! There is no socket, thread, clock or GPU here (invariant I5), so every rule can be tested by walking all its
+//! schedules. The folders above this crate supply the world: `gpu` the memory and the lanes, `transport` the sockets
+//! and threads.
+//!
+//! In the order of a message's way:
+//!
+//! - [`window`]: slots and sequence numbers. A [`window::Slot`] is the right to have one request in flight.
+//! - [`plan`]: a message is cut into chunks (one request each), a chunk into segments (one header on the wire each).
+//! - [`stage`]: a source that the socket cannot read is copied to a staging buffer first.
+//! - [`send`]: the sender's side: posted sends meet announced receives and are dealt out as segments.
+//! - [`frame`] and [`handle`]: the bytes on the wire.
+//! - [`recv`]: the receiver's side: which bytes may land where, once each.
+//! - [`bounce`]: the life of a bounce buffer, from filling to the finished unpack.
+//! - [`session`]: what the two ends of a measurement say to each other, and when.
+//!
+//! # The four classic mistakes do not compile
+//!
+//! Released before the unpack finished: an unpacking buffer is no slot.
+//! ```compile_fail,E0308
+//! # use gputcp_proto::{bounce::*, window::*};
+//! # fn f<D: Completion>(ring: &mut Window<4>, unpacking: Unpacking<D>) {
+//! ring.release(unpacking);
+//! # }
+//! ```
+//! … and a buffer is unpacked once.
+//! ```compile_fail,E0382
+//! # use gputcp_proto::{bounce::*, window::*};
+//! # fn f<U: Unpack>(filled: Filled, unpack: &mut U) {
+//! let unpacking = filled.unpack(unpack);
+//! let again = filled.unpack(unpack);
+//! # }
+//! ```
+//! … and the socket cannot write into it meanwhile: there is nothing left to advance.
+//! ```compile_fail,E0599
+//! # use gputcp_proto::bounce::*;
+//! # fn f<D: Completion>(unpacking: Unpacking<D>) {
+//! unpacking.advance(4096);
+//! # }
+//! ```
+//! More requests than slots: without a slot there is nothing to fill.
+//! ```compile_fail,E0308
+//! # use gputcp_proto::{bounce::*, recv::Landing, window::*};
+//! # fn f(ring: &mut Window<16>, landing: Landing) {
+//! let _ = Filling::new(ring.issue(), landing); // an Option<Slot> is no Slot
+//! # }
+//! ```
+//! A tag of one's own: sequence numbers are minted, never chosen.
+//! ```compile_fail,E0423
+//! # use gputcp_proto::window::*;
+//! let _ = Seq(99);
+//! ```
+//! … and never used twice.
+//! ```compile_fail,E0599
+//! # use gputcp_proto::window::*;
+//! # fn f(slot: Slot) {
+//! let _ = slot.clone();
+//! # }
+//! ```
+//! Calling bytes delivered that are still in a bounce buffer: only the end of an unpack, or the last byte received in
+//! place, gives the proof that [`recv::RecvSide::place`] takes.
+//! ```compile_fail,E0308
+//! # use gputcp_proto::{bounce::*, recv::*};
+//! # fn f(side: &mut RecvSide<16>, filled: Filled) {
+//! side.place(filled);
+//! # }
+//! ```
+//! Writing a staging buffer to the socket before the copy into it is done.
+//! ```compile_fail,E0599
+//! # use gputcp_proto::{bounce::Completion, stage::*};
+//! # fn f<D: Completion>(staging: Staging<D>) {
+//! let _ = staging.written(1);
+//! # }
+//! ```
+//! The fourth mistake, a stream and a launcher made per chunk, is a matter of the `gpu` crate, where lanes are made only
+//! at connect; its documentation holds that test.
+
+#![forbid(unsafe_code)]
+
+pub mod bounce;
+pub mod frame;
+pub mod handle;
+pub mod plan;
+pub mod recv;
+pub mod send;
+pub mod session;
+pub mod stage;
+pub mod violation;
+pub mod window;
+
+pub use violation::Violation;

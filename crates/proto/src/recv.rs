@@ -1,0 +1,287 @@
+//! The receiver's side of a connection: which bytes may land where, once each.
+//!
+//! A receive is posted ([`RecvSide::post`]) and announced to the sender. Each segment that arrives is checked against
+//! it ([`RecvSide::begin`]) and becomes a [`Landing`]: the right to write those bytes, given out once. When they are at
+//! their destination the landing has become [`Placed`] and is counted ([`RecvSide::place`]); when all are, the slot
+//! comes back ([`RecvSide::finish`]).
+
+use crate::{
+    Violation,
+    frame::{Announce, SegmentHeader},
+    plan::{SEGMENTS_MAX, segment_bytes},
+    window::{Slot, Window},
+};
+
+/// The receives of one connection, at most `N` in flight.
+#[derive(Debug)]
+pub struct RecvSide<const N: usize> {
+    window: Window<N>,
+    incoming: [Incoming; N],
+    segment_bytes: u64,
+    inline_bytes: u64,
+}
+
+/// The right to write one segment's bytes to its place in the destination.
+#[must_use = "dropped, its bytes can never arrive"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Landing {
+    index: usize,
+    seq: u64,
+    offset: u64,
+    bytes: u64,
+}
+
+/// The proof that a segment's bytes are where they belong: received in place, or unpacked by a finished unpack.
+#[must_use = "dropped, its bytes are never counted"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Placed(Landing);
+
+/// A segment that a socket is being read into at its destination.
+#[must_use = "dropped, its bytes can never arrive"]
+#[derive(Debug)]
+pub struct InPlace {
+    landing: Landing,
+    have: u64,
+}
+
+/// A finished receive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// How many bytes the sender sent; at most the receive's capacity.
+    pub bytes: u64,
+}
+
+impl<const N: usize> RecvSide<N> {
+    /// A connection's receives.
+    ///
+    /// `depth` is how many may be in flight, `base_segment_bytes` the segment length agreed at connect, `inline_bytes`
+    /// the longest message this side accepts inside a control frame.
+    ///
+    /// # Panics
+    /// If `depth` is 0 or above `N`, or the segment length 0.
+    #[must_use]
+    pub const fn new(depth: usize, base_segment_bytes: u64, inline_bytes: u64) -> Self {
+        assert!(base_segment_bytes > 0, "a segment has at least one byte");
+        Self {
+            window: Window::with_depth(depth),
+            incoming: [const { Incoming::EMPTY }; N],
+            segment_bytes: base_segment_bytes,
+            inline_bytes,
+        }
+    }
+
+    /// Posts a receive of up to `capacity` bytes; `inline` says whether a short message may travel in a control frame.
+    /// The announcement must be sent, in order. `None` when no slot is free: ask again.
+    pub fn post(&mut self, capacity: u64, inline: bool) -> Option<(Slot, Announce)> {
+        let slot = self.window.issue()?;
+        let inline_bytes = if inline { self.inline_bytes.min(capacity) } else { 0 };
+        let incoming = &mut self.incoming[slot.index()];
+        incoming.capacity = capacity;
+        incoming.inline_bytes = inline_bytes;
+        incoming.total = None;
+        incoming.placed = 0;
+        // Only the words in use: a 512 KiB chunk has one, and clearing 512 bytes per receive shows at 4 KiB messages.
+        let used = (incoming.begun_high / 64 + 1) as usize;
+        incoming.begun[..used].fill(0);
+        incoming.begun_high = 0;
+        let announce = Announce { seq: slot.seq().wire(), capacity, inline_bytes: inline_bytes as u32 };
+        Some((slot, announce))
+    }
+
+    /// Checks the header of a segment that is about to arrive.
+    ///
+    /// # Errors
+    /// A [`Violation`] if the segment was not asked for, does not lie where the plan puts it, or came before.
+    pub fn begin(&mut self, header: &SegmentHeader) -> Result<Landing, Violation> {
+        let SegmentHeader { seq, offset, total, bytes } = *header;
+        let bytes = u64::from(bytes);
+        let index = self.window.holder(seq).ok_or(Violation::Sequence { seq })?;
+        let incoming = &mut self.incoming[index];
+        if total > incoming.capacity {
+            return Err(Violation::Overflow { seq, total, capacity: incoming.capacity });
+        }
+        let step = segment_bytes(total, self.segment_bytes);
+        if total == 0 || offset >= total || offset % step != 0 || bytes != step.min(total - offset) {
+            return Err(Violation::Segment { seq, offset, bytes, total });
+        }
+        match incoming.total {
+            Some(first) if first != total => return Err(Violation::Length { seq, first, second: total }),
+            _ => incoming.total = Some(total),
+        }
+        let piece = offset / step;
+        debug_assert!(piece < SEGMENTS_MAX);
+        let (word, bit) = ((piece / 64) as usize, 1u64 << (piece % 64));
+        if incoming.begun[word] & bit != 0 {
+            return Err(Violation::Twice { seq, offset });
+        }
+        incoming.begun[word] |= bit;
+        incoming.begun_high = incoming.begun_high.max(piece);
+        Ok(Landing { index, seq, offset, bytes })
+    }
+
+    /// Checks a whole message that arrives inside a control frame; `bytes` may be 0.
+    ///
+    /// # Errors
+    /// A [`Violation`] if it was not asked for, is longer than this receive takes inline, or came before.
+    pub fn begin_inline(&mut self, seq: u64, bytes: u64) -> Result<Landing, Violation> {
+        let index = self.window.holder(seq).ok_or(Violation::Sequence { seq })?;
+        let incoming = &mut self.incoming[index];
+        if bytes > incoming.inline_bytes {
+            return Err(Violation::Overflow { seq, total: bytes, capacity: incoming.inline_bytes });
+        }
+        if incoming.total.is_some() {
+            return Err(Violation::Twice { seq, offset: 0 });
+        }
+        incoming.total = Some(bytes);
+        incoming.begun[0] |= 1;
+        Ok(Landing { index, seq, offset: 0, bytes })
+    }
+
+    /// Counts a segment that is where it belongs. True when its receive is now complete.
+    ///
+    /// # Panics
+    /// If the proof belongs to another connection.
+    pub fn place(&mut self, placed: Placed) -> bool {
+        let Landing { index, seq, bytes, .. } = placed.0;
+        assert_eq!(self.window.holder(seq), Some(index), "a segment is placed in the connection that began it");
+        let incoming = &mut self.incoming[index];
+        incoming.placed += bytes;
+        incoming.is_complete()
+    }
+
+    /// Ends a receive: the slot goes back to the window, and may be issued again at once.
+    ///
+    /// # Errors
+    /// The slot itself, while bytes are missing.
+    pub fn finish(&mut self, slot: Slot) -> Result<Received, Slot> {
+        let incoming = &self.incoming[slot.index()];
+        match incoming.total {
+            Some(bytes) if incoming.is_complete() => {
+                self.window.release(slot);
+                Ok(Received { bytes })
+            }
+            _ => Err(slot),
+        }
+    }
+
+    /// Whether all bytes of the receive are where they belong.
+    #[must_use]
+    pub const fn is_complete(&self, slot: &Slot) -> bool {
+        self.incoming[slot.index()].is_complete()
+    }
+
+    /// How many receives are in flight.
+    #[must_use]
+    pub const fn in_flight(&self) -> usize {
+        self.window.in_flight()
+    }
+}
+
+impl Landing {
+    /// The place of the receive it belongs to, `0..N`.
+    #[must_use]
+    pub const fn slot_index(&self) -> usize {
+        self.index
+    }
+
+    /// The sequence number of the receive it belongs to.
+    #[must_use]
+    pub const fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Where its bytes belong in the receive's destination.
+    #[must_use]
+    pub const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl InPlace {
+    /// The socket will be read straight into the destination.
+    pub const fn new(landing: Landing) -> Self {
+        Self { landing, have: 0 }
+    }
+
+    /// Counts `got` more bytes; the segment is placed when all have arrived.
+    ///
+    /// # Errors
+    /// Itself, while bytes are missing.
+    ///
+    /// # Panics
+    /// If more bytes are counted than the segment has.
+    pub fn advance(mut self, got: u64) -> Result<Placed, Self> {
+        self.have += got;
+        assert!(self.have <= self.landing.bytes, "read past the segment's end");
+        if self.have == self.landing.bytes { Ok(Placed(self.landing)) } else { Err(self) }
+    }
+
+    /// The segment.
+    #[must_use]
+    pub const fn landing(&self) -> &Landing {
+        &self.landing
+    }
+
+    /// How many bytes have arrived.
+    #[must_use]
+    pub const fn have(&self) -> u64 {
+        self.have
+    }
+
+    /// How many bytes are still to arrive.
+    #[must_use]
+    pub const fn missing(&self) -> u64 {
+        self.landing.bytes - self.have
+    }
+}
+
+impl Placed {
+    /// For [`crate::bounce::Unpacking::poll`] alone.
+    pub(crate) const fn after_unpack(landing: Landing) -> Self {
+        Self(landing)
+    }
+
+    /// The segment that is in place.
+    #[must_use]
+    pub const fn landing(&self) -> &Landing {
+        &self.0
+    }
+}
+
+#[derive(Debug)]
+struct Incoming {
+    capacity: u64,
+    inline_bytes: u64,
+    /// The message's length, known from its first header.
+    total: Option<u64>,
+    /// Bytes that are where they belong.
+    placed: u64,
+    /// One bit per segment that has begun.
+    begun: [u64; (SEGMENTS_MAX / 64) as usize],
+    begun_high: u64,
+}
+
+impl Incoming {
+    const EMPTY: Self = Self {
+        capacity: 0,
+        inline_bytes: 0,
+        total: None,
+        placed: 0,
+        begun: [0; (SEGMENTS_MAX / 64) as usize],
+        begun_high: 0,
+    };
+
+    /// Segments never overlap and never come twice, so bytes in place = the message's length means all are.
+    const fn is_complete(&self) -> bool {
+        match self.total {
+            Some(total) => self.placed == total,
+            None => false,
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The sender's side of a connection: posted sends meet announced receives and are dealt out as segments.
+//!
+//! Nothing is sent that was not announced, so the receiver never holds an unexpected byte. Sends match receives in the
+//! order in which both were posted. Segments go to whichever socket asks ([`SendSide::deal`]): a slow stream takes
+//! fewer and gates nobody.
+
+use crate::{
+    Violation,
+    frame::{Announce, SegmentHeader},
+    plan::segment_bytes,
+    window::{Slot, Window, place},
+};
+
+/// The sends of one connection, at most `N` in flight.
+#[derive(Debug)]
+pub struct SendSide<const N: usize> {
+    window: Window<N>,
+    outgoing: [Outgoing; N],
+    /// Receives announced by the peer: those of sequence numbers `..announced`.
+    announced: u64,
+    credits: [Credit; N],
+    /// The send that is being dealt; all before it have been dealt in full.
+    cursor: u64,
+    segment_bytes: u64,
+    peer_slots: u64,
+}
+
+/// A piece of a send, handed to one socket. It is carried by exactly one and comes back by [`SendSide::written`].
+#[must_use = "dropped, its bytes are never sent"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Segment {
+    index: usize,
+    seq: u64,
+    offset: u64,
+    bytes: u64,
+    total: u64,
+    inline: bool,
+}
+
+/// A finished send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// The message's length.
+    pub bytes: u64,
+}
+
+/// Which segments a caller of [`SendSide::deal`] can carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// A data socket, whose thread may write on the control socket too.
+    Any,
+    /// The control socket alone: whole short messages.
+    Control,
+}
+
+impl<const N: usize> SendSide<N> {
+    /// A connection's sends.
+    ///
+    /// `depth` is how many may be in flight, `base_segment_bytes` the segment length agreed at connect, `peer_slots` how
+    /// many receives the peer may have open.
+    ///
+    /// # Panics
+    /// If `depth` is 0 or above `N`, `peer_slots` likewise, or the segment length 0.
+    #[must_use]
+    pub const fn new(depth: usize, base_segment_bytes: u64, peer_slots: usize) -> Self {
+        assert!(base_segment_bytes > 0, "a segment has at least one byte");
+        assert!(peer_slots >= 1 && peer_slots <= N, "the peer has 1..=N slots");
+        Self {
+            window: Window::with_depth(depth),
+            outgoing: [const { Outgoing::EMPTY }; N],
+            announced: 0,
+            credits: [const { Credit::EMPTY }; N],
+            cursor: 0,
+            segment_bytes: base_segment_bytes,
+            peer_slots: peer_slots as u64,
+        }
+    }
+
+    /// Posts a send of `bytes`; `inline` says whether the source can be written on the control socket. `None` when no
+    /// slot is free: ask again.
+    pub fn post(&mut self, bytes: u64, inline: bool) -> Option<Slot> {
+        let slot = self.window.issue()?;
+        self.outgoing[slot.index()] = Outgoing { bytes, inline, dealt: 0, written: 0, is_written: false };
+        Some(slot)
+    }
+
+    /// Takes the peer's announcement of a receive.
+    ///
+    /// # Errors
+    /// A [`Violation`] if it is out of order, or more are open than the peer has slots.
+    pub fn announced(&mut self, announce: &Announce) -> Result<(), Violation> {
+        if announce.seq != self.announced {
+            return Err(Violation::AnnouncedOutOfOrder { expected: self.announced, found: announce.seq });
+        }
+        // The peer reuses a slot only after its receive is complete, so after all of it was dealt here, and dealing is
+        // in order.
+        if announce.seq >= self.cursor + self.peer_slots {
+            return Err(Violation::TooManyAnnounced { seq: announce.seq, slots: self.peer_slots });
+        }
+        self.credits[place::<N>(announce.seq)] =
+            Credit { capacity: announce.capacity, inline_bytes: u64::from(announce.inline_bytes) };
+        self.announced += 1;
+        Ok(())
+    }
+
+    /// The next piece to carry, or `None` when nothing is both posted and announced.
+    ///
+    /// # Errors
+    /// [`TooLong`] if the next message is longer than the receive it meets: this side's user is at fault.
+    pub fn deal(&mut self, carrier: Carrier) -> Result<Option<Segment>, TooLong> {
+        if self.cursor >= self.announced {
+            return Ok(None);
+        }
+        let Some(index) = self.window.holder(self.cursor) else { return Ok(None) };
+        let outgoing = &mut self.outgoing[index];
+        let credit = &self.credits[index];
+        let total = outgoing.bytes;
+        if total > credit.capacity {
+            return Err(TooLong { bytes: total, capacity: credit.capacity });
+        }
+        // A message without bytes has no segment to ride on.
+        let inline = total == 0 || (outgoing.inline && total <= credit.inline_bytes);
+        if carrier == Carrier::Control && !inline {
+            return Ok(None);
+        }
+        let offset = outgoing.dealt;
+        let bytes = if inline { total } else { segment_bytes(total, self.segment_bytes).min(total - offset) };
+        outgoing.dealt += bytes;
+        let seq = self.cursor;
+        if outgoing.dealt == total {
+            self.cursor += 1;
+        }
+        Ok(Some(Segment { index, seq, offset, bytes, total, inline }))
+    }
+
+    /// Counts a segment whose bytes the socket has taken. True when its send is now complete.
+    ///
+    /// # Panics
+    /// If the segment belongs to another connection.
+    pub fn written(&mut self, segment: Segment) -> bool {
+        assert_eq!(self.window.holder(segment.seq), Some(segment.index), "written on the connection that dealt it");
+        let outgoing = &mut self.outgoing[segment.index];
+        outgoing.written += segment.bytes;
+        outgoing.is_written = outgoing.written == outgoing.bytes;
+        outgoing.is_written
+    }
+
+    /// Ends a send: the slot goes back to the window.
+    ///
+    /// # Errors
+    /// The slot itself, while bytes are left.
+    pub fn finish(&mut self, slot: Slot) -> Result<Sent, Slot> {
+        let outgoing = &self.outgoing[slot.index()];
+        if !outgoing.is_written {
+            return Err(slot);
+        }
+        let bytes = outgoing.bytes;
+        self.window.release(slot);
+        Ok(Sent { bytes })
+    }
+
+    /// Whether the socket has taken all bytes of the send.
+    #[must_use]
+    pub const fn is_complete(&self, slot: &Slot) -> bool {
+        self.outgoing[slot.index()].is_written
+    }
+
+    /// How many sends are in flight.
+    #[must_use]
+    pub const fn in_flight(&self) -> usize {
+        self.window.in_flight()
+    }
+}
+
+/// A message is longer than the receive that it meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a message of {bytes} bytes met a receive of {capacity} bytes")]
+pub struct TooLong {
+    /// The message's length.
+    pub bytes: u64,
+    /// The receive's length.
+    pub capacity: u64,
+}
+
+impl Segment {
+    /// The place of the send it belongs to, `0..N`.
+    #[must_use]
+    pub const fn slot_index(&self) -> usize {
+        self.index
+    }
+
+    /// The sequence number of the send it belongs to.
+    #[must_use]
+    pub const fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Where its bytes start in the message.
+    #[must_use]
+    pub const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// How many bytes it has; 0 only for an empty message.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether it is a whole message that travels inside a control frame.
+    #[must_use]
+    pub const fn is_inline(&self) -> bool {
+        self.inline
+    }
+
+    /// What precedes its bytes on a data socket.
+    #[must_use]
+    pub const fn header(&self) -> SegmentHeader {
+        SegmentHeader { seq: self.seq, offset: self.offset, total: self.total, bytes: self.bytes as u32 }
+    }
+}
+
+#[derive(Debug)]
+struct Outgoing {
+    bytes: u64,
+    inline: bool,
+    dealt: u64,
+    written: u64,
+    is_written: bool,
+}
+
+impl Outgoing {
+    const EMPTY: Self = Self { bytes: 0, inline: false, dealt: 0, written: 0, is_written: false };
+}
+
+/// What the peer's announcement of a receive allows.
+#[derive(Debug)]
+struct Credit {
+    capacity: u64,
+    inline_bytes: u64,
+}
+
+impl Credit {
+    const EMPTY: Self = Self { capacity: 0, inline_bytes: 0 };
+}

@@ -1,0 +1,125 @@
+//! Slots and sequence numbers. Invariants I1 (a slot is a value) and I3 (sequence numbers are minted, never chosen).
+
+/// A request's place in its connection's order. Minted once by [`Window::issue`], never reused: there is no way to make
+/// one, copy one or choose one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Seq(u64);
+
+impl Seq {
+    /// The number as it stands on the wire.
+    #[must_use]
+    pub const fn wire(&self) -> u64 {
+        self.0
+    }
+}
+
+/// The right to one of a window's `N` places. Moves through the stages of a request; only [`Window::release`] ends it.
+#[must_use = "a dropped slot is never given back: its place stays taken"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Slot {
+    seq: Seq,
+    index: usize,
+}
+
+impl Slot {
+    /// The sequence number minted with this slot.
+    #[must_use]
+    pub const fn seq(&self) -> &Seq {
+        &self.seq
+    }
+
+    /// Which of the window's places this is, `0..N`.
+    #[must_use]
+    pub const fn index(&self) -> usize {
+        self.index
+    }
+}
+
+/// A ring of `N` places: sequence number `s` uses place `s % N`.
+///
+/// At most `depth` slots are out at a time. They may come back in any order, but a place is issued again only when the
+/// slot that held it has come back, so a slow request holds up the one `N` behind it and no other.
+#[derive(Debug)]
+pub struct Window<const N: usize> {
+    next: u64,
+    holders: [Option<u64>; N],
+    in_flight: usize,
+    depth: usize,
+}
+
+impl<const N: usize> Window<N> {
+    /// A window of all `N` places.
+    #[must_use]
+    pub const fn new() -> Self {
+        const { assert!(N.is_power_of_two(), "the sequence number modulo N is the place") };
+        Self { next: 0, holders: [None; N], in_flight: 0, depth: N }
+    }
+
+    /// A window that has at most `depth` of its `N` places out at a time.
+    ///
+    /// # Panics
+    /// If `depth` is 0 or above `N`: settings are checked before they come here.
+    #[must_use]
+    pub const fn with_depth(depth: usize) -> Self {
+        assert!(depth >= 1 && depth <= N, "a window's depth is 1..=N");
+        let mut window = Self::new();
+        window.depth = depth;
+        window
+    }
+
+    /// The next slot, or `None` when none is free: ask again after a release.
+    pub fn issue(&mut self) -> Option<Slot> {
+        let index = place::<N>(self.next);
+        if self.in_flight == self.depth || self.holders[index].is_some() {
+            return None;
+        }
+        let seq = Seq(self.next);
+        self.next += 1;
+        self.in_flight += 1;
+        self.holders[index] = Some(seq.0);
+        Some(Slot { seq, index })
+    }
+
+    /// Takes a slot back.
+    ///
+    /// # Panics
+    /// If the slot is not out in this window: it was issued by another one.
+    pub fn release(&mut self, slot: Slot) {
+        assert_eq!(self.holders[slot.index], Some(slot.seq.0), "a slot goes back to the window that issued it");
+        self.holders[slot.index] = None;
+        self.in_flight -= 1;
+    }
+
+    /// The place of the slot that is out under this sequence number, if one is.
+    #[must_use]
+    pub const fn holder(&self, seq: u64) -> Option<usize> {
+        let index = place::<N>(seq);
+        match self.holders[index] {
+            Some(held) if held == seq => Some(index),
+            _ => None,
+        }
+    }
+
+    /// How many slots are out.
+    #[must_use]
+    pub const fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// The sequence number that the next slot will carry.
+    #[must_use]
+    pub const fn next_seq(&self) -> u64 {
+        self.next
+    }
+}
+
+impl<const N: usize> Default for Window<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The place of a sequence number in a ring of `N`.
+pub(crate) const fn place<const N: usize>(seq: u64) -> usize {
+    (seq % N as u64) as usize
+}
