@@ -1,8 +1,512 @@
 //! What the two ends of a measurement say to each other over the bootstrap connection, and when.
 //!
 //! The client orchestrates, the server carries. One frame is a 16-byte header and a payload whose meaning belongs to the
-//! program (JSON, or handles). This module owns the header and the order.
+//! program (JSON). This module owns the header and the order: a frame that is not due ends the session.
 //!
 //! ```text
 //! header: 0 magic "GTSN"  4 version u16  6 kind u16  8 bytes u32  12 zero [4]
+//!
+//! client  Hello ──▶          Settings ──▶           Handles ──▶  Ready ──▶   Begin…   End ──▶         Bye ──▶
+//! server        ◀── Hello             ◀── Accept, Handles        Ready ◀──                  ◀── Report
+//!
+//! a run:  Begin (client), then per flow:  Go (its receiver: receives are posted, my clock runs)
+//!         Sent (its sender: what I sent)  Received (its receiver: what arrived, how long it took, was it right)
 //! ```
+//!
+//! A *flow* is one direction of data: forward is client → server, backward the other way. With both in one run, each
+//! keeps its own order and neither waits for the other. A ping-pong is a forward flow whose data is answered.
+//! Invariant: both ends walk the same table, so whatever one may say, the other may hear.
+
+use crate::{
+    Violation,
+    frame::{VERSION, check_magic, check_version, check_zero, put, u16_at, u32_at},
+};
+
+/// Which end of the session this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Connects, chooses the settings, and says when a run begins.
+    Client,
+    /// Listens, and does as it is told.
+    Server,
+}
+
+/// Which way a frame goes, as seen from this end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// This end says it.
+    Send,
+    /// This end hears it.
+    Recv,
+}
+
+/// What a frame says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Kind {
+    /// Who I am. The client's is the first frame of all.
+    Hello = 1,
+    /// What shall be measured.
+    Settings = 2,
+    /// The server can do that.
+    Accept = 3,
+    /// The server cannot, or will not now.
+    Refuse = 4,
+    /// Where this side's listeners are.
+    Handles = 5,
+    /// All of this side's connections are up.
+    Ready = 6,
+    /// A run from the client to the server begins.
+    BeginForward = 7,
+    /// A run from the server to the client begins.
+    BeginBackward = 8,
+    /// A run both ways at once begins.
+    BeginBoth = 9,
+    /// A flow's receiver has posted its receives and started its clock.
+    Go = 10,
+    /// A flow's sender has sent everything.
+    Sent = 11,
+    /// A flow's receiver has everything.
+    Received = 12,
+    /// No run will follow.
+    End = 13,
+    /// What the server has to say about its side.
+    Report = 14,
+    /// The client has it; the session is over.
+    Bye = 15,
+    /// This side gives up; the reason follows.
+    Abort = 16,
+}
+
+/// A frame's fixed part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// What the frame says.
+    pub kind: Kind,
+    /// How many bytes of payload follow, at most [`Kind::bytes_max`].
+    pub bytes: u32,
+}
+
+/// One end's view of the session's order.
+#[derive(Debug, Clone)]
+pub struct Session {
+    role: Role,
+    state: State,
+}
+
+impl Session {
+    /// The session before its first frame.
+    #[must_use]
+    pub const fn new(role: Role) -> Self {
+        Self { role, state: State::Greeting }
+    }
+
+    /// Checks that `kind` is due in this direction, and takes note of it.
+    ///
+    /// # Errors
+    /// [`Violation::Session`] if it is not due; the session stays as it was.
+    pub fn step(&mut self, direction: Direction, kind: Kind) -> Result<(), Violation> {
+        let speaker = match direction {
+            Direction::Send => self.role,
+            Direction::Recv => self.role.other(),
+        };
+        match next(self.state, speaker, kind) {
+            Some(state) => {
+                self.state = state;
+                Ok(())
+            }
+            None => Err(Violation::Session { said: kind.name(), state: self.state.name() }),
+        }
+    }
+
+    /// What the session is doing, for messages.
+    #[must_use]
+    pub const fn doing(&self) -> &'static str {
+        self.state.name()
+    }
+
+    /// Whether a run may begin.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
+    }
+
+    /// Whether nothing more can be said: the session ended, well or badly.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self.state, State::Closed | State::Failed)
+    }
+}
+
+impl Kind {
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; 16] = [
+        Self::Hello,
+        Self::Settings,
+        Self::Accept,
+        Self::Refuse,
+        Self::Handles,
+        Self::Ready,
+        Self::BeginForward,
+        Self::BeginBackward,
+        Self::BeginBoth,
+        Self::Go,
+        Self::Sent,
+        Self::Received,
+        Self::End,
+        Self::Report,
+        Self::Bye,
+        Self::Abort,
+    ];
+
+    /// Its name, for messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hello => "hello",
+            Self::Settings => "settings",
+            Self::Accept => "accept",
+            Self::Refuse => "refuse",
+            Self::Handles => "handles",
+            Self::Ready => "ready",
+            Self::BeginForward => "begin-forward",
+            Self::BeginBackward => "begin-backward",
+            Self::BeginBoth => "begin-both",
+            Self::Go => "go",
+            Self::Sent => "sent",
+            Self::Received => "received",
+            Self::End => "end",
+            Self::Report => "report",
+            Self::Bye => "bye",
+            Self::Abort => "abort",
+        }
+    }
+
+    /// The longest payload of such a frame: what a stranger may send is small, and handles are the longest (64
+    /// connections, 128 bytes each, as hexadecimal text, with room to spare).
+    #[must_use]
+    pub const fn bytes_max(self) -> u32 {
+        match self {
+            Self::Handles | Self::Report => 64 << 10,
+            _ => 4 << 10,
+        }
+    }
+
+    const fn from_u16(value: u16) -> Option<Self> {
+        // The numbers run from 1 without a gap; a test holds this against `ALL`.
+        if value >= 1 && value as usize <= Self::ALL.len() {
+            Some(Self::ALL[value as usize - 1])
+        } else {
+            None
+        }
+    }
+}
+
+impl Header {
+    /// Its length on the wire.
+    pub const BYTES: usize = 16;
+    const MAGIC: u32 = u32::from_le_bytes(*b"GTSN");
+
+    /// The header's bytes.
+    #[must_use]
+    pub fn encode(&self) -> [u8; Self::BYTES] {
+        let mut out = [0; Self::BYTES];
+        put(&mut out, 0, &Self::MAGIC.to_le_bytes());
+        put(&mut out, 4, &VERSION.to_le_bytes());
+        put(&mut out, 6, &(self.kind as u16).to_le_bytes());
+        put(&mut out, 8, &self.bytes.to_le_bytes());
+        out
+    }
+
+    /// The header in these bytes.
+    ///
+    /// # Errors
+    /// A [`Violation`] if it is none, is of another version, or announces more bytes than its kind may have.
+    pub fn decode(bytes: &[u8; Self::BYTES]) -> Result<Self, Violation> {
+        check_magic(Self::MAGIC, bytes)?;
+        check_version(u16_at(bytes, 4))?;
+        let kind = Kind::from_u16(u16_at(bytes, 6)).ok_or(Violation::Kind(u16_at(bytes, 6)))?;
+        let bytes_field = u32_at(bytes, 8);
+        if bytes_field > kind.bytes_max() {
+            return Err(Violation::Field {
+                frame: kind.name(),
+                field: "length",
+                value: u64::from(bytes_field),
+            });
+        }
+        check_zero("session header", &bytes[12..])?;
+        Ok(Self { kind, bytes: bytes_field })
+    }
+}
+
+impl Role {
+    /// The other end.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+/// Where the session stands. The names say what is due next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Greeting,
+    Answering,
+    Asking,
+    Deciding,
+    Listing,
+    Returning,
+    Connecting { client: bool, server: bool },
+    Idle,
+    Running { forward: Flow, backward: Flow },
+    Reporting,
+    Leaving,
+    Closed,
+    Failed,
+}
+
+/// Where one direction of a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    /// Not in this run, or over.
+    Off,
+    /// Its receiver prepares.
+    Begun,
+    /// Its data flows.
+    Going,
+    /// Its sender is done.
+    Sent,
+}
+
+impl State {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Greeting | Self::Answering => "greeting",
+            Self::Asking | Self::Deciding => "agreeing on the settings",
+            Self::Listing | Self::Returning | Self::Connecting { .. } => "connecting",
+            Self::Idle => "between two runs",
+            Self::Running { .. } => "running",
+            Self::Reporting => "reporting",
+            Self::Leaving | Self::Closed => "closing",
+            Self::Failed => "over",
+        }
+    }
+}
+
+/// The table: who may say what, when, and what follows.
+fn next(state: State, speaker: Role, kind: Kind) -> Option<State> {
+    use Flow::{Begun, Off};
+    use Role::{Client, Server};
+    Some(match (state, speaker, kind) {
+        // Each side may give up at any time, unless the session has ended well.
+        (State::Closed, ..) => return None,
+        (_, _, Kind::Abort) => State::Failed,
+
+        (State::Greeting, Client, Kind::Hello) => State::Answering,
+        (State::Answering, Server, Kind::Hello) => State::Asking,
+        (State::Asking, Client, Kind::Settings) => State::Deciding,
+        (State::Deciding, Server, Kind::Accept) => State::Listing,
+        (State::Answering | State::Deciding, Server, Kind::Refuse) => State::Failed,
+        (State::Listing, Server, Kind::Handles) => State::Returning,
+        (State::Returning, Client, Kind::Handles) => State::Connecting { client: false, server: false },
+
+        // Whichever is ready first says so first.
+        (State::Connecting { client: false, server: false }, Client, Kind::Ready) => {
+            State::Connecting { client: true, server: false }
+        }
+        (State::Connecting { client: false, server: false }, Server, Kind::Ready) => {
+            State::Connecting { client: false, server: true }
+        }
+        (State::Connecting { client: false, server: true }, Client, Kind::Ready)
+        | (State::Connecting { client: true, server: false }, Server, Kind::Ready) => State::Idle,
+
+        (State::Idle, Client, Kind::BeginForward) => State::Running { forward: Begun, backward: Off },
+        (State::Idle, Client, Kind::BeginBackward) => State::Running { forward: Off, backward: Begun },
+        (State::Idle, Client, Kind::BeginBoth) => State::Running { forward: Begun, backward: Begun },
+        // A flow's receiver says Go and Received, its sender says Sent: who speaks tells which flow is meant.
+        (State::Running { forward, backward }, Server, Kind::Go | Kind::Received)
+        | (State::Running { forward, backward }, Client, Kind::Sent) => run(flow(forward, kind)?, backward),
+        (State::Running { forward, backward }, Client, Kind::Go | Kind::Received)
+        | (State::Running { forward, backward }, Server, Kind::Sent) => run(forward, flow(backward, kind)?),
+
+        (State::Idle, Client, Kind::End) => State::Reporting,
+        (State::Reporting, Server, Kind::Report) => State::Leaving,
+        (State::Leaving, Client, Kind::Bye) => State::Closed,
+        _ => return None,
+    })
+}
+
+const fn flow(flow: Flow, kind: Kind) -> Option<Flow> {
+    match (flow, kind) {
+        (Flow::Begun, Kind::Go) => Some(Flow::Going),
+        (Flow::Going, Kind::Sent) => Some(Flow::Sent),
+        (Flow::Sent, Kind::Received) => Some(Flow::Off),
+        _ => None,
+    }
+}
+
+/// A run is over when its flows are.
+const fn run(forward: Flow, backward: Flow) -> State {
+    match (forward, backward) {
+        (Flow::Off, Flow::Off) => State::Idle,
+        _ => State::Running { forward, backward },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, fmt::Write as _};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn all_states() -> Vec<State> {
+        let mut seen = vec![State::Greeting];
+        let mut at = 0;
+        while at < seen.len() {
+            for speaker in [Role::Client, Role::Server] {
+                for kind in Kind::ALL {
+                    if let Some(state) = next(seen[at], speaker, kind)
+                        && !seen.contains(&state)
+                    {
+                        seen.push(state);
+                    }
+                }
+            }
+            at += 1;
+        }
+        seen
+    }
+
+    /// The whole grid: every state that can be reached, everything that may be said in it, and what follows. What is
+    /// not listed is refused.
+    #[test]
+    fn transition_grid() {
+        let mut grid = String::new();
+        let mut refused = 0;
+        for state in all_states() {
+            writeln!(grid, "{state:?}").unwrap();
+            for speaker in [Role::Client, Role::Server] {
+                for kind in Kind::ALL {
+                    match next(state, speaker, kind) {
+                        Some(after) => writeln!(grid, "    {speaker:?} {} → {after:?}", kind.name()).unwrap(),
+                        None => refused += 1,
+                    }
+                }
+            }
+        }
+        writeln!(grid, "refused: {refused}").unwrap();
+        insta::assert_snapshot!(grid);
+    }
+
+    #[test]
+    fn every_state_can_end() {
+        for state in all_states().into_iter().filter(|&state| state != State::Closed) {
+            assert_eq!(next(state, Role::Client, Kind::Abort), Some(State::Failed));
+            assert_eq!(next(state, Role::Server, Kind::Abort), Some(State::Failed));
+        }
+    }
+
+    #[test]
+    fn kinds_keep_their_numbers() {
+        for (index, kind) in Kind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, index + 1);
+            assert_eq!(Kind::from_u16(kind as u16), Some(kind));
+        }
+        assert_eq!(Kind::from_u16(0), None);
+        assert_eq!(Kind::from_u16(17), None);
+    }
+
+    #[test]
+    fn a_frame_out_of_turn_names_both_sides_of_the_story() {
+        let mut session = Session::new(Role::Server);
+        let error = session.step(Direction::Recv, Kind::BeginForward).unwrap_err();
+        assert_eq!(error.to_string(), "said begin-forward while the session was greeting");
+        session.step(Direction::Recv, Kind::Hello).unwrap();
+    }
+
+    #[test]
+    fn a_header_is_refused_for_every_wrong_field() {
+        let good = Header { kind: Kind::Settings, bytes: 100 }.encode();
+        assert_eq!(Header::decode(&good), Ok(Header { kind: Kind::Settings, bytes: 100 }));
+        let with = |at: usize, byte: u8| {
+            let mut bytes = good;
+            bytes[at] = byte;
+            Header::decode(&bytes).unwrap_err()
+        };
+        assert!(matches!(with(0, b'H'), Violation::Magic { .. }));
+        assert!(matches!(with(4, 99), Violation::Version { theirs: 99, .. }));
+        assert!(matches!(with(6, 77), Violation::Kind(77)));
+        assert!(matches!(with(10, 1), Violation::Field { field: "length", .. }));
+        assert!(matches!(with(15, 1), Violation::Field { field: "reserved byte", .. }));
+    }
+
+    fn kinds() -> impl Strategy<Value = Kind> {
+        proptest::sample::select(&Kind::ALL[..])
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_decode_or_are_refused(bytes in any::<[u8; Header::BYTES]>()) {
+            if let Ok(header) = Header::decode(&bytes) {
+                prop_assert_eq!(header.encode(), bytes);
+            }
+        }
+
+        #[test]
+        fn any_steps_are_taken_or_refused(steps in proptest::collection::vec((any::<bool>(), kinds()), 0..200)) {
+            let mut session = Session::new(Role::Client);
+            for (send, kind) in steps {
+                let before = session.clone();
+                let direction = if send { Direction::Send } else { Direction::Recv };
+                if session.step(direction, kind).is_err() {
+                    prop_assert_eq!(before.state, session.state);
+                }
+            }
+        }
+
+        /// Two ends with frames under way between them: what one was allowed to say, the other is allowed to hear,
+        /// whichever order the world chooses.
+        #[test]
+        fn both_ends_accept_the_same_runs(choices in proptest::collection::vec((any::<u8>(), any::<u8>()), 0..400)) {
+            let mut ends = [Session::new(Role::Client), Session::new(Role::Server)];
+            let mut under_way = [VecDeque::new(), VecDeque::new()];
+            for (what, which) in choices {
+                let me = usize::from(what & 1);
+                if what & 2 == 0 {
+                    // Say one of the things that are allowed, if there is any; abort rarely.
+                    let allowed: Vec<Kind> = Kind::ALL
+                        .into_iter()
+                        .filter(|&kind| kind != Kind::Abort || what > 250)
+                        .filter(|&kind| ends[me].clone().step(Direction::Send, kind).is_ok())
+                        .collect();
+                    if !allowed.is_empty() {
+                        let kind = allowed[usize::from(which) % allowed.len()];
+                        ends[me].step(Direction::Send, kind).unwrap();
+                        under_way[1 - me].push_back(kind);
+                    }
+                } else if let Some(kind) = under_way[me].pop_front() {
+                    // Who has given up, or has said goodbye, listens no more.
+                    if !ends[me].is_over() {
+                        prop_assert!(ends[me].step(Direction::Recv, kind).is_ok(), "{kind:?} in {:?}", ends[me]);
+                    }
+                }
+            }
+            // Once nothing is under way and nobody gave up, both are at the same place.
+            for me in [0, 1] {
+                while let Some(kind) = under_way[me].pop_front() {
+                    if !ends[me].is_over() {
+                        prop_assert!(ends[me].step(Direction::Recv, kind).is_ok());
+                    }
+                }
+            }
+            if ends.iter().all(|end| end.state != State::Failed) {
+                prop_assert_eq!(ends[0].state, ends[1].state);
+            }
+        }
+    }
+}
