@@ -73,9 +73,16 @@ impl Handle {
                 SocketAddr::V6(SocketAddrV6::new(ip, port, 0, u32_at(bytes, 44)))
             }
             other => {
-                return Err(Violation::Field { frame: "handle", field: "address family", value: u64::from(other) });
+                return Err(Violation::Field {
+                    frame: "handle",
+                    field: "address family",
+                    value: u64::from(other),
+                });
             }
         };
         Ok(Self { address, token: Token(array_at(bytes, 8)) })
     }
 }
+
+#[cfg(test)]
+mod tests;

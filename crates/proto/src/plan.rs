@@ -60,6 +60,10 @@ impl Iterator for ChunkPlan {
 /// × 32 slots = 16 KiB per connection.
 pub const SEGMENTS_MAX: u64 = 4096;
 
+/// The longest message of one request: 8 TiB. Keeps every segment's length in the 32 bits that its header has for it:
+/// [`SEGMENTS_MAX`] segments of 2 GiB, rounded up to a multiple of the base (at most 64 MiB), stay below 4 GiB.
+pub const MESSAGE_BYTES_MAX: u64 = SEGMENTS_MAX << 31;
+
 /// The segment length for a chunk of `chunk_bytes`, from the connection's `base_bytes`.
 ///
 /// Both sides compute it, so the wire need not say it: the base, unless that made more than [`SEGMENTS_MAX`] segments,
@@ -70,3 +74,6 @@ pub const fn segment_bytes(chunk_bytes: u64, base_bytes: u64) -> u64 {
     let factor = pieces.div_ceil(SEGMENTS_MAX);
     if factor == 0 { base_bytes } else { base_bytes * factor }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@
 
 use crate::{
     Violation,
-    frame::{Announce, SegmentHeader},
+    frame::{Announce, INLINE_BYTES_MAX, SEGMENT_BYTES, SegmentHeader},
     plan::{SEGMENTS_MAX, segment_bytes},
     window::{Slot, Window},
 };
@@ -58,10 +58,13 @@ impl<const N: usize> RecvSide<N> {
     /// the longest message this side accepts inside a control frame.
     ///
     /// # Panics
-    /// If `depth` is 0 or above `N`, or the segment length 0.
+    /// If `depth` is 0 or above `N`, the segment length 0 or above what [`SEGMENT_BYTES`] allows, or `inline_bytes` above
+    /// [`INLINE_BYTES_MAX`].
     #[must_use]
     pub const fn new(depth: usize, base_segment_bytes: u64, inline_bytes: u64) -> Self {
         assert!(base_segment_bytes > 0, "a segment has at least one byte");
+        assert!(base_segment_bytes <= *SEGMENT_BYTES.end() as u64, "a segment's length fits its header");
+        assert!(inline_bytes <= INLINE_BYTES_MAX as u64, "a short message fits a control frame");
         Self {
             window: Window::with_depth(depth),
             incoming: [const { Incoming::EMPTY }; N],
@@ -80,6 +83,7 @@ impl<const N: usize> RecvSide<N> {
         incoming.inline_bytes = inline_bytes;
         incoming.total = None;
         incoming.placed = 0;
+        incoming.is_placed = false;
         // Only the words in use: a 512 KiB chunk has one, and clearing 512 bytes per receive shows at 4 KiB messages.
         let used = (incoming.begun_high / 64 + 1) as usize;
         incoming.begun[..used].fill(0);
@@ -143,10 +147,16 @@ impl<const N: usize> RecvSide<N> {
     /// If the proof belongs to another connection.
     pub fn place(&mut self, placed: Placed) -> bool {
         let Landing { index, seq, bytes, .. } = placed.0;
-        assert_eq!(self.window.holder(seq), Some(index), "a segment is placed in the connection that began it");
+        assert_eq!(
+            self.window.holder(seq),
+            Some(index),
+            "a segment is placed in the connection that began it"
+        );
         let incoming = &mut self.incoming[index];
         incoming.placed += bytes;
-        incoming.is_complete()
+        // Segments never overlap and never come twice, so bytes in place = the message's length means all are.
+        incoming.is_placed = incoming.total == Some(incoming.placed);
+        incoming.is_placed
     }
 
     /// Ends a receive: the slot goes back to the window, and may be issued again at once.
@@ -156,7 +166,7 @@ impl<const N: usize> RecvSide<N> {
     pub fn finish(&mut self, slot: Slot) -> Result<Received, Slot> {
         let incoming = &self.incoming[slot.index()];
         match incoming.total {
-            Some(bytes) if incoming.is_complete() => {
+            Some(bytes) if incoming.is_placed => {
                 self.window.release(slot);
                 Ok(Received { bytes })
             }
@@ -167,7 +177,7 @@ impl<const N: usize> RecvSide<N> {
     /// Whether all bytes of the receive are where they belong.
     #[must_use]
     pub const fn is_complete(&self, slot: &Slot) -> bool {
-        self.incoming[slot.index()].is_complete()
+        self.incoming[slot.index()].is_placed
     }
 
     /// How many receives are in flight.
@@ -223,7 +233,6 @@ impl InPlace {
     }
 
     /// The segment.
-    #[must_use]
     pub const fn landing(&self) -> &Landing {
         &self.landing
     }
@@ -248,7 +257,6 @@ impl Placed {
     }
 
     /// The segment that is in place.
-    #[must_use]
     pub const fn landing(&self) -> &Landing {
         &self.0
     }
@@ -262,6 +270,9 @@ struct Incoming {
     total: Option<u64>,
     /// Bytes that are where they belong.
     placed: u64,
+    /// All are. Not the same as `placed == total`: a message of 0 bytes is placed when its landing is, not when it begins,
+    /// or its slot could be gone before its landing comes back.
+    is_placed: bool,
     /// One bit per segment that has begun.
     begun: [u64; (SEGMENTS_MAX / 64) as usize],
     begun_high: u64,
@@ -273,15 +284,11 @@ impl Incoming {
         inline_bytes: 0,
         total: None,
         placed: 0,
+        is_placed: false,
         begun: [0; (SEGMENTS_MAX / 64) as usize],
         begun_high: 0,
     };
-
-    /// Segments never overlap and never come twice, so bytes in place = the message's length means all are.
-    const fn is_complete(&self) -> bool {
-        match self.total {
-            Some(total) => self.placed == total,
-            None => false,
-        }
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,8 @@
 
 use crate::{
     Violation,
-    frame::{Announce, SegmentHeader},
-    plan::segment_bytes,
+    frame::{Announce, SEGMENT_BYTES, SegmentHeader},
+    plan::{MESSAGE_BYTES_MAX, segment_bytes},
     window::{Slot, Window, place},
 };
 
@@ -60,10 +60,11 @@ impl<const N: usize> SendSide<N> {
     /// many receives the peer may have open.
     ///
     /// # Panics
-    /// If `depth` is 0 or above `N`, `peer_slots` likewise, or the segment length 0.
+    /// If `depth` is 0 or above `N`, `peer_slots` likewise, or the segment length 0 or above what [`SEGMENT_BYTES`] allows.
     #[must_use]
     pub const fn new(depth: usize, base_segment_bytes: u64, peer_slots: usize) -> Self {
         assert!(base_segment_bytes > 0, "a segment has at least one byte");
+        assert!(base_segment_bytes <= *SEGMENT_BYTES.end() as u64, "a segment's length fits its header");
         assert!(peer_slots >= 1 && peer_slots <= N, "the peer has 1..=N slots");
         Self {
             window: Window::with_depth(depth),
@@ -97,8 +98,10 @@ impl<const N: usize> SendSide<N> {
         if announce.seq >= self.cursor + self.peer_slots {
             return Err(Violation::TooManyAnnounced { seq: announce.seq, slots: self.peer_slots });
         }
+        // A longer receive is legal, a longer message is not: its segments' lengths would not fit their headers.
+        let capacity = announce.capacity.min(MESSAGE_BYTES_MAX);
         self.credits[place::<N>(announce.seq)] =
-            Credit { capacity: announce.capacity, inline_bytes: u64::from(announce.inline_bytes) };
+            Credit { capacity, inline_bytes: u64::from(announce.inline_bytes) };
         self.announced += 1;
         Ok(())
     }
@@ -138,7 +141,11 @@ impl<const N: usize> SendSide<N> {
     /// # Panics
     /// If the segment belongs to another connection.
     pub fn written(&mut self, segment: Segment) -> bool {
-        assert_eq!(self.window.holder(segment.seq), Some(segment.index), "written on the connection that dealt it");
+        assert_eq!(
+            self.window.holder(segment.seq),
+            Some(segment.index),
+            "written on the connection that dealt it"
+        );
         let outgoing = &mut self.outgoing[segment.index];
         outgoing.written += segment.bytes;
         outgoing.is_written = outgoing.written == outgoing.bytes;
@@ -178,7 +185,7 @@ impl<const N: usize> SendSide<N> {
 pub struct TooLong {
     /// The message's length.
     pub bytes: u64,
-    /// The receive's length.
+    /// The receive's length, or [`MESSAGE_BYTES_MAX`] if that is less.
     pub capacity: u64,
 }
 
@@ -243,3 +250,6 @@ struct Credit {
 impl Credit {
     const EMPTY: Self = Self { capacity: 0, inline_bytes: 0 };
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,7 +88,6 @@ impl Staged {
     }
 
     /// The segment it holds.
-    #[must_use]
     pub const fn segment(&self) -> &Segment {
         &self.segment
     }

@@ -56,7 +56,9 @@ pub enum Violation {
         slots: u64,
     },
     /// A segment does not lie where the plan puts it.
-    #[error("sent a segment of request {seq} at offset {offset} with {bytes} bytes, which is no piece of {total} bytes")]
+    #[error(
+        "sent a segment of request {seq} at offset {offset} with {bytes} bytes, which is no piece of {total} bytes"
+    )]
     Segment {
         /// The request's sequence number.
         seq: u64,

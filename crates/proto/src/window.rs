@@ -85,7 +85,11 @@ impl<const N: usize> Window<N> {
     /// # Panics
     /// If the slot is not out in this window: it was issued by another one.
     pub fn release(&mut self, slot: Slot) {
-        assert_eq!(self.holders[slot.index], Some(slot.seq.0), "a slot goes back to the window that issued it");
+        assert_eq!(
+            self.holders[slot.index],
+            Some(slot.seq.0),
+            "a slot goes back to the window that issued it"
+        );
         self.holders[slot.index] = None;
         self.in_flight -= 1;
     }

@@ -1,0 +1,219 @@
+//! The wire is the peer's to write: any bytes are a frame or a violation, and what is accepted has one encoding only.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn any_join() -> impl Strategy<Value = Join> {
+    (
+        any::<[[u8; 16]; 2]>(),
+        1..=STREAMS_MAX,
+        any::<u16>(),
+        1..=SLOTS_MAX,
+        SEGMENT_BYTES,
+        0..=INLINE_BYTES_MAX,
+    )
+        .prop_map(|(tokens, streams, index, slots, segment_bytes, inline_bytes)| Join {
+            listen_token: Token(tokens[0]),
+            comm_token: Token(tokens[1]),
+            index: index % (streams + 1),
+            streams,
+            slots,
+            segment_bytes,
+            inline_bytes,
+        })
+}
+
+fn any_welcome() -> impl Strategy<Value = Welcome> {
+    let verdict = prop::sample::select(vec![
+        Verdict::Accepted,
+        Verdict::WrongToken,
+        Verdict::BadSettings,
+        Verdict::Busy,
+        Verdict::WrongVersion,
+    ]);
+    (verdict, 1..=SLOTS_MAX, 0..=INLINE_BYTES_MAX).prop_map(|(verdict, slots, inline_bytes)| Welcome {
+        verdict,
+        slots,
+        inline_bytes,
+    })
+}
+
+fn any_control() -> impl Strategy<Value = Control> {
+    prop_oneof![
+        (any::<u64>(), any::<u64>(), 0..=INLINE_BYTES_MAX).prop_map(|(seq, capacity, inline_bytes)| {
+            Control::Announce(Announce { seq, capacity, inline_bytes })
+        }),
+        (any::<u64>(), 0..=INLINE_BYTES_MAX).prop_map(|(seq, bytes)| Control::Inline { seq, bytes }),
+        Just(Control::Goodbye),
+        (0..=ABORT_BYTES_MAX).prop_map(|bytes| Control::Abort { bytes }),
+    ]
+}
+
+fn any_segment() -> impl Strategy<Value = SegmentHeader> {
+    any::<(u64, u64, u64, u32)>().prop_map(|(seq, offset, total, bytes)| SegmentHeader {
+        seq,
+        offset,
+        total,
+        bytes,
+    })
+}
+
+/// A few bytes of a good frame changed: far likelier to be accepted than random bytes.
+fn any_changes(length: usize) -> impl Strategy<Value = Vec<(usize, u8)>> {
+    prop::collection::vec((0..length, prop_oneof![1..=u8::MAX, (0u32..8).prop_map(|bit| 1 << bit)]), 1..4)
+}
+
+macro_rules! wire_properties {
+    ($module:ident, $frame:ty, $any:expr) => {
+        mod $module {
+            use super::*;
+
+            proptest! {
+                #![proptest_config(ProptestConfig::with_cases(1000))]
+
+                #[test]
+                fn what_is_encoded_is_decoded(frame in $any) {
+                    prop_assert_eq!(<$frame>::decode(&frame.encode()), Ok(frame));
+                }
+
+                #[test]
+                fn any_bytes_are_decoded_or_refused(bytes: [u8; <$frame>::BYTES]) {
+                    if let Ok(frame) = <$frame>::decode(&bytes) {
+                        prop_assert_eq!(frame.encode(), bytes);
+                    }
+                }
+
+                #[test]
+                fn a_changed_frame_is_canonical_or_refused(frame in $any, changes in any_changes(<$frame>::BYTES)) {
+                    let mut bytes = frame.encode();
+                    for (at, flip) in changes {
+                        bytes[at] ^= flip;
+                    }
+                    if let Ok(other) = <$frame>::decode(&bytes) {
+                        prop_assert_eq!(other.encode(), bytes);
+                    }
+                }
+            }
+        }
+    };
+}
+
+wire_properties!(join, Join, any_join());
+wire_properties!(welcome, Welcome, any_welcome());
+wire_properties!(control, Control, any_control());
+wire_properties!(segment, SegmentHeader, any_segment());
+
+const JOIN: Join = Join {
+    listen_token: Token([1; 16]),
+    comm_token: Token([2; 16]),
+    index: 0,
+    streams: 4,
+    slots: 16,
+    segment_bytes: 256 << 10,
+    inline_bytes: 4096,
+};
+const WELCOME: Welcome = Welcome { verdict: Verdict::Accepted, slots: 16, inline_bytes: 4096 };
+
+const fn field(frame: &'static str, field: &'static str, value: u64) -> Violation {
+    Violation::Field { frame, field, value }
+}
+
+#[test]
+fn a_join_is_checked_field_by_field() {
+    let decode = |join: Join| Join::decode(&join.encode());
+    let refused = |join: Join, name, value| assert_eq!(decode(join), Err(field("join", name, value)));
+    refused(Join { streams: 0, ..JOIN }, "number of streams", 0);
+    refused(Join { streams: STREAMS_MAX + 1, ..JOIN }, "number of streams", 65);
+    refused(Join { index: 5, ..JOIN }, "socket index", 5);
+    refused(Join { slots: 0, ..JOIN }, "number of slots", 0);
+    refused(Join { slots: SLOTS_MAX + 1, ..JOIN }, "number of slots", 33);
+    refused(Join { segment_bytes: 4095, ..JOIN }, "segment length", 4095);
+    refused(Join { segment_bytes: (64 << 20) + 1, ..JOIN }, "segment length", (64 << 20) + 1);
+    refused(Join { inline_bytes: INLINE_BYTES_MAX + 1, ..JOIN }, "inline length", (64 << 10) + 1);
+    for good in [
+        Join { index: 4, ..JOIN },
+        Join { streams: STREAMS_MAX, slots: SLOTS_MAX, ..JOIN },
+        Join { streams: 1, slots: 1, segment_bytes: 4096, inline_bytes: 0, ..JOIN },
+        Join { segment_bytes: 64 << 20, inline_bytes: INLINE_BYTES_MAX, ..JOIN },
+    ] {
+        assert_eq!(decode(good), Ok(good), "the limits themselves are legal");
+    }
+    for at in 52..Join::BYTES {
+        let mut bytes = JOIN.encode();
+        bytes[at] = 3;
+        assert_eq!(Join::decode(&bytes), Err(field("join", "reserved byte", 3)), "byte {at}");
+    }
+}
+
+#[test]
+fn a_welcome_is_checked_field_by_field() {
+    let decode = |welcome: Welcome| Welcome::decode(&welcome.encode());
+    let refused =
+        |welcome: Welcome, name, value| assert_eq!(decode(welcome), Err(field("welcome", name, value)));
+    refused(Welcome { slots: 0, ..WELCOME }, "number of slots", 0);
+    refused(Welcome { slots: SLOTS_MAX + 1, ..WELCOME }, "number of slots", 33);
+    refused(Welcome { inline_bytes: INLINE_BYTES_MAX + 1, ..WELCOME }, "inline length", (64 << 10) + 1);
+    let refusal = Welcome { verdict: Verdict::Busy, slots: 0, inline_bytes: 0 };
+    assert_eq!(decode(refusal), Ok(refusal), "who refuses promises no slots");
+    let mut bytes = WELCOME.encode();
+    bytes[6] = 5;
+    assert_eq!(Welcome::decode(&bytes), Err(field("welcome", "verdict", 5)));
+    for at in 10..12 {
+        let mut bytes = WELCOME.encode();
+        bytes[at] = 3;
+        assert_eq!(Welcome::decode(&bytes), Err(field("welcome", "reserved byte", 3)), "byte {at}");
+    }
+}
+
+#[test]
+fn a_control_frame_is_checked_field_by_field() {
+    let announce = Control::Announce(Announce { seq: 1, capacity: 2, inline_bytes: 3 });
+    let inline = Control::Inline { seq: 1, bytes: 3 };
+    let abort = Control::Abort { bytes: 3 };
+    let changed = |frame: Control, at: usize, value: &[u8]| {
+        let mut bytes = frame.encode();
+        put(&mut bytes, at, value);
+        Control::decode(&bytes).unwrap_err()
+    };
+    let too_long = (INLINE_BYTES_MAX + 1).to_le_bytes();
+    let length = u64::from(INLINE_BYTES_MAX + 1);
+    assert_eq!(changed(announce, 4, &too_long), field("announcement", "length", length));
+    assert_eq!(changed(inline, 4, &too_long), field("short message", "length", length));
+    assert_eq!(changed(abort, 4, &513u32.to_le_bytes()), field("abort", "length", 513));
+    assert_eq!(changed(Control::Goodbye, 4, &[1]), field("goodbye", "length", 1));
+    for kind in [0u16, 5, u16::MAX] {
+        assert_eq!(changed(announce, 2, &kind.to_le_bytes()), Violation::Kind(kind));
+    }
+    let reserved = |frame, name, places: std::ops::Range<usize>| {
+        for at in places {
+            assert_eq!(changed(frame, at, &[9]), field(name, "reserved byte", 9), "byte {at} of {frame:?}");
+        }
+    };
+    for frame in [announce, inline, abort, Control::Goodbye] {
+        reserved(frame, "control frame", 24..32);
+    }
+    reserved(inline, "short message", 16..24);
+    reserved(Control::Goodbye, "goodbye", 8..24);
+    reserved(abort, "abort", 8..24);
+}
+
+#[test]
+fn a_frame_of_another_magic_or_version_is_refused() {
+    let mut join = JOIN.encode();
+    join[4] = 2;
+    assert_eq!(Join::decode(&join), Err(Violation::Version { ours: VERSION, theirs: 2 }));
+    join[0] = b'H';
+    assert!(matches!(Join::decode(&join), Err(Violation::Magic { .. })), "the magic is looked at first");
+    let mut welcome = WELCOME.encode();
+    welcome[5] = 1;
+    assert_eq!(Welcome::decode(&welcome), Err(Violation::Version { ours: VERSION, theirs: 257 }));
+    assert!(matches!(Welcome::decode(&[0; 16]), Err(Violation::Magic { found: 0, .. })));
+    assert!(matches!(Control::decode(&[0; 32]), Err(Violation::Magic { found: 0, .. })));
+    assert!(matches!(SegmentHeader::decode(&[0; 32]), Err(Violation::Magic { found: 0, .. })));
+}
+
+#[test]
+fn a_log_line_does_not_give_a_token_away() {
+    assert_eq!(format!("{:?}", Token([0xab; 16])), "abab…");
+}

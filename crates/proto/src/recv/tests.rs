@@ -1,0 +1,231 @@
+//! Every way in which a peer can misbehave towards the receiver is tried, and the state stays usable after each.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::plan::MESSAGE_BYTES_MAX;
+
+const STEP: u64 = 4096;
+
+fn side() -> RecvSide<16> {
+    RecvSide::new(16, STEP, 64)
+}
+
+const fn header(seq: u64, offset: u64, total: u64, bytes: u32) -> SegmentHeader {
+    SegmentHeader { seq, offset, total, bytes }
+}
+
+fn land(landing: Landing) -> Placed {
+    let all = landing.bytes();
+    InPlace::new(landing).advance(all).unwrap()
+}
+
+/// Receives a message of two segments into receive `seq`, to show that nothing before has damaged it.
+#[track_caller]
+fn still_works(side: &mut RecvSide<16>, slot: Slot) {
+    let seq = slot.seq().wire();
+    let first = side.begin(&header(seq, 0, 5000, 4096)).unwrap();
+    let second = side.begin(&header(seq, 4096, 5000, 904)).unwrap();
+    assert!(!side.place(land(second)));
+    let slot = side.finish(slot).unwrap_err();
+    assert!(side.place(land(first)));
+    assert!(side.is_complete(&slot));
+    assert_eq!(side.finish(slot), Ok(Received { bytes: 5000 }));
+}
+
+#[test]
+fn a_sequence_number_that_is_not_in_flight_is_a_violation() {
+    let mut side = side();
+    assert_eq!(side.begin(&header(0, 0, 1, 1)), Err(Violation::Sequence { seq: 0 }));
+    let (slot, _) = side.post(8192, true).unwrap();
+    for seq in [1, 16, u64::MAX] {
+        assert_eq!(side.begin(&header(seq, 0, 1, 1)), Err(Violation::Sequence { seq }));
+        assert_eq!(side.begin_inline(seq, 1), Err(Violation::Sequence { seq }));
+    }
+    still_works(&mut side, slot);
+    assert_eq!(side.begin(&header(0, 0, 1, 1)), Err(Violation::Sequence { seq: 0 }), "it is over");
+}
+
+#[test]
+fn a_message_longer_than_its_receive_is_a_violation() {
+    let mut side = side();
+    let (slot, _) = side.post(5000, true).unwrap();
+    let overflow = |total, capacity| Err(Violation::Overflow { seq: 0, total, capacity });
+    assert_eq!(side.begin(&header(0, 0, 5001, 4096)), overflow(5001, 5000));
+    assert_eq!(side.begin(&header(0, 0, u64::MAX, 4096)), overflow(u64::MAX, 5000));
+    assert_eq!(side.begin_inline(0, 65), overflow(65, 64));
+    still_works(&mut side, slot);
+}
+
+#[test]
+fn a_short_message_is_taken_only_where_it_was_offered() {
+    let mut side = side();
+    let (_on_device, announce) = side.post(5000, false).unwrap();
+    assert_eq!(announce.inline_bytes, 0);
+    assert_eq!(side.begin_inline(0, 1), Err(Violation::Overflow { seq: 0, total: 1, capacity: 0 }));
+    let (_tiny, announce) = side.post(10, true).unwrap();
+    assert_eq!(announce.inline_bytes, 10, "never more than the receive takes");
+    assert_eq!(side.begin_inline(1, 11), Err(Violation::Overflow { seq: 1, total: 11, capacity: 10 }));
+}
+
+#[test]
+fn a_segment_off_the_plan_is_a_violation() {
+    let mut side = side();
+    let (slot, _) = side.post(5000, true).unwrap();
+    for (offset, total, bytes) in [
+        (0, 0, 0),           // an empty message has no segment
+        (0, 5000, 4095),     // too short
+        (0, 5000, 4097),     // too long
+        (0, 5000, 0),        // empty
+        (1, 5000, 4096),     // between two places
+        (4096, 5000, 4096),  // past the end
+        (4096, 4096, 0),     // at the end
+        (8192, 5000, 904),   // behind the end
+        (u64::MAX, 5000, 1), // where offset + length overflows
+    ] {
+        let expected = Violation::Segment { seq: 0, offset, bytes: u64::from(bytes), total };
+        assert_eq!(side.begin(&header(0, offset, total, bytes)), Err(expected));
+    }
+    still_works(&mut side, slot);
+}
+
+#[test]
+fn a_message_of_two_lengths_is_a_violation() {
+    let mut side = side();
+    let (slot, _) = side.post(8192, true).unwrap();
+    let first = side.begin(&header(0, 0, 5000, 4096)).unwrap();
+    let lengths = Violation::Length { seq: 0, first: 5000, second: 5001 };
+    assert_eq!(side.begin(&header(0, 4096, 5001, 905)), Err(lengths));
+    let second = side.begin(&header(0, 4096, 5000, 904)).unwrap();
+    assert!(!side.place(land(first)));
+    assert!(side.place(land(second)));
+    assert_eq!(side.finish(slot), Ok(Received { bytes: 5000 }));
+}
+
+#[test]
+fn a_segment_that_comes_twice_is_a_violation() {
+    let mut side = side();
+    let (slot, _) = side.post(8192, true).unwrap();
+    let twice = |seq, offset| Err(Violation::Twice { seq, offset });
+    let first = side.begin(&header(0, 4096, 5000, 904)).unwrap();
+    assert_eq!(side.begin(&header(0, 4096, 5000, 904)), twice(0, 4096), "while the first is on its way");
+    assert!(!side.place(land(first)));
+    assert_eq!(side.begin(&header(0, 4096, 5000, 904)), twice(0, 4096), "after it landed");
+    assert_eq!(side.begin_inline(0, 20), twice(0, 0), "or in a control frame");
+    let rest = side.begin(&header(0, 0, 5000, 4096)).unwrap();
+    assert!(side.place(land(rest)));
+    assert_eq!(side.finish(slot), Ok(Received { bytes: 5000 }));
+
+    let (slot, _) = side.post(64, true).unwrap();
+    let short = side.begin_inline(1, 20).unwrap();
+    assert_eq!(side.begin_inline(1, 20), twice(1, 0));
+    assert_eq!(side.begin(&header(1, 0, 20, 20)), twice(1, 0));
+    assert!(side.place(land(short)));
+    assert_eq!(side.finish(slot), Ok(Received { bytes: 20 }));
+}
+
+#[test]
+fn the_next_receive_of_a_place_remembers_nothing() {
+    // The last of 4096 segments sets the bitmap's last bit; the next receive of that place must find it clear.
+    let mut side = RecvSide::<1>::new(1, STEP, 64);
+    for seq in 0..3 {
+        let (slot, announce) = side.post(STEP * SEGMENTS_MAX, true).unwrap();
+        assert_eq!(announce.seq, seq);
+        assert!(side.post(1, true).is_none(), "one slot, one receive");
+        for piece in (0..SEGMENTS_MAX).rev() {
+            let landing = side.begin(&header(seq, piece * STEP, STEP * SEGMENTS_MAX, 4096)).unwrap();
+            assert_eq!(side.place(land(landing)), piece == 0);
+        }
+        assert_eq!(side.finish(slot), Ok(Received { bytes: STEP * SEGMENTS_MAX }));
+    }
+}
+
+#[test]
+fn an_empty_message_is_complete_when_placed_and_not_before() {
+    let mut side = side();
+    let (slot, _) = side.post(0, false).unwrap();
+    let landing = side.begin_inline(0, 0).unwrap();
+    assert!(!side.is_complete(&slot), "its landing is still out");
+    let slot = side.finish(slot).unwrap_err();
+    assert!(side.place(land(landing)));
+    assert_eq!(side.finish(slot), Ok(Received { bytes: 0 }));
+}
+
+#[test]
+#[should_panic(expected = "the connection that began it")]
+fn a_landing_of_another_connection_is_our_bug() {
+    let (mut one, mut other) = (side(), side());
+    let _posted = one.post(10, true).unwrap();
+    let landing = one.begin_inline(0, 10).unwrap();
+    other.place(land(landing));
+}
+
+#[test]
+#[should_panic(expected = "past the segment's end")]
+fn reading_past_a_segment_is_our_bug() {
+    let mut side = side();
+    let _posted = side.post(10, true).unwrap();
+    let _ = InPlace::new(side.begin_inline(0, 10).unwrap()).advance(11);
+}
+
+#[test]
+#[should_panic(expected = "fits a control frame")]
+fn no_longer_inline_limit_than_the_frame_has() {
+    let _ = RecvSide::<16>::new(16, STEP, u64::from(INLINE_BYTES_MAX) + 1);
+}
+
+/// Headers by someone who knows the protocol and wants harm: some all random, most almost right.
+fn hostile() -> impl Strategy<Value = SegmentHeader> {
+    let random = any::<(u64, u64, u64, u32)>()
+        .prop_map(|(seq, offset, total, bytes)| header(seq, offset, total, bytes));
+    let nearly = (0u64..20, 0u64..6, prop_oneof![Just(5000u64), 0u64..20_000], 0u32..3, 0u64..20).prop_map(
+        |(seq, piece, total, slip, rare)| {
+            let offset = piece * STEP + u64::from(rare == 0);
+            let right = STEP.min(total.saturating_sub(offset)) as u32;
+            header(seq, offset, total, if rare == 1 { right ^ slip } else { right })
+        },
+    );
+    prop_oneof![1 => random, 6 => nearly]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn hostile_headers_get_no_byte_that_is_not_theirs(
+        capacities in prop::collection::vec(prop_oneof![0u64..20_000, Just(MESSAGE_BYTES_MAX), Just(u64::MAX)], 1..16),
+        headers in prop::collection::vec(hostile(), 0..200),
+        inlines in prop::collection::vec((0u64..20, 0u64..100), 0..20),
+    ) {
+        let mut side = side();
+        let posted: Vec<_> = capacities.iter().map(|&capacity| side.post(capacity, true).unwrap()).collect();
+        let mut given: Vec<Vec<(u64, u64)>> = vec![vec![]; posted.len()];
+        let mut totals: Vec<Option<u64>> = vec![None; posted.len()];
+        let mut landings = vec![];
+        let begun = headers
+            .iter()
+            .map(|header| (side.begin(header), header.total))
+            .collect::<Vec<_>>();
+        let begun_inline = inlines.iter().map(|&(seq, bytes)| (side.begin_inline(seq, bytes), bytes));
+        for (landing, total) in begun.into_iter().chain(begun_inline.collect::<Vec<_>>()) {
+            let Ok(landing) = landing else { continue };
+            let at = landing.slot_index();
+            let (start, end) = (landing.offset(), landing.offset().checked_add(landing.bytes()).unwrap());
+            prop_assert_eq!(posted[at].0.seq().wire(), landing.seq());
+            prop_assert!(end <= capacities[at]);
+            prop_assert!(given[at].iter().all(|&(s, e)| end <= s || e <= start), "given out twice");
+            prop_assert!(*totals[at].get_or_insert(total) == total);
+            given[at].push((start, end));
+            landings.push(landing);
+        }
+        // What was given out can be placed, and only a whole message is finished.
+        for landing in landings {
+            side.place(land(landing));
+        }
+        for (at, (slot, _)) in posted.into_iter().enumerate() {
+            let have: u64 = given[at].iter().map(|(start, end)| end - start).sum();
+            let whole = totals[at] == Some(have) && !given[at].is_empty();
+            prop_assert_eq!(side.finish(slot).is_ok(), whole);
+        }
+    }
+}

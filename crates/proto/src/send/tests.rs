@@ -1,0 +1,158 @@
+//! Dealing in order, only what was announced; every way in which a peer can misbehave towards the sender is tried.
+
+use super::*;
+use crate::{frame::Control, plan::SEGMENTS_MAX};
+
+const STEP: u64 = 4096;
+
+fn side() -> SendSide<16> {
+    SendSide::new(16, STEP, 4)
+}
+
+const fn announce(seq: u64, capacity: u64, inline_bytes: u32) -> Announce {
+    Announce { seq, capacity, inline_bytes }
+}
+
+/// Deals and writes everything that can be dealt; the lengths of the pieces.
+fn send_all(side: &mut SendSide<16>) -> Vec<u64> {
+    let mut pieces = vec![];
+    while let Some(segment) = side.deal(Carrier::Any).unwrap() {
+        pieces.push(segment.bytes());
+        side.written(segment);
+    }
+    pieces
+}
+
+#[test]
+fn nothing_is_sent_that_was_not_announced() {
+    let mut side = side();
+    let slot = side.post(5000, false).unwrap();
+    assert_eq!(side.deal(Carrier::Any), Ok(None));
+    side.announced(&announce(0, 5000, 0)).unwrap();
+    assert_eq!(send_all(&mut side), [4096, 904]);
+    assert_eq!(side.finish(slot), Ok(Sent { bytes: 5000 }));
+    side.announced(&announce(1, 10, 0)).unwrap();
+    assert_eq!(side.deal(Carrier::Any), Ok(None), "nor what was not posted");
+}
+
+#[test]
+fn announcements_come_in_order() {
+    let mut side = side();
+    for found in [1, 5, u64::MAX] {
+        let wrong = Violation::AnnouncedOutOfOrder { expected: 0, found };
+        assert_eq!(side.announced(&announce(found, 10, 0)), Err(wrong));
+    }
+    side.announced(&announce(0, 10, 0)).unwrap();
+    let again = Violation::AnnouncedOutOfOrder { expected: 1, found: 0 };
+    assert_eq!(side.announced(&announce(0, 10, 0)), Err(again));
+    let slot = side.post(10, false).unwrap();
+    assert_eq!(send_all(&mut side), [10]);
+    assert!(side.finish(slot).is_ok(), "a refused announcement changes nothing");
+}
+
+#[test]
+fn no_more_announcements_than_the_peer_has_slots() {
+    let mut side = side();
+    for seq in 0..4 {
+        side.announced(&announce(seq, 10 + seq, 0)).unwrap();
+    }
+    let fifth = Violation::TooManyAnnounced { seq: 4, slots: 4 };
+    assert_eq!(side.announced(&announce(4, 99, 0)), Err(fifth));
+    let slots: Vec<_> = (0..4).map(|at| side.post(10 + at, false).unwrap()).collect();
+    assert_eq!(send_all(&mut side), [10, 11, 12, 13]);
+    for slot in slots {
+        side.finish(slot).unwrap();
+    }
+    side.announced(&announce(4, 99, 0)).unwrap();
+}
+
+#[test]
+fn a_message_longer_than_its_receive_is_this_sides_fault() {
+    let mut side = side();
+    let _posted = side.post(11, true).unwrap();
+    side.announced(&announce(0, 10, 10)).unwrap();
+    let too_long = Err(TooLong { bytes: 11, capacity: 10 });
+    assert_eq!(side.deal(Carrier::Any), too_long);
+    assert_eq!(side.deal(Carrier::Control), too_long, "and stays it: the connection is over");
+}
+
+#[test]
+fn a_message_too_long_for_its_headers_is_refused_whatever_was_announced() {
+    let mut side = side();
+    let _posted = side.post(MESSAGE_BYTES_MAX + 1, false).unwrap();
+    side.announced(&announce(0, u64::MAX, 0)).unwrap();
+    assert!(side.deal(Carrier::Any).is_err());
+}
+
+#[test]
+fn the_longest_message_keeps_its_lengths() {
+    let mut side = side();
+    let _posted = side.post(MESSAGE_BYTES_MAX, false).unwrap();
+    side.announced(&announce(0, u64::MAX, 0)).unwrap();
+    let mut dealt = 0;
+    while let Some(segment) = side.deal(Carrier::Any).unwrap() {
+        assert_eq!(u64::from(segment.header().bytes), segment.bytes());
+        assert_eq!(segment.offset(), dealt);
+        dealt += segment.bytes();
+        assert_eq!(side.written(segment), dealt == MESSAGE_BYTES_MAX);
+    }
+    assert_eq!(dealt, MESSAGE_BYTES_MAX);
+    assert_eq!(MESSAGE_BYTES_MAX / SEGMENTS_MAX, 2 << 30);
+}
+
+#[test]
+fn short_messages_travel_in_control_frames_where_both_sides_can() {
+    let is_inline = |bytes, source_can, inline_bytes| {
+        let mut side = side();
+        let _posted = side.post(bytes, source_can).unwrap();
+        side.announced(&announce(0, 8192, inline_bytes)).unwrap();
+        let by_control = side.deal(Carrier::Control).unwrap();
+        let inline = by_control.is_some();
+        let segment = by_control.or_else(|| side.deal(Carrier::Any).unwrap()).unwrap();
+        assert_eq!(segment.is_inline(), inline, "the control socket carries these only");
+        assert_eq!(segment.bytes(), if inline { bytes } else { bytes.min(STEP) });
+        inline
+    };
+    assert!(is_inline(64, true, 64));
+    assert!(!is_inline(65, true, 64));
+    assert!(!is_inline(64, false, 64));
+    assert!(!is_inline(64, true, 0));
+    assert!(is_inline(0, false, 0), "an empty message has no segment to ride on");
+    assert!(is_inline(5000, true, 8192), "even one longer than a segment, whole");
+}
+
+#[test]
+fn a_send_is_finished_when_every_segment_was_written() {
+    let mut side = side();
+    let slot = side.post(3 * STEP, false).unwrap();
+    side.announced(&announce(0, 3 * STEP, 0)).unwrap();
+    let mut segments: Vec<_> = (0..3).map(|_| side.deal(Carrier::Any).unwrap().unwrap()).collect();
+    assert_eq!(side.deal(Carrier::Any), Ok(None));
+    let last = segments.remove(0);
+    for segment in segments {
+        assert!(!side.written(segment));
+        assert!(!side.is_complete(&slot));
+    }
+    let slot = side.finish(slot).unwrap_err();
+    assert!(side.written(last));
+    assert!(side.is_complete(&slot));
+    assert_eq!(side.finish(slot), Ok(Sent { bytes: 3 * STEP }));
+    assert_eq!(side.in_flight(), 0);
+}
+
+#[test]
+#[should_panic(expected = "the connection that dealt it")]
+fn a_segment_of_another_connection_is_our_bug() {
+    let (mut one, mut other) = (side(), side());
+    let _posted = one.post(10, false).unwrap();
+    one.announced(&announce(0, 10, 0)).unwrap();
+    let segment = one.deal(Carrier::Any).unwrap().unwrap();
+    other.written(segment);
+}
+
+#[test]
+fn what_the_receiver_announces_the_frame_can_say() {
+    // An announcement with the largest numbers survives the wire.
+    let wide = announce(u64::MAX, u64::MAX, 64 << 10);
+    assert_eq!(Control::decode(&Control::Announce(wide).encode()), Ok(Control::Announce(wide)));
+}
