@@ -1,1 +1,51 @@
-//! Placeholder.
+//! Memory and the asynchronous work on it: what a GPU is to gputcp, and the software GPU that stands in for one.
+//!
+//! In the order of a chunk's way:
+//!
+//! - [`Device`] and [`MemoryKind`]: where memory is, and the only maker of lanes.
+//! - [`Buffer`], [`ReadClaim`], [`WriteClaim`]: memory and the rights to it. A claim keeps its memory alive and keeps
+//!   others off it, so whatever safe code does, nothing is freed or lent twice under a running copy.
+//! - [`Pattern`]: test data that is new in each iteration, and its verification.
+//! - [`Lane`]: one in-order stream of asynchronous work with its ring of pinned slabs; [`UnpackInto`] and [`StageFrom`]
+//!   are the two directions.
+//! - [`Done`]: a point on a lane's timeline, to poll or to wait for.
+//!
+//! A device's own part sits in a folder of its own; `host` holds the software GPU's.
+//!
+//! # A lane per chunk does not compile
+//!
+//! Lanes own a thread, pinned memory and a timeline. They are made by [`Device::lane`], at connect; the way to make one
+//! beside it is private.
+//! ```compile_fail,E0624
+//! # use gputcp_gpu::{Device, Lane, LaneSpec, SoftOptions};
+//! # let spec = LaneSpec { slots: 1, slab_bytes: 4096 };
+//! let per_chunk = Lane::start(spec, SoftOptions::default(), 0);
+//! ```
+//! … nor can one be copied for a chunk.
+//! ```compile_fail,E0599
+//! # use gputcp_gpu::Lane;
+//! # fn f(lane: &Lane) {
+//! let per_chunk: Lane = lane.clone();
+//! # }
+//! ```
+//! … and what is left does compile.
+//! ```
+//! use gputcp_gpu::{Device, LaneSpec, SoftOptions};
+//! let device = Device::soft(SoftOptions::default());
+//! let lane = device.lane(LaneSpec { slots: 1, slab_bytes: 4096 })?;
+//! assert_eq!(lane.completed(), 0);
+//! # Ok::<(), gputcp_gpu::Error>(())
+//! ```
+
+mod device;
+mod error;
+mod host;
+mod lane;
+mod memory;
+mod pattern;
+
+pub use device::{Device, LaneSpec, MemoryKind, SoftOptions};
+pub use error::{ClaimError, Error};
+pub use lane::{Done, FRAGMENTS_MAX, Lane, StageFrom, UnpackInto, UnpackMode};
+pub use memory::{Buffer, CLAIMS_MAX, ReadClaim, WriteClaim};
+pub use pattern::{Mismatch, Pattern};

@@ -1,0 +1,107 @@
+//! Why memory or a lane could not do what was asked. Messages are one sentence: what happened, and what to do.
+
+use std::io;
+
+/// Why memory, a lane or a setting was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The caller asked for a buffer without bytes.
+    #[error("a buffer of 0 bytes was asked for: ask for at least 1")]
+    Empty,
+    /// The machine, or the control group the process runs in, has less memory than was asked for.
+    #[error("{asked} bytes of host memory were asked for and {available} are available: use a smaller size")]
+    OutOfMemory {
+        /// Bytes asked for.
+        asked: u64,
+        /// Bytes that could be had without pressing others out.
+        available: u64,
+    },
+    /// The system refused to map memory.
+    #[error(
+        "the system refused to map {bytes} bytes of memory ({kind}): use a smaller size or raise the limit"
+    )]
+    Map {
+        /// Bytes asked for.
+        bytes: u64,
+        /// The system's reason.
+        kind: io::ErrorKind,
+    },
+    /// The system refused a thread for a lane.
+    #[error(
+        "the system refused a thread for a lane ({kind}): use fewer streams or raise the limit on threads"
+    )]
+    Thread {
+        /// The system's reason.
+        kind: io::ErrorKind,
+    },
+    /// A buffer's claims do not allow the access.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
+    /// A fragment reaches beyond its bounce region or its destination. With a plugin's fragments, the plugin erred.
+    #[error(
+        "fragment {index} ({bytes} bytes from {source_offset} to {destination_offset}) does not fit a bounce region of \
+         {source_bytes} bytes and a destination of {destination_bytes}: whoever made it is at fault"
+    )]
+    Fragment {
+        /// Its place in the list.
+        index: usize,
+        /// Its length in bytes.
+        bytes: u64,
+        /// Where it starts in the bounce region, in bytes.
+        source_offset: u64,
+        /// Where it belongs in the destination, in bytes.
+        destination_offset: u64,
+        /// The bounce region's length.
+        source_bytes: u64,
+        /// The destination's length.
+        destination_bytes: u64,
+    },
+    /// A launch has more fragments than a lane takes at a time.
+    #[error("{found} fragments came in one launch and a lane takes {max}: split the list")]
+    TooManyFragments {
+        /// How many there were.
+        found: usize,
+        /// How many a launch takes: [`crate::FRAGMENTS_MAX`].
+        max: usize,
+    },
+    /// A lane was asked to unpack in the mode that means no unpack.
+    #[error("unpack mode \"none\" has nothing for a lane to do: receive into host memory in place")]
+    NothingToUnpack,
+    /// The text names no unpack mode.
+    #[error("\"{given}\" is no unpack mode: use kernel, copy (or d2d), host or none")]
+    UnknownUnpackMode {
+        /// The text.
+        given: String,
+    },
+    /// A lane's worker is gone, and its work with it.
+    #[error("the lane stopped before its work was finished: reconnect to get a new one")]
+    LaneLost,
+}
+
+/// Why a part of a buffer cannot be claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClaimError {
+    /// It does not lie within the buffer.
+    #[error("{bytes} bytes from {offset} reach beyond a buffer of {buffer_bytes}: ask for less")]
+    OutOfRange {
+        /// Where the part starts, in bytes.
+        offset: u64,
+        /// Its length in bytes.
+        bytes: u64,
+        /// The buffer's length.
+        buffer_bytes: u64,
+    },
+    /// It overlaps a part that is being written, or is to be written while others read it.
+    #[error("{bytes} bytes from {offset} are in use by a transfer: wait until it is done")]
+    Overlap {
+        /// Where the part starts, in bytes.
+        offset: u64,
+        /// Its length in bytes.
+        bytes: u64,
+    },
+    /// The buffer has as many claims as it can keep count of.
+    #[error("a buffer has at most {} claims at a time: drop some first", crate::CLAIMS_MAX)]
+    TooMany,
+}

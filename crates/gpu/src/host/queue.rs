@@ -1,0 +1,155 @@
+//! The queue between a lane and its worker: commands in order, with their fragments. Bounded; a push waits for room.
+//!
+//! Invariant: every fragment in the queue lies within the source and the destination of its command.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use gputcp_proto::bounce::Fragment;
+
+use crate::{Error, lane::check_fragments, memory::Hold};
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// The worker waits here for commands, and while it is being late.
+    work: Condvar,
+    /// A push waits here for room.
+    room: Condvar,
+}
+
+/// Copies of fragments from one place to another. Holds both until it is dropped.
+#[derive(Debug)]
+pub(super) struct Command {
+    pub(super) source: Hold,
+    pub(super) destination: Hold,
+    /// How many of the queue's fragments are this command's.
+    fragments: usize,
+}
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        let state = State {
+            commands: VecDeque::with_capacity(COMMANDS_MAX),
+            fragments: VecDeque::with_capacity(QUEUED_FRAGMENTS_MAX),
+            closed: false,
+            worker_waits: false,
+            push_waits: false,
+        };
+        Self { state: Mutex::new(state), work: Condvar::new(), room: Condvar::new() }
+    }
+
+    /// Appends a command; waits while the queue is full.
+    pub(super) fn push(
+        &self,
+        source: &Hold,
+        destination: &Hold,
+        fragments: &[Fragment],
+    ) -> Result<(), Error> {
+        check_fragments(fragments, source.bytes() as u64, destination.bytes() as u64)?;
+        let command =
+            Command { source: source.clone(), destination: destination.clone(), fragments: fragments.len() };
+        let mut state = self.state();
+        while !state.closed && !state.has_room(fragments.len()) {
+            state.push_waits = true;
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.closed {
+            return Err(Error::LaneLost);
+        }
+        state.commands.push_back(command);
+        state.fragments.extend(fragments);
+        let wake = std::mem::take(&mut state.worker_waits);
+        drop(state);
+        if wake {
+            self.work.notify_one();
+        }
+        Ok(())
+    }
+
+    /// The next command; waits for one. `None` when the queue is closed and empty.
+    pub(super) fn next(&self) -> Option<Command> {
+        let mut state = self.state();
+        loop {
+            if let Some(command) = state.commands.pop_front() {
+                self.made_room(state);
+                return Some(command);
+            }
+            if state.closed {
+                return None;
+            }
+            state.worker_waits = true;
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Calls `run` with each of the fragments of the command that came last, outside the lock.
+    pub(super) fn for_each_fragment(&self, command: &Command, mut run: impl FnMut(&Fragment)) {
+        let mut left = command.fragments;
+        let mut batch = [NO_FRAGMENT; BATCH];
+        while left > 0 {
+            let taken = left.min(BATCH);
+            let mut state = self.state();
+            for (fragment, queued) in batch.iter_mut().zip(state.fragments.drain(..taken)) {
+                *fragment = queued;
+            }
+            self.made_room(state);
+            left -= taken;
+            batch[..taken].iter().for_each(&mut run);
+        }
+    }
+
+    /// Waits for a time, or until the queue is closed.
+    pub(super) fn pause(&self, time: Duration) {
+        let state = self.state();
+        // A push may wake the worker early; it then waits for the rest.
+        drop(self.work.wait_timeout_while(state, time, |state| !state.closed));
+    }
+
+    /// Nothing more is pushed: the worker runs what is queued and ends.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.work.notify_all();
+        self.room.notify_all();
+    }
+
+    fn made_room(&self, mut state: MutexGuard<'_, State>) {
+        let wake = std::mem::take(&mut state.push_waits);
+        drop(state);
+        if wake {
+            self.room.notify_all();
+        }
+    }
+
+    /// Nothing panics while the state is half changed: a poisoned lock guards a state that is whole.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    commands: VecDeque<Command>,
+    /// The fragments of all queued commands, and those of the running one that it has not come to yet.
+    fragments: VecDeque<Fragment>,
+    closed: bool,
+    worker_waits: bool,
+    push_waits: bool,
+}
+
+impl State {
+    fn has_room(&self, fragments: usize) -> bool {
+        self.commands.len() < COMMANDS_MAX && self.fragments.len() + fragments <= QUEUED_FRAGMENTS_MAX
+    }
+}
+
+/// A full window of 32 bounce slabs and one of 32 staging slabs, one command each.
+const COMMANDS_MAX: usize = 64;
+/// One full launch that runs and one that is queued: 4096 × 24 B = 96 KiB a lane.
+const QUEUED_FRAGMENTS_MAX: usize = 2 * crate::FRAGMENTS_MAX;
+/// How many fragments the worker takes out at once: 64 × 24 B = 1.5 KiB of its stack.
+const BATCH: usize = 64;
+const NO_FRAGMENT: Fragment = Fragment { source_offset: 0, bytes: 0, destination_offset: 0 };

@@ -1,0 +1,135 @@
+//! A lane's worker: a thread that runs the queued copies in order and moves the timeline. As late as it was told to be.
+
+use std::{sync::Arc, thread, thread::JoinHandle};
+
+use gputcp_proto::bounce::Fragment;
+
+use super::{
+    copy::copy_bytes,
+    queue::{Command, Queue},
+};
+use crate::{
+    Error, SoftOptions,
+    lane::{Done, Timeline},
+    memory::Hold,
+    pattern::scramble,
+};
+
+/// The software GPU's stream: work goes in, the timeline moves. Dropping it runs what is queued, without the delays.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    shared: Arc<Shared>,
+    timeline: Arc<Timeline>,
+    worker: Option<JoinHandle<()>>,
+    launched: u64,
+}
+
+impl Stream {
+    /// Starts the worker of the device's lane `number`.
+    pub(crate) fn start(options: SoftOptions, number: u64) -> Result<Self, Error> {
+        let shared = Arc::new(Shared { queue: Queue::new() });
+        let timeline = Arc::new(Timeline::new());
+        let worker = Worker {
+            shared: Arc::clone(&shared),
+            timeline: Arc::clone(&timeline),
+            options,
+            random: scramble(options.seed) ^ number,
+        };
+        let spawned = thread::Builder::new().name("gputcp-lane".to_owned()).spawn(move || worker.run());
+        let worker = spawned.map_err(|error| Error::Thread { kind: error.kind() })?;
+        Ok(Self { shared, timeline, worker: Some(worker), launched: 0 })
+    }
+
+    /// Starts one command that copies the fragments in order. Waits only while the queue is full.
+    pub(crate) fn launch(
+        &mut self,
+        source: &Hold,
+        destination: &Hold,
+        fragments: &[Fragment],
+    ) -> Result<(), Error> {
+        self.shared.queue.push(source, destination, fragments)?;
+        self.launched += 1;
+        Ok(())
+    }
+
+    /// The end of all that was launched so far.
+    pub(crate) fn now(&self) -> Done {
+        Done::new(Arc::clone(&self.timeline), self.launched)
+    }
+
+    /// How many commands were launched.
+    pub(crate) const fn launched(&self) -> u64 {
+        self.launched
+    }
+
+    pub(crate) fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        if let Some(worker) = self.worker.take() {
+            // A worker that panicked has said so on the timeline.
+            let _ = worker.join();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: Queue,
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    timeline: Arc<Timeline>,
+    options: SoftOptions,
+    random: u64,
+}
+
+impl Worker {
+    fn run(mut self) {
+        while let Some(command) = self.shared.queue.next() {
+            self.be_late();
+            self.execute(&command);
+            self.be_late();
+            // Before the report: who hears that the work is done may claim its memory at once.
+            drop(command);
+            self.timeline.advance();
+        }
+    }
+
+    fn execute(&self, command: &Command) {
+        let (source, destination) = (command.source.start(), command.destination.start());
+        self.shared.queue.for_each_fragment(command, |fragment| {
+            // SAFETY: the queue took the fragment only because it lies within both holds; the command keeps them, so
+            // both are mapped, the destination is under a write claim of its own and overlaps no source.
+            unsafe {
+                copy_bytes(
+                    source.add(fragment.source_offset as usize).as_ptr(),
+                    destination.add(fragment.destination_offset as usize).as_ptr(),
+                    fragment.bytes as usize,
+                );
+            }
+        });
+    }
+
+    fn be_late(&mut self) {
+        if self.options.lateness.is_zero() {
+            return;
+        }
+        self.random = scramble(self.random);
+        let share = (self.random >> 32) as f64 / f64::from(u32::MAX);
+        self.shared.queue.pause(self.options.lateness.mul_f64(share));
+    }
+}
+
+impl Drop for Worker {
+    /// Whatever ended the worker, nobody waits for it any longer.
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        self.timeline.end();
+    }
+}

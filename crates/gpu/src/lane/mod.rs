@@ -1,0 +1,210 @@
+//! Lanes: one in-order stream of asynchronous work, with the pinned slabs that sockets fill and drain.
+//!
+//! A lane belongs to one I/O thread and has all it needs from the start (invariant I4). Its second line behind the types
+//! of `proto` (I2): a slab with work pending is refused to sockets, whatever the caller believes.
+
+mod gather;
+mod timeline;
+mod unpack;
+
+use std::{io, os::fd::BorrowedFd, slice};
+
+use gputcp_proto::{
+    bounce::{Filling, Fragment},
+    stage::Staged,
+};
+
+use self::gather::{SCRATCH_BYTES, Scratch};
+pub use self::{
+    timeline::Done,
+    unpack::{FRAGMENTS_MAX, StageFrom, UnpackInto, UnpackMode},
+};
+pub(crate) use self::{timeline::Timeline, unpack::check_fragments};
+use crate::{
+    Buffer, Error, LaneSpec, ReadClaim, SoftOptions, WriteClaim,
+    host::Stream,
+    memory::{Hold, socket},
+};
+
+/// An in-order stream of asynchronous work and its ring of pinned slabs. Dropping it finishes the work that is queued.
+#[derive(Debug)]
+pub struct Lane {
+    /// First, so that it is dropped, and its work finished, before the rest.
+    stream: Stream,
+    /// The slabs, then the scratch of the gathering mode.
+    memory: WriteClaim,
+    slabs: Box<[Slab]>,
+    slab_bytes: u64,
+    /// From one slab's start to the next one's: whole pages.
+    stride: u64,
+    scratch: Scratch,
+}
+
+impl Lane {
+    /// For [`crate::Device::lane`] alone.
+    fn new(spec: LaneSpec, stream: Stream) -> Result<Self, Error> {
+        let stride = spec.slab_bytes.checked_next_multiple_of(PAGE_BYTES);
+        let slabs_bytes = stride.and_then(|stride| stride.checked_mul(spec.slots as u64));
+        let bytes = slabs_bytes.and_then(|slabs| slabs.checked_add(SCRATCH_BYTES));
+        let (Some(stride), Some(slabs_bytes), Some(bytes)) = (stride, slabs_bytes, bytes) else {
+            return Err(Error::Map { bytes: u64::MAX, kind: io::ErrorKind::OutOfMemory });
+        };
+        let memory = Buffer::host(bytes)?.write(0, bytes)?;
+        let slabs = vec![Slab { pending: 0 }; spec.slots].into_boxed_slice();
+        Ok(Self {
+            stream,
+            memory,
+            slabs,
+            slab_bytes: spec.slab_bytes,
+            stride,
+            scratch: Scratch::at(slabs_bytes),
+        })
+    }
+
+    /// For [`crate::Device::lane`] alone.
+    pub(crate) fn start(spec: LaneSpec, options: SoftOptions, number: u64) -> Result<Self, Error> {
+        Self::new(spec, Stream::start(options, number)?)
+    }
+
+    /// Reads up to the missing bytes of a segment from the socket into its bounce slab, in one call. Gives how many
+    /// came, to advance the filling by; 0 when the peer has closed.
+    ///
+    /// # Errors
+    /// As the socket says.
+    ///
+    /// # Panics
+    /// If the slab is not this lane's, is too short, or has work pending.
+    pub fn recv(&mut self, filling: &Filling, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        let (have, missing) = (filling.have(), filling.missing());
+        let at = self.idle_slab(filling.index(), have + missing) + have;
+        let start = self.memory.hold().at(at, missing);
+        // SAFETY: the range is this lane's own memory, to which nobody has a reference; no work is pending on the slab.
+        unsafe { socket::recv(socket, start, missing as usize) }
+    }
+
+    /// Writes `header` and the bytes of a staged segment that are not yet written to the socket, in one call. Gives how
+    /// many bytes the socket took, those of the header included.
+    ///
+    /// # Errors
+    /// As the socket says.
+    ///
+    /// # Panics
+    /// If the slab is not this lane's, is too short, or has work pending.
+    pub fn send(&mut self, staged: &Staged, header: &[u8], socket: BorrowedFd<'_>) -> io::Result<usize> {
+        let (written, bytes) = (staged.have_written(), staged.segment().bytes());
+        let at = self.idle_slab(staged.index(), bytes) + written;
+        let start = self.memory.hold().at(at, bytes - written);
+        // SAFETY: the range is this lane's own memory; no work is pending on the slab, and none can be launched while
+        // the lane is borrowed.
+        let payload = unsafe { slice::from_raw_parts(start.as_ptr(), (bytes - written) as usize) };
+        socket::send(socket, header, payload)
+    }
+
+    /// Unpacks filled slabs into `destination`: segment by segment, each at its own offset.
+    pub const fn unpack_into<'a>(
+        &'a mut self,
+        destination: &'a WriteClaim,
+        mode: UnpackMode,
+    ) -> UnpackInto<'a> {
+        UnpackInto { lane: self, destination, mode }
+    }
+
+    /// Stages segments of `source` into slabs.
+    pub const fn stage_from<'a>(&'a mut self, source: &'a ReadClaim) -> StageFrom<'a> {
+        StageFrom { lane: self, source }
+    }
+
+    /// Starts to unpack fragments of any bounce region. Where they overlap at the destination, the later one wins. Waits
+    /// only while the lane's queue is full, and in mode [`UnpackMode::Host`] for the scratch memory of earlier ones.
+    ///
+    /// # Errors
+    /// If a fragment does not fit, or there are more than [`FRAGMENTS_MAX`]: nothing was started then. If the mode is
+    /// [`UnpackMode::None`], or the lane is lost.
+    pub fn unpack_fragments(
+        &mut self,
+        bounce: &ReadClaim,
+        fragments: &[Fragment],
+        destination: &WriteClaim,
+        mode: UnpackMode,
+    ) -> Result<Done, Error> {
+        self.unpack(bounce.hold(), fragments, destination, mode)
+    }
+
+    /// How many commands the lane has finished.
+    #[must_use]
+    pub fn completed(&self) -> u64 {
+        self.stream.timeline().completed()
+    }
+
+    fn unpack_slab(
+        &mut self,
+        index: usize,
+        bytes: u64,
+        destination: &WriteClaim,
+        destination_offset: u64,
+        mode: UnpackMode,
+    ) -> Result<Done, Error> {
+        let source_offset = self.idle_slab(index, bytes);
+        let fragment = Fragment { source_offset, bytes, destination_offset };
+        let slabs = self.memory.hold().clone();
+        let done = self.unpack(&slabs, &[fragment], destination, mode)?;
+        self.slabs[index].pending = self.stream.launched();
+        Ok(done)
+    }
+
+    fn stage_slab(
+        &mut self,
+        index: usize,
+        source: &ReadClaim,
+        source_offset: u64,
+        bytes: u64,
+    ) -> Result<Done, Error> {
+        let destination_offset = self.idle_slab(index, bytes);
+        let fragment = Fragment { source_offset, bytes, destination_offset };
+        self.stream.launch(source.hold(), self.memory.hold(), &[fragment])?;
+        self.slabs[index].pending = self.stream.launched();
+        Ok(self.stream.now())
+    }
+
+    fn unpack(
+        &mut self,
+        source: &Hold,
+        fragments: &[Fragment],
+        destination: &WriteClaim,
+        mode: UnpackMode,
+    ) -> Result<Done, Error> {
+        // All before the first is launched: a list is unpacked whole or not at all.
+        check_fragments(fragments, source.bytes() as u64, destination.bytes())?;
+        match mode {
+            UnpackMode::Kernel => self.stream.launch(source, destination.hold(), fragments)?,
+            UnpackMode::Copy => {
+                for fragment in fragments {
+                    self.stream.launch(source, destination.hold(), slice::from_ref(fragment))?;
+                }
+            }
+            UnpackMode::Host => {
+                let lane = self.memory.hold();
+                self.scratch.gather(&mut self.stream, lane, source, fragments, destination.hold())?;
+            }
+            UnpackMode::None => return Err(Error::NothingToUnpack),
+        }
+        Ok(self.stream.now())
+    }
+
+    /// Where a slab starts in the lane's memory. No work is pending on it.
+    fn idle_slab(&self, index: usize, bytes: u64) -> u64 {
+        assert!(index < self.slabs.len(), "slab {index} of a lane with {}", self.slabs.len());
+        assert!(bytes <= self.slab_bytes, "a segment of {bytes} bytes in a slab of {}", self.slab_bytes);
+        assert!(self.completed() >= self.slabs[index].pending, "slab {index} has work pending");
+        index as u64 * self.stride
+    }
+}
+
+/// What the lane remembers of a slab.
+#[derive(Debug, Clone, Copy)]
+struct Slab {
+    /// The point on the timeline where the last work on it ends.
+    pending: u64,
+}
+
+const PAGE_BYTES: u64 = 4 << 10;

@@ -1,0 +1,139 @@
+//! A lane's timeline: how many of its commands are done. Polled without a lock; waited for without a core.
+
+use std::{
+    hint,
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
+    },
+    time::Instant,
+};
+
+use gputcp_proto::bounce::Completion;
+
+use crate::Error;
+
+/// A point on a lane's timeline: the end of a piece of work and of all before it.
+#[derive(Debug, Clone)]
+pub struct Done {
+    timeline: Arc<Timeline>,
+    point: u64,
+}
+
+impl Done {
+    pub(crate) const fn new(timeline: Arc<Timeline>, point: u64) -> Self {
+        Self { timeline, point }
+    }
+
+    /// Waits until the work is finished, at most until `deadline`. False at the deadline.
+    ///
+    /// # Errors
+    /// If the lane stopped before the work was finished.
+    pub fn wait(&self, deadline: Instant) -> Result<bool, Error> {
+        self.timeline.wait(self.point, Some(deadline))
+    }
+}
+
+impl Completion for Done {
+    type Error = Error;
+
+    fn is_done(&mut self) -> Result<bool, Error> {
+        self.timeline.has_reached(self.point)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Timeline {
+    completed: AtomicU64,
+    /// The worker is gone: the timeline moves no more.
+    ended: AtomicBool,
+    waiters: AtomicUsize,
+    gate: Mutex<()>,
+    moved: Condvar,
+}
+
+impl Timeline {
+    pub(crate) const fn new() -> Self {
+        Self {
+            completed: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            waiters: AtomicUsize::new(0),
+            gate: Mutex::new(()),
+            moved: Condvar::new(),
+        }
+    }
+
+    /// How many commands are done.
+    pub(crate) fn completed(&self) -> u64 {
+        self.completed.load(SeqCst)
+    }
+
+    /// Whether the command that was launched as number `point` is done.
+    pub(crate) fn has_reached(&self, point: u64) -> Result<bool, Error> {
+        if self.completed() >= point {
+            return Ok(true);
+        }
+        // The last command may have been done between the two looks.
+        if self.ended.load(SeqCst) && self.completed() < point {
+            Err(Error::LaneLost)
+        } else {
+            Ok(self.completed() >= point)
+        }
+    }
+
+    /// Waits for `point`: without a deadline as long as it takes, which is as long as the worker lives.
+    pub(crate) fn wait(&self, point: u64, deadline: Option<Instant>) -> Result<bool, Error> {
+        for _ in 0..SPINS {
+            if self.has_reached(point)? {
+                return Ok(true);
+            }
+            hint::spin_loop();
+        }
+        // Either the worker sees this waiter after it has moved the timeline, or the waiter sees the move: both sides
+        // write before they read, in one order (SeqCst).
+        self.waiters.fetch_add(1, SeqCst);
+        let reached = self.block(point, deadline);
+        self.waiters.fetch_sub(1, SeqCst);
+        reached
+    }
+
+    fn block(&self, point: u64, deadline: Option<Instant>) -> Result<bool, Error> {
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        while !self.has_reached(point)? {
+            gate = match deadline {
+                None => self.moved.wait(gate).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Ok(false);
+                    }
+                    self.moved.wait_timeout(gate, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        Ok(true)
+    }
+
+    /// Counts a command as done.
+    pub(crate) fn advance(&self) {
+        self.completed.fetch_add(1, SeqCst);
+        self.wake();
+    }
+
+    /// No command will be done any more.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, SeqCst);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if self.waiters.load(SeqCst) > 0 {
+            // A waiter that has looked, but does not sleep yet, holds the gate.
+            drop(self.gate.lock().unwrap_or_else(PoisonError::into_inner));
+            self.moved.notify_all();
+        }
+    }
+}
+
+/// About 5 µs on x86-64: as long as going to sleep and being woken takes.
+const SPINS: u32 = 200;

@@ -1,0 +1,89 @@
+//! Buffers: memory that transfers read from and write to. All access goes through claims.
+
+use std::sync::Arc;
+
+use super::{
+    claim::{ReadClaim, WriteClaim},
+    hold::{Hold, Region},
+    table::Access,
+};
+use crate::{ClaimError, Error, MemoryKind, Mismatch, Pattern};
+
+/// Memory of one kind. Clones share the memory and its claims; it is freed when the last clone and claim are gone.
+#[derive(Debug, Clone)]
+pub struct Buffer {
+    region: Arc<Region>,
+    kind: MemoryKind,
+}
+
+impl Buffer {
+    /// Allocates plain host memory, zeroed and in place: using it for the first time costs no page fault.
+    ///
+    /// # Errors
+    /// If `bytes` is 0 or more than there is.
+    pub fn host(bytes: u64) -> Result<Self, Error> {
+        Self::new(MemoryKind::Host, bytes)
+    }
+
+    pub(crate) fn new(kind: MemoryKind, bytes: u64) -> Result<Self, Error> {
+        Ok(Self { region: Region::map(bytes)?, kind })
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.region.bytes()
+    }
+
+    /// Where its memory is.
+    #[must_use]
+    pub const fn kind(&self) -> MemoryKind {
+        self.kind
+    }
+
+    /// A buffer of host kind over the same memory and the same claims, where the CPU can reach it: to measure what the
+    /// sockets alone would do.
+    #[must_use]
+    pub fn host_view(&self) -> Option<Self> {
+        match self.kind {
+            MemoryKind::Host | MemoryKind::Soft => {
+                Some(Self { region: Arc::clone(&self.region), kind: MemoryKind::Host })
+            }
+        }
+    }
+
+    /// Claims `bytes` bytes from `offset` for reading; others may read them too.
+    ///
+    /// # Errors
+    /// If they are not within the buffer, part of them is being written, or there are too many claims.
+    pub fn read(&self, offset: u64, bytes: u64) -> Result<ReadClaim, ClaimError> {
+        Hold::take(&self.region, self.kind, offset, bytes, Access::Read).map(ReadClaim::new)
+    }
+
+    /// Claims `bytes` bytes from `offset` for writing; nobody else may have a claim on them.
+    ///
+    /// # Errors
+    /// If they are not within the buffer, part of them is claimed, or there are too many claims.
+    pub fn write(&self, offset: u64, bytes: u64) -> Result<WriteClaim, ClaimError> {
+        Hold::take(&self.region, self.kind, offset, bytes, Access::Write).map(WriteClaim::new)
+    }
+
+    /// Writes a message of `bytes` bytes of the pattern at `offset`, on the calling thread.
+    ///
+    /// # Errors
+    /// If the part cannot be claimed for writing.
+    pub fn fill(&self, pattern: Pattern, offset: u64, bytes: u64) -> Result<(), Error> {
+        let mut claim = self.write(offset, bytes)?;
+        pattern.fill(0, claim.as_mut_slice());
+        Ok(())
+    }
+
+    /// Compares a message of `bytes` bytes at `offset` with the pattern, on the calling thread.
+    ///
+    /// # Errors
+    /// If the part cannot be claimed for reading; within, the [`Mismatch`] if it holds anything but the pattern.
+    pub fn verify(&self, pattern: Pattern, offset: u64, bytes: u64) -> Result<Result<(), Mismatch>, Error> {
+        let claim = self.read(offset, bytes)?;
+        Ok(pattern.verify(0, claim.as_slice()))
+    }
+}

@@ -1,0 +1,144 @@
+//! Claims: the rights to read or write part of a buffer, and what a socket or the CPU may do under them.
+//!
+//! Memory that is being written is only ever named by address: sockets and lanes may fill several parts of one claim at
+//! a time, from several threads.
+
+use std::{io, os::fd::BorrowedFd, slice};
+
+use super::{hold::Hold, socket};
+use crate::{MemoryKind, host::copy_bytes};
+
+/// The right to read part of a buffer. While it lives, or a lane works under it, nobody writes there.
+#[derive(Debug)]
+pub struct ReadClaim {
+    hold: Hold,
+}
+
+/// The right to write part of a buffer. While it lives, or a lane works under it, nobody else has any right there.
+///
+/// Several threads may write under one claim, each its own bytes. If two write the same bytes at a time, one of the two
+/// values is found there, byte by byte.
+#[derive(Debug)]
+pub struct WriteClaim {
+    hold: Hold,
+}
+
+impl ReadClaim {
+    pub(super) const fn new(hold: Hold) -> Self {
+        Self { hold }
+    }
+
+    /// How many bytes it covers.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.hold.bytes() as u64
+    }
+
+    /// Where its memory is.
+    #[must_use]
+    pub const fn kind(&self) -> MemoryKind {
+        self.hold.kind()
+    }
+
+    /// Writes `header` and `bytes` bytes from `offset` to the socket, in one call; either may be empty. Gives how many
+    /// bytes the socket took, those of the header included.
+    ///
+    /// # Errors
+    /// As the socket says; `Unsupported` if the memory is no host memory.
+    ///
+    /// # Panics
+    /// If the bytes are not within the claim.
+    pub fn send(&self, socket: BorrowedFd<'_>, header: &[u8], offset: u64, bytes: u64) -> io::Result<usize> {
+        host_only(self.kind())?;
+        let start = self.hold.at(offset, bytes);
+        // SAFETY: the hold keeps the bytes mapped, and as a read claim keeps all writers off them.
+        let payload = unsafe { slice::from_raw_parts(start.as_ptr(), bytes as usize) };
+        socket::send(socket, header, payload)
+    }
+
+    /// Copies the bytes from `offset` into `destination`.
+    ///
+    /// # Panics
+    /// If they are not within the claim, or the memory is no host memory.
+    pub fn copy_to(&self, offset: u64, destination: &mut [u8]) {
+        assert_eq!(self.kind(), MemoryKind::Host, "the CPU copies from host memory only");
+        let start = self.hold.at(offset, destination.len() as u64);
+        // SAFETY: the hold keeps the bytes mapped and all writers off them.
+        destination.copy_from_slice(unsafe { slice::from_raw_parts(start.as_ptr(), destination.len()) });
+    }
+
+    /// All bytes, whatever the kind: for the software GPU's own kernels.
+    pub(super) const fn as_slice(&self) -> &[u8] {
+        // SAFETY: the hold keeps the bytes mapped and, as a read claim, all writers off them while `self` is borrowed.
+        unsafe { slice::from_raw_parts(self.hold.start().as_ptr(), self.hold.bytes()) }
+    }
+
+    pub(crate) const fn hold(&self) -> &Hold {
+        &self.hold
+    }
+}
+
+impl WriteClaim {
+    pub(super) const fn new(hold: Hold) -> Self {
+        Self { hold }
+    }
+
+    /// How many bytes it covers.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.hold.bytes() as u64
+    }
+
+    /// Where its memory is.
+    #[must_use]
+    pub const fn kind(&self) -> MemoryKind {
+        self.hold.kind()
+    }
+
+    /// Reads up to `bytes` bytes from the socket to `offset`, in one call. Gives how many came; 0 when the peer has
+    /// closed.
+    ///
+    /// # Errors
+    /// As the socket says; `Unsupported` if the memory is no host memory.
+    ///
+    /// # Panics
+    /// If the bytes are not within the claim.
+    pub fn recv(&self, socket: BorrowedFd<'_>, offset: u64, bytes: u64) -> io::Result<usize> {
+        host_only(self.kind())?;
+        let start = self.hold.at(offset, bytes);
+        // SAFETY: the hold keeps the bytes mapped; as a write claim it keeps all readers off them, so no reference to
+        // them exists.
+        unsafe { socket::recv(socket, start, bytes as usize) }
+    }
+
+    /// Copies `source` to `offset`.
+    ///
+    /// # Panics
+    /// If it does not fit, or the memory is no host memory.
+    pub fn copy_from(&self, offset: u64, source: &[u8]) {
+        assert_eq!(self.kind(), MemoryKind::Host, "the CPU copies to host memory only");
+        let start = self.hold.at(offset, source.len() as u64);
+        // SAFETY: both ranges are mapped for their length and cannot overlap, as no slice leads into claimed memory;
+        // nobody reads the destination while the write claim lives.
+        unsafe { copy_bytes(source.as_ptr(), start.as_ptr(), source.len()) };
+    }
+
+    /// All bytes, whatever the kind: for the software GPU's own kernels. Only for a claim that was just taken and never
+    /// shared with a lane.
+    pub(super) const fn as_mut_slice(&mut self) -> &mut [u8] {
+        // SAFETY: the hold keeps the bytes mapped; the claim is exclusive, mutably borrowed and, as its only user
+        // takes it anew, has no share elsewhere.
+        unsafe { slice::from_raw_parts_mut(self.hold.start().as_ptr(), self.hold.bytes()) }
+    }
+
+    pub(crate) const fn hold(&self) -> &Hold {
+        &self.hold
+    }
+}
+
+fn host_only(kind: MemoryKind) -> io::Result<()> {
+    match kind {
+        MemoryKind::Host => Ok(()),
+        MemoryKind::Soft => Err(io::ErrorKind::Unsupported.into()),
+    }
+}

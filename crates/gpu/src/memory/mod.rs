@@ -1,0 +1,14 @@
+//! Memory: pages from the system, and the claims that say who may touch which part of them.
+
+mod available;
+mod buffer;
+mod claim;
+mod hold;
+mod pages;
+pub(crate) mod socket;
+mod table;
+
+pub use buffer::Buffer;
+pub use claim::{ReadClaim, WriteClaim};
+pub(crate) use hold::Hold;
+pub use table::CLAIMS_MAX;

@@ -1,0 +1,87 @@
+//! The claims table of a buffer: which parts of it are being read or written. Invariant: a part being written overlaps
+//! no other part in the table.
+//!
+//! Its size is fixed, so that claiming in the hot path allocates nothing; only the entries in use are looked at.
+
+use crate::ClaimError;
+
+/// The most claims that a buffer has at a time. A connection has at most 32 sends and 32 receives in flight, so one
+/// buffer serves four connections at full windows; lanes share the claims of the request they work for.
+pub const CLAIMS_MAX: usize = 256;
+
+#[derive(Debug)]
+pub(super) struct ClaimTable {
+    buffer_bytes: u64,
+    /// One bit per entry in use.
+    used: [u64; WORDS],
+    parts: [Part; CLAIMS_MAX],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write,
+}
+
+impl ClaimTable {
+    pub(super) const fn new(buffer_bytes: u64) -> Self {
+        Self {
+            buffer_bytes,
+            used: [0; WORDS],
+            parts: [Part { start: 0, end: 0, access: Access::Read }; CLAIMS_MAX],
+        }
+    }
+
+    /// Enters a part; gives its place in the table.
+    pub(super) fn take(&mut self, offset: u64, bytes: u64, access: Access) -> Result<usize, ClaimError> {
+        let end = offset.checked_add(bytes).filter(|&end| end <= self.buffer_bytes);
+        let Some(end) = end else {
+            return Err(ClaimError::OutOfRange { offset, bytes, buffer_bytes: self.buffer_bytes });
+        };
+        let part = Part { start: offset, end, access };
+        if self.entries().any(|entry| self.parts[entry].excludes(&part)) {
+            return Err(ClaimError::Overlap { offset, bytes });
+        }
+        let word = self.used.iter().position(|&word| word != u64::MAX).ok_or(ClaimError::TooMany)?;
+        let bit = self.used[word].trailing_ones() as usize;
+        self.used[word] |= 1 << bit;
+        self.parts[word * 64 + bit] = part;
+        Ok(word * 64 + bit)
+    }
+
+    /// Frees an entry.
+    pub(super) fn give_back(&mut self, entry: usize) {
+        let bit = 1 << (entry % 64);
+        assert_ne!(self.used[entry / 64] & bit, 0, "an entry is given back once");
+        self.used[entry / 64] &= !bit;
+    }
+
+    fn entries(&self) -> impl Iterator<Item = usize> {
+        self.used.into_iter().enumerate().flat_map(|(word, mut bits)| {
+            std::iter::from_fn(move || {
+                let bit = bits.checked_ilog2()? as usize;
+                bits &= !(1 << bit);
+                Some(word * 64 + bit)
+            })
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    start: u64,
+    end: u64,
+    access: Access,
+}
+
+impl Part {
+    const fn excludes(&self, other: &Self) -> bool {
+        let overlaps = self.start < other.end && other.start < self.end;
+        let empty = self.start == self.end || other.start == other.end;
+        let reads = matches!((self.access, other.access), (Access::Read, Access::Read));
+        overlaps && !empty && !reads
+    }
+}
+
+const WORDS: usize = CLAIMS_MAX / 64;
+const _: () = assert!(CLAIMS_MAX.is_multiple_of(64), "the bits fill their words");
