@@ -1,0 +1,4 @@
+//! The two sides of a connection at their real sizes, 16 and 32 slots, in random orders.
+
+mod exchange;
+mod window;
