@@ -172,6 +172,18 @@ impl<const N: usize> SendSide<N> {
         self.outgoing[slot.index()].is_written
     }
 
+    /// Whether [`SendSide::deal`] has something for a data socket.
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        self.cursor < self.announced && self.window.holder(self.cursor).is_some()
+    }
+
+    /// Whether the dealing of the send has begun: its receive was announced.
+    #[must_use]
+    pub const fn is_begun(&self, slot: &Slot) -> bool {
+        self.outgoing[slot.index()].dealt > 0 || slot.seq().wire() < self.cursor
+    }
+
     /// How many sends are in flight.
     #[must_use]
     pub const fn in_flight(&self) -> usize {

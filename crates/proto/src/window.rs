@@ -104,6 +104,12 @@ impl<const N: usize> Window<N> {
         }
     }
 
+    /// Whether [`Window::issue`] would give a slot.
+    #[must_use]
+    pub const fn has_room(&self) -> bool {
+        self.in_flight < self.depth && self.holders[place::<N>(self.next)].is_none()
+    }
+
     /// How many slots are out.
     #[must_use]
     pub const fn in_flight(&self) -> usize {

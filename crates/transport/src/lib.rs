@@ -1,1 +1,62 @@
-//! Placeholder.
+//! GPU-to-GPU transfers over plain TCP.
+//!
+//! A connection carries data one way, from a [`SendComm`] to a [`RecvComm`], over one control socket and several data
+//! sockets. The receiver posts receives, which are announced; the sender starts only what is announced. So memory is
+//! bounded, host destinations are received in place, and no unexpected message exists. See `docs/ARCHITECTURE.md` for the
+//! invariants.
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//! use gputcp::{Connector, Listener, Options, transfer::{Message, Plan, Receiver, Sender}};
+//! use gputcp_gpu::{Buffer, Pattern};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let deadline = Instant::now() + Duration::from_secs(10);
+//! let plan = Plan { chunk_bytes: 64 << 10, window: 8 };
+//! let pattern = Pattern { seed: 1, iteration: 0 };
+//! let bytes = 1 << 20;
+//!
+//! let mut listener = Listener::bind("127.0.0.1:0".parse()?, Options::default())?;
+//! let handle = listener.handle(); // 128 bytes that reach the sender by any other way
+//!
+//! let sender = std::thread::spawn(move || -> gputcp::Result<()> {
+//!     let source = Buffer::host(bytes)?;
+//!     source.fill(pattern, 0, bytes)?;
+//!     let mut comms = [Connector::new(&handle, Options::default())?.connect(deadline)?];
+//!     let message = Message { buffer: &source, offset: 0, bytes };
+//!     let sent = Sender::new(plan, 1).send(&mut comms, message, deadline)?;
+//!     assert_eq!((sent.chunks, sent.bytes), (16, bytes));
+//!     let [comm] = comms;
+//!     comm.close(deadline)
+//! });
+//!
+//! let destination = Buffer::host(bytes)?;
+//! let mut comms = [listener.accept(deadline)?];
+//! let mut receiver = Receiver::new(plan, 1);
+//! let message = Message { buffer: &destination, offset: 0, bytes };
+//! let receiving = receiver.post(&mut comms, message)?;
+//! assert_eq!(receiver.finish(&mut comms, receiving, deadline)?.bytes, bytes);
+//! assert_eq!(destination.verify(pattern, 0, bytes)?, Ok(()));
+//! let [comm] = comms;
+//! comm.close(deadline)?;
+//! sender.join().unwrap()?;
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod contract;
+mod error;
+mod options;
+mod sockets;
+pub mod transfer;
+
+pub use gputcp_proto::{handle::Handle, recv::Received, send::Sent};
+pub use gputcp_socket::TcpInfo;
+
+pub use self::{
+    error::{Error, Guilty, Result},
+    options::Options,
+    sockets::{Canceller, Connector, Listener, RecvComm, RecvRequest, SendComm, SendRequest},
+};

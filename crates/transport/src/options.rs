@@ -1,0 +1,99 @@
+//! How a connection is made. Both ends need the same `unpack` and `device` only where they differ in memory; what must
+//! agree on the wire is exchanged at connect.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use gputcp_gpu::{Device, UnpackMode};
+use gputcp_proto::frame::{INLINE_BYTES_MAX, SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX};
+
+use crate::{Error, Result};
+
+/// Settings of a connection, for either end.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Data sockets per connection; the connector's number holds. One blocking thread serves each, on both sides.
+    pub streams: u16,
+    /// Requests that this side may have in flight, at most 32.
+    pub slots: u16,
+    /// The segment length in bytes; the connector's holds.
+    pub segment_bytes: u32,
+    /// The longest host-to-host message, in bytes, that travels inside a control frame; the smaller of both ends' holds.
+    pub inline_bytes: u32,
+    /// Bounce or staging slabs per data socket, each of one segment. Small rings stay in the CPU's cache.
+    pub slabs: u16,
+    /// The congestion control to ask for, by the kernel's name; `None` leaves the system's.
+    pub congestion: Option<Arc<str>>,
+    /// A fixed send buffer; `None` leaves the kernel's autotuning, which measured better.
+    pub send_buffer_bytes: Option<u32>,
+    /// A fixed receive buffer, likewise.
+    pub recv_buffer_bytes: Option<u32>,
+    /// The local address that the connector's sockets use.
+    pub bind: Option<IpAddr>,
+    /// The device whose memory will be sent or received. Its lanes are made at connect (invariant I4); without one only
+    /// plain host memory can be used.
+    pub device: Option<Device>,
+    /// How bounced bytes reach device memory.
+    pub unpack: UnpackMode,
+    /// How long the peer may be silent when it owes an answer, and how long unacknowledged data may stay in flight.
+    pub timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self {
+            // Streams = cores up to 8: more threads than cores are slower, and 8 reached the ceiling on 16 and 32 cores.
+            streams: cores.clamp(1, 8) as u16,
+            slots: SLOTS_MAX,
+            segment_bytes: 512 << 10,
+            inline_bytes: 16 << 10,
+            slabs: 4,
+            congestion: None,
+            send_buffer_bytes: None,
+            recv_buffer_bytes: None,
+            bind: None,
+            device: None,
+            unpack: UnpackMode::Kernel,
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Options {
+    /// Checks every number against what the protocol can say.
+    pub(crate) fn check(&self) -> Result<()> {
+        let bad = |what: String| Err(Error::usage(what));
+        if !(1..=STREAMS_MAX).contains(&self.streams) {
+            return bad(format!(
+                "{} streams were asked for; a connection has 1 to {STREAMS_MAX}",
+                self.streams
+            ));
+        }
+        if !(1..=SLOTS_MAX).contains(&self.slots) {
+            return bad(format!("{} slots were asked for; a connection has 1 to {SLOTS_MAX}", self.slots));
+        }
+        if !SEGMENT_BYTES.contains(&self.segment_bytes) {
+            let (from, to) = (SEGMENT_BYTES.start(), SEGMENT_BYTES.end());
+            return bad(format!(
+                "a segment of {} bytes was asked for; it has {from} to {to}",
+                self.segment_bytes
+            ));
+        }
+        if self.inline_bytes > INLINE_BYTES_MAX {
+            return bad(format!(
+                "{} bytes were asked for inline; at most {INLINE_BYTES_MAX} fit",
+                self.inline_bytes
+            ));
+        }
+        if !(1..=SLABS_MAX as u16).contains(&self.slabs) {
+            return bad(format!("{} slabs were asked for; a stream has 1 to {SLABS_MAX}", self.slabs));
+        }
+        if self.timeout.is_zero() {
+            return bad("a timeout of zero was asked for; give the peer at least a moment".into());
+        }
+        Ok(())
+    }
+}
+
+/// The most slabs in a stream's bounce or staging ring.
+pub(crate) const SLABS_MAX: usize = 16;

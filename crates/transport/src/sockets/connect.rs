@@ -1,0 +1,202 @@
+//! Making connections, the sender's side: opens the control socket and all data sockets at once and says on each which
+//! connection it belongs to.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Instant};
+
+use gputcp_proto::{
+    frame::{Join, Verdict, Welcome},
+    handle::Handle,
+};
+use rustix::{
+    event::{PollFd, PollFlags},
+    net::{RecvFlags, SendFlags},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{
+    control::poll_until,
+    listen::{name, random_token},
+    send::{Agreed, SendComm},
+    tuning,
+};
+use crate::{Error, Options, Result};
+
+/// A connection in the making. Ask it with [`Connector::poll`] until it is there.
+#[derive(Debug)]
+pub struct Connector {
+    peer: Arc<str>,
+    options: Options,
+    join: Join,
+    /// The control socket, then the data sockets.
+    sockets: Vec<Joining>,
+    welcome: [u8; Welcome::BYTES],
+    welcome_have: usize,
+}
+
+#[derive(Debug)]
+struct Joining {
+    socket: Socket,
+    is_connected: bool,
+    sent: usize,
+}
+
+impl Connector {
+    /// Starts to connect to the listener that made the handle. Never waits.
+    ///
+    /// # Errors
+    /// If the options are out of range, or the system refuses a socket.
+    pub fn new(handle: &Handle, options: Options) -> Result<Self> {
+        options.check()?;
+        let peer = name(handle.address);
+        let join = Join {
+            listen_token: handle.token,
+            comm_token: random_token()?,
+            index: 0,
+            streams: options.streams,
+            slots: options.slots,
+            segment_bytes: options.segment_bytes,
+            inline_bytes: options.inline_bytes,
+        };
+        let sockets =
+            (0..=options.streams).map(|_| open(handle.address, &peer, &options)).collect::<Result<_>>()?;
+        Ok(Self { peer, options, join, sockets, welcome: [0; Welcome::BYTES], welcome_have: 0 })
+    }
+
+    /// The connection, once all its sockets are connected and the listener has welcomed it; until then `None`. Never
+    /// waits.
+    ///
+    /// # Errors
+    /// If nobody listens there, or the listener refuses.
+    pub fn poll(&mut self) -> Result<Option<SendComm>> {
+        let mut joined = true;
+        for (index, joining) in self.sockets.iter_mut().enumerate() {
+            let join = Join { index: index as u16, ..self.join };
+            joined &= joining.advance(&join, &self.peer)?;
+        }
+        // A refusal can come before all sockets are up.
+        let Some(welcome) = self.read_welcome()? else { return Ok(None) };
+        if welcome.verdict != Verdict::Accepted {
+            return Err(Error::refused(&self.peer, welcome.verdict));
+        }
+        if !joined {
+            return Ok(None);
+        }
+        let mut sockets = std::mem::take(&mut self.sockets).into_iter().map(|joining| joining.socket);
+        let Some(control) = sockets.next() else { return Ok(None) };
+        let agreed = Agreed {
+            peer: self.peer.clone(),
+            control,
+            data: sockets.collect(),
+            segment_bytes: self.join.segment_bytes,
+            inline_bytes: welcome.inline_bytes,
+            peer_slots: welcome.slots,
+        };
+        SendComm::start(agreed, &self.options).map(Some)
+    }
+
+    /// Waits for the connection.
+    ///
+    /// # Errors
+    /// If it is not there by the deadline, or as [`Connector::poll`].
+    pub fn connect(mut self, deadline: Instant) -> Result<SendComm> {
+        let began = Instant::now();
+        loop {
+            if let Some(comm) = self.poll()? {
+                return Ok(comm);
+            }
+            let mut watched: Vec<_> = self.sockets.iter().enumerate().filter_map(Joining::watch).collect();
+            let ready = poll_until(&mut watched, Some(deadline));
+            if !ready.map_err(|error| Error::system("wait for a connection", error))? {
+                let after = deadline.saturating_duration_since(began);
+                return Err(Error::Timeout { what: "connecting", peer: self.peer, after });
+            }
+        }
+    }
+
+    fn read_welcome(&mut self) -> Result<Option<Welcome>> {
+        let Some(Joining { socket, is_connected: true, .. }) = self.sockets.first() else { return Ok(None) };
+        while self.welcome_have < self.welcome.len() {
+            match rustix::net::recv(socket, &mut self.welcome[self.welcome_have..], RecvFlags::empty()) {
+                Ok((0, _)) | Err(rustix::io::Errno::CONNRESET) => {
+                    let why = "it closed the connection before a welcome: is a gputcp of this version listening there?";
+                    return Err(Error::Refused { peer: self.peer.clone(), why: why.into() });
+                }
+                Ok((got, _)) => self.welcome_have += got,
+                Err(rustix::io::Errno::AGAIN) => return Ok(None),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(failed(&self.peer, &error.into())),
+            }
+        }
+        let welcome = Welcome::decode(&self.welcome);
+        welcome.map(Some).map_err(|violation| Error::PeerMisbehaved { peer: self.peer.clone(), violation })
+    }
+}
+
+fn open(address: SocketAddr, peer: &Arc<str>, options: &Options) -> Result<Joining> {
+    let system = |doing: &'static str| move |error: io::Error| Error::system(doing, error);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP));
+    let socket = socket.map_err(system("open a socket"))?;
+    socket.set_nonblocking(true).map_err(system("make a socket non-blocking"))?;
+    tuning::tune(&socket, options)?;
+    if let Some(ip) = options.bind {
+        let doing = format!("bind to {ip} (is it an address of this machine?)");
+        socket.bind(&SocketAddr::new(ip, 0).into()).map_err(|error| Error::system(doing, error))?;
+    }
+    let is_connected = match socket.connect(&address.into()) {
+        Ok(()) => true,
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => false,
+        Err(error) => return Err(failed(peer, &error)),
+    };
+    Ok(Joining { socket, is_connected, sent: 0 })
+}
+
+impl Joining {
+    /// One step further; true once the join frame is sent.
+    fn advance(&mut self, join: &Join, peer: &Arc<str>) -> Result<bool> {
+        if !self.is_connected {
+            let mut watched = [PollFd::new(&self.socket, PollFlags::OUT)];
+            let ready = poll_until(&mut watched, Some(Instant::now()));
+            if !ready.map_err(|error| Error::system("wait for a connection", error))? {
+                return Ok(false);
+            }
+            if let Some(error) = tuning::pending_error(&self.socket) {
+                return Err(failed(peer, &error));
+            }
+            self.is_connected = true;
+        }
+        let bytes = join.encode();
+        while self.sent < bytes.len() {
+            match rustix::net::send(&self.socket, &bytes[self.sent..], SendFlags::NOSIGNAL) {
+                Ok(taken) => self.sent += taken,
+                Err(rustix::io::Errno::AGAIN) => return Ok(false),
+                Err(rustix::io::Errno::INTR) => {}
+                // The listener closed at once: its welcome, if any, says why.
+                Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => return Ok(false),
+                Err(error) => return Err(failed(peer, &error.into())),
+            }
+        }
+        Ok(true)
+    }
+
+    /// What to poll a socket for: its connection, the room for its join, and on the control socket the welcome.
+    fn watch((index, joining): (usize, &Self)) -> Option<PollFd<'_>> {
+        if joining.sent < Join::BYTES {
+            return Some(PollFd::new(&joining.socket, PollFlags::OUT));
+        }
+        (index == 0).then(|| PollFd::new(&joining.socket, PollFlags::IN))
+    }
+}
+
+/// Why a connect failed, and what to do.
+fn failed(peer: &Arc<str>, error: &io::Error) -> Error {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
+    let why: Arc<str> = match error.kind() {
+        ConnectionRefused => "connection refused: nobody listens there, start the receiver first".into(),
+        HostUnreachable | NetworkUnreachable => {
+            format!("{error}: check the address, the route and the interface").into()
+        }
+        TimedOut => "no answer: check the address and the firewall between".into(),
+        _ => error.to_string().into(),
+    };
+    Error::Refused { peer: peer.clone(), why }
+}

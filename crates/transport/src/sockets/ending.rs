@@ -1,0 +1,59 @@
+//! How a connection ends: in good order by [`close`], with both goodbyes, or by [`abandon`].
+
+use std::{sync::Arc, thread::JoinHandle, time::Instant};
+
+use gputcp_proto::frame::Control;
+
+use super::shared::{Ready, Shared, Side};
+use crate::{Error, Result};
+
+/// Says goodbye and waits for the peer's, so that neither closes on data under way; then ends the threads.
+pub(crate) fn close<S: Side>(
+    shared: &Arc<Shared<S>>,
+    threads: &mut Vec<JoinHandle<()>>,
+    open: usize,
+    deadline: Instant,
+) -> Result<()> {
+    if open > 0 {
+        abandon(shared, threads);
+        return Err(Error::usage(format!(
+            "a connection was closed with {open} requests in flight: wait for them first"
+        )));
+    }
+    shared.check()?;
+    shared.begin_close();
+    shared
+        .control
+        .write(&Control::Goodbye.encode(), shared.timeout)
+        .map_err(|error| shared.check().err().unwrap_or_else(|| shared.socket_failed(&error)))?;
+    let closed = shared.wait_for("closing the connection", deadline, false, || {
+        Ok(if shared.peer_has_said_goodbye() { Ready::Yes(()) } else { Ready::No })
+    });
+    if closed.is_ok() {
+        end_threads(shared, threads);
+    } else {
+        abandon(shared, threads);
+    }
+    closed
+}
+
+/// Resets the connection, if it is still up, and ends its threads.
+pub(crate) fn abandon<S: Side>(shared: &Arc<Shared<S>>, threads: &mut Vec<JoinHandle<()>>) {
+    if threads.is_empty() {
+        return;
+    }
+    shared.fail(Error::Cancelled { reason: "the connection was dropped".into() });
+    end_threads(shared, threads);
+}
+
+fn end_threads<S: Side>(shared: &Shared<S>, threads: &mut Vec<JoinHandle<()>>) {
+    shared.control.stop();
+    for socket in &shared.data {
+        // A reader that has not seen the end of its stream yet sees it now. An already closed socket is no error.
+        let _ = socket.shutdown(std::net::Shutdown::Both);
+    }
+    for thread in threads.drain(..) {
+        // A thread that panicked has said so on stderr; the connection is over either way.
+        let _ = thread.join();
+    }
+}

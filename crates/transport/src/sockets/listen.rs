@@ -1,0 +1,314 @@
+//! Making connections, the receiver's side. Accepts sockets, reads who they are, and gathers those of one connection.
+//!
+//! Anybody can connect to a port: scanners, half-open clients, the wrong program. Such strays are dropped without
+//! disturbing anyone: never waited for, bounded in number, counted.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::AsFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use gputcp_proto::{
+    Violation,
+    frame::{Join, Token, Verdict, Welcome},
+    handle::Handle,
+};
+use rustix::{
+    event::{PollFd, PollFlags},
+    net::{RecvFlags, SendFlags},
+};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::{control::poll_until, recv::RecvComm, send::Agreed, tuning};
+use crate::{Error, Options, Result};
+
+/// Waits for senders. Its [`Handle`] tells them where, and proves that they were told.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    options: Options,
+    handle: Handle,
+    /// Sockets that have not said who they are.
+    unknown: Vec<Unknown>,
+    /// Connections whose sockets are not all here.
+    partial: Vec<Partial>,
+    strays: u64,
+}
+
+#[derive(Debug)]
+struct Unknown {
+    socket: Socket,
+    peer: SocketAddr,
+    join: [u8; Join::BYTES],
+    have: usize,
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct Partial {
+    join: Join,
+    peer: SocketAddr,
+    sockets: Vec<Option<Socket>>,
+    since: Instant,
+}
+
+impl Listener {
+    /// Listens on `address`; port 0 lets the system choose. The address must be one that senders can reach.
+    ///
+    /// # Errors
+    /// If the options are out of range or the system refuses (port in use, no such address).
+    pub fn bind(address: SocketAddr, options: Options) -> Result<Self> {
+        options.check()?;
+        let doing = || format!("listen on {address}");
+        let fail = |error: io::Error| Error::system(doing(), error);
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP))
+            .map_err(fail)?;
+        socket.set_reuse_address(true).map_err(fail)?;
+        socket.set_nonblocking(true).map_err(fail)?;
+        socket.bind(&address.into()).map_err(fail)?;
+        socket.listen(BACKLOG).map_err(fail)?;
+        let local = socket
+            .local_addr()
+            .map_err(fail)?
+            .as_socket()
+            .ok_or_else(|| fail(io::ErrorKind::AddrNotAvailable.into()))?;
+        let handle = Handle { address: local, token: random_token()? };
+        Ok(Self { socket, options, handle, unknown: Vec::new(), partial: Vec::new(), strays: 0 })
+    }
+
+    /// What a sender needs to connect.
+    #[must_use]
+    pub const fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// The handle as seen from a network where this machine has address `ip`: for a listener on an unspecified address.
+    #[must_use]
+    pub const fn handle_at(&self, ip: IpAddr) -> Handle {
+        Handle { address: SocketAddr::new(ip, self.handle.address.port()), token: self.handle.token }
+    }
+
+    /// How many sockets were dropped because they were nobody's.
+    #[must_use]
+    pub const fn strays(&self) -> u64 {
+        self.strays
+    }
+
+    /// The next connection whose sockets are all here, or `None`: ask again. Never waits.
+    ///
+    /// # Errors
+    /// If the system refuses to accept or to set a connection up; strays are no error.
+    pub fn poll(&mut self) -> Result<Option<RecvComm>> {
+        self.accept_sockets()?;
+        self.drop_the_late();
+        let mut at = 0;
+        while at < self.unknown.len() {
+            match self.unknown[at].read() {
+                Known::NotYet => at += 1,
+                Known::Stray => {
+                    self.unknown.swap_remove(at);
+                    self.strays += 1;
+                }
+                Known::Join(join) => {
+                    let Unknown { socket, peer, .. } = self.unknown.swap_remove(at);
+                    if let Some(whole) = self.gather(join, socket, peer) {
+                        if let Some(comm) = self.welcome(whole)? {
+                            return Ok(Some(comm));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    /// If none is complete by the deadline, or as [`Listener::poll`].
+    pub fn accept(&mut self, deadline: Instant) -> Result<RecvComm> {
+        let began = Instant::now();
+        loop {
+            if let Some(comm) = self.poll()? {
+                return Ok(comm);
+            }
+            if Instant::now() >= deadline {
+                let (peer, after) = ("the sender".into(), deadline.saturating_duration_since(began));
+                return Err(Error::Timeout { what: "waiting for a connection", peer, after });
+            }
+            let mut watched = vec![PollFd::new(&self.socket, PollFlags::IN)];
+            watched.extend(self.unknown.iter().map(|unknown| PollFd::new(&unknown.socket, PollFlags::IN)));
+            let next = deadline.min(Instant::now() + LOOK);
+            poll_until(&mut watched, Some(next))
+                .map_err(|error| Error::system("wait for a connection", error))?;
+        }
+    }
+
+    fn accept_sockets(&mut self) -> Result<()> {
+        loop {
+            let (socket, address) = match self.socket.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                // The peer was gone before we looked (accept(2), "Error handling").
+                Err(error) if is_transient(&error) => continue,
+                Err(error) => return Err(Error::system("accept a connection", error)),
+            };
+            let Some(peer) = SockAddr::as_socket(&address) else { continue };
+            if socket.set_nonblocking(true).is_err() {
+                continue;
+            }
+            if self.unknown.len() == UNKNOWN_MAX {
+                // The oldest has had the most time to say who it is.
+                self.unknown.remove(0);
+                self.strays += 1;
+            }
+            self.unknown.push(Unknown {
+                socket,
+                peer,
+                join: [0; Join::BYTES],
+                have: 0,
+                since: Instant::now(),
+            });
+        }
+    }
+
+    fn drop_the_late(&mut self) {
+        let before = self.unknown.len() + self.partial.len();
+        self.unknown.retain(|unknown| unknown.since.elapsed() < HELLO);
+        let patience = self.options.timeout;
+        self.partial.retain(|partial| partial.since.elapsed() < patience);
+        self.strays += (before - self.unknown.len() - self.partial.len()) as u64;
+    }
+
+    /// Puts a socket to the others of its connection; gives the connection when it is the last.
+    fn gather(&mut self, join: Join, socket: Socket, peer: SocketAddr) -> Option<Partial> {
+        if join.listen_token != self.handle.token {
+            return self.refuse(&socket, Verdict::WrongToken);
+        }
+        let known = self.partial.iter().position(|partial| partial.join.comm_token == join.comm_token);
+        let at = match known {
+            Some(at) => at,
+            None if self.partial.len() == PARTIAL_MAX => return self.refuse(&socket, Verdict::Busy),
+            None => {
+                let sockets = (0..=join.streams).map(|_| None).collect();
+                self.partial.push(Partial { join, peer, sockets, since: Instant::now() });
+                self.partial.len() - 1
+            }
+        };
+        let partial = &mut self.partial[at];
+        let index = usize::from(join.index);
+        let agrees = Join { index: 0, ..join } == Join { index: 0, ..partial.join };
+        if !agrees || partial.sockets[index].is_some() {
+            return self.refuse(&socket, Verdict::BadSettings);
+        }
+        partial.sockets[index] = Some(socket);
+        partial.sockets.iter().all(Option::is_some).then(|| self.partial.swap_remove(at))
+    }
+
+    fn refuse(&mut self, socket: &Socket, verdict: Verdict) -> Option<Partial> {
+        refuse(socket, verdict);
+        self.strays += 1;
+        None
+    }
+
+    /// Answers a whole connection and starts it. `None` if its peer has gone meanwhile.
+    fn welcome(&mut self, whole: Partial) -> Result<Option<RecvComm>> {
+        let Partial { join, peer, sockets, .. } = whole;
+        let mut sockets = sockets.into_iter().flatten();
+        let Some(control) = sockets.next() else { return Ok(None) };
+        let data: Vec<Socket> = sockets.collect();
+        for socket in data.iter().chain([&control]) {
+            tuning::tune(socket, &self.options)?;
+        }
+        let inline_bytes = join.inline_bytes.min(self.options.inline_bytes);
+        let welcome = Welcome { verdict: Verdict::Accepted, slots: self.options.slots, inline_bytes };
+        if rustix::net::send(&control, &welcome.encode(), SendFlags::NOSIGNAL) != Ok(Welcome::BYTES) {
+            self.strays += 1;
+            return Ok(None);
+        }
+        let agreed = Agreed {
+            peer: name(peer),
+            control,
+            data,
+            segment_bytes: join.segment_bytes,
+            inline_bytes,
+            peer_slots: join.slots,
+        };
+        RecvComm::start(agreed, &self.options).map(Some)
+    }
+}
+
+enum Known {
+    NotYet,
+    Stray,
+    Join(Join),
+}
+
+impl Unknown {
+    fn read(&mut self) -> Known {
+        while self.have < self.join.len() {
+            match rustix::net::recv(self.socket.as_fd(), &mut self.join[self.have..], RecvFlags::empty()) {
+                Ok((0, _)) => return Known::Stray,
+                Ok((got, _)) => self.have += got,
+                Err(rustix::io::Errno::AGAIN) => return Known::NotYet,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return Known::Stray,
+            }
+        }
+        match Join::decode(&self.join) {
+            Ok(join) => Known::Join(join),
+            Err(violation) => {
+                match violation {
+                    Violation::Version { .. } => refuse(&self.socket, Verdict::WrongVersion),
+                    Violation::Field { .. } => refuse(&self.socket, Verdict::BadSettings),
+                    // Whoever speaks another language gets no answer.
+                    _ => {}
+                }
+                tracing::debug!(peer = %self.peer, %violation, "dropped a stray connection");
+                Known::Stray
+            }
+        }
+    }
+}
+
+fn refuse(socket: &Socket, verdict: Verdict) {
+    let answer = Welcome { verdict, slots: 0, inline_bytes: 0 }.encode();
+    let _ = rustix::net::send(socket, &answer, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, NetworkDown, NetworkUnreachable};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted | NetworkDown | NetworkUnreachable
+    )
+}
+
+/// 128 bits that nobody can guess.
+pub(super) fn random_token() -> Result<Token> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits)
+        .map_err(|error| Error::system("draw a random token", io::Error::other(error)))?;
+    Ok(Token(bits))
+}
+
+/// Connections that the kernel completes before they are accepted: one connection brings up to 65 at once.
+const BACKLOG: i32 = 1024;
+/// Sockets that may be silent at a time: an honest connection's 65, twice over, beside a crowd of strays.
+const UNKNOWN_MAX: usize = 512;
+/// Connections that may be half here at a time: a process makes dozens at start, one per channel and peer.
+const PARTIAL_MAX: usize = 128;
+/// How long a socket may take to say who it is.
+const HELLO: Duration = Duration::from_secs(5);
+/// How often the late are looked for while waiting.
+const LOOK: Duration = Duration::from_millis(200);
+
+const _: () = assert!(UNKNOWN_MAX >= 2 * (gputcp_proto::frame::STREAMS_MAX as usize + 1));
+
+/// The peer's name, for messages.
+pub(super) fn name(address: SocketAddr) -> Arc<str> {
+    address.to_string().into()
+}

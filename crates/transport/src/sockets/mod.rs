@@ -1,0 +1,48 @@
+//! The built-in transport: one control socket and several data sockets per connection, one direction of data.
+//!
+//! In the order of a connection's life: [`Listener`] and [`Connector`] make it (`tuning` sets the socket options),
+//! `shared` holds what its threads have in common, `control` carries announcements and short messages, [`SendComm`] and
+//! [`RecvComm`] are its two ends, `ending` closes it.
+
+mod canceller;
+mod connect;
+mod control;
+mod doorbell;
+mod ending;
+mod listen;
+mod recv;
+mod send;
+mod shared;
+mod tuning;
+
+use std::thread::JoinHandle;
+
+use gputcp_gpu::{Lane, LaneSpec};
+use gputcp_socket::TcpInfo;
+use socket2::Socket;
+
+pub use self::{
+    canceller::Canceller,
+    connect::Connector,
+    listen::Listener,
+    recv::{RecvComm, RecvRequest},
+    send::{SendComm, SendRequest},
+};
+use crate::{Error, Options, Result};
+
+/// One lane per data socket, where there is a device.
+fn lanes(options: &Options, streams: usize, segment_bytes: u32) -> Result<Vec<Lane>> {
+    let Some(device) = &options.device else { return Ok(Vec::new()) };
+    let spec = LaneSpec { slots: options.slabs.into(), slab_bytes: segment_bytes.into() };
+    (0..streams).map(|_| Ok(device.lane(spec)?)).collect()
+}
+
+/// Starts one of a connection's threads.
+fn spawn(name: &str, life: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let thread = std::thread::Builder::new().name(name.into()).spawn(life);
+    thread.map_err(|error| Error::system("start a thread for the connection", error))
+}
+
+fn tcp_info(sockets: &[Socket]) -> Vec<TcpInfo> {
+    sockets.iter().filter_map(|socket| TcpInfo::read(socket).ok()).collect()
+}

@@ -1,0 +1,59 @@
+//! Telling the sender which receives are posted, in batches.
+//!
+//! An announcement is held back while the sender has more than half the window announced and unmatched: it does not
+//! starve, and several announcements then share one write and one wake-up at the sender. Whoever matches a receive sends
+//! what is held back, so a held announcement never depends on anybody polling.
+
+use gputcp_proto::frame::{Announce, Control};
+
+use super::RecvState;
+use crate::{
+    Result,
+    sockets::{send::SLOTS, shared::Shared},
+};
+
+#[derive(Debug)]
+pub(super) struct Announcer {
+    held: [u8; SLOTS * Control::BYTES],
+    held_bytes: usize,
+    /// Announced, and no byte of it has come yet.
+    unmatched: usize,
+    /// The sender keeps at least this many while there are as many.
+    low_water: usize,
+    batch: usize,
+}
+
+impl Announcer {
+    pub(super) const fn new(slots: usize) -> Self {
+        let held = [0; SLOTS * Control::BYTES];
+        Self { held, held_bytes: 0, unmatched: 0, low_water: slots.div_ceil(2), batch: slots.div_ceil(4) }
+    }
+
+    /// A receive was posted.
+    pub(super) fn posted(&mut self, announce: Announce, shared: &Shared<RecvState>) -> Result<()> {
+        let frame = Control::Announce(announce).encode();
+        self.held[self.held_bytes..self.held_bytes + frame.len()].copy_from_slice(&frame);
+        self.held_bytes += frame.len();
+        self.flush_if_due(shared)
+    }
+
+    /// The first bytes of an announced receive's message have come.
+    pub(super) fn matched(&mut self, shared: &Shared<RecvState>) -> Result<()> {
+        self.unmatched -= 1;
+        self.flush_if_due(shared)
+    }
+
+    fn flush_if_due(&mut self, shared: &Shared<RecvState>) -> Result<()> {
+        let held = self.held_bytes / Control::BYTES;
+        if held == 0 || (held < self.batch && self.unmatched >= self.low_water) {
+            return Ok(());
+        }
+        shared
+            .control
+            .write(&self.held[..self.held_bytes], shared.timeout)
+            .map_err(|error| shared.check().err().unwrap_or_else(|| shared.socket_failed(&error)))?;
+        self.unmatched += held;
+        self.held_bytes = 0;
+        Ok(())
+    }
+}

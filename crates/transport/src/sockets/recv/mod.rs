@@ -1,0 +1,292 @@
+//! The receiving end of a connection. In the order of the data's way: [`RecvComm::irecv`] posts a receive and announces
+//! it ([`announce`]), [`read`] takes segments off the data sockets, straight to a host destination or into a bounce ring,
+//! [`unpack`] follows the unpacks and gives the ring's buffers back.
+
+mod announce;
+mod read;
+mod unpack;
+
+use std::{
+    sync::{Arc, Mutex, RwLock, atomic::Ordering},
+    thread::JoinHandle,
+    time::Instant,
+};
+
+use gputcp_gpu::{Buffer, MemoryKind, UnpackMode, WriteClaim};
+use gputcp_proto::{
+    Violation,
+    frame::Control,
+    recv::{InPlace, Placed, Received, RecvSide},
+    window::Slot,
+};
+use gputcp_socket::TcpInfo;
+
+use self::{announce::Announcer, unpack::BounceRing};
+use super::{
+    canceller::Canceller,
+    control::{Reader, lock},
+    ending,
+    send::{Agreed, SLOTS, read_lock, write_lock},
+    shared::{Ready, Shared, Side},
+};
+use crate::{Error, Result};
+
+/// The receiving end of a connection: posts receives, waits for them, oldest first or in any order.
+///
+/// Its threads were made at connect: one per data socket, one for the control socket. Dropped without
+/// [`RecvComm::close`], it resets the connection.
+#[derive(Debug)]
+pub struct RecvComm {
+    shared: Arc<Shared<RecvState>>,
+    threads: Vec<JoinHandle<()>>,
+    inline_bytes: u64,
+}
+
+/// A receive in flight. Holds its slot (invariant I1): only waiting for it gives the slot back.
+#[must_use = "wait for it, or its slot stays taken"]
+#[derive(Debug)]
+pub struct RecvRequest {
+    slot: Slot,
+    /// Whether the message may come on the control socket.
+    inline: bool,
+}
+
+/// What the receiver's threads share.
+#[derive(Debug)]
+pub(crate) struct RecvState {
+    side: RecvSide<SLOTS>,
+    /// Data sockets whose peer has not closed them.
+    open_streams: usize,
+    parts: Arc<Parts>,
+}
+
+/// What has a lock of its own, so that a long read holds up nobody.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// The destinations of the receives in flight, by slot. I/O threads hold the read lock while they write.
+    destinations: [RwLock<Option<WriteClaim>>; SLOTS],
+    announcer: Mutex<Announcer>,
+    /// One ring per data socket; none without a device.
+    rings: Vec<Mutex<BounceRing>>,
+}
+
+impl RecvComm {
+    /// Makes everything that the connection will ever use (invariant I4).
+    pub(crate) fn start(agreed: Agreed, options: &crate::Options) -> Result<Self> {
+        let Agreed { peer, control, data, segment_bytes, inline_bytes, .. } = agreed;
+        if options.device.is_some() && options.unpack == UnpackMode::None {
+            return Err(Error::usage(
+                "unpack mode none leaves bytes in host memory; a device needs kernel, copy or host",
+            ));
+        }
+        let lanes = super::lanes(options, data.len(), segment_bytes)?;
+        let slots = usize::from(options.slots);
+        let parts = Arc::new(Parts {
+            destinations: [const { RwLock::new(None) }; SLOTS],
+            announcer: Mutex::new(Announcer::new(slots)),
+            rings: lanes.iter().map(|_| Mutex::new(BounceRing::new(options.slabs.into()))).collect(),
+        });
+        let side = RecvSide::new(slots, segment_bytes.into(), inline_bytes.into());
+        let state = RecvState { side, open_streams: data.len(), parts };
+        let shared = Arc::new(Shared::new(peer, options.timeout, control, data, state)?);
+        let mut comm = Self { shared, threads: Vec::new(), inline_bytes: inline_bytes.into() };
+        let shared = comm.shared.clone();
+        comm.threads.push(super::spawn("gputcp-control", move || shared.stand_by())?);
+        let mut lanes = lanes.into_iter();
+        for stream in 0..comm.shared.data.len() {
+            let (shared, lane, mode) = (comm.shared.clone(), lanes.next(), options.unpack);
+            comm.threads.push(super::spawn("gputcp-recv", move || read::run(&shared, stream, lane, mode))?);
+        }
+        Ok(comm)
+    }
+
+    /// Posts a receive of up to `bytes` to `destination` at `offset`. `None` when no slot is free: finish a request first.
+    ///
+    /// The destination is reserved until the request is finished, which is when its bytes are where they belong.
+    ///
+    /// # Errors
+    /// If the connection has failed, the range is not the caller's to write, or the destination is device memory and the
+    /// connection was made without that device.
+    pub fn irecv(&mut self, destination: &Buffer, offset: u64, bytes: u64) -> Result<Option<RecvRequest>> {
+        self.shared.check()?;
+        let on_host = destination.kind() == MemoryKind::Host;
+        let mut state = lock(&self.shared.state);
+        if !on_host && state.parts.rings.is_empty() {
+            return Err(Error::usage(
+                "this connection was made without a device and receives to host memory only",
+            ));
+        }
+        let claim = destination.write(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
+        let Some((slot, announce)) = state.side.post(bytes, on_host) else { return Ok(None) };
+        *write_lock(&state.parts.destinations[slot.index()]) = Some(claim);
+        let parts = state.parts.clone();
+        drop(state);
+        let inline = on_host && bytes <= self.inline_bytes;
+        lock(&parts.announcer).posted(announce, &self.shared)?;
+        Ok(Some(RecvRequest { slot, inline }))
+    }
+
+    /// The finished receive, or the request back while bytes are missing. Never waits.
+    ///
+    /// # Errors
+    /// If the connection has failed.
+    pub fn test(&mut self, request: RecvRequest) -> Result<Result<Received, RecvRequest>> {
+        let RecvRequest { slot, inline } = request;
+        match self.shared.finish(slot)? {
+            Ok(received) => Ok(Ok(received)),
+            Err(slot) => {
+                self.shared.check()?;
+                self.shared.check_not_closed()?;
+                Ok(Err(RecvRequest { slot, inline }))
+            }
+        }
+    }
+
+    /// Waits until the message is where it belongs.
+    ///
+    /// # Errors
+    /// If the connection has failed, or does so by the deadline: then no request of it can succeed any more.
+    pub fn wait(&mut self, request: RecvRequest, deadline: Instant) -> Result<Received> {
+        let mut slot = Some(request.slot);
+        let shared = &self.shared;
+        shared.wait_for("receiving a message", deadline, request.inline, || {
+            let Some(held) = slot.take() else { return Ok(Ready::No) };
+            match shared.finish(held)? {
+                Ok(received) => Ok(Ready::Yes(received)),
+                Err(held) => {
+                    slot = Some(held);
+                    if let Some(done) = shared.newest_unpack() {
+                        return Ok(Ready::AfterLane(done));
+                    }
+                    shared.check_not_closed()?;
+                    Ok(Ready::No)
+                }
+            }
+        })
+    }
+
+    /// Waits for the sender's goodbye, says it too, and ends the threads. All requests must be finished.
+    ///
+    /// # Errors
+    /// If requests are still in flight, or the peer does not close by the deadline.
+    pub fn close(mut self, deadline: Instant) -> Result<()> {
+        let open = lock(&self.shared.state).side.in_flight();
+        ending::close(&self.shared, &mut self.threads, open, deadline)
+    }
+
+    /// Ends every wait on this connection from another thread.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        Canceller::new(self.shared.clone())
+    }
+
+    /// Payload bytes that came off the sockets.
+    #[must_use]
+    pub fn bytes_landed(&self) -> u64 {
+        self.shared.counters.carried.load(Ordering::Relaxed)
+    }
+
+    /// Payload bytes that are at their destination.
+    #[must_use]
+    pub fn bytes_placed(&self) -> u64 {
+        self.shared.counters.placed.load(Ordering::Relaxed)
+    }
+
+    /// The kernel's counters of each data socket.
+    #[must_use]
+    pub fn tcp_info(&self) -> Vec<TcpInfo> {
+        super::tcp_info(&self.shared.data)
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> &str {
+        &self.shared.peer
+    }
+}
+
+impl Drop for RecvComm {
+    fn drop(&mut self) {
+        ending::abandon(&self.shared, &mut self.threads);
+    }
+}
+
+impl Shared<RecvState> {
+    fn parts(&self) -> Arc<Parts> {
+        lock(&self.state).parts.clone()
+    }
+
+    /// Counts bytes that are at their destination.
+    fn placed(&self, placed: Placed) {
+        self.counters.placed.fetch_add(placed.landing().bytes(), Ordering::Relaxed);
+        if lock(&self.state).side.place(placed) {
+            self.doorbell.ring();
+        }
+    }
+
+    /// Looks at the lanes, then at the request.
+    fn finish(&self, slot: Slot) -> Result<Result<Received, Slot>> {
+        let state = lock(&self.state);
+        let parts =
+            (!state.side.is_complete(&slot) && !state.parts.rings.is_empty()).then(|| state.parts.clone());
+        let mut state = match parts {
+            None => state,
+            Some(parts) => {
+                drop(state);
+                for ring in &parts.rings {
+                    let reaped = self.reap(&mut lock(ring));
+                    reaped.inspect_err(|error| self.fail(error.clone()))?;
+                }
+                lock(&self.state)
+            }
+        };
+        let index = slot.index();
+        Ok(state.side.finish(slot).inspect(|_| {
+            // Before the slot can be issued again, which takes this lock.
+            *write_lock(&state.parts.destinations[index]) = None;
+        }))
+    }
+
+    /// Whether data can still come: not after the peer's goodbye and the end of all its streams.
+    fn check_not_closed(&self) -> Result<()> {
+        let state = lock(&self.state);
+        let ended = state.open_streams == 0 && self.peer_has_said_goodbye();
+        let open = state.side.in_flight();
+        drop(state);
+        if ended && self.newest_unpack().is_none() {
+            return Err(Error::PeerClosed { peer: self.peer.clone(), open });
+        }
+        Ok(())
+    }
+}
+
+impl Side for RecvState {
+    fn dispatch(shared: &Shared<Self>, frame: Control, reader: &mut Reader) -> Result<()> {
+        let Control::Inline { seq, bytes } = frame else {
+            return Err(shared.misbehaved(Violation::Field {
+                frame: "control frame to a receiver",
+                field: "kind",
+                value: u64::from(frame.encode()[2]),
+            }));
+        };
+        let mut state = lock(&shared.state);
+        let landing = state.side.begin_inline(seq, bytes.into());
+        let parts = state.parts.clone();
+        drop(state);
+        let landing = landing.map_err(|violation| shared.misbehaved(violation))?;
+        lock(&parts.announcer).matched(shared)?;
+        {
+            let place = read_lock(&parts.destinations[landing.slot_index()]);
+            let deadline = Instant::now() + shared.timeout;
+            reader
+                .payload(&shared.control, place.as_ref(), bytes.into(), deadline)
+                .map_err(|error| shared.socket_failed(&error))?;
+        }
+        shared.counters.carried.fetch_add(bytes.into(), Ordering::Relaxed);
+        match InPlace::new(landing).advance(bytes.into()) {
+            Ok(placed) => shared.placed(placed),
+            Err(_) => unreachable!("the whole payload was read"),
+        }
+        Ok(())
+    }
+}

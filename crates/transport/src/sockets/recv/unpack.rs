@@ -1,0 +1,85 @@
+//! Bounce ring → destination: unpacks under way on one stream's lane, in order, and the ring's free buffers. A buffer is
+//! freed, and its bytes counted, only by a finished unpack (invariant I2). The I/O thread looks here when it needs a
+//! buffer, a waiter when it waits; so neither depends on the other.
+
+use std::{collections::VecDeque, time::Instant};
+
+use gputcp_gpu::Done;
+use gputcp_proto::{
+    bounce::Unpacking,
+    window::{Slot, Window},
+};
+
+use super::RecvState;
+use crate::{
+    Error, Result,
+    options::SLABS_MAX,
+    sockets::{control::lock, shared::Shared},
+};
+
+#[derive(Debug)]
+pub(crate) struct BounceRing {
+    free: Window<SLABS_MAX>,
+    unpacks: VecDeque<Unpacking<Done>>,
+}
+
+impl BounceRing {
+    pub(super) fn new(slabs: usize) -> Self {
+        Self { free: Window::with_depth(slabs), unpacks: VecDeque::with_capacity(slabs) }
+    }
+
+    /// An unpack was launched.
+    pub(super) fn push(&mut self, unpacking: Unpacking<Done>) {
+        self.unpacks.push_back(unpacking);
+    }
+}
+
+impl Shared<RecvState> {
+    /// Counts the unpacks that are finished and frees their buffers.
+    pub(super) fn reap(&self, ring: &mut BounceRing) -> Result<()> {
+        while let Some(unpacking) = ring.unpacks.pop_front() {
+            match unpacking.poll().map_err(Error::from)? {
+                Ok((slot, placed)) => {
+                    ring.free.release(slot);
+                    self.placed(placed);
+                }
+                Err(unpacking) => {
+                    // A lane works in order: those behind it are not finished either.
+                    ring.unpacks.push_front(unpacking);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A free bounce buffer of a stream; waits for the oldest unpack if there is none.
+    pub(super) fn bounce_slot(&self, ring: &std::sync::Mutex<BounceRing>) -> Result<Slot> {
+        loop {
+            let oldest = {
+                let mut ring = lock(ring);
+                self.reap(&mut ring)?;
+                if let Some(slot) = ring.free.issue() {
+                    return Ok(slot);
+                }
+                ring.unpacks.front().map(|unpacking| unpacking.completion().clone())
+            };
+            self.check()?;
+            if let Some(oldest) = oldest {
+                oldest.wait(Instant::now() + SLICE)?;
+            }
+        }
+    }
+
+    /// The completion of the newest unpack under way, on any stream.
+    pub(super) fn newest_unpack(&self) -> Option<Done> {
+        let parts = self.parts();
+        parts
+            .rings
+            .iter()
+            .find_map(|ring| lock(ring).unpacks.back().map(|unpacking| unpacking.completion().clone()))
+    }
+}
+
+/// How long an unpack is waited for before the connection is looked at again.
+const SLICE: std::time::Duration = std::time::Duration::from_millis(100);

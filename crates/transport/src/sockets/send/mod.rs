@@ -1,0 +1,296 @@
+//! The sending end of a connection. In the order of the data's way: [`SendComm::isend`] posts a message, an announced
+//! receive lets it start, [`stage`] copies device memory to a pinned ring, [`write`] carries segments on the data sockets.
+
+mod stage;
+mod write;
+
+use std::{
+    sync::{Arc, RwLock, atomic::Ordering},
+    thread::JoinHandle,
+    time::Instant,
+};
+
+use gputcp_gpu::{Buffer, Lane, MemoryKind, ReadClaim};
+use gputcp_proto::{
+    frame::Control,
+    send::{Carrier, Segment, SendSide, Sent},
+    window::Slot,
+};
+use gputcp_socket::TcpInfo;
+use socket2::Socket;
+
+use super::{
+    canceller::Canceller,
+    control::{Reader, lock},
+    ending,
+    shared::{Ready, Shared, Side},
+};
+use crate::{Error, Result};
+
+/// The sending end of a connection: posts messages, waits for them, oldest first or in any order.
+///
+/// Its threads were made at connect: one per data socket, one for the control socket. Dropped without
+/// [`SendComm::close`], it resets the connection.
+#[derive(Debug)]
+pub struct SendComm {
+    shared: Arc<Shared<SendState>>,
+    threads: Vec<JoinHandle<()>>,
+    has_lanes: bool,
+}
+
+/// A message in flight. Holds its slot (invariant I1): only waiting for it gives the slot back.
+#[must_use = "wait for it, or its slot stays taken"]
+#[derive(Debug)]
+pub struct SendRequest {
+    slot: Slot,
+}
+
+/// What the sender's threads share.
+#[derive(Debug)]
+pub(crate) struct SendState {
+    side: SendSide<SLOTS>,
+    /// I/O threads asleep for want of work.
+    idle: usize,
+    /// The sources of the sends in flight, by slot. I/O threads hold the read lock while they read.
+    sources: Arc<Sources>,
+}
+
+/// One place per slot.
+pub(crate) type Sources = [RwLock<Option<ReadClaim>>; SLOTS];
+
+pub(crate) const SLOTS: usize = gputcp_proto::frame::SLOTS_MAX as usize;
+
+/// What a connection is started with, once both ends agree.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    pub(crate) peer: Arc<str>,
+    pub(crate) control: Socket,
+    pub(crate) data: Vec<Socket>,
+    pub(crate) segment_bytes: u32,
+    pub(crate) inline_bytes: u32,
+    pub(crate) peer_slots: u16,
+}
+
+impl SendComm {
+    /// Makes everything that the connection will ever use (invariant I4).
+    pub(crate) fn start(agreed: Agreed, options: &crate::Options) -> Result<Self> {
+        let Agreed { peer, control, data, segment_bytes, peer_slots, .. } = agreed;
+        let lanes = super::lanes(options, data.len(), segment_bytes)?;
+        let has_lanes = !lanes.is_empty();
+        let sources: Arc<Sources> = Arc::new([const { RwLock::new(None) }; SLOTS]);
+        let side = SendSide::new(options.slots.into(), segment_bytes.into(), peer_slots.into());
+        let state = SendState { side, idle: 0, sources };
+        let shared = Arc::new(Shared::new(peer, options.timeout, control, data, state)?);
+        let mut comm = Self { shared, threads: Vec::new(), has_lanes };
+        let shared = comm.shared.clone();
+        comm.threads.push(super::spawn("gputcp-control", move || shared.stand_by())?);
+        let mut lanes = lanes.into_iter();
+        for stream in 0..comm.shared.data.len() {
+            let (shared, lane) = (comm.shared.clone(), lanes.next());
+            let slabs = options.slabs.into();
+            comm.threads.push(super::spawn("gputcp-send", move || write::run(&shared, stream, lane, slabs))?);
+        }
+        Ok(comm)
+    }
+
+    /// Posts a message: `bytes` of `source` from `offset`. `None` when no slot is free: finish a request first.
+    ///
+    /// The source stays reserved until the request is finished, which is when the sockets have taken its bytes.
+    ///
+    /// # Errors
+    /// If the connection has failed, the range is not the caller's to send, or the source is device memory and the
+    /// connection was made without that device.
+    pub fn isend(&mut self, source: &Buffer, offset: u64, bytes: u64) -> Result<Option<SendRequest>> {
+        self.shared.check()?;
+        let on_host = source.kind() == MemoryKind::Host;
+        if !on_host && !self.has_lanes {
+            return Err(Error::usage("this connection was made without a device and sends host memory only"));
+        }
+        let mut state = lock(&self.shared.state);
+        let claim = source.read(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
+        let Some(slot) = state.side.post(bytes, on_host) else { return Ok(None) };
+        *write_lock(&state.sources[slot.index()]) = Some(claim);
+        let dealt = state.side.deal(Carrier::Control);
+        let wake = state.idle > 0 && state.side.is_ready();
+        drop(state);
+        if wake {
+            self.shared.work.notify_one();
+        }
+        self.shared.carry_dealt(dealt)?;
+        Ok(Some(SendRequest { slot }))
+    }
+
+    /// The finished send, or the request back while bytes are left. Never waits.
+    ///
+    /// # Errors
+    /// If the connection has failed.
+    pub fn test(&mut self, request: SendRequest) -> Result<Result<Sent, SendRequest>> {
+        match self.shared.finish(request.slot) {
+            Ok(sent) => Ok(Ok(sent)),
+            Err(slot) => {
+                self.shared.check()?;
+                if self.shared.peer_has_said_goodbye() && !self.shared.is_begun(&slot) {
+                    return Err(self.shared.peer_closed());
+                }
+                Ok(Err(SendRequest { slot }))
+            }
+        }
+    }
+
+    /// Waits until the sockets have taken the message.
+    ///
+    /// # Errors
+    /// If the connection has failed, or does so by the deadline: then no request of it can succeed any more.
+    pub fn wait(&mut self, request: SendRequest, deadline: Instant) -> Result<Sent> {
+        let mut slot = Some(request.slot);
+        self.shared.wait_for("sending a message", deadline, false, || {
+            let Some(held) = slot.take() else { return Ok(Ready::No) };
+            match self.shared.finish(held) {
+                Ok(sent) => Ok(Ready::Yes(sent)),
+                Err(held) => {
+                    let hopeless = self.shared.peer_has_said_goodbye() && !self.shared.is_begun(&held);
+                    slot = Some(held);
+                    if hopeless { Err(self.shared.peer_closed()) } else { Ok(Ready::No) }
+                }
+            }
+        })
+    }
+
+    /// Says goodbye, waits for the peer's, and ends the threads. All requests must be finished.
+    ///
+    /// # Errors
+    /// If requests are still in flight, or the peer does not answer by the deadline.
+    pub fn close(mut self, deadline: Instant) -> Result<()> {
+        let open = lock(&self.shared.state).side.in_flight();
+        ending::close(&self.shared, &mut self.threads, open, deadline)
+    }
+
+    /// Ends every wait on this connection from another thread.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        Canceller::new(self.shared.clone())
+    }
+
+    /// Payload bytes that the sockets have taken.
+    #[must_use]
+    pub fn bytes_written(&self) -> u64 {
+        self.shared.counters.carried.load(Ordering::Relaxed)
+    }
+
+    /// The kernel's counters of each data socket.
+    #[must_use]
+    pub fn tcp_info(&self) -> Vec<TcpInfo> {
+        super::tcp_info(&self.shared.data)
+    }
+
+    /// The congestion control in force on the data sockets.
+    #[must_use]
+    pub fn congestion(&self) -> Option<String> {
+        self.shared.data.first().and_then(|socket| super::tuning::congestion(socket).ok())
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> &str {
+        &self.shared.peer
+    }
+}
+
+impl Drop for SendComm {
+    fn drop(&mut self) {
+        ending::abandon(&self.shared, &mut self.threads);
+    }
+}
+
+impl Shared<SendState> {
+    /// Carries what a caller dealt to itself: a short message, written at once.
+    fn carry_dealt(&self, dealt: Result<Option<Segment>, gputcp_proto::send::TooLong>) -> Result<()> {
+        match dealt {
+            Ok(None) => Ok(()),
+            Ok(Some(segment)) => self.carry_inline(segment),
+            Err(too_long) => {
+                let error = Error::usage(format!("{too_long}: post a receive that is long enough"));
+                self.fail(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes a short message on the control socket, and every one after it that can go too.
+    fn carry_inline(&self, segment: Segment) -> Result<()> {
+        let frame = Control::Inline { seq: segment.seq(), bytes: segment.bytes() as u32 };
+        let sources = self.sources();
+        {
+            let source = read_lock(&sources[segment.slot_index()]);
+            self.control
+                .write_inline(&frame, source.as_ref(), segment.bytes(), self.timeout)
+                .inspect_err(|error| self.data_failed(error))
+                .map_err(|error| self.check().err().unwrap_or_else(|| self.socket_failed(&error)))?;
+        }
+        self.written(segment);
+        let dealt = lock(&self.state).side.deal(Carrier::Control);
+        self.carry_dealt(dealt)
+    }
+
+    /// Counts a segment that a socket has taken.
+    fn written(&self, segment: Segment) {
+        self.counters.carried.fetch_add(segment.bytes(), Ordering::Relaxed);
+        if lock(&self.state).side.written(segment) {
+            self.doorbell.ring();
+        }
+    }
+
+    fn finish(&self, slot: Slot) -> Result<Sent, Slot> {
+        let mut state = lock(&self.state);
+        let index = slot.index();
+        let sent = state.side.finish(slot)?;
+        // Before the slot can be issued again, which takes this lock.
+        *write_lock(&state.sources[index]) = None;
+        Ok(sent)
+    }
+
+    fn is_begun(&self, slot: &Slot) -> bool {
+        lock(&self.state).side.is_begun(slot)
+    }
+
+    fn peer_closed(&self) -> Error {
+        Error::PeerClosed { peer: self.peer.clone(), open: lock(&self.state).side.in_flight() }
+    }
+
+    fn sources(&self) -> Arc<Sources> {
+        lock(&self.state).sources.clone()
+    }
+}
+
+impl Side for SendState {
+    fn dispatch(shared: &Shared<Self>, frame: Control, _: &mut Reader) -> Result<()> {
+        let Control::Announce(announce) = frame else {
+            return Err(shared.misbehaved(gputcp_proto::Violation::Field {
+                frame: "control frame to a sender",
+                field: "kind",
+                value: u64::from(frame.encode()[2]),
+            }));
+        };
+        let mut state = lock(&shared.state);
+        let announced = state.side.announced(&announce);
+        let dealt = state.side.deal(Carrier::Control);
+        let wake = state.idle > 0 && state.side.is_ready();
+        drop(state);
+        announced.map_err(|violation| shared.misbehaved(violation))?;
+        if wake {
+            shared.work.notify_one();
+        }
+        shared.carry_dealt(dealt)
+    }
+}
+
+pub(super) fn read_lock<T>(place: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    place.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+pub(super) fn write_lock<T>(place: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    place.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A lane, where the connection has a device.
+pub(super) type MaybeLane = Option<Lane>;

@@ -1,0 +1,60 @@
+//! Device memory → pinned ring: segments are copied several ahead of the socket, on the I/O thread's own lane.
+
+use std::{collections::VecDeque, time::Instant};
+
+use gputcp_gpu::{Done, Lane, ReadClaim};
+use gputcp_proto::{
+    send::Segment,
+    stage::{Staged, Staging},
+    window::Window,
+};
+
+use crate::{Error, Result, options::SLABS_MAX};
+
+/// One I/O thread's staging ring, and the copies under way in it, oldest first.
+#[derive(Debug)]
+pub(super) struct StagingRing {
+    pub(super) lane: Lane,
+    free: Window<SLABS_MAX>,
+    copies: VecDeque<Staging<Done>>,
+}
+
+impl StagingRing {
+    pub(super) fn new(lane: Lane, slabs: usize) -> Self {
+        Self { lane, free: Window::with_depth(slabs), copies: VecDeque::with_capacity(slabs) }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.copies.is_empty()
+    }
+
+    /// Starts a copy. The segment comes back if no slab is free.
+    pub(super) fn stage(&mut self, segment: Segment, source: &ReadClaim) -> Result<Option<Segment>> {
+        let Some(slot) = self.free.issue() else { return Ok(Some(segment)) };
+        self.copies.push_back(Staging::start(slot, segment, &mut self.lane.stage_from(source))?);
+        Ok(None)
+    }
+
+    /// Whether another copy can be started.
+    pub(super) fn has_room(&self) -> bool {
+        self.free.has_room()
+    }
+
+    /// Waits for the oldest copy. `None` if it is not done by the deadline.
+    pub(super) fn oldest(&mut self, deadline: Instant) -> Result<Option<Staged>> {
+        let Some(copy) = self.copies.pop_front() else { return Ok(None) };
+        copy.completion().wait(deadline)?;
+        match copy.poll().map_err(Error::from)? {
+            Ok(staged) => Ok(Some(staged)),
+            Err(copy) => {
+                self.copies.push_front(copy);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Gives a written slab back.
+    pub(super) fn release(&mut self, slot: gputcp_proto::window::Slot) {
+        self.free.release(slot);
+    }
+}

@@ -1,0 +1,290 @@
+//! What all threads of one connection share: its sockets, its state under one lock, and how it fails.
+//!
+//! Any failure poisons the connection (invariant I7): the first one is kept, every socket is shut down, so every blocked
+//! thread returns, and every request in flight ends with that same error.
+
+use std::{
+    io,
+    net::Shutdown,
+    sync::{
+        Arc, Condvar, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use gputcp_gpu::Done;
+use gputcp_proto::{Violation, frame::Control};
+use rustix::event::{PollFd, PollFlags};
+use socket2::Socket;
+
+use super::{
+    control::{ControlSocket, Incoming, Reader, lock, poll_until},
+    doorbell::Doorbell,
+};
+use crate::{Error, Result};
+
+/// One end of a connection. `S` is the sender's or the receiver's state.
+#[derive(Debug)]
+pub(crate) struct Shared<S> {
+    pub(crate) peer: Arc<str>,
+    pub(crate) timeout: Duration,
+    pub(crate) control: ControlSocket,
+    pub(crate) data: Vec<Socket>,
+    pub(crate) state: Mutex<S>,
+    /// Tells I/O threads that there is something to carry, or that the connection ends.
+    pub(crate) work: Condvar,
+    pub(crate) doorbell: Doorbell,
+    pub(crate) counters: Counters,
+    failure: OnceLock<Error>,
+    peer_said_goodbye: AtomicBool,
+    control_ended: AtomicBool,
+    closing: AtomicBool,
+}
+
+/// Bytes that passed, counted where they pass.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Payload bytes that a socket took, or gave.
+    pub(crate) carried: AtomicU64,
+    /// Payload bytes that are at their destination. The receiver's.
+    pub(crate) placed: AtomicU64,
+}
+
+/// A side's own answer to control frames.
+pub(crate) trait Side: Sized {
+    /// Handles an announcement or an inline message; its payload is read from the reader.
+    fn dispatch(shared: &Shared<Self>, frame: Control, reader: &mut Reader) -> Result<()>;
+}
+
+/// What a waiter's question came to.
+pub(crate) enum Ready<T> {
+    /// The answer.
+    Yes(T),
+    /// Ask again when something happens.
+    No,
+    /// Ask again when the lane has come this far.
+    AfterLane(Done),
+}
+
+impl<S: Side> Shared<S> {
+    pub(crate) fn new(
+        peer: Arc<str>,
+        timeout: Duration,
+        control: Socket,
+        data: Vec<Socket>,
+        state: S,
+    ) -> Result<Self> {
+        let doing = "set up the connection's descriptors";
+        for socket in &data {
+            socket.set_nonblocking(false).map_err(|error| Error::system(doing, error))?;
+        }
+        Ok(Self {
+            peer,
+            timeout,
+            control: ControlSocket::new(control).map_err(|error| Error::system(doing, error))?,
+            data,
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            doorbell: Doorbell::new().map_err(|error| Error::system(doing, error))?,
+            counters: Counters::default(),
+            failure: OnceLock::new(),
+            peer_said_goodbye: AtomicBool::new(false),
+            control_ended: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+        })
+    }
+
+    /// Waits for an answer, reading the control socket meanwhile. `spin` tries for a moment before it sleeps: for
+    /// messages that travel on the control socket, where a wake-up costs more than the message.
+    pub(crate) fn wait_for<T>(
+        &self,
+        what: &'static str,
+        deadline: Instant,
+        spin: bool,
+        mut ask: impl FnMut() -> Result<Ready<T>>,
+    ) -> Result<T> {
+        if let Ready::Yes(answer) = ask()? {
+            return Ok(answer);
+        }
+        let began = Instant::now();
+        let mut lead =
+            self.control.lead().map_err(|error| Error::system("watch the control socket", error))?;
+        loop {
+            self.pump(&mut lead.reader);
+            match ask()? {
+                Ready::Yes(answer) => return Ok(answer),
+                Ready::AfterLane(done) => {
+                    self.check()?;
+                    done.wait(deadline.min(Instant::now() + LANE_SLICE))?;
+                    if Instant::now() < deadline {
+                        continue;
+                    }
+                }
+                Ready::No => {}
+            }
+            self.check()?;
+            if spin && began.elapsed() < SPIN {
+                std::thread::yield_now();
+                continue;
+            }
+            self.doorbell.listen();
+            // Once more, for what happened before the bell was heard.
+            let asked = ask();
+            let in_time = match asked {
+                Ok(Ready::No) if self.failure.get().is_none() => self.sleep(deadline),
+                _ => Ok(true),
+            };
+            self.doorbell.silence();
+            if let Ready::Yes(answer) = asked? {
+                return Ok(answer);
+            }
+            if !in_time.map_err(|error| Error::system("wait for the peer", error))? {
+                let after = deadline.saturating_duration_since(began).max(Duration::from_millis(1));
+                self.fail(Error::Timeout { what, peer: self.peer.clone(), after });
+                self.check()?;
+            }
+        }
+    }
+
+    fn sleep(&self, deadline: Instant) -> io::Result<bool> {
+        let bell = self.doorbell.descriptor();
+        let control = self.control.descriptor();
+        let mut watched = [PollFd::new(&bell, PollFlags::IN), PollFd::new(&control, PollFlags::IN)];
+        let count = if self.control_ended.load(Ordering::Acquire) { 1 } else { 2 };
+        poll_until(&mut watched[..count], Some(deadline))
+    }
+
+    /// Handles every control frame that is there. False when no more can come.
+    pub(crate) fn pump(&self, reader: &mut Reader) -> bool {
+        if self.control_ended.load(Ordering::Acquire) || self.failure.get().is_some() {
+            return false;
+        }
+        loop {
+            let handled = match reader.next(&self.control) {
+                Ok(Ok(Incoming::Nothing)) => return true,
+                Ok(Ok(Incoming::Frame(Control::Goodbye))) => {
+                    self.peer_said_goodbye.store(true, Ordering::Release);
+                    self.doorbell.ring();
+                    Ok(())
+                }
+                Ok(Ok(Incoming::Frame(Control::Abort { bytes }))) => {
+                    let reason = reader.text(bytes as usize).into();
+                    Err(Error::PeerAborted { peer: self.peer.clone(), reason })
+                }
+                Ok(Ok(Incoming::Frame(frame))) => S::dispatch(self, frame, reader),
+                Ok(Ok(Incoming::End)) if self.peer_has_said_goodbye() => {
+                    self.control_ended.store(true, Ordering::Release);
+                    return false;
+                }
+                Ok(Ok(Incoming::End)) => Err(self.gone("its connection closed without a goodbye")),
+                Ok(Err(violation)) => Err(self.misbehaved(violation)),
+                Err(error) => Err(self.socket_failed(&error)),
+            };
+            if let Err(error) = handled {
+                self.fail(error);
+                return false;
+            }
+        }
+    }
+
+    /// The standby thread's life.
+    pub(crate) fn stand_by(&self) {
+        if let Err(error) = self.control.stand_by(|reader| self.pump(reader)) {
+            self.fail(Error::system("watch the control socket", error));
+        }
+    }
+
+    /// Poisons the connection. The first failure counts. Must not be called with the state locked.
+    pub(crate) fn fail(&self, error: Error) {
+        if !matches!(error, Error::PeerGone { .. } | Error::PeerAborted { .. })
+            && self.failure.get().is_none()
+        {
+            self.control.write_abort(&error.to_string());
+        }
+        if self.failure.set(error).is_err() {
+            return;
+        }
+        for socket in self.data.iter().chain([self.control.socket()]) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+        // Under the lock, or a thread between its look at `failure` and its sleep would miss the call.
+        drop(lock(&self.state));
+        self.work.notify_all();
+        self.doorbell.ring();
+    }
+
+    /// A data socket failed or ended early. The control socket usually knows better why (an abort, a goodbye): it gets a
+    /// moment to say so.
+    pub(crate) fn data_failed(&self, error: &io::Error) {
+        let until = Instant::now() + VERDICT;
+        while Instant::now() < until && self.failure.get().is_none() && !self.is_closing() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if self.failure.get().is_none() && !self.is_closing() {
+            self.fail(self.socket_failed(error));
+        }
+    }
+
+    /// A data socket ended at a segment's boundary: in good order if the peer says goodbye on the control socket too.
+    pub(crate) fn stream_ended(&self) {
+        let until = Instant::now() + VERDICT;
+        while !self.peer_has_said_goodbye() && !self.is_closing() && !self.has_failed() {
+            if Instant::now() >= until {
+                return self.fail(self.gone("a data socket closed without a goodbye"));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The failure, if the connection has failed.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.failure.get().map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.get().is_some()
+    }
+
+    pub(crate) fn peer_has_said_goodbye(&self) -> bool {
+        self.peer_said_goodbye.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Wakes the I/O threads to end once nothing is left to carry.
+    pub(crate) fn begin_close(&self) {
+        self.closing.store(true, Ordering::Release);
+        drop(lock(&self.state));
+        self.work.notify_all();
+    }
+
+    pub(crate) fn misbehaved(&self, violation: Violation) -> Error {
+        Error::PeerMisbehaved { peer: self.peer.clone(), violation }
+    }
+
+    pub(crate) fn gone(&self, detail: impl Into<Arc<str>>) -> Error {
+        Error::PeerGone { peer: self.peer.clone(), detail: detail.into() }
+    }
+
+    /// What an error of a socket means.
+    pub(crate) fn socket_failed(&self, error: &io::Error) -> Error {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
+        match error.kind() {
+            TimedOut => Error::Timeout { what: "the exchange", peer: self.peer.clone(), after: self.timeout },
+            BrokenPipe | ConnectionReset | ConnectionAborted => self.gone("it reset the connection"),
+            UnexpectedEof => self.gone("its connection closed in the middle of a message"),
+            _ => self.gone(error.to_string()),
+        }
+    }
+}
+
+/// How long a waiter spins for a short message before it sleeps. A wake-up costs about 30 µs, and two of them lie in a
+/// blocking round trip of 71 µs (loopback); beyond that, spinning only burns the core.
+const SPIN: Duration = Duration::from_micros(60);
+/// How long a waiter watches a lane before it looks at the connection again.
+const LANE_SLICE: Duration = Duration::from_millis(20);
+/// How long the control socket has to explain the failure of a data socket.
+const VERDICT: Duration = Duration::from_millis(300);

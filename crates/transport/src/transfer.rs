@@ -1,0 +1,199 @@
+//! A whole message over any transport: cut into chunks, a window of them in flight, the oldest finished first, drained at
+//! the end. Chunk `i` travels on connection `i mod N`.
+
+use std::{collections::VecDeque, time::Instant};
+
+use gputcp_gpu::Buffer;
+use gputcp_proto::plan::{Chunk, ChunkPlan};
+
+use crate::{
+    Error, Result,
+    contract::{RecvEnd, SendEnd},
+};
+
+/// How messages are cut, and how many chunks may be in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// The length of a chunk in bytes; the last of a message may be shorter. Both ends need the same.
+    pub chunk_bytes: u64,
+    /// Chunks in flight per connection; at most its slots.
+    pub window: usize,
+}
+
+impl Plan {
+    /// Half a mebibyte: one 64 MiB request would leave nothing to pipeline.
+    pub const CHUNK_BYTES: u64 = 512 << 10;
+    /// The sender's usual window: below the receiver's, so that a posted receive is always waiting.
+    pub const SEND_WINDOW: usize = 12;
+    /// The receiver's usual window.
+    pub const RECV_WINDOW: usize = 16;
+}
+
+/// A message: a range of a buffer.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// The memory.
+    pub buffer: &'a Buffer,
+    /// Where the message starts in it.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+/// What a finished transfer moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Chunks finished.
+    pub chunks: u64,
+    /// Their bytes in all.
+    pub bytes: u64,
+}
+
+/// Sends messages over one or more connections. Made once; holds the queue of chunks in flight.
+#[derive(Debug)]
+pub struct Sender<C: SendEnd> {
+    plan: Plan,
+    in_flight: VecDeque<Flying<C::Request>>,
+}
+
+/// Receives messages over one or more connections. Made once; holds the queue of chunks in flight.
+#[derive(Debug)]
+pub struct Receiver<C: RecvEnd> {
+    plan: Plan,
+    in_flight: VecDeque<Flying<C::Request>>,
+}
+
+#[derive(Debug)]
+struct Flying<R> {
+    request: R,
+    connection: usize,
+    bytes: u64,
+}
+
+/// A message whose first receives are posted.
+#[must_use = "finish it, or its receives stay posted"]
+#[derive(Debug)]
+pub struct Receiving<'a> {
+    message: Message<'a>,
+    chunks: ChunkPlan,
+    /// The chunk that found no slot.
+    next: Option<Chunk>,
+}
+
+impl<C: SendEnd> Sender<C> {
+    /// For `connections` connections under this plan.
+    #[must_use]
+    pub fn new(plan: Plan, connections: usize) -> Self {
+        Self { plan, in_flight: VecDeque::with_capacity(plan.window * connections) }
+    }
+
+    /// Sends one message and waits until the sockets have taken all of it.
+    ///
+    /// # Errors
+    /// If a connection fails, or does so by the deadline.
+    pub fn send(&mut self, connections: &mut [C], message: Message<'_>, deadline: Instant) -> Result<Moved> {
+        self.in_flight.clear();
+        let mut moved = Moved::default();
+        let limit = self.plan.window * connections.len();
+        for chunk in ChunkPlan::new(message.bytes, self.plan.chunk_bytes) {
+            let connection = (chunk.index % connections.len() as u64) as usize;
+            // The window is checked before posting, never after.
+            let request = loop {
+                if self.in_flight.len() < limit {
+                    let offset = message.offset + chunk.offset;
+                    if let Some(request) =
+                        connections[connection].isend(message.buffer, offset, chunk.bytes)?
+                    {
+                        break request;
+                    }
+                }
+                self.finish_oldest(connections, &mut moved, deadline)?;
+            };
+            self.in_flight.push_back(Flying { request, connection, bytes: chunk.bytes });
+        }
+        while !self.in_flight.is_empty() {
+            self.finish_oldest(connections, &mut moved, deadline)?;
+        }
+        Ok(moved)
+    }
+
+    fn finish_oldest(&mut self, connections: &mut [C], moved: &mut Moved, deadline: Instant) -> Result<()> {
+        let Some(oldest) = self.in_flight.pop_front() else { return Err(no_slot()) };
+        let sent = connections[oldest.connection].wait(oldest.request, deadline)?;
+        moved.count(oldest.bytes, sent.bytes)
+    }
+}
+
+impl<C: RecvEnd> Receiver<C> {
+    /// For `connections` connections under this plan.
+    #[must_use]
+    pub fn new(plan: Plan, connections: usize) -> Self {
+        Self { plan, in_flight: VecDeque::with_capacity(plan.window * connections) }
+    }
+
+    /// Posts a message's first window of receives, so that the sender can start at once when it is told to.
+    ///
+    /// # Errors
+    /// If a connection has failed.
+    pub fn post<'a>(&mut self, connections: &mut [C], message: Message<'a>) -> Result<Receiving<'a>> {
+        self.in_flight.clear();
+        let mut receiving =
+            Receiving { message, chunks: ChunkPlan::new(message.bytes, self.plan.chunk_bytes), next: None };
+        self.fill_window(connections, &mut receiving)?;
+        Ok(receiving)
+    }
+
+    /// Receives the rest of the message and waits until all of it is where it belongs.
+    ///
+    /// # Errors
+    /// If a connection fails, or does so by the deadline, or the sender cuts the message differently.
+    pub fn finish(
+        &mut self,
+        connections: &mut [C],
+        mut receiving: Receiving<'_>,
+        deadline: Instant,
+    ) -> Result<Moved> {
+        let mut moved = Moved::default();
+        while let Some(oldest) = self.in_flight.pop_front() {
+            let received = connections[oldest.connection].wait(oldest.request, deadline)?;
+            moved.count(oldest.bytes, received.bytes)?;
+            self.fill_window(connections, &mut receiving)?;
+        }
+        if receiving.next.is_some() { Err(no_slot()) } else { Ok(moved) }
+    }
+
+    fn fill_window(&mut self, connections: &mut [C], receiving: &mut Receiving<'_>) -> Result<()> {
+        while self.in_flight.len() < self.plan.window * connections.len() {
+            let Some(chunk) = receiving.next.take().or_else(|| receiving.chunks.next()) else { break };
+            let connection = (chunk.index % connections.len() as u64) as usize;
+            let Message { buffer, offset, .. } = receiving.message;
+            match connections[connection].irecv(buffer, offset + chunk.offset, chunk.bytes)? {
+                Some(request) => self.in_flight.push_back(Flying { request, connection, bytes: chunk.bytes }),
+                None => {
+                    receiving.next = Some(chunk);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Moved {
+    /// Counts a chunk, which must have come whole.
+    fn count(&mut self, expected: u64, got: u64) -> Result<()> {
+        if got != expected {
+            let what = format!(
+                "a chunk of {expected} bytes came with {got}: both ends need the same --chunk and size"
+            );
+            return Err(Error::usage(what));
+        }
+        self.chunks += 1;
+        self.bytes += got;
+        Ok(())
+    }
+}
+
+fn no_slot() -> Error {
+    Error::usage("the transport has no free slot although nothing is in flight: a request was dropped")
+}
