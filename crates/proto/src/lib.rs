@@ -15,6 +15,53 @@
 //! - [`bounce`]: the life of a bounce buffer, from filling to the finished unpack.
 //! - [`session`]: what the two ends of a measurement say to each other, and when.
 //!
+//! # The way that compiles
+//!
+//! A segment that arrives, on its way through a bounce buffer, and one that leaves, through a staging buffer. The
+//! examples of what must not compile use the same names, so each fails for its one wrong line.
+//! ```
+//! use gputcp_proto::{bounce::*, recv::*, send::*, stage::*, window::*};
+//!
+//! fn arrive<U: Unpack>(
+//!     ring: &mut Window<4>,
+//!     side: &mut RecvSide<16>,
+//!     landing: Landing,
+//!     unpack: &mut U,
+//! ) -> Result<bool, U::Error> {
+//!     let bytes = landing.bytes();
+//!     let slot = ring.issue().expect("a free bounce buffer");
+//!     let filled = Filling::new(slot, landing).advance(bytes).expect("the socket gave all bytes at once");
+//!     let mut unpacking = filled.unpack(unpack)?;
+//!     let (slot, placed) = loop {
+//!         match unpacking.poll()? {
+//!             Ok(finished) => break finished,
+//!             Err(running) => unpacking = running,
+//!         }
+//!     };
+//!     ring.release(slot);
+//!     Ok(side.place(placed))
+//! }
+//!
+//! fn leave<S: Stage>(
+//!     ring: &mut Window<4>,
+//!     side: &mut SendSide<16>,
+//!     segment: Segment,
+//!     stage: &mut S,
+//! ) -> Result<bool, S::Error> {
+//!     let bytes = segment.bytes();
+//!     let mut staging = Staging::start(ring.issue().expect("a free staging buffer"), segment, stage)?;
+//!     let staged = loop {
+//!         match staging.poll()? {
+//!             Ok(staged) => break staged,
+//!             Err(running) => staging = running,
+//!         }
+//!     };
+//!     let (slot, segment) = staged.written(bytes).expect("the socket took all bytes at once");
+//!     ring.release(slot);
+//!     Ok(side.written(segment))
+//! }
+//! ```
+//!
 //! # The four classic mistakes do not compile
 //!
 //! Released before the unpack finished: an unpacking buffer is no slot.
@@ -71,6 +118,21 @@
 //! # use gputcp_proto::{bounce::Completion, stage::*};
 //! # fn f<D: Completion>(staging: Staging<D>) {
 //! let _ = staging.written(1);
+//! # }
+//! ```
+//! … or reusing it before it was written to the socket.
+//! ```compile_fail,E0308
+//! # use gputcp_proto::{stage::*, window::*};
+//! # fn f(ring: &mut Window<4>, staged: Staged) {
+//! ring.release(staged);
+//! # }
+//! ```
+//! Letting a segment's bytes land twice.
+//! ```compile_fail,E0382
+//! # use gputcp_proto::{bounce::*, recv::*, window::*};
+//! # fn f(slot: Slot, landing: Landing) {
+//! let in_place = InPlace::new(landing);
+//! let filling = Filling::new(slot, landing);
 //! # }
 //! ```
 //! The fourth mistake, a stream and a launcher made per chunk, is a matter of the `gpu` crate, where lanes are made only
