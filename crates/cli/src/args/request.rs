@@ -1,0 +1,227 @@
+//! What the user asked for, checked as a whole: every combination that makes no sense is one sentence here.
+
+use std::time::Duration;
+
+use super::{
+    MeasureArgs,
+    environment::Environment,
+    size::{Windows, show_size},
+};
+use crate::{
+    failure::Failure,
+    settings::{Flow, MESSAGE_BYTES_MAX, Memory, SIZES_MAX, SOCKETS_MAX, Settings, Unpack},
+};
+
+/// A measurement to make.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// What both ends will agree on, but for what depends on the other side.
+    pub settings: Settings,
+    /// The streams asked for; by default the cores of the smaller side.
+    pub streams: Option<u16>,
+    /// Whether the congestion control is chosen by where the ends are.
+    pub congestion_auto: bool,
+    /// Timed messages of each size.
+    pub amount: Amount,
+    /// Messages of each size before the timed ones.
+    pub warmup: u32,
+    /// How often to say how far it is.
+    pub interval: Option<Duration>,
+    /// How to print the report.
+    pub format: Format,
+}
+
+/// How much to measure of each size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amount {
+    /// So many messages.
+    Count(u32),
+    /// For so long.
+    Time(Duration),
+}
+
+/// How to print the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Aligned columns.
+    Table,
+    /// One JSON document.
+    Json,
+    /// Comma-separated values.
+    Csv,
+}
+
+impl Request {
+    /// The measurement that the command line and the environment ask for.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] saying what makes no sense, and what to do.
+    pub fn new(mut args: MeasureArgs, environment: &Environment) -> Result<Self, Failure> {
+        environment.complete_measure(&mut args)?;
+        let flow = match (args.latency, args.bidir, args.reverse) {
+            (true, ..) => Flow::RoundTrip,
+            (_, true, _) => Flow::Both,
+            (_, _, true) => Flow::Backward,
+            _ => Flow::Forward,
+        };
+        let (memory, unpack) = memory_and_unpack(args.memory, args.unpack)?;
+        let channels = args.channels.unwrap_or(1);
+        if flow == Flow::RoundTrip && channels > 1 {
+            return usage(
+                "--latency moves one message at a time, so more than one of --channels is of no use: drop it",
+            );
+        }
+        if let Some(streams) = args.streams
+            && u64::from(streams) * u64::from(channels) > SOCKETS_MAX
+        {
+            return usage(format!(
+                "{streams} streams on each of {channels} channels are more than {SOCKETS_MAX} sockets: lower one of them"
+            ));
+        }
+        let windows = args.window.unwrap_or(Windows { send: 12, recv: 16 });
+        let latency = flow == Flow::RoundTrip;
+        let settings = Settings {
+            sizes: sizes(&args, if latency { 4 << 10 } else { 64 << 20 })?,
+            flow,
+            streams: args.streams.unwrap_or(1),
+            channels,
+            chunk_bytes: args.chunk.unwrap_or(512 << 10),
+            send_window: windows.send,
+            recv_window: windows.recv,
+            memory,
+            unpack,
+            segment_bytes: args.segment,
+            congestion: args.congestion.clone().filter(|name| name != "auto"),
+            send_buffer_bytes: args.sndbuf,
+            recv_buffer_bytes: args.rcvbuf,
+            verify: !args.no_verify,
+            ceiling: !args.no_ceiling,
+            timeout_ms: args.timeout.unwrap_or(DEFAULT_TIMEOUT).as_millis() as u64,
+            seed: args.seed.unwrap_or(1),
+        };
+        settings.check().map_err(Failure::Usage)?;
+        Ok(Self {
+            settings,
+            streams: args.streams,
+            congestion_auto: args.congestion.is_none_or(|name| name == "auto"),
+            amount: match (args.iterations, args.time) {
+                (_, Some(time)) => Amount::Time(time),
+                (Some(count), None) => Amount::Count(count),
+                (None, None) => Amount::Count(if latency { 1000 } else { 20 }),
+            },
+            warmup: args.warmup.unwrap_or(if latency { 50 } else { 3 }),
+            interval: args.interval,
+            format: match (args.json, args.csv) {
+                (true, _) => Format::Json,
+                (_, true) => Format::Csv,
+                _ => Format::Table,
+            },
+        })
+    }
+}
+
+/// Without progress for this long, a side gives up.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+fn memory_and_unpack(memory: Option<Memory>, unpack: Option<Unpack>) -> Result<(Memory, Unpack), Failure> {
+    match (memory.unwrap_or(Memory::Soft), unpack) {
+        (Memory::Host, None | Some(Unpack::None)) => Ok((Memory::Host, Unpack::None)),
+        (Memory::Host, Some(mode)) => usage(format!(
+            "host memory is received in place, so --unpack {} has nothing to do: drop it, or choose --memory soft",
+            mode.name()
+        )),
+        (memory, unpack) => Ok((memory, unpack.unwrap_or(Unpack::Kernel))),
+    }
+}
+
+/// The sizes of a sweep, or the one.
+fn sizes(args: &MeasureArgs, default: u64) -> Result<Vec<u64>, Failure> {
+    let Some(begin) = args.begin else {
+        if args.end.is_some() {
+            return usage(
+                "a sweep's last size is given, but not its first: give --begin (GPUTCP_BEGIN) as well",
+            );
+        }
+        return Ok(vec![within_reach(args.size.unwrap_or(default))?]);
+    };
+    let end = within_reach(args.end.unwrap_or(begin))?;
+    if begin > end {
+        let (begin, end) = (show_size(begin), show_size(end));
+        return usage(format!("the sweep begins at {begin} and ends at {end}, which is less: swap them"));
+    }
+    let factor = u64::from(args.factor.unwrap_or(2));
+    let next = |&bytes: &u64| bytes.checked_mul(factor);
+    let sizes: Vec<u64> =
+        std::iter::successors(Some(begin), next).take_while(|&bytes| bytes <= end).collect();
+    assert!(sizes.len() <= SIZES_MAX, "a factor of at least 2 gives at most 49 sizes");
+    Ok(sizes)
+}
+
+fn within_reach(bytes: u64) -> Result<u64, Failure> {
+    if bytes > MESSAGE_BYTES_MAX {
+        return usage(format!(
+            "a message of {} is beyond any memory: choose a smaller size",
+            show_size(bytes)
+        ));
+    }
+    Ok(bytes)
+}
+
+fn usage<T>(sentence: impl Into<String>) -> Result<T, Failure> {
+    Err(Failure::Usage(sentence.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(args: MeasureArgs) -> Result<Request, Failure> {
+        Request::new(args, &Environment::default())
+    }
+
+    #[test]
+    fn defaults() {
+        let request = request(MeasureArgs::default()).unwrap();
+        insta::assert_json_snapshot!(request.settings);
+        assert_eq!((request.amount, request.warmup), (Amount::Count(20), 3));
+    }
+
+    #[test]
+    fn a_sweep_stops_at_its_end() {
+        let args =
+            MeasureArgs { begin: Some(1000), end: Some(30_000), factor: Some(3), ..Default::default() };
+        assert_eq!(request(args).unwrap().settings.sizes, [1000, 3000, 9000, 27_000]);
+        let args = MeasureArgs { begin: Some(1), end: Some(u64::MAX), ..Default::default() };
+        assert_eq!(request(args).unwrap_err().exit_code(), 2);
+        let args = MeasureArgs { begin: Some(1), end: Some(MESSAGE_BYTES_MAX), ..Default::default() };
+        assert_eq!(request(args).unwrap().settings.sizes.len(), 49);
+    }
+
+    #[test]
+    fn combinations_without_sense_are_one_sentence() {
+        let bad = [
+            MeasureArgs { begin: Some(2), end: Some(1), ..Default::default() },
+            MeasureArgs { end: Some(1), ..Default::default() },
+            MeasureArgs { memory: Some(Memory::Host), unpack: Some(Unpack::Kernel), ..Default::default() },
+            MeasureArgs { latency: true, channels: Some(2), ..Default::default() },
+            MeasureArgs { streams: Some(64), channels: Some(64), ..Default::default() },
+            MeasureArgs { size: Some(u64::MAX), ..Default::default() },
+        ];
+        let sentences: Vec<String> = bad
+            .into_iter()
+            .map(|args| match request(args).unwrap_err() {
+                Failure::Usage(sentence) => sentence,
+                other => panic!("{other:?} is no usage error"),
+            })
+            .collect();
+        insta::assert_snapshot!(sentences.join("\n"));
+    }
+
+    #[test]
+    fn memory_beyond_the_host_is_refused() {
+        let settings = request(MeasureArgs { size: Some(1 << 40), ..Default::default() }).unwrap().settings;
+        assert!(settings.check_memory("this host", 2, Some(1 << 41)).is_ok());
+        let sentence = settings.check_memory("this host", 2, Some((1 << 41) - 1)).unwrap_err();
+        insta::assert_snapshot!(sentence, @"messages of 1T need 2199.0 GB of memory on this host, which has 2199.0 GB left: choose a smaller size");
+    }
+}

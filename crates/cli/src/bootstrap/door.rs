@@ -1,0 +1,373 @@
+//! The server's door: who comes in, one at a time.
+//!
+//! A thread of its own keeps it, so that strangers disturb neither a running session nor an honest client behind them.
+//! Everybody who connects is heard side by side, and must have said a whole hello within [`HELLO_DEADLINE`]. Whoever says
+//! garbage, half a hello or nothing is a stray: dropped and counted. An honest client is let in if the server waits for
+//! one, and otherwise told that it is busy (the client asks again for three seconds).
+//! Invariant: at most [`ROOM`] strangers are held, each with one small buffer.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    os::fd::{AsFd as _, OwnedFd},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use gputcp_proto::{
+    Violation,
+    frame::VERSION,
+    session::{Direction, Header, Kind, Role},
+};
+use rustix::{
+    event::{EventfdFlags, PollFd, PollFlags, eventfd},
+    io::Errno,
+    net::{RecvFlags, SendFlags},
+};
+use socket2::{Domain, Socket, Type};
+
+use super::{
+    link::{Link, frame},
+    message::{Hello, Refuse},
+};
+use crate::{
+    failure::Failure,
+    host::bind::{Bind, Family},
+    interrupt::{Interrupt, poll_until},
+};
+
+/// A listening server's door. Dropping it closes it.
+pub struct Door {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    /// Whether a client is wanted, and the one that came.
+    wanted: Mutex<Wanted>,
+    /// Wakes the server when a client came in.
+    came: OwnedFd,
+    /// Wakes the keeper to leave.
+    leave: OwnedFd,
+    leaving: AtomicBool,
+    strays: AtomicU64,
+}
+
+enum Wanted {
+    No,
+    Yes,
+    Here(TcpStream, SocketAddr, Hello),
+}
+
+/// Somebody who has not said a whole hello yet.
+struct Stranger {
+    stream: TcpStream,
+    address: SocketAddr,
+    heard: Vec<u8>,
+    deadline: Instant,
+}
+
+enum Verdict {
+    /// Nothing wrong, nothing complete.
+    Wait,
+    Hello(Hello),
+    /// Tell it why not, and drop it.
+    Refuse(String),
+    Drop,
+}
+
+impl Door {
+    /// Opens the door. Port 0 lets the system choose.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] if nobody can listen there; [`Failure::Usage`] if the address to bind to makes no sense.
+    pub fn open(bind: Option<&Bind>, family: Family, port: u16) -> Result<Self, Failure> {
+        let listener = listen(bind, family, port)?;
+        let failed = |error: io::Error| Failure::Run(format!("could not open the server's door: {error}"));
+        let address = listener.local_addr().map_err(failed)?;
+        let event = || {
+            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|error| failed(error.into()))
+        };
+        let shared = Arc::new(Shared {
+            wanted: Mutex::new(Wanted::No),
+            came: event()?,
+            leave: event()?,
+            leaving: AtomicBool::new(false),
+            strays: AtomicU64::new(0),
+        });
+        let keeper = {
+            let shared = shared.clone();
+            thread::Builder::new()
+                .name("door".into())
+                .spawn(move || keep(&listener, &shared))
+                .map_err(failed)?
+        };
+        Ok(Self { address, shared, keeper: Some(keeper) })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many came that were no clients.
+    #[must_use]
+    pub fn strays(&self) -> u64 {
+        self.shared.strays.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the next client, until `deadline` if there is one. It is greeted by `hello` already.
+    ///
+    /// # Errors
+    /// [`Failure::Interrupted`], or [`Failure::Peer`] if nobody came in time or the client left at once.
+    pub fn next(
+        &self,
+        hello: &Hello,
+        interrupt: &Interrupt,
+        deadline: Option<Instant>,
+    ) -> Result<(Link, Hello), Failure> {
+        *self.shared.wanted() = Wanted::Yes;
+        let (stream, address, theirs) = loop {
+            let mut fds = vec![PollFd::new(&self.shared.came, PollFlags::IN)];
+            let came = interrupt.wait(&mut fds, deadline);
+            drain(&self.shared.came);
+            let mut wanted = self.shared.wanted();
+            match std::mem::replace(&mut *wanted, Wanted::No) {
+                Wanted::Here(stream, address, hello) => break (stream, address, hello),
+                Wanted::No | Wanted::Yes if came.as_ref().is_ok_and(|&came| came) => *wanted = Wanted::Yes,
+                Wanted::No | Wanted::Yes => {
+                    came?;
+                    return Err(Failure::Peer("no client came in time (the bound is --timeout)".into()));
+                }
+            }
+        };
+        let name = format!("the client at {address}");
+        let mut link = Link::new(stream, Role::Server, interrupt.clone(), name)?;
+        link.already(Direction::Recv, Kind::Hello)?;
+        link.say(Kind::Hello, hello, Instant::now() + HELLO_DEADLINE)?;
+        Ok((link, theirs))
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.shared.leaving.store(true, Ordering::SeqCst);
+        let _ = rustix::io::write(&self.shared.leave, &1u64.to_ne_bytes());
+        if let Some(keeper) = self.keeper.take() {
+            let _ = keeper.join();
+        }
+    }
+}
+
+impl Shared {
+    fn wanted(&self) -> MutexGuard<'_, Wanted> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stray(&self, address: SocketAddr, why: &str) {
+        self.strays.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(%address, why, "dropped a stray connection");
+    }
+
+    /// Lets an honest client in, or sends it away.
+    fn admit(&self, stream: TcpStream, address: SocketAddr, hello: Hello) {
+        let mut wanted = self.wanted();
+        if matches!(*wanted, Wanted::Yes) {
+            *wanted = Wanted::Here(stream, address, hello);
+            let _ = rustix::io::write(&self.came, &1u64.to_ne_bytes());
+        } else {
+            drop(wanted);
+            refuse(&stream, "it is serving another client; try again when that is done".into(), true);
+        }
+    }
+}
+
+impl Stranger {
+    /// Reads what is there, never waiting.
+    fn hear(&mut self) -> Verdict {
+        loop {
+            let mut bytes = [0; 1024];
+            match rustix::net::recv(&self.stream, &mut bytes[..], RecvFlags::DONTWAIT) {
+                Ok((_, 0)) => return Verdict::Drop,
+                Ok((_, read)) => self.heard.extend_from_slice(&bytes[..read]),
+                Err(Errno::AGAIN) => return Verdict::Wait,
+                Err(Errno::INTR) => continue,
+                Err(_) => return Verdict::Drop,
+            }
+            match self.judge() {
+                Verdict::Wait => {}
+                verdict => return verdict,
+            }
+        }
+    }
+
+    fn judge(&self) -> Verdict {
+        let Some(header) = self.heard.first_chunk() else { return Verdict::Wait };
+        let header = match Header::decode(header) {
+            Ok(header) if header.kind == Kind::Hello => header,
+            Err(Violation::Version { theirs, .. }) => {
+                return Verdict::Refuse(format!(
+                    "it speaks protocol version {VERSION} and you speak {theirs}: run the same gputcp on both ends"
+                ));
+            }
+            Ok(_) | Err(_) => return Verdict::Drop,
+        };
+        let payload = &self.heard[Header::BYTES..];
+        match payload.len().cmp(&(header.bytes as usize)) {
+            std::cmp::Ordering::Less => Verdict::Wait,
+            // A client waits for the answer to its hello before it says more.
+            std::cmp::Ordering::Greater => Verdict::Drop,
+            std::cmp::Ordering::Equal => {
+                serde_json::from_slice(payload).map_or(Verdict::Drop, Verdict::Hello)
+            }
+        }
+    }
+}
+
+/// The keeper's loop.
+fn keep(listener: &TcpListener, shared: &Shared) {
+    let mut strangers: VecDeque<Stranger> = VecDeque::with_capacity(ROOM);
+    // After a failed accept (no descriptors left) the listener rests, lest the loop spin.
+    let mut resting_until = Instant::now();
+    while !shared.leaving.load(Ordering::SeqCst) {
+        let resting = Instant::now() < resting_until;
+        let ready = {
+            let mut fds = vec![
+                PollFd::new(&shared.leave, PollFlags::IN),
+                PollFd::new(listener, if resting { PollFlags::empty() } else { PollFlags::IN }),
+            ];
+            fds.extend(strangers.iter().map(|stranger| PollFd::new(&stranger.stream, PollFlags::IN)));
+            let rest = resting.then_some(resting_until);
+            let deadline = strangers.iter().map(|stranger| stranger.deadline).chain(rest).min();
+            if poll_until(&mut fds, deadline).is_err() {
+                return;
+            }
+            fds.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<bool>>()
+        };
+        let mut speaking = ready[2..].iter();
+        let now = Instant::now();
+        strangers = strangers
+            .into_iter()
+            .filter_map(|stranger| {
+                let spoke = *speaking.next().expect("one flag for each stranger");
+                attend(stranger, spoke, now, shared)
+            })
+            .collect();
+        if ready[1] && !resting {
+            match accept(listener) {
+                Ok(Some((stream, address))) => {
+                    if strangers.len() == ROOM
+                        && let Some(oldest) = strangers.pop_front()
+                    {
+                        shared.stray(oldest.address, "said no hello while many more came");
+                    }
+                    let deadline = now + HELLO_DEADLINE;
+                    strangers.push_back(Stranger { stream, address, heard: Vec::new(), deadline });
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "could not accept a connection");
+                    resting_until = now + REST;
+                }
+            }
+        }
+    }
+}
+
+/// Hears a stranger that spoke; gives it back if it needs more time and has some left.
+fn attend(mut stranger: Stranger, spoke: bool, now: Instant, shared: &Shared) -> Option<Stranger> {
+    let address = stranger.address;
+    match if spoke { stranger.hear() } else { Verdict::Wait } {
+        Verdict::Wait if now < stranger.deadline => return Some(stranger),
+        Verdict::Wait => shared.stray(address, "said no hello in time"),
+        Verdict::Hello(hello) => shared.admit(stranger.stream, address, hello),
+        Verdict::Refuse(reason) => {
+            refuse(&stranger.stream, reason, false);
+            shared.stray(address, "speaks another version");
+        }
+        Verdict::Drop => shared.stray(address, "said no hello"),
+    }
+    None
+}
+
+/// Says no, as far as the connection takes it at once.
+fn refuse(stream: &TcpStream, reason: String, busy: bool) {
+    let bytes = frame(Kind::Refuse, &Refuse { reason, busy });
+    let _ = rustix::net::send(stream, &bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+}
+
+fn accept(listener: &TcpListener) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+    match listener.accept() {
+        Ok((stream, address)) => {
+            stream.set_nonblocking(true)?;
+            // An IPv4 client of a socket that serves both is shown as what it is.
+            Ok(Some((stream, SocketAddr::new(address.ip().to_canonical(), address.port()))))
+        }
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {
+                Ok(None)
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+fn drain(event: &OwnedFd) {
+    let _ = rustix::io::read(event.as_fd(), &mut [0u8; 8][..]);
+}
+
+fn listen(bind: Option<&Bind>, family: Family, port: u16) -> Result<TcpListener, Failure> {
+    let mut address = match (bind, family) {
+        (Some(bind), family) => bind.resolve(family)?,
+        (None, Family::V4) => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
+        (None, Family::Any | Family::V6) => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
+    };
+    address.set_port(port);
+    let both = bind.is_none() && family == Family::Any;
+    let listener = listen_at(address, !both).or_else(|error| {
+        // A kernel without IPv6 still has IPv4.
+        if both && error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) {
+            address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+            return listen_at(address, false);
+        }
+        Err(error)
+    });
+    listener.map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::AddrInUse => "; another server may run there: choose another --port",
+            io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges: choose another --port",
+            io::ErrorKind::AddrNotAvailable => "; this machine has no such address: check --bind",
+            _ => "",
+        };
+        Failure::Run(format!("could not listen at {address}: {error}{advice}"))
+    })
+}
+
+fn listen_at(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), None)?;
+    // Connections of an earlier server that linger in TIME_WAIT do not keep the port.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A hello is one short frame of a program that has nothing else to do.
+pub const HELLO_DEADLINE: Duration = Duration::from_secs(2);
+/// Strangers heard side by side; the oldest makes room for the next.
+const ROOM: usize = 32;
+const BACKLOG: i32 = 128;
+const REST: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! Honest clients and strangers at one door.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
+
+use gputcp_proto::session::{Header, Kind};
+
+use super::*;
+use crate::{
+    bootstrap::{dial::Destination, message::Abort},
+    host::identity::Identity,
+};
+
+fn open() -> (Door, u16) {
+    let door = Door::open(Some(&Bind::Address(Family::V4.loopback())), Family::Any, 0).unwrap();
+    let port = door.address().port();
+    (door, port)
+}
+
+fn hello() -> Hello {
+    Hello { version: "test".into(), identity: Identity::of_this_host() }
+}
+
+fn destination(port: u16) -> Destination {
+    Destination {
+        host: "127.0.0.1".into(),
+        port,
+        bind: None,
+        family: Family::Any,
+        timeout: Duration::from_secs(10),
+    }
+}
+
+fn greet(port: u16) -> Result<(Link, Hello), Failure> {
+    destination(port).greet(&hello(), &Interrupt::new().unwrap())
+}
+
+fn next(door: &Door) -> Result<(Link, Hello), Failure> {
+    door.next(&hello(), &Interrupt::new().unwrap(), Some(Instant::now() + Duration::from_secs(10)))
+}
+
+#[test]
+fn strangers_do_not_keep_an_honest_client_waiting() {
+    let (door, port) = open();
+    let connect = || TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let silent: Vec<TcpStream> = (0..2 * ROOM).map(|_| connect()).collect();
+    let mut half = connect();
+    half.write_all(&Header { kind: Kind::Hello, bytes: 100 }.encode()[..9]).unwrap();
+    let mut garbage = connect();
+    garbage.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let since = Instant::now();
+    thread::scope(|scope| {
+        let client = scope.spawn(|| greet(port).unwrap());
+        let (_link, theirs) = next(&door).unwrap();
+        assert_eq!(theirs, hello());
+        client.join().unwrap();
+    });
+    assert!(since.elapsed() < HELLO_DEADLINE, "it took {:?}", since.elapsed());
+    // Garbage is dropped at once, half a hello at its deadline, and all are counted.
+    assert_eq!(garbage.read(&mut [0; 64]).unwrap_or(0), 0);
+    assert_eq!(half.read(&mut [0; 64]).unwrap_or(0), 0);
+    while door.strays() < silent.len() as u64 + 2 {
+        assert!(since.elapsed() < 3 * HELLO_DEADLINE, "only {} strays were counted", door.strays());
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_second_client_is_told_that_the_server_is_busy_and_comes_again() {
+    let (door, port) = open();
+    thread::scope(|scope| {
+        let first = scope.spawn(|| greet(port).unwrap());
+        let served = next(&door).unwrap();
+        let _first = first.join().unwrap();
+        // Nobody is wanted now: the second asks until it is let in.
+        let second = scope.spawn(|| greet(port));
+        thread::sleep(Duration::from_millis(300));
+        drop(served);
+        let _served = next(&door).unwrap();
+        second.join().unwrap().unwrap();
+        let third = greet(port).err().unwrap();
+        assert!(matches!(third, Failure::Busy(_)), "{third:?}");
+        assert_eq!(third.exit_code(), 5);
+    });
+}
+
+#[test]
+fn another_version_is_told_so() {
+    let (_door, port) = open();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut header = Header { kind: Kind::Hello, bytes: 0 }.encode();
+    header[4] = 99;
+    stream.write_all(&header).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let text = String::from_utf8_lossy(&answer);
+    assert!(text.contains("it speaks protocol version 1 and you speak 99"), "{text}");
+}
+
+#[test]
+fn nobody_came() {
+    let (door, _) = open();
+    let soon = Some(Instant::now() + Duration::from_millis(50));
+    let failure = door.next(&hello(), &Interrupt::new().unwrap(), soon).err().unwrap();
+    assert_eq!(failure.exit_code(), 5);
+}
+
+#[test]
+fn a_port_in_use_is_one_sentence() {
+    let (_door, port) = open();
+    let bind = Bind::Address(Family::V4.loopback());
+    let failure = Door::open(Some(&bind), Family::Any, port).err().unwrap();
+    assert_eq!(failure.exit_code(), 1);
+    assert!(failure.to_string().contains("choose another --port"), "{failure}");
+}
+
+#[test]
+fn a_client_that_gives_up_says_why() {
+    let (door, port) = open();
+    thread::scope(|scope| {
+        let client = scope.spawn(|| greet(port).unwrap());
+        let (mut link, _) = next(&door).unwrap();
+        let (mut client, _) = client.join().unwrap();
+        client.abort(&Failure::Run("no more".into()));
+        let failure =
+            link.hear::<Abort>(Kind::Settings, Instant::now() + Duration::from_secs(5)).unwrap_err();
+        assert!(failure.to_string().ends_with("gave up: no more"), "{failure}");
+    });
+}

@@ -1,0 +1,287 @@
+//! Frames over a bootstrap connection. Every wait has a deadline and ends on Ctrl-C; every frame must be due.
+
+use std::{
+    fmt,
+    net::{SocketAddr, TcpStream},
+    os::fd::AsFd as _,
+    time::{Duration, Instant},
+};
+
+use gputcp_proto::session::{Direction, Header, Kind, Role, Session};
+use rustix::{event::PollFlags, io::Errno, net::RecvFlags, net::SendFlags};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::message::{Abort, Refuse, printable};
+use crate::{failure::Failure, interrupt::Interrupt};
+
+/// One end of a session.
+pub struct Link {
+    stream: TcpStream,
+    session: Session,
+    interrupt: Interrupt,
+    /// The other side as messages call it: "the server at 10.0.0.1:12347".
+    peer: String,
+}
+
+impl Link {
+    /// A session over this connection. `peer` is what messages call the other side.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] if the socket cannot be set up.
+    pub fn new(stream: TcpStream, role: Role, interrupt: Interrupt, peer: String) -> Result<Self, Failure> {
+        let set_up = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true));
+        set_up
+            .map_err(|error| Failure::Run(format!("could not set up the connection to {peer}: {error}")))?;
+        Ok(Self { stream, session: Session::new(role), interrupt, peer })
+    }
+
+    /// Says something that is due.
+    ///
+    /// # Errors
+    /// [`Failure::Peer`] if the other side is gone or takes nothing until the deadline.
+    pub fn say<T: Serialize>(&mut self, kind: Kind, message: &T, deadline: Instant) -> Result<(), Failure> {
+        self.session.step(Direction::Send, kind).map_err(|violation| {
+            // Only a mistake of ours gets here; the peer is told and the run fails, but nothing panics.
+            Failure::Run(format!("this side {violation}"))
+        })?;
+        let frame = frame(kind, message);
+        self.write(&frame, deadline)
+    }
+
+    /// Hears what is due: a frame of this kind and no other.
+    ///
+    /// # Errors
+    /// [`Failure::Peer`] if the other side says something else, gives up, is gone, or is silent until the deadline;
+    /// [`Failure::Busy`] if it asks to come back later.
+    pub fn hear<T: DeserializeOwned>(&mut self, kind: Kind, deadline: Instant) -> Result<T, Failure> {
+        let (heard, payload) = self.hear_any(deadline)?;
+        if heard == kind { self.parse(heard, &payload) } else { Err(self.unexpected(heard)) }
+    }
+
+    /// Hears whatever is due.
+    ///
+    /// # Errors
+    /// As [`Self::hear`].
+    pub fn hear_any(&mut self, deadline: Instant) -> Result<(Kind, Vec<u8>), Failure> {
+        let mut header = [0; Header::BYTES];
+        self.read(&mut header, deadline)?;
+        let header =
+            Header::decode(&header).map_err(|violation| Failure::violation(&self.peer, &violation))?;
+        let mut payload = vec![0; header.bytes as usize];
+        self.read(&mut payload, deadline)?;
+        self.session
+            .step(Direction::Recv, header.kind)
+            .map_err(|violation| Failure::violation(&self.peer, &violation))?;
+        match header.kind {
+            Kind::Abort => {
+                let Abort { reason, code } = self.parse(header.kind, &payload)?;
+                Err(Failure::told_by(&self.peer, code, &printable(&reason)))
+            }
+            Kind::Refuse => {
+                let Refuse { reason, busy } = self.parse(header.kind, &payload)?;
+                let sentence = format!("{} refused: {}", self.peer, printable(&reason));
+                Err(if busy { Failure::Busy(sentence) } else { Failure::Peer(sentence) })
+            }
+            kind => Ok((kind, payload)),
+        }
+    }
+
+    /// The message in a frame's payload.
+    ///
+    /// # Errors
+    /// [`Failure::Peer`] if it is none.
+    pub fn parse<T: DeserializeOwned>(&self, kind: Kind, payload: &[u8]) -> Result<T, Failure> {
+        serde_json::from_slice(payload).map_err(|error| {
+            Failure::Peer(format!("{} sent a frame of kind {} that cannot be read ({error})", self.peer, kind.name()))
+        })
+    }
+
+    /// The failure that a frame of this kind is here and now.
+    #[must_use]
+    pub fn unexpected(&self, kind: Kind) -> Failure {
+        let doing = self.session.doing();
+        Failure::Peer(format!("{} said {} out of turn while {doing}", self.peer, kind.name()))
+    }
+
+    /// Takes a frame as said or heard that went over the connection before this link was made.
+    pub(super) fn already(&mut self, direction: Direction, kind: Kind) -> Result<(), Failure> {
+        self.session.step(direction, kind).map_err(|violation| Failure::violation(&self.peer, &violation))
+    }
+
+    /// Tells the other side why this one gives up, if it still listens. Never waits long.
+    pub fn abort(&mut self, failure: &Failure) {
+        if self.session.is_over() || self.session.step(Direction::Send, Kind::Abort).is_err() {
+            return;
+        }
+        let bytes = frame(Kind::Abort, &Abort::of(failure));
+        // The buffer of a healthy connection takes this at once; a full one belongs to a peer that does not read.
+        let _ = rustix::net::send(&self.stream, &bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    }
+
+    /// The better explanation of a failure: if the other side gave up and said why, its reason rather than what broke
+    /// here as a consequence.
+    #[must_use]
+    pub fn explain(&mut self, failure: Failure) -> Failure {
+        if !matches!(failure, Failure::Peer(_)) || self.session.is_over() {
+            return failure;
+        }
+        let deadline = Instant::now() + EXPLAIN;
+        loop {
+            match self.hear_any(deadline) {
+                // What it said before it gave up.
+                Ok(_) => {}
+                Err(told) if self.session.is_over() => return told,
+                Err(_) => return failure,
+            }
+        }
+    }
+
+    /// What messages call the other side.
+    #[must_use]
+    pub fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// The request to stop that this link's waits end on.
+    #[must_use]
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
+    /// This side's address.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] if the system does not say.
+    pub fn local_address(&self) -> Result<SocketAddr, Failure> {
+        let address = self.stream.local_addr();
+        address.map_err(|error| Failure::Run(format!("could not read this side's address: {error}")))
+    }
+
+    fn write(&self, mut bytes: &[u8], deadline: Instant) -> Result<(), Failure> {
+        while !bytes.is_empty() {
+            match rustix::net::send(&self.stream, bytes, SendFlags::NOSIGNAL) {
+                Ok(sent) => bytes = &bytes[sent..],
+                Err(Errno::AGAIN) => self.wait(PollFlags::OUT, deadline)?,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(self.gone(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, mut bytes: &mut [u8], deadline: Instant) -> Result<(), Failure> {
+        while !bytes.is_empty() {
+            match rustix::net::recv(&self.stream, &mut *bytes, RecvFlags::empty()) {
+                Ok((_, 0)) => return Err(self.gone(&"it closed the connection")),
+                Ok((_, read)) => bytes = &mut bytes[read..],
+                Err(Errno::AGAIN) => self.wait(PollFlags::IN, deadline)?,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(self.gone(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&self, events: PollFlags, deadline: Instant) -> Result<(), Failure> {
+        let since = Instant::now();
+        if self.interrupt.wait_one(self.stream.as_fd(), events, deadline)? {
+            return Ok(());
+        }
+        Err(Failure::Peer(format!(
+            "{} was silent for {:.1} s while {}: it is stuck, or the network lost it (the bound is --timeout)",
+            self.peer,
+            since.elapsed().as_secs_f64(),
+            self.session.doing(),
+        )))
+    }
+
+    fn gone(&self, how: &dyn fmt::Display) -> Failure {
+        let doing = self.session.doing();
+        Failure::Peer(format!("{} is gone while {doing} ({how}): see what it says on its side", self.peer))
+    }
+}
+
+/// A frame's bytes.
+pub(super) fn frame<T: Serialize>(kind: Kind, message: &T) -> Vec<u8> {
+    let payload = serde_json::to_vec(message).expect("our messages have only string keys and finite numbers");
+    let bytes = payload.len() as u32;
+    assert!(bytes <= kind.bytes_max(), "a {} of {bytes} bytes is beyond its bound", kind.name());
+    let mut frame = Header { kind, bytes }.encode().to_vec();
+    frame.extend_from_slice(&payload);
+    frame
+}
+
+/// How long to listen for the reason of a connection that broke: it was said before.
+const EXPLAIN: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write as _, net::TcpListener};
+
+    use super::*;
+    use crate::bootstrap::message::{Bye, End};
+
+    fn pair() -> (TcpStream, Link) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (other, _) = listener.accept().unwrap();
+        let link = Link::new(stream, Role::Client, Interrupt::new().unwrap(), "the server".into()).unwrap();
+        (other, link)
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(100)
+    }
+
+    #[test]
+    fn silence_ends_at_the_deadline() {
+        let (_other, mut link) = pair();
+        let error = link.hear::<End>(Kind::Hello, soon()).unwrap_err();
+        assert!(error.to_string().starts_with("the server was silent for 0.1 s while greeting"), "{error}");
+        assert_eq!(error.exit_code(), 5);
+    }
+
+    #[test]
+    fn garbage_old_versions_and_endings_are_told_apart() {
+        let say = |bytes: &[u8]| {
+            let (mut other, mut link) = pair();
+            other.write_all(bytes).unwrap();
+            drop(other);
+            link.hear::<End>(Kind::Hello, soon()).unwrap_err().to_string()
+        };
+        let mut old = Header { kind: Kind::Hello, bytes: 0 }.encode();
+        old[4] = 77;
+        let long = Header { kind: Kind::Abort, bytes: 4096 }.encode();
+        let abort = frame(Kind::Abort, &Abort { reason: "no \x1b[1mmemory".into(), code: 1 });
+        let interrupted = frame(Kind::Abort, &Abort { reason: String::new(), code: 130 });
+        let stranger = [Header { kind: Kind::Abort, bytes: 4 }.encode().as_slice(), b"nope"].concat();
+        let all = [
+            say(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+            say(&old),
+            say(&long),
+            say(b""),
+            say(&abort),
+            say(&interrupted),
+            say(&stranger),
+            say(&frame(Kind::Bye, &Bye {})),
+        ];
+        insta::assert_snapshot!(all.join("\n"));
+    }
+
+    #[test]
+    fn ctrl_c_ends_a_wait() {
+        let (_other, mut link) = pair();
+        link.interrupt().fire();
+        let late = Instant::now() + Duration::from_secs(60);
+        assert_eq!(link.hear::<End>(Kind::Hello, late), Err(Failure::Interrupted));
+    }
+
+    #[test]
+    fn the_peers_own_reason_explains_a_broken_connection() {
+        let (mut other, mut link) = pair();
+        other.write_all(&frame(Kind::Abort, &Abort { reason: "the disk is full".into(), code: 1 })).unwrap();
+        let failure = link.explain(Failure::Peer("connection reset".into()));
+        assert_eq!(failure.to_string(), "the server gave up: the disk is full");
+        assert_eq!(link.explain(Failure::Interrupted), Failure::Interrupted);
+    }
+}

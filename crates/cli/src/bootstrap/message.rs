@@ -1,0 +1,215 @@
+//! What the frames of a session say, as JSON. Unknown fields are passed over, missing ones are errors; lengths are bounded
+//! by [`gputcp_proto::session::Kind::bytes_max`], and every number is checked where it is used.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{failure::Failure, host::identity::Identity};
+
+/// Who is speaking.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The program's version.
+    pub version: String,
+    /// The machine.
+    pub identity: Identity,
+}
+
+/// Why the server will not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refuse {
+    /// A sentence.
+    pub reason: String,
+    /// Whether asking again soon may help.
+    pub busy: bool,
+}
+
+/// The server can do what the settings ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accept {}
+
+/// Where one side's listeners are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handles {
+    /// One 128-byte handle per connection, in hexadecimal digits; none if this side receives nothing.
+    pub connections: Vec<String>,
+    /// The listener for raw sockets.
+    pub raw: Option<RawHandle>,
+}
+
+/// Where raw sockets are taken in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawHandle {
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// What to present there, in hexadecimal digits.
+    pub token: String,
+}
+
+/// All connections of the speaker are up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ready {
+    /// How long that took.
+    pub setup_us: u64,
+}
+
+/// A run begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begin {
+    /// What is being run.
+    pub work: Work,
+    /// The message's length.
+    pub bytes: u64,
+    /// The run's number, which is part of its data's pattern.
+    pub iteration: u64,
+    /// How many messages go there and back; 1 in any other flow.
+    pub rounds: u64,
+}
+
+/// What is being run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// A transfer through the transport.
+    Transfer,
+    /// The same bytes over raw sockets.
+    Raw,
+}
+
+/// A flow's receiver is ready, and its clock runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Go {}
+
+/// What a flow's sender has to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// Bytes handed to the transport and completed.
+    pub bytes: u64,
+    /// Chunks, likewise.
+    pub chunks: u64,
+    /// CPU time of the sender's process during the flow.
+    pub cpu_ns: u64,
+}
+
+/// What a flow's receiver has to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Received {
+    /// From its Go to the last unpacked byte.
+    pub time_ns: u64,
+    /// Bytes that arrived.
+    pub landed: u64,
+    /// Bytes that are where they belong.
+    pub unpacked: u64,
+    /// Chunks.
+    pub chunks: u64,
+    /// CPU time of the receiver's process during the flow.
+    pub cpu_ns: u64,
+    /// What the look at the data showed; absent if nobody looked.
+    pub verified: Option<bool>,
+    /// The first byte that is wrong, in words.
+    pub mismatch: Option<String>,
+}
+
+/// Nothing more to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {}
+
+/// What a side has to say about itself once everything is done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SideReport {
+    /// The most memory that the process had resident.
+    pub peak_resident_bytes: u64,
+    /// The congestion control in force on its data sockets.
+    pub congestion: Option<String>,
+    /// Counters of the data sockets.
+    pub tcp: Option<TcpCounters>,
+    /// Connections that were not ours.
+    pub strays: u64,
+    /// What to mind about this side.
+    pub warnings: Vec<String>,
+}
+
+/// What the kernel counted on a side's data sockets, over the whole session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct TcpCounters {
+    /// Packets sent again.
+    pub retransmits: u64,
+    /// The median smoothed round-trip time, in microseconds.
+    pub rtt_us: u32,
+    /// The median congestion window, in packets.
+    pub cwnd_packets: u32,
+}
+
+/// The client has all it wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bye {}
+
+/// The speaker gives up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abort {
+    /// A sentence.
+    pub reason: String,
+    /// Its exit code.
+    pub code: u8,
+}
+
+impl Abort {
+    /// What to tell the other side about a failure here.
+    #[must_use]
+    pub fn of(failure: &Failure) -> Self {
+        // The frame is bounded; a sentence is far below.
+        Self { reason: failure.to_string().chars().take(900).collect(), code: failure.exit_code() }
+    }
+}
+
+/// Text that came from the other side, fit for a terminal: no control characters, no endless lines.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars().take(900).map(|c| if c.is_control() { '·' } else { c }).collect()
+}
+
+/// Bytes as hexadecimal digits.
+#[must_use]
+pub fn to_hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// `N` bytes from hexadecimal digits; nothing if it is not exactly that.
+#[must_use]
+pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * N {
+        return None;
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_digits_read_back() {
+        let bytes: [u8; 4] = [0, 0x1f, 0xa0, 0xff];
+        assert_eq!(to_hex(&bytes), "001fa0ff");
+        assert_eq!(from_hex(&to_hex(&bytes)), Some(bytes));
+        assert_eq!(from_hex::<4>("001fa0f"), None);
+        assert_eq!(from_hex::<4>("001fa0fg"), None);
+        assert_eq!(from_hex::<2>("é0"), None);
+    }
+
+    #[test]
+    fn what_others_say_is_made_printable() {
+        assert_eq!(printable("a\x1b[31m\nb"), "a·[31m·b");
+    }
+}

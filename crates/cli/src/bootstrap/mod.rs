@@ -1,0 +1,12 @@
+//! The bootstrap connection: how two processes find each other, agree, and keep step.
+//!
+//! [`dial`] and [`door`] make it, [`link`] moves frames over it with a deadline on every wait, [`message`] is what the
+//! frames say. Their order is [`gputcp_proto::session`]'s.
+
+pub mod dial;
+pub mod door;
+pub mod link;
+pub mod message;
+
+/// The port by which a server is found.
+pub const DEFAULT_PORT: u16 = 12347;

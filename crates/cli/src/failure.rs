@@ -1,0 +1,57 @@
+//! How a command can fail, and the exit code that says so to a script.
+
+use gputcp_proto::Violation;
+
+/// Why a command did not do what it was asked to. Each holds one sentence: what happened, to whom, what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The run failed here: something local went wrong, or a measurement did not add up.
+    #[error("{0}")]
+    Run(String),
+    /// What was asked for cannot be done.
+    #[error("{0}")]
+    Usage(String),
+    /// Data arrived that is not what was sent.
+    #[error("{0}")]
+    Corrupt(String),
+    /// The other side is missing, died, refused, broke the protocol or speaks another version.
+    #[error("{0}")]
+    Peer(String),
+    /// The server is busy with another client: worth another try.
+    #[error("{0}")]
+    Busy(String),
+    /// Somebody pressed Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Failure {
+    /// The process's exit code for this failure.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Run(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Corrupt(_) => 3,
+            Self::Peer(_) | Self::Busy(_) => 5,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// The peer broke the rules.
+    #[must_use]
+    pub fn violation(peer: &str, violation: &Violation) -> Self {
+        Self::Peer(format!("{peer} {violation}"))
+    }
+
+    /// The same failure as the other side's, told by it. The exit code is the same on both ends, but for what only
+    /// concerns the other side: its usage is not ours.
+    #[must_use]
+    pub fn told_by(peer: &str, code: u8, reason: &str) -> Self {
+        match code {
+            3 => Self::Corrupt(format!("{peer} says: {reason}")),
+            130 => Self::Peer(format!("{peer} was interrupted")),
+            _ => Self::Peer(format!("{peer} gave up: {reason}")),
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! What this machine is, has and has used.
+
+pub mod bind;
+pub mod identity;
+pub mod link;
+pub mod usage;

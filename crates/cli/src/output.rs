@@ -1,0 +1,173 @@
+//! What is printed: results on stdout, everything else on stderr.
+//!
+//! Whoever reads may be slow, gone, or a full disk. A write never blocks for ever: it is made in pieces that a pipe takes
+//! whole or not at all, each after waiting for room, and the wait is bounded.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags},
+    io::Errno,
+};
+use tracing::level_filters::LevelFilter;
+
+use crate::{args::TalkArgs, failure::Failure, interrupt::poll_until};
+
+/// The results' way out.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    /// How long a reader may take no bytes.
+    pub timeout: Duration,
+}
+
+/// How much is said on stderr.
+#[derive(Debug, Clone, Copy)]
+pub struct Talk {
+    quiet: bool,
+}
+
+impl Output {
+    /// Prints a piece of the result.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] if it cannot be written: the disk is full, or the reader is gone, or reads nothing.
+    pub fn print(&self, text: &str) -> Result<(), Failure> {
+        write_bounded(rustix::stdio::stdout(), text.as_bytes(), self.timeout).map_err(|error| {
+            let what = match error.kind() {
+                io::ErrorKind::BrokenPipe => "its reader has closed it".into(),
+                io::ErrorKind::StorageFull => "the disk is full".into(),
+                io::ErrorKind::TimedOut => {
+                    format!("nobody has read from it for {:?} (the bound is --timeout)", self.timeout)
+                }
+                _ => error.to_string(),
+            };
+            Failure::Run(format!("could not write the result to standard output: {what}"))
+        })
+    }
+}
+
+impl Talk {
+    /// What the command line asks for; sets up the logs as well.
+    #[must_use]
+    pub fn new(args: TalkArgs) -> Self {
+        let level = match args.verbose {
+            0 => LevelFilter::OFF,
+            1 => LevelFilter::INFO,
+            2 => LevelFilter::DEBUG,
+            _ => LevelFilter::TRACE,
+        };
+        // A second subscriber is refused; that happens only where tests run several commands in one process.
+        let _ = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_ansi(false)
+            .with_writer(|| Stderr)
+            .try_init();
+        Self { quiet: args.quiet }
+    }
+
+    /// Says something worth knowing.
+    pub fn note(self, line: &str) {
+        if !self.quiet {
+            say(line);
+        }
+    }
+
+    /// Says something to mind.
+    pub fn warn(self, line: &str) {
+        if !self.quiet {
+            say(&format!("warning: {line}"));
+        }
+    }
+
+    /// Says why the command failed.
+    pub fn error(self, failure: &Failure) {
+        say(&format!("gputcp: {failure}"));
+    }
+
+    /// Whether only errors are said.
+    #[must_use]
+    pub const fn is_quiet(self) -> bool {
+        self.quiet
+    }
+}
+
+/// Standard error for the logs.
+struct Stderr;
+
+impl io::Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Nobody can be told that stderr is broken.
+        let _ = write_bounded(rustix::stdio::stderr(), bytes, STDERR_TIMEOUT);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn say(line: &str) {
+    let _ = io::Write::write(&mut Stderr, format!("{line}\n").as_bytes());
+}
+
+/// Writes everything, or fails once nothing could be written for `timeout`.
+pub(crate) fn write_bounded(fd: BorrowedFd<'_>, mut bytes: &[u8], timeout: Duration) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let fd = fd.as_fd();
+        if !poll_until(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], Some(Instant::now() + timeout))? {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        match rustix::io::write(fd, &bytes[..bytes.len().min(PIPE_BUF)]) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// What a pipe takes whole when poll says that it has room (pipe(7)).
+const PIPE_BUF: usize = 4096;
+/// Log lines are not worth a longer wait.
+const STDERR_TIMEOUT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read as _, thread};
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn a_pipe_that_nobody_reads_fails_in_time() {
+        let (_reader, writer) = io::pipe().unwrap();
+        let error = write_bounded(writer.as_fd(), &vec![0; 1 << 20], SHORT).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_slow_reader_gets_everything() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let thread = thread::spawn(move || {
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).unwrap();
+            all
+        });
+        let text: Vec<u8> = (0..1u32 << 20).map(|n| n as u8).collect();
+        write_bounded(writer.as_fd(), &text, Duration::from_secs(10)).unwrap();
+        drop(writer);
+        assert_eq!(thread.join().unwrap(), text);
+    }
+
+    #[test]
+    fn a_reader_that_left_is_an_error() {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(write_bounded(writer.as_fd(), b"x", SHORT).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+}

@@ -1,0 +1,271 @@
+//! What both ends of a session agree on. The client proposes, the server checks, nobody trusts.
+
+use std::time::Duration;
+
+use gputcp_proto::frame::{SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::args::size::show_size;
+
+/// The kind of memory that is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Memory {
+    /// Plain host memory, received in place.
+    Host,
+    /// The software GPU's.
+    Soft,
+}
+
+/// How a received chunk reaches its destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Unpack {
+    /// One launch per chunk over its fragments.
+    Kernel,
+    /// A copy per fragment.
+    Copy,
+    /// Gathered on the CPU, then one copy.
+    Host,
+    /// Nothing to unpack: the destination is host memory, received in place.
+    None,
+}
+
+/// Which way the messages go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flow {
+    /// Client to server.
+    Forward,
+    /// Server to client.
+    Backward,
+    /// Both at once.
+    Both,
+    /// There and back, one after the other.
+    RoundTrip,
+}
+
+/// What both ends agree on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Settings {
+    /// The message sizes, in the order in which they are measured.
+    pub sizes: Vec<u64>,
+    /// Which way they go.
+    pub flow: Flow,
+    /// Data sockets per connection.
+    pub streams: u16,
+    /// Connections.
+    pub channels: u16,
+    /// Bytes per request.
+    pub chunk_bytes: u64,
+    /// Chunks that the sender keeps in flight.
+    pub send_window: u16,
+    /// Chunks that the receiver keeps in flight.
+    pub recv_window: u16,
+    /// The memory at the source, and at the destination unless `unpack` is none.
+    pub memory: Memory,
+    /// How chunks reach their destination.
+    pub unpack: Unpack,
+    /// Bytes per segment; none for the transport's default.
+    pub segment_bytes: Option<u32>,
+    /// The congestion control to ask for; none for the system's.
+    pub congestion: Option<String>,
+    /// A fixed send buffer.
+    pub send_buffer_bytes: Option<u32>,
+    /// A fixed receive buffer.
+    pub recv_buffer_bytes: Option<u32>,
+    /// Whether every timed message is verified.
+    pub verify: bool,
+    /// Whether raw sockets are measured as well.
+    pub ceiling: bool,
+    /// How long a side waits without progress.
+    pub timeout_ms: u64,
+    /// The seed of the data.
+    pub seed: u64,
+}
+
+impl Settings {
+    /// Checks every number: these came over the network.
+    ///
+    /// # Errors
+    /// A sentence that says which is out of range.
+    pub fn check(&self) -> Result<(), String> {
+        let within = |what: &str, value: u64, least: u64, most: u64| {
+            if (least..=most).contains(&value) {
+                Ok(())
+            } else {
+                Err(format!("{what} is {value}, but must be between {least} and {most}"))
+            }
+        };
+        within("the number of sizes", self.sizes.len() as u64, 1, SIZES_MAX as u64)?;
+        for &bytes in &self.sizes {
+            within("a message size", bytes, 1, MESSAGE_BYTES_MAX)?;
+        }
+        within("the number of streams", u64::from(self.streams), 1, u64::from(STREAMS_MAX))?;
+        within("the number of channels", u64::from(self.channels), 1, u64::from(CHANNELS_MAX))?;
+        let sockets = u64::from(self.streams) * u64::from(self.channels);
+        within("the number of sockets (streams × channels)", sockets, 1, SOCKETS_MAX)?;
+        within("the chunk size", self.chunk_bytes, 1, CHUNK_BYTES_MAX)?;
+        within("the sender's window", u64::from(self.send_window), 1, u64::from(SLOTS_MAX))?;
+        within("the receiver's window", u64::from(self.recv_window), 1, u64::from(SLOTS_MAX))?;
+        if let Some(bytes) = self.segment_bytes {
+            let (least, most) = (u64::from(*SEGMENT_BYTES.start()), u64::from(*SEGMENT_BYTES.end()));
+            within("the segment size", u64::from(bytes), least, most)?;
+        }
+        for bytes in [self.send_buffer_bytes, self.recv_buffer_bytes].into_iter().flatten() {
+            within("a socket buffer", u64::from(bytes), 4096, 0x3fff_ffff)?;
+        }
+        within("the timeout in milliseconds", self.timeout_ms, 100, 86_400_000)?;
+        if self.memory == Memory::Host && self.unpack != Unpack::None {
+            return Err("host memory is received in place, so nothing can be unpacked".into());
+        }
+        Ok(())
+    }
+
+    /// The destination's memory.
+    #[must_use]
+    pub const fn destination(&self) -> Memory {
+        match self.unpack {
+            Unpack::None => Memory::Host,
+            Unpack::Kernel | Unpack::Copy | Unpack::Host => self.memory,
+        }
+    }
+
+    /// How long a side waits without progress.
+    #[must_use]
+    pub const fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
+    /// How long a side may stay silent that fills or verifies `bytes` meanwhile: no slower than 256 MiB a second.
+    #[must_use]
+    pub fn patience(&self, bytes: u64) -> Duration {
+        self.timeout() + Duration::from_micros(bytes.div_ceil(268))
+    }
+
+    /// How many round trips of `bytes` are made between two looks at the data: each has its own place in the buffer, so
+    /// that all of them can be verified afterwards.
+    #[must_use]
+    pub fn rounds(bytes: u64) -> u64 {
+        (ROUNDS_BYTES / bytes).clamp(1, 256)
+    }
+
+    /// The length of one message buffer: the largest size, or a whole batch of round trips.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> u64 {
+        let of = |bytes: u64| match self.flow {
+            Flow::RoundTrip => Self::rounds(bytes) * bytes,
+            Flow::Forward | Flow::Backward | Flow::Both => bytes,
+        };
+        self.sizes.iter().map(|&bytes| of(bytes)).max().unwrap_or(0)
+    }
+
+    /// What one side allocates for messages: a second buffer where it both sends and receives.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        let buffers = match self.flow {
+            Flow::Forward | Flow::Backward => 1,
+            Flow::Both | Flow::RoundTrip => 2,
+        };
+        self.buffer_bytes().saturating_mul(buffers)
+    }
+
+    /// Checks that `copies` sides of this size fit in the memory that `host` has left.
+    ///
+    /// # Errors
+    /// A sentence that says how much is missing.
+    pub fn check_memory(&self, host: &str, copies: u64, available: Option<u64>) -> Result<(), String> {
+        let needed = self.memory_bytes().saturating_mul(copies);
+        match available {
+            Some(available) if needed > available => Err(format!(
+                "messages of {} need {:.1} GB of memory on {host}, which has {:.1} GB left: choose a smaller size",
+                show_size(self.sizes.iter().copied().max().unwrap_or(0)),
+                needed as f64 / 1e9,
+                available as f64 / 1e9,
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Memory {
+    /// The kind of this name.
+    ///
+    /// # Errors
+    /// A sentence that says which there are.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "host" => Ok(Self::Host),
+            "soft" => Ok(Self::Soft),
+            cuda if cuda == "cuda" || cuda.starts_with("cuda:") => {
+                Err("this build moves no CUDA memory yet: choose host or soft".into())
+            }
+            _ => Err("memory is host or soft".into()),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Soft => "soft",
+        }
+    }
+}
+
+impl Unpack {
+    /// The mode of this name.
+    ///
+    /// # Errors
+    /// A sentence that says which there are.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "kernel" => Ok(Self::Kernel),
+            "copy" | "d2d" => Ok(Self::Copy),
+            "host" => Ok(Self::Host),
+            "none" => Ok(Self::None),
+            _ => Err("unpacking is done by kernel, copy (or d2d), host, or none".into()),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Copy => "copy",
+            Self::Host => "host",
+            Self::None => "none",
+        }
+    }
+}
+
+impl Flow {
+    /// Whether the client sends.
+    #[must_use]
+    pub const fn forward(self) -> bool {
+        !matches!(self, Self::Backward)
+    }
+
+    /// Whether the server sends.
+    #[must_use]
+    pub const fn backward(self) -> bool {
+        !matches!(self, Self::Forward)
+    }
+}
+
+/// Connections of one session: with [`STREAMS_MAX`] the sockets' bound below binds first.
+pub const CHANNELS_MAX: u16 = 64;
+/// Data sockets of one session and direction: one thread each, on both sides, and a process has 1024 descriptors by
+/// default, of which both directions take 2 × 256, and raw sockets as many again.
+pub const SOCKETS_MAX: u64 = 256;
+/// The longest chunk: 32 slots of it are 8 GiB, more than a pipeline ever needs.
+pub const CHUNK_BYTES_MAX: u64 = 256 << 20;
+/// The longest message: 2^48, more than any memory, and far from overflow.
+pub const MESSAGE_BYTES_MAX: u64 = 1 << 48;
+/// The most sizes of a sweep: one for every power of two.
+pub const SIZES_MAX: usize = 64;
+/// What one batch of round trips may occupy: 4 MiB.
+const ROUNDS_BYTES: u64 = 4 << 20;
