@@ -2,7 +2,9 @@
 //!
 //! The message is cut into blocks; each block has a key drawn from seed, iteration and the block's number. Word `i` of
 //! a block is `mix(key + i·STEP)`. `mix` is a bijection, so two blocks with different keys differ in every word.
-//! Shifts, additions and exclusive-ors on 32-bit words only: any x86-64 has them as vector instructions.
+//! Shifts, additions and exclusive-ors on 32-bit words only, so that the loops become vector instructions.
+
+mod words;
 
 /// Which data: byte `i` of a message depends on the seed, the iteration and `i`, and on nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,32 +79,24 @@ impl Pattern {
     }
 
     fn fill_piece(&self, at: u64, piece: &mut [u8]) {
-        let start = self.word_state(at);
-        if !at.is_multiple_of(WORD_BYTES) || piece.len() < WORD_BYTES as usize {
-            let word = mix(start).to_le_bytes();
-            let skip = (at % WORD_BYTES) as usize;
-            piece.copy_from_slice(&word[skip..skip + piece.len()]);
-            return;
-        }
-        let (words, _) = piece.as_chunks_mut::<{ WORD_BYTES as usize }>();
-        for (i, word) in words.iter_mut().enumerate() {
-            *word = mix(start.wrapping_add((i as u32).wrapping_mul(STEP))).to_le_bytes();
+        match self.part_of_word(at, piece.len()) {
+            Some(part) => piece.copy_from_slice(&part[..piece.len()]),
+            None => words::fill(self.state(at), piece),
         }
     }
 
     fn piece_matches(&self, at: u64, piece: &[u8]) -> bool {
-        let start = self.word_state(at);
-        if !at.is_multiple_of(WORD_BYTES) || piece.len() < WORD_BYTES as usize {
-            let word = mix(start).to_le_bytes();
-            let skip = (at % WORD_BYTES) as usize;
-            return piece == &word[skip..skip + piece.len()];
+        match self.part_of_word(at, piece.len()) {
+            Some(part) => piece == &part[..piece.len()],
+            None => words::matches(self.state(at), piece),
         }
-        let (words, _) = piece.as_chunks::<{ WORD_BYTES as usize }>();
-        let mut difference = 0;
-        for (i, word) in words.iter().enumerate() {
-            difference |= mix(start.wrapping_add((i as u32).wrapping_mul(STEP))) ^ u32::from_le_bytes(*word);
-        }
-        difference == 0
+    }
+
+    /// The bytes from `at` to the end of their word, in front, if a piece there is less than whole words.
+    fn part_of_word(&self, at: u64, len: usize) -> Option<[u8; WORD_BYTES as usize]> {
+        let skip = at % WORD_BYTES;
+        let is_part = skip != 0 || len < WORD_BYTES as usize;
+        is_part.then(|| (words::mix(self.state(at)) >> (8 * skip)).to_le_bytes())
     }
 
     /// The first wrong byte of a piece that does not match, and how many are wrong.
@@ -116,24 +110,15 @@ impl Pattern {
         Mismatch { offset: at + place as u64, expected: right[place], found: piece[place], wrong_bytes }
     }
 
-    /// What is mixed to give the word at `at`.
-    fn word_state(&self, at: u64) -> u32 {
-        let word_in_block = (at % BLOCK_BYTES / WORD_BYTES) as u32;
-        self.key(at / BLOCK_BYTES).wrapping_add(word_in_block.wrapping_mul(STEP))
+    /// The state whose word holds the byte at `at`.
+    fn state(&self, at: u64) -> u32 {
+        words::after(self.key(at / BLOCK_BYTES), (at % BLOCK_BYTES / WORD_BYTES) as u32)
     }
 
     fn key(&self, block: u64) -> u32 {
         let hash = scramble(scramble(scramble(self.seed) ^ self.iteration) ^ block);
         (hash >> 32) as u32
     }
-}
-
-/// One step of Marsaglia's xorshift: a bijection of the 32-bit words.
-const fn mix(mut x: u32) -> u32 {
-    x ^= x << 13;
-    x ^= x >> 17;
-    x ^= x << 5;
-    x
 }
 
 /// The finalizer of splitmix64: a bijection of the 64-bit words that spreads every bit.
@@ -149,6 +134,78 @@ const WORD_BYTES: u64 = 4;
 const BLOCK_BYTES: u64 = 1 << 20;
 /// What is compared at once before it is known whether there is a mismatch.
 const PIECE_BYTES: u64 = 4 << 10;
-/// 2³² divided by the golden ratio, and odd: the states of neighbouring words are far apart.
-const STEP: u32 = 0x9e37_79b9;
 const _: () = assert!(BLOCK_BYTES.is_multiple_of(PIECE_BYTES) && PIECE_BYTES.is_multiple_of(WORD_BYTES));
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const P: Pattern = Pattern { seed: 5, iteration: 9 };
+
+    /// Byte by byte, from the definition.
+    fn model(pattern: Pattern, at: u64) -> u8 {
+        let word = words::mix(words::after(pattern.key(at >> 20), (at as u32 & 0xf_ffff) / 4));
+        word.to_le_bytes()[(at % 4) as usize]
+    }
+
+    fn offsets() -> impl Strategy<Value = u64> {
+        let near = |at: u64| (0..6000u64).prop_map(move |x| (at + x).saturating_sub(3000));
+        prop_oneof![0..9000u64, near(1 << 20), near(5 << 20), near(1 << 34), near(1 << 62)]
+    }
+
+    proptest! {
+        #[test]
+        fn any_part_is_the_same_bytes(at in offsets(), len in 0..9000usize) {
+            let mut data = vec![0xaa; len];
+            P.fill(at, &mut data);
+            let expected: Vec<u8> = (0..len as u64).map(|i| model(P, at + i)).collect();
+            prop_assert_eq!(&data, &expected);
+            prop_assert_eq!(P.verify(at, &data), Ok(()));
+        }
+
+        #[test]
+        fn wrong_bytes_are_counted_and_the_first_is_named(
+            at in offsets(),
+            len in 1..9000usize,
+            hits in prop::collection::btree_map(0..9000usize, 1..=255u8, 1..20),
+        ) {
+            let mut data = vec![0; len];
+            P.fill(at, &mut data);
+            let hits: std::collections::BTreeMap<_, _> = hits.into_iter().map(|(i, flip)| (i % len, flip)).collect();
+            for (&i, flip) in &hits {
+                data[i] ^= flip;
+            }
+            let (&first, flip) = hits.iter().next().unwrap();
+            let expected = data[first] ^ flip;
+            prop_assert_eq!(P.verify(at, &data), Err(Mismatch {
+                offset: at + first as u64,
+                expected,
+                found: data[first],
+                wrong_bytes: hits.len() as u64,
+            }));
+        }
+    }
+
+    #[test]
+    fn other_data_differs_in_every_word() {
+        let bytes = 3 << 20;
+        let mut data = vec![0; bytes];
+        P.fill(0, &mut data);
+        for other in [Pattern { iteration: 10, ..P }, Pattern { iteration: 8, ..P }, Pattern { seed: 6, ..P }]
+        {
+            let mut against = vec![0; bytes];
+            other.fill(0, &mut against);
+            let same = data.chunks(4).zip(against.chunks(4)).filter(|(one, other)| one == other).count();
+            assert_eq!(same, 0);
+            let mismatch = other.verify(0, &data).unwrap_err();
+            assert!(mismatch.offset < 4 && mismatch.wrong_bytes > bytes as u64 / 100 * 97, "{mismatch:?}");
+        }
+        // Nor is it itself, a word, a page, a segment or a block away.
+        for shift in [1, 4, 4096, 256 << 10, 1 << 20] {
+            let wrong = P.verify(0, &data[shift..]).unwrap_err().wrong_bytes;
+            assert!(wrong > (bytes - shift) as u64 / 100 * 97, "{wrong} wrong bytes at a shift of {shift}");
+        }
+    }
+}
