@@ -4,5 +4,5 @@ mod copy;
 mod queue;
 mod worker;
 
-pub(crate) use copy::copy_bytes;
+pub(crate) use copy::{Stores, copy_bytes};
 pub(crate) use worker::Stream;

@@ -10,6 +10,7 @@ use std::{
 
 use gputcp_proto::bounce::Fragment;
 
+use super::Stores;
 use crate::{Error, lane::check_fragments, memory::Hold};
 
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(super) struct Queue {
 pub(super) struct Command {
     pub(super) source: Hold,
     pub(super) destination: Hold,
+    pub(super) stores: Stores,
     /// How many of the queue's fragments are this command's.
     fragments: usize,
 }
@@ -48,10 +50,11 @@ impl Queue {
         source: &Hold,
         destination: &Hold,
         fragments: &[Fragment],
+        stores: Stores,
     ) -> Result<(), Error> {
         check_fragments(fragments, source.bytes() as u64, destination.bytes() as u64)?;
-        let command =
-            Command { source: source.clone(), destination: destination.clone(), fragments: fragments.len() };
+        let (source, destination) = (source.clone(), destination.clone());
+        let command = Command { source, destination, stores, fragments: fragments.len() };
         let mut state = self.state();
         while !state.closed && !state.has_room(fragments.len()) {
             state.push_waits = true;
@@ -116,8 +119,10 @@ impl Queue {
         self.room.notify_all();
     }
 
+    /// Lets a waiting push go on once the queue is half empty: woken for each place, the two threads would take turns.
     fn made_room(&self, mut state: MutexGuard<'_, State>) {
-        let wake = std::mem::take(&mut state.push_waits);
+        let wake = state.push_waits && state.is_half_empty();
+        state.push_waits &= !wake;
         drop(state);
         if wake {
             self.room.notify_all();
@@ -141,6 +146,12 @@ struct State {
 }
 
 impl State {
+    /// Then any launch has room.
+    fn is_half_empty(&self) -> bool {
+        self.commands.len() <= COMMANDS_MAX / 2
+            && self.fragments.len() <= QUEUED_FRAGMENTS_MAX - crate::FRAGMENTS_MAX
+    }
+
     fn has_room(&self, fragments: usize) -> bool {
         self.commands.len() < COMMANDS_MAX && self.fragments.len() + fragments <= QUEUED_FRAGMENTS_MAX
     }

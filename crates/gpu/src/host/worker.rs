@@ -5,7 +5,7 @@ use std::{sync::Arc, thread, thread::JoinHandle};
 use gputcp_proto::bounce::Fragment;
 
 use super::{
-    copy::copy_bytes,
+    copy::{Stores, copy_bytes},
     queue::{Command, Queue},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 /// The software GPU's stream: work goes in, the timeline moves. Dropping it runs what is queued, without the delays.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    shared: Arc<Shared>,
+    queue: Arc<Queue>,
     timeline: Arc<Timeline>,
     worker: Option<JoinHandle<()>>,
     launched: u64,
@@ -27,27 +27,44 @@ pub(crate) struct Stream {
 impl Stream {
     /// Starts the worker of the device's lane `number`.
     pub(crate) fn start(options: SoftOptions, number: u64) -> Result<Self, Error> {
-        let shared = Arc::new(Shared { queue: Queue::new() });
+        let queue = Arc::new(Queue::new());
         let timeline = Arc::new(Timeline::new());
         let worker = Worker {
-            shared: Arc::clone(&shared),
+            queue: Arc::clone(&queue),
             timeline: Arc::clone(&timeline),
             options,
             random: scramble(options.seed) ^ number,
         };
         let spawned = thread::Builder::new().name("gputcp-lane".to_owned()).spawn(move || worker.run());
         let worker = spawned.map_err(|error| Error::Thread { kind: error.kind() })?;
-        Ok(Self { shared, timeline, worker: Some(worker), launched: 0 })
+        Ok(Self { queue, timeline, worker: Some(worker), launched: 0 })
     }
 
-    /// Starts one command that copies the fragments in order. Waits only while the queue is full.
-    pub(crate) fn launch(
+    /// Starts one command that copies fragments from a bounce region to their destination, in order. Waits only while
+    /// the queue is full.
+    pub(crate) fn unpack(
         &mut self,
         source: &Hold,
         destination: &Hold,
         fragments: &[Fragment],
     ) -> Result<(), Error> {
-        self.shared.queue.push(source, destination, fragments)?;
+        self.launch(source, destination, fragments, Stores::for_unpack_into(destination.buffer_bytes()))
+    }
+
+    /// Starts one command that copies a part of a source to a slab, from where a socket reads it next. Waits only while
+    /// the queue is full.
+    pub(crate) fn stage(&mut self, source: &Hold, slabs: &Hold, part: Fragment) -> Result<(), Error> {
+        self.launch(source, slabs, &[part], Stores::Cached)
+    }
+
+    fn launch(
+        &mut self,
+        source: &Hold,
+        destination: &Hold,
+        fragments: &[Fragment],
+        stores: Stores,
+    ) -> Result<(), Error> {
+        self.queue.push(source, destination, fragments, stores)?;
         self.launched += 1;
         Ok(())
     }
@@ -69,7 +86,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.shared.queue.close();
+        self.queue.close();
         if let Some(worker) = self.worker.take() {
             // A worker that panicked has said so on the timeline.
             let _ = worker.join();
@@ -77,13 +94,8 @@ impl Drop for Stream {
     }
 }
 
-#[derive(Debug)]
-struct Shared {
-    queue: Queue,
-}
-
 struct Worker {
-    shared: Arc<Shared>,
+    queue: Arc<Queue>,
     timeline: Arc<Timeline>,
     options: SoftOptions,
     random: u64,
@@ -91,7 +103,7 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        while let Some(command) = self.shared.queue.next() {
+        while let Some(command) = self.queue.next() {
             self.be_late();
             self.execute(&command);
             self.be_late();
@@ -103,7 +115,7 @@ impl Worker {
 
     fn execute(&self, command: &Command) {
         let (source, destination) = (command.source.start(), command.destination.start());
-        self.shared.queue.for_each_fragment(command, |fragment| {
+        self.queue.for_each_fragment(command, |fragment| {
             // SAFETY: the queue took the fragment only because it lies within both holds; the command keeps them, so
             // both are mapped, the destination is under a write claim of its own and overlaps no source.
             unsafe {
@@ -111,6 +123,7 @@ impl Worker {
                     source.add(fragment.source_offset as usize).as_ptr(),
                     destination.add(fragment.destination_offset as usize).as_ptr(),
                     fragment.bytes as usize,
+                    command.stores,
                 );
             }
         });
@@ -122,14 +135,14 @@ impl Worker {
         }
         self.random = scramble(self.random);
         let share = (self.random >> 32) as f64 / f64::from(u32::MAX);
-        self.shared.queue.pause(self.options.lateness.mul_f64(share));
+        self.queue.pause(self.options.lateness.mul_f64(share));
     }
 }
 
 impl Drop for Worker {
     /// Whatever ended the worker, nobody waits for it any longer.
     fn drop(&mut self) {
-        self.shared.queue.close();
+        self.queue.close();
         self.timeline.end();
     }
 }

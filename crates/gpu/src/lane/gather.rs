@@ -8,7 +8,7 @@ use gputcp_proto::bounce::Fragment;
 
 use crate::{
     Error,
-    host::{Stream, copy_bytes},
+    host::{Stores, Stream, copy_bytes},
     memory::Hold,
 };
 
@@ -55,7 +55,7 @@ impl Scratch {
                 let (from, to) = (source.at(source_offset, bytes), lane.at(self.at_used(), bytes));
                 // SAFETY: both are within holds that live through the call. The piece is idle and the lane's own, so
                 // nobody refers to it, and a source is either another slab or another buffer.
-                unsafe { copy_bytes(from.as_ptr(), to.as_ptr(), bytes as usize) };
+                unsafe { copy_bytes(from.as_ptr(), to.as_ptr(), bytes as usize, Stores::Cached) };
                 self.used += bytes;
                 run.bytes += bytes;
                 source_offset += bytes;
@@ -74,7 +74,7 @@ impl Scratch {
         run: Fragment,
     ) -> Result<(), Error> {
         if run.bytes > 0 {
-            stream.launch(lane, destination, &[run])?;
+            stream.unpack(lane, destination, &[run])?;
             self.pending[self.piece] = stream.launched();
         }
         Ok(())
@@ -96,4 +96,5 @@ impl Scratch {
 const PIECES: usize = 4;
 const PIECE_BYTES: u64 = 128 << 10;
 pub(super) const SCRATCH_BYTES: u64 = PIECES as u64 * PIECE_BYTES;
-const NO_RUN: Fragment = Fragment { source_offset: 0, bytes: 0, destination_offset: 0 };
+/// Ends where no fragment begins, so that the first one starts a run of its own.
+const NO_RUN: Fragment = Fragment { source_offset: 0, bytes: 0, destination_offset: u64::MAX };

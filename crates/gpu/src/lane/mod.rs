@@ -67,7 +67,7 @@ impl Lane {
     }
 
     /// Reads up to the missing bytes of a segment from the socket into its bounce slab, in one call. Gives how many
-    /// came, to advance the filling by; 0 when the peer has closed.
+    /// came, to advance the filling by; 0 when the peer has closed (or when nothing was missing).
     ///
     /// # Errors
     /// As the socket says.
@@ -161,7 +161,7 @@ impl Lane {
     ) -> Result<Done, Error> {
         let destination_offset = self.idle_slab(index, bytes);
         let fragment = Fragment { source_offset, bytes, destination_offset };
-        self.stream.launch(source.hold(), self.memory.hold(), &[fragment])?;
+        self.stream.stage(source.hold(), self.memory.hold(), fragment)?;
         self.slabs[index].pending = self.stream.launched();
         Ok(self.stream.now())
     }
@@ -176,10 +176,10 @@ impl Lane {
         // All before the first is launched: a list is unpacked whole or not at all.
         check_fragments(fragments, source.bytes() as u64, destination.bytes())?;
         match mode {
-            UnpackMode::Kernel => self.stream.launch(source, destination.hold(), fragments)?,
+            UnpackMode::Kernel => self.stream.unpack(source, destination.hold(), fragments)?,
             UnpackMode::Copy => {
                 for fragment in fragments {
-                    self.stream.launch(source, destination.hold(), slice::from_ref(fragment))?;
+                    self.stream.unpack(source, destination.hold(), slice::from_ref(fragment))?;
                 }
             }
             UnpackMode::Host => {
@@ -208,3 +208,6 @@ struct Slab {
 }
 
 const PAGE_BYTES: u64 = 4 << 10;
+
+#[cfg(test)]
+mod tests;

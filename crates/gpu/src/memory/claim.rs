@@ -6,7 +6,10 @@
 use std::{io, os::fd::BorrowedFd, slice};
 
 use super::{hold::Hold, socket};
-use crate::{MemoryKind, host::copy_bytes};
+use crate::{
+    MemoryKind,
+    host::{Stores, copy_bytes},
+};
 
 /// The right to read part of a buffer. While it lives, or a lane works under it, nobody writes there.
 #[derive(Debug)]
@@ -96,7 +99,7 @@ impl WriteClaim {
     }
 
     /// Reads up to `bytes` bytes from the socket to `offset`, in one call. Gives how many came; 0 when the peer has
-    /// closed.
+    /// closed (or when `bytes` is 0).
     ///
     /// # Errors
     /// As the socket says; `Unsupported` if the memory is no host memory.
@@ -120,14 +123,16 @@ impl WriteClaim {
         let start = self.hold.at(offset, source.len() as u64);
         // SAFETY: both ranges are mapped for their length and cannot overlap, as no slice leads into claimed memory;
         // nobody reads the destination while the write claim lives.
-        unsafe { copy_bytes(source.as_ptr(), start.as_ptr(), source.len()) };
+        unsafe { copy_bytes(source.as_ptr(), start.as_ptr(), source.len(), Stores::Cached) };
     }
 
-    /// All bytes, whatever the kind: for the software GPU's own kernels. Only for a claim that was just taken and never
-    /// shared with a lane.
-    pub(super) const fn as_mut_slice(&mut self) -> &mut [u8] {
-        // SAFETY: the hold keeps the bytes mapped; the claim is exclusive, mutably borrowed and, as its only user
-        // takes it anew, has no share elsewhere.
+    /// All bytes, whatever the kind: for the software GPU's own kernels.
+    ///
+    /// # Safety
+    /// No lane has been given a share of the claim.
+    pub(super) const unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
+        // SAFETY: the hold keeps the bytes mapped; the claim is exclusive and mutably borrowed, and has no share
+        // elsewhere, as the caller promises.
         unsafe { slice::from_raw_parts_mut(self.hold.start().as_ptr(), self.hold.bytes()) }
     }
 

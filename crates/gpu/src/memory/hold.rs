@@ -82,6 +82,11 @@ impl Hold {
         self.bytes
     }
 
+    /// The length of the whole buffer that it is a hold on.
+    pub(crate) fn buffer_bytes(&self) -> u64 {
+        self.region.bytes()
+    }
+
     pub(crate) const fn kind(&self) -> MemoryKind {
         self.kind
     }

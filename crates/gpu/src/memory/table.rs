@@ -85,3 +85,79 @@ impl Part {
 
 const WORDS: usize = CLAIMS_MAX / 64;
 const _: () = assert!(CLAIMS_MAX.is_multiple_of(64), "the bits fill their words");
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BYTES: u64 = 100;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Take(u64, u64, Access),
+        GiveBack(usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let access = prop_oneof![3 => Just(Access::Read), 1 => Just(Access::Write)];
+        let take =
+            (0..BYTES + 5, 0..20u64, access).prop_map(|(at, bytes, access)| Step::Take(at, bytes, access));
+        prop::collection::vec(prop_oneof![2 => take, 1 => any::<usize>().prop_map(Step::GiveBack)], 0..200)
+    }
+
+    proptest! {
+        /// The model keeps one count per byte: how many read it, and whether it is being written.
+        #[test]
+        fn agrees_with_a_count_per_byte(steps in steps()) {
+            let mut table = ClaimTable::new(BYTES);
+            let mut taken: Vec<(usize, u64, u64, Access)> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Take(offset, bytes, access) => {
+                        let fits = offset + bytes <= BYTES;
+                        let uses = |byte: u64, which| {
+                            taken.iter().any(|&(_, at, n, a)| a == which && (at..at + n).contains(&byte))
+                        };
+                        let is_free = (offset..offset + bytes)
+                            .all(|byte| !uses(byte, Access::Write) && (access == Access::Read || !uses(byte, Access::Read)));
+                        match table.take(offset, bytes, access) {
+                            Ok(entry) => {
+                                prop_assert!(fits && is_free);
+                                prop_assert!(taken.iter().all(|&(other, ..)| other != entry));
+                                taken.push((entry, offset, bytes, access));
+                            }
+                            Err(ClaimError::OutOfRange { .. }) => prop_assert!(!fits),
+                            Err(ClaimError::Overlap { .. }) => prop_assert!(fits && !is_free),
+                            Err(ClaimError::TooMany) => prop_assert!(false, "fewer than {}", CLAIMS_MAX),
+                        }
+                    }
+                    Step::GiveBack(which) if !taken.is_empty() => {
+                        let (entry, ..) = taken.swap_remove(which % taken.len());
+                        table.give_back(entry);
+                    }
+                    Step::GiveBack(_) => {}
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn is_full_at_its_capacity_and_not_before() {
+        let mut table = ClaimTable::new(1);
+        let entries: Vec<_> = (0..CLAIMS_MAX).map(|_| table.take(0, 1, Access::Read).unwrap()).collect();
+        assert_eq!(table.take(0, 1, Access::Read), Err(ClaimError::TooMany));
+        table.give_back(entries[77]);
+        assert_eq!(table.take(0, 1, Access::Read), Ok(entries[77]));
+    }
+
+    #[test]
+    fn offsets_do_not_wrap() {
+        let mut table = ClaimTable::new(10);
+        for (offset, bytes) in [(u64::MAX, 1), (1, u64::MAX), (u64::MAX, u64::MAX), (11, 0), (5, 6)] {
+            let error = ClaimError::OutOfRange { offset, bytes, buffer_bytes: 10 };
+            assert_eq!(table.take(offset, bytes, Access::Read), Err(error));
+        }
+    }
+}
