@@ -1,0 +1,69 @@
+//! Nothing is allocated in the hot path: claims, launches of every kind, waits, socket calls (invariant I4).
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    os::{fd::AsFd, unix::net::UnixStream},
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    time::{Duration, Instant},
+};
+
+use gputcp_gpu::{Buffer, Device, FRAGMENTS_MAX, LaneSpec, SoftOptions, UnpackMode};
+use gputcp_proto::bounce::{Completion, Fragment};
+
+/// Counts the allocations of all threads: the worker's too.
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: all is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, SeqCst);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.dealloc(start, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+#[test]
+fn the_hot_path_allocates_nothing() {
+    let device = Device::soft(SoftOptions::default());
+    let mut lane = device.lane(LaneSpec { slots: 4, slab_bytes: 1 << 20 }).unwrap();
+    let bytes = 1 << 20;
+    let (bounce, destination) = (Buffer::host(bytes).unwrap(), device.allocate(bytes).unwrap());
+    let host = Buffer::host(bytes).unwrap();
+    let (tx, rx) = UnixStream::pair().unwrap();
+    let piece = bytes / FRAGMENTS_MAX as u64;
+    let fragments: Vec<_> = (0..FRAGMENTS_MAX as u64)
+        .map(|i| Fragment {
+            source_offset: i * piece,
+            bytes: piece,
+            destination_offset: bytes - (i + 1) * piece,
+        })
+        .collect();
+
+    // The first round may set up what the standard library keeps per thread.
+    let mut counts = [0; 4];
+    for count in &mut counts {
+        let before = ALLOCATIONS.load(SeqCst);
+        for mode in [UnpackMode::Kernel, UnpackMode::Copy, UnpackMode::Host] {
+            let (read, write) = (bounce.read(0, bytes).unwrap(), destination.write(0, bytes).unwrap());
+            let mut done = lane.unpack_fragments(&read, &fragments, &write, mode).unwrap();
+            assert!(destination.read(5, 1).is_err());
+            while !done.is_done().unwrap() {
+                assert!(done.wait(Instant::now() + Duration::from_secs(20)).unwrap());
+            }
+        }
+        assert_eq!(bounce.read(0, 100).unwrap().send(tx.as_fd(), b"header", 0, 100).unwrap(), 106);
+        assert_eq!(host.write(0, 106).unwrap().recv(rx.as_fd(), 0, 106).unwrap(), 106);
+        *count = ALLOCATIONS.load(SeqCst) - before;
+    }
+    assert_eq!(counts[1..], [0; 3], "the first round allocated {}", counts[0]);
+}
