@@ -100,7 +100,7 @@ impl<const N: usize> SendSide<N> {
         }
         // A longer receive is legal, a longer message is not: its segments' lengths would not fit their headers.
         let capacity = announce.capacity.min(MESSAGE_BYTES_MAX);
-        self.credits[place::<N>(announce.seq)] =
+        self.credits[place(announce.seq, N)] =
             Credit { capacity, inline_bytes: u64::from(announce.inline_bytes) };
         self.announced += 1;
         Ok(())
@@ -116,7 +116,7 @@ impl<const N: usize> SendSide<N> {
         }
         let Some(index) = self.window.holder(self.cursor) else { return Ok(None) };
         let outgoing = &mut self.outgoing[index];
-        let credit = &self.credits[index];
+        let credit = &self.credits[place(self.cursor, N)];
         let total = outgoing.bytes;
         if total > credit.capacity {
             return Err(TooLong { bytes: total, capacity: credit.capacity });

@@ -35,10 +35,11 @@ impl Slot {
     }
 }
 
-/// A ring of `N` places: sequence number `s` uses place `s % N`.
+/// A ring of up to `N` places.
 ///
-/// At most `depth` slots are out at a time. They may come back in any order, but a place is issued again only when the
-/// slot that held it has come back, so a slow request holds up the one `N` behind it and no other.
+/// A window of depth `D <= N` uses the first `D` places: sequence number `s` takes place `s % D`, so a shallow window
+/// walks over little memory. Slots may come back in any order, but a place is issued again only when the slot that held
+/// it has come back, so a slow request holds up the one `D` behind it and no other.
 #[derive(Debug)]
 pub struct Window<const N: usize> {
     next: u64,
@@ -51,11 +52,11 @@ impl<const N: usize> Window<N> {
     /// A window of all `N` places.
     #[must_use]
     pub const fn new() -> Self {
-        const { assert!(N.is_power_of_two(), "the sequence number modulo N is the place") };
+        const { assert!(N > 0, "a window has at least one place") };
         Self { next: 0, holders: [None; N], in_flight: 0, depth: N }
     }
 
-    /// A window that has at most `depth` of its `N` places out at a time.
+    /// A window that uses `depth` of its `N` places.
     ///
     /// # Panics
     /// If `depth` is 0 or above `N`: settings are checked before they come here.
@@ -69,8 +70,8 @@ impl<const N: usize> Window<N> {
 
     /// The next slot, or `None` when none is free: ask again after a release.
     pub fn issue(&mut self) -> Option<Slot> {
-        let index = place::<N>(self.next);
-        if self.in_flight == self.depth || self.holders[index].is_some() {
+        let index = place(self.next, self.depth);
+        if self.holders[index].is_some() {
             return None;
         }
         let seq = Seq(self.next);
@@ -97,7 +98,7 @@ impl<const N: usize> Window<N> {
     /// The place of the slot that is out under this sequence number, if one is.
     #[must_use]
     pub const fn holder(&self, seq: u64) -> Option<usize> {
-        let index = place::<N>(seq);
+        let index = place(seq, self.depth);
         match self.holders[index] {
             Some(held) if held == seq => Some(index),
             _ => None,
@@ -107,7 +108,7 @@ impl<const N: usize> Window<N> {
     /// Whether [`Window::issue`] would give a slot.
     #[must_use]
     pub const fn has_room(&self) -> bool {
-        self.in_flight < self.depth && self.holders[place::<N>(self.next)].is_none()
+        self.holders[place(self.next, self.depth)].is_none()
     }
 
     /// How many slots are out.
@@ -129,7 +130,7 @@ impl<const N: usize> Default for Window<N> {
     }
 }
 
-/// The place of a sequence number in a ring of `N`.
-pub(crate) const fn place<const N: usize>(seq: u64) -> usize {
-    (seq % N as u64) as usize
+/// The place of a sequence number in a ring of `depth`.
+pub(crate) const fn place(seq: u64, depth: usize) -> usize {
+    (seq % depth as u64) as usize
 }

@@ -14,12 +14,12 @@ fn agrees<const N: usize>(depth: usize, picks: &[Option<prop::sample::Index>]) -
                 window.release(out.swap_remove(at.index(out.len())));
             }
         } else {
-            let held = out.iter().any(|slot| slot.seq().wire() + N as u64 == minted);
+            let held = out.iter().any(|slot| slot.seq().wire() + depth as u64 == minted);
             match window.issue() {
                 Some(slot) => {
                     prop_assert!(out.len() < depth && !held);
                     prop_assert_eq!(slot.seq().wire(), minted);
-                    prop_assert!(slot.index() < N && out.iter().all(|other| other.index() != slot.index()));
+                    prop_assert!(slot.index() < depth && out.iter().all(|other| other.index() != slot.index()));
                     minted += 1;
                     out.push(slot);
                 }

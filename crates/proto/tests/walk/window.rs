@@ -13,8 +13,8 @@ fn walk<const N: usize>(depth: usize, steps: usize) -> u64 {
         let mut out: Vec<Slot> = vec![];
         let mut minted = 0;
         for _ in 0..steps {
-            // The number N before must be back, and less than `depth` be out.
-            let held = out.iter().any(|slot| slot.seq().wire() + N as u64 == minted);
+            // The number `depth` before must be back: that also keeps less than `depth` out.
+            let held = out.iter().any(|slot| slot.seq().wire() + depth as u64 == minted);
             let free = out.len() < depth && !held;
             assert_eq!(window.next_seq(), minted);
             let pick = choices.pick(out.len() + usize::from(free));
@@ -24,11 +24,11 @@ fn walk<const N: usize>(depth: usize, steps: usize) -> u64 {
                 let slot = window.issue().expect("a slot is free");
                 assert_eq!(slot.seq().wire(), minted, "numbers are minted one after another, none twice");
                 assert!(out.iter().all(|other| other.index() != slot.index()), "one slot on a place");
-                assert!(slot.index() < N);
+                assert!(slot.index() < depth);
                 minted += 1;
                 out.push(slot);
             }
-            if out.len() == depth || out.iter().any(|slot| slot.seq().wire() + N as u64 == minted) {
+            if out.len() == depth || out.iter().any(|slot| slot.seq().wire() + depth as u64 == minted) {
                 assert!(window.issue().is_none(), "no slot is free");
             }
             assert_eq!(window.in_flight(), out.len());
@@ -45,12 +45,12 @@ fn walk<const N: usize>(depth: usize, steps: usize) -> u64 {
 fn every_order_of_a_window_of_two() {
     let orders: u64 = (1..=2).map(|depth| walk::<2>(depth, 22)).sum();
     println!("{orders} orders");
-    assert!(orders > 5000);
+    assert!(orders > 500);
 }
 
 #[test]
 fn every_order_of_a_window_of_four() {
     let orders: u64 = (1..=4).map(|depth| walk::<4>(depth, 15)).sum();
     println!("{orders} orders");
-    assert!(orders > 50_000);
+    assert!(orders > 5_000);
 }

@@ -242,7 +242,8 @@ impl Reader {
         bytes: u64,
         deadline: Instant,
     ) -> io::Result<()> {
-        let Some(destination) = destination else { return Ok(()) };
+        // An empty message may be for device memory, which the CPU does not touch.
+        let (Some(destination), true) = (destination, bytes > 0) else { return Ok(()) };
         let buffered = ((self.end - self.start) as u64).min(bytes);
         destination.copy_from(0, &self.buffer[self.start..self.start + buffered as usize]);
         self.start += buffered as usize;

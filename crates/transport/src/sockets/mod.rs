@@ -15,12 +15,13 @@ mod send;
 mod shared;
 mod tuning;
 
-use std::thread::JoinHandle;
+use std::{sync::Arc, thread::JoinHandle};
 
 use gputcp_gpu::{Lane, LaneSpec};
 use gputcp_socket::TcpInfo;
 use socket2::Socket;
 
+use self::shared::{Shared, Side};
 pub use self::{
     canceller::Canceller,
     connect::Connector,
@@ -37,9 +38,24 @@ fn lanes(options: &Options, streams: usize, segment_bytes: u32) -> Result<Vec<La
     (0..streams).map(|_| Ok(device.lane(spec)?)).collect()
 }
 
-/// Starts one of a connection's threads.
-fn spawn(name: &str, life: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    let thread = std::thread::Builder::new().name(name.into()).spawn(life);
+/// Starts one of a connection's threads. Should it panic, the connection fails at once instead of at a deadline.
+fn spawn<S: Side + Send + 'static>(
+    name: &'static str,
+    shared: &Arc<Shared<S>>,
+    life: impl FnOnce(&Arc<Shared<S>>) + Send + 'static,
+) -> Result<JoinHandle<()>> {
+    struct Guard<S: Side>(Arc<Shared<S>>, &'static str);
+    impl<S: Side> Drop for Guard<S> {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                let panicked =
+                    std::io::Error::other("it panicked, which is a bug in gputcp: please report it");
+                self.0.fail(Error::system(format!("go on with thread {}", self.1), panicked));
+            }
+        }
+    }
+    let guard = Guard(shared.clone(), name);
+    let thread = std::thread::Builder::new().name(name.into()).spawn(move || life(&guard.0));
     thread.map_err(|error| Error::system("start a thread for the connection", error))
 }
 

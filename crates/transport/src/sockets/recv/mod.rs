@@ -90,12 +90,13 @@ impl RecvComm {
         let state = RecvState { side, open_streams: data.len(), parts };
         let shared = Arc::new(Shared::new(peer, options.timeout, control, data, state)?);
         let mut comm = Self { shared, threads: Vec::new(), inline_bytes: inline_bytes.into() };
-        let shared = comm.shared.clone();
-        comm.threads.push(super::spawn("gputcp-control", move || shared.stand_by())?);
+        comm.threads.push(super::spawn("gputcp-control", &comm.shared, |shared| shared.stand_by())?);
+        let mode = options.unpack;
         let mut lanes = lanes.into_iter();
         for stream in 0..comm.shared.data.len() {
-            let (shared, lane, mode) = (comm.shared.clone(), lanes.next(), options.unpack);
-            comm.threads.push(super::spawn("gputcp-recv", move || read::run(&shared, stream, lane, mode))?);
+            let lane = lanes.next();
+            let life = move |shared: &Arc<Shared<RecvState>>| read::run(shared, stream, lane, mode);
+            comm.threads.push(super::spawn("gputcp-recv", &comm.shared, life)?);
         }
         Ok(comm)
     }

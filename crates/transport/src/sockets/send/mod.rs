@@ -82,13 +82,13 @@ impl SendComm {
         let state = SendState { side, idle: 0, sources };
         let shared = Arc::new(Shared::new(peer, options.timeout, control, data, state)?);
         let mut comm = Self { shared, threads: Vec::new(), has_lanes };
-        let shared = comm.shared.clone();
-        comm.threads.push(super::spawn("gputcp-control", move || shared.stand_by())?);
+        comm.threads.push(super::spawn("gputcp-control", &comm.shared, |shared| shared.stand_by())?);
+        let slabs = options.slabs.into();
         let mut lanes = lanes.into_iter();
         for stream in 0..comm.shared.data.len() {
-            let (shared, lane) = (comm.shared.clone(), lanes.next());
-            let slabs = options.slabs.into();
-            comm.threads.push(super::spawn("gputcp-send", move || write::run(&shared, stream, lane, slabs))?);
+            let lane = lanes.next();
+            let life = move |shared: &Arc<Shared<SendState>>| write::run(shared, stream, lane, slabs);
+            comm.threads.push(super::spawn("gputcp-send", &comm.shared, life)?);
         }
         Ok(comm)
     }

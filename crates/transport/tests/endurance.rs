@@ -1,0 +1,65 @@
+//! Long lives: many chunks on one connection, many connections one after another. All verified, nothing grows.
+
+mod common;
+
+use common::{Place, close, holdings, move_and_verify, options, pair};
+use gputcp::transfer::Plan;
+
+/// One test: what a process holds cannot be counted while another test runs in it.
+#[test]
+fn a_hundred_thousand_chunks_and_a_thousand_connections() {
+    let begun = holdings();
+    hundred_thousand_chunks();
+    thousand_connections();
+    // The threads that have ended may take a moment to leave /proc.
+    let until = common::soon();
+    let mut now = holdings();
+    while (now.descriptors, now.threads) != (begun.descriptors, begun.threads)
+        && std::time::Instant::now() < until
+    {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        now = holdings();
+    }
+    assert_eq!((now.descriptors, now.threads), (begun.descriptors, begun.threads));
+}
+
+/// Past 10 000, where tags derived from the chunk's number once collided.
+fn hundred_thousand_chunks() {
+    let (sender, receiver) = pair(&options(2));
+    let (mut sends, mut recvs) = (vec![sender], vec![receiver]);
+    // Above the inline limit, so that each is a segment on a data socket.
+    let chunk_bytes = 20 << 10;
+    let plan = Plan { chunk_bytes, window: 16 };
+    let bytes = 1000 * chunk_bytes;
+    let buffers = (&Place::Host.buffer(bytes), &Place::Host.buffer(bytes));
+    let warm = move_and_verify(&mut sends, &mut recvs, buffers, (plan, plan), &[bytes; 5]).unwrap();
+    let early = holdings();
+    let rest = move_and_verify(&mut sends, &mut recvs, buffers, (plan, plan), &[bytes; 95]).unwrap();
+    let late = holdings();
+    assert_eq!(warm.chunks + rest.chunks, 100_000);
+    assert_eq!(recvs[0].bytes_placed(), 100 * bytes);
+    assert_eq!((early.descriptors, early.threads), (late.descriptors, late.threads));
+    assert!(late.resident_kib < early.resident_kib + 4096, "{early:?} grew to {late:?}");
+    close(sends, recvs);
+}
+
+fn thousand_connections() {
+    let plan = Plan { chunk_bytes: 16 << 10, window: 8 };
+    let buffers = (&Place::Host.buffer(100_000), &Place::Host.buffer(100_000));
+    let round = || {
+        let (sender, receiver) = pair(&options(2));
+        let (mut sends, mut recvs) = (vec![sender], vec![receiver]);
+        move_and_verify(&mut sends, &mut recvs, buffers, (plan, plan), &[100_000]).unwrap();
+        close(sends, recvs);
+    };
+    for _ in 0..100 {
+        round();
+    }
+    let early = holdings();
+    for _ in 0..900 {
+        round();
+    }
+    let late = holdings();
+    assert_eq!(early.descriptors, late.descriptors);
+    assert!(late.resident_kib < early.resident_kib + 4096, "{early:?} grew to {late:?}");
+}

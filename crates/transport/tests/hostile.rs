@@ -1,0 +1,312 @@
+//! Peers that break the protocol byte by byte, and strays that never spoke it. Neither can crash, stall or fool this side.
+
+mod common;
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{Place, close, listen, options, soon};
+use gputcp::{Error, Handle, RecvComm};
+use gputcp_proto::{
+    Violation,
+    frame::{Announce, Control, Join, SegmentHeader, Token, Welcome},
+};
+
+/// A sender made of bare sockets: control first, then one data socket.
+struct Impostor {
+    control: TcpStream,
+    data: TcpStream,
+}
+
+impl Impostor {
+    fn join(handle: &Handle) -> Join {
+        Join {
+            listen_token: handle.token,
+            comm_token: Token([9; 16]),
+            index: 0,
+            streams: 1,
+            slots: 32,
+            segment_bytes: 64 << 10,
+            inline_bytes: 4096,
+        }
+    }
+
+    fn connect() -> (Self, RecvComm) {
+        let (mut listener, handle) = listen(&options(1));
+        let sockets: Vec<_> = (0..2u16)
+            .map(|index| {
+                let mut socket = TcpStream::connect(handle.address).unwrap();
+                socket.write_all(&Join { index, ..Self::join(&handle) }.encode()).unwrap();
+                socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+                socket
+            })
+            .collect();
+        let receiver = listener.accept(soon()).unwrap();
+        let [mut control, data] = <[TcpStream; 2]>::try_from(sockets).unwrap();
+        let mut welcome = [0; Welcome::BYTES];
+        control.read_exact(&mut welcome).unwrap();
+        Welcome::decode(&welcome).unwrap();
+        (Self { control, data }, receiver)
+    }
+
+    fn announced(&mut self) -> Announce {
+        let mut frame = [0; Control::BYTES];
+        self.control.read_exact(&mut frame).unwrap();
+        match Control::decode(&frame).unwrap() {
+            Control::Announce(announce) => announce,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Lets an impostor misbehave while a receive of 1 MiB is posted, and gives the receiver's error.
+fn outcome(misbehave: impl FnOnce(&mut Impostor)) -> Error {
+    let (mut impostor, mut receiver) = Impostor::connect();
+    let to = Place::Host.buffer(1 << 20);
+    let request = receiver.irecv(&to, 0, 1 << 20).unwrap().unwrap();
+    assert_eq!(impostor.announced().capacity, 1 << 20);
+    misbehave(&mut impostor);
+    let began = Instant::now();
+    let error = receiver.wait(request, soon()).unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(5), "{error} took {:?}", began.elapsed());
+    error
+}
+
+fn violation(misbehave: impl FnOnce(&mut Impostor)) -> Violation {
+    match outcome(misbehave) {
+        Error::PeerMisbehaved { violation, .. } => violation,
+        other => panic!("{other:?}"),
+    }
+}
+
+const GOOD: SegmentHeader = SegmentHeader { seq: 0, offset: 0, total: 1 << 20, bytes: 64 << 10 };
+
+#[test]
+fn a_wrong_sequence_number_ends_the_connection() {
+    let header = SegmentHeader { seq: 1, ..GOOD };
+    let found = violation(|peer| peer.data.write_all(&header.encode()).unwrap());
+    assert_eq!(found, Violation::Sequence { seq: 1 });
+}
+
+#[test]
+fn garbage_on_a_data_socket_ends_the_connection() {
+    let found = violation(|peer| peer.data.write_all(b"GET / HTTP/1.1\r\nHost: example\r\n\r\n").unwrap());
+    assert!(matches!(found, Violation::Magic { .. }), "{found:?}");
+}
+
+#[test]
+fn garbage_on_the_control_socket_ends_the_connection() {
+    let found = violation(|peer| peer.control.write_all(&[0xff; 64]).unwrap());
+    assert!(matches!(found, Violation::Magic { .. }), "{found:?}");
+}
+
+#[test]
+fn segments_out_of_place_end_the_connection() {
+    for header in [
+        SegmentHeader { offset: 1, ..GOOD },
+        SegmentHeader { offset: u64::MAX, ..GOOD },
+        SegmentHeader { bytes: u32::MAX, ..GOOD },
+        SegmentHeader { bytes: 0, ..GOOD },
+        SegmentHeader { total: 0, bytes: 0, ..GOOD },
+    ] {
+        let found = violation(|peer| peer.data.write_all(&header.encode()).unwrap());
+        assert!(matches!(found, Violation::Segment { .. }), "{header:?} gave {found:?}");
+    }
+    let header = SegmentHeader { total: u64::MAX, ..GOOD };
+    let found = violation(|peer| peer.data.write_all(&header.encode()).unwrap());
+    assert!(matches!(found, Violation::Overflow { .. }), "{found:?}");
+}
+
+#[test]
+fn a_segment_twice_ends_the_connection() {
+    let found = violation(|peer| {
+        for _ in 0..2 {
+            peer.data.write_all(&GOOD.encode()).unwrap();
+            peer.data.write_all(&vec![1; 64 << 10]).unwrap();
+        }
+    });
+    assert_eq!(found, Violation::Twice { seq: 0, offset: 0 });
+}
+
+#[test]
+fn an_inline_message_that_was_not_asked_for_ends_the_connection() {
+    let inline = |seq, bytes| Control::Inline { seq, bytes }.encode();
+    let found = violation(|peer| peer.control.write_all(&inline(5, 10)).unwrap());
+    assert_eq!(found, Violation::Sequence { seq: 5 });
+    // Longer than the 4096 bytes agreed.
+    let found = violation(|peer| peer.control.write_all(&inline(0, 5000)).unwrap());
+    assert!(matches!(found, Violation::Overflow { capacity: 4096, .. }), "{found:?}");
+    let found = violation(|peer| {
+        peer.control
+            .write_all(&Control::Announce(Announce { seq: 0, capacity: 1, inline_bytes: 0 }).encode())
+            .unwrap()
+    });
+    assert!(matches!(found, Violation::Field { .. }), "{found:?}");
+}
+
+#[test]
+fn a_peer_that_vanishes_anywhere_is_noticed() {
+    let halves: [fn(&mut Impostor); 5] = [
+        |peer| peer.control.shutdown(Shutdown::Both).unwrap(),
+        |peer| peer.data.shutdown(Shutdown::Both).unwrap(),
+        |peer| {
+            peer.data.write_all(&GOOD.encode()[..10]).unwrap();
+            peer.data.shutdown(Shutdown::Both).unwrap();
+        },
+        |peer| {
+            peer.data.write_all(&GOOD.encode()).unwrap();
+            peer.data.write_all(&[1; 1000]).unwrap();
+            peer.data.shutdown(Shutdown::Both).unwrap();
+        },
+        |peer| {
+            peer.control.write_all(&Control::Inline { seq: 0, bytes: 100 }.encode()).unwrap();
+            peer.control.shutdown(Shutdown::Both).unwrap();
+        },
+    ];
+    for (which, vanish) in halves.into_iter().enumerate() {
+        let error = outcome(vanish);
+        assert!(matches!(error, Error::PeerGone { .. }), "{which}: {error:?}");
+    }
+}
+
+#[test]
+fn an_aborts_text_is_made_harmless() {
+    let text = "no \x1b[31mred\x1b[0m\r\nlines";
+    let error = outcome(|peer| {
+        peer.control.write_all(&Control::Abort { bytes: text.len() as u32 }.encode()).unwrap();
+        peer.control.write_all(text.as_bytes()).unwrap();
+    });
+    let said = error.to_string();
+    assert!(matches!(error, Error::PeerAborted { .. }) && !said.chars().any(char::is_control), "{said:?}");
+}
+
+#[test]
+fn a_receiver_that_announces_what_it_may_not_is_refused() {
+    for (seqs, wanted) in [(vec![1u64], "due"), ((0..33).collect(), "still unmatched")] {
+        let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (_, real) = listen(&options(1));
+        let handle = Handle { address: stranger.local_addr().unwrap(), token: real.token };
+        let connecting = thread::spawn(move || {
+            gputcp::Connector::new(&handle, options(1)).unwrap().connect(soon()).unwrap()
+        });
+        // The sockets come in any order: the control socket's join has index 0.
+        let mut sockets: Vec<(u16, TcpStream)> = (0..2)
+            .map(|_| {
+                let mut socket = stranger.accept().unwrap().0;
+                let mut join = [0; Join::BYTES];
+                socket.read_exact(&mut join).unwrap();
+                (Join::decode(&join).unwrap().index, socket)
+            })
+            .collect();
+        sockets.sort_by_key(|(index, _)| *index);
+        let control = &mut sockets[0].1;
+        let welcome = Welcome { verdict: gputcp_proto::frame::Verdict::Accepted, slots: 32, inline_bytes: 0 };
+        control.write_all(&welcome.encode()).unwrap();
+        let mut sender = connecting.join().unwrap();
+        for seq in seqs {
+            control
+                .write_all(&Control::Announce(Announce { seq, capacity: 10, inline_bytes: 0 }).encode())
+                .unwrap();
+        }
+        let from = Place::Host.buffer(10);
+        let error = (0..1000)
+            .find_map(|_| {
+                thread::sleep(Duration::from_millis(5));
+                // A send that finds the connection still good would go out: ask with a canceller's patience instead.
+                sender.isend(&from, 0, 0).err()
+            })
+            .unwrap();
+        assert!(error.to_string().contains(wanted), "{error}");
+    }
+}
+
+#[test]
+fn strays_disturb_neither_the_listener_nor_a_running_transfer() {
+    let opts = options(2);
+    let (mut listener, handle) = listen(&opts);
+    // Nothing; garbage; half a join; a whole join with the wrong token; one more with an absurd field.
+    let mut strays = Vec::new();
+    let mut stray = |bytes: &[u8]| {
+        let mut socket = TcpStream::connect(handle.address).unwrap();
+        socket.write_all(bytes).unwrap();
+        strays.push(socket);
+    };
+    let good = Impostor::join(&handle);
+    let alien = Join { listen_token: Token([0; 16]), ..good };
+    for _ in 0..20 {
+        stray(b"");
+        stray(&[0x41; 200]);
+        stray(&good.encode()[..40]);
+        stray(&alien.encode());
+        stray(&{
+            let mut bytes = good.encode();
+            bytes[40] = 0xff;
+            bytes
+        });
+    }
+    let connecting =
+        thread::spawn(move || gputcp::Connector::new(&handle, options(2)).unwrap().connect(soon()).unwrap());
+    let began = Instant::now();
+    let receiver = listener.accept(soon()).unwrap();
+    assert!(began.elapsed() < Duration::from_secs(2), "an honest sender waited {:?}", began.elapsed());
+    let (mut sends, mut recvs) = (vec![connecting.join().unwrap()], vec![receiver]);
+    // The honest one did not wait for the rest to be looked at.
+    assert!(listener.poll().unwrap().is_none());
+    assert!(listener.strays() >= 60, "{} strays were counted", listener.strays());
+
+    // More of them while data flows, on the listener's port.
+    let flood = thread::spawn(move || {
+        for _ in 0..200 {
+            if let Ok(mut socket) = TcpStream::connect(handle.address) {
+                let _ = socket.write_all(b"hello?");
+            }
+        }
+    });
+    let plan = gputcp::transfer::Plan { chunk_bytes: 64 << 10, window: 12 };
+    let buffers = (&Place::Host.buffer(8 << 20), &Place::Host.buffer(8 << 20));
+    common::move_and_verify(&mut sends, &mut recvs, buffers, (plan, plan), &[8 << 20; 4]).unwrap();
+    flood.join().unwrap();
+    close(sends, recvs);
+}
+
+#[test]
+fn a_socket_that_says_the_same_place_twice_cannot_steal_it() {
+    let (mut listener, handle) = listen(&options(1));
+    let join = Join { streams: 2, ..Impostor::join(&handle) };
+    let mut sockets: Vec<_> = [0u16, 1, 1, 2]
+        .into_iter()
+        .map(|index| {
+            let mut socket = TcpStream::connect(handle.address).unwrap();
+            socket.write_all(&Join { index, ..join }.encode()).unwrap();
+            // One after another, so that the thief is the second.
+            thread::sleep(Duration::from_millis(20));
+            assert!(index == 2 || listener.poll().unwrap().is_none());
+            socket
+        })
+        .collect();
+    let receiver = listener.accept(soon()).unwrap();
+    assert_eq!(listener.strays(), 1);
+    sockets[2].set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut answer = [0; Welcome::BYTES];
+    sockets[2].read_exact(&mut answer).unwrap();
+    assert_eq!(Welcome::decode(&answer).unwrap().verdict, gputcp_proto::frame::Verdict::BadSettings);
+    drop(receiver);
+}
+
+#[test]
+fn an_old_version_is_told_so() {
+    let (mut listener, handle) = listen(&options(1));
+    let mut socket = TcpStream::connect(handle.address).unwrap();
+    let mut join = Impostor::join(&handle).encode();
+    join[4] = 77;
+    socket.write_all(&join).unwrap();
+    let deadline = Instant::now() + Duration::from_millis(300);
+    assert!(listener.accept(deadline).is_err());
+    let mut answer = [0; Welcome::BYTES];
+    socket.read_exact(&mut answer).unwrap();
+    assert_eq!(Welcome::decode(&answer).unwrap().verdict, gputcp_proto::frame::Verdict::WrongVersion);
+}

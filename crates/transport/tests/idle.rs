@@ -1,0 +1,32 @@
+//! Waiting costs no core. Alone in its process: the CPU time of the whole process is counted.
+
+mod common;
+
+use std::{thread, time::Duration};
+
+use common::{Place, close, options, pair, soon};
+
+#[test]
+fn an_idle_connection_sleeps() {
+    let (mut sender, mut receiver) = pair(&options(4));
+    let to = Place::Host.buffer(100);
+    let request = receiver.irecv(&to, 0, 100).unwrap().unwrap();
+    // utime and stime of /proc/self/stat (proc(5)), in ticks of 10 ms.
+    let cpu = || {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        Duration::from_millis(10 * ticks)
+    };
+    let before = cpu();
+    let waiting = thread::spawn(move || {
+        receiver.wait(request, soon()).unwrap();
+        receiver
+    });
+    thread::sleep(Duration::from_millis(500));
+    let spent = cpu() - before;
+    assert!(spent < Duration::from_millis(100), "waiting half a second took {spent:?} of CPU");
+    let send = sender.isend(&Place::Host.buffer(100), 0, 100).unwrap().unwrap();
+    sender.wait(send, soon()).unwrap();
+    close(vec![sender], vec![waiting.join().unwrap()]);
+}

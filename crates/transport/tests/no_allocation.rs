@@ -1,0 +1,64 @@
+//! Invariant I4: nothing is allocated after connect. Counted over the whole process, so over all threads of both ends.
+
+mod common;
+
+use std::{alloc::System, thread};
+
+use common::{Place, close, options, pair, soon};
+use gputcp::{
+    Options,
+    transfer::{Message, Plan, Receiver, Sender},
+};
+use gputcp_gpu::Pattern;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// One test for all places: a second one at the same time would be counted too.
+#[test]
+fn a_transfer_allocates_nothing() {
+    for place in [Place::Host, Place::Soft] {
+        let (chunk_bytes, bytes) = (64 << 10, 8 << 20);
+        let (sender, receiver) = pair(&Options { device: place.device(), ..options(2) });
+        let (mut sends, mut recvs) = ([sender], [receiver]);
+        let (from, to) = (place.buffer(bytes), place.buffer(bytes));
+        let mut sending = Sender::new(Plan { chunk_bytes, window: 12 }, 1);
+        let mut receiving = Receiver::new(Plan { chunk_bytes, window: 16 }, 1);
+        let lengths = [bytes, 1000, bytes, 0, chunk_bytes + 1, bytes];
+        let deadline = soon();
+        let barrier = std::sync::Barrier::new(2);
+        let counted = thread::scope(|scope| {
+            let (sends, from, sending, barrier) = (&mut sends, &from, &mut sending, &barrier);
+            scope.spawn(move || {
+                barrier.wait();
+                for bytes in lengths {
+                    sending.send(sends, Message { buffer: from, offset: 0, bytes }, deadline).unwrap();
+                }
+                barrier.wait();
+            });
+            barrier.wait();
+            let region = Region::new(ALLOCATOR);
+            for bytes in lengths {
+                let posted = receiving.post(&mut recvs, Message { buffer: &to, offset: 0, bytes }).unwrap();
+                receiving.finish(&mut recvs, posted, deadline).unwrap();
+            }
+            let counted = region.change();
+            barrier.wait();
+            counted
+        });
+        assert_eq!(recvs[0].bytes_placed(), lengths.iter().sum::<u64>());
+        let made = (counted.allocations, counted.reallocations, counted.deallocations);
+        assert_eq!(
+            made,
+            (0, 0, 0),
+            "allocations, reallocations, deallocations in {place:?} memory: {counted:?}"
+        );
+        // The counter counts: filling a vector shows.
+        let region = Region::new(ALLOCATOR);
+        std::hint::black_box(vec![Pattern { seed: 0, iteration: 0 }]);
+        assert_eq!(region.change().allocations, 1);
+        let ([sender], [receiver]) = (sends, recvs);
+        close(vec![sender], vec![receiver]);
+    }
+}
