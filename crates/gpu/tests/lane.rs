@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_gpu::{Buffer, Device, Lane, LaneSpec, MemoryKind, Pattern, SoftOptions, UnpackMode};
+use gputcp_gpu::{Buffer, Device, Error, Lane, LaneSpec, MemoryKind, Pattern, SoftOptions, UnpackMode};
 use gputcp_proto::{
-    bounce::{Filled, Filling},
+    bounce::{Filled, Filling, Fragment},
     frame::{Announce, SegmentHeader},
     recv::RecvSide,
     send::{Carrier, SendSide},
@@ -175,4 +175,45 @@ fn sockets_do_not_reach_device_memory_but_its_host_view() {
     let mut last = [0];
     view.read(4095, 1).unwrap().copy_to(0, &mut last);
     assert_eq!(last, [7]);
+}
+
+#[test]
+fn a_lane_larger_than_memory_is_refused() {
+    let device = Device::soft(SoftOptions::default());
+    for (slots, slab_bytes) in
+        [(usize::MAX, u64::MAX), (usize::MAX, 0), (1, u64::MAX), (1 << 40, 4096), (1, 1 << 50)]
+    {
+        let error = device.lane(LaneSpec { slots, slab_bytes }).unwrap_err();
+        assert!(matches!(error, Error::OutOfMemory { .. } | Error::Map { .. }), "{error}");
+    }
+    assert!(device.lane(LaneSpec { slots: 0, slab_bytes: 0 }).is_ok());
+}
+
+/// The types cannot rule out that lanes are told to write the same bytes. Each byte is then one of the two values.
+#[test]
+fn lanes_that_write_the_same_bytes_leave_one_of_their_values() {
+    const BYTES: u64 = 100_000;
+    let device = Device::soft(SoftOptions::default());
+    let destination = device.allocate(BYTES).unwrap();
+    let claim = destination.write(0, BYTES).unwrap();
+    let all = [Fragment { source_offset: 0, bytes: BYTES, destination_offset: 0 }];
+    std::thread::scope(|scope| {
+        for value in [1, 2] {
+            let (device, claim) = (&device, &claim);
+            scope.spawn(move || {
+                let bounce = Buffer::host(BYTES).unwrap();
+                bounce.write(0, BYTES).unwrap().copy_from(0, &vec![value; BYTES as usize]);
+                let mut lane = device.lane(LaneSpec { slots: 0, slab_bytes: 0 }).unwrap();
+                for _ in 0..100 {
+                    let read = bounce.read(0, BYTES).unwrap();
+                    let done = lane.unpack_fragments(&read, &all, claim, UnpackMode::Kernel).unwrap();
+                    assert!(done.wait(soon()).unwrap());
+                }
+            });
+        }
+    });
+    drop(claim);
+    let mut found = vec![0; BYTES as usize];
+    destination.host_view().unwrap().read(0, BYTES).unwrap().copy_to(0, &mut found);
+    assert!(found.iter().all(|&byte| byte == 1 || byte == 2));
 }

@@ -43,7 +43,8 @@ pub struct Lane {
 impl Lane {
     /// For [`crate::Device::lane`] alone.
     fn new(spec: LaneSpec, stream: Stream) -> Result<Self, Error> {
-        let stride = spec.slab_bytes.checked_next_multiple_of(PAGE_BYTES);
+        // At least a page each, so that the memory there is bounds the number of slabs, too.
+        let stride = spec.slab_bytes.max(1).checked_next_multiple_of(PAGE_BYTES);
         let slabs_bytes = stride.and_then(|stride| stride.checked_mul(spec.slots as u64));
         let bytes = slabs_bytes.and_then(|slabs| slabs.checked_add(SCRATCH_BYTES));
         let (Some(stride), Some(slabs_bytes), Some(bytes)) = (stride, slabs_bytes, bytes) else {
