@@ -40,6 +40,12 @@ impl ChunkPlan {
         let chunks = self.message_bytes.div_ceil(self.chunk_bytes);
         if chunks == 0 { 1 } else { chunks }
     }
+
+    /// Whether all chunks have been given out.
+    #[must_use]
+    pub const fn is_finished(&self) -> bool {
+        self.next == self.chunks()
+    }
 }
 
 impl Iterator for ChunkPlan {

@@ -14,13 +14,17 @@ pub trait SendEnd {
     /// A message in flight; holds its slot.
     type Request;
 
+    /// How many requests are finished at a time: the newest of them is slept for, the older ones are then done too. 1
+    /// where only the oldest may be asked for, as in some NCCL net plugins.
+    const BATCH: usize = 1;
+
     /// Posts `bytes` of `source` from `offset`; `None` when no slot is free.
     ///
     /// # Errors
     /// If the connection has failed, or the source cannot be sent on it.
     fn isend(&mut self, source: &Buffer, offset: u64, bytes: u64) -> Result<Option<Self::Request>>;
 
-    /// Waits for a request; the oldest is waited for first.
+    /// Waits for a request. With a batch of 1, the oldest is waited for first.
     ///
     /// # Errors
     /// If the connection has failed, or does so by the deadline.
@@ -32,13 +36,17 @@ pub trait RecvEnd {
     /// A receive in flight; holds its slot.
     type Request;
 
+    /// How many requests are finished at a time: the newest of them is slept for, the older ones are then done too. 1
+    /// where only the oldest may be asked for, as in some NCCL net plugins.
+    const BATCH: usize = 1;
+
     /// Posts a receive of up to `bytes` to `destination` at `offset`; `None` when no slot is free.
     ///
     /// # Errors
     /// If the connection has failed, or the destination cannot be received to on it.
     fn irecv(&mut self, destination: &Buffer, offset: u64, bytes: u64) -> Result<Option<Self::Request>>;
 
-    /// Waits until a message is where it belongs; the oldest is waited for first.
+    /// Waits until a message is where it belongs. With a batch of 1, the oldest is waited for first.
     ///
     /// # Errors
     /// If the connection has failed, or does so by the deadline.
@@ -46,6 +54,7 @@ pub trait RecvEnd {
 }
 
 impl SendEnd for SendComm {
+    const BATCH: usize = SOCKETS_BATCH;
     type Request = SendRequest;
 
     fn isend(&mut self, source: &Buffer, offset: u64, bytes: u64) -> Result<Option<SendRequest>> {
@@ -58,6 +67,7 @@ impl SendEnd for SendComm {
 }
 
 impl RecvEnd for RecvComm {
+    const BATCH: usize = SOCKETS_BATCH;
     type Request = RecvRequest;
 
     fn irecv(&mut self, destination: &Buffer, offset: u64, bytes: u64) -> Result<Option<RecvRequest>> {
@@ -68,3 +78,6 @@ impl RecvEnd for RecvComm {
         Self::wait(self, request, deadline)
     }
 }
+
+/// A quarter of the receiver's usual window: one sleep and one wake-up for four chunks, and three quarters stay posted.
+const SOCKETS_BATCH: usize = 4;

@@ -1,5 +1,5 @@
-//! A whole message over any transport: cut into chunks, a window of them in flight, the oldest finished first, drained at
-//! the end. Chunk `i` travels on connection `i mod N`.
+//! A whole message over any transport: cut into chunks, a window of them in flight, the oldest finished first (in batches,
+//! where the transport allows), drained at the end. Chunk `i` travels on connection `i mod N`.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -107,20 +107,33 @@ impl<C: SendEnd> Sender<C> {
                         break request;
                     }
                 }
-                self.finish_oldest(connections, &mut moved, deadline)?;
+                self.finish_oldest(connections, C::BATCH, &mut moved, deadline)?;
             };
             self.in_flight.push_back(Flying { request, connection, bytes: chunk.bytes });
         }
         while !self.in_flight.is_empty() {
-            self.finish_oldest(connections, &mut moved, deadline)?;
+            // Nothing is left to post: sleep once.
+            let rest = if C::BATCH > 1 { self.in_flight.len() } else { 1 };
+            self.finish_oldest(connections, rest, &mut moved, deadline)?;
         }
         Ok(moved)
     }
 
-    fn finish_oldest(&mut self, connections: &mut [C], moved: &mut Moved, deadline: Instant) -> Result<()> {
-        let Some(oldest) = self.in_flight.pop_front() else { return Err(no_slot()) };
-        let sent = connections[oldest.connection].wait(oldest.request, deadline)?;
-        moved.count(oldest.bytes, sent.bytes)
+    /// Finishes the `batch` oldest, or as many as there are; sleeps for the newest of them.
+    fn finish_oldest(
+        &mut self,
+        connections: &mut [C],
+        batch: usize,
+        moved: &mut Moved,
+        deadline: Instant,
+    ) -> Result<()> {
+        let batch = batch.min(self.in_flight.len());
+        for at in newest_first(batch) {
+            let Some(flying) = self.in_flight.remove(at) else { return Err(no_slot()) };
+            let sent = connections[flying.connection].wait(flying.request, deadline)?;
+            moved.count(flying.bytes, sent.bytes)?;
+        }
+        if batch == 0 { Err(no_slot()) } else { Ok(()) }
     }
 }
 
@@ -154,9 +167,14 @@ impl<C: RecvEnd> Receiver<C> {
         deadline: Instant,
     ) -> Result<Moved> {
         let mut moved = Moved::default();
-        while let Some(oldest) = self.in_flight.pop_front() {
-            let received = connections[oldest.connection].wait(oldest.request, deadline)?;
-            moved.count(oldest.bytes, received.bytes)?;
+        while !self.in_flight.is_empty() {
+            let all_posted = receiving.next.is_none() && receiving.chunks.is_finished();
+            let batch = if all_posted && C::BATCH > 1 { self.in_flight.len() } else { C::BATCH };
+            for at in newest_first(batch.min(self.in_flight.len())) {
+                let Some(flying) = self.in_flight.remove(at) else { return Err(no_slot()) };
+                let received = connections[flying.connection].wait(flying.request, deadline)?;
+                moved.count(flying.bytes, received.bytes)?;
+            }
             self.fill_window(connections, &mut receiving)?;
         }
         if receiving.next.is_some() { Err(no_slot()) } else { Ok(moved) }
@@ -192,6 +210,12 @@ impl Moved {
         self.bytes += got;
         Ok(())
     }
+}
+
+/// The places to take from a queue: the newest of a batch, then the others from the oldest on.
+fn newest_first(batch: usize) -> impl Iterator<Item = usize> {
+    let newest = batch.checked_sub(1).into_iter();
+    newest.chain(std::iter::repeat_n(0, batch.saturating_sub(1)))
 }
 
 fn no_slot() -> Error {

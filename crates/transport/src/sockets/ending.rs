@@ -26,7 +26,7 @@ pub(crate) fn close<S: Side>(
         .control
         .write(&Control::Goodbye.encode(), shared.timeout)
         .map_err(|error| shared.check().err().unwrap_or_else(|| shared.socket_failed(&error)))?;
-    let closed = shared.wait_for("closing the connection", deadline, false, || {
+    let closed = shared.wait_for("closing the connection", deadline, None, false, || {
         Ok(if shared.peer_has_said_goodbye() { Ready::Yes(()) } else { Ready::No })
     });
     if closed.is_ok() {

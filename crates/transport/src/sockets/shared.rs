@@ -95,12 +95,14 @@ impl<S: Side> Shared<S> {
         })
     }
 
-    /// Waits for an answer, reading the control socket meanwhile. `spin` tries for a moment before it sleeps: for
-    /// messages that travel on the control socket, where a wake-up costs more than the message.
+    /// Waits for an answer, reading the control socket meanwhile. `slot` is whose completion may change the answer; none
+    /// if anything may. `spin` tries for a moment before it sleeps: for messages that travel on the control socket, where
+    /// a wake-up costs more than the message.
     pub(crate) fn wait_for<T>(
         &self,
         what: &'static str,
         deadline: Instant,
+        slot: Option<usize>,
         spin: bool,
         mut ask: impl FnMut() -> Result<Ready<T>>,
     ) -> Result<T> {
@@ -128,7 +130,7 @@ impl<S: Side> Shared<S> {
                 std::thread::yield_now();
                 continue;
             }
-            self.doorbell.listen();
+            self.doorbell.listen(slot);
             // Once more, for what happened before the bell was heard.
             let asked = ask();
             let in_time = match asked {
@@ -165,7 +167,7 @@ impl<S: Side> Shared<S> {
                 Ok(Ok(Incoming::Nothing)) => return true,
                 Ok(Ok(Incoming::Frame(Control::Goodbye))) => {
                     self.peer_said_goodbye.store(true, Ordering::Release);
-                    self.doorbell.ring();
+                    self.doorbell.ring_all();
                     Ok(())
                 }
                 Ok(Ok(Incoming::Frame(Control::Abort { bytes }))) => {
@@ -211,7 +213,7 @@ impl<S: Side> Shared<S> {
         // Under the lock, or a thread between its look at `failure` and its sleep would miss the call.
         drop(lock(&self.state));
         self.work.notify_all();
-        self.doorbell.ring();
+        self.doorbell.ring_all();
     }
 
     /// A data socket failed or ended early. The control socket usually knows better why (an abort, a goodbye): it gets a

@@ -1,8 +1,8 @@
 //! Telling the sender which receives are posted, in batches.
 //!
-//! An announcement is held back while the sender has more than half the window announced and unmatched: it does not
-//! starve, and several announcements then share one write and one wake-up at the sender. Whoever matches a receive sends
-//! what is held back, so a held announcement never depends on anybody polling.
+//! An announcement is held back while the sender has several announced and unmatched: it does not starve, and several
+//! announcements then share one write and one wake-up at the sender. Whoever matches a receive sends what is held back,
+//! so a held announcement never depends on anybody polling.
 
 use gputcp_proto::frame::{Announce, Control};
 
@@ -18,15 +18,11 @@ pub(super) struct Announcer {
     held_bytes: usize,
     /// Announced, and no byte of it has come yet.
     unmatched: usize,
-    /// The sender keeps at least this many while there are as many.
-    low_water: usize,
-    batch: usize,
 }
 
 impl Announcer {
-    pub(super) const fn new(slots: usize) -> Self {
-        let held = [0; SLOTS * Control::BYTES];
-        Self { held, held_bytes: 0, unmatched: 0, low_water: slots.div_ceil(2), batch: slots.div_ceil(4) }
+    pub(super) const fn new() -> Self {
+        Self { held: [0; SLOTS * Control::BYTES], held_bytes: 0, unmatched: 0 }
     }
 
     /// A receive was posted.
@@ -45,7 +41,7 @@ impl Announcer {
 
     fn flush_if_due(&mut self, shared: &Shared<RecvState>) -> Result<()> {
         let held = self.held_bytes / Control::BYTES;
-        if held == 0 || (held < self.batch && self.unmatched >= self.low_water) {
+        if held == 0 || (held < BATCH && self.unmatched >= LOW_WATER) {
             return Ok(());
         }
         shared
@@ -57,3 +53,8 @@ impl Announcer {
         Ok(())
     }
 }
+
+/// Announcements that go out together.
+const BATCH: usize = 4;
+/// What the sender is left with at least: 6 chunks of 512 KiB are 3 MiB ahead of its sockets.
+const LOW_WATER: usize = 6;

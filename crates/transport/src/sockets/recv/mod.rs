@@ -83,7 +83,7 @@ impl RecvComm {
         let slots = usize::from(options.slots);
         let parts = Arc::new(Parts {
             destinations: [const { RwLock::new(None) }; SLOTS],
-            announcer: Mutex::new(Announcer::new(slots)),
+            announcer: Mutex::new(Announcer::new()),
             rings: lanes.iter().map(|_| Mutex::new(BounceRing::new(options.slabs.into()))).collect(),
         });
         let side = RecvSide::new(slots, segment_bytes.into(), inline_bytes.into());
@@ -148,9 +148,10 @@ impl RecvComm {
     /// # Errors
     /// If the connection has failed, or does so by the deadline: then no request of it can succeed any more.
     pub fn wait(&mut self, request: RecvRequest, deadline: Instant) -> Result<Received> {
+        let index = request.slot.index();
         let mut slot = Some(request.slot);
         let shared = &self.shared;
-        shared.wait_for("receiving a message", deadline, request.inline, || {
+        shared.wait_for("receiving a message", deadline, Some(index), request.inline, || {
             let Some(held) = slot.take() else { return Ok(Ready::No) };
             match shared.finish(held)? {
                 Ok(received) => Ok(Ready::Yes(received)),
@@ -220,8 +221,9 @@ impl Shared<RecvState> {
     /// Counts bytes that are at their destination.
     fn placed(&self, placed: Placed) {
         self.counters.placed.fetch_add(placed.landing().bytes(), Ordering::Relaxed);
+        let slot = placed.landing().slot_index();
         if lock(&self.state).side.place(placed) {
-            self.doorbell.ring();
+            self.doorbell.ring(slot);
         }
     }
 

@@ -33,7 +33,7 @@ pub(super) fn run(shared: &Arc<Shared<RecvState>>, stream: usize, lane: MaybeLan
     match reader.run() {
         Ok(()) => {
             lock(&shared.state).open_streams -= 1;
-            shared.doorbell.ring();
+            shared.doorbell.ring_all();
             shared.stream_ended();
         }
         Err(Stop::Failed(error)) => shared.fail(error),
@@ -75,6 +75,7 @@ impl StreamReader<'_> {
                     self.shared.placed(placed);
                 }
                 (_, Some(lane)) => {
+                    let slot = landing.slot_index();
                     bounce(
                         self.shared,
                         self.socket,
@@ -85,7 +86,8 @@ impl StreamReader<'_> {
                         destination,
                         self.mode,
                     )?;
-                    self.shared.doorbell.ring();
+                    // The waiter goes on to watch the lane.
+                    self.shared.doorbell.ring(slot);
                 }
                 (_, None) => unreachable!("device memory is refused without lanes"),
             }

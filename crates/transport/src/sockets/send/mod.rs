@@ -142,8 +142,9 @@ impl SendComm {
     /// # Errors
     /// If the connection has failed, or does so by the deadline: then no request of it can succeed any more.
     pub fn wait(&mut self, request: SendRequest, deadline: Instant) -> Result<Sent> {
+        let index = request.slot.index();
         let mut slot = Some(request.slot);
-        self.shared.wait_for("sending a message", deadline, false, || {
+        self.shared.wait_for("sending a message", deadline, Some(index), false, || {
             let Some(held) = slot.take() else { return Ok(Ready::No) };
             match self.shared.finish(held) {
                 Ok(sent) => Ok(Ready::Yes(sent)),
@@ -235,8 +236,9 @@ impl Shared<SendState> {
     /// Counts a segment that a socket has taken.
     fn written(&self, segment: Segment) {
         self.counters.carried.fetch_add(segment.bytes(), Ordering::Relaxed);
+        let slot = segment.slot_index();
         if lock(&self.state).side.written(segment) {
-            self.doorbell.ring();
+            self.doorbell.ring(slot);
         }
     }
 
