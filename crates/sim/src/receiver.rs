@@ -1,0 +1,272 @@
+//! The receiving end: a user who posts, a thread per data socket that reads and unpacks, and one for the control socket.
+
+mod stream;
+
+use gputcp_proto::{
+    Violation,
+    frame::{Control, Join, Verdict, Welcome},
+    recv::{InPlace, Placed, RecvSide},
+    window::Slot,
+};
+
+use self::stream::Stream;
+use crate::{
+    end::{ControlReader, End, Failure, Inbox, Outbox},
+    run::Wires,
+    sender::LISTEN_TOKEN,
+    settings::Settings,
+    world::{Who, World},
+};
+
+/// The receiving end of a connection.
+#[derive(Debug)]
+pub struct Receiver<'a, const N: usize> {
+    settings: &'a Settings,
+    side: Option<RecvSide<N>>,
+    /// What the first socket said; the others must say the same.
+    first_join: Option<Join>,
+    joined: usize,
+    /// Each place's destination memory: the next receive of the place clears it.
+    destinations: Vec<Vec<u8>>,
+    receives: Vec<Option<Slot>>,
+    asked: usize,
+    streams: Vec<Stream>,
+    control_join: Inbox,
+    control_joined: bool,
+    control_in: ControlReader,
+    control_out: Outbox,
+    goodbye_said: bool,
+    goodbye_heard: bool,
+    /// Bytes read from the wires.
+    pub landed_bytes: u64,
+    /// Bytes that are where they belong.
+    pub placed_bytes: u64,
+    /// Bytes of finished receives, found right at their destination.
+    pub verified_bytes: u64,
+    /// How often a bounce buffer was written while an unpack read it. The types allow none.
+    pub overwritten: u64,
+    /// How many receives are finished.
+    pub finished: usize,
+    /// When something last moved.
+    pub last_progress: u64,
+    /// How it ended.
+    pub end: Option<End>,
+}
+
+impl<'a, const N: usize> Receiver<'a, N> {
+    /// An end that has not heard a word yet.
+    #[must_use]
+    pub fn new(settings: &'a Settings) -> Self {
+        Self {
+            settings,
+            side: None,
+            first_join: None,
+            joined: 0,
+            destinations: vec![vec![]; N],
+            receives: (0..N).map(|_| None).collect(),
+            asked: 0,
+            streams: (0..settings.streams()).map(|at| Stream::new(settings, at)).collect(),
+            control_join: Inbox::default(),
+            control_joined: false,
+            control_in: ControlReader::default(),
+            control_out: Outbox::default(),
+            goodbye_said: false,
+            goodbye_heard: false,
+            landed_bytes: 0,
+            overwritten: 0,
+            placed_bytes: 0,
+            verified_bytes: 0,
+            finished: 0,
+            last_progress: 0,
+            end: None,
+        }
+    }
+
+    /// Lets the one who was woken do all that can be done now.
+    pub fn step(&mut self, who: Who, world: &mut World, wires: &mut Wires) {
+        let result = match who {
+            Who::ReceiverTimer => self.watch(world),
+            _ if self.end.is_some() => {
+                self.say_last_words(world, wires);
+                Ok(())
+            }
+            Who::ReceiverUser => self.post(world),
+            Who::ReceiverStream(at) => self.carry(at, world, wires),
+            _ => self.control(world, wires),
+        };
+        match result {
+            Err(failure) if self.end.is_none() => self.fail(failure, world, wires),
+            _ => {}
+        }
+    }
+
+    /// How many segments have come over each data socket.
+    #[must_use]
+    pub fn segments(&self) -> Vec<u64> {
+        self.streams.iter().map(Stream::segments).collect()
+    }
+
+    /// Whether nothing is held any more: no slot, no bounce buffer, no unpack.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.side.as_ref().is_some_and(|side| side.in_flight() == 0)
+            && self.streams.iter().all(Stream::is_idle)
+    }
+
+    fn post(&mut self, world: &mut World) -> Result<(), Failure> {
+        let (Some(side), Some(&bytes)) = (&mut self.side, self.settings.messages.get(self.asked)) else {
+            return Ok(());
+        };
+        // A receive may take more than will come.
+        let capacity = bytes + world.rng.u64(0..100);
+        let Some((slot, announce)) = side.post(capacity, !self.settings.destination_on_device) else {
+            return Ok(());
+        };
+        let index = slot.index();
+        self.destinations[index].clear();
+        self.destinations[index].resize(capacity as usize, 0);
+        self.receives[index] = Some(slot);
+        self.asked += 1;
+        self.control_out.push(&Control::Announce(announce).encode());
+        let think = world.rng.u64(0..self.settings.think_ns_max);
+        world.wake_at(Who::ReceiverUser, world.now() + think);
+        world.wake_soon(Who::ReceiverControl);
+        Ok(())
+    }
+
+    fn control(&mut self, world: &mut World, wires: &mut Wires) -> Result<(), Failure> {
+        self.hear(world, wires)?;
+        // The sender says goodbye when all is written; on slower sockets the last of it may still be on its way.
+        let is_over = self.goodbye_heard && self.finished == self.settings.messages.len();
+        if is_over && !self.goodbye_said {
+            self.goodbye_said = true;
+            self.control_out.push(&Control::Goodbye.encode());
+        }
+        let flushed = self.control_out.flush(world, &mut wires.down)?;
+        self.moved(flushed > 0, world);
+        if self.goodbye_said && self.control_out.is_empty() {
+            self.end = Some(End::Complete);
+            wires.down.close(world);
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, world: &mut World, wires: &mut Wires) -> Result<(), Failure> {
+        if !self.control_joined {
+            let Some(bytes) = self.control_join.read_frame(world, &mut wires.up)? else { return Ok(()) };
+            self.control_joined = true;
+            self.join(Join::decode(&bytes)?, 0, world)?;
+        }
+        while !self.goodbye_heard
+            && let Some((frame, payload)) = self.control_in.next(world, &mut wires.up)?
+        {
+            self.last_progress = world.now();
+            match frame {
+                Control::Inline { seq, .. } => self.take_inline(seq, &payload, world)?,
+                Control::Goodbye => self.goodbye_heard = true,
+                Control::Abort { .. } => {
+                    return Err(Failure::Aborted(String::from_utf8_lossy(&payload).into_owned()));
+                }
+                Control::Announce(_) => return Err(Violation::Kind(1).into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that a socket belongs to this connection, by what it said first. The last one makes the connection.
+    fn join(&mut self, join: Join, index: u16, world: &mut World) -> Result<(), Failure> {
+        let field = |field, value| Err(Violation::Field { frame: "join", field, value }.into());
+        if join.listen_token != LISTEN_TOKEN {
+            return field("listen token", 0);
+        }
+        if join.index != index {
+            return field("socket index", u64::from(join.index));
+        }
+        let first = *self.first_join.get_or_insert(join);
+        if (Join { index, ..first }) != join {
+            return field("difference to the other sockets'", u64::from(index));
+        }
+        self.joined += 1;
+        if self.joined == self.streams.len() + 1 {
+            let depth = self.settings.recv_depth;
+            let inline_bytes = self.settings.inline_bytes.min(join.inline_bytes);
+            self.side = Some(RecvSide::new(depth, u64::from(join.segment_bytes), u64::from(inline_bytes)));
+            let welcome = Welcome { verdict: Verdict::Accepted, slots: depth as u16, inline_bytes };
+            self.control_out.push(&welcome.encode());
+            world.wake_soon(Who::ReceiverUser);
+            world.wake_soon(Who::ReceiverControl);
+        }
+        Ok(())
+    }
+
+    fn take_inline(&mut self, seq: u64, payload: &[u8], world: &mut World) -> Result<(), Failure> {
+        let side = self.side.as_mut().ok_or(Violation::Kind(2))?;
+        let landing = side.begin_inline(seq, payload.len() as u64)?;
+        self.destinations[landing.slot_index()][..payload.len()].copy_from_slice(payload);
+        self.landed_bytes += payload.len() as u64;
+        let placed = InPlace::new(landing).advance(payload.len() as u64).expect("the whole message is here");
+        self.place(placed, world)
+    }
+
+    /// Counts bytes that are where they belong, and ends their receive if they were the last.
+    fn place(&mut self, placed: Placed, world: &mut World) -> Result<(), Failure> {
+        let (index, seq, bytes) = {
+            let landing = placed.landing();
+            (landing.slot_index(), landing.seq(), landing.bytes())
+        };
+        self.placed_bytes += bytes;
+        self.last_progress = world.now();
+        let side = self.side.as_mut().expect("a segment has begun");
+        if !side.place(placed) {
+            return Ok(());
+        }
+        let slot = self.receives[index].take().expect("a receive is finished once");
+        let received = side.finish(slot).expect("all its segments are placed");
+        self.verify(seq, index, received.bytes)?;
+        self.verified_bytes += received.bytes;
+        self.finished += 1;
+        world.wake_soon(Who::ReceiverUser);
+        world.wake_soon(Who::ReceiverControl);
+        Ok(())
+    }
+
+    /// The message as it was sent, and not a byte behind it.
+    fn verify(&self, seq: u64, index: usize, bytes: u64) -> Result<(), Failure> {
+        let expected = |offset| if offset < bytes { self.settings.data(seq, offset) } else { 0 };
+        let is_right = bytes == self.settings.messages[seq as usize]
+            && self.destinations[index].iter().zip(0..).all(|(&byte, offset)| byte == expected(offset));
+        if is_right { Ok(()) } else { Err(Failure::WrongData { seq }) }
+    }
+
+    const fn moved(&mut self, has: bool, world: &World) {
+        if has {
+            self.last_progress = world.now();
+        }
+    }
+
+    fn watch(&self, world: &mut World) -> Result<(), Failure> {
+        let until = self.last_progress + self.settings.timeout_ns;
+        if world.now() >= until {
+            return Err(Failure::TimedOut);
+        }
+        if self.end.is_none() {
+            world.wake_at(Who::ReceiverTimer, until);
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, failure: Failure, world: &mut World, wires: &mut Wires) {
+        self.control_out.push_abort(&failure);
+        self.end = Some(End::Failed(failure));
+        wires.data.iter_mut().for_each(|wire| wire.cut(world));
+        self.say_last_words(world, wires);
+    }
+
+    fn say_last_words(&mut self, world: &mut World, wires: &mut Wires) {
+        let flushed = self.control_out.flush(world, &mut wires.down);
+        if flushed.is_err() || self.control_out.is_empty() {
+            wires.down.close(world);
+            wires.up.cut(world);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The clock, the events to come and the randomness of a run. Nothing in the simulation knows another time or chance.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+};
+
+/// Whom an event wakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    /// The sender's user, who posts sends.
+    SenderUser,
+    /// The sender's thread of the control socket.
+    SenderControl,
+    /// The sender's thread of a data socket.
+    SenderStream(usize),
+    /// The sender's watch over its timeout.
+    SenderTimer,
+    /// The receiver's user, who posts receives.
+    ReceiverUser,
+    /// The receiver's thread of the control socket.
+    ReceiverControl,
+    /// The receiver's thread of a data socket.
+    ReceiverStream(usize),
+    /// The receiver's watch over its timeout.
+    ReceiverTimer,
+}
+
+/// The world that a run happens in. Times are nanoseconds since its start.
+#[derive(Debug)]
+pub struct World {
+    now: u64,
+    /// Time, order of arrival, whom. At most a few events per thread are in it: later wakes are merged into earlier ones.
+    queue: BinaryHeap<Reverse<(u64, u64, Who)>>,
+    /// When each is woken next.
+    due: BTreeMap<Who, u64>,
+    order: u64,
+    events: u64,
+    trace: u64,
+    /// Every choice of the run.
+    pub rng: fastrand::Rng,
+}
+
+impl World {
+    /// A world in which every choice follows from the seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            now: 0,
+            queue: BinaryHeap::new(),
+            due: BTreeMap::new(),
+            order: 0,
+            events: 0,
+            trace: FNV_START,
+            rng: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// The time.
+    #[must_use]
+    pub const fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// Wakes someone at a time, or earlier if that was asked for before.
+    pub fn wake_at(&mut self, who: Who, at: u64) {
+        let at = at.max(self.now);
+        if self.due.get(&who).is_some_and(|&due| due <= at) {
+            return;
+        }
+        self.due.insert(who, at);
+        self.order += 1;
+        self.queue.push(Reverse((at, self.order, who)));
+    }
+
+    /// Wakes someone as soon as the scheduler of a real system might: within 5 µs.
+    pub fn wake_soon(&mut self, who: Who) {
+        let at = self.now + self.rng.u64(0..5_000);
+        self.wake_at(who, at);
+    }
+
+    /// Goes on to the next event; `None` when nothing will ever happen again.
+    pub fn next_event(&mut self) -> Option<Who> {
+        loop {
+            let Reverse((at, _, who)) = self.queue.pop()?;
+            // An event whose time is no longer the one noted was replaced by an earlier one.
+            if self.due.get(&who) == Some(&at) {
+                self.due.remove(&who);
+                self.now = at;
+                self.events += 1;
+                self.note(&format_args!("{who:?}"), at);
+                return Some(who);
+            }
+        }
+    }
+
+    /// Adds to the trace what happened, and how much of it.
+    pub fn note(&mut self, what: &dyn std::fmt::Display, amount: u64) {
+        let text = what.to_string();
+        for byte in text.bytes().chain(amount.to_le_bytes()) {
+            self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(FNV_PRIME);
+        }
+    }
+
+    /// A hash over all that happened, in its order: two runs with the same one went the same way.
+    #[must_use]
+    pub const fn trace(&self) -> u64 {
+        self.trace
+    }
+
+    /// How many events there were.
+    #[must_use]
+    pub const fn events(&self) -> u64 {
+        self.events
+    }
+}
+
+/// FNV-1a, 64 bits: the standard library's hasher may change from one compiler to the next, and traces would with it.
+const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0100_0000_01b3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_come_in_the_order_of_their_times() {
+        let mut world = World::new(1);
+        world.wake_at(Who::SenderUser, 30);
+        world.wake_at(Who::ReceiverUser, 10);
+        world.wake_at(Who::SenderControl, 10);
+        world.wake_at(Who::SenderUser, 20);
+        world.wake_at(Who::SenderUser, 40);
+        let order: Vec<_> = std::iter::from_fn(|| world.next_event().map(|who| (who, world.now()))).collect();
+        assert_eq!(order, [(Who::ReceiverUser, 10), (Who::SenderControl, 10), (Who::SenderUser, 20)]);
+    }
+
+    #[test]
+    fn the_trace_tells_runs_apart() {
+        let trace = |amount| {
+            let mut world = World::new(1);
+            world.note(&"read", amount);
+            world.trace()
+        };
+        assert_eq!(trace(1), trace(1));
+        assert_ne!(trace(1), trace(2));
+    }
+}
