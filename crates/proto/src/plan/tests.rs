@@ -88,10 +88,11 @@ proptest! {
 
         // The last one ends with the message, and none follows.
         let mut tail = skip_to(&plan, chunks - 1);
+        prop_assert!(!tail.is_finished());
         let last = tail.next().unwrap();
         prop_assert_eq!(u128::from(last.offset) + u128::from(last.bytes), u128::from(message_bytes));
-        prop_assert!(tail.next().is_none());
-        prop_assert!(tail.next().is_none());
+        prop_assert!(tail.is_finished() && tail.next().is_none());
+        prop_assert!(tail.is_finished() && tail.next().is_none());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Messages of every kind, posted, announced, dealt, written, landed and finished in any order over several sockets.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use gputcp_proto::{
     frame::{Announce, Control, SegmentHeader},
@@ -45,6 +45,7 @@ struct Exchange<'a, const N: usize> {
     receives: VecDeque<Slot>,
     asked: usize,
     reading: Vec<Option<InPlace>>,
+    begun: BTreeSet<u64>,
     dealt_bytes: u64,
     landed_bytes: u64,
     sent: Vec<u64>,
@@ -82,6 +83,7 @@ impl<'a, const N: usize> Exchange<'a, N> {
             receives: VecDeque::new(),
             asked: 0,
             reading: (0..plan.sockets).map(|_| None).collect(),
+            begun: BTreeSet::new(),
             dealt_bytes: 0,
             landed_bytes: 0,
             sent: vec![],
@@ -138,9 +140,16 @@ impl<'a, const N: usize> Exchange<'a, N> {
     }
 
     fn deal(&mut self, socket: usize, carrier: Carrier) -> Result<(), TestCaseError> {
+        let ready = self.send.is_ready();
+        for slot in &self.sends {
+            prop_assert_eq!(self.send.is_begun(slot), self.begun.contains(&slot.seq().wire()));
+        }
         let Some(segment) = self.send.deal(carrier).expect("every receive is long enough") else {
+            prop_assert!(!ready || carrier == Carrier::Control);
             return Ok(());
         };
+        prop_assert!(ready);
+        self.begun.insert(segment.seq());
         self.dealt_bytes += segment.bytes();
         let message = &self.plan.messages[segment.seq() as usize];
         let both_on_host = message.source_on_host && message.destination_on_host;
