@@ -8,8 +8,72 @@
 
 pub mod args;
 pub mod bootstrap;
+pub mod command;
 pub mod failure;
 pub mod host;
 pub mod interrupt;
+pub mod measure;
 pub mod output;
+pub mod report;
 pub mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use self::{
+    args::{Cli, Command, TalkArgs, environment::Environment, request::DEFAULT_TIMEOUT},
+    failure::Failure,
+    interrupt::Interrupt,
+    output::{Output, Talk},
+};
+
+/// The command: parses what was typed, runs it, and turns its end into an exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
+    };
+    let talk = Talk::new(match &cli.command {
+        Command::Loopback(args) => args.talk,
+        Command::Server(args) => args.talk,
+        Command::Client(args) => args.talk,
+    });
+    match run(cli.command, talk) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            talk.error(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(command: Command, talk: Talk) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::Run(format!("could not watch for signals: {error}"));
+    let interrupt = Interrupt::new().map_err(failed)?;
+    interrupt.watch_signals().map_err(failed)?;
+    let environment = Environment::of_process();
+    match command {
+        Command::Loopback(args) => command::loopback::run(args, &environment, &interrupt, talk),
+        Command::Server(args) => command::server::run(args, &environment, &interrupt, talk),
+        Command::Client(args) => command::client::run(args, &environment, &interrupt, talk),
+    }
+}
+
+/// What the command line's parser has to say: help and version are results, the rest is a usage error.
+fn explain(error: &clap::Error) -> ExitCode {
+    let talk = Talk::new(TalkArgs { quiet: false, verbose: 0 });
+    let text = error.render().to_string();
+    if error.use_stderr() {
+        talk.pass_on(text.trim_end());
+        return ExitCode::from(Failure::Usage(String::new()).exit_code());
+    }
+    match (Output { timeout: DEFAULT_TIMEOUT }).print(&text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            talk.error(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}

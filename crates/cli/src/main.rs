@@ -1,2 +1,7 @@
-//! The command.
-fn main() {}
+//! The `gputcp` command. What it does is in the library beside it, where tests reach it.
+
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    gputcp_cli::main()
+}

@@ -88,6 +88,11 @@ impl Talk {
         say(&format!("gputcp: {failure}"));
     }
 
+    /// Says what somebody else has worded.
+    pub fn pass_on(self, line: &str) {
+        say(line);
+    }
+
     /// Whether only errors are said.
     #[must_use]
     pub const fn is_quiet(self) -> bool {

@@ -206,6 +206,9 @@ pub struct MeasureArgs {
     /// Seed of the data
     #[arg(long, value_name = "N", value_parser = parse_seed, help_heading = "Measuring")]
     pub seed: Option<u64>,
+    /// Damage one bit of this message, to see that verification notices
+    #[arg(long, hide = true, value_name = "ITERATION")]
+    pub damage: Option<u64>,
     /// Give up after this long without progress [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, help_heading = "Measuring")]
     pub timeout: Option<Duration>,

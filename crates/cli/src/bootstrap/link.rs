@@ -92,7 +92,11 @@ impl Link {
     /// [`Failure::Peer`] if it is none.
     pub fn parse<T: DeserializeOwned>(&self, kind: Kind, payload: &[u8]) -> Result<T, Failure> {
         serde_json::from_slice(payload).map_err(|error| {
-            Failure::Peer(format!("{} sent a frame of kind {} that cannot be read ({error})", self.peer, kind.name()))
+            Failure::Peer(format!(
+                "{} sent a frame of kind {} that cannot be read ({error})",
+                self.peer,
+                kind.name()
+            ))
         })
     }
 

@@ -90,6 +90,8 @@ pub struct Sent {
     pub chunks: u64,
     /// CPU time of the sender's process during the flow.
     pub cpu_ns: u64,
+    /// Counters of the sender's sockets after the flow.
+    pub tcp: Option<TcpCounters>,
 }
 
 /// What a flow's receiver has to say.
@@ -131,7 +133,7 @@ pub struct SideReport {
 }
 
 /// What the kernel counted on a side's data sockets, over the whole session.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TcpCounters {
     /// Packets sent again.
     pub retransmits: u64,

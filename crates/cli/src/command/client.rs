@@ -1,0 +1,56 @@
+//! `gputcp client HOST`: measures between this machine and a server.
+
+use super::{family, hello, warn_of_ignored};
+use crate::{
+    args::{ClientArgs, environment::Environment, request::Request},
+    bootstrap::{DEFAULT_PORT, dial::Destination},
+    failure::Failure,
+    host::usage::available_memory_bytes,
+    interrupt::Interrupt,
+    measure::{client::Measurement, damage::Damage},
+    output::{Output, Talk},
+    report::printer::Printer,
+};
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// What kept it from its end.
+pub fn run(
+    mut args: ClientArgs,
+    environment: &Environment,
+    interrupt: &Interrupt,
+    talk: Talk,
+) -> Result<(), Failure> {
+    environment.complete_network(&mut args.network)?;
+    let damage = Damage { iteration: args.measure.damage };
+    let request = Request::new(args.measure, environment)?;
+    warn_of_ignored(environment, talk);
+    let port = args.network.port.unwrap_or(DEFAULT_PORT);
+    if port == 0 {
+        return Err(Failure::Usage(
+            "a client needs to know the server's port, which is never 0: correct --port".into(),
+        ));
+    }
+    let timeout = request.settings.timeout();
+    request.settings.check_memory("this host", 1, available_memory_bytes()).map_err(Failure::Usage)?;
+    let destination = Destination {
+        host: args.host,
+        port,
+        bind: args.network.bind,
+        family: family(args.network.family),
+        timeout,
+    };
+    let hello = hello();
+    let (link, theirs) = destination.greet(&hello, interrupt)?;
+    Measurement {
+        command: "client",
+        request: &request,
+        here: hello.identity,
+        there: theirs.identity,
+        printer: Printer { output: Output { timeout }, format: request.format },
+        talk,
+        damage,
+    }
+    .make(link)
+}

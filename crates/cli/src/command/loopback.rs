@@ -1,0 +1,157 @@
+//! `gputcp loopback`: this process is the client, and starts a server process of its own executable, so that each side's
+//! CPU time and memory are its own.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Read as _},
+    os::{fd::AsFd as _, unix::process::CommandExt as _},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::PollFlags,
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+
+use super::{family, hello, warn_of_ignored};
+use crate::{
+    args::{LoopbackArgs, TalkArgs, environment::Environment, request::Request},
+    bootstrap::{dial::Destination, message::printable},
+    failure::Failure,
+    host::{bind::Family, usage::available_memory_bytes},
+    interrupt::{Interrupt, poll_until},
+    measure::{client::Measurement, damage::Damage},
+    output::{Output, Talk},
+    report::printer::Printer,
+};
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// What kept it from its end.
+pub fn run(
+    args: LoopbackArgs,
+    environment: &Environment,
+    interrupt: &Interrupt,
+    talk: Talk,
+) -> Result<(), Failure> {
+    let damage = Damage { iteration: args.measure.damage };
+    let request = Request::new(args.measure, environment)?;
+    warn_of_ignored(environment, talk);
+    request.settings.check_memory("this host", 2, available_memory_bytes()).map_err(Failure::Usage)?;
+    let timeout = request.settings.timeout();
+    let family = family(args.family);
+    let mut server = ServerProcess::start(family, args.talk, talk)?;
+    let port = server.port(interrupt)?;
+    let destination = Destination { host: family.loopback().to_string(), port, bind: None, family, timeout };
+    let hello = hello();
+    let (link, theirs) = destination.greet(&hello, interrupt)?;
+    Measurement {
+        command: "loopback",
+        request: &request,
+        here: hello.identity,
+        there: theirs.identity,
+        printer: Printer { output: Output { timeout }, format: request.format },
+        talk,
+        damage,
+    }
+    .make(link)?;
+    let status = server.end(timeout)?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::Run(format!("the measurement is complete, but its server process ended with {status}")))
+}
+
+/// The server's process. Dropping it ends and reaps it.
+struct ServerProcess {
+    child: Child,
+    stderr: Option<JoinHandle<()>>,
+}
+
+impl ServerProcess {
+    fn start(family: Family, talk_args: TalkArgs, talk: Talk) -> Result<Self, Failure> {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("gputcp").args(["server", "--once", "--port", "0"]);
+        command.arg("--bind").arg(family.loopback().to_string());
+        command.arg("--child-of").arg(std::process::id().to_string());
+        match talk_args.verbose {
+            0 => command.arg("--quiet"),
+            level => command.arg(format!("-{}", "v".repeat(usize::from(level.min(3))))),
+        };
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Ctrl-C in the terminal goes to this process's group only: the session is ended in good order.
+        command.process_group(0);
+        let failed = |error: io::Error| Failure::Run(format!("could not start the server process: {error}"));
+        let mut child = command.spawn().map_err(failed)?;
+        let stderr = child.stderr.take();
+        let mut process = Self { child, stderr: None };
+        if let Some(stderr) = stderr {
+            let pass_on = move || {
+                for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+                    talk.pass_on(&format!("server: {}", printable(&String::from_utf8_lossy(&line))));
+                }
+            };
+            process.stderr =
+                Some(thread::Builder::new().name("server stderr".into()).spawn(pass_on).map_err(failed)?);
+        }
+        Ok(process)
+    }
+
+    /// The port that it listens at, which is the only thing it says on its stdout.
+    fn port(&mut self, interrupt: &Interrupt) -> Result<u16, Failure> {
+        let failed = |what: &str| Failure::Run(format!("the server process {what} instead of its port"));
+        let stdout = self.child.stdout.as_mut().ok_or_else(|| failed("has no stdout"))?;
+        let deadline = Instant::now() + START;
+        let mut said = Vec::new();
+        while !said.ends_with(b"\n") {
+            if !interrupt.wait_one(stdout.as_fd(), PollFlags::IN, deadline)? {
+                return Err(failed("said nothing"));
+            }
+            let mut byte = [0];
+            match stdout.read(&mut byte) {
+                Ok(1) if said.len() < 8 => said.extend_from_slice(&byte),
+                Ok(0) => return Err(failed("ended")),
+                _ => return Err(failed("said something else")),
+            }
+        }
+        let text = String::from_utf8_lossy(&said);
+        text.trim().parse().map_err(|_| failed("said something else"))
+    }
+
+    /// Waits for its end, and its exit code.
+    fn end(mut self, timeout: Duration) -> Result<ExitStatus, Failure> {
+        let failed =
+            |error: io::Error| Failure::Run(format!("could not wait for the server process: {error}"));
+        let ended = || -> io::Result<bool> {
+            let pid = Pid::from_child(&self.child);
+            let process = pidfd_open(pid, PidfdFlags::empty())?;
+            let mut fds = [rustix::event::PollFd::new(&process, PollFlags::IN)];
+            poll_until(&mut fds, Some(Instant::now() + timeout))
+        };
+        if ended().map_err(failed)? {
+            return self.child.wait().map_err(failed);
+        }
+        Err(Failure::Run(format!("the server process did not end within {timeout:?} and was killed")))
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        // After a failed session it is told, and ends by itself; it gets a moment to say why.
+        let deadline = Instant::now() + GRACE;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(stderr) = self.stderr.take() {
+            let _ = stderr.join();
+        }
+    }
+}
+
+/// For a process to start and open a port.
+const START: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(1);

@@ -1,0 +1,90 @@
+//! `gputcp server`: serves clients one after another until interrupted. A failed one is reported, and the next accepted.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+
+use super::{family, hello, warn_of_ignored};
+use crate::{
+    args::{ServerArgs, environment::Environment, request::DEFAULT_TIMEOUT},
+    bootstrap::{DEFAULT_PORT, door::Door, link::Link},
+    failure::Failure,
+    interrupt::Interrupt,
+    measure::server::{Served, serve},
+    output::{Output, Talk},
+};
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// What ended it: with `--once`, what the one client's session failed for.
+pub fn run(
+    mut args: ServerArgs,
+    environment: &Environment,
+    interrupt: &Interrupt,
+    talk: Talk,
+) -> Result<(), Failure> {
+    if let Some(parent) = args.child_of {
+        belong_to(parent)?;
+    }
+    environment.complete_network(&mut args.network)?;
+    warn_of_ignored(environment, talk);
+    let port = args.network.port.unwrap_or(DEFAULT_PORT);
+    let door = Door::open(args.network.bind.as_ref(), family(args.network.family), port)?;
+    let address = door.address();
+    if args.child_of.is_some() {
+        Output { timeout: DEFAULT_TIMEOUT }.print(&format!("{}\n", address.port()))?;
+    } else {
+        talk.note(&format!("listening at {address}; end with Ctrl-C"));
+        if !address.ip().is_loopback() {
+            talk.warn(
+                "everyone who reaches this port can run measurements here; bind to a trusted interface with --bind",
+            );
+        }
+    }
+    // A parent that does not call is gone.
+    let nobody = args.child_of.map(|_| Instant::now() + DEFAULT_TIMEOUT);
+    let hello = hello();
+    loop {
+        let outcome = match door.next(&hello, interrupt, nobody) {
+            Err(Failure::Interrupted) => return Err(Failure::Interrupted),
+            Err(failure) => Err(failure),
+            Ok((mut link, _)) => session(&mut link, args.timeout, &door, talk),
+        };
+        if args.once || outcome == Err(Failure::Interrupted) {
+            return outcome;
+        }
+        if let Err(failure) = outcome {
+            talk.error(&failure);
+        }
+    }
+}
+
+fn session(link: &mut Link, timeout: Option<Duration>, door: &Door, talk: Talk) -> Result<(), Failure> {
+    let before = door.strays();
+    let Served { messages, received, sent } = serve(link, timeout, || door.strays() - before)?;
+    let mut moved = Vec::new();
+    for (bytes, what) in [(received, "received"), (sent, "sent")] {
+        if bytes > 0 {
+            moved.push(format!("{:.3} GB {what}", bytes as f64 / 1e9));
+        }
+    }
+    let strays = match door.strays() {
+        0 => String::new(),
+        count => format!("; {count} stray connections dropped so far"),
+    };
+    talk.note(&format!("served {}: {messages} messages, {}{strays}", link.peer(), moved.join(", ")));
+    Ok(())
+}
+
+/// Ends with the parent, whatever happens to it.
+fn belong_to(parent: i32) -> Result<(), Failure> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| Failure::Run(format!("could not tie this process to its parent: {error}")))?;
+    // It may have ended before that.
+    if getppid().map(rustix::process::Pid::as_raw_pid) == Some(parent) {
+        Ok(())
+    } else {
+        Err(Failure::Run(format!("the parent process {parent} is gone")))
+    }
+}

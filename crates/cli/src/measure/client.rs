@@ -1,0 +1,336 @@
+//! The client's side of a session: says what is run, and keeps the figures.
+
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use gputcp_proto::session::{Kind, Role};
+
+use super::{
+    damage::Damage,
+    ping_pong,
+    progress::Progress,
+    run::{self, Outcome},
+    side::Side,
+    tally::{self, Tally},
+    tuning::{automatic_congestion, check_congestion},
+};
+use crate::{
+    args::request::{Amount, Request},
+    bootstrap::{
+        link::Link,
+        message::{Accept, Begin, Bye, End, SideReport, TcpCounters, Work, printable},
+    },
+    failure::Failure,
+    host::{identity::Identity, link as wire, usage},
+    output::Talk,
+    report::{
+        Ceiling, CeilingKind, Config, Report, Row, SCHEMA, SideFacts, Sides, printer::Printer, warnings,
+    },
+    settings::{Flow, Settings},
+};
+
+/// A measurement to make with a server that was greeted.
+#[derive(Debug)]
+pub struct Measurement<'a> {
+    /// The subcommand.
+    pub command: &'static str,
+    /// What was asked for.
+    pub request: &'a Request,
+    /// This machine.
+    pub here: Identity,
+    /// The server's.
+    pub there: Identity,
+    /// Where results go.
+    pub printer: Printer,
+    /// Where everything else goes.
+    pub talk: Talk,
+    /// What to do wrong on purpose.
+    pub damage: Damage,
+}
+
+impl Measurement<'_> {
+    /// Makes the measurement and prints it, as far as it came.
+    ///
+    /// # Errors
+    /// If it failed or was interrupted; the server has been told.
+    pub fn make(&self, mut link: Link) -> Result<(), Failure> {
+        let outcome = self.measure(&mut link);
+        let failure = match outcome {
+            Ok(()) => return Ok(()),
+            // Ctrl-C breaks connections: what then fails is its consequence.
+            Err(_) if link.interrupt().fired() => Failure::Interrupted,
+            Err(failure) => link.explain(failure),
+        };
+        link.abort(&failure);
+        Err(failure)
+    }
+
+    fn measure(&self, link: &mut Link) -> Result<(), Failure> {
+        let settings = self.settle()?;
+        let patience = settings.patience(settings.memory_bytes());
+        link.say(Kind::Settings, &settings, Instant::now() + patience)?;
+        link.hear::<Accept>(Kind::Accept, Instant::now() + patience)?;
+        let mut side = Side::set_up(link, Role::Client, settings.clone())?;
+        side.damage = self.damage;
+        let config = self.config(settings, side.setup);
+        self.printer.head(&config, (&self.here.host, &printable(&self.there.host)))?;
+
+        let mut course = Course::new(self, link.local_address()?.ip());
+        let measured = course.run(self, &mut side, link);
+        let (mine, theirs, ending) = match measured {
+            Ok(()) => {
+                let mine = side_report(&side);
+                link.say(Kind::End, &End {}, Instant::now() + patience)?;
+                let theirs: SideReport = link.hear(Kind::Report, Instant::now() + patience)?;
+                side.close(Role::Client)?;
+                link.say(Kind::Bye, &Bye {}, Instant::now() + patience)?;
+                (mine, Some(theirs), Ok(()))
+            }
+            Err(_) if link.interrupt().fired() => (side_report(&side), None, Err(Failure::Interrupted)),
+            Err(failure) => return Err(failure),
+        };
+        let report = self.report(config, course, &mine, theirs.as_ref(), ending.is_err());
+        self.printer.foot(&report)?;
+        ending
+    }
+
+    /// The settings, now that both machines are known.
+    fn settle(&self) -> Result<Settings, Failure> {
+        let mut settings = self.request.settings.clone();
+        let cores = self.here.cores.min(self.there.cores).clamp(1, STREAMS_AUTO) as u16;
+        settings.streams = self.request.streams.unwrap_or_else(|| (cores / settings.channels).max(1));
+        if self.request.congestion_auto {
+            settings.congestion = automatic_congestion(self.here.is_same_host(&self.there));
+        } else if let Some(name) = &settings.congestion {
+            check_congestion(name).map_err(Failure::Usage)?;
+        }
+        Ok(settings)
+    }
+
+    fn config(&self, settings: Settings, setup: Duration) -> Config {
+        let (iterations, time_s) = match self.request.amount {
+            Amount::Count(count) => (Some(count), None),
+            Amount::Time(time) => (None, Some(time.as_secs_f64())),
+        };
+        Config {
+            settings,
+            iterations,
+            time_s,
+            warmup: self.request.warmup,
+            loopback: self.here.is_same_host(&self.there),
+            setup_ms: setup.as_micros() as f64 / 1e3,
+        }
+    }
+
+    fn report(
+        &self,
+        config: Config,
+        course: Course,
+        mine: &SideReport,
+        theirs: Option<&SideReport>,
+        interrupted: bool,
+    ) -> Report {
+        let facts = |role: &str, identity: &Identity, side: Option<&SideReport>| SideFacts {
+            role: role.into(),
+            host: printable(&identity.host),
+            cores: identity.cores,
+            peak_resident_bytes: side.map(|side| side.peak_resident_bytes),
+            congestion: side.and_then(|side| side.congestion.as_deref()).map(printable),
+            tcp: side.and_then(|side| side.tcp),
+            strays: side.map_or(0, |side| side.strays),
+        };
+        let client = facts("client", &self.here, Some(mine));
+        let server = facts("server", &self.there, theirs);
+        let (sender, receiver) =
+            if config.settings.flow == Flow::Backward { (server, client) } else { (client, server) };
+        let largest = course
+            .results
+            .iter()
+            .filter_map(|row| Some((row.bytes, row.ceiling?)))
+            .max_by_key(|(bytes, _)| *bytes);
+        let kind = tally::kind(config.settings.flow);
+        let ceiling = largest.map(|(_, slices)| Ceiling {
+            kind,
+            gb_per_s: (kind == CeilingKind::Sockets).then_some(slices.median),
+            round_trip_us: (kind == CeilingKind::SocketPingPong).then_some(slices.median),
+        });
+        let mut all_warnings = course.warnings;
+        for warning in theirs.iter().flat_map(|side| &side.warnings) {
+            all_warnings.push(format!("the server: {}", printable(warning)));
+        }
+        Report {
+            schema: SCHEMA.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            command: self.command.into(),
+            interrupted,
+            config,
+            sides: Sides { sender, receiver },
+            ceiling,
+            results: course.results,
+            warnings: all_warnings,
+        }
+    }
+}
+
+/// What a side has to say about itself at the end.
+pub(super) fn side_report(side: &Side) -> SideReport {
+    SideReport {
+        peak_resident_bytes: usage::peak_resident_bytes(),
+        congestion: side.congestion(),
+        tcp: side.tcp(),
+        strays: side.strays,
+        warnings: Vec::new(),
+    }
+}
+
+/// The sizes, one after another.
+struct Course {
+    results: Vec<Row>,
+    warnings: Vec<String>,
+    iteration: u64,
+    tcp: TcpCounters,
+    /// The interface and its rate, where the data crosses one that says it.
+    link: Option<(String, f64)>,
+}
+
+impl Course {
+    fn new(measurement: &Measurement<'_>, local: IpAddr) -> Self {
+        let link = || {
+            let interface = wire::interface_of(local)?;
+            let rate = wire::bits_per_s(&interface)?;
+            Some((interface, rate))
+        };
+        let loopback = measurement.here.is_same_host(&measurement.there);
+        Self {
+            results: Vec::new(),
+            warnings: Vec::new(),
+            iteration: 0,
+            tcp: TcpCounters::default(),
+            link: if loopback { None } else { link() },
+        }
+    }
+
+    fn run(
+        &mut self,
+        measurement: &Measurement<'_>,
+        side: &mut Side,
+        link: &mut Link,
+    ) -> Result<(), Failure> {
+        for bytes in side.settings.sizes.clone() {
+            self.size(measurement, side, link, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// One size: warm-up, then messages with slices of the ceiling before, between and after them, so that what changes
+    /// on the machine meanwhile changes both. What was measured is printed even if it ends early.
+    fn size(
+        &mut self,
+        measurement: &Measurement<'_>,
+        side: &mut Side,
+        link: &mut Link,
+        bytes: u64,
+    ) -> Result<(), Failure> {
+        let Request { amount, warmup, interval, .. } = *measurement.request;
+        let settings = side.settings.clone();
+        let mut messages = Tally::new(settings.flow, self.tcp);
+        let mut slices = Tally::new(settings.flow, self.tcp);
+        let mut progress = Progress::new(measurement.talk, interval, bytes, amount);
+        let mut measure = || -> Result<(), Failure> {
+            let mut warm = 0;
+            while warm < u64::from(warmup) {
+                warm += self.one(side, link, Work::Transfer, bytes, u64::from(warmup) - warm)?.0;
+            }
+            messages = Tally::new(settings.flow, self.tcp);
+            if settings.ceiling {
+                self.one(side, link, Work::Raw, bytes, u64::MAX)?;
+            }
+            let began = Instant::now();
+            let every = slice_every(amount, bytes, settings.flow);
+            let mut run = 0u64;
+            while match amount {
+                Amount::Count(count) => messages.messages() < u64::from(count),
+                Amount::Time(time) => run == 0 || began.elapsed() < time,
+            } {
+                if settings.ceiling && run.is_multiple_of(every) {
+                    let (_, outcome, laps) = self.one(side, link, Work::Raw, bytes, u64::MAX)?;
+                    slices.add(bytes, &outcome, &laps);
+                }
+                let left = match amount {
+                    Amount::Count(count) => u64::from(count) - messages.messages(),
+                    Amount::Time(_) => u64::MAX,
+                };
+                let (_, outcome, laps) = self.one(side, link, Work::Transfer, bytes, left)?;
+                messages.add(bytes, &outcome, &laps);
+                progress.update(&messages);
+                run += 1;
+            }
+            if settings.ceiling {
+                let (_, outcome, laps) = self.one(side, link, Work::Raw, bytes, u64::MAX)?;
+                slices.add(bytes, &outcome, &laps);
+            }
+            Ok(())
+        };
+        let measured = measure();
+        drop(progress);
+        if measured.is_ok() || (link.interrupt().fired() && !messages.is_empty()) {
+            let ceiling = settings.ceiling.then_some(&slices);
+            for row in messages.rows(bytes, &settings, ceiling) {
+                measurement.printer.row(&row)?;
+                for warning in warnings::about(&row) {
+                    measurement.talk.warn(&warning);
+                    self.warnings.push(warning);
+                }
+                warnings::check_link(&row, self.link.as_ref().map(|(name, rate)| (name.as_str(), *rate)))?;
+                self.results.push(row);
+            }
+        }
+        measured
+    }
+
+    /// One run: a message, or a batch of at most `most` round trips. Gives how many it was.
+    fn one(
+        &mut self,
+        side: &mut Side,
+        link: &mut Link,
+        work: Work,
+        bytes: u64,
+        most: u64,
+    ) -> Result<(u64, Outcome, Vec<Duration>), Failure> {
+        link.interrupt().check()?;
+        self.iteration += 1;
+        let (kind, rounds) = match side.settings.flow {
+            Flow::Forward => (Kind::BeginForward, 1),
+            Flow::Backward => (Kind::BeginBackward, 1),
+            Flow::Both => (Kind::BeginBoth, 1),
+            Flow::RoundTrip => (Kind::BeginForward, most.min(Settings::rounds(bytes))),
+        };
+        let begin = Begin { work, bytes, iteration: self.iteration, rounds };
+        link.say(kind, &begin, Instant::now() + side.settings.timeout())?;
+        let (outcome, laps) = match side.settings.flow {
+            Flow::RoundTrip => ping_pong::run(side, link, Role::Client, &begin)?,
+            _ => (run::run(side, link, Role::Client, &begin)?, Vec::new()),
+        };
+        if let Some(tcp) = tally::tcp_of(&outcome) {
+            self.tcp = tcp;
+        }
+        Ok((rounds, outcome, laps))
+    }
+}
+
+/// A slice of the ceiling before every so many runs: about ten in all, or every other run if nobody knows how many.
+fn slice_every(amount: Amount, bytes: u64, flow: Flow) -> u64 {
+    match (amount, flow) {
+        (Amount::Count(count), Flow::RoundTrip) => {
+            u64::from(count).div_ceil(Settings::rounds(bytes)).div_ceil(SLICES)
+        }
+        (Amount::Count(count), _) => u64::from(count).div_ceil(SLICES),
+        (Amount::Time(_), _) => 2,
+    }
+}
+
+/// More streams than this were never faster.
+const STREAMS_AUTO: u32 = 8;
+const SLICES: u64 = 10;

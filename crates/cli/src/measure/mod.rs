@@ -1,0 +1,39 @@
+//! The measurement itself. Invariant I6: the receiver owns the clock; a byte counts once it is at its destination; and
+//! sent = landed = unpacked = verified, or the run fails.
+//!
+//! [`side`] makes what one end needs, before anything is timed. [`run`] is one message through it, on either end, and
+//! [`ping_pong`] one batch there and back; [`raw`] does the same over bare sockets, for comparison. [`client`] says what
+//! is run and keeps the figures; [`server`] does as it is told.
+
+pub mod client;
+pub mod damage;
+pub mod patient;
+pub mod ping_pong;
+pub mod progress;
+pub mod raw;
+pub mod run;
+pub mod server;
+pub mod side;
+pub mod tally;
+pub mod tuning;
+
+use gputcp::{Error, Guilty};
+
+use crate::failure::Failure;
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error.guilty() {
+            Guilty::Peer => Self::Peer(error.to_string()),
+            Guilty::User => Self::Interrupted,
+            // Settings were checked long before: what the library refuses now is a mistake of ours.
+            _ => Self::Run(error.to_string()),
+        }
+    }
+}
+
+impl From<gputcp_gpu::Error> for Failure {
+    fn from(error: gputcp_gpu::Error) -> Self {
+        Self::Run(error.to_string())
+    }
+}

@@ -1,0 +1,156 @@
+//! A batch of round trips: each message is answered by one of the same size. Every round has its own place in the
+//! buffers, so all of them can be verified afterwards, and the client times each.
+
+use std::time::{Duration, Instant};
+
+use gputcp::transfer::{Message, Moved};
+use gputcp_gpu::{Buffer, Pattern};
+use gputcp_proto::session::Role;
+
+use super::{
+    patient::far_future,
+    run::{Clock, Counted, Outcome, barrier, patterns, settle},
+    side::{Incoming, Outgoing, Side},
+};
+use crate::{
+    bootstrap::{
+        link::Link,
+        message::{Begin, Received, Sent, Work},
+    },
+    failure::Failure,
+    settings::Settings,
+};
+
+/// Runs a batch; both ends call this. The times are the client's, one for each round.
+///
+/// # Errors
+/// If anything of it fails: then nothing of it counts.
+pub fn run(
+    side: &mut Side,
+    link: &mut Link,
+    role: Role,
+    begin: &Begin,
+) -> Result<(Outcome, Vec<Duration>), Failure> {
+    let Begin { work, bytes, iteration, rounds } = *begin;
+    if rounds == 0 || rounds > Settings::rounds(bytes) {
+        return Err(Failure::Peer(format!(
+            "the client asks for {rounds} round trips at once, which is out of range"
+        )));
+    }
+    let transfer = work == Work::Transfer;
+    let tcp = side.tcp();
+    let patience = side.settings.patience(bytes * rounds);
+    let (out_pattern, in_pattern) = patterns(side.settings.seed, iteration, role);
+    let verify = transfer && side.settings.verify;
+    let (Some(outgoing), Some(incoming)) = (&mut side.outgoing, &mut side.incoming) else {
+        return Err(Failure::Run("a ping-pong needs both directions".into()));
+    };
+    if transfer {
+        outgoing.buffer.fill(out_pattern, 0, bytes * rounds)?;
+        side.damage.apply(&outgoing.buffer, begin)?;
+    }
+    let before = Counted::of(incoming);
+    // The server is the receiver that says Go, for the whole batch.
+    let barrier = barrier(link, role == Role::Client, role == Role::Server, patience);
+    let mut times = Vec::with_capacity(rounds as usize);
+    let (clock, moved) = if transfer {
+        play(outgoing, incoming, role, (bytes, rounds), barrier, &mut times)?
+    } else {
+        let raw = match role {
+            Role::Client => outgoing.raw.as_ref(),
+            Role::Server => incoming.raw.as_ref(),
+        };
+        let missing = || Failure::Peer("the client asks for raw sockets that were not agreed on".into());
+        let raw = raw.ok_or_else(missing)?;
+        let clock = barrier()?;
+        let mut lap = Lap::new(&mut times);
+        raw.ping_pong(role, (&outgoing.buffer, &incoming.buffer), (bytes, rounds), || lap.round())?;
+        (clock, Moved { chunks: rounds, bytes: bytes * rounds })
+    };
+    let cpu_ns = clock.cpu().as_nanos() as u64;
+    let counted = if transfer {
+        Counted::of(incoming).since(before)
+    } else {
+        Counted { landed: moved.bytes, unpacked: moved.bytes }
+    };
+    let mismatch = if verify { check(&incoming.buffer, in_pattern, bytes * rounds)? } else { None };
+    let time_ns = times.iter().sum::<Duration>().as_nanos() as u64;
+    let received = Received {
+        time_ns,
+        landed: counted.landed,
+        unpacked: counted.unpacked,
+        chunks: moved.chunks,
+        cpu_ns,
+        verified: verify.then_some(mismatch.is_none()),
+        mismatch,
+    };
+    let sent = Sent { bytes: moved.bytes, chunks: moved.chunks, cpu_ns, tcp };
+    let mut outcome = match role {
+        Role::Client => settle(link, begin, patience, Some(sent), || Ok(None))?,
+        Role::Server => settle(link, begin, patience, None, || Ok(Some(received.clone())))?,
+    };
+    if role == Role::Client {
+        // The answers arrived here: this side's own look at them counts as well.
+        super::run::reconcile(begin, &sent, &received)?;
+        outcome.received = Some(super::run::Exchanged { sent, received });
+    }
+    Ok((outcome, times))
+}
+
+/// The batch through the engine. A round's receive is posted before the message that is answered into it is sent.
+fn play(
+    outgoing: &mut Outgoing,
+    incoming: &mut Incoming,
+    role: Role,
+    (bytes, rounds): (u64, u64),
+    barrier: impl FnOnce() -> Result<Clock, Failure>,
+    times: &mut Vec<Duration>,
+) -> Result<(Clock, Moved), Failure> {
+    let far = far_future();
+    let Incoming { buffer, comms, receiver, .. } = incoming;
+    let message = |round: u64| Message { buffer, offset: round * bytes, bytes };
+    let mut total = Moved::default();
+    let mut receiving = Some(receiver.post(comms, message(0))?);
+    let clock = barrier()?;
+    let mut lap = Lap::new(times);
+    for round in 0..rounds {
+        if role == Role::Client {
+            outgoing.send_at(round * bytes, bytes, far)?;
+        }
+        if let Some(receiving) = receiving.take() {
+            let moved = receiver.finish(comms, receiving, far)?;
+            total = Moved { chunks: total.chunks + moved.chunks, bytes: total.bytes + moved.bytes };
+        }
+        // The server is ready for the next ping before it answers this one.
+        if round + 1 < rounds {
+            receiving = Some(receiver.post(comms, message(round + 1))?);
+        }
+        if role == Role::Server {
+            outgoing.send_at(round * bytes, bytes, far)?;
+        }
+        lap.round();
+    }
+    Ok((clock, total))
+}
+
+fn check(buffer: &Buffer, pattern: Pattern, bytes: u64) -> Result<Option<String>, Failure> {
+    Ok(buffer.verify(pattern, 0, bytes)?.err().map(|mismatch| mismatch.to_string()))
+}
+
+/// Times from one round to the next.
+struct Lap<'a> {
+    last: Instant,
+    times: &'a mut Vec<Duration>,
+}
+
+impl<'a> Lap<'a> {
+    fn new(times: &'a mut Vec<Duration>) -> Self {
+        Self { last: Instant::now(), times }
+    }
+
+    fn round(&mut self) {
+        let now = Instant::now();
+        self.times.push(now - self.last);
+        self.last = now;
+    }
+}

@@ -1,0 +1,158 @@
+//! The ceiling: the same message over bare sockets. As many sockets as the engine has, the same options, one blocking
+//! thread for each, the message's own memory in place: what plain TCP gives this very configuration.
+
+mod connect;
+mod worker;
+
+use std::{
+    net::Shutdown,
+    sync::{Arc, mpsc},
+    time::Instant,
+};
+
+use gputcp_gpu::Buffer;
+use gputcp_proto::session::Role;
+use socket2::Socket;
+
+pub use self::connect::{RawListener, connect};
+
+use self::worker::{Job, Worker, receive, send};
+use crate::{failure::Failure, settings::Settings};
+
+/// One side's bare sockets, with a thread each.
+pub struct RawSockets {
+    workers: Vec<Worker>,
+    results: mpsc::Receiver<std::io::Result<Instant>>,
+    /// Jobs that have not come back.
+    open: usize,
+}
+
+/// Ends every wait on the sockets.
+pub struct Canceller(Vec<Arc<Socket>>);
+
+impl RawSockets {
+    fn start(sockets: Vec<Socket>, settings: &Settings) -> Result<Self, Failure> {
+        let (done, results) = mpsc::channel();
+        let workers: Result<_, Failure> =
+            sockets.into_iter().map(|socket| Worker::start(socket, settings, done.clone())).collect();
+        Ok(Self { workers: workers?, results, open: 0 })
+    }
+
+    /// Starts the receiving threads on the message's memory: they wait in `recv` when this returns, or soon after.
+    ///
+    /// # Errors
+    /// If the memory is in use.
+    pub fn start_receiving(&mut self, buffer: &Buffer, bytes: u64) -> Result<(), Failure> {
+        let view = view(buffer)?;
+        self.deal(bytes, |offset, bytes| Ok(Job::Receive(view.write(offset, bytes)?)))
+    }
+
+    /// Starts the sending threads on the message's memory.
+    ///
+    /// # Errors
+    /// If the memory is in use.
+    pub fn start_sending(&mut self, buffer: &Buffer, bytes: u64) -> Result<(), Failure> {
+        let view = view(buffer)?;
+        self.deal(bytes, |offset, bytes| Ok(Job::Send(view.read(offset, bytes)?)))
+    }
+
+    /// Waits for all threads; the time is the last one's.
+    ///
+    /// # Errors
+    /// If a socket failed, or made no progress within the timeout.
+    pub fn finish(&mut self) -> Result<Instant, Failure> {
+        let mut last = None;
+        while self.open > 0 {
+            let result =
+                self.results.recv().map_err(|_| Failure::Run("a raw socket's thread ended".into()))?;
+            self.open -= 1;
+            last = last.max(Some(result.map_err(|error| {
+                Failure::Peer(format!(
+                    "a raw socket of the ceiling failed: {error}; the other side or the network is gone"
+                ))
+            })?));
+        }
+        Ok(last.unwrap_or_else(Instant::now))
+    }
+
+    /// There and back over one socket, on the calling thread; each round has its own place in both buffers. `each` is
+    /// called after every round.
+    ///
+    /// # Errors
+    /// If the socket failed, or made no progress within the timeout.
+    pub fn ping_pong(
+        &self,
+        role: Role,
+        (source, destination): (&Buffer, &Buffer),
+        (bytes, rounds): (u64, u64),
+        mut each: impl FnMut(),
+    ) -> Result<(), Failure> {
+        let (source, destination) = (view(source)?, view(destination)?);
+        let socket = self.workers[0].socket();
+        let claimed = |error: gputcp_gpu::ClaimError| Failure::Run(error.to_string());
+        let failed = |error: std::io::Error| Failure::Peer(format!("the raw ping-pong failed: {error}"));
+        let (ping, pong) = (
+            source.read(0, bytes * rounds).map_err(claimed)?,
+            destination.write(0, bytes * rounds).map_err(claimed)?,
+        );
+        for round in 0..rounds {
+            let at = round * bytes;
+            if role == Role::Client {
+                send(socket, &ping, at, bytes).map_err(failed)?;
+            }
+            receive(socket, &pong, at, bytes).map_err(failed)?;
+            if role == Role::Server {
+                send(socket, &ping, at, bytes).map_err(failed)?;
+            }
+            each();
+        }
+        Ok(())
+    }
+
+    /// Ends every wait from another thread.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        Canceller(self.workers.iter().map(|worker| worker.socket().clone()).collect())
+    }
+
+    /// Cuts the message into one share for each socket, none below [`SHARE_BYTES`]: a small one is not worth a thread's
+    /// waking up.
+    fn deal(
+        &mut self,
+        bytes: u64,
+        job: impl Fn(u64, u64) -> Result<Job, gputcp_gpu::ClaimError>,
+    ) -> Result<(), Failure> {
+        let shares = bytes.div_ceil(SHARE_BYTES).clamp(1, self.workers.len() as u64);
+        for (index, worker) in (0..shares).zip(&self.workers) {
+            let (from, to) = (bytes * index / shares, bytes * (index + 1) / shares);
+            let job = job(from, to - from).map_err(|error| Failure::Run(error.to_string()))?;
+            worker.give(job)?;
+            self.open += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Canceller {
+    /// Ends every wait.
+    pub fn cancel(&self) {
+        for socket in &self.0 {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Drop for RawSockets {
+    fn drop(&mut self) {
+        self.canceller().cancel();
+        // A worker is joined when it is dropped.
+    }
+}
+
+fn view(buffer: &Buffer) -> Result<Buffer, Failure> {
+    buffer
+        .host_view()
+        .ok_or_else(|| Failure::Run("sockets cannot reach this memory: give --no-ceiling".into()))
+}
+
+const SHARE_BYTES: u64 = 256 << 10;

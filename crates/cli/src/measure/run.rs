@@ -1,0 +1,290 @@
+//! One message, on either end and in either direction, or both at once.
+//!
+//! Fill (outside the clock) → the receiver posts its first receives → Go → the transfer → Sent and Received are
+//! reconciled → verify, outside the clock, the very bytes that were timed.
+
+use std::{
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use gputcp::transfer::{Message, Moved};
+use gputcp_gpu::Pattern;
+use gputcp_proto::session::{Kind, Role};
+
+use super::{
+    patient::far_future,
+    raw::RawSockets,
+    side::{Incoming, Outgoing, Side},
+};
+use crate::{
+    bootstrap::{
+        link::Link,
+        message::{Begin, Go, Received, Sent, Work, printable},
+    },
+    failure::Failure,
+    host::usage::cpu_time,
+};
+
+/// What came of a run, by flow.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// What this side sent, as both ends saw it.
+    pub sent: Option<Exchanged>,
+    /// What this side received, as both ends saw it.
+    pub received: Option<Exchanged>,
+}
+
+/// One flow's message, reconciled.
+#[derive(Debug, Clone)]
+pub struct Exchanged {
+    /// The sender's word.
+    pub sent: Sent,
+    /// The receiver's word.
+    pub received: Received,
+}
+
+/// Runs what the client said in `begin`; both ends call this.
+///
+/// # Errors
+/// If anything of it fails: then nothing of it counts.
+pub fn run(side: &mut Side, link: &mut Link, role: Role, begin: &Begin) -> Result<Outcome, Failure> {
+    let transfer = begin.work == Work::Transfer;
+    let (out_pattern, in_pattern) = patterns(side.settings.seed, begin.iteration, role);
+    if let Some(outgoing) = side.outgoing.as_ref().filter(|_| transfer) {
+        outgoing.buffer.fill(out_pattern, 0, begin.bytes)?;
+        side.damage.apply(&outgoing.buffer, begin)?;
+    }
+    let before = side.incoming.as_ref().map(Counted::of);
+    let flown = {
+        let barrier = barrier(
+            link,
+            side.outgoing.is_some(),
+            side.incoming.is_some(),
+            side.settings.patience(begin.bytes),
+        );
+        let (outgoing, incoming) = (side.outgoing.as_mut(), side.incoming.as_mut());
+        if transfer {
+            fly(outgoing, incoming, begin.bytes, barrier)?
+        } else {
+            slice(outgoing, incoming, begin.bytes, barrier)?
+        }
+    };
+    let cpu_ns = flown.cpu.as_nanos() as u64;
+    let tcp = side.tcp();
+    let sent = flown.sent.map(|Moved { bytes, chunks }| Sent { bytes, chunks, cpu_ns, tcp });
+    let received = || -> Result<Option<Received>, Failure> {
+        let (Some(incoming), Some(moved), Some(before)) = (&side.incoming, flown.received, before) else {
+            return Ok(None);
+        };
+        let counted = if transfer {
+            Counted::of(incoming).since(before)
+        } else {
+            Counted { landed: moved.bytes, unpacked: moved.bytes }
+        };
+        let look = transfer && side.settings.verify;
+        let check = look.then(|| incoming.buffer.verify(in_pattern, 0, begin.bytes)).transpose()?;
+        Ok(Some(Received {
+            time_ns: flown.time.as_nanos() as u64,
+            landed: counted.landed,
+            unpacked: counted.unpacked,
+            chunks: moved.chunks,
+            cpu_ns,
+            verified: check.map(|check| check.is_ok()),
+            mismatch: check.and_then(Result::err).map(|mismatch| mismatch.to_string()),
+        }))
+    };
+    settle(link, begin, side.settings.patience(begin.bytes), sent, received)
+}
+
+/// The end of a run: both ends tell each other what they counted, and check that it is the same. `received` is asked after
+/// the sender's word has come, because it takes its time to verify.
+pub(super) fn settle(
+    link: &mut Link,
+    begin: &Begin,
+    patience: Duration,
+    sent: Option<Sent>,
+    received: impl FnOnce() -> Result<Option<Received>, Failure>,
+) -> Result<Outcome, Failure> {
+    let deadline = || Instant::now() + patience;
+    if let Some(sent) = &sent {
+        link.say(Kind::Sent, sent, deadline())?;
+    }
+    let mut outcome = Outcome::default();
+    if let Some(received) = received()? {
+        let sent = link.hear(Kind::Sent, deadline())?;
+        link.say(Kind::Received, &received, deadline())?;
+        outcome.received = Some(Exchanged { sent, received });
+    }
+    if let Some(sent) = sent {
+        let received = link.hear(Kind::Received, deadline())?;
+        outcome.sent = Some(Exchanged { sent, received });
+    }
+    // Both directions are heard out before either fails, so that both ends fail alike.
+    for Exchanged { sent, received } in [&outcome.sent, &outcome.received].into_iter().flatten() {
+        reconcile(begin, sent, received)?;
+    }
+    Ok(outcome)
+}
+
+/// Sent = landed = unpacked = what was asked for, and right.
+pub(super) fn reconcile(begin: &Begin, sent: &Sent, received: &Received) -> Result<(), Failure> {
+    let (iteration, expected) = (begin.iteration, begin.bytes * begin.rounds);
+    if received.verified == Some(false) {
+        let what = received.mismatch.as_deref().map_or_else(|| "the data differs".into(), printable);
+        return Err(Failure::Corrupt(format!(
+            "message {iteration} arrived wrong: {what}; do not trust this path"
+        )));
+    }
+    let equal = [sent.bytes, received.landed, received.unpacked].iter().all(|&counted| counted == expected);
+    if !equal || sent.chunks != received.chunks {
+        return Err(Failure::Run(format!(
+            "message {iteration} of {expected} bytes does not add up: {} sent in {} chunks, {} landed, {} unpacked in {} \
+             chunks; nothing of it is counted",
+            sent.bytes, sent.chunks, received.landed, received.unpacked, received.chunks
+        )));
+    }
+    Ok(())
+}
+
+/// The data of both directions, outgoing first: never the same, so that neither can stand in for the other.
+pub(super) const fn patterns(seed: u64, iteration: u64, role: Role) -> (Pattern, Pattern) {
+    let forward = Pattern { seed, iteration: 2 * iteration };
+    let backward = Pattern { seed, iteration: 2 * iteration + 1 };
+    match role {
+        Role::Client => (forward, backward),
+        Role::Server => (backward, forward),
+    }
+}
+
+/// Bytes that the receiving connections have counted so far.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counted {
+    /// Off the sockets.
+    pub(super) landed: u64,
+    /// At their destination.
+    pub(super) unpacked: u64,
+}
+
+impl Counted {
+    pub(super) fn of(incoming: &Incoming) -> Self {
+        let comms = || incoming.comms.iter().map(|patient| &patient.comm);
+        Self {
+            landed: comms().map(gputcp::RecvComm::bytes_landed).sum(),
+            unpacked: comms().map(gputcp::RecvComm::bytes_placed).sum(),
+        }
+    }
+
+    pub(super) const fn since(self, before: Self) -> Self {
+        Self { landed: self.landed - before.landed, unpacked: self.unpacked - before.unpacked }
+    }
+}
+
+/// Started when a run's Go is said.
+pub(super) struct Clock {
+    began: Instant,
+    cpu: Duration,
+}
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self { began: Instant::now(), cpu: cpu_time() }
+    }
+
+    fn flown(&self, sent: Option<Moved>, received: Option<Moved>, end: Instant) -> Flown {
+        let time = end.saturating_duration_since(self.began);
+        Flown { sent, received, time, cpu: self.cpu() }
+    }
+
+    pub(super) fn cpu(&self) -> Duration {
+        cpu_time().saturating_sub(self.cpu)
+    }
+}
+
+/// What was moved here, and how long it took.
+struct Flown {
+    sent: Option<Moved>,
+    received: Option<Moved>,
+    time: Duration,
+    cpu: Duration,
+}
+
+/// Both ends start from here: a receiver starts its clock and says Go, a sender waits for that.
+pub(super) fn barrier(
+    link: &mut Link,
+    sends: bool,
+    receives: bool,
+    patience: Duration,
+) -> impl FnOnce() -> Result<Clock, Failure> {
+    move || {
+        let deadline = Instant::now() + patience;
+        let clock = Clock::start();
+        if receives {
+            link.say(Kind::Go, &Go {}, deadline)?;
+        }
+        if sends {
+            link.hear::<Go>(Kind::Go, deadline)?;
+        }
+        Ok(clock)
+    }
+}
+
+/// The message through the engine.
+fn fly(
+    outgoing: Option<&mut Outgoing>,
+    incoming: Option<&mut Incoming>,
+    bytes: u64,
+    barrier: impl FnOnce() -> Result<Clock, Failure>,
+) -> Result<Flown, Failure> {
+    let far = far_future();
+    let Some(Incoming { buffer, comms, receiver, .. }) = incoming else {
+        let Some(outgoing) = outgoing else {
+            return Err(Failure::Run("this side neither sends nor receives".into()));
+        };
+        let clock = barrier()?;
+        let sent = outgoing.send(bytes, far)?;
+        return Ok(clock.flown(Some(sent), None, Instant::now()));
+    };
+    let receiving = receiver.post(comms, Message { buffer, offset: 0, bytes })?;
+    let Some(outgoing) = outgoing else {
+        let clock = barrier()?;
+        let received = receiver.finish(comms, receiving, far)?;
+        return Ok(clock.flown(None, Some(received), Instant::now()));
+    };
+    thread::scope(|scope| {
+        // The sending thread is there before the clock starts.
+        let (go, gone) = mpsc::channel::<()>();
+        let sending = scope.spawn(move || gone.recv().ok().map(|()| outgoing.send(bytes, far)));
+        let clock = barrier()?;
+        let _ = go.send(());
+        let received = receiver.finish(comms, receiving, far);
+        let end = Instant::now();
+        let sent = sending.join().map_err(|_| Failure::Run("the sending thread panicked".into()))?;
+        Ok(clock.flown(sent.transpose()?, Some(received?), end))
+    })
+}
+
+/// The same bytes over raw sockets.
+fn slice(
+    mut outgoing: Option<&mut Outgoing>,
+    mut incoming: Option<&mut Incoming>,
+    bytes: u64,
+    barrier: impl FnOnce() -> Result<Clock, Failure>,
+) -> Result<Flown, Failure> {
+    let missing = || Failure::Peer("the client asks for raw sockets that were not agreed on".into());
+    if let Some(incoming) = incoming.as_deref_mut() {
+        incoming.raw.as_mut().ok_or_else(missing)?.start_receiving(&incoming.buffer, bytes)?;
+    }
+    let clock = barrier()?;
+    if let Some(outgoing) = outgoing.as_deref_mut() {
+        outgoing.raw.as_mut().ok_or_else(missing)?.start_sending(&outgoing.buffer, bytes)?;
+    }
+    let whole = Moved { chunks: 1, bytes };
+    let receiving = incoming.and_then(|incoming| incoming.raw.as_mut());
+    let sending = outgoing.and_then(|outgoing| outgoing.raw.as_mut());
+    let (received, sent) = (receiving.is_some().then_some(whole), sending.is_some().then_some(whole));
+    let end = receiving.map(RawSockets::finish).transpose()?;
+    sending.map(RawSockets::finish).transpose()?;
+    Ok(clock.flown(sent, received, end.unwrap_or_else(Instant::now)))
+}

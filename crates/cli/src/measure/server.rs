@@ -1,0 +1,129 @@
+//! The server's side of a session: does as the client says, within what was agreed on.
+
+use std::time::{Duration, Instant};
+
+use gputcp_proto::session::{Kind, Role};
+
+use super::{
+    client::side_report,
+    ping_pong,
+    run::{self, Outcome},
+    side::Side,
+    tuning::check_congestion,
+};
+use crate::{
+    bootstrap::{
+        link::Link,
+        message::{Accept, Begin, Bye, End, Refuse, Work},
+    },
+    failure::Failure,
+    host::usage::available_memory_bytes,
+    settings::{Flow, Settings},
+};
+
+/// What was done for one client.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Served {
+    /// Messages through the engine, warm-up included.
+    pub messages: u64,
+    /// Bytes that arrived here.
+    pub received: u64,
+    /// Bytes that left from here.
+    pub sent: u64,
+}
+
+/// Serves one client that was greeted. `timeout` bounds its waits if the server has a bound of its own.
+///
+/// # Errors
+/// If the session failed or was interrupted; the client has been told.
+pub fn serve(
+    link: &mut Link,
+    timeout: Option<Duration>,
+    strays: impl Fn() -> u64,
+) -> Result<Served, Failure> {
+    let failure = match carry(link, timeout, strays) {
+        Ok(served) => return Ok(served),
+        Err(_) if link.interrupt().fired() => Failure::Interrupted,
+        Err(failure) => link.explain(failure),
+    };
+    link.abort(&failure);
+    Err(failure)
+}
+
+fn carry(link: &mut Link, timeout: Option<Duration>, strays: impl Fn() -> u64) -> Result<Served, Failure> {
+    let first = timeout.unwrap_or(FIRST);
+    let mut settings: Settings = link.hear(Kind::Settings, Instant::now() + first)?;
+    if let Err(reason) = check(&settings) {
+        link.say(Kind::Refuse, &Refuse { reason: reason.clone(), busy: false }, Instant::now() + first)?;
+        return Err(Failure::Peer(format!("{} asked for what cannot be done here: {reason}", link.peer())));
+    }
+    if let Some(bound) = timeout {
+        settings.timeout_ms = settings.timeout_ms.min(bound.as_millis() as u64);
+    }
+    let patience = settings.patience(settings.memory_bytes());
+    link.say(Kind::Accept, &Accept {}, Instant::now() + patience)?;
+    let mut side = Side::set_up(link, Role::Server, settings.clone())?;
+    let mut served = Served::default();
+    loop {
+        // Between two runs the client prints what it has, which may take it as long as the timeout.
+        let (kind, payload) = link.hear_any(Instant::now() + patience)?;
+        match kind {
+            Kind::BeginForward | Kind::BeginBackward | Kind::BeginBoth => {
+                let begin: Begin = link.parse(kind, &payload)?;
+                check_begin(&settings, kind, &begin, link.peer())?;
+                let outcome = match settings.flow {
+                    Flow::RoundTrip => ping_pong::run(&mut side, link, Role::Server, &begin)?.0,
+                    _ => run::run(&mut side, link, Role::Server, &begin)?,
+                };
+                served.count(&begin, &outcome);
+            }
+            Kind::End => {
+                let End {} = link.parse(kind, &payload)?;
+                break;
+            }
+            other => return Err(link.unexpected(other)),
+        }
+    }
+    let mut report = side_report(&side);
+    report.strays += strays();
+    link.say(Kind::Report, &report, Instant::now() + patience)?;
+    side.close(Role::Server)?;
+    link.hear::<Bye>(Kind::Bye, Instant::now() + patience)?;
+    Ok(served)
+}
+
+impl Served {
+    fn count(&mut self, begin: &Begin, outcome: &Outcome) {
+        if begin.work == Work::Transfer {
+            self.messages += begin.rounds;
+            self.received += outcome.received.as_ref().map_or(0, |flow| flow.received.unpacked);
+            self.sent += outcome.sent.as_ref().map_or(0, |flow| flow.sent.bytes);
+        }
+    }
+}
+
+/// Whether this machine can do what the settings ask for.
+fn check(settings: &Settings) -> Result<(), String> {
+    settings.check()?;
+    settings.check_memory("the server", 1, available_memory_bytes())?;
+    settings.congestion.as_deref().map_or(Ok(()), check_congestion)
+}
+
+/// Whether a run is one of those agreed on: its numbers came over the network.
+fn check_begin(settings: &Settings, kind: Kind, begin: &Begin, peer: &str) -> Result<(), Failure> {
+    let due = match settings.flow {
+        Flow::Forward | Flow::RoundTrip => Kind::BeginForward,
+        Flow::Backward => Kind::BeginBackward,
+        Flow::Both => Kind::BeginBoth,
+    };
+    let rounds_most = if settings.flow == Flow::RoundTrip { Settings::rounds(begin.bytes.max(1)) } else { 1 };
+    let fits = settings.sizes.contains(&begin.bytes) && (1..=rounds_most).contains(&begin.rounds);
+    let raw = begin.work == Work::Raw && !settings.ceiling;
+    if kind == due && fits && !raw {
+        return Ok(());
+    }
+    Err(Failure::Peer(format!("{peer} began a run that was not agreed on ({}, {begin:?})", kind.name())))
+}
+
+/// For the settings, before the client's timeout is known.
+const FIRST: Duration = Duration::from_secs(10);

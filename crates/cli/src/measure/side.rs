@@ -1,0 +1,371 @@
+//! What one end of a measurement needs: buffers, connections, raw sockets. All of it is made before the first run.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use gputcp::{
+    Canceller, Connector, Handle, Listener, Options, RecvComm, SendComm, TcpInfo,
+    transfer::{Message, Moved, Plan, Receiver, Sender},
+};
+use gputcp_gpu::{Buffer, Device, SoftOptions, UnpackMode};
+use gputcp_proto::session::{Kind, Role};
+
+use super::{
+    damage::Damage,
+    patient::Patient,
+    raw::{self, RawSockets},
+};
+use crate::{
+    bootstrap::{
+        link::Link,
+        message::{Handles, Ready, TcpCounters, from_hex, to_hex},
+    },
+    failure::Failure,
+    interrupt::Hook,
+    settings::{Memory, Settings, Unpack},
+};
+
+/// One end, ready to run.
+pub struct Side {
+    /// What both ends agreed on.
+    pub settings: Settings,
+    /// What it sends with, if it sends.
+    pub outgoing: Option<Outgoing>,
+    /// What it receives with, if it receives.
+    pub incoming: Option<Incoming>,
+    /// How long the connections took to make.
+    pub setup: Duration,
+    /// Connections to the listeners that were not ours.
+    pub strays: u64,
+    /// What this side does wrong on purpose.
+    pub damage: Damage,
+    _on_interrupt: Hook,
+}
+
+/// The sending half of a side.
+pub struct Outgoing {
+    /// The messages' source.
+    pub buffer: Buffer,
+    /// Connections; chunk i travels on connection i mod N.
+    pub comms: Vec<Patient<SendComm>>,
+    /// The engine.
+    pub sender: Sender<Patient<SendComm>>,
+    /// Raw sockets for the ceiling.
+    pub raw: Option<RawSockets>,
+}
+
+/// The receiving half of a side.
+pub struct Incoming {
+    /// The messages' destination.
+    pub buffer: Buffer,
+    /// Connections; chunk i travels on connection i mod N.
+    pub comms: Vec<Patient<RecvComm>>,
+    /// The engine.
+    pub receiver: Receiver<Patient<RecvComm>>,
+    /// Raw sockets for the ceiling.
+    pub raw: Option<RawSockets>,
+}
+
+impl Side {
+    /// Makes this end: exchanges handles with the other, connects, and says that it is ready.
+    ///
+    /// # Errors
+    /// If memory or sockets are refused here, or the other side fails.
+    pub fn set_up(link: &mut Link, role: Role, settings: Settings) -> Result<Self, Failure> {
+        let (sends, receives) = match role {
+            Role::Client => (settings.flow.forward(), settings.flow.backward()),
+            Role::Server => (settings.flow.backward(), settings.flow.forward()),
+        };
+        let local = link.local_address()?;
+        let deadline = Instant::now() + settings.patience(settings.memory_bytes());
+        let source = sends.then(|| allocate(&settings, settings.memory)).transpose()?;
+        let destination = receives.then(|| allocate(&settings, settings.destination())).transpose()?;
+
+        let began = Instant::now();
+        let mut listening = Listening::open(receives, &settings, local)?;
+        let theirs = exchange_handles(link, role, &listening.handles(), deadline)?;
+        let mut connecting = Connecting::begin(sends, &settings, local, &theirs)?;
+        let mut comms = (Vec::new(), Vec::new());
+        // Both directions are polled side by side: the other end may wait for either first.
+        while !(connecting.poll(&mut comms.0)? & listening.poll(&mut comms.1)?) {
+            if Instant::now() >= deadline {
+                return Err(Failure::Peer(format!(
+                    "{} made no data connection within {:?}: a firewall may block ports between the two",
+                    link.peer(),
+                    settings.timeout()
+                )));
+            }
+            link.interrupt().sleep_until(Instant::now() + POLL)?;
+        }
+        let strays = listening.strays();
+        let sockets = usize::from(settings.streams) * usize::from(settings.channels);
+        let raw_out = match &theirs.raw {
+            Some(handle) if sends && settings.ceiling => {
+                Some(raw::connect(handle, sockets, &settings, local)?)
+            }
+            _ => None,
+        };
+        let raw_in = match listening.raw.take() {
+            Some(listener) => Some(listener.accept(sockets, &settings, deadline, link.interrupt())?),
+            None => None,
+        };
+        let setup = began.elapsed();
+
+        let on_interrupt = {
+            let cancellers: Vec<Canceller> = comms.0.iter().map(SendComm::canceller).collect();
+            let more: Vec<Canceller> = comms.1.iter().map(RecvComm::canceller).collect();
+            let raw: Vec<_> = [&raw_out, &raw_in].into_iter().flatten().map(RawSockets::canceller).collect();
+            link.interrupt().on_fire(move || {
+                cancellers.iter().chain(&more).for_each(|canceller| canceller.cancel("interrupted"));
+                raw.iter().for_each(raw::Canceller::cancel);
+            })
+        };
+        let timeout = settings.timeout();
+        let connections = usize::from(settings.channels);
+        let plan = |window: u16| Plan { chunk_bytes: settings.chunk_bytes, window: usize::from(window) };
+        let outgoing = source.map(|buffer| Outgoing {
+            buffer,
+            comms: comms.0.into_iter().map(|comm| Patient { comm, timeout }).collect(),
+            sender: Sender::new(plan(settings.send_window), connections),
+            raw: raw_out,
+        });
+        let incoming = destination.map(|buffer| Incoming {
+            buffer,
+            comms: comms.1.into_iter().map(|comm| Patient { comm, timeout }).collect(),
+            receiver: Receiver::new(plan(settings.recv_window), connections),
+            raw: raw_in,
+        });
+        let ready = Ready { setup_us: setup.as_micros() as u64 };
+        link.say(Kind::Ready, &ready, deadline)?;
+        link.hear::<Ready>(Kind::Ready, deadline)?;
+        Ok(Self {
+            settings,
+            outgoing,
+            incoming,
+            setup,
+            strays,
+            damage: Damage::default(),
+            _on_interrupt: on_interrupt,
+        })
+    }
+
+    /// The congestion control in force where this side sends.
+    #[must_use]
+    pub fn congestion(&self) -> Option<String> {
+        self.outgoing.as_ref()?.comms.first()?.comm.congestion()
+    }
+
+    /// What the kernel counted on the sockets that this side sends with.
+    #[must_use]
+    pub fn tcp(&self) -> Option<TcpCounters> {
+        let infos: Vec<TcpInfo> =
+            self.outgoing.as_ref()?.comms.iter().flat_map(|comm| comm.comm.tcp_info()).collect();
+        let median = |of: fn(&TcpInfo) -> u32| {
+            let mut values: Vec<u32> = infos.iter().map(of).collect();
+            values.sort_unstable();
+            values.get(values.len() / 2).copied().unwrap_or(0)
+        };
+        Some(TcpCounters {
+            retransmits: infos.iter().map(|info| u64::from(info.retransmits)).sum(),
+            rtt_us: median(|info| info.rtt_us),
+            cwnd_packets: median(|info| info.cwnd_packets),
+        })
+    }
+
+    /// Says goodbye on every connection, forward before backward at both ends: each waits for the other's.
+    ///
+    /// # Errors
+    /// If the other side does not do the same in time.
+    pub fn close(self, role: Role) -> Result<(), Failure> {
+        let deadline = Instant::now() + self.settings.timeout();
+        let (outgoing, incoming) = (self.outgoing, self.incoming);
+        let close_outgoing = || -> Result<(), Failure> {
+            for patient in outgoing.into_iter().flat_map(|outgoing| outgoing.comms) {
+                patient.comm.close(deadline)?;
+            }
+            Ok(())
+        };
+        let close_incoming = || -> Result<(), Failure> {
+            for patient in incoming.into_iter().flat_map(|incoming| incoming.comms) {
+                patient.comm.close(deadline)?;
+            }
+            Ok(())
+        };
+        match role {
+            Role::Client => close_outgoing().and_then(|()| close_incoming()),
+            Role::Server => close_incoming().and_then(|()| close_outgoing()),
+        }
+    }
+}
+
+impl Outgoing {
+    /// Sends one message from the start of the buffer.
+    ///
+    /// # Errors
+    /// If a connection fails.
+    pub fn send(&mut self, bytes: u64, deadline: Instant) -> Result<Moved, Failure> {
+        self.send_at(0, bytes, deadline)
+    }
+
+    /// Sends one message from somewhere in the buffer.
+    ///
+    /// # Errors
+    /// If a connection fails.
+    pub fn send_at(&mut self, offset: u64, bytes: u64, deadline: Instant) -> Result<Moved, Failure> {
+        let Self { buffer, comms, sender, .. } = self;
+        Ok(sender.send(comms, Message { buffer, offset, bytes }, deadline)?)
+    }
+}
+
+/// The listeners of a side that receives.
+struct Listening {
+    listeners: Vec<Listener>,
+    accepted: Vec<Option<RecvComm>>,
+    raw: Option<raw::RawListener>,
+    local: SocketAddr,
+}
+
+impl Listening {
+    fn open(receives: bool, settings: &Settings, local: SocketAddr) -> Result<Self, Failure> {
+        let mut all = Self { listeners: Vec::new(), accepted: Vec::new(), raw: None, local };
+        if receives {
+            let options = options(settings, settings.destination(), settings.recv_window, local);
+            let any_port = with_port(local, 0);
+            for _ in 0..settings.channels {
+                all.listeners.push(Listener::bind(any_port, options.clone())?);
+                all.accepted.push(None);
+            }
+            if settings.ceiling {
+                all.raw = Some(raw::RawListener::open(any_port)?);
+            }
+        }
+        Ok(all)
+    }
+
+    fn handles(&self) -> Handles {
+        Handles {
+            connections: self.listeners.iter().map(|listener| to_hex(&listener.handle().encode())).collect(),
+            raw: self.raw.as_ref().map(|raw| raw.handle(self.local)),
+        }
+    }
+
+    /// Whether all are connected; then they are in `comms`, in order.
+    fn poll(&mut self, comms: &mut Vec<RecvComm>) -> Result<bool, Failure> {
+        for (listener, accepted) in self.listeners.iter_mut().zip(&mut self.accepted) {
+            if accepted.is_none() {
+                *accepted = listener.poll()?;
+            }
+        }
+        let all = self.accepted.iter().all(Option::is_some);
+        if all {
+            comms.extend(self.accepted.drain(..).flatten());
+        }
+        Ok(all)
+    }
+
+    fn strays(&self) -> u64 {
+        self.listeners.iter().map(Listener::strays).sum()
+    }
+}
+
+/// The connectors of a side that sends.
+struct Connecting {
+    connectors: Vec<Connector>,
+    connected: Vec<Option<SendComm>>,
+}
+
+impl Connecting {
+    fn begin(sends: bool, settings: &Settings, local: SocketAddr, theirs: &Handles) -> Result<Self, Failure> {
+        let mut all = Self { connectors: Vec::new(), connected: Vec::new() };
+        let expected = if sends { usize::from(settings.channels) } else { 0 };
+        if theirs.connections.len() != expected || theirs.raw.is_some() != (sends && settings.ceiling) {
+            return Err(Failure::Peer(format!(
+                "the other side offers {} connections where {expected} were agreed on",
+                theirs.connections.len()
+            )));
+        }
+        let options = options(settings, settings.memory, settings.send_window, local);
+        for text in &theirs.connections {
+            let bytes = from_hex::<{ Handle::BYTES }>(text)
+                .ok_or_else(|| Failure::Peer("the other side's handle is no 128 bytes".into()))?;
+            let handle = Handle::decode(&bytes)
+                .map_err(|violation| Failure::violation("the other side", &violation))?;
+            all.connectors.push(Connector::new(&handle, options.clone())?);
+            all.connected.push(None);
+        }
+        Ok(all)
+    }
+
+    /// Whether all are connected; then they are in `comms`, in order.
+    fn poll(&mut self, comms: &mut Vec<SendComm>) -> Result<bool, Failure> {
+        for (connector, connected) in self.connectors.iter_mut().zip(&mut self.connected) {
+            if connected.is_none() {
+                *connected = connector.poll()?;
+            }
+        }
+        let all = self.connected.iter().all(Option::is_some);
+        if all {
+            comms.extend(self.connected.drain(..).flatten());
+        }
+        Ok(all)
+    }
+}
+
+fn exchange_handles(
+    link: &mut Link,
+    role: Role,
+    mine: &Handles,
+    deadline: Instant,
+) -> Result<Handles, Failure> {
+    match role {
+        Role::Server => {
+            link.say(Kind::Handles, mine, deadline)?;
+            link.hear(Kind::Handles, deadline)
+        }
+        Role::Client => {
+            let theirs = link.hear(Kind::Handles, deadline)?;
+            link.say(Kind::Handles, mine, deadline)?;
+            Ok(theirs)
+        }
+    }
+}
+
+fn allocate(settings: &Settings, memory: Memory) -> Result<Buffer, Failure> {
+    let bytes = settings.buffer_bytes();
+    Ok(match memory {
+        Memory::Host => Buffer::host(bytes)?,
+        Memory::Soft => Device::soft(SoftOptions::default()).allocate(bytes)?,
+    })
+}
+
+fn options(settings: &Settings, memory: Memory, slots: u16, local: SocketAddr) -> Options {
+    let default = Options::default();
+    Options {
+        streams: settings.streams,
+        slots,
+        segment_bytes: settings.segment_bytes.unwrap_or(default.segment_bytes),
+        congestion: settings.congestion.as_deref().map(Into::into),
+        send_buffer_bytes: settings.send_buffer_bytes,
+        recv_buffer_bytes: settings.recv_buffer_bytes,
+        bind: Some(local.ip()),
+        device: (memory == Memory::Soft).then(|| Device::soft(SoftOptions::default())),
+        unpack: match settings.unpack {
+            // Only the receiver unpacks; a sender with a device and a host destination at the other end still stages.
+            Unpack::Kernel | Unpack::None => UnpackMode::Kernel,
+            Unpack::Copy => UnpackMode::Copy,
+            Unpack::Host => UnpackMode::Host,
+        },
+        timeout: settings.timeout(),
+        ..default
+    }
+}
+
+fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+    address.set_port(port);
+    address
+}
+
+/// Between two looks at connections that are being made.
+const POLL: Duration = Duration::from_micros(200);

@@ -1,0 +1,194 @@
+//! What the messages of one size add up to, by the way they went.
+
+use std::time::Duration;
+
+use super::run::{Exchanged, Outcome};
+use crate::{
+    bootstrap::message::TcpCounters,
+    report::{
+        CeilingKind, CpuCost, Row, RowTcp, Way, Window,
+        statistics::{Samples, round},
+    },
+    settings::{Flow, Settings},
+};
+
+/// The messages of one size.
+#[derive(Debug, Default)]
+pub struct Tally {
+    ways: Vec<(Way, Sums)>,
+    /// The sender's counter when the last message before these was sent.
+    retransmits_before: u64,
+    tcp: TcpCounters,
+}
+
+/// The messages of one way.
+#[derive(Debug, Default)]
+struct Sums {
+    samples: Samples,
+    sent: u64,
+    landed: u64,
+    unpacked: u64,
+    sender_cpu: Duration,
+    receiver_cpu: Duration,
+    unverified: u64,
+}
+
+impl Tally {
+    /// Nothing yet; `before` is what the kernel had counted until then.
+    #[must_use]
+    pub fn new(flow: Flow, before: TcpCounters) -> Self {
+        let ways: &[Way] = match flow {
+            Flow::Forward => &[Way::Forward],
+            Flow::Backward => &[Way::Backward],
+            Flow::Both => &[Way::Forward, Way::Backward, Way::Both],
+            Flow::RoundTrip => &[Way::RoundTrip],
+        };
+        Self {
+            ways: ways.iter().map(|&way| (way, Sums::default())).collect(),
+            retransmits_before: before.retransmits,
+            tcp: before,
+        }
+    }
+
+    /// Counts what came of one run, as the client sees it; `laps` are the rounds of a ping-pong.
+    pub fn add(&mut self, bytes: u64, outcome: &Outcome, laps: &[Duration]) {
+        for (way, sums) in &mut self.ways {
+            match way {
+                Way::Forward => outcome.sent.iter().for_each(|flow| sums.add(bytes, flow)),
+                Way::Backward => outcome.received.iter().for_each(|flow| sums.add(bytes, flow)),
+                Way::Both => {
+                    if let (Some(forward), Some(backward)) = (&outcome.sent, &outcome.received) {
+                        sums.add_both(bytes, forward, backward);
+                    }
+                }
+                Way::RoundTrip => {
+                    laps.iter().for_each(|&lap| sums.samples.add(bytes, lap));
+                    for flow in [&outcome.sent, &outcome.received].into_iter().flatten() {
+                        sums.count(flow);
+                    }
+                    if let Some(there) = &outcome.sent {
+                        sums.sender_cpu += Duration::from_nanos(there.sent.cpu_ns);
+                        sums.receiver_cpu += Duration::from_nanos(there.received.cpu_ns);
+                    }
+                }
+            }
+        }
+        if let Some(tcp) = tcp_of(outcome) {
+            self.tcp = tcp;
+        }
+    }
+
+    /// Whether any message was counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.messages() == 0
+    }
+
+    /// How many messages, or round trips.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        self.ways.first().map_or(0, |(_, sums)| sums.samples.count())
+    }
+
+    /// The median so far in GB/s, of the last way.
+    #[must_use]
+    pub fn so_far(&self, bytes: u64) -> Option<f64> {
+        let (way, sums) = self.ways.last()?;
+        Some(sums.samples.goodput(way.bytes(bytes))?.median)
+    }
+
+    /// One result for each way, next to the ceiling that was measured along with it.
+    #[must_use]
+    pub fn rows(&self, bytes: u64, settings: &Settings, ceiling: Option<&Self>) -> Vec<Row> {
+        let rows = self.ways.iter().enumerate().filter_map(|(index, (way, sums))| {
+            let ceiling = ceiling.and_then(|ceiling| ceiling.ways.get(index)).map(|(_, sums)| &sums.samples);
+            let goodput =
+                if *way == Way::RoundTrip { None } else { Some(sums.samples.goodput(way.bytes(bytes))?) };
+            let time_us = sums.samples.times()?;
+            let slices = ceiling.and_then(|ceiling| ceiling.slices(kind(settings.flow), way.bytes(bytes)));
+            let percent = slices.map(|slices| match goodput {
+                Some(goodput) => 100.0 * goodput.median / slices.median,
+                None => 100.0 * slices.median / time_us.p50,
+            });
+            let gb = sums.unpacked as f64 / 1e9;
+            // With both ways at once a process's CPU time is for both: it is told once, beside their sum.
+            let told = settings.flow != Flow::Both || *way == Way::Both;
+            Some(Row {
+                bytes,
+                way: *way,
+                chunk_bytes: settings.chunk_bytes,
+                window: Window { send: settings.send_window, recv: settings.recv_window },
+                streams: settings.streams,
+                channels: settings.channels,
+                memory: settings.memory,
+                destination: settings.destination(),
+                unpack: settings.unpack,
+                iterations: sums.samples.count(),
+                goodput_gb_per_s: goodput,
+                goodput_gbit_per_s: goodput.map(|goodput| round(8.0 * goodput.median)),
+                time_us,
+                ceiling: slices,
+                percent_of_ceiling: percent.map(round),
+                verified: (sums.unverified == 0).then_some(true),
+                bytes_sent: sums.sent,
+                bytes_landed: sums.landed,
+                bytes_unpacked: sums.unpacked,
+                cpu_s_per_gb: told.then(|| CpuCost {
+                    sender: round(sums.sender_cpu.as_secs_f64() / gb),
+                    receiver: round(sums.receiver_cpu.as_secs_f64() / gb),
+                }),
+                tcp: RowTcp {
+                    retransmits: self.tcp.retransmits.saturating_sub(self.retransmits_before),
+                    rtt_us: self.tcp.rtt_us,
+                    cwnd_packets: self.tcp.cwnd_packets,
+                },
+            })
+        });
+        rows.collect()
+    }
+}
+
+impl Sums {
+    fn add(&mut self, bytes: u64, flow: &Exchanged) {
+        self.samples.add(bytes, Duration::from_nanos(flow.received.time_ns));
+        self.sender_cpu += Duration::from_nanos(flow.sent.cpu_ns);
+        self.receiver_cpu += Duration::from_nanos(flow.received.cpu_ns);
+        self.count(flow);
+    }
+
+    /// Both ways at once took as long as the slower one. The client is called the sender.
+    fn add_both(&mut self, bytes: u64, forward: &Exchanged, backward: &Exchanged) {
+        let time = forward.received.time_ns.max(backward.received.time_ns);
+        self.samples.add(2 * bytes, Duration::from_nanos(time));
+        self.sender_cpu += Duration::from_nanos(forward.sent.cpu_ns);
+        self.receiver_cpu += Duration::from_nanos(forward.received.cpu_ns);
+        self.count(forward);
+        self.count(backward);
+    }
+
+    fn count(&mut self, flow: &Exchanged) {
+        self.sent += flow.sent.bytes;
+        self.landed += flow.received.landed;
+        self.unpacked += flow.received.unpacked;
+        self.unverified += u64::from(flow.received.verified != Some(true));
+    }
+}
+
+impl Way {
+    /// The bytes that a message of this way moves.
+    const fn bytes(self, bytes: u64) -> u64 {
+        if matches!(self, Self::Both) { 2 * bytes } else { bytes }
+    }
+}
+
+/// How a ceiling of this flow is measured.
+#[must_use]
+pub const fn kind(flow: Flow) -> CeilingKind {
+    if matches!(flow, Flow::RoundTrip) { CeilingKind::SocketPingPong } else { CeilingKind::Sockets }
+}
+
+/// The sender's counters after a run; the client's if both send.
+#[must_use]
+pub fn tcp_of(outcome: &Outcome) -> Option<TcpCounters> {
+    [&outcome.sent, &outcome.received].into_iter().flatten().find_map(|flow| flow.sent.tcp)
+}

@@ -1,0 +1,68 @@
+//! The results as comma-separated values: one line for each, the same columns whatever was measured; what does not apply
+//! is empty.
+
+use super::{Row, Way};
+use crate::settings::Unpack;
+
+/// The names of the columns.
+#[must_use]
+pub fn head() -> String {
+    let names: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
+    names.join(",") + "\n"
+}
+
+/// One result.
+#[must_use]
+pub fn row(row: &Row) -> String {
+    let cells: Vec<String> = COLUMNS.iter().map(|(_, cell)| cell(row)).collect();
+    cells.join(",") + "\n"
+}
+
+type Column = (&'static str, fn(&Row) -> String);
+
+/// No cell holds a comma, a quote or a line break: all are numbers or one of our own words.
+const COLUMNS: &[Column] = &[
+    ("bytes", |row| row.bytes.to_string()),
+    ("way", |row| way(row.way).into()),
+    ("memory", |row| row.memory.name().into()),
+    ("destination", |row| row.destination.name().into()),
+    ("unpack", |row| Unpack::name(row.unpack).into()),
+    ("chunk_bytes", |row| row.chunk_bytes.to_string()),
+    ("send_window", |row| row.window.send.to_string()),
+    ("recv_window", |row| row.window.recv.to_string()),
+    ("streams", |row| row.streams.to_string()),
+    ("channels", |row| row.channels.to_string()),
+    ("iterations", |row| row.iterations.to_string()),
+    ("gb_per_s_median", |row| number(row.goodput_gb_per_s.map(|goodput| goodput.median))),
+    ("gb_per_s_min", |row| number(row.goodput_gb_per_s.map(|goodput| goodput.min))),
+    ("gb_per_s_max", |row| number(row.goodput_gb_per_s.map(|goodput| goodput.max))),
+    ("gb_per_s_mean", |row| number(row.goodput_gb_per_s.map(|goodput| goodput.mean))),
+    ("gb_per_s_stddev", |row| number(row.goodput_gb_per_s.map(|goodput| goodput.stddev))),
+    ("gbit_per_s_median", |row| number(row.goodput_gbit_per_s)),
+    ("time_us_p50", |row| row.time_us.p50.to_string()),
+    ("time_us_p99", |row| row.time_us.p99.to_string()),
+    ("ceiling_median", |row| number(row.ceiling.map(|ceiling| ceiling.median))),
+    ("ceiling_min", |row| number(row.ceiling.map(|ceiling| ceiling.min))),
+    ("ceiling_max", |row| number(row.ceiling.map(|ceiling| ceiling.max))),
+    ("percent_of_ceiling", |row| number(row.percent_of_ceiling)),
+    ("verified", |row| row.verified.map(|verified| verified.to_string()).unwrap_or_default()),
+    ("bytes_sent", |row| row.bytes_sent.to_string()),
+    ("bytes_landed", |row| row.bytes_landed.to_string()),
+    ("bytes_unpacked", |row| row.bytes_unpacked.to_string()),
+    ("sender_cpu_s_per_gb", |row| number(row.cpu_s_per_gb.map(|cpu| cpu.sender))),
+    ("receiver_cpu_s_per_gb", |row| number(row.cpu_s_per_gb.map(|cpu| cpu.receiver))),
+    ("retransmits", |row| row.tcp.retransmits.to_string()),
+];
+
+fn number(value: Option<f64>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+const fn way(way: Way) -> &'static str {
+    match way {
+        Way::Forward => "forward",
+        Way::Backward => "backward",
+        Way::Both => "both",
+        Way::RoundTrip => "round-trip",
+    }
+}

@@ -1,0 +1,12 @@
+//! The report as one JSON document.
+
+use super::Report;
+
+/// The document, with a newline at its end.
+#[must_use]
+pub fn document(report: &Report) -> String {
+    let mut text =
+        serde_json::to_string_pretty(report).expect("a report has only string keys and finite numbers");
+    text.push('\n');
+    text
+}

@@ -1,0 +1,257 @@
+//! What came out: typed results ([`Report`]), the figures behind them ([`statistics`]), what to mind about them
+//! ([`warnings`]), and three ways to print them ([`table`], [`json`], [`csv`]; [`printer`] picks one).
+
+pub mod csv;
+pub mod json;
+pub mod printer;
+pub mod statistics;
+pub mod table;
+pub mod warnings;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    bootstrap::message::TcpCounters,
+    settings::{Memory, Settings, Unpack},
+};
+
+/// The name of the report's form. A reader that knows it knows the fields; more may be added, none change their meaning.
+pub const SCHEMA: &str = "gputcp.report/1";
+
+/// A whole measurement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The program's version.
+    pub version: String,
+    /// The subcommand.
+    pub command: String,
+    /// Whether it was cut short; then the last result may have fewer iterations.
+    pub interrupted: bool,
+    /// What was asked for and agreed on.
+    pub config: Config,
+    /// The two ends.
+    pub sides: Sides,
+    /// What raw sockets reached with the largest size.
+    pub ceiling: Option<Ceiling>,
+    /// One for each size and direction.
+    pub results: Vec<Row>,
+    /// What to mind.
+    pub warnings: Vec<String>,
+}
+
+/// What was asked for and agreed on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Config {
+    /// What both ends agreed on.
+    #[serde(flatten)]
+    pub settings: Settings,
+    /// Timed messages of each size, if counted.
+    pub iterations: Option<u32>,
+    /// Seconds of each size, if timed.
+    pub time_s: Option<f64>,
+    /// Messages of each size before the timed ones.
+    pub warmup: u32,
+    /// Whether both ends are on one machine, so that no network was involved.
+    pub loopback: bool,
+    /// How long the connections took to make, in milliseconds.
+    pub setup_ms: f64,
+}
+
+/// The two ends. With data in both directions, the client is called the sender.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sides {
+    /// Where the data comes from.
+    pub sender: SideFacts,
+    /// Where it goes.
+    pub receiver: SideFacts,
+}
+
+/// What is known of one end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SideFacts {
+    /// `client` or `server`.
+    pub role: String,
+    /// The machine's name.
+    pub host: String,
+    /// Cores that the process may use.
+    pub cores: u32,
+    /// The most memory that the process had resident; unknown of the other side if the run was cut short.
+    pub peak_resident_bytes: Option<u64>,
+    /// The congestion control in force on the sockets that it sends with.
+    pub congestion: Option<String>,
+    /// What the kernel counted on the sockets that it sends with, over the whole session.
+    pub tcp: Option<TcpCounters>,
+    /// Connections to it that were not ours.
+    pub strays: u64,
+}
+
+/// What plain TCP reaches in the same configuration, measured in the same run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Ceiling {
+    /// What it is a ceiling of.
+    pub kind: CeilingKind,
+    /// Goodput; none for a ping-pong.
+    pub gb_per_s: Option<f64>,
+    /// The round trip; none for anything else.
+    pub round_trip_us: Option<f64>,
+}
+
+/// How a ceiling was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CeilingKind {
+    /// Raw sockets, as many as the engine has.
+    Sockets,
+    /// A ping-pong over one raw socket.
+    SocketPingPong,
+}
+
+/// Which way a result's data went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// Client to server.
+    Forward,
+    /// Server to client.
+    Backward,
+    /// The sum of both, while both went at once.
+    Both,
+    /// There and back.
+    RoundTrip,
+}
+
+/// A result: one size, one way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Row {
+    /// The message's length.
+    pub bytes: u64,
+    /// Which way the data went.
+    pub way: Way,
+    /// Bytes per request.
+    pub chunk_bytes: u64,
+    /// Chunks in flight.
+    pub window: Window,
+    /// Data sockets per connection.
+    pub streams: u16,
+    /// Connections.
+    pub channels: u16,
+    /// The source's memory.
+    pub memory: Memory,
+    /// The destination's memory.
+    pub destination: Memory,
+    /// How chunks reached their destination.
+    pub unpack: Unpack,
+    /// Timed messages; round trips in a ping-pong.
+    pub iterations: u64,
+    /// Decimal gigabytes per second at the destination; none for a ping-pong.
+    pub goodput_gb_per_s: Option<Spread>,
+    /// The median of the same in decimal gigabits per second.
+    pub goodput_gbit_per_s: Option<f64>,
+    /// Time per message, on the receiver's clock; of a round trip in a ping-pong.
+    pub time_us: Times,
+    /// What raw sockets reached with this size, in the same unit as the result: GB/s, or µs for a ping-pong.
+    pub ceiling: Option<Slices>,
+    /// The result's part of the ceiling: of its goodput, or of its speed there and back.
+    pub percent_of_ceiling: Option<f64>,
+    /// Whether every timed message was verified at its destination; none if nobody looked.
+    pub verified: Option<bool>,
+    /// Bytes that the sender sent in timed messages.
+    pub bytes_sent: u64,
+    /// Bytes that came off the receiver's sockets.
+    pub bytes_landed: u64,
+    /// Bytes that reached their destination.
+    pub bytes_unpacked: u64,
+    /// CPU time of each process per gigabyte moved; with both ways at once only in the row of their sum.
+    pub cpu_s_per_gb: Option<CpuCost>,
+    /// What the kernel counted while this was measured.
+    pub tcp: RowTcp,
+}
+
+/// Chunks in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Window {
+    /// At the sender.
+    pub send: u16,
+    /// At the receiver.
+    pub recv: u16,
+}
+
+/// Goodput and its spread over the messages.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Spread {
+    /// Half of the messages were faster.
+    pub median: f64,
+    /// The slowest.
+    pub min: f64,
+    /// The fastest.
+    pub max: f64,
+    /// The average.
+    pub mean: f64,
+    /// The standard deviation.
+    pub stddev: f64,
+    /// Where the true median lies with 95 % confidence.
+    pub median_ci95: [f64; 2],
+}
+
+/// Times per message.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Times {
+    /// The median.
+    pub p50: f64,
+    /// All but one in a hundred were faster.
+    pub p99: f64,
+    /// The fastest.
+    pub min: f64,
+    /// The slowest.
+    pub max: f64,
+    /// The average.
+    pub mean: f64,
+    /// Where the true median lies with 95 % confidence.
+    pub p50_ci95: [f64; 2],
+}
+
+/// The slices of a ceiling, which were measured before, between and after the messages.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Slices {
+    /// How many.
+    pub count: u64,
+    /// The median slice: the ceiling.
+    pub median: f64,
+    /// The lowest.
+    pub min: f64,
+    /// The highest.
+    pub max: f64,
+}
+
+/// CPU seconds per gigabyte.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CpuCost {
+    /// The sender's process.
+    pub sender: f64,
+    /// The receiver's process.
+    pub receiver: f64,
+}
+
+/// The kernel's counters for one result.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RowTcp {
+    /// Packets sent again.
+    pub retransmits: u64,
+    /// The median smoothed round-trip time at the end, in microseconds.
+    pub rtt_us: u32,
+    /// The median congestion window at the end, in packets.
+    pub cwnd_packets: u32,
+}
+
+/// The memory as a result names it: `soft`, or `soft→host` where the ends differ.
+#[must_use]
+pub fn memory_name(source: Memory, destination: Memory) -> String {
+    if source == destination {
+        source.name().into()
+    } else {
+        format!("{}→{}", source.name(), destination.name())
+    }
+}

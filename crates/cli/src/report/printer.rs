@@ -1,0 +1,51 @@
+//! Prints a report in the form asked for: tables and CSV line by line as results come, JSON at the end.
+
+use super::{Config, Report, Row, csv, json, table};
+use crate::{args::request::Format, failure::Failure, output::Output};
+
+/// Where results go, and in which form.
+#[derive(Debug, Clone, Copy)]
+pub struct Printer {
+    /// Where to.
+    pub output: Output,
+    /// In which form.
+    pub format: Format,
+}
+
+impl Printer {
+    /// Before the first result.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn head(&self, config: &Config, hosts: (&str, &str)) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => self.output.print(&table::head(env!("CARGO_PKG_VERSION"), config, hosts)),
+            Format::Csv => self.output.print(&csv::head()),
+            Format::Json => Ok(()),
+        }
+    }
+
+    /// A result.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn row(&self, row: &Row) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => self.output.print(&table::row(row)),
+            Format::Csv => self.output.print(&csv::row(row)),
+            Format::Json => Ok(()),
+        }
+    }
+
+    /// After the last result.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn foot(&self, report: &Report) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => self.output.print(&table::foot(report)),
+            Format::Csv => Ok(()),
+            Format::Json => self.output.print(&json::document(report)),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What to mind about a result, and what to do about it.
+
+use super::{Row, Way};
+use crate::{args::size::show_size, failure::Failure};
+
+/// What to mind about one result.
+#[must_use]
+pub fn about(row: &Row) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let what = match row.way {
+        Way::RoundTrip => format!("{} round trips", show_size(row.bytes)),
+        _ => format!("{} messages", show_size(row.bytes)),
+    };
+    if row.iterations < FEW {
+        warnings.push(format!("only {} {what} were timed: give -n {FEW} or more", row.iterations));
+    }
+    if let Some(goodput) = row.goodput_gb_per_s
+        && row.iterations >= FEW
+        && goodput.stddev > WIDE * goodput.mean
+    {
+        let percent = 100.0 * goodput.stddev / goodput.mean;
+        warnings.push(format!(
+            "the goodput of {what} varies by {percent:.0} % (standard deviation): quiet the machine, or measure longer with -t"
+        ));
+    }
+    if let Some(ceiling) = row.ceiling
+        && ceiling.count >= 3
+        && ceiling.max > 2.0 * ceiling.min
+        && row.way != Way::RoundTrip
+    {
+        warnings.push(format!(
+            "the raw ceiling of {what} ranged from {} to {} GB/s: its percentage is no better than that",
+            ceiling.min, ceiling.max
+        ));
+    }
+    if row.verified.is_none() {
+        warnings.push(format!("nobody verified the {what}: drop --no-verify to trust them"));
+    }
+    warnings
+}
+
+/// A result that its link cannot carry is a mistake of the measurement, never a result.
+///
+/// # Errors
+/// [`Failure::Run`] if it is so.
+pub fn check_link(row: &Row, link: Option<(&str, f64)>) -> Result<(), Failure> {
+    let (Some(gbit_per_s), Some((interface, bits_per_s))) = (row.goodput_gbit_per_s, link) else {
+        return Ok(());
+    };
+    // A full-duplex link carries its rate each way.
+    let capacity = if row.way == Way::Both { 2.0 * bits_per_s } else { bits_per_s };
+    if gbit_per_s * 1e9 <= capacity {
+        return Ok(());
+    }
+    Err(Failure::Run(format!(
+        "{} messages came out at {gbit_per_s} Gb/s, but {interface} carries {} Gb/s: this is a mistake of the measurement, \
+         or the data took another way; do not use it",
+        show_size(row.bytes),
+        capacity / 1e9
+    )))
+}
+
+/// Below this, a median says little.
+const FEW: u64 = 10;
+/// A standard deviation above this part of the mean is worth a word.
+const WIDE: f64 = 0.15;
