@@ -136,3 +136,6 @@ impl<D: Completion> Unpacking<D> {
         &self.done
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,3 +98,6 @@ impl Staged {
         self.written
     }
 }
+
+#[cfg(test)]
+mod tests;

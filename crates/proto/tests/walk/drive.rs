@@ -39,6 +39,7 @@ impl<const RING: usize> Model<RING> {
             Step::ReadByte(socket) => self.read_byte(socket),
             Step::Launch(socket) => self.launch(socket),
             Step::LaneFinishes => {
+                self.poll_the_running()?;
                 self.memory.borrow_mut().finish_oldest();
                 Ok(())
             }
@@ -181,6 +182,19 @@ impl<const RING: usize> Model<RING> {
             self.ring.release(slot);
         }
         self.place(placed)
+    }
+
+    /// Asks for every unpack that still runs: it must stay what it is.
+    fn poll_the_running(&mut self) -> Result<(), String> {
+        for unpacking in std::mem::take(&mut self.unpacking) {
+            if unpacking.completion().is_set() {
+                self.unpacking.push(unpacking);
+            } else {
+                let running = unpacking.poll()?.err().ok_or("a running unpack gave its buffer back")?;
+                self.unpacking.push(running);
+            }
+        }
+        Ok(())
     }
 
     fn place(&mut self, placed: Placed) -> Result<(), String> {
