@@ -225,7 +225,8 @@ impl Header {
     pub fn decode(bytes: &[u8; Self::BYTES]) -> Result<Self, Violation> {
         check_magic(Self::MAGIC, bytes)?;
         check_version(u16_at(bytes, 4))?;
-        let kind = Kind::from_u16(u16_at(bytes, 6)).ok_or(Violation::Kind(u16_at(bytes, 6)))?;
+        let number = u16_at(bytes, 6);
+        let kind = Kind::from_u16(number).ok_or(Violation::Kind(number))?;
         let bytes_field = u32_at(bytes, 8);
         if bytes_field > kind.bytes_max() {
             return Err(Violation::Field {

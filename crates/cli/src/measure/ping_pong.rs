@@ -1,9 +1,12 @@
 //! A batch of round trips: each message is answered by one of the same size. Every round has its own place in the
 //! buffers, so all of them can be verified afterwards, and the client times each.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
-use gputcp::transfer::{Message, Moved};
+use gputcp::transfer::{Message, Moved, Receiver};
 use gputcp_gpu::{Buffer, Pattern};
 use gputcp_proto::session::Role;
 
@@ -97,7 +100,7 @@ pub fn run(
     Ok((outcome, times))
 }
 
-/// The batch through the engine. A round's receive is posted before the message that is answered into it is sent.
+/// The batch through the engine.
 fn play(
     outgoing: &mut Outgoing,
     incoming: &mut Incoming,
@@ -107,23 +110,30 @@ fn play(
     times: &mut Vec<Duration>,
 ) -> Result<(Clock, Moved), Failure> {
     let far = far_future();
-    let Incoming { buffer, comms, receiver, .. } = incoming;
+    let Incoming { buffer, comms, plan, .. } = incoming;
     let message = |round: u64| Message { buffer, offset: round * bytes, bytes };
+    // As many rounds' receives are posted ahead as the window holds, so that announcing them delays no message.
+    let ahead = (plan.window as u64 / bytes.div_ceil(plan.chunk_bytes)).clamp(1, rounds);
+    let mut posted = VecDeque::with_capacity(ahead as usize);
+    for round in 0..ahead {
+        let mut receiver = Receiver::new(*plan, 1);
+        let receiving = receiver.post(comms, message(round))?;
+        posted.push_back((receiver, receiving));
+    }
     let mut total = Moved::default();
-    let mut receiving = Some(receiver.post(comms, message(0))?);
     let clock = barrier()?;
     let mut lap = Lap::new(times);
     for round in 0..rounds {
         if role == Role::Client {
             outgoing.send_at(round * bytes, bytes, far)?;
         }
-        if let Some(receiving) = receiving.take() {
+        if let Some((mut receiver, receiving)) = posted.pop_front() {
             let moved = receiver.finish(comms, receiving, far)?;
             total = Moved { chunks: total.chunks + moved.chunks, bytes: total.bytes + moved.bytes };
-        }
-        // The server is ready for the next ping before it answers this one.
-        if round + 1 < rounds {
-            receiving = Some(receiver.post(comms, message(round + 1))?);
+            if round + ahead < rounds {
+                let receiving = receiver.post(comms, message(round + ahead))?;
+                posted.push_back((receiver, receiving));
+            }
         }
         if role == Role::Server {
             outgoing.send_at(round * bytes, bytes, far)?;

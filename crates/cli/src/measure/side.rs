@@ -62,6 +62,8 @@ pub struct Incoming {
     pub buffer: Buffer,
     /// Connections; chunk i travels on connection i mod N.
     pub comms: Vec<Patient<RecvComm>>,
+    /// How messages are cut.
+    pub plan: Plan,
     /// The engine.
     pub receiver: Receiver<Patient<RecvComm>>,
     /// Raw sockets for the ceiling.
@@ -83,9 +85,10 @@ impl Side {
         let source = sends.then(|| allocate(&settings, settings.memory)).transpose()?;
         let destination = receives.then(|| allocate(&settings, settings.destination())).transpose()?;
 
-        let began = Instant::now();
         let mut listening = Listening::open(receives, &settings, local)?;
         let theirs = exchange_handles(link, role, &listening.handles(), deadline)?;
+        // The other side has its memory by now: what follows is the connections' own time.
+        let began = Instant::now();
         let mut connecting = Connecting::begin(sends, &settings, local, &theirs)?;
         let mut comms = (Vec::new(), Vec::new());
         // Both directions are polled side by side: the other end may wait for either first.
@@ -134,6 +137,7 @@ impl Side {
         let incoming = destination.map(|buffer| Incoming {
             buffer,
             comms: comms.1.into_iter().map(|comm| Patient { comm, timeout }).collect(),
+            plan: plan(settings.recv_window),
             receiver: Receiver::new(plan(settings.recv_window), connections),
             raw: raw_in,
         });

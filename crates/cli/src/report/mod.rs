@@ -255,3 +255,6 @@ pub fn memory_name(source: Memory, destination: Memory) -> String {
         format!("{}→{}", source.name(), destination.name())
     }
 }
+
+#[cfg(test)]
+mod tests;

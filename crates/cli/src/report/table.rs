@@ -17,53 +17,42 @@ pub fn head(version: &str, config: &Config, hosts: (&str, &str)) -> String {
     let _ = writeln!(text, "# gputcp {version}: {}", ends(config, hosts));
     let _ = writeln!(text, "# {}", transfer(settings));
     let _ = writeln!(text, "# {}", effort(config));
-    text.push_str(match settings.flow {
-        Flow::RoundTrip => ROUND_TRIP_HEAD,
-        _ => GOODPUT_HEAD,
-    });
+    text.push_str(&columns(settings.flow));
     text
 }
 
 /// One result.
 #[must_use]
 pub fn row(row: &Row) -> String {
-    let mut text = String::new();
-    let Row { bytes, time_us, tcp, .. } = row;
-    let _ = write!(text, "{:>8}", show_size(*bytes));
+    let mut text = format!("{:>8}", show_size(row.bytes));
+    let Row { time_us, .. } = row;
     match row.goodput_gb_per_s {
         Some(goodput) => {
-            let [low, high] = goodput.median_ci95;
-            let _ = write!(text, " {:>4}", arrow(row.way));
-            let _ = write!(
-                text,
-                " {:>7} {:>7}",
+            let cells = [
                 figure(goodput.median),
-                figure(row.goodput_gbit_per_s.unwrap_or(0.0))
-            );
-            let _ = write!(text, " {:>7} {:>7}", figure(goodput.min), figure(goodput.max));
-            let _ = write!(text, " {:>6}", plus_minus(goodput.median, low, high));
-            let _ = write!(text, " {:>7} {:>7}", figure(time_us.p50), figure(time_us.p99));
+                figure(row.goodput_gbit_per_s.unwrap_or(0.0)),
+                figure(goodput.min),
+                figure(goodput.max),
+            ];
+            let _ = write!(text, "{:>5}", arrow(row.way));
+            let _ = cells.iter().try_for_each(|cell| write!(text, "{cell:>8}"));
+            let _ = write!(text, "{:>7}", plus_minus(goodput.median, goodput.median_ci95));
+            let _ = write!(text, "{:>8}{:>8}", figure(time_us.p50), figure(time_us.p99));
         }
         None => {
-            let [low, high] = time_us.p50_ci95;
-            let _ = write!(text, " {:>8} {:>8}", figure(time_us.p50), figure(time_us.p99));
-            let _ = write!(
-                text,
-                " {:>8} {:>8} {:>8}",
-                figure(time_us.min),
-                figure(time_us.max),
-                figure(time_us.mean)
-            );
-            let _ = write!(text, " {:>6}", plus_minus(time_us.p50, low, high));
+            let cells = [time_us.p50, time_us.p99, time_us.min, time_us.max, time_us.mean].map(figure);
+            let _ = cells.iter().try_for_each(|cell| write!(text, "{cell:>9}"));
+            let _ = write!(text, "{:>7}", plus_minus(time_us.p50, time_us.p50_ci95));
         }
     }
-    let ceiling = row.ceiling.map(|Slices { median, .. }| figure(median));
-    let percent = row.percent_of_ceiling.map(|percent| format!("{percent:.1}"));
-    let _ = write!(text, " {:>7} {:>5}", or_dash(ceiling), or_dash(percent));
-    let cpu = row.cpu_s_per_gb.map(|cpu| (format!("{:.2}", cpu.sender), format!("{:.2}", cpu.receiver)));
-    let (sender, receiver) = cpu.unzip();
-    let _ = write!(text, " {:>5} {:>5} {:>5}", or_dash(sender), or_dash(receiver), tcp.retransmits);
-    text.push('\n');
+    let ceiling = or_dash(row.ceiling.map(|Slices { median, .. }| figure(median)));
+    let percent = or_dash(row.percent_of_ceiling.map(|percent| format!("{percent:.1}")));
+    let (sender, receiver) = row.cpu_s_per_gb.map(|cpu| (seconds(cpu.sender), seconds(cpu.receiver))).unzip();
+    let (sender, receiver, resent) = (or_dash(sender), or_dash(receiver), row.tcp.retransmits);
+    let _ = match row.way {
+        Way::RoundTrip => writeln!(text, "{ceiling:>9}{percent:>6}{sender:>8}{receiver:>8}{resent:>7}"),
+        _ => writeln!(text, "{ceiling:>8}{percent:>6}{sender:>6}{receiver:>6}{resent:>6}"),
+    };
     text
 }
 
@@ -102,14 +91,57 @@ pub fn foot(report: &Report) -> String {
     text
 }
 
-const GOODPUT_HEAD: &str = "\
-#                  goodput, median             range    95 %      time, µs   raw TCP    % of   CPU s/GB  retr.
-#   size  way    GB/s    Gb/s     min     max     ± %     p50     p99    GB/s ceil.  send  recv packets
-";
-const ROUND_TRIP_HEAD: &str = "\
-#                      round trip, µs                          95 %  raw TCP  % of   CPU s/GB  retr.
-#   size      p50      p99      min      max     mean    ± %      µs ceil.  send  recv packets
-";
+/// The columns' names, two lines; the widths are those of [`row`].
+fn columns(flow: Flow) -> String {
+    if flow == Flow::RoundTrip {
+        return format!(
+            "#{:>52}{:>7}{:>9}{:>6}{:>16}{:>7}\n#{:>7}{:>9}{:>9}{:>9}{:>9}{:>9}{:>7}{:>9}{:>6}{:>8}{:>8}{:>7}\n",
+            "round trip, µs",
+            "95 %",
+            "raw TCP",
+            "% of",
+            "CPU s/GB",
+            "resent", //
+            "size",
+            "p50",
+            "p99",
+            "min",
+            "max",
+            "mean",
+            "± %",
+            "µs",
+            "raw",
+            "send",
+            "recv",
+            "pkts",
+        );
+    }
+    format!(
+        "#{:>28}{:>16}{:>7}{:>16}{:>8}{:>6}{:>12}{:>6}\n#{:>7}{:>5}{:>8}{:>8}{:>8}{:>8}{:>7}{:>8}{:>8}{:>8}{:>6}{:>6}{:>6}{:>6}\n",
+        "goodput, median",
+        "range, GB/s",
+        "95 %",
+        "time, µs",
+        "raw TCP",
+        "% of",
+        "CPU s/GB",
+        "resnt", //
+        "size",
+        "way",
+        "GB/s",
+        "Gb/s",
+        "min",
+        "max",
+        "± %",
+        "p50",
+        "p99",
+        "GB/s",
+        "raw",
+        "send",
+        "recv",
+        "pkts",
+    )
+}
 
 fn ends(config: &Config, (client, server): (&str, &str)) -> String {
     let way = match config.settings.flow {
@@ -140,14 +172,17 @@ fn transfer(settings: &Settings) -> String {
 }
 
 fn effort(config: &Config) -> String {
-    let what = if config.settings.flow == Flow::RoundTrip { "round trips" } else { "messages" };
+    let (what, by) = match config.settings.flow {
+        Flow::RoundTrip => ("round trips", "client"),
+        _ => ("messages", "receiver"),
+    };
     let amount = match (config.iterations, config.time_s) {
         (Some(count), _) => format!("{count} {what}"),
         (None, Some(seconds)) => format!("{seconds} s of {what}"),
         (None, None) => what.into(),
     };
     let verified = if config.settings.verify { "verified" } else { "not verified" };
-    format!("{amount} of each size after {} of warm-up, timed by the receiver, {verified}", config.warmup)
+    format!("{amount} of each size after {} of warm-up, timed by the {by}, {verified}", config.warmup)
 }
 
 const fn arrow(way: Way) -> &'static str {
@@ -166,7 +201,12 @@ fn figure(value: f64) -> String {
     format!("{value:.*}", decimals as usize)
 }
 
-fn plus_minus(median: f64, low: f64, high: f64) -> String {
+/// CPU seconds: a few, or very many where messages are tiny.
+fn seconds(value: f64) -> String {
+    if value < 100.0 { format!("{value:.2}") } else { format!("{value:.0}") }
+}
+
+fn plus_minus(median: f64, [low, high]: [f64; 2]) -> String {
     let percent = 100.0 * (high - median).max(median - low) / median;
     format!("{percent:.1}")
 }

@@ -8,8 +8,8 @@ use crate::{args::size::show_size, failure::Failure};
 pub fn about(row: &Row) -> Vec<String> {
     let mut warnings = Vec::new();
     let what = match row.way {
-        Way::RoundTrip => format!("{} round trips", show_size(row.bytes)),
-        _ => format!("{} messages", show_size(row.bytes)),
+        Way::RoundTrip => format!("round trips of {}", show_size(row.bytes)),
+        _ => format!("messages of {}", show_size(row.bytes)),
     };
     if row.iterations < FEW {
         warnings.push(format!("only {} {what} were timed: give -n {FEW} or more", row.iterations));
@@ -53,7 +53,7 @@ pub fn check_link(row: &Row, link: Option<(&str, f64)>) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Run(format!(
-        "{} messages came out at {gbit_per_s} Gb/s, but {interface} carries {} Gb/s: this is a mistake of the measurement, \
+        "messages of {} came out at {gbit_per_s} Gb/s, but {interface} carries {} Gb/s: this is a mistake of the measurement, \
          or the data took another way; do not use it",
         show_size(row.bytes),
         capacity / 1e9

@@ -1,0 +1,166 @@
+//! The printed forms of fixed results.
+
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    args::{MeasureArgs, environment::Environment, request::Request},
+    bootstrap::message::{Received, Sent},
+    failure::Failure,
+    measure::{
+        run::{Exchanged, Outcome},
+        tally::Tally,
+    },
+};
+
+fn settings(args: MeasureArgs) -> Settings {
+    let mut settings = Request::new(args, &Environment::default()).unwrap().settings;
+    settings.streams = 2;
+    settings.congestion = Some("cubic".into());
+    settings
+}
+
+fn flow(bytes: u64, micros: u64) -> Exchanged {
+    Exchanged {
+        sent: Sent {
+            bytes,
+            chunks: 128,
+            cpu_ns: 20_000_000,
+            tcp: Some(TcpCounters { retransmits: 3, rtt_us: 120, cwnd_packets: 80 }),
+        },
+        received: Received {
+            time_ns: 1000 * micros,
+            landed: bytes,
+            unpacked: bytes,
+            chunks: 128,
+            cpu_ns: 25_000_000,
+            verified: Some(true),
+            mismatch: None,
+        },
+    }
+}
+
+/// Twenty messages between 10 and 12 ms, with a ceiling of about 9 ms.
+fn rows(settings: &Settings) -> Vec<Row> {
+    let mut messages = Tally::new(settings.flow, TcpCounters { retransmits: 1, ..TcpCounters::default() });
+    let mut slices = Tally::new(settings.flow, TcpCounters::default());
+    let bytes = settings.sizes[0];
+    for n in 0..20 {
+        let outcome = |base: u64| Outcome {
+            sent: settings.flow.forward().then(|| flow(bytes, base + 100 * n)),
+            received: settings.flow.backward().then(|| flow(bytes, base + 70 * n)),
+        };
+        let laps = [Duration::from_micros(40 + n), Duration::from_micros(50 + n)];
+        messages.add(bytes, &outcome(10_000), &laps);
+        slices.add(bytes, &outcome(9000), &laps);
+    }
+    messages.rows(bytes, settings, Some(&slices))
+}
+
+fn report(args: MeasureArgs) -> Report {
+    let settings = settings(args);
+    let side = |role: &str, congestion: Option<&str>| SideFacts {
+        role: role.into(),
+        host: "alpha".into(),
+        cores: 2,
+        peak_resident_bytes: Some(90_000_000),
+        congestion: congestion.map(Into::into),
+        tcp: congestion.map(|_| TcpCounters { retransmits: 3, rtt_us: 120, cwnd_packets: 80 }),
+        strays: 0,
+    };
+    let results = rows(&settings);
+    Report {
+        schema: SCHEMA.into(),
+        version: "0.0.0".into(),
+        command: "loopback".into(),
+        interrupted: false,
+        config: Config {
+            settings,
+            iterations: Some(20),
+            time_s: None,
+            warmup: 3,
+            loopback: true,
+            setup_ms: 4.25,
+        },
+        sides: Sides { sender: side("client", Some("cubic")), receiver: side("server", None) },
+        ceiling: Some(Ceiling { kind: CeilingKind::Sockets, gb_per_s: Some(6.7), round_trip_us: None }),
+        results,
+        warnings: vec!["something to mind".into()],
+    }
+}
+
+fn table(report: &Report) -> String {
+    let rows: String = report.results.iter().map(table::row).collect();
+    table::head("0.0.0", &report.config, ("alpha", "beta")) + &rows + &table::foot(report)
+}
+
+#[test]
+fn table_of_one_way() {
+    insta::assert_snapshot!(table(&report(MeasureArgs::default())));
+}
+
+#[test]
+fn table_of_both_ways() {
+    insta::assert_snapshot!(table(&report(MeasureArgs { bidir: true, ..Default::default() })));
+}
+
+#[test]
+fn table_of_round_trips_cut_short() {
+    let mut report = report(MeasureArgs { latency: true, ..Default::default() });
+    report.interrupted = true;
+    report.config.loopback = false;
+    report.sides.receiver.peak_resident_bytes = None;
+    insta::assert_snapshot!(table(&report));
+}
+
+#[test]
+fn tables_fit_in_a_hundred_columns() {
+    for args in [
+        MeasureArgs { bidir: true, size: Some(1000), ..Default::default() },
+        MeasureArgs { latency: true, size: Some(1023 << 20), ..Default::default() },
+    ] {
+        for line in table(&report(args)).lines() {
+            assert!(line.chars().count() <= 100, "{line}");
+        }
+    }
+}
+
+#[test]
+fn json_document() {
+    insta::assert_snapshot!(json::document(&report(MeasureArgs::default())));
+}
+
+#[test]
+fn csv_lines() {
+    let report = report(MeasureArgs { bidir: true, ..Default::default() });
+    let rows: String = report.results.iter().map(csv::row).collect();
+    let text = csv::head() + &rows;
+    let columns: Vec<usize> = text.lines().map(|line| line.split(',').count()).collect();
+    assert!(columns.iter().all(|&count| count == columns[0]), "{columns:?}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn what_to_mind() {
+    let mut rows = rows(&settings(MeasureArgs::default()));
+    let row = &mut rows[0];
+    assert!(warnings::about(row).is_empty());
+    row.verified = None;
+    row.goodput_gb_per_s.as_mut().unwrap().stddev = 3.0;
+    row.ceiling.as_mut().unwrap().min = 0.5;
+    let mut all = warnings::about(row);
+    row.iterations = 4;
+    all.extend(warnings::about(row));
+    insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
+fn more_than_the_link_carries_is_an_error() {
+    let rows = rows(&settings(MeasureArgs::default()));
+    assert_eq!(warnings::check_link(&rows[0], None), Ok(()));
+    assert_eq!(warnings::check_link(&rows[0], Some(("eth0", 1e11))), Ok(()));
+    let Err(Failure::Run(sentence)) = warnings::check_link(&rows[0], Some(("eth0", 1e10))) else {
+        panic!("50 Gb/s do not fit in 10")
+    };
+    insta::assert_snapshot!(sentence);
+}

@@ -1,0 +1,184 @@
+//! Others at the other end: nobody, strangers, older versions, two at once.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
+
+use gputcp_proto::session::{Header, Kind};
+
+use crate::process::{Running, Server, expect, finish, gputcp, run, small, stderr};
+
+#[test]
+fn refused() {
+    // A port that was just free.
+    let port = TcpListener::bind("127.0.0.1:0")
+        .expect("a port")
+        .local_addr()
+        .expect("its address")
+        .port()
+        .to_string();
+    let since = Instant::now();
+    let output = run(&["client", "127.0.0.1", "-p", &port]);
+    expect(&output, 5);
+    let said = stderr(&output);
+    assert!(
+        said.contains(&port) && said.contains("tried 30 times") && said.contains("gputcp server"),
+        "{said}"
+    );
+    assert!(since.elapsed() > Duration::from_secs(2), "it was patient");
+}
+
+#[test]
+fn no_such_host_and_no_route() {
+    let output = run(&["client", "no-such-host.invalid", "--timeout", "2"]);
+    expect(&output, 5);
+    assert!(stderr(&output).contains("no-such-host.invalid"), "{}", stderr(&output));
+    // An address that no machine has (RFC 5737).
+    let output = run(&["client", "192.0.2.1", "--timeout", "1"]);
+    expect(&output, 5);
+    assert!(stderr(&output).contains("could not connect to 192.0.2.1 port 12347"), "{}", stderr(&output));
+    let output = run(&["client", "::1", "-4"]);
+    expect(&output, 5);
+}
+
+#[test]
+fn a_server_that_comes_late_is_waited_for() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .expect("a port")
+        .local_addr()
+        .expect("its address")
+        .port()
+        .to_string();
+    let mut command = gputcp(&["client", "127.0.0.1", "-p", &port]);
+    command.args(small(&[])).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let client = Running::start(command);
+    thread::sleep(Duration::from_millis(500));
+    let mut command = gputcp(&["server", "--once", "-q", "-B", "127.0.0.1", "-p", &port]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let _server = Running::start(command);
+    expect(&client.output(), 0);
+}
+
+/// A client's end at something that answers `says` to the first bytes it gets.
+fn meet(says: &'static [u8], stay: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its address").port().to_string();
+    let thread = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let _ = stream.read(&mut [0; 4096]);
+        let _ = stream.write_all(says);
+        if stay {
+            // Until the client has had enough.
+            let _ = stream.read(&mut [0; 4096]);
+        }
+    });
+    let output = run(&["client", "127.0.0.1", "-p", &port, "--timeout", "0.5"]);
+    expect(&output, 5);
+    thread.join().expect("it ends");
+    stderr(&output)
+}
+
+#[test]
+fn not_a_server_of_ours() {
+    let garbage = meet(b"HTTP/1.1 400 Bad Request\r\n\r\n", true);
+    assert!(garbage.contains("no gputcp frame"), "{garbage}");
+    let silent = meet(b"", true);
+    assert!(silent.contains("was silent for 0.5 s"), "{silent}");
+    let gone = meet(b"", false);
+    assert!(gone.contains("is gone while greeting"), "{gone}");
+    let half = meet(b"GTSN\x01\x00\x01\x00", true);
+    assert!(half.contains("was silent"), "{half}");
+    let other = meet(b"GTSN\x63\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00", true);
+    assert!(other.contains("speaks protocol version 99"), "{other}");
+    let hostile = meet(b"GTSN\x01\x00\x01\x00\xff\xff\xff\xff\x00\x00\x00\x00", true);
+    assert!(hostile.contains("length is 4294967295"), "{hostile}");
+}
+
+#[test]
+fn a_port_in_use() {
+    let server = Server::start(&[]);
+    let output = run(&["server", "-B", "127.0.0.1", "-p", &server.port]);
+    expect(&output, 1);
+    assert!(stderr(&output).contains("choose another --port"), "{}", stderr(&output));
+}
+
+#[test]
+fn settings_that_the_server_cannot_do_are_refused_there() {
+    // A client that checks nothing: it says what it likes.
+    let mut server = Server::start(&[]);
+    for settings in [
+        r#"{"sizes":[0]}"#,
+        r#"{"sizes":[18446744073709551615],"flow":"forward","streams":2,"channels":1,"chunk_bytes":1,"send_window":1,"recv_window":1,"memory":"host","unpack":"none","segment_bytes":null,"congestion":null,"send_buffer_bytes":null,"recv_buffer_bytes":null,"verify":true,"ceiling":true,"timeout_ms":1000,"seed":1}"#,
+        r#"{"sizes":[100000000000000],"flow":"forward","streams":2,"channels":1,"chunk_bytes":1,"send_window":1,"recv_window":1,"memory":"host","unpack":"none","segment_bytes":null,"congestion":null,"send_buffer_bytes":null,"recv_buffer_bytes":null,"verify":true,"ceiling":true,"timeout_ms":1000,"seed":1}"#,
+        r#"{"sizes":[1],"flow":"forward","streams":2,"channels":1,"chunk_bytes":1,"send_window":1,"recv_window":1,"memory":"host","unpack":"none","segment_bytes":null,"congestion":"nosuch","send_buffer_bytes":null,"recv_buffer_bytes":null,"verify":true,"ceiling":true,"timeout_ms":1000,"seed":1}"#,
+    ] {
+        let mut stream =
+            TcpStream::connect(format!("127.0.0.1:{}", server.port)).expect("the server listens");
+        let hello = r#"{"version":"0","identity":{"host":"h","boot_id":"","network_namespace":0,"cores":1},"more":1}"#;
+        say(&mut stream, Kind::Hello, hello);
+        assert_eq!(hear(&mut stream).0, Kind::Hello);
+        say(&mut stream, Kind::Settings, settings);
+        let (kind, text) = hear(&mut stream);
+        assert!(matches!(kind, Kind::Refuse | Kind::Abort), "{text}");
+        server.hear("gputcp: the client at");
+    }
+    expect(&finish(server.client(&small(&["-q"]))), 0);
+}
+
+fn say(stream: &mut TcpStream, kind: Kind, text: &str) {
+    stream.write_all(&Header { kind, bytes: text.len() as u32 }.encode()).expect("the server reads");
+    stream.write_all(text.as_bytes()).expect("the server reads");
+}
+
+fn hear(stream: &mut TcpStream) -> (Kind, String) {
+    let mut header = [0; Header::BYTES];
+    stream.read_exact(&mut header).expect("the server answers");
+    let header = Header::decode(&header).expect("in our way");
+    let mut text = vec![0; header.bytes as usize];
+    stream.read_exact(&mut text).expect("the server answers");
+    (header.kind, String::from_utf8(text).expect("with text"))
+}
+
+#[test]
+fn strangers_disturb_no_transfer() {
+    let mut server = Server::start(&[]);
+    let address = format!("127.0.0.1:{}", server.port);
+    let connect = || TcpStream::connect(&address).expect("the server listens");
+    let mut command = server.client(&["-s", "4M", "-t", "2", "-w", "1"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let client = Running::start(command);
+    let mut strangers = Vec::new();
+    for round in 0..20 {
+        let mut stranger = connect();
+        match round % 3 {
+            0 => {}
+            1 => stranger.write_all(b"\x16\x03\x01 garbage").expect("it is taken"),
+            _ => stranger.write_all(b"GTSN\x01\x00").expect("it is taken"),
+        }
+        strangers.push(stranger);
+        thread::sleep(Duration::from_millis(20));
+    }
+    // A second client meanwhile is told to come again, and gives up after three seconds or is served then.
+    expect(&client.output(), 0);
+    let line = server.hear("served the client");
+    assert!(line.contains("stray connections dropped"), "{line}");
+    expect(&finish(server.client(&small(&["-q"]))), 0);
+}
+
+#[test]
+fn a_second_client_waits_its_turn_or_is_told() {
+    let server = Server::start(&[]);
+    let mut command = server.client(&["-s", "1M", "-t", "60", "-q"]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let first = Running::start(command);
+    // Long enough for the first to be inside.
+    thread::sleep(Duration::from_millis(500));
+    let output = finish(server.client(&small(&["-q"])));
+    expect(&output, 5);
+    assert!(stderr(&output).contains("it is serving another client"), "{}", stderr(&output));
+    drop(first);
+}

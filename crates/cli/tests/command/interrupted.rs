@@ -1,0 +1,128 @@
+//! Ctrl-C, and peers that are killed or stop at any moment.
+
+use std::{
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+
+use crate::process::{Running, Server, expect, finish, gputcp, small, stderr, stdout};
+
+fn start(mut command: std::process::Command) -> Running {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    Running::start(command)
+}
+
+/// Long enough to be in the middle of messages.
+const INTO_IT: Duration = Duration::from_millis(700);
+
+#[test]
+fn ctrl_c_prints_what_was_measured_so_far() {
+    for format in [&[][..], &["-J"], &["--csv"], &["--latency"], &["--bidir"]] {
+        let args = [&["loopback", "-s", "256K", "-n", "1000000000"], format].concat();
+        let client = start(gputcp(&args));
+        thread::sleep(INTO_IT);
+        client.signal(Signal::INT);
+        let since = Instant::now();
+        let output = client.output();
+        expect(&output, 130);
+        assert!(since.elapsed() < Duration::from_secs(5), "it took {:?}", since.elapsed());
+        let text = stdout(&output);
+        match format {
+            ["-J"] => {
+                let report: serde_json::Value = serde_json::from_str(&text).expect("a whole document");
+                assert_eq!(report["interrupted"], true);
+                assert!(report["results"][0]["iterations"].as_u64().expect("a number") > 0);
+            }
+            ["--csv"] => assert_eq!(text.lines().count(), 2, "{text}"),
+            _ => assert!(text.contains("interrupted: this is what was measured so far"), "{text}"),
+        }
+    }
+}
+
+#[test]
+fn ctrl_c_at_the_client_is_told_to_the_server_which_serves_on() {
+    let mut server = Server::start(&[]);
+    let client = start(server.client(&["-s", "1M", "-t", "60"]));
+    thread::sleep(INTO_IT);
+    client.signal(Signal::TERM);
+    expect(&client.output(), 130);
+    server.hear("was interrupted");
+    expect(&finish(server.client(&small(&["-q"]))), 0);
+}
+
+#[test]
+fn ctrl_c_at_the_server_is_told_to_the_client() {
+    let mut server = Server::start(&[]);
+    let client = start(server.client(&["-s", "1M", "-t", "60"]));
+    thread::sleep(INTO_IT);
+    server.running.signal(Signal::INT);
+    let output = client.output();
+    expect(&output, 5);
+    assert!(stderr(&output).contains("was interrupted"), "{}", stderr(&output));
+    assert_eq!(server.running.wait().code(), Some(130));
+}
+
+#[test]
+fn a_killed_server_ends_the_client_with_a_sentence() {
+    for way in [&[][..], &["-R"], &["--bidir"], &["--latency"], &["-m", "host", "--no-ceiling"]] {
+        let server = Server::start(&[]);
+        let client = start(server.client(&[&["-s", "1M", "-t", "60"], way].concat()));
+        thread::sleep(INTO_IT);
+        server.running.signal(Signal::KILL);
+        let since = Instant::now();
+        let output = client.output();
+        expect(&output, 5);
+        assert!(since.elapsed() < Duration::from_secs(5), "{way:?} took {:?}", since.elapsed());
+        assert!(stderr(&output).contains("127.0.0.1"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_killed_client_ends_its_session_and_the_server_serves_on() {
+    let mut server = Server::start(&[]);
+    for way in ["-R", "--bidir", "--latency"] {
+        let client = start(server.client(&["-s", "1M", "-t", "60", way]));
+        thread::sleep(INTO_IT);
+        client.signal(Signal::KILL);
+        drop(client);
+        server.hear("gputcp: the ");
+    }
+    expect(&finish(server.client(&small(&["-q"]))), 0);
+}
+
+#[test]
+fn a_peer_that_stops_ends_the_other_within_the_timeout() {
+    for way in [&[][..], &["-R"], &["-m", "host"], &["--latency"]] {
+        let server = Server::start(&[]);
+        let client = start(server.client(&[&["-s", "4M", "-t", "60", "--timeout", "2"], way].concat()));
+        thread::sleep(INTO_IT);
+        server.running.signal(Signal::STOP);
+        let since = Instant::now();
+        let output = client.output();
+        expect(&output, 5);
+        assert!(since.elapsed() < Duration::from_secs(8), "{way:?} took {:?}", since.elapsed());
+        server.running.signal(Signal::KILL);
+    }
+}
+
+#[test]
+fn the_server_process_of_a_killed_loopback_ends_too() {
+    let client = start(gputcp(&["loopback", "-s", "1M", "-t", "60"]));
+    thread::sleep(INTO_IT);
+    let children =
+        std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", client.pid().as_raw_nonzero()));
+    let Ok(children) = children else { return };
+    let child = children.split_whitespace().next().expect("it has a server process").to_owned();
+    client.signal(Signal::KILL);
+    drop(client);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let alive =
+        || std::fs::read_to_string(format!("/proc/{child}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    while alive() {
+        assert!(Instant::now() < deadline, "process {child} lives on");
+        thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,8 @@
+//! The command as its users meet it: what it prints, how it ends, and that it always does.
+
+mod bootstrap;
+mod interrupted;
+mod measure;
+mod output;
+mod process;
+mod usage;

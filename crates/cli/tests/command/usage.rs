@@ -1,0 +1,120 @@
+//! What makes no sense is exit code 2 and a sentence, before anything is started.
+
+use crate::process::{expect, finish, gputcp, run, stderr, stdout};
+
+#[test]
+fn every_senseless_setting_is_a_sentence() {
+    let cases: &[&[&str]] = &[
+        &[],
+        &["--unknown"],
+        &["dance"],
+        &["loopback", "--unknown"],
+        &["loopback", "extra"],
+        &["loopback", "-s", "0"],
+        &["loopback", "-s", "12Q"],
+        &["loopback", "-s", "-1"],
+        &["loopback", "-s", "999999T"],
+        &["loopback", "-s", "100T"],
+        &["loopback", "-s", "1M", "-b", "1K"],
+        &["loopback", "-e", "1M"],
+        &["loopback", "-b", "2M", "-e", "1M"],
+        &["loopback", "-b", "1M", "-e", "2M", "-f", "1"],
+        &["loopback", "-b", "1M", "-f", "2"],
+        &["loopback", "-n", "0"],
+        &["loopback", "-n", "5", "-t", "1"],
+        &["loopback", "-t", "0"],
+        &["loopback", "-t", "nan"],
+        &["loopback", "-w", "x"],
+        &["loopback", "-i", "0"],
+        &["loopback", "-P", "0"],
+        &["loopback", "-P", "65"],
+        &["loopback", "--channels", "0"],
+        &["loopback", "--channels", "65"],
+        &["loopback", "-P", "64", "--channels", "5"],
+        &["loopback", "--chunk", "0"],
+        &["loopback", "--chunk", "1T"],
+        &["loopback", "--window", "0"],
+        &["loopback", "--window", "33"],
+        &["loopback", "--window", "12,0"],
+        &["loopback", "--segment", "1"],
+        &["loopback", "-m", "tape"],
+        &["loopback", "-m", "cuda:0"],
+        &["loopback", "-m", "host", "--unpack", "kernel"],
+        &["loopback", "--unpack", "magic"],
+        &["loopback", "-R", "--bidir"],
+        &["loopback", "--latency", "-R"],
+        &["loopback", "--latency", "--channels", "2"],
+        &["loopback", "-4", "-6"],
+        &["loopback", "--congestion", "no such"],
+        &["loopback", "--congestion", "nosuch"],
+        &["loopback", "--sndbuf", "1"],
+        &["loopback", "--rcvbuf", "2T"],
+        &["loopback", "--timeout", "0"],
+        &["loopback", "--seed", "x"],
+        &["loopback", "-J", "--csv"],
+        &["loopback", "-q", "-v"],
+        &["client"],
+        &["client", "127.0.0.1", "-p", "0"],
+        &["client", "127.0.0.1", "-p", "70000"],
+        &["client", "127.0.0.1", "-B", "no such interface"],
+        &["client", "127.0.0.1", "-B", "nosuch0"],
+        &["client", "127.0.0.1", "-B", "::1", "-4"],
+        &["server", "-B", "nosuch0"],
+        &["server", "--timeout", "-5"],
+        &["server", "-s", "1M"],
+    ];
+    for args in cases {
+        let output = run(args);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert_eq!(stdout(&output), "", "{args:?}");
+        assert!(said.len() > 10 && !said.contains("panicked"), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn bad_variables_are_named() {
+    for (name, value) in [
+        ("GPUTCP_SIZE", "0"),
+        ("UCCL_TCPX_PERF_SIZE", "big"),
+        ("UCCL_TCPX_PERF_ITERS", "-1"),
+        ("UCCL_TCPX_CHUNK_BYTES", "0"),
+        ("NCCL_P2P_NET_CHUNKSIZE", "x"),
+        ("UCCL_TCPX_UNPACK_IMPL", "magic"),
+        ("UCCL_TCPX_HOST_RECV_DEBUG", "2"),
+        ("UCCL_TCPX_NUM_CHANNELS", "0"),
+        ("NCCL_NSOCKS_PERTHREAD", "many"),
+        ("GPUTCP_WINDOW", "1,2,3"),
+        ("GPUTCP_MEMORY", "cuda"),
+        ("GPUTCP_TIMEOUT", "inf"),
+    ] {
+        let mut command = gputcp(&["loopback"]);
+        command.env(name, value);
+        let output = finish(command);
+        expect(&output, 2);
+        assert!(stderr(&output).contains(name), "{}", stderr(&output));
+    }
+    for (name, value) in [
+        ("UCCL_TCPX_BOOTSTRAP_PORT_BASE", "99999"),
+        ("NCCL_SOCKET_IFNAME", ","),
+        ("NCCL_SOCKET_IFNAME", "=nosuch0"),
+    ] {
+        let mut command = gputcp(&["client", "127.0.0.1"]);
+        command.env(name, value);
+        let output = finish(command);
+        expect(&output, 2);
+        assert!(stderr(&output).contains(name), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn help_and_version_are_results() {
+    for args in
+        [&["--help"][..], &["loopback", "--help"], &["client", "-h"], &["server", "-h"], &["--version"]]
+    {
+        let output = run(args);
+        expect(&output, 0);
+        assert_eq!(stderr(&output), "");
+        assert!(stdout(&output).contains("gputcp"), "{}", stdout(&output));
+    }
+}
