@@ -300,7 +300,7 @@ impl Course {
         most: u64,
     ) -> Result<(u64, Outcome, Vec<Duration>), Failure> {
         link.interrupt().check()?;
-        // Raw sockets carry whatever the last message left in memory.
+        // A slice of raw sockets is no message of its own.
         self.iteration += u64::from(work == Work::Transfer);
         let (kind, rounds) = match side.settings.flow {
             Flow::Forward => (Kind::BeginForward, 1),

@@ -3,7 +3,10 @@
 
 use gputcp_gpu::Buffer;
 
-use crate::{bootstrap::message::Begin, failure::Failure};
+use crate::{
+    bootstrap::message::{Begin, Work},
+    failure::Failure,
+};
 
 /// Which message to damage, if any.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,7 +21,7 @@ impl Damage {
     /// # Errors
     /// If the buffer is in use.
     pub fn apply(self, buffer: &Buffer, begin: &Begin) -> Result<(), Failure> {
-        if self.iteration != Some(begin.iteration) {
+        if self.iteration != Some(begin.iteration) || begin.work == Work::Raw {
             return Ok(());
         }
         let Some(view) = buffer.host_view() else { return Ok(()) };

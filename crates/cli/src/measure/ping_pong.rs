@@ -48,10 +48,8 @@ pub fn run(
     let (Some(outgoing), Some(incoming)) = (&mut side.outgoing, &mut side.incoming) else {
         return Err(Failure::Run("a ping-pong needs both directions".into()));
     };
-    if transfer {
-        outgoing.buffer.fill(out_pattern, 0, bytes * rounds)?;
-        side.damage.apply(&outgoing.buffer, begin)?;
-    }
+    outgoing.buffer.fill(out_pattern, 0, bytes * rounds)?;
+    side.damage.apply(&outgoing.buffer, begin)?;
     let before = Counted::of(incoming);
     // The server is the receiver that says Go, for the whole batch.
     let barrier = barrier(link, role == Role::Client, role == Role::Server, patience);

@@ -52,7 +52,8 @@ pub struct Exchanged {
 pub fn run(side: &mut Side, link: &mut Link, role: Role, begin: &Begin) -> Result<Outcome, Failure> {
     let transfer = begin.work == Work::Transfer;
     let (out_pattern, in_pattern) = patterns(side.settings.seed, begin.iteration, role);
-    if let Some(outgoing) = side.outgoing.as_ref().filter(|_| transfer) {
+    if let Some(outgoing) = &side.outgoing {
+        // Raw sockets get fresh data as well, so that caches and cores are in the same state for both.
         outgoing.buffer.fill(out_pattern, 0, begin.bytes)?;
         side.damage.apply(&outgoing.buffer, begin)?;
     }

@@ -125,5 +125,5 @@ fn check_begin(settings: &Settings, kind: Kind, begin: &Begin, peer: &str) -> Re
     Err(Failure::Peer(format!("{peer} began a run that was not agreed on ({}, {begin:?})", kind.name())))
 }
 
-/// For the settings, before the client's timeout is known.
-const FIRST: Duration = Duration::from_secs(10);
+/// For the settings, before the client's timeout is known: they follow the hello at once.
+const FIRST: Duration = Duration::from_secs(5);

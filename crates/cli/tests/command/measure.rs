@@ -80,6 +80,14 @@ fn for_a_time() {
 }
 
 #[test]
+fn how_far_it_is() {
+    let output = run(&["loopback", "-s", "64K", "-t", "0.8", "-i", "0.2"]);
+    expect(&output, 0);
+    let lines = stderr(&output).lines().filter(|line| line.contains("so far")).count();
+    assert!((2..=4).contains(&lines), "{}", stderr(&output));
+}
+
+#[test]
 fn the_report_names_both_ends_and_what_they_cost() {
     let report = json(&small(&["loopback", "-J"]));
     for side in ["sender", "receiver"] {
