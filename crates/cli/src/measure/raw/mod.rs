@@ -25,6 +25,8 @@ pub struct RawSockets {
     results: mpsc::Receiver<std::io::Result<Instant>>,
     /// Jobs that have not come back.
     open: usize,
+    /// The other end, for messages.
+    peer: String,
 }
 
 /// Ends every wait on the sockets.
@@ -33,9 +35,11 @@ pub struct Canceller(Vec<Arc<Socket>>);
 impl RawSockets {
     fn start(sockets: Vec<Socket>, settings: &Settings) -> Result<Self, Failure> {
         let (done, results) = mpsc::channel();
+        let peer = sockets.first().and_then(|socket| socket.peer_addr().ok()?.as_socket());
+        let peer = peer.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
         let workers: Result<_, Failure> =
             sockets.into_iter().map(|socket| Worker::start(socket, settings, done.clone())).collect();
-        Ok(Self { workers: workers?, results, open: 0 })
+        Ok(Self { workers: workers?, results, open: 0, peer })
     }
 
     /// Starts the receiving threads on the message's memory: they wait in `recv` when this returns, or soon after.
@@ -66,11 +70,7 @@ impl RawSockets {
             let result =
                 self.results.recv().map_err(|_| Failure::Run("a raw socket's thread ended".into()))?;
             self.open -= 1;
-            last = last.max(Some(result.map_err(|error| {
-                Failure::Peer(format!(
-                    "a raw socket of the ceiling failed: {error}; the other side or the network is gone"
-                ))
-            })?));
+            last = last.max(Some(result.map_err(|error| self.failed(&error))?));
         }
         Ok(last.unwrap_or_else(Instant::now))
     }
@@ -90,7 +90,7 @@ impl RawSockets {
         let (source, destination) = (view(source)?, view(destination)?);
         let socket = self.workers[0].socket();
         let claimed = |error: gputcp_gpu::ClaimError| Failure::Run(error.to_string());
-        let failed = |error: std::io::Error| Failure::Peer(format!("the raw ping-pong failed: {error}"));
+        let failed = |error: std::io::Error| self.failed(&error);
         let (ping, pong) = (
             source.read(0, bytes * rounds).map_err(claimed)?,
             destination.write(0, bytes * rounds).map_err(claimed)?,
@@ -113,6 +113,14 @@ impl RawSockets {
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         Canceller(self.workers.iter().map(|worker| worker.socket().clone()).collect())
+    }
+
+    fn failed(&self, error: &std::io::Error) -> Failure {
+        Failure::Peer(format!(
+            "the peer at {} is gone (a raw socket of the ceiling failed: {error}): it was killed, is stuck, or the network \
+             was cut; look at its log",
+            self.peer
+        ))
     }
 
     /// Cuts the message into one share for each socket, none below [`SHARE_BYTES`]: a small one is not worth a thread's
