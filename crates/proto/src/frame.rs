@@ -8,7 +8,7 @@
 //! Welcome (16 B), first on the control socket, listener → connector
 //!   0 magic "GTWL"  4 version u16  6 verdict u16  8 slots u16  10 zero [2]  12 inline bytes u32
 //! Control (32 B + payload), then on the control socket, both ways
-//!   0 magic "GC"  2 kind u16  4 bytes u32  8 seq u64  16 capacity u64  24 zero [8]
+//!   0 magic "GC"  2 kind u16  4 bytes u32  8 seq u64  16 capacity u64  24 done u64
 //! Segment header (32 B + payload), then on the data sockets, sender → receiver
 //!   0 magic "GTSG"  4 bytes u32  8 seq u64  16 offset u64  24 total u64
 //! ```
@@ -98,6 +98,8 @@ pub struct Announce {
     pub capacity: u64,
     /// The longest message it takes inside a control frame; 0 when its destination is device memory.
     pub inline_bytes: u32,
+    /// The receives finished so far: all of sequence numbers `..done`.
+    pub done: u64,
 }
 
 /// What precedes a segment's bytes.
@@ -236,11 +238,13 @@ impl Control {
     /// The frame's bytes.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::BYTES] {
-        let (kind, bytes, seq, capacity) = match *self {
-            Self::Announce(Announce { seq, capacity, inline_bytes }) => (1u16, inline_bytes, seq, capacity),
-            Self::Inline { seq, bytes } => (2, bytes, seq, 0),
-            Self::Goodbye => (3, 0, 0, 0),
-            Self::Abort { bytes } => (4, bytes, 0, 0),
+        let (kind, bytes, seq, capacity, done) = match *self {
+            Self::Announce(Announce { seq, capacity, inline_bytes, done }) => {
+                (1u16, inline_bytes, seq, capacity, done)
+            }
+            Self::Inline { seq, bytes } => (2, bytes, seq, 0, 0),
+            Self::Goodbye => (3, 0, 0, 0, 0),
+            Self::Abort { bytes } => (4, bytes, 0, 0, 0),
         };
         let mut out = [0; Self::BYTES];
         put(&mut out, 0, &Self::MAGIC.to_le_bytes());
@@ -248,6 +252,7 @@ impl Control {
         put(&mut out, 4, &bytes.to_le_bytes());
         put(&mut out, 8, &seq.to_le_bytes());
         put(&mut out, 16, &capacity.to_le_bytes());
+        put(&mut out, 24, &done.to_le_bytes());
         out
     }
 
@@ -260,8 +265,7 @@ impl Control {
         if found != Self::MAGIC {
             return Err(Violation::Magic { expected: u32::from(Self::MAGIC), found: u32::from(found) });
         }
-        let (bytes, seq, capacity) = (u32_at(frame, 4), u64_at(frame, 8), u64_at(frame, 16));
-        check_zero("control frame", &frame[24..])?;
+        let (bytes, seq) = (u32_at(frame, 4), u64_at(frame, 8));
         let at_most = |frame, most: u32| {
             let value = u64::from(bytes);
             if bytes > most { Err(Violation::Field { frame, field: "length", value }) } else { Ok(()) }
@@ -269,21 +273,22 @@ impl Control {
         match u16_at(frame, 2) {
             1 => {
                 at_most("announcement", INLINE_BYTES_MAX)?;
-                Ok(Self::Announce(Announce { seq, capacity, inline_bytes: bytes }))
+                let (capacity, done) = (u64_at(frame, 16), u64_at(frame, 24));
+                Ok(Self::Announce(Announce { seq, capacity, inline_bytes: bytes, done }))
             }
             2 => {
                 at_most("short message", INLINE_BYTES_MAX)?;
-                check_zero("short message", &frame[16..24])?;
+                check_zero("short message", &frame[16..])?;
                 Ok(Self::Inline { seq, bytes })
             }
             3 => {
                 at_most("goodbye", 0)?;
-                check_zero("goodbye", &frame[8..24])?;
+                check_zero("goodbye", &frame[8..])?;
                 Ok(Self::Goodbye)
             }
             4 => {
                 at_most("abort", ABORT_BYTES_MAX)?;
-                check_zero("abort", &frame[8..24])?;
+                check_zero("abort", &frame[8..])?;
                 Ok(Self::Abort { bytes })
             }
             other => Err(Violation::Kind(other)),

@@ -148,6 +148,7 @@ pub mod recv;
 pub mod send;
 pub mod session;
 pub mod stage;
+mod streams;
 pub mod violation;
 pub mod window;
 

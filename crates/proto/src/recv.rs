@@ -16,6 +16,8 @@ use crate::{
 #[derive(Debug)]
 pub struct RecvSide<const N: usize> {
     window: Window<N>,
+    /// The oldest receive that is not finished: the sender is told with each announcement.
+    oldest: u64,
     incoming: [Incoming; N],
     segment_bytes: u64,
     inline_bytes: u64,
@@ -67,6 +69,7 @@ impl<const N: usize> RecvSide<N> {
         assert!(inline_bytes <= INLINE_BYTES_MAX as u64, "a short message fits a control frame");
         Self {
             window: Window::with_depth(depth),
+            oldest: 0,
             incoming: [const { Incoming::EMPTY }; N],
             segment_bytes: base_segment_bytes,
             inline_bytes,
@@ -88,7 +91,8 @@ impl<const N: usize> RecvSide<N> {
         let used = (incoming.begun_high / 64 + 1) as usize;
         incoming.begun[..used].fill(0);
         incoming.begun_high = 0;
-        let announce = Announce { seq: slot.seq().wire(), capacity, inline_bytes: inline_bytes as u32 };
+        let (seq, done) = (slot.seq().wire(), self.oldest);
+        let announce = Announce { seq, capacity, inline_bytes: inline_bytes as u32, done };
         Some((slot, announce))
     }
 
@@ -168,6 +172,9 @@ impl<const N: usize> RecvSide<N> {
         match incoming.total {
             Some(bytes) if incoming.is_placed => {
                 self.window.release(slot);
+                while self.oldest < self.window.next_seq() && self.window.holder(self.oldest).is_none() {
+                    self.oldest += 1;
+                }
                 Ok(Received { bytes })
             }
             _ => Err(slot),

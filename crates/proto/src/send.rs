@@ -1,13 +1,14 @@
 //! The sender's side of a connection: posted sends meet announced receives and are dealt out as segments.
 //!
 //! Nothing is sent that was not announced, so the receiver never holds an unexpected byte. Sends match receives in the
-//! order in which both were posted. Segments go to whichever socket asks ([`SendSide::deal`]): a slow stream takes
-//! fewer and gates nobody.
+//! order in which both were posted. Segments go to the data socket with the least unread bytes that is free
+//! ([`SendSide::deal`]), so a slow stream takes fewer.
 
 use crate::{
     Violation,
     frame::{Announce, SEGMENT_BYTES, SegmentHeader},
     plan::{MESSAGE_BYTES_MAX, segment_bytes},
+    streams::Streams,
     window::{Slot, Window, place},
 };
 
@@ -18,6 +19,11 @@ pub struct SendSide<const N: usize> {
     outgoing: [Outgoing; N],
     /// Receives announced by the peer: those of sequence numbers `..announced`.
     announced: u64,
+    /// Receives that the peer has finished: all of sequence numbers `..done`.
+    done: u64,
+    /// Bytes of the receives that are announced and not known to be finished.
+    open_bytes: u64,
+    streams: Streams<N>,
     credits: [Credit; N],
     /// The send that is being dealt; all before it have been dealt in full.
     cursor: u64,
@@ -47,8 +53,10 @@ pub struct Sent {
 /// Which segments a caller of [`SendSide::deal`] can carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Carrier {
-    /// A data socket, whose thread may write on the control socket too.
+    /// Any data socket, whatever the others hold: for a connection of one.
     Any,
+    /// This data socket, if it is its turn. Its thread may write on the control socket too.
+    Stream(usize),
     /// The control socket alone: whole short messages.
     Control,
 }
@@ -70,11 +78,24 @@ impl<const N: usize> SendSide<N> {
             window: Window::with_depth(depth),
             outgoing: [const { Outgoing::EMPTY }; N],
             announced: 0,
+            done: 0,
+            open_bytes: 0,
+            streams: Streams::new(0),
             credits: [const { Credit::EMPTY }; N],
             cursor: 0,
             segment_bytes: base_segment_bytes,
             peer_slots: peer_slots as u64,
         }
+    }
+
+    /// For a connection of so many data sockets, so that [`Carrier::Stream`] can be asked for.
+    ///
+    /// # Panics
+    /// If there are more than 64.
+    #[must_use]
+    pub const fn with_streams(mut self, streams: usize) -> Self {
+        self.streams = Streams::new(streams);
+        self
     }
 
     /// Posts a send of `bytes`; `inline` says whether the source can be written on the control socket. `None` when no
@@ -93,20 +114,32 @@ impl<const N: usize> SendSide<N> {
         if announce.seq != self.announced {
             return Err(Violation::AnnouncedOutOfOrder { expected: self.announced, found: announce.seq });
         }
-        // The peer reuses a slot only after its receive is complete, so after all of it was dealt here, and dealing is
-        // in order.
-        if announce.seq >= self.cursor + self.peer_slots {
+        // What is finished was dealt before; and what the peer has open, it has slots for.
+        if announce.done < self.done || announce.done > self.cursor {
+            return Err(Violation::Field {
+                frame: "announcement",
+                field: "finished count",
+                value: announce.done,
+            });
+        }
+        if announce.seq >= announce.done + self.peer_slots {
             return Err(Violation::TooManyAnnounced { seq: announce.seq, slots: self.peer_slots });
         }
+        for seq in self.done..announce.done {
+            self.open_bytes -= self.credits[place(seq, N)].capacity;
+            self.streams.finished(seq);
+        }
+        self.done = announce.done;
         // A longer receive is legal, a longer message is not: its segments' lengths would not fit their headers.
         let capacity = announce.capacity.min(MESSAGE_BYTES_MAX);
+        self.open_bytes += capacity;
         self.credits[place(announce.seq, N)] =
             Credit { capacity, inline_bytes: u64::from(announce.inline_bytes) };
         self.announced += 1;
         Ok(())
     }
 
-    /// The next piece to carry, or `None` when nothing is both posted and announced.
+    /// The next piece to carry, or `None` when nothing is both posted and announced, or it is another stream's turn.
     ///
     /// # Errors
     /// [`TooLong`] if the next message is longer than the receive it meets: this side's user is at fault.
@@ -123,13 +156,20 @@ impl<const N: usize> SendSide<N> {
         }
         // A message without bytes has no segment to ride on.
         let inline = total == 0 || (outgoing.inline && total <= credit.inline_bytes);
-        if carrier == Carrier::Control && !inline {
-            return Ok(None);
-        }
         let offset = outgoing.dealt;
         let bytes = if inline { total } else { segment_bytes(total, self.segment_bytes).min(total - offset) };
-        outgoing.dealt += bytes;
         let seq = self.cursor;
+        match carrier {
+            Carrier::Control if !inline => return Ok(None),
+            Carrier::Stream(stream) if !inline => {
+                if !self.streams.is_next(stream, bytes, self.open_bytes) {
+                    return Ok(None);
+                }
+                self.streams.took(stream, seq, bytes);
+            }
+            _ => {}
+        }
+        outgoing.dealt += bytes;
         if outgoing.dealt == total {
             self.cursor += 1;
         }
@@ -170,6 +210,17 @@ impl<const N: usize> SendSide<N> {
     #[must_use]
     pub const fn is_complete(&self, slot: &Slot) -> bool {
         self.outgoing[slot.index()].is_written
+    }
+
+    /// Notes whether a data socket waits for something to carry.
+    pub const fn set_idle(&mut self, stream: usize, is_idle: bool) {
+        self.streams.set_idle(stream, is_idle);
+    }
+
+    /// The idle data socket whose turn it is, if there is something to carry: it is to be woken.
+    #[must_use]
+    pub fn to_wake(&self) -> Option<usize> {
+        if self.is_ready() { self.streams.idlest() } else { None }
     }
 
     /// Whether [`SendSide::deal`] has something for a data socket.

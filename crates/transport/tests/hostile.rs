@@ -142,7 +142,9 @@ fn an_inline_message_that_was_not_asked_for_ends_the_connection() {
     assert!(matches!(found, Violation::Overflow { capacity: 4096, .. }), "{found:?}");
     let found = violation(|peer| {
         peer.control
-            .write_all(&Control::Announce(Announce { seq: 0, capacity: 1, inline_bytes: 0 }).encode())
+            .write_all(
+                &Control::Announce(Announce { seq: 0, capacity: 1, inline_bytes: 0, done: 0 }).encode(),
+            )
             .unwrap()
     });
     assert!(matches!(found, Violation::Field { .. }), "{found:?}");
@@ -209,7 +211,9 @@ fn a_receiver_that_announces_what_it_may_not_is_refused() {
         let mut sender = connecting.join().unwrap();
         for seq in seqs {
             control
-                .write_all(&Control::Announce(Announce { seq, capacity: 10, inline_bytes: 0 }).encode())
+                .write_all(
+                    &Control::Announce(Announce { seq, capacity: 10, inline_bytes: 0, done: 0 }).encode(),
+                )
                 .unwrap();
         }
         let from = Place::Host.buffer(10);

@@ -10,7 +10,7 @@ fn side() -> SendSide<16> {
 }
 
 const fn announce(seq: u64, capacity: u64, inline_bytes: u32) -> Announce {
-    Announce { seq, capacity, inline_bytes }
+    Announce { seq, capacity, inline_bytes, done: 0 }
 }
 
 /// Deals and writes everything that can be dealt; the lengths of the pieces.
@@ -63,7 +63,7 @@ fn no_more_announcements_than_the_peer_has_slots() {
     for slot in slots {
         side.finish(slot).unwrap();
     }
-    side.announced(&announce(4, 99, 0)).unwrap();
+    side.announced(&Announce { done: 1, ..announce(4, 99, 0) }).unwrap();
 }
 
 #[test]
@@ -155,4 +155,97 @@ fn what_the_receiver_announces_the_frame_can_say() {
     // An announcement with the largest numbers survives the wire.
     let wide = announce(u64::MAX, u64::MAX, 64 << 10);
     assert_eq!(Control::decode(&Control::Announce(wide).encode()), Ok(Control::Announce(wide)));
+}
+
+/// A connection of streams; `open` receives of one segment each are announced, and as many sends posted.
+fn streams(count: usize, open: u64) -> (SendSide<16>, Vec<Slot>) {
+    let mut side = SendSide::new(16, STEP, 16).with_streams(count);
+    let slots = (0..open).map(|_| side.post(STEP, false).unwrap()).collect();
+    for seq in 0..open {
+        side.announced(&announce(seq, STEP, 0)).unwrap();
+    }
+    (side, slots)
+}
+
+fn take(side: &mut SendSide<16>, stream: usize) -> bool {
+    match side.deal(Carrier::Stream(stream)).unwrap() {
+        Some(segment) => {
+            side.written(segment);
+            true
+        }
+        None => false,
+    }
+}
+
+#[test]
+fn a_stream_that_never_blocks_gets_its_share_and_no_more() {
+    let (mut side, _slots) = streams(2, 8);
+    let hoarded = (0..8).take_while(|_| take(&mut side, 0)).count();
+    assert_eq!(hoarded, 5, "half of what is open, and the one that makes sure that somebody may go on");
+    assert_eq!(side.to_wake(), None, "the other one is not idle: it will ask");
+    assert!(take(&mut side, 1));
+}
+
+#[test]
+fn an_idle_stream_that_holds_less_goes_first() {
+    let (mut side, _slots) = streams(3, 9);
+    assert!(take(&mut side, 0));
+    side.set_idle(1, true);
+    side.set_idle(2, true);
+    assert!(!take(&mut side, 0), "two hold nothing and wait");
+    assert_eq!(side.to_wake(), Some(1));
+    side.set_idle(1, false);
+    assert!(take(&mut side, 1));
+    assert_eq!(side.to_wake(), Some(2));
+    side.set_idle(2, false);
+    assert!(take(&mut side, 2));
+    assert!(take(&mut side, 0), "all hold the same, nobody waits");
+}
+
+#[test]
+fn what_the_peer_has_finished_is_no_longer_held() {
+    let (mut side, slots) = streams(2, 4);
+    for _ in 0..3 {
+        assert!(take(&mut side, 0));
+    }
+    assert!(!take(&mut side, 0));
+    for slot in slots.into_iter().take(3) {
+        side.finish(slot).unwrap();
+    }
+    let _slots: Vec<_> = (0..3).map(|_| side.post(STEP, false).unwrap()).collect();
+    for seq in 4..7 {
+        side.announced(&Announce { done: 3, ..announce(seq, STEP, 0) }).unwrap();
+    }
+    assert!(take(&mut side, 0));
+}
+
+#[test]
+fn somebody_may_always_go_on() {
+    // However the segments fell so far, as long as one is left some stream is within its share.
+    for count in 1..=8 {
+        let (mut side, _slots) = streams(count, 16);
+        let mut dealt = 0;
+        while side.is_ready() {
+            let taker = (0..count).rev().find(|&stream| take(&mut side, stream));
+            assert!(taker.is_some(), "{count} streams, {dealt} dealt");
+            dealt += 1;
+        }
+        assert_eq!(dealt, 16);
+    }
+}
+
+#[test]
+fn a_finished_count_that_cannot_be_is_a_violation() {
+    let (mut side, _slots) = streams(1, 2);
+    assert!(take(&mut side, 0));
+    let wrong = |value| Violation::Field { frame: "announcement", field: "finished count", value };
+    for done in [2, 3, u64::MAX] {
+        assert_eq!(
+            side.announced(&Announce { done, ..announce(2, 1, 0) }),
+            Err(wrong(done)),
+            "not yet dealt"
+        );
+    }
+    side.announced(&Announce { done: 1, ..announce(2, 1, 0) }).unwrap();
+    assert_eq!(side.announced(&announce(3, 1, 0)), Err(wrong(0)), "it went back");
 }

@@ -32,8 +32,8 @@ pub(crate) struct Shared<S> {
     pub(crate) control: ControlSocket,
     pub(crate) data: Vec<Socket>,
     pub(crate) state: Mutex<S>,
-    /// Tells I/O threads that there is something to carry, or that the connection ends.
-    pub(crate) work: Condvar,
+    /// Tells each I/O thread that there is something for it to carry, or that the connection ends.
+    pub(crate) work: Box<[Condvar]>,
     pub(crate) doorbell: Doorbell,
     pub(crate) counters: Counters,
     failure: OnceLock<Error>,
@@ -83,9 +83,9 @@ impl<S: Side> Shared<S> {
             peer,
             timeout,
             control: ControlSocket::new(control).map_err(|error| Error::system(doing, error))?,
+            work: data.iter().map(|_| Condvar::new()).collect(),
             data,
             state: Mutex::new(state),
-            work: Condvar::new(),
             doorbell: Doorbell::new().map_err(|error| Error::system(doing, error))?,
             counters: Counters::default(),
             failure: OnceLock::new(),
@@ -212,7 +212,7 @@ impl<S: Side> Shared<S> {
         }
         // Under the lock, or a thread between its look at `failure` and its sleep would miss the call.
         drop(lock(&self.state));
-        self.work.notify_all();
+        self.work.iter().for_each(Condvar::notify_all);
         self.doorbell.ring_all();
     }
 
@@ -260,7 +260,7 @@ impl<S: Side> Shared<S> {
     pub(crate) fn begin_close(&self) {
         self.closing.store(true, Ordering::Release);
         drop(lock(&self.state));
-        self.work.notify_all();
+        self.work.iter().for_each(Condvar::notify_all);
     }
 
     pub(crate) fn misbehaved(&self, violation: Violation) -> Error {

@@ -49,8 +49,6 @@ pub struct SendRequest {
 #[derive(Debug)]
 pub(crate) struct SendState {
     side: SendSide<SLOTS>,
-    /// I/O threads asleep for want of work.
-    idle: usize,
     /// The sources of the sends in flight, by slot. I/O threads hold the read lock while they read.
     sources: Arc<Sources>,
 }
@@ -79,7 +77,7 @@ impl SendComm {
         let has_lanes = !lanes.is_empty();
         let sources: Arc<Sources> = Arc::new([const { RwLock::new(None) }; SLOTS]);
         let side = SendSide::new(options.slots.into(), segment_bytes.into(), peer_slots.into());
-        let state = SendState { side, idle: 0, sources };
+        let state = SendState { side: side.with_streams(data.len()), sources };
         let shared = Arc::new(Shared::new(peer, options.timeout, control, data, state)?);
         let mut comm = Self { shared, threads: Vec::new(), has_lanes };
         comm.threads.push(super::spawn("gputcp-control", &comm.shared, |shared| shared.stand_by())?);
@@ -111,11 +109,9 @@ impl SendComm {
         let Some(slot) = state.side.post(bytes, on_host) else { return Ok(None) };
         *write_lock(&state.sources[slot.index()]) = Some(claim);
         let dealt = state.side.deal(Carrier::Control);
-        let wake = state.idle > 0 && state.side.is_ready();
+        let next = state.side.to_wake();
         drop(state);
-        if wake {
-            self.shared.work.notify_one();
-        }
+        self.shared.wake(next);
         self.shared.carry_dealt(dealt)?;
         Ok(Some(SendRequest { slot }))
     }
@@ -229,8 +225,19 @@ impl Shared<SendState> {
                 .map_err(|error| self.check().err().unwrap_or_else(|| self.socket_failed(&error)))?;
         }
         self.written(segment);
-        let dealt = lock(&self.state).side.deal(Carrier::Control);
+        let mut state = lock(&self.state);
+        let dealt = state.side.deal(Carrier::Control);
+        let next = state.side.to_wake();
+        drop(state);
+        self.wake(next);
         self.carry_dealt(dealt)
+    }
+
+    /// Wakes the I/O thread whose turn it is.
+    fn wake(&self, stream: Option<usize>) {
+        if let Some(stream) = stream {
+            self.work[stream].notify_one();
+        }
     }
 
     /// Counts a segment that a socket has taken.
@@ -276,12 +283,10 @@ impl Side for SendState {
         let mut state = lock(&shared.state);
         let announced = state.side.announced(&announce);
         let dealt = state.side.deal(Carrier::Control);
-        let wake = state.idle > 0 && state.side.is_ready();
+        let next = state.side.to_wake();
         drop(state);
         announced.map_err(|violation| shared.misbehaved(violation))?;
-        if wake {
-            shared.work.notify_one();
-        }
+        shared.wake(next);
         shared.carry_dealt(dealt)
     }
 }

@@ -25,6 +25,7 @@ use crate::{
 pub(super) fn run(shared: &Arc<Shared<SendState>>, stream: usize, lane: MaybeLane, slabs: usize) {
     let writer = Writer {
         shared,
+        stream,
         socket: &shared.data[stream],
         sources: shared.sources(),
         ring: lane.map(|lane| StagingRing::new(lane, slabs)),
@@ -41,6 +42,7 @@ pub(super) fn run(shared: &Arc<Shared<SendState>>, stream: usize, lane: MaybeLan
 
 struct Writer<'a> {
     shared: &'a Shared<SendState>,
+    stream: usize,
     socket: &'a Socket,
     sources: Arc<Sources>,
     ring: Option<StagingRing>,
@@ -79,23 +81,27 @@ impl Writer<'_> {
             if self.shared.has_failed() {
                 return Ok(None);
             }
-            if let Some(segment) = state.side.deal(Carrier::Any).map_err(too_long)? {
-                if state.idle > 0 && state.side.is_ready() {
-                    self.shared.work.notify_one();
-                }
-                return Ok(Some(segment));
+            let dealt = state.side.deal(Carrier::Stream(self.stream)).map_err(too_long)?;
+            // What is left, or is another stream's turn, is passed on: each that takes a segment wakes the next.
+            let next = state.side.to_wake();
+            if dealt.is_some() {
+                drop(state);
+                self.shared.wake(next);
+                return Ok(dealt);
             }
             if self.shared.is_closing() {
                 return Ok(None);
             }
-            state.idle += 1;
-            state = self.shared.work.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
-            state.idle -= 1;
+            self.shared.wake(next);
+            state.side.set_idle(self.stream, true);
+            state =
+                self.shared.work[self.stream].wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+            state.side.set_idle(self.stream, false);
         }
     }
 
     fn try_segment(&self) -> Result<Option<Segment>, Stop> {
-        lock(&self.shared.state).side.deal(Carrier::Any).map_err(too_long)
+        lock(&self.shared.state).side.deal(Carrier::Stream(self.stream)).map_err(too_long)
     }
 
     /// Writes a segment, or starts to stage it.

@@ -1,0 +1,68 @@
+//! Which data socket carries the next segment: the one with the least unread bytes that is free to.
+//!
+//! A socket takes far more than its share before it blocks: its buffers hold megabytes. Dealt to whoever asks first, one
+//! stream hoards the window while the others starve, and the rate falls to that of one stream. So the sender knows how
+//! much each stream still holds (the receiver says with each announcement which receives are finished), a stream leaves a
+//! segment to an idle one that holds less, and no stream holds more than its share of what is open.
+//!
+//! A slow stream holds more for longer, so it is dealt less: it takes its share of the window, not of the traffic.
+
+use crate::{frame::STREAMS_MAX, window::place};
+
+#[derive(Debug)]
+pub(crate) struct Streams<const N: usize> {
+    count: usize,
+    /// One bit for each stream that waits for something to carry.
+    idle: u64,
+    /// Bytes dealt to a stream whose receives are not known to be finished.
+    unread: [u64; STREAMS],
+    /// The same for each message that is open.
+    of_message: [[u64; STREAMS]; N],
+}
+
+impl<const N: usize> Streams<N> {
+    pub(crate) const fn new(count: usize) -> Self {
+        assert!(count <= STREAMS, "a connection has at most 64 streams");
+        Self { count, idle: 0, unread: [0; STREAMS], of_message: [[0; STREAMS]; N] }
+    }
+
+    /// Whether the stream is the one to carry a segment of `bytes`, when `open` bytes may be under way in all.
+    pub(crate) fn is_next(&self, stream: usize, bytes: u64, open: u64) -> bool {
+        let holds = self.unread[stream];
+        // Some stream is always within its share: all of them together hold less than what is open.
+        let share = open / self.count as u64 + bytes;
+        let fewer = self.idlest().is_some_and(|idle| self.unread[idle] + bytes <= holds);
+        holds + bytes <= share && !fewer
+    }
+
+    /// The idle stream that holds the least.
+    pub(crate) fn idlest(&self) -> Option<usize> {
+        (0..self.count)
+            .filter(|&stream| self.idle & (1 << stream) != 0)
+            .min_by_key(|&stream| self.unread[stream])
+    }
+
+    pub(crate) const fn took(&mut self, stream: usize, seq: u64, bytes: u64) {
+        self.unread[stream] += bytes;
+        self.of_message[place(seq, N)][stream] += bytes;
+    }
+
+    /// The receive of this number is finished.
+    pub(crate) fn finished(&mut self, seq: u64) {
+        let of_message = &mut self.of_message[place(seq, N)];
+        for (unread, bytes) in self.unread.iter_mut().zip(of_message).take(self.count) {
+            *unread -= std::mem::take(bytes);
+        }
+    }
+
+    pub(crate) const fn set_idle(&mut self, stream: usize, is_idle: bool) {
+        if is_idle {
+            self.idle |= 1 << stream;
+        } else {
+            self.idle &= !(1 << stream);
+        }
+    }
+}
+
+const STREAMS: usize = STREAMS_MAX as usize;
+const _: () = assert!(STREAMS == u64::BITS as usize);
