@@ -4,12 +4,12 @@
 //! Everybody who connects is heard side by side, and must have said a whole hello within [`HELLO_DEADLINE`]. Whoever says
 //! garbage, half a hello or nothing is a stray: dropped and counted. An honest client is let in if the server waits for
 //! one, and otherwise told that it is busy (the client asks again for three seconds).
-//! Invariant: at most [`ROOM`] strangers are held, each with one small buffer.
+//! Invariant: at most `ROOM` strangers are held, each with one small buffer.
 
 use std::{
     collections::VecDeque,
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::fd::{AsFd as _, OwnedFd},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -29,10 +29,10 @@ use rustix::{
     io::Errno,
     net::{RecvFlags, SendFlags},
 };
-use socket2::{Domain, Socket, Type};
 
 use super::{
     link::{Link, frame},
+    listen::listen,
     message::{Hello, Refuse},
 };
 use crate::{
@@ -323,50 +323,10 @@ fn drain(event: &OwnedFd) {
     let _ = rustix::io::read(event.as_fd(), &mut [0u8; 8][..]);
 }
 
-fn listen(bind: Option<&Bind>, family: Family, port: u16) -> Result<TcpListener, Failure> {
-    let mut address = match (bind, family) {
-        (Some(bind), family) => bind.resolve(family)?,
-        (None, Family::V4) => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
-        (None, Family::Any | Family::V6) => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
-    };
-    address.set_port(port);
-    let both = bind.is_none() && family == Family::Any;
-    let listener = listen_at(address, !both).or_else(|error| {
-        // A kernel without IPv6 still has IPv4.
-        if both && error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) {
-            address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
-            return listen_at(address, false);
-        }
-        Err(error)
-    });
-    listener.map_err(|error| {
-        let advice = match error.kind() {
-            io::ErrorKind::AddrInUse => "; another server may run there: choose another --port",
-            io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges: choose another --port",
-            io::ErrorKind::AddrNotAvailable => "; this machine has no such address: check --bind",
-            _ => "",
-        };
-        Failure::Run(format!("could not listen at {address}: {error}{advice}"))
-    })
-}
-
-fn listen_at(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), None)?;
-    // Connections of an earlier server that linger in TIME_WAIT do not keep the port.
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(only_v6)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
 /// A hello is one short frame of a program that has nothing else to do.
 pub const HELLO_DEADLINE: Duration = Duration::from_secs(2);
 /// Strangers heard side by side; the oldest makes room for the next.
 const ROOM: usize = 32;
-const BACKLOG: i32 = 128;
 const REST: Duration = Duration::from_millis(100);
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 pub mod dial;
 pub mod door;
 pub mod link;
+mod listen;
 pub mod message;
 
 /// The port by which a server is found.

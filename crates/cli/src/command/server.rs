@@ -49,7 +49,7 @@ pub fn run(
         let outcome = match door.next(&hello, interrupt, nobody) {
             Err(Failure::Interrupted) => return Err(Failure::Interrupted),
             Err(failure) => Err(failure),
-            Ok((mut link, _)) => session(&mut link, args.timeout, &door, talk),
+            Ok((link, _)) => session(link, args.timeout, &door, talk),
         };
         if args.once || outcome == Err(Failure::Interrupted) {
             return outcome;
@@ -60,9 +60,11 @@ pub fn run(
     }
 }
 
-fn session(link: &mut Link, timeout: Option<Duration>, door: &Door, talk: Talk) -> Result<(), Failure> {
+fn session(mut link: Link, timeout: Option<Duration>, door: &Door, talk: Talk) -> Result<(), Failure> {
     let before = door.strays();
-    let Served { messages, received, sent } = serve(link, timeout, || door.strays() - before)?;
+    let Served { messages, received, sent } = serve(&mut link, timeout, || door.strays() - before)?;
+    let peer = link.peer().to_owned();
+    drop(link);
     let mut moved = Vec::new();
     for (bytes, what) in [(received, "received"), (sent, "sent")] {
         if bytes > 0 {
@@ -73,7 +75,7 @@ fn session(link: &mut Link, timeout: Option<Duration>, door: &Door, talk: Talk) 
         0 => String::new(),
         count => format!("; {count} stray connections dropped so far"),
     };
-    talk.note(&format!("served {}: {messages} messages, {}{strays}", link.peer(), moved.join(", ")));
+    talk.note(&format!("served {peer}: {messages} messages, {}{strays}", moved.join(", ")));
     Ok(())
 }
 

@@ -1,18 +1,16 @@
 //! What one end of a measurement needs: buffers, connections, raw sockets. All of it is made before the first run.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use gputcp::{
-    Canceller, Connector, Handle, Listener, Options, RecvComm, SendComm, TcpInfo,
+    Canceller, RecvComm, SendComm, TcpInfo,
     transfer::{Message, Moved, Plan, Receiver, Sender},
 };
-use gputcp_gpu::{Buffer, Device, SoftOptions, UnpackMode};
+use gputcp_gpu::{Buffer, Device, SoftOptions};
 use gputcp_proto::session::{Kind, Role};
 
 use super::{
+    connections::{Connecting, Listening, exchange_handles},
     damage::Damage,
     patient::Patient,
     raw::{self, RawSockets},
@@ -20,11 +18,11 @@ use super::{
 use crate::{
     bootstrap::{
         link::Link,
-        message::{Handles, Ready, TcpCounters, from_hex, to_hex},
+        message::{Ready, TcpCounters},
     },
     failure::Failure,
     interrupt::Hook,
-    settings::{Memory, Settings, Unpack},
+    settings::{Memory, Settings},
 };
 
 /// One end, ready to run.
@@ -223,152 +221,12 @@ impl Outgoing {
     }
 }
 
-/// The listeners of a side that receives.
-struct Listening {
-    listeners: Vec<Listener>,
-    accepted: Vec<Option<RecvComm>>,
-    raw: Option<raw::RawListener>,
-    local: SocketAddr,
-}
-
-impl Listening {
-    fn open(receives: bool, settings: &Settings, local: SocketAddr) -> Result<Self, Failure> {
-        let mut all = Self { listeners: Vec::new(), accepted: Vec::new(), raw: None, local };
-        if receives {
-            let options = options(settings, settings.destination(), settings.recv_window, local);
-            let any_port = with_port(local, 0);
-            for _ in 0..settings.channels {
-                all.listeners.push(Listener::bind(any_port, options.clone())?);
-                all.accepted.push(None);
-            }
-            if settings.ceiling {
-                all.raw = Some(raw::RawListener::open(any_port)?);
-            }
-        }
-        Ok(all)
-    }
-
-    fn handles(&self) -> Handles {
-        Handles {
-            connections: self.listeners.iter().map(|listener| to_hex(&listener.handle().encode())).collect(),
-            raw: self.raw.as_ref().map(|raw| raw.handle(self.local)),
-        }
-    }
-
-    /// Whether all are connected; then they are in `comms`, in order.
-    fn poll(&mut self, comms: &mut Vec<RecvComm>) -> Result<bool, Failure> {
-        for (listener, accepted) in self.listeners.iter_mut().zip(&mut self.accepted) {
-            if accepted.is_none() {
-                *accepted = listener.poll()?;
-            }
-        }
-        let all = self.accepted.iter().all(Option::is_some);
-        if all {
-            comms.extend(self.accepted.drain(..).flatten());
-        }
-        Ok(all)
-    }
-
-    fn strays(&self) -> u64 {
-        self.listeners.iter().map(Listener::strays).sum()
-    }
-}
-
-/// The connectors of a side that sends.
-struct Connecting {
-    connectors: Vec<Connector>,
-    connected: Vec<Option<SendComm>>,
-}
-
-impl Connecting {
-    fn begin(sends: bool, settings: &Settings, local: SocketAddr, theirs: &Handles) -> Result<Self, Failure> {
-        let mut all = Self { connectors: Vec::new(), connected: Vec::new() };
-        let expected = if sends { usize::from(settings.channels) } else { 0 };
-        if theirs.connections.len() != expected || theirs.raw.is_some() != (sends && settings.ceiling) {
-            return Err(Failure::Peer(format!(
-                "the other side offers {} connections where {expected} were agreed on",
-                theirs.connections.len()
-            )));
-        }
-        let options = options(settings, settings.memory, settings.send_window, local);
-        for text in &theirs.connections {
-            let bytes = from_hex::<{ Handle::BYTES }>(text)
-                .ok_or_else(|| Failure::Peer("the other side's handle is no 128 bytes".into()))?;
-            let handle = Handle::decode(&bytes)
-                .map_err(|violation| Failure::violation("the other side", &violation))?;
-            all.connectors.push(Connector::new(&handle, options.clone())?);
-            all.connected.push(None);
-        }
-        Ok(all)
-    }
-
-    /// Whether all are connected; then they are in `comms`, in order.
-    fn poll(&mut self, comms: &mut Vec<SendComm>) -> Result<bool, Failure> {
-        for (connector, connected) in self.connectors.iter_mut().zip(&mut self.connected) {
-            if connected.is_none() {
-                *connected = connector.poll()?;
-            }
-        }
-        let all = self.connected.iter().all(Option::is_some);
-        if all {
-            comms.extend(self.connected.drain(..).flatten());
-        }
-        Ok(all)
-    }
-}
-
-fn exchange_handles(
-    link: &mut Link,
-    role: Role,
-    mine: &Handles,
-    deadline: Instant,
-) -> Result<Handles, Failure> {
-    match role {
-        Role::Server => {
-            link.say(Kind::Handles, mine, deadline)?;
-            link.hear(Kind::Handles, deadline)
-        }
-        Role::Client => {
-            let theirs = link.hear(Kind::Handles, deadline)?;
-            link.say(Kind::Handles, mine, deadline)?;
-            Ok(theirs)
-        }
-    }
-}
-
 fn allocate(settings: &Settings, memory: Memory) -> Result<Buffer, Failure> {
     let bytes = settings.buffer_bytes();
     Ok(match memory {
         Memory::Host => Buffer::host(bytes)?,
         Memory::Soft => Device::soft(SoftOptions::default()).allocate(bytes)?,
     })
-}
-
-fn options(settings: &Settings, memory: Memory, slots: u16, local: SocketAddr) -> Options {
-    let default = Options::default();
-    Options {
-        streams: settings.streams,
-        slots,
-        segment_bytes: settings.segment_bytes.unwrap_or(default.segment_bytes),
-        congestion: settings.congestion.as_deref().map(Into::into),
-        send_buffer_bytes: settings.send_buffer_bytes,
-        recv_buffer_bytes: settings.recv_buffer_bytes,
-        bind: Some(local.ip()),
-        device: (memory == Memory::Soft).then(|| Device::soft(SoftOptions::default())),
-        unpack: match settings.unpack {
-            // Only the receiver unpacks; a sender with a device and a host destination at the other end still stages.
-            Unpack::Kernel | Unpack::None => UnpackMode::Kernel,
-            Unpack::Copy => UnpackMode::Copy,
-            Unpack::Host => UnpackMode::Host,
-        },
-        timeout: settings.timeout(),
-        ..default
-    }
-}
-
-fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
-    address.set_port(port);
-    address
 }
 
 /// Between two looks at connections that are being made.

@@ -129,6 +129,35 @@ fn settings_that_the_server_cannot_do_are_refused_there() {
     expect(&finish(server.client(&small(&["-q"]))), 0);
 }
 
+/// A connection that was let in; the server may be busy for a moment with the one before.
+fn greet(port: &str) -> TcpStream {
+    let hello =
+        r#"{"version":"0","identity":{"host":"h","boot_id":"","network_namespace":0,"cores":1},"more":1}"#;
+    for _ in 0..50 {
+        let mut stream = greet(&server.port);
+        say(&mut stream, Kind::Settings, settings);
+        let (kind, text) = hear(&mut stream);
+        assert!(matches!(kind, Kind::Refuse | Kind::Abort), "{text}");
+        server.hear("gputcp: the client at");
+    }
+    expect(&finish(server.client(&small(&["-q"]))), 0);
+}
+
+/// A connection that was let in; the server may be busy for a moment with the one before.
+fn greet(port: &str) -> TcpStream {
+    let hello =
+        r#"{"version":"0","identity":{"host":"h","boot_id":"","network_namespace":0,"cores":1},"more":1}"#;
+    for _ in 0..50 {
+        let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).expect("the server listens");
+        say(&mut stream, Kind::Hello, hello);
+        if hear(&mut stream).0 == Kind::Hello {
+            return stream;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    panic!("the server stays busy");
+}
+
 fn say(stream: &mut TcpStream, kind: Kind, text: &str) {
     stream.write_all(&Header { kind, bytes: text.len() as u32 }.encode()).expect("the server reads");
     stream.write_all(text.as_bytes()).expect("the server reads");
