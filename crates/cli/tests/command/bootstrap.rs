@@ -116,24 +116,6 @@ fn settings_that_the_server_cannot_do_are_refused_there() {
         r#"{"sizes":[100000000000000],"flow":"forward","streams":2,"channels":1,"chunk_bytes":1,"send_window":1,"recv_window":1,"memory":"host","unpack":"none","segment_bytes":null,"congestion":null,"send_buffer_bytes":null,"recv_buffer_bytes":null,"verify":true,"ceiling":true,"timeout_ms":1000,"seed":1}"#,
         r#"{"sizes":[1],"flow":"forward","streams":2,"channels":1,"chunk_bytes":1,"send_window":1,"recv_window":1,"memory":"host","unpack":"none","segment_bytes":null,"congestion":"nosuch","send_buffer_bytes":null,"recv_buffer_bytes":null,"verify":true,"ceiling":true,"timeout_ms":1000,"seed":1}"#,
     ] {
-        let mut stream =
-            TcpStream::connect(format!("127.0.0.1:{}", server.port)).expect("the server listens");
-        let hello = r#"{"version":"0","identity":{"host":"h","boot_id":"","network_namespace":0,"cores":1},"more":1}"#;
-        say(&mut stream, Kind::Hello, hello);
-        assert_eq!(hear(&mut stream).0, Kind::Hello);
-        say(&mut stream, Kind::Settings, settings);
-        let (kind, text) = hear(&mut stream);
-        assert!(matches!(kind, Kind::Refuse | Kind::Abort), "{text}");
-        server.hear("gputcp: the client at");
-    }
-    expect(&finish(server.client(&small(&["-q"]))), 0);
-}
-
-/// A connection that was let in; the server may be busy for a moment with the one before.
-fn greet(port: &str) -> TcpStream {
-    let hello =
-        r#"{"version":"0","identity":{"host":"h","boot_id":"","network_namespace":0,"cores":1},"more":1}"#;
-    for _ in 0..50 {
         let mut stream = greet(&server.port);
         say(&mut stream, Kind::Settings, settings);
         let (kind, text) = hear(&mut stream);
