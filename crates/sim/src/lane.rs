@@ -53,7 +53,7 @@ impl<W> Lane<W> {
 
     /// Launches a piece of work.
     pub fn launch(&mut self, world: &mut World, work: W) -> Ticket {
-        let before = self.work.back().map_or(world.now(), |&(done_at, _)| done_at);
+        let before = self.work.back().map_or_else(|| world.now(), |&(done_at, _)| done_at);
         let done_at = before + world.rng.u64(1..=self.ns_max);
         self.work.push_back((done_at, work));
         self.launched += 1;

@@ -148,7 +148,7 @@ impl Wire {
     /// The writer closes: what is on its way still arrives.
     pub fn close(&mut self, world: &mut World) {
         self.eof = true;
-        let last = self.parcels.back().map_or(world.now() + self.latency_ns, |&(arrival, _)| arrival);
+        let last = self.parcels.back().map_or_else(|| world.now() + self.latency_ns, |&(arrival, _)| arrival);
         if !self.is_stalled() {
             world.wake_at(self.reader, last);
         }

@@ -11,8 +11,8 @@
 //! use gputcp_gpu::{Buffer, Pattern};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let deadline = Instant::now() + Duration::from_secs(10);
-//! let plan = Plan { chunk_bytes: 64 << 10, window: 8 };
+//! let plan = Plan { chunk_bytes: 64 << 10, window: 8, patience: Duration::from_secs(10) };
+//! let deadline = Instant::now() + plan.patience;
 //! let pattern = Pattern { seed: 1, iteration: 0 };
 //! let bytes = 1 << 20;
 //!
@@ -24,7 +24,7 @@
 //!     source.fill(pattern, 0, bytes)?;
 //!     let mut comms = [Connector::new(&handle, Options::default())?.connect(deadline)?];
 //!     let message = Message { buffer: &source, offset: 0, bytes };
-//!     let sent = Sender::new(plan, 1).send(&mut comms, message, deadline)?;
+//!     let sent = Sender::new(plan, 1).send(&mut comms, message)?;
 //!     assert_eq!((sent.chunks, sent.bytes), (16, bytes));
 //!     let [comm] = comms;
 //!     comm.close(deadline)
@@ -35,7 +35,7 @@
 //! let mut receiver = Receiver::new(plan, 1);
 //! let message = Message { buffer: &destination, offset: 0, bytes };
 //! let receiving = receiver.post(&mut comms, message)?;
-//! assert_eq!(receiver.finish(&mut comms, receiving, deadline)?.bytes, bytes);
+//! assert_eq!(receiver.finish(&mut comms, receiving)?.bytes, bytes);
 //! assert_eq!(destination.verify(pattern, 0, bytes)?, Ok(()));
 //! let [comm] = comms;
 //! comm.close(deadline)?;

@@ -1,7 +1,13 @@
 //! A whole message over any transport: cut into chunks, a window of them in flight, the oldest finished first (in batches,
 //! where the transport allows), drained at the end. Chunk `i` travels on connection `i mod N`.
+//!
+//! Waits are bounded by progress, not by an end: each chunk may take as long as the plan's patience, the message as long
+//! as its chunks do. A deadline for a whole message would have to guess how fast the network is.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use gputcp_gpu::Buffer;
 use gputcp_proto::plan::{Chunk, ChunkPlan};
@@ -18,6 +24,8 @@ pub struct Plan {
     pub chunk_bytes: u64,
     /// Chunks in flight per connection; at most its slots.
     pub window: usize,
+    /// How long a chunk may take before the connection is given up.
+    pub patience: Duration,
 }
 
 impl Plan {
@@ -90,8 +98,8 @@ impl<C: SendEnd> Sender<C> {
     /// Sends one message and waits until the sockets have taken all of it.
     ///
     /// # Errors
-    /// If a connection fails, or does so by the deadline.
-    pub fn send(&mut self, connections: &mut [C], message: Message<'_>, deadline: Instant) -> Result<Moved> {
+    /// If a connection fails, or a chunk takes longer than the plan's patience.
+    pub fn send(&mut self, connections: &mut [C], message: Message<'_>) -> Result<Moved> {
         self.in_flight.clear();
         let mut moved = Moved::default();
         let limit = self.plan.window * connections.len();
@@ -107,30 +115,25 @@ impl<C: SendEnd> Sender<C> {
                         break request;
                     }
                 }
-                self.finish_oldest(connections, C::BATCH, &mut moved, deadline)?;
+                self.finish_oldest(connections, C::BATCH, &mut moved)?;
             };
             self.in_flight.push_back(Flying { request, connection, bytes: chunk.bytes });
         }
         while !self.in_flight.is_empty() {
             // Nothing is left to post: sleep once.
             let rest = if C::BATCH > 1 { self.in_flight.len() } else { 1 };
-            self.finish_oldest(connections, rest, &mut moved, deadline)?;
+            self.finish_oldest(connections, rest, &mut moved)?;
         }
         Ok(moved)
     }
 
     /// Finishes the `batch` oldest, or as many as there are; sleeps for the newest of them.
-    fn finish_oldest(
-        &mut self,
-        connections: &mut [C],
-        batch: usize,
-        moved: &mut Moved,
-        deadline: Instant,
-    ) -> Result<()> {
+    fn finish_oldest(&mut self, connections: &mut [C], batch: usize, moved: &mut Moved) -> Result<()> {
         let batch = batch.min(self.in_flight.len());
         for at in newest_first(batch) {
             let Some(flying) = self.in_flight.remove(at) else { return Err(no_slot()) };
-            let sent = connections[flying.connection].wait(flying.request, deadline)?;
+            let sent =
+                connections[flying.connection].wait(flying.request, Instant::now() + self.plan.patience)?;
             moved.count(flying.bytes, sent.bytes)?;
         }
         if batch == 0 { Err(no_slot()) } else { Ok(()) }
@@ -159,20 +162,16 @@ impl<C: RecvEnd> Receiver<C> {
     /// Receives the rest of the message and waits until all of it is where it belongs.
     ///
     /// # Errors
-    /// If a connection fails, or does so by the deadline, or the sender cuts the message differently.
-    pub fn finish(
-        &mut self,
-        connections: &mut [C],
-        mut receiving: Receiving<'_>,
-        deadline: Instant,
-    ) -> Result<Moved> {
+    /// If a connection fails, a chunk takes longer than the plan's patience, or the sender cuts the message differently.
+    pub fn finish(&mut self, connections: &mut [C], mut receiving: Receiving<'_>) -> Result<Moved> {
         let mut moved = Moved::default();
         while !self.in_flight.is_empty() {
             let all_posted = receiving.next.is_none() && receiving.chunks.is_finished();
             let batch = if all_posted && C::BATCH > 1 { self.in_flight.len() } else { C::BATCH };
             for at in newest_first(batch.min(self.in_flight.len())) {
                 let Some(flying) = self.in_flight.remove(at) else { return Err(no_slot()) };
-                let received = connections[flying.connection].wait(flying.request, deadline)?;
+                let received = connections[flying.connection]
+                    .wait(flying.request, Instant::now() + self.plan.patience)?;
                 moved.count(flying.bytes, received.bytes)?;
             }
             self.fill_window(connections, &mut receiving)?;

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Place, close, holdings, move_and_verify, options, pair};
+use common::{PATIENCE, Place, close, holdings, move_and_verify, options, pair};
 use gputcp::transfer::Plan;
 
 /// One test: what a process holds cannot be counted while another test runs in it.
@@ -29,7 +29,7 @@ fn hundred_thousand_chunks() {
     let (mut sends, mut recvs) = (vec![sender], vec![receiver]);
     // Above the inline limit, so that each is a segment on a data socket.
     let chunk_bytes = 20 << 10;
-    let plan = Plan { chunk_bytes, window: 16 };
+    let plan = Plan { chunk_bytes, window: 16, patience: PATIENCE };
     let bytes = 1000 * chunk_bytes;
     let buffers = (&Place::Host.buffer(bytes), &Place::Host.buffer(bytes));
     let warm = move_and_verify(&mut sends, &mut recvs, buffers, (plan, plan), &[bytes; 5]).unwrap();
@@ -44,7 +44,7 @@ fn hundred_thousand_chunks() {
 }
 
 fn thousand_connections() {
-    let plan = Plan { chunk_bytes: 16 << 10, window: 8 };
+    let plan = Plan { chunk_bytes: 16 << 10, window: 8, patience: PATIENCE };
     let buffers = (&Place::Host.buffer(100_000), &Place::Host.buffer(100_000));
     let round = || {
         let (sender, receiver) = pair(&options(2));

@@ -270,7 +270,7 @@ fn strays_disturb_neither_the_listener_nor_a_running_transfer() {
             }
         }
     });
-    let plan = gputcp::transfer::Plan { chunk_bytes: 64 << 10, window: 12 };
+    let plan = gputcp::transfer::Plan { chunk_bytes: 64 << 10, window: 12, patience: common::PATIENCE };
     let buffers = (&Place::Host.buffer(8 << 20), &Place::Host.buffer(8 << 20));
     common::move_and_verify(&mut sends, &mut recvs, buffers, (plan, plan), &[8 << 20; 4]).unwrap();
     flood.join().unwrap();

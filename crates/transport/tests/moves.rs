@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::{Place, close, move_and_verify, options, pair, pair_of};
+use common::{PATIENCE, Place, close, move_and_verify, options, pair, pair_of};
 use gputcp::{Options, transfer::Plan};
 use gputcp_gpu::UnpackMode;
 
-const PLAN: Plan = Plan { chunk_bytes: 64 << 10, window: 12 };
-const RECV_PLAN: Plan = Plan { chunk_bytes: 64 << 10, window: 16 };
+const PLAN: Plan = Plan { chunk_bytes: 64 << 10, window: 12, patience: PATIENCE };
+const RECV_PLAN: Plan = Plan { chunk_bytes: 64 << 10, window: 16, patience: PATIENCE };
 
 /// Lengths around every boundary: nothing, inline, one segment, one chunk, several, odd ones.
 const LENGTHS: [u64; 14] = [

@@ -4,7 +4,7 @@ mod common;
 
 use std::{alloc::System, thread};
 
-use common::{Place, close, options, pair, soon};
+use common::{PATIENCE, Place, close, options, pair};
 use gputcp::{
     Options,
     transfer::{Message, Plan, Receiver, Sender},
@@ -23,17 +23,16 @@ fn a_transfer_allocates_nothing() {
         let (sender, receiver) = pair(&Options { device: place.device(), ..options(2) });
         let (mut sends, mut recvs) = ([sender], [receiver]);
         let (from, to) = (place.buffer(bytes), place.buffer(bytes));
-        let mut sending = Sender::new(Plan { chunk_bytes, window: 12 }, 1);
-        let mut receiving = Receiver::new(Plan { chunk_bytes, window: 16 }, 1);
+        let mut sending = Sender::new(Plan { chunk_bytes, window: 12, patience: PATIENCE }, 1);
+        let mut receiving = Receiver::new(Plan { chunk_bytes, window: 16, patience: PATIENCE }, 1);
         let lengths = [bytes, 1000, bytes, 0, chunk_bytes + 1, bytes];
-        let deadline = soon();
         let barrier = std::sync::Barrier::new(2);
         let counted = thread::scope(|scope| {
             let (sends, from, sending, barrier) = (&mut sends, &from, &mut sending, &barrier);
             scope.spawn(move || {
                 barrier.wait();
                 for bytes in lengths {
-                    sending.send(sends, Message { buffer: from, offset: 0, bytes }, deadline).unwrap();
+                    sending.send(sends, Message { buffer: from, offset: 0, bytes }).unwrap();
                 }
                 barrier.wait();
             });
@@ -41,7 +40,7 @@ fn a_transfer_allocates_nothing() {
             let region = Region::new(ALLOCATOR);
             for bytes in lengths {
                 let posted = receiving.post(&mut recvs, Message { buffer: &to, offset: 0, bytes }).unwrap();
-                receiving.finish(&mut recvs, posted, deadline).unwrap();
+                receiving.finish(&mut recvs, posted).unwrap();
             }
             let counted = region.change();
             barrier.wait();

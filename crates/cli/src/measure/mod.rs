@@ -8,7 +8,6 @@
 pub mod client;
 mod connections;
 pub mod damage;
-pub mod patient;
 pub mod ping_pong;
 pub mod progress;
 pub mod raw;

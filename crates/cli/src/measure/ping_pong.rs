@@ -11,7 +11,6 @@ use gputcp_gpu::{Buffer, Pattern};
 use gputcp_proto::session::Role;
 
 use super::{
-    patient::far_future,
     run::{Clock, Counted, Outcome, barrier, patterns, settle},
     side::{Incoming, Outgoing, Side},
 };
@@ -107,7 +106,6 @@ fn play(
     barrier: impl FnOnce() -> Result<Clock, Failure>,
     times: &mut Vec<Duration>,
 ) -> Result<(Clock, Moved), Failure> {
-    let far = far_future();
     let Incoming { buffer, comms, plan, .. } = incoming;
     let message = |round: u64| Message { buffer, offset: round * bytes, bytes };
     // As many rounds' receives are posted ahead as the window holds, so that announcing them delays no message.
@@ -123,10 +121,10 @@ fn play(
     let mut lap = Lap::new(times);
     for round in 0..rounds {
         if role == Role::Client {
-            outgoing.send_at(round * bytes, bytes, far)?;
+            outgoing.send_at(round * bytes, bytes)?;
         }
         if let Some((mut receiver, receiving)) = posted.pop_front() {
-            let moved = receiver.finish(comms, receiving, far)?;
+            let moved = receiver.finish(comms, receiving)?;
             total = Moved { chunks: total.chunks + moved.chunks, bytes: total.bytes + moved.bytes };
             if round + ahead < rounds {
                 let receiving = receiver.post(comms, message(round + ahead))?;
@@ -134,7 +132,7 @@ fn play(
             }
         }
         if role == Role::Server {
-            outgoing.send_at(round * bytes, bytes, far)?;
+            outgoing.send_at(round * bytes, bytes)?;
         }
         lap.round();
     }

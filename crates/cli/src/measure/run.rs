@@ -14,7 +14,6 @@ use gputcp_gpu::Pattern;
 use gputcp_proto::session::{Kind, Role};
 
 use super::{
-    patient::far_future,
     raw::RawSockets,
     side::{Incoming, Outgoing, Side},
 };
@@ -170,7 +169,7 @@ pub(super) struct Counted {
 
 impl Counted {
     pub(super) fn of(incoming: &Incoming) -> Self {
-        let comms = || incoming.comms.iter().map(|patient| &patient.comm);
+        let comms = || incoming.comms.iter();
         Self {
             landed: comms().map(gputcp::RecvComm::bytes_landed).sum(),
             unpacked: comms().map(gputcp::RecvComm::bytes_placed).sum(),
@@ -238,28 +237,27 @@ fn fly(
     bytes: u64,
     barrier: impl FnOnce() -> Result<Clock, Failure>,
 ) -> Result<Flown, Failure> {
-    let far = far_future();
     let Some(Incoming { buffer, comms, receiver, .. }) = incoming else {
         let Some(outgoing) = outgoing else {
             return Err(Failure::Run("this side neither sends nor receives".into()));
         };
         let clock = barrier()?;
-        let sent = outgoing.send(bytes, far)?;
+        let sent = outgoing.send(bytes)?;
         return Ok(clock.flown(Some(sent), None, Instant::now()));
     };
     let receiving = receiver.post(comms, Message { buffer, offset: 0, bytes })?;
     let Some(outgoing) = outgoing else {
         let clock = barrier()?;
-        let received = receiver.finish(comms, receiving, far)?;
+        let received = receiver.finish(comms, receiving)?;
         return Ok(clock.flown(None, Some(received), Instant::now()));
     };
     thread::scope(|scope| {
         // The sending thread is there before the clock starts.
         let (go, gone) = mpsc::channel::<()>();
-        let sending = scope.spawn(move || gone.recv().ok().map(|()| outgoing.send(bytes, far)));
+        let sending = scope.spawn(move || gone.recv().ok().map(|()| outgoing.send(bytes)));
         let clock = barrier()?;
         let _ = go.send(());
-        let received = receiver.finish(comms, receiving, far);
+        let received = receiver.finish(comms, receiving);
         let end = Instant::now();
         let sent = sending.join().map_err(|_| Failure::Run("the sending thread panicked".into()))?;
         Ok(clock.flown(sent.transpose()?, Some(received?), end))

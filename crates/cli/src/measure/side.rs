@@ -12,7 +12,6 @@ use gputcp_proto::session::{Kind, Role};
 use super::{
     connections::{Connecting, Listening, exchange_handles},
     damage::Damage,
-    patient::Patient,
     raw::{self, RawSockets},
 };
 use crate::{
@@ -47,9 +46,9 @@ pub struct Outgoing {
     /// The messages' source.
     pub buffer: Buffer,
     /// Connections; chunk i travels on connection i mod N.
-    pub comms: Vec<Patient<SendComm>>,
+    pub comms: Vec<SendComm>,
     /// The engine.
-    pub sender: Sender<Patient<SendComm>>,
+    pub sender: Sender<SendComm>,
     /// Raw sockets for the ceiling.
     pub raw: Option<RawSockets>,
 }
@@ -59,11 +58,11 @@ pub struct Incoming {
     /// The messages' destination.
     pub buffer: Buffer,
     /// Connections; chunk i travels on connection i mod N.
-    pub comms: Vec<Patient<RecvComm>>,
+    pub comms: Vec<RecvComm>,
     /// How messages are cut.
     pub plan: Plan,
     /// The engine.
-    pub receiver: Receiver<Patient<RecvComm>>,
+    pub receiver: Receiver<RecvComm>,
     /// Raw sockets for the ceiling.
     pub raw: Option<RawSockets>,
 }
@@ -123,18 +122,18 @@ impl Side {
                 raw.iter().for_each(raw::Canceller::cancel);
             })
         };
-        let timeout = settings.timeout();
         let connections = usize::from(settings.channels);
-        let plan = |window: u16| Plan { chunk_bytes: settings.chunk_bytes, window: usize::from(window) };
+        let (chunk_bytes, patience) = (settings.chunk_bytes, settings.timeout());
+        let plan = |window: u16| Plan { chunk_bytes, window: usize::from(window), patience };
         let outgoing = source.map(|buffer| Outgoing {
             buffer,
-            comms: comms.0.into_iter().map(|comm| Patient { comm, timeout }).collect(),
+            comms: comms.0,
             sender: Sender::new(plan(settings.send_window), connections),
             raw: raw_out,
         });
         let incoming = destination.map(|buffer| Incoming {
             buffer,
-            comms: comms.1.into_iter().map(|comm| Patient { comm, timeout }).collect(),
+            comms: comms.1,
             plan: plan(settings.recv_window),
             receiver: Receiver::new(plan(settings.recv_window), connections),
             raw: raw_in,
@@ -156,14 +155,13 @@ impl Side {
     /// The congestion control in force where this side sends.
     #[must_use]
     pub fn congestion(&self) -> Option<String> {
-        self.outgoing.as_ref()?.comms.first()?.comm.congestion()
+        self.outgoing.as_ref()?.comms.first()?.congestion()
     }
 
     /// What the kernel counted on the sockets that this side sends with.
     #[must_use]
     pub fn tcp(&self) -> Option<TcpCounters> {
-        let infos: Vec<TcpInfo> =
-            self.outgoing.as_ref()?.comms.iter().flat_map(|comm| comm.comm.tcp_info()).collect();
+        let infos: Vec<TcpInfo> = self.outgoing.as_ref()?.comms.iter().flat_map(SendComm::tcp_info).collect();
         let median = |of: fn(&TcpInfo) -> u32| {
             let mut values: Vec<u32> = infos.iter().map(of).collect();
             values.sort_unstable();
@@ -184,14 +182,14 @@ impl Side {
         let deadline = Instant::now() + self.settings.timeout();
         let (outgoing, incoming) = (self.outgoing, self.incoming);
         let close_outgoing = || -> Result<(), Failure> {
-            for patient in outgoing.into_iter().flat_map(|outgoing| outgoing.comms) {
-                patient.comm.close(deadline)?;
+            for comm in outgoing.into_iter().flat_map(|outgoing| outgoing.comms) {
+                comm.close(deadline)?;
             }
             Ok(())
         };
         let close_incoming = || -> Result<(), Failure> {
-            for patient in incoming.into_iter().flat_map(|incoming| incoming.comms) {
-                patient.comm.close(deadline)?;
+            for comm in incoming.into_iter().flat_map(|incoming| incoming.comms) {
+                comm.close(deadline)?;
             }
             Ok(())
         };
@@ -207,17 +205,17 @@ impl Outgoing {
     ///
     /// # Errors
     /// If a connection fails.
-    pub fn send(&mut self, bytes: u64, deadline: Instant) -> Result<Moved, Failure> {
-        self.send_at(0, bytes, deadline)
+    pub fn send(&mut self, bytes: u64) -> Result<Moved, Failure> {
+        self.send_at(0, bytes)
     }
 
     /// Sends one message from somewhere in the buffer.
     ///
     /// # Errors
     /// If a connection fails.
-    pub fn send_at(&mut self, offset: u64, bytes: u64, deadline: Instant) -> Result<Moved, Failure> {
+    pub fn send_at(&mut self, offset: u64, bytes: u64) -> Result<Moved, Failure> {
         let Self { buffer, comms, sender, .. } = self;
-        Ok(sender.send(comms, Message { buffer, offset, bytes }, deadline)?)
+        Ok(sender.send(comms, Message { buffer, offset, bytes })?)
     }
 }
 

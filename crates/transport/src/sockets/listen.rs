@@ -114,10 +114,10 @@ impl Listener {
                 }
                 Known::Join(join) => {
                     let Unknown { socket, peer, .. } = self.unknown.swap_remove(at);
-                    if let Some(whole) = self.gather(join, socket, peer) {
-                        if let Some(comm) = self.welcome(whole)? {
-                            return Ok(Some(comm));
-                        }
+                    if let Some(whole) = self.gather(join, socket, peer)
+                        && let Some(comm) = self.welcome(whole)?
+                    {
+                        return Ok(Some(comm));
                     }
                 }
             }

@@ -199,13 +199,14 @@ impl<S: Side> Shared<S> {
 
     /// Poisons the connection. The first failure counts. Must not be called with the state locked.
     pub(crate) fn fail(&self, error: Error) {
-        if !matches!(error, Error::PeerGone { .. } | Error::PeerAborted { .. })
-            && self.failure.get().is_none()
-        {
-            self.control.write_abort(&error.to_string());
-        }
+        let is_news = !matches!(error, Error::PeerGone { .. } | Error::PeerAborted { .. });
+        let reason = error.to_string();
+        // First of all, so that what the peer does when it is told is not taken for the cause.
         if self.failure.set(error).is_err() {
             return;
+        }
+        if is_news {
+            self.control.write_abort(&reason);
         }
         for socket in self.data.iter().chain([self.control.socket()]) {
             let _ = socket.shutdown(Shutdown::Both);

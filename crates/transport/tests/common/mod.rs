@@ -17,8 +17,10 @@ use gputcp::{
 };
 use gputcp_gpu::{Buffer, Device, Pattern, SoftOptions};
 
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
 pub fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(20)
+    Instant::now() + PATIENCE
 }
 
 pub fn options(streams: u16) -> Options {
@@ -88,7 +90,7 @@ pub fn move_and_verify(
                 }
                 let pattern = Pattern { seed: 7, iteration: iteration as u64 };
                 from.fill(pattern, 0, bytes)?;
-                sender.send(sends, Message { buffer: from, offset: 0, bytes }, soon())?;
+                sender.send(sends, Message { buffer: from, offset: 0, bytes })?;
                 if wait_for_verified.recv().is_err() {
                     break;
                 }
@@ -100,7 +102,7 @@ pub fn move_and_verify(
             for (iteration, &bytes) in lengths.iter().enumerate() {
                 let receiving = receiver.post(recvs, Message { buffer: to, offset: 0, bytes })?;
                 go.send(()).unwrap();
-                let moved = receiver.finish(recvs, receiving, soon())?;
+                let moved = receiver.finish(recvs, receiving)?;
                 total.chunks += moved.chunks;
                 total.bytes += moved.bytes;
                 let pattern = Pattern { seed: 7, iteration: iteration as u64 };
