@@ -9,8 +9,9 @@
 //! client  Hello ──▶          Settings ──▶           Handles ──▶  Ready ──▶   Begin…   End ──▶         Bye ──▶
 //! server        ◀── Hello             ◀── Accept, Handles        Ready ◀──                  ◀── Report
 //!
-//! a run:  Begin (client), then per flow:  Go (its receiver: receives are posted, my clock runs)
-//!         Sent (its sender: what I sent)  Received (its receiver: what arrived, how long it took, was it right)
+//! a run:  Begin (client), then per flow:  Filled (its sender: the data is there)  Go (its receiver: receives are posted,
+//!         my clock runs)  Sent (its sender: what I sent)  Received (its receiver: what arrived, how long it took, was it
+//!         right)
 //! ```
 //!
 //! A *flow* is one direction of data: forward is client → server, backward the other way. With both in one run, each
@@ -76,6 +77,8 @@ pub enum Kind {
     Bye = 15,
     /// This side gives up; the reason follows.
     Abort = 16,
+    /// A flow's sender has made its data: only then may its receiver start its clock.
+    Filled = 17,
 }
 
 /// A frame's fixed part.
@@ -140,7 +143,7 @@ impl Session {
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Hello,
         Self::Settings,
         Self::Accept,
@@ -157,6 +160,7 @@ impl Kind {
         Self::Report,
         Self::Bye,
         Self::Abort,
+        Self::Filled,
     ];
 
     /// Its name, for messages.
@@ -179,6 +183,7 @@ impl Kind {
             Self::Report => "report",
             Self::Bye => "bye",
             Self::Abort => "abort",
+            Self::Filled => "filled",
         }
     }
 
@@ -274,8 +279,10 @@ enum State {
 enum Flow {
     /// Not in this run, or over.
     Off,
-    /// Its receiver prepares.
+    /// Both ends prepare.
     Begun,
+    /// Its sender has its data.
+    Filled,
     /// Its data flows.
     Going,
     /// Its sender is done.
@@ -327,11 +334,15 @@ fn next(state: State, speaker: Role, kind: Kind) -> Option<State> {
         (State::Idle, Client, Kind::BeginForward) => State::Running { forward: Begun, backward: Off },
         (State::Idle, Client, Kind::BeginBackward) => State::Running { forward: Off, backward: Begun },
         (State::Idle, Client, Kind::BeginBoth) => State::Running { forward: Begun, backward: Begun },
-        // A flow's receiver says Go and Received, its sender says Sent: who speaks tells which flow is meant.
+        // A flow's receiver says Go and Received, its sender Filled and Sent: who speaks tells which flow is meant.
         (State::Running { forward, backward }, Server, Kind::Go | Kind::Received)
-        | (State::Running { forward, backward }, Client, Kind::Sent) => run(flow(forward, kind)?, backward),
+        | (State::Running { forward, backward }, Client, Kind::Filled | Kind::Sent) => {
+            run(flow(forward, kind)?, backward)
+        }
         (State::Running { forward, backward }, Client, Kind::Go | Kind::Received)
-        | (State::Running { forward, backward }, Server, Kind::Sent) => run(forward, flow(backward, kind)?),
+        | (State::Running { forward, backward }, Server, Kind::Filled | Kind::Sent) => {
+            run(forward, flow(backward, kind)?)
+        }
 
         (State::Idle, Client, Kind::End) => State::Reporting,
         (State::Reporting, Server, Kind::Report) => State::Leaving,
@@ -342,7 +353,8 @@ fn next(state: State, speaker: Role, kind: Kind) -> Option<State> {
 
 const fn flow(flow: Flow, kind: Kind) -> Option<Flow> {
     match (flow, kind) {
-        (Flow::Begun, Kind::Go) => Some(Flow::Going),
+        (Flow::Begun, Kind::Filled) => Some(Flow::Filled),
+        (Flow::Filled, Kind::Go) => Some(Flow::Going),
         (Flow::Going, Kind::Sent) => Some(Flow::Sent),
         (Flow::Sent, Kind::Received) => Some(Flow::Off),
         _ => None,
@@ -419,7 +431,7 @@ mod tests {
             assert_eq!(Kind::from_u16(kind as u16), Some(kind));
         }
         assert_eq!(Kind::from_u16(0), None);
-        assert_eq!(Kind::from_u16(17), None);
+        assert_eq!(Kind::from_u16(18), None);
     }
 
     #[test]

@@ -77,6 +77,10 @@ pub enum Work {
     Raw,
 }
 
+/// A flow's sender has made the data that it will send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filled {}
+
 /// A flow's receiver is ready, and its clock runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Go {}

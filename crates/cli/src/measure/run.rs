@@ -1,6 +1,6 @@
 //! One message, on either end and in either direction, or both at once.
 //!
-//! Fill (outside the clock) → the receiver posts its first receives → Go → the transfer → Sent and Received are
+//! Fill (outside the clock) → Filled → the receiver posts its first receives → Go → the transfer → Sent and Received are
 //! reconciled → verify, outside the clock, the very bytes that were timed.
 
 use std::{
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     bootstrap::{
         link::Link,
-        message::{Begin, Go, Received, Sent, Work, printable},
+        message::{Begin, Filled, Go, Received, Sent, Work, printable},
     },
     failure::Failure,
     host::usage::cpu_time,
@@ -210,7 +210,8 @@ struct Flown {
     cpu: Duration,
 }
 
-/// Both ends start from here: a receiver starts its clock and says Go, a sender waits for that.
+/// Both ends start from here: a sender says that its data is there, a receiver starts its clock and says Go, the sender
+/// waits for that. Without the first word the making of the data would be timed with its transfer.
 pub(super) fn barrier(
     link: &mut Link,
     sends: bool,
@@ -219,6 +220,12 @@ pub(super) fn barrier(
 ) -> impl FnOnce() -> Result<Clock, Failure> {
     move || {
         let deadline = Instant::now() + patience;
+        if sends {
+            link.say(Kind::Filled, &Filled {}, deadline)?;
+        }
+        if receives {
+            link.hear::<Filled>(Kind::Filled, deadline)?;
+        }
         let clock = Clock::start();
         if receives {
             link.say(Kind::Go, &Go {}, deadline)?;
