@@ -44,7 +44,8 @@ impl Stream {
         }
         let (lists, spans) = (Lists::new(context)?, Vec::with_capacity(FRAGMENTS_MAX));
         let stream = Self { timeline, lists, spans, launched: 0 };
-        stream.launch_unpack(stream.queue(), 0, Entry::default(), Summary::of(&[]), 0)?;
+        // SAFETY: an empty list names no memory.
+        unsafe { stream.launch_unpack(stream.queue(), 0, Entry::default(), Summary::of(&[]), 0) }?;
         stream.queue().synchronize("start a lane")?;
         Ok(stream)
     }
@@ -78,7 +79,10 @@ impl Stream {
             0 => stream.timeline.mark(number as u32).map(|()| Raised::Here),
             _ => {
                 let before = (number - 1) as u32;
-                stream.launch_unpack(stream.queue(), list, only, summary, before).map(|()| Raised::ByTheNext)
+                // SAFETY: the fragments lie within both holds, which the command keeps until it is done, as it keeps the
+                // list's place in the ring; the lane reaches both, so host memory is pinned.
+                unsafe { stream.launch_unpack(stream.queue(), list, only, summary, before) }
+                    .map(|()| Raised::ByTheNext)
             }
         })
     }
@@ -191,10 +195,16 @@ impl Stream {
         bytes: u64,
     ) -> Result<(), Error> {
         let all = Fragment { source_offset: 0, bytes, destination_offset: 0 };
-        self.launch_unpack(queue, 0, Entry::new(&all, from, to), Summary::of(&[all]), 0)
+        // SAFETY: the caller's promise.
+        unsafe { self.launch_unpack(queue, 0, Entry::new(&all, from, to), Summary::of(&[all]), 0) }
     }
 
-    fn launch_unpack(
+    /// Launches the kernel over a list, or over one fragment. Its first act is to raise the flag to `before`.
+    ///
+    /// # Safety
+    /// What the list, or the one fragment, names must stay valid, and reserved for this, until the kernel is done; so must
+    /// the list.
+    unsafe fn launch_unpack(
         &self,
         queue: &Queue,
         mut list: Address,
@@ -215,8 +225,8 @@ impl Stream {
             pointer(&mut before),
         ];
         let (kernel, doing) = (context.kernels.unpack, "start the unpack kernel");
-        // SAFETY: the arguments are the kernel's parameters in order. The fragments lie within the holds that the command
-        // keeps, the list in the ring until it is read, the flag in the timeline's own memory.
+        // SAFETY: the arguments are the kernel's parameters in order; the flag is the timeline's own, and the rest is the
+        // caller's promise.
         unsafe { queue.launch(kernel, shape.blocks, BLOCK_THREADS, &mut arguments, doing) }
     }
 
