@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{Buffer, Error, Lane};
+use crate::{
+    Buffer, CudaDevice, Error, Lane,
+    cuda::{self, Gpu, Marks},
+};
 
 /// Where memory is, and so what may touch it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,12 +23,14 @@ pub enum MemoryKind {
     Host,
     /// The software GPU's memory: only lanes touch it.
     Soft,
+    /// The memory of the real GPU with this ordinal: only its own lanes touch it.
+    Cuda(u32),
 }
 
 /// A device: allocates memory, makes lanes. Clones are the same device.
 #[derive(Debug, Clone)]
 pub struct Device {
-    soft: Arc<Soft>,
+    is: Is,
 }
 
 /// How the software GPU behaves. The default is as fast as it can.
@@ -51,46 +56,112 @@ impl Device {
     /// The software GPU.
     #[must_use]
     pub fn soft(options: SoftOptions) -> Self {
-        Self { soft: Arc::new(Soft { options, lanes: AtomicU64::new(0) }) }
+        Self { is: Is::Soft(Arc::new(Soft { options, lanes: AtomicU64::new(0) })) }
+    }
+
+    /// Opens a real GPU, named by its index (`0`, `cuda:0`), UUID (`GPU-…`) or PCI address (`0000:1b:00.0`). The driver is
+    /// looked for now, not when the program is built or started.
+    ///
+    /// # Errors
+    /// If there is no driver, an old one, no GPU, none of that name, or the GPU cannot be used.
+    pub fn cuda(selector: &str) -> Result<Self, Error> {
+        Ok(Self { is: Is::Cuda(Gpu::open(selector)?) })
+    }
+
+    /// The real GPUs of this machine, by index. None of them is opened.
+    ///
+    /// # Errors
+    /// If there is no driver, an old one, or it sees no GPU.
+    pub fn list() -> Result<Vec<CudaDevice>, Error> {
+        cuda::list()
+    }
+
+    /// How many real GPUs this machine has; 0 where they cannot be used, for which [`Device::list`] has the reason.
+    #[must_use]
+    pub fn count() -> usize {
+        Self::list().map_or(0, |devices| devices.len())
     }
 
     /// Where its memory is.
     #[must_use]
-    pub const fn kind(&self) -> MemoryKind {
-        MemoryKind::Soft
+    pub fn kind(&self) -> MemoryKind {
+        match &self.is {
+            Is::Soft(_) => MemoryKind::Soft,
+            Is::Cuda(gpu) => MemoryKind::Cuda(gpu.device().ordinal),
+        }
     }
 
-    /// What it is, for a report.
+    /// What it is, for a report: `NVIDIA H200 (cuda:0, PCI 0000:1b:00.0)`.
     #[must_use]
     pub fn describe(&self) -> String {
-        "software GPU".to_owned()
+        self.cuda_device().map_or_else(|| "software GPU".to_owned(), ToString::to_string)
     }
 
-    /// Allocates device memory, zeroed and in place: using it for the first time costs no page fault.
+    /// What the driver says of it, if it is a real GPU.
+    #[must_use]
+    pub fn cuda_device(&self) -> Option<&CudaDevice> {
+        match &self.is {
+            Is::Soft(_) => None,
+            Is::Cuda(gpu) => Some(gpu.device()),
+        }
+    }
+
+    /// Allocates device memory, zeroed and in place: using it for the first time costs no page fault. It begins on a page.
     ///
     /// # Errors
     /// If `bytes` is 0 or more than there is.
     pub fn allocate(&self, bytes: u64) -> Result<Buffer, Error> {
-        Buffer::new(self.kind(), bytes)
+        match &self.is {
+            Is::Soft(_) => Buffer::soft(bytes),
+            Is::Cuda(gpu) => Buffer::on_gpu(gpu, bytes),
+        }
     }
 
-    /// Makes a lane: its pinned slabs, its timeline and its worker. At connect; never per chunk.
+    /// Allocates host memory that the device's lanes reach without a detour: for a real GPU pinned and mapped. Zeroed, and
+    /// sockets read and write it in place.
     ///
     /// # Errors
-    /// If there is not enough memory, or no thread to be had.
+    /// If `bytes` is 0 or more than there is.
+    pub fn pinned(&self, bytes: u64) -> Result<Buffer, Error> {
+        match &self.is {
+            Is::Soft(_) => Buffer::host(bytes),
+            Is::Cuda(gpu) => Buffer::pinned(gpu, bytes),
+        }
+    }
+
+    /// Makes a lane: its pinned slabs, its timeline and its worker or stream. At connect; never per chunk.
+    ///
+    /// # Errors
+    /// If there is not enough memory, or no thread or stream to be had.
     pub fn lane(&self, spec: LaneSpec) -> Result<Lane, Error> {
-        let number = self.soft.lanes.fetch_add(1, Relaxed);
-        Lane::start(spec, self.soft.options, number)
+        match &self.is {
+            Is::Soft(soft) => Lane::start(spec, soft.options, soft.lanes.fetch_add(1, Relaxed)),
+            Is::Cuda(gpu) => Lane::on_gpu(spec, gpu, Marks::Driver),
+        }
+    }
+
+    pub(crate) const fn gpu(&self) -> Option<&Arc<Gpu>> {
+        match &self.is {
+            Is::Soft(_) => None,
+            Is::Cuda(gpu) => Some(gpu),
+        }
     }
 }
 
 impl fmt::Display for MemoryKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Host => "host",
-            Self::Soft => "soft",
-        })
+        match self {
+            Self::Host => f.pad("host"),
+            Self::Soft => f.pad("soft"),
+            Self::Cuda(ordinal) => f.pad(&format!("cuda:{ordinal}")),
+        }
     }
+}
+
+#[derive(Debug, Clone)]
+enum Is {
+    Soft(Arc<Soft>),
+    Cuda(Arc<Gpu>),
 }
 
 #[derive(Debug)]

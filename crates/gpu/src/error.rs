@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::MemoryKind;
+
 /// Why memory, a lane or a setting was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -73,6 +75,50 @@ pub enum Error {
     UnknownUnpackMode {
         /// The text.
         given: String,
+    },
+    /// There is no GPU to use, or no driver for it.
+    #[error("no GPU can be used: {reason}")]
+    NoGpu {
+        /// What is missing, and what to do.
+        reason: String,
+    },
+    /// The text names no GPU of this machine.
+    #[error("no GPU is called \"{given}\": there is {there}")]
+    UnknownGpu {
+        /// The text.
+        given: String,
+        /// The GPUs there are.
+        there: String,
+    },
+    /// The GPU has less memory free than was asked for.
+    #[error("{asked} bytes of GPU memory were asked for and {free} are free: use a smaller size")]
+    GpuOutOfMemory {
+        /// Bytes asked for.
+        asked: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// The driver failed, or the GPU was lost.
+    #[error(
+        "the GPU failed to {doing}: {name} ({text}); start anew, and if it comes again look for Xid lines in the kernel's log"
+    )]
+    Cuda {
+        /// What was being done, or what failed while it was.
+        doing: &'static str,
+        /// The error's name in cuda.h.
+        name: String,
+        /// The driver's words for it.
+        text: String,
+    },
+    /// A lane was given memory that its device cannot read or write.
+    #[error(
+        "a lane of {lane} cannot reach {memory} memory: make the lane on the device that the memory is on"
+    )]
+    Unreachable {
+        /// The lane's own kind.
+        lane: MemoryKind,
+        /// The memory's.
+        memory: MemoryKind,
     },
     /// A lane's worker is gone, and its work with it.
     #[error("the lane stopped before its work was finished: reconnect to get a new one")]

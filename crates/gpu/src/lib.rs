@@ -1,4 +1,4 @@
-//! Memory and the asynchronous work on it: what a GPU is to gputcp, and the software GPU that stands in for one.
+//! Memory and the asynchronous work on it: real GPUs, and the software GPU that stands in for one.
 //!
 //! In the order of a chunk's way:
 //!
@@ -10,7 +10,8 @@
 //!   are the two directions.
 //! - [`Done`]: a point on a lane's timeline, to poll or to wait for.
 //!
-//! A device's own part sits in a folder of its own; `host` holds the software GPU's.
+//! A device's own part sits in a folder of its own: `host` holds the software GPU's, `cuda` that of NVIDIA's, whose driver
+//! is opened at run time. One binary runs with and without it.
 //!
 //! # A lane per chunk does not compile
 //!
@@ -37,6 +38,7 @@
 //! # Ok::<(), gputcp_gpu::Error>(())
 //! ```
 
+mod cuda;
 mod device;
 mod error;
 mod host;
@@ -44,8 +46,12 @@ mod lane;
 mod memory;
 mod pattern;
 
+pub use cuda::CudaDevice;
 pub use device::{Device, LaneSpec, MemoryKind, SoftOptions};
 pub use error::{ClaimError, Error};
 pub use lane::{Done, FRAGMENTS_MAX, Lane, StageFrom, UnpackInto, UnpackMode};
 pub use memory::{Buffer, CLAIMS_MAX, ReadClaim, WriteClaim};
 pub use pattern::{Mismatch, Pattern};
+
+#[doc(hidden)]
+pub use cuda::measure;

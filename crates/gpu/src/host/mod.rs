@@ -2,7 +2,9 @@
 
 mod copy;
 mod queue;
+mod timeline;
 mod worker;
 
 pub(crate) use copy::{Stores, copy_bytes};
+pub(crate) use timeline::Timeline;
 pub(crate) use worker::Stream;

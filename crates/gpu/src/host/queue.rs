@@ -159,7 +159,7 @@ impl State {
 
 /// A full window of 32 bounce slabs and one of 32 staging slabs, one command each.
 const COMMANDS_MAX: usize = 64;
-/// One full launch that runs and one that is queued: 4096 × 24 B = 96 KiB a lane.
+/// One full launch that runs and one that is queued: 32768 × 24 B = 768 KiB a lane.
 const QUEUED_FRAGMENTS_MAX: usize = 2 * crate::FRAGMENTS_MAX;
 /// How many fragments the worker takes out at once: 64 × 24 B = 1.5 KiB of its stack.
 const BATCH: usize = 64;

@@ -7,13 +7,9 @@ use gputcp_proto::bounce::Fragment;
 use super::{
     copy::{Stores, copy_bytes},
     queue::{Command, Queue},
+    timeline::Timeline,
 };
-use crate::{
-    Error, SoftOptions,
-    lane::{Done, Timeline},
-    memory::Hold,
-    pattern::scramble,
-};
+use crate::{Error, SoftOptions, memory::Hold, pattern::scramble};
 
 /// The software GPU's stream: work goes in, the timeline moves. Dropping it runs what is queued, without the delays.
 #[derive(Debug)]
@@ -69,17 +65,12 @@ impl Stream {
         Ok(())
     }
 
-    /// The end of all that was launched so far.
-    pub(crate) fn now(&self) -> Done {
-        Done::new(Arc::clone(&self.timeline), self.launched)
-    }
-
     /// How many commands were launched.
     pub(crate) const fn launched(&self) -> u64 {
         self.launched
     }
 
-    pub(crate) fn timeline(&self) -> &Timeline {
+    pub(crate) const fn timeline(&self) -> &Arc<Timeline> {
         &self.timeline
     }
 }

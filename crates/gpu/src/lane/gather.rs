@@ -6,9 +6,10 @@
 
 use gputcp_proto::bounce::Fragment;
 
+use super::stream::Stream;
 use crate::{
     Error,
-    host::{Stores, Stream, copy_bytes},
+    host::{Stores, copy_bytes},
     memory::Hold,
 };
 
@@ -52,10 +53,16 @@ impl Scratch {
                     continue;
                 }
                 let bytes = left.min(in_piece);
-                let (from, to) = (source.at(source_offset, bytes), lane.at(self.at_used(), bytes));
-                // SAFETY: both are within holds that live through the call. The piece is idle and the lane's own, so
-                // nobody refers to it, and a source is either another slab or another buffer.
-                unsafe { copy_bytes(from.as_ptr(), to.as_ptr(), bytes as usize, Stores::Cached) };
+                if source.is_on_host() {
+                    let (from, to) = (source.at(source_offset, bytes), lane.at(self.at_used(), bytes));
+                    // SAFETY: both are within host memory whose holds live through the call. The piece is idle and the
+                    // lane's own, so nobody refers to it, and a source is either another slab or another buffer.
+                    unsafe { copy_bytes(from.as_ptr(), to.as_ptr(), bytes as usize, Stores::Cached) };
+                } else {
+                    // The CPU does not reach it: the stream brings it to the scratch, before the run goes on from there.
+                    let destination_offset = self.at_used();
+                    stream.stage(source, lane, Fragment { source_offset, bytes, destination_offset })?;
+                }
                 self.used += bytes;
                 run.bytes += bytes;
                 source_offset += bytes;
@@ -74,7 +81,7 @@ impl Scratch {
         run: Fragment,
     ) -> Result<(), Error> {
         if run.bytes > 0 {
-            stream.unpack(lane, destination, &[run])?;
+            stream.copy_each(lane, destination, &[run])?;
             self.pending[self.piece] = stream.launched();
         }
         Ok(())
@@ -83,8 +90,7 @@ impl Scratch {
     fn next_piece(&mut self, stream: &Stream) -> Result<(), Error> {
         self.piece = (self.piece + 1) % PIECES;
         self.used = 0;
-        stream.timeline().wait(self.pending[self.piece], None)?;
-        Ok(())
+        stream.wait(self.pending[self.piece])
     }
 
     const fn at_used(&self) -> u64 {

@@ -3,11 +3,12 @@
 //! A lane belongs to one I/O thread and has all it needs from the start (invariant I4). Its second line behind the types
 //! of `proto` (I2): a slab with work pending is refused to sockets, whatever the caller believes.
 
+mod done;
 mod gather;
-mod timeline;
+mod stream;
 mod unpack;
 
-use std::{io, os::fd::BorrowedFd, slice};
+use std::{io, os::fd::BorrowedFd, slice, sync::Arc};
 
 use gputcp_proto::{
     bounce::{Filling, Fragment},
@@ -16,13 +17,14 @@ use gputcp_proto::{
 
 use self::gather::{SCRATCH_BYTES, Scratch};
 pub use self::{
-    timeline::Done,
+    done::Done,
     unpack::{FRAGMENTS_MAX, StageFrom, UnpackInto, UnpackMode},
 };
-pub(crate) use self::{timeline::Timeline, unpack::check_fragments};
+pub(crate) use self::{stream::Stream, unpack::check_fragments};
 use crate::{
     Buffer, Error, LaneSpec, ReadClaim, SoftOptions, WriteClaim,
-    host::Stream,
+    cuda::{Gpu, Marks},
+    host,
     memory::{Hold, socket},
 };
 
@@ -42,7 +44,11 @@ pub struct Lane {
 
 impl Lane {
     /// For [`crate::Device::lane`] alone.
-    fn new(spec: LaneSpec, stream: Stream) -> Result<Self, Error> {
+    fn new(
+        spec: LaneSpec,
+        stream: Stream,
+        allocate: impl FnOnce(u64) -> Result<Buffer, Error>,
+    ) -> Result<Self, Error> {
         // At least a page each, so that the memory there is bounds the number of slabs, too.
         let stride = spec.slab_bytes.max(1).checked_next_multiple_of(PAGE_BYTES);
         let slabs_bytes = stride.and_then(|stride| stride.checked_mul(spec.slots as u64));
@@ -50,7 +56,7 @@ impl Lane {
         let (Some(stride), Some(slabs_bytes), Some(bytes)) = (stride, slabs_bytes, bytes) else {
             return Err(Error::Map { bytes: u64::MAX, kind: io::ErrorKind::OutOfMemory });
         };
-        let memory = Buffer::host(bytes)?.write(0, bytes)?;
+        let memory = allocate(bytes)?.write(0, bytes)?;
         let slabs = vec![Slab { pending: 0 }; spec.slots].into_boxed_slice();
         Ok(Self {
             stream,
@@ -64,7 +70,12 @@ impl Lane {
 
     /// For [`crate::Device::lane`] alone.
     pub(crate) fn start(spec: LaneSpec, options: SoftOptions, number: u64) -> Result<Self, Error> {
-        Self::new(spec, Stream::start(options, number)?)
+        Self::new(spec, Stream::Soft(host::Stream::start(options, number)?), Buffer::host)
+    }
+
+    /// For [`crate::Device::lane`] and the checks.
+    pub(crate) fn on_gpu(spec: LaneSpec, gpu: &Arc<Gpu>, marks: Marks) -> Result<Self, Error> {
+        Self::new(spec, Stream::Cuda(gpu.stream(marks)?), |bytes| Buffer::pinned(gpu, bytes))
     }
 
     /// Reads up to the missing bytes of a segment from the socket into its bounce slab, in one call. Gives how many
@@ -118,6 +129,9 @@ impl Lane {
     /// Starts to unpack fragments of any bounce region. Where they overlap at the destination, the later one wins. Waits
     /// only while the lane's queue is full, and in mode [`UnpackMode::Host`] for the scratch memory of earlier ones.
     ///
+    /// A real GPU reaches its own memory and pinned memory ([`crate::Device::pinned`]). From other host memory the CPU
+    /// gathers, whatever the mode.
+    ///
     /// # Errors
     /// If a fragment does not fit, or there are more than [`FRAGMENTS_MAX`]: nothing was started then. If the mode is
     /// [`UnpackMode::None`], or the lane is lost.
@@ -134,7 +148,7 @@ impl Lane {
     /// How many commands the lane has finished.
     #[must_use]
     pub fn completed(&self) -> u64 {
-        self.stream.timeline().completed()
+        self.stream.ask_completed()
     }
 
     fn unpack_slab(
@@ -177,12 +191,17 @@ impl Lane {
         // All before the first is launched: a list is unpacked whole or not at all.
         check_fragments(fragments, source.bytes() as u64, destination.bytes())?;
         match mode {
-            UnpackMode::Kernel => self.stream.unpack(source, destination.hold(), fragments)?,
-            UnpackMode::Copy => {
-                for fragment in fragments {
-                    self.stream.unpack(source, destination.hold(), slice::from_ref(fragment))?;
-                }
+            UnpackMode::Kernel | UnpackMode::Copy if !self.stream.reaches(source) => {
+                self.scratch.gather(
+                    &mut self.stream,
+                    self.memory.hold(),
+                    source,
+                    fragments,
+                    destination.hold(),
+                )?;
             }
+            UnpackMode::Kernel => self.stream.unpack(source, destination.hold(), fragments)?,
+            UnpackMode::Copy => self.stream.copy_each(source, destination.hold(), fragments)?,
             UnpackMode::Host => {
                 let lane = self.memory.hold();
                 self.scratch.gather(&mut self.stream, lane, source, fragments, destination.hold())?;
@@ -192,11 +211,16 @@ impl Lane {
         Ok(self.stream.now())
     }
 
+    /// For [`crate::measure`].
+    pub(crate) const fn stream_mut(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
     /// Where a slab starts in the lane's memory. No work is pending on it.
     fn idle_slab(&self, index: usize, bytes: u64) -> u64 {
         assert!(index < self.slabs.len(), "slab {index} of a lane with {}", self.slabs.len());
         assert!(bytes <= self.slab_bytes, "a segment of {bytes} bytes in a slab of {}", self.slab_bytes);
-        assert!(self.completed() >= self.slabs[index].pending, "slab {index} has work pending");
+        assert!(self.stream.completed() >= self.slabs[index].pending, "slab {index} has work pending");
         index as u64 * self.stride
     }
 }

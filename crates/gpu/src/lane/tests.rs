@@ -147,8 +147,8 @@ fn waiting_ends_at_the_deadline() {
 
 #[test]
 fn a_dead_worker_is_an_error_to_all_who_wait() {
-    let timeline = std::sync::Arc::new(Timeline::new());
-    let mut done = Done::new(std::sync::Arc::clone(&timeline), 1);
+    let timeline = Arc::new(host::Timeline::new());
+    let mut done = Done::new(done::Timeline::Soft(Arc::clone(&timeline)), 1);
     let waiter = std::thread::spawn({
         let done = done.clone();
         move || done.wait(soon())

@@ -12,8 +12,8 @@ use gputcp_proto::{
 use super::{Done, Lane};
 use crate::{Error, ReadClaim, WriteClaim};
 
-/// The most fragments of one launch. A landed chunk has at most one per socket read; 2048 × 512 B make a 1 MiB chunk.
-pub const FRAGMENTS_MAX: usize = 2048;
+/// The most fragments of one launch. 16384 pages of 4 KiB make a chunk of 64 MiB.
+pub const FRAGMENTS_MAX: usize = 16 << 10;
 
 /// How landed bytes get from the bounce buffer to their destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -136,6 +136,6 @@ mod tests {
         assert!(!check(fragment(1, u64::MAX, 0)));
         let many = vec![fragment(0, 0, 0); FRAGMENTS_MAX + 1];
         assert!(check_fragments(&many[1..], 0, 0).is_ok());
-        assert!(matches!(check_fragments(&many, 0, 0), Err(Error::TooManyFragments { found: 2049, .. })));
+        assert!(matches!(check_fragments(&many, 0, 0), Err(Error::TooManyFragments { found: 16385, .. })));
     }
 }

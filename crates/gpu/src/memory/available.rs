@@ -3,14 +3,23 @@
 
 use std::{fs, path::Path};
 
+use crate::Error;
+
 /// Bytes that may be allocated now. All there is, where the system does not say.
 ///
 /// A sixteenth is left for everyone else: the socket buffers, page tables and threads of this very process among them.
-pub(super) fn host_bytes() -> u64 {
+fn host_bytes() -> u64 {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| meminfo_available(&text));
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let least = groups.lines().filter_map(group_available).chain(machine).min().unwrap_or(u64::MAX);
     least - least / 16
+}
+
+/// # Errors
+/// If `bytes` are more than may be allocated now.
+pub(super) fn check(bytes: u64) -> Result<(), Error> {
+    let available = host_bytes();
+    if bytes > available { Err(Error::OutOfMemory { asked: bytes, available }) } else { Ok(()) }
 }
 
 /// `MemAvailable` of /proc/meminfo, in bytes.

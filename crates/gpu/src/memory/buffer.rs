@@ -7,7 +7,7 @@ use super::{
     hold::{Hold, Region},
     table::Access,
 };
-use crate::{ClaimError, Error, MemoryKind, Mismatch, Pattern};
+use crate::{ClaimError, Error, MemoryKind, Mismatch, Pattern, cuda::Gpu};
 
 /// Memory of one kind. Clones share the memory and its claims; it is freed when the last clone and claim are gone.
 #[derive(Debug, Clone)]
@@ -22,11 +22,25 @@ impl Buffer {
     /// # Errors
     /// If `bytes` is 0 or more than there is.
     pub fn host(bytes: u64) -> Result<Self, Error> {
-        Self::new(MemoryKind::Host, bytes)
+        Ok(Self { region: Region::map(bytes)?, kind: MemoryKind::Host })
     }
 
-    pub(crate) fn new(kind: MemoryKind, bytes: u64) -> Result<Self, Error> {
-        Ok(Self { region: Region::map(bytes)?, kind })
+    /// The software GPU's memory.
+    pub(crate) fn soft(bytes: u64) -> Result<Self, Error> {
+        Ok(Self { region: Region::map(bytes)?, kind: MemoryKind::Soft })
+    }
+
+    /// Host memory, zeroed and pinned for GPUs.
+    pub(crate) fn pinned(gpu: &Gpu, bytes: u64) -> Result<Self, Error> {
+        Ok(Self { region: Region::pin(gpu, bytes)?, kind: MemoryKind::Host })
+    }
+
+    /// Memory of a GPU, zeroed.
+    pub(crate) fn on_gpu(gpu: &Arc<Gpu>, bytes: u64) -> Result<Self, Error> {
+        let kind = MemoryKind::Cuda(gpu.device().ordinal);
+        let buffer = Self { region: Region::on_gpu(gpu, bytes)?, kind };
+        gpu.clear(buffer.write(0, bytes)?.hold())?;
+        Ok(buffer)
     }
 
     /// Its length in bytes.
@@ -42,13 +56,14 @@ impl Buffer {
     }
 
     /// A buffer of host kind over the same memory and the same claims, where the CPU can reach it: to measure what the
-    /// sockets alone would do.
+    /// sockets alone would do. `None` for the memory of a real GPU.
     #[must_use]
     pub fn host_view(&self) -> Option<Self> {
         match self.kind {
             MemoryKind::Host | MemoryKind::Soft => {
                 Some(Self { region: Arc::clone(&self.region), kind: MemoryKind::Host })
             }
+            MemoryKind::Cuda(_) => None,
         }
     }
 
@@ -68,23 +83,31 @@ impl Buffer {
         Hold::take(&self.region, self.kind, offset, bytes, Access::Write).map(WriteClaim::new)
     }
 
-    /// Writes a message of `bytes` bytes of the pattern at `offset`, on the calling thread.
+    /// Writes a message of `bytes` bytes of the pattern at `offset`: on the calling thread, or by the GPU whose memory it
+    /// is, which is waited for.
     ///
     /// # Errors
-    /// If the part cannot be claimed for writing.
+    /// If the part cannot be claimed for writing, or the GPU fails.
     pub fn fill(&self, pattern: Pattern, offset: u64, bytes: u64) -> Result<(), Error> {
         let mut claim = self.write(offset, bytes)?;
+        if let Some(gpu) = self.region.gpu() {
+            return gpu.fill(claim.hold(), pattern);
+        }
         // SAFETY: the claim was just taken, and nobody else knows it.
         pattern.fill(0, unsafe { claim.as_mut_slice() });
         Ok(())
     }
 
-    /// Compares a message of `bytes` bytes at `offset` with the pattern, on the calling thread.
+    /// Compares a message of `bytes` bytes at `offset` with the pattern: on the calling thread, or by the GPU whose memory
+    /// it is, which is waited for.
     ///
     /// # Errors
-    /// If the part cannot be claimed for reading; within, the [`Mismatch`] if it holds anything but the pattern.
+    /// If the part cannot be claimed for reading, or the GPU fails; within, the [`Mismatch`] if it holds anything but the pattern.
     pub fn verify(&self, pattern: Pattern, offset: u64, bytes: u64) -> Result<Result<(), Mismatch>, Error> {
         let claim = self.read(offset, bytes)?;
+        if let Some(gpu) = self.region.gpu() {
+            return gpu.verify(claim.hold(), pattern);
+        }
         Ok(pattern.verify(0, claim.as_slice()))
     }
 }

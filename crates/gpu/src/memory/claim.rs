@@ -70,8 +70,12 @@ impl ReadClaim {
         destination.copy_from_slice(unsafe { slice::from_raw_parts(start.as_ptr(), destination.len()) });
     }
 
-    /// All bytes, whatever the kind: for the software GPU's own kernels.
-    pub(super) const fn as_slice(&self) -> &[u8] {
+    /// All bytes: for the software GPU's own kernels.
+    ///
+    /// # Panics
+    /// If the memory is not the CPU's to read.
+    pub(super) fn as_slice(&self) -> &[u8] {
+        assert!(self.hold.is_on_host(), "the CPU reads host memory only");
         // SAFETY: the hold keeps the bytes mapped and, as a read claim, all writers off them while `self` is borrowed.
         unsafe { slice::from_raw_parts(self.hold.start().as_ptr(), self.hold.bytes()) }
     }
@@ -126,11 +130,15 @@ impl WriteClaim {
         unsafe { copy_bytes(source.as_ptr(), start.as_ptr(), source.len(), Stores::Cached) };
     }
 
-    /// All bytes, whatever the kind: for the software GPU's own kernels.
+    /// All bytes: for the software GPU's own kernels.
+    ///
+    /// # Panics
+    /// If the memory is not the CPU's to write.
     ///
     /// # Safety
     /// No lane has been given a share of the claim.
-    pub(super) const unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
+    pub(super) unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
+        assert!(self.hold.is_on_host(), "the CPU writes host memory only");
         // SAFETY: the hold keeps the bytes mapped; the claim is exclusive and mutably borrowed, and has no share
         // elsewhere, as the caller promises.
         unsafe { slice::from_raw_parts_mut(self.hold.start().as_ptr(), self.hold.bytes()) }
@@ -144,6 +152,6 @@ impl WriteClaim {
 fn host_only(kind: MemoryKind) -> io::Result<()> {
     match kind {
         MemoryKind::Host => Ok(()),
-        MemoryKind::Soft => Err(io::ErrorKind::Unsupported.into()),
+        MemoryKind::Soft | MemoryKind::Cuda(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }

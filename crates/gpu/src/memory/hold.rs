@@ -13,15 +13,19 @@ use std::{
 };
 
 use super::{
+    available,
     pages::Pages,
     table::{Access, CLAIMS_MAX, ClaimTable},
 };
-use crate::{ClaimError, Error, MemoryKind};
+use crate::{
+    ClaimError, Error, MemoryKind,
+    cuda::{self, DeviceMemory, Gpu, Pinned},
+};
 
 /// Memory and the claims on it.
 #[derive(Debug)]
 pub(super) struct Region {
-    pages: Pages,
+    memory: Memory,
     bytes: u64,
     claims: Mutex<ClaimTable>,
     /// How many holds share each entry of the table.
@@ -29,10 +33,48 @@ pub(super) struct Region {
 }
 
 impl Region {
+    /// Pageable host memory.
     pub(super) fn map(bytes: u64) -> Result<Arc<Self>, Error> {
-        let pages = Pages::map(bytes)?;
+        Ok(Self::of(Memory::Pages(Pages::map(bytes)?), bytes))
+    }
+
+    /// Pinned host memory that every GPU reaches.
+    pub(super) fn pin(gpu: &Gpu, bytes: u64) -> Result<Arc<Self>, Error> {
+        if bytes == 0 {
+            return Err(Error::Empty);
+        }
+        available::check(bytes)?;
+        Ok(Self::of(Memory::Pinned(gpu.pin(bytes)?), bytes))
+    }
+
+    /// Memory of a GPU, not yet cleared.
+    pub(super) fn on_gpu(gpu: &Arc<Gpu>, bytes: u64) -> Result<Arc<Self>, Error> {
+        if bytes == 0 {
+            return Err(Error::Empty);
+        }
+        let memory = gpu.allocate(bytes)?;
+        Ok(Self::of(Memory::Device { memory, gpu: Arc::clone(gpu) }, bytes))
+    }
+
+    fn of(memory: Memory, bytes: u64) -> Arc<Self> {
         let claims = Mutex::new(ClaimTable::new(bytes));
-        Ok(Arc::new(Self { pages, bytes, claims, holders: [const { AtomicU32::new(0) }; CLAIMS_MAX] }))
+        Arc::new(Self { memory, bytes, claims, holders: [const { AtomicU32::new(0) }; CLAIMS_MAX] })
+    }
+
+    /// The GPU whose memory it is.
+    pub(super) const fn gpu(&self) -> Option<&Arc<Gpu>> {
+        match &self.memory {
+            Memory::Device { gpu, .. } => Some(gpu),
+            Memory::Pages(_) | Memory::Pinned(_) => None,
+        }
+    }
+
+    fn start(&self) -> NonNull<u8> {
+        match &self.memory {
+            Memory::Pages(pages) => pages.start(),
+            Memory::Pinned(pinned) => pinned.start(),
+            Memory::Device { memory, .. } => memory.start(),
+        }
     }
 
     pub(super) const fn bytes(&self) -> u64 {
@@ -43,6 +85,25 @@ impl Region {
     fn claims(&self) -> MutexGuard<'_, ClaimTable> {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a region is made of, and who frees it.
+#[derive(Debug)]
+enum Memory {
+    Pages(Pages),
+    Pinned(Pinned),
+    Device { memory: DeviceMemory, gpu: Arc<Gpu> },
+}
+
+/// Who can reach a piece of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The CPU alone.
+    Pages,
+    /// The CPU and every GPU, at one address.
+    Pinned,
+    /// The GPU with this ordinal alone.
+    Device(u32),
 }
 
 /// A share of a claim: keeps the memory mapped and reserved.
@@ -70,11 +131,18 @@ impl Hold {
         access: Access,
     ) -> Result<Self, ClaimError> {
         let mut claims = region.claims();
-        let entry = claims.take(offset, bytes, access)?;
+        let mut taken = claims.take(offset, bytes, access);
+        if matches!(taken, Err(ClaimError::Overlap { .. } | ClaimError::TooMany)) {
+            // What finished on a GPU may not have been looked at. Letting go of it takes this lock.
+            drop(claims);
+            cuda::reap_all();
+            claims = region.claims();
+            taken = claims.take(offset, bytes, access);
+        }
+        let entry = taken?;
         region.holders[entry].store(1, Ordering::Relaxed);
         drop(claims);
-        // SAFETY: the table took the part, so it lies within the region, whose pages are at least that long.
-        let start = unsafe { region.pages.start().add(offset as usize) };
+        let start = forward(region.start(), offset);
         Ok(Self { region: Arc::clone(region), entry, start, bytes: bytes as usize, kind })
     }
 
@@ -91,7 +159,26 @@ impl Hold {
         self.kind
     }
 
-    /// The first byte; valid for `bytes()` bytes while the hold lives.
+    /// Who can reach the memory.
+    pub(crate) fn place(&self) -> Place {
+        match &self.region.memory {
+            Memory::Pages(_) => Place::Pages,
+            Memory::Pinned(_) => Place::Pinned,
+            Memory::Device { memory, .. } => Place::Device(memory.ordinal()),
+        }
+    }
+
+    /// Whether the CPU can reach the memory.
+    pub(crate) fn is_on_host(&self) -> bool {
+        !matches!(self.place(), Place::Device(_))
+    }
+
+    /// The address of the first byte as a GPU knows it, if one can reach it: pinned memory has the same for all.
+    pub(crate) fn address(&self) -> u64 {
+        self.start.addr().get() as u64
+    }
+
+    /// The first byte; valid for `bytes()` bytes while the hold lives, on the host only if [`Hold::is_on_host`].
     pub(crate) const fn start(&self) -> NonNull<u8> {
         self.start
     }
@@ -102,8 +189,7 @@ impl Hold {
     /// If they are not within the hold.
     pub(crate) fn at(&self, offset: u64, bytes: u64) -> NonNull<u8> {
         assert!(self.contains(offset, bytes), "{bytes} bytes from {offset} of a claim of {}", self.bytes);
-        // SAFETY: the range lies within the hold, as was just checked.
-        unsafe { self.start.add(offset as usize) }
+        forward(self.start, offset)
     }
 
     /// Whether `bytes` bytes from `offset` lie within the hold.
@@ -113,6 +199,11 @@ impl Hold {
             None => false,
         }
     }
+}
+
+/// An address within the same region: of any memory, so not by pointer arithmetic, which is for the host's alone.
+fn forward(start: NonNull<u8>, offset: u64) -> NonNull<u8> {
+    start.map_addr(|at| at.saturating_add(offset as usize))
 }
 
 impl Clone for Hold {

@@ -1,4 +1,4 @@
-//! Memory: pages from the system, and the claims that say who may touch which part of them.
+//! Memory: pages from the system, memory of GPUs and pinned for them, and the claims that say who may touch which part of them.
 
 mod available;
 mod buffer;
@@ -10,5 +10,5 @@ mod table;
 
 pub use buffer::Buffer;
 pub use claim::{ReadClaim, WriteClaim};
-pub(crate) use hold::Hold;
+pub(crate) use hold::{Hold, Place};
 pub use table::CLAIMS_MAX;

@@ -33,10 +33,7 @@ impl Pages {
         if bytes == 0 {
             return Err(Error::Empty);
         }
-        let available = available::host_bytes();
-        if bytes > available {
-            return Err(Error::OutOfMemory { asked: bytes, available });
-        }
+        available::check(bytes)?;
         let refused = |errno: Errno| Error::Map { bytes, kind: std::io::Error::from(errno).kind() };
         let align = if bytes >= HUGE_PAGE_BYTES as u64 { HUGE_PAGE_BYTES } else { PAGE_BYTES };
         let used = usize::try_from(bytes).ok().and_then(|bytes| bytes.checked_next_multiple_of(PAGE_BYTES));

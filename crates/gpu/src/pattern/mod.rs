@@ -116,8 +116,12 @@ impl Pattern {
     }
 
     fn key(&self, block: u64) -> u32 {
-        let hash = scramble(scramble(scramble(self.seed) ^ self.iteration) ^ block);
-        (hash >> 32) as u32
+        (scramble(self.hash() ^ block) >> 32) as u32
+    }
+
+    /// What a block's key is drawn from, besides the block: what the GPU's kernels are given.
+    pub(crate) const fn hash(&self) -> u64 {
+        scramble(scramble(self.seed) ^ self.iteration)
     }
 }
 

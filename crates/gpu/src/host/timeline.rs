@@ -1,46 +1,15 @@
-//! A lane's timeline: how many of its commands are done. Polled without a lock; waited for without a core.
+//! A software lane's timeline: how many of its commands are done. Polled without a lock; waited for without a core.
 
 use std::{
     hint,
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
+        Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Instant,
 };
 
-use gputcp_proto::bounce::Completion;
-
 use crate::Error;
-
-/// A point on a lane's timeline: the end of a piece of work and of all before it.
-#[derive(Debug, Clone)]
-pub struct Done {
-    timeline: Arc<Timeline>,
-    point: u64,
-}
-
-impl Done {
-    pub(crate) const fn new(timeline: Arc<Timeline>, point: u64) -> Self {
-        Self { timeline, point }
-    }
-
-    /// Waits until the work is finished, at most until `deadline`. False at the deadline.
-    ///
-    /// # Errors
-    /// If the lane stopped before the work was finished.
-    pub fn wait(&self, deadline: Instant) -> Result<bool, Error> {
-        self.timeline.wait(self.point, Some(deadline))
-    }
-}
-
-impl Completion for Done {
-    type Error = Error;
-
-    fn is_done(&mut self) -> Result<bool, Error> {
-        self.timeline.has_reached(self.point)
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct Timeline {

@@ -1,0 +1,327 @@
+//! Checks of lanes: order, claims that outlive their owners, full rings, deadlines, and a GPU that is lost.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
+};
+
+use gputcp_gpu::{
+    Buffer, ClaimError, Device, Done, Error, FRAGMENTS_MAX, Lane, LaneSpec, Pattern, UnpackMode, measure,
+};
+use gputcp_proto::bounce::{Completion, Fragment};
+
+use crate::{
+    Check, Outcome, Scene, ensure,
+    memory::{read, soon, write},
+    text,
+    unpacks::MODES,
+};
+
+pub(crate) const CHECKS: &[Check] = &[
+    ("a lane works in order, and its points are reached in order", order),
+    ("launched work keeps its claims, and its memory, until it is done", early_drop),
+    ("claims come free though nobody looks at the work's end", unwatched),
+    ("waiting ends at the deadline, and a dropped lane finishes its work", deadline),
+    ("full rings make a launch wait and lose nothing", full_rings),
+    ("lanes on several threads do not disturb each other", threads),
+    ("what was placed by many lanes verifies, iteration after iteration", endurance),
+    ("a slab with work pending is refused to sockets", busy_slab),
+];
+
+const PATTERN: Pattern = Pattern { seed: 21, iteration: 22 };
+
+fn lane(device: &Device) -> Result<Lane, String> {
+    device.lane(LaneSpec { slots: 0, slab_bytes: 0 }).map_err(text)
+}
+
+const fn whole(bytes: u64) -> Fragment {
+    Fragment { source_offset: 0, bytes, destination_offset: 0 }
+}
+
+/// Starts work that takes milliseconds: copies over the bus, one behind the other.
+fn long_work(scene: &Scene, lane: &mut Lane) -> Result<(Done, u32), String> {
+    let bytes = 128 << 20;
+    let (from, to) = (scene.device.allocate(bytes).map_err(text)?, scene.device.pinned(bytes).map_err(text)?);
+    let (from, to) = (from.read(0, bytes).map_err(text)?, to.write(0, bytes).map_err(text)?);
+    let launches = 10;
+    let mut last = None;
+    for _ in 0..launches {
+        last = Some(lane.unpack_fragments(&from, &[whole(bytes)], &to, UnpackMode::Copy).map_err(text)?);
+    }
+    last.map(|done| (done, launches)).ok_or_else(String::new)
+}
+
+fn wait(done: &Done) -> Outcome {
+    ensure(done.wait(soon()).map_err(text)?, || "work did not finish".to_owned())
+}
+
+fn order(scene: &Scene) -> Outcome {
+    let mut lane = lane(&scene.device)?;
+    let bytes = 100_000;
+    let bounces: Vec<Buffer> = (0..8)
+        .map(|iteration| {
+            let bounce = scene.device.allocate(bytes).map_err(text)?;
+            bounce.fill(Pattern { iteration, ..PATTERN }, 0, bytes).map_err(text)?;
+            Ok(bounce)
+        })
+        .collect::<Result<_, String>>()?;
+    let destination = scene.device.allocate(bytes).map_err(text)?;
+    for round in 0..if scene.quick { 3 } else { 50 } {
+        let to = destination.write(0, bytes).map_err(text)?;
+        let mut points = Vec::new();
+        for (i, bounce) in bounces.iter().enumerate() {
+            let from = bounce.read(0, bytes).map_err(text)?;
+            let mode = MODES[(i + round) % MODES.len()];
+            points.push(lane.unpack_fragments(&from, &[whole(bytes)], &to, mode).map_err(text)?);
+        }
+        let last = points.pop().ok_or("no launch")?;
+        wait(&last)?;
+        for mut point in points {
+            ensure(point.is_done().map_err(text)?, || {
+                "a later point was reached before an earlier one".to_owned()
+            })?;
+        }
+        drop(to);
+        let verified = destination.verify(Pattern { iteration: 7, ..PATTERN }, 0, bytes).map_err(text)?;
+        ensure(verified.is_ok(), || format!("the last one did not win: {verified:?}"))?;
+    }
+    Ok(())
+}
+
+fn early_drop(scene: &Scene) -> Outcome {
+    let mut lane = lane(&scene.device)?;
+    let bytes = 1 << 20;
+    let (source, destination) =
+        (scene.device.allocate(bytes).map_err(text)?, scene.device.allocate(bytes).map_err(text)?);
+    source.fill(PATTERN, 0, bytes).map_err(text)?;
+    long_work(scene, &mut lane)?;
+    let (read, write) = (source.read(0, bytes).map_err(text)?, destination.write(0, bytes).map_err(text)?);
+    let mut done = lane.unpack_fragments(&read, &[whole(bytes)], &write, UnpackMode::Kernel).map_err(text)?;
+    drop((read, write));
+    ensure(!done.is_done().map_err(text)?, || "the work before it was too short to tell".to_owned())?;
+    ensure(matches!(source.write(5, 1), Err(ClaimError::Overlap { .. })), || {
+        "the source is still being read".to_owned()
+    })?;
+    ensure(matches!(destination.read(5, 1), Err(ClaimError::Overlap { .. })), || {
+        "the destination is still being written".to_owned()
+    })?;
+    drop(source);
+    wait(&done)?;
+    let verified = destination.verify(PATTERN, 0, bytes).map_err(text)?;
+    ensure(verified.is_ok(), || format!("{verified:?}"))
+}
+
+fn unwatched(scene: &Scene) -> Outcome {
+    let mut lane = lane(&scene.device)?;
+    let bytes = 100_000;
+    let (source, destination) =
+        (scene.device.allocate(bytes).map_err(text)?, scene.device.allocate(bytes).map_err(text)?);
+    for mode in MODES {
+        let (read, write) =
+            (source.read(0, bytes).map_err(text)?, destination.write(0, bytes).map_err(text)?);
+        drop(lane.unpack_fragments(&read, &[whole(bytes)], &write, mode).map_err(text)?);
+        drop((read, write));
+        let end = end_of(5);
+        while destination.read(0, bytes).is_err() {
+            ensure(Instant::now() < end, || format!("{mode}: the claim stays"))?;
+        }
+    }
+    // Nor does who only counts count in vain.
+    let before = lane.completed();
+    let (read, write) = (source.read(0, bytes).map_err(text)?, destination.write(0, bytes).map_err(text)?);
+    drop(lane.unpack_fragments(&read, &[whole(bytes)], &write, UnpackMode::Kernel).map_err(text)?);
+    let end = end_of(5);
+    while lane.completed() == before {
+        ensure(Instant::now() < end, || "the count does not move".to_owned())?;
+    }
+    Ok(())
+}
+
+fn end_of(seconds: u64) -> Instant {
+    Instant::now() + Duration::from_secs(seconds)
+}
+
+fn deadline(scene: &Scene) -> Outcome {
+    let mut lane = lane(&scene.device)?;
+    let (mut done, launches) = long_work(scene, &mut lane)?;
+    let start = Instant::now();
+    let reached = done.wait(start + Duration::from_millis(2)).map_err(text)?;
+    let took = start.elapsed();
+    ensure(!reached && took >= Duration::from_millis(2), || format!("{reached} after {took:?}"))?;
+    ensure(took < Duration::from_millis(50), || format!("it overslept: {took:?}"))?;
+    ensure(lane.completed() < u64::from(launches), || "it says that all is done".to_owned())?;
+    drop(lane);
+    ensure(done.is_done().map_err(text)?, || "the lane dropped its work".to_owned())
+}
+
+fn full_rings(scene: &Scene) -> Outcome {
+    let mut lane = lane(&scene.device)?;
+    let bytes = 4 * FRAGMENTS_MAX as u64;
+    let (source, destination) =
+        (scene.device.allocate(bytes).map_err(text)?, scene.device.allocate(bytes).map_err(text)?);
+    source.fill(PATTERN, 0, bytes).map_err(text)?;
+    for count in [2, 1000, FRAGMENTS_MAX as u64] {
+        let piece = bytes / count;
+        let list: Vec<_> = (0..count)
+            .map(|i| Fragment { source_offset: i * piece, bytes: piece, destination_offset: i * piece })
+            .collect();
+        let (read, write) =
+            (source.read(0, bytes).map_err(text)?, destination.write(0, bytes).map_err(text)?);
+        let mut last = None;
+        for _ in 0..if scene.quick { 10 } else { 1000 } {
+            last = Some(lane.unpack_fragments(&read, &list, &write, UnpackMode::Kernel).map_err(text)?);
+        }
+        wait(&last.ok_or("no launch")?)?;
+        drop(write);
+        let verified = destination.verify(PATTERN, 0, piece * count).map_err(text)?;
+        ensure(verified.is_ok(), || format!("{count} fragments: {verified:?}"))?;
+        destination.fill(Pattern { iteration: 0, ..PATTERN }, 0, bytes).map_err(text)?;
+    }
+    Ok(())
+}
+
+fn threads(scene: &Scene) -> Outcome {
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..4).map(|thread| scope.spawn(move || one_thread(scene, thread))).collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().map_err(|_| "a thread panicked".to_owned())?)
+    })
+}
+
+fn one_thread(scene: &Scene, thread: u64) -> Outcome {
+    let mut lane = lane(&scene.device)?;
+    let bytes = 300_001;
+    let (source, destination) =
+        (scene.device.allocate(bytes).map_err(text)?, scene.device.allocate(bytes).map_err(text)?);
+    for iteration in 0..if scene.quick { 3 } else { 100 } {
+        let pattern = Pattern { seed: thread, iteration };
+        source.fill(pattern, 0, bytes).map_err(text)?;
+        let (read, write) =
+            (source.read(0, bytes).map_err(text)?, destination.write(0, bytes).map_err(text)?);
+        let mode = MODES[iteration as usize % MODES.len()];
+        let done = lane.unpack_fragments(&read, &[whole(bytes)], &write, mode).map_err(text)?;
+        // Any thread may wait for a point.
+        std::thread::scope(|scope| {
+            scope.spawn(|| wait(&done)).join().map_err(|_| "a waiter panicked".to_owned())?
+        })?;
+        drop(write);
+        let verified = destination.verify(pattern, 0, bytes).map_err(text)?;
+        ensure(verified.is_ok(), || format!("thread {thread}: {verified:?}"))?;
+    }
+    Ok(())
+}
+
+fn endurance(scene: &Scene) -> Outcome {
+    let bytes = 16 << 20;
+    let pages = measure::scattered_pages(bytes, 4096);
+    let (bounce, destination) =
+        (scene.device.pinned(bytes).map_err(text)?, scene.device.allocate(bytes).map_err(text)?);
+    let mut scattered = vec![0; bytes as usize];
+    let mut message = vec![0; bytes as usize];
+    let mut lanes = (0..4).map(|_| lane(&scene.device)).collect::<Result<Vec<_>, _>>()?;
+    for iteration in 0..if scene.quick { 1 } else { 20 } {
+        let pattern = Pattern { iteration, ..PATTERN };
+        pattern.fill(0, &mut message);
+        for page in &pages {
+            let (from, to) = (page.destination_offset as usize, page.source_offset as usize);
+            scattered[to..to + 4096].copy_from_slice(&message[from..from + 4096]);
+        }
+        bounce.write(0, bytes).map_err(text)?.copy_from(0, &scattered);
+        let (from, to) = (bounce.read(0, bytes).map_err(text)?, destination.write(0, bytes).map_err(text)?);
+        let each = pages.len() / lanes.len();
+        let mut points = Vec::new();
+        for (lane, list) in lanes.iter_mut().zip(pages.chunks(each)) {
+            points.push(lane.unpack_fragments(&from, list, &to, UnpackMode::Kernel).map_err(text)?);
+        }
+        points.iter().try_for_each(wait)?;
+        drop((from, to));
+        let verified = destination.verify(pattern, 0, bytes).map_err(text)?;
+        ensure(verified.is_ok(), || format!("iteration {iteration}: {verified:?}"))?;
+    }
+    Ok(())
+}
+
+fn busy_slab(scene: &Scene) -> Outcome {
+    use gputcp_proto::{bounce::Filling, frame::SegmentHeader, recv::RecvSide, window::Window};
+    let mut lane = scene.device.lane(LaneSpec { slots: 1, slab_bytes: 4096 }).map_err(text)?;
+    let destination = scene.device.allocate(4096).map_err(text)?;
+    let claim = destination.write(0, 4096).map_err(text)?;
+    let mut side = RecvSide::<4>::new(4, 2048, 0);
+    let (_slot, _) = side.post(4096, false).ok_or("no slot")?;
+    let mut landing =
+        |offset| side.begin(&SegmentHeader { seq: 0, offset, total: 4096, bytes: 2048 }).map_err(text);
+    let (near, far) = std::os::unix::net::UnixStream::pair().map_err(text)?;
+    std::io::Write::write_all(&mut &far, &[1; 4096]).map_err(text)?;
+    let socket = std::os::fd::AsFd::as_fd(&near);
+    long_work(scene, &mut lane)?;
+    let mut filling = Filling::new(Window::<1>::new().issue().ok_or("no slab")?, landing(0)?);
+    let filled = loop {
+        let got = lane.recv(&filling, socket).map_err(text)?;
+        match filling.advance(got as u64) {
+            Ok(filled) => break filled,
+            Err(rest) => filling = rest,
+        }
+    };
+    let unpacking = filled.unpack(&mut lane.unpack_into(&claim, UnpackMode::Kernel)).map_err(text)?;
+    let early = Filling::new(Window::<1>::new().issue().ok_or("no slab")?, landing(2048)?);
+    let refused = quietly(|| lane.recv(&early, socket).is_ok());
+    ensure(refused.is_none(), || "a socket was let into it".to_owned())?;
+    wait(unpacking.completion())?;
+    drop(claim);
+    ensure(read(scene, &destination)?[..2048].iter().all(|&byte| byte == 1), || {
+        "its bytes were lost".to_owned()
+    })
+}
+
+/// What `run` gives; `None` if it panics, of which nothing is printed.
+fn quietly<T>(run: impl FnOnce() -> T) -> Option<T> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let outcome = catch_unwind(AssertUnwindSafe(run)).ok();
+    std::panic::set_hook(hook);
+    outcome
+}
+
+/// Loses the GPU: everything afterwards must be an error that names it, soon.
+pub(crate) fn loss(device: &Device) -> Outcome {
+    let scene = Scene { device: device.clone(), quick: true };
+    let bytes = 4096;
+    let (mut lost, mut other) = (lane(device)?, lane(device)?);
+    let (from, to) = (device.allocate(bytes).map_err(text)?, device.allocate(bytes).map_err(text)?);
+    write(&scene, &from, &vec![1; bytes as usize])?;
+    let (read, claim) = (from.read(0, bytes).map_err(text)?, to.write(0, bytes).map_err(text)?);
+    let start = Instant::now();
+    // Whether the launch itself already hears of it is the driver's affair.
+    let _ = measure::lose_gpu(&mut lost);
+    let names_cuda =
+        |error: &Error| matches!(error, Error::Cuda { name, .. } if name.starts_with("CUDA_ERROR_"));
+    // The launch is refused, or never finishes: either is an error by the time it is waited for.
+    let waited = lost
+        .unpack_fragments(&read, &[whole(bytes)], &claim, UnpackMode::Kernel)
+        .and_then(|done| done.wait(Instant::now() + Duration::from_secs(5)));
+    let error = waited.err().ok_or("the wait succeeded, or ended at its deadline")?;
+    ensure(names_cuda(&error), || error.to_string())?;
+    // Who only polls hears of it, too.
+    let polled =
+        other.unpack_fragments(&read, &[whole(bytes)], &claim, UnpackMode::Copy).and_then(|mut done| {
+            let end = Instant::now() + Duration::from_secs(5);
+            while !done.is_done()? && Instant::now() < end {
+                std::hint::spin_loop();
+            }
+            Ok(())
+        });
+    let error = polled.err().ok_or("polling never told")?;
+    ensure(names_cuda(&error), || error.to_string())?;
+    for error in [
+        to.verify(PATTERN, 0, 0).err(),
+        device.allocate(1).err(),
+        device.lane(LaneSpec { slots: 1, slab_bytes: 1 }).err(),
+    ] {
+        // The claim on the destination is still held.
+        let Some(error) = error else { return Err("a lost GPU works".to_owned()) };
+        ensure(names_cuda(&error) || matches!(error, Error::Claim(_)), || error.to_string())?;
+    }
+    drop((lost, other, read, claim, from, to));
+    ensure(start.elapsed() < Duration::from_secs(10), || format!("it took {:?}", start.elapsed()))
+}

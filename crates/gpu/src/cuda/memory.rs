@@ -1,0 +1,133 @@
+//! Memory that the driver gives: on the device, and pinned on the host. Freed when dropped, which waits for the device
+//! (so never in the hot path).
+//!
+//! Invariant: an address stays valid, and mapped into the context, until its owner is dropped.
+
+use std::{ffi::c_void, ptr, ptr::NonNull, sync::Arc};
+
+use super::{
+    context::Context,
+    sys::{self, Address},
+};
+use crate::Error;
+
+/// Device memory that begins on a page.
+#[derive(Debug)]
+pub(crate) struct DeviceMemory {
+    context: Arc<Context>,
+    /// What the driver gave: more than is used, so that the start can be aligned.
+    given: Address,
+    start: NonNull<u8>,
+}
+
+/// Pinned host memory, under the same address for every device.
+#[derive(Debug)]
+pub(crate) struct Pinned {
+    context: Arc<Context>,
+    start: NonNull<u8>,
+}
+
+// SAFETY: memory belongs to the process and the device, not to a thread; the value itself gives out an address only.
+unsafe impl Send for DeviceMemory {}
+// SAFETY: as above.
+unsafe impl Sync for DeviceMemory {}
+// SAFETY: as above.
+unsafe impl Send for Pinned {}
+// SAFETY: as above.
+unsafe impl Sync for Pinned {}
+
+impl DeviceMemory {
+    pub(super) fn allocate(context: &Arc<Context>, bytes: u64) -> Result<Self, Error> {
+        context.make_current()?;
+        let driver = context.driver;
+        let Some(with_pad) = bytes.checked_add(PAGE_BYTES - 1).and_then(|bytes| usize::try_from(bytes).ok())
+        else {
+            return Err(Error::GpuOutOfMemory { asked: bytes, free: free(context) });
+        };
+        let mut given: Address = 0;
+        // SAFETY: the driver writes one address.
+        let code = unsafe { (driver.memory_alloc)(&mut given, with_pad) };
+        if code == sys::ERROR_OUT_OF_MEMORY {
+            return Err(Error::GpuOutOfMemory { asked: bytes, free: free(context) });
+        }
+        driver.check(code, "allocate memory")?;
+        let start = ptr::without_provenance_mut(given.next_multiple_of(PAGE_BYTES) as usize);
+        let Some(start) = NonNull::new(start) else {
+            return Err(Error::GpuOutOfMemory { asked: bytes, free: 0 });
+        };
+        Ok(Self { context: Arc::clone(context), given, start })
+    }
+
+    /// The address of the first byte, which only the device can use.
+    pub(crate) const fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    pub(super) fn address(&self) -> Address {
+        self.start.addr().get() as Address
+    }
+
+    /// The device that it is on.
+    pub(crate) fn ordinal(&self) -> u32 {
+        self.context.ordinal
+    }
+}
+
+impl Pinned {
+    pub(super) fn allocate(context: &Arc<Context>, bytes: u64) -> Result<Self, Error> {
+        context.make_current()?;
+        let driver = context.driver;
+        let refused = Error::Map { bytes, kind: std::io::ErrorKind::OutOfMemory };
+        let Ok(length) = usize::try_from(bytes) else { return Err(refused) };
+        let mut start: *mut c_void = ptr::null_mut();
+        // SAFETY: the driver writes one address.
+        let code = unsafe { (driver.host_alloc)(&mut start, length, sys::HOST_PORTABLE_MAPPED) };
+        if code == sys::ERROR_OUT_OF_MEMORY {
+            return Err(refused);
+        }
+        driver.check(code, "allocate pinned host memory")?;
+        let Some(start) = NonNull::new(start.cast::<u8>()) else { return Err(refused) };
+        let pinned = Self { context: Arc::clone(context), start };
+        // SAFETY: the range was just allocated, and nobody else knows it.
+        unsafe { pinned.start.write_bytes(0, length) };
+        Ok(pinned)
+    }
+
+    /// The first byte, for the host.
+    pub(crate) const fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    /// The same for the device: under unified addressing the very same ("Unified Addressing", "Host Memory").
+    pub(super) fn address(&self) -> Address {
+        self.start.addr().get() as Address
+    }
+}
+
+impl Drop for DeviceMemory {
+    fn drop(&mut self) {
+        if self.context.make_current().is_ok() {
+            // SAFETY: allocated once, freed once; whoever works on it holds it. After a lost device it is gone already.
+            let _ = unsafe { (self.context.driver.memory_free)(self.given) };
+        }
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        if self.context.make_current().is_ok() {
+            // SAFETY: allocated once, freed once; whoever works on it holds it.
+            let _ = unsafe { (self.context.driver.host_free)(self.start.as_ptr().cast()) };
+        }
+    }
+}
+
+/// Free device memory in bytes; 0 where the driver does not say.
+fn free(context: &Context) -> u64 {
+    let (mut free, mut total) = (0, 0);
+    // SAFETY: the driver writes two numbers.
+    let code = unsafe { (context.driver.memory_info)(&mut free, &mut total) };
+    if code == sys::SUCCESS { free as u64 } else { 0 }
+}
+
+const PAGE_BYTES: u64 = 4 << 10;

@@ -1,0 +1,117 @@
+//! The pattern's kernels: fill and verify, called and waited for. Outside every measured time.
+//!
+//! Invariant: what they write, and call wrong, is what `Pattern` on the CPU does.
+
+use std::sync::Arc;
+
+use super::{
+    context::Context,
+    kernels::BLOCK_THREADS,
+    memory::{DeviceMemory, Pinned},
+    queue::{Queue, pointer},
+    stream::Stream,
+    sys::{Address, FunctionHandle},
+    timeline::Marks,
+};
+use crate::{Error, Mismatch, Pattern, memory::Hold};
+
+/// A stream of its own, and room for a result.
+#[derive(Debug)]
+pub(super) struct Bench {
+    stream: Stream,
+    /// What a verification found: two words, as `Found` in unpack.cu.
+    found: DeviceMemory,
+    /// The same on the host: what it begins with, what came back, and the first wrong byte.
+    host: Pinned,
+}
+
+impl Bench {
+    pub(super) fn new(context: &Arc<Context>) -> Result<Self, Error> {
+        let host = Pinned::allocate(context, HOST_BYTES)?;
+        // SAFETY: the first words of memory that nobody else knows yet.
+        unsafe { host.start().cast::<[u64; 2]>().write([u64::MAX, 0]) };
+        let found = DeviceMemory::allocate(context, FOUND_BYTES)?;
+        Ok(Self { stream: Stream::start(context, Marks::Driver)?, found, host })
+    }
+
+    /// Writes zeros.
+    pub(super) fn clear(&mut self, hold: &Hold) -> Result<(), Error> {
+        let (start, bytes) = (hold.address(), hold.bytes() as u64);
+        // SAFETY: the command keeps the hold, which is on the device.
+        self.stream.run(None, Some(hold), |queue| unsafe { queue.zero(start, bytes) })?;
+        self.finish()
+    }
+
+    /// Writes the message from its first byte on.
+    pub(super) fn fill(&mut self, hold: &Hold, pattern: Pattern) -> Result<(), Error> {
+        let (mut start, mut bytes, mut at, mut hash) =
+            (hold.address(), hold.bytes() as u64, 0u64, pattern.hash());
+        self.stream.run(None, Some(hold), |queue| {
+            let mut arguments =
+                [pointer(&mut start), pointer(&mut bytes), pointer(&mut at), pointer(&mut hash)];
+            let kernel = queue.context.kernels.fill;
+            // SAFETY: the arguments are the kernel's parameters; the command keeps the hold.
+            unsafe {
+                queue.launch(kernel, blocks(queue), BLOCK_THREADS, &mut arguments, "start to fill memory")
+            }
+        })?;
+        self.finish()
+    }
+
+    /// Compares with the message from its first byte on.
+    pub(super) fn verify(&mut self, hold: &Hold, pattern: Pattern) -> Result<Result<(), Mismatch>, Error> {
+        let (mut start, mut bytes, mut at, mut hash) =
+            (hold.address(), hold.bytes() as u64, 0u64, pattern.hash());
+        let (mut result, host) = (self.found.address(), self.host.address());
+        self.stream.run(Some(hold), None, |queue| {
+            let mut arguments = [
+                pointer(&mut start),
+                pointer(&mut bytes),
+                pointer(&mut at),
+                pointer(&mut hash),
+                pointer(&mut result),
+            ];
+            let kernel: FunctionHandle = queue.context.kernels.verify;
+            // SAFETY: the arguments are the kernel's parameters; the command keeps the hold, and both places for results
+            // are this bench's own, used by one verification at a time.
+            unsafe {
+                queue.copy(result, host, FOUND_BYTES, DOING)?;
+                queue.launch(kernel, blocks(queue), BLOCK_THREADS, &mut arguments, DOING)?;
+                queue.copy(host + FOUND_BYTES, result, FOUND_BYTES, DOING)
+            }
+        })?;
+        self.finish()?;
+        // SAFETY: within pinned memory of this bench, aligned; the copy into it is done.
+        let [first, wrong_bytes] = unsafe { self.host.start().cast::<[u64; 2]>().add(1).read() };
+        if wrong_bytes == 0 {
+            return Ok(Ok(()));
+        }
+        let found = self.byte(hold, start + first)?;
+        let mut expected = [0];
+        pattern.fill(first, &mut expected);
+        Ok(Err(Mismatch { offset: first, expected: expected[0], found, wrong_bytes }))
+    }
+
+    /// One byte of device memory.
+    fn byte(&mut self, hold: &Hold, at: Address) -> Result<u8, Error> {
+        let to = self.host.address() + 2 * FOUND_BYTES;
+        // SAFETY: the byte is within the hold, which the command keeps.
+        self.stream.run(Some(hold), None, |queue| unsafe { queue.copy(to, at, 1, DOING) })?;
+        self.finish()?;
+        // SAFETY: within pinned memory of this bench; the copy into it is done.
+        Ok(unsafe { self.host.start().add(2 * FOUND_BYTES as usize).read() })
+    }
+
+    fn finish(&self) -> Result<(), Error> {
+        self.stream.timeline().wait(self.stream.launched(), None).map(drop)
+    }
+}
+
+/// As many as run at a time.
+fn blocks(queue: &Queue) -> u32 {
+    queue.context.multiprocessors * 8
+}
+
+const FOUND_BYTES: u64 = 16;
+const HOST_BYTES: u64 = 4 << 10;
+const DOING: &str = "start to verify memory";

@@ -1,0 +1,253 @@
+//! A lane's stream: unpacks by one kernel or by copies, stages by copies.
+//!
+//! Invariants: work is launched by way of the timeline, which has the claims it needs before the driver has the work; after
+//! the first refused launch the lane is lost, as nobody can tell any more what its flag counts.
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use gputcp_proto::bounce::Fragment;
+
+use super::{
+    context::Context,
+    fragments::{Entry, Lists, Summary},
+    kernels::BLOCK_THREADS,
+    queue::{Queue, pointer},
+    sys::Address,
+    timeline::{Command, Marks, Raised, Timeline},
+};
+use crate::{
+    Error, FRAGMENTS_MAX, MemoryKind,
+    memory::{Hold, Place},
+};
+
+/// In-order work on a device. Dropping it finishes what was launched.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    timeline: Arc<Timeline>,
+    lists: Lists,
+    /// Where lists that are out of order are sorted.
+    spans: Vec<(u64, u64)>,
+    launched: u64,
+}
+
+impl Stream {
+    /// Makes all that the lane will ever use, and has the driver load what it loads lazily.
+    pub(super) fn start(context: &Arc<Context>, marks: Marks) -> Result<Self, Error> {
+        let mut timeline = Timeline::new(context, marks)?;
+        if timeline.mark(0).is_err() {
+            timeline = Timeline::new(context, Marks::Kernel)?;
+            timeline.mark(0)?;
+        }
+        let (lists, spans) = (Lists::new(context)?, Vec::with_capacity(FRAGMENTS_MAX));
+        let stream = Self { timeline, lists, spans, launched: 0 };
+        // SAFETY: an empty list names no memory.
+        unsafe { stream.launch_unpack(stream.queue(), 0, Entry::default(), Summary::of(&[]), 0) }?;
+        stream.queue().synchronize("start a lane")?;
+        Ok(stream)
+    }
+
+    /// Starts one kernel that copies fragments to their destination; fragments that overlap there are copied one after
+    /// another. Waits only while the lane's rings are full.
+    pub(crate) fn unpack(
+        &mut self,
+        source: &Hold,
+        destination: &Hold,
+        fragments: &[Fragment],
+    ) -> Result<(), Error> {
+        let summary = Summary::of(fragments);
+        if summary.overlaps(fragments, &mut self.spans) {
+            return self.copy_each(source, destination, fragments);
+        }
+        self.check_reach(source)?;
+        self.check_reach(destination)?;
+        let (from, to) = (source.address(), destination.address());
+        let mut entries = fragments
+            .iter()
+            .filter(|fragment| fragment.bytes > 0)
+            .map(|fragment| Entry::new(fragment, from, to));
+        let (list, only) = match summary.count {
+            0 => (None, Entry::default()),
+            1 => (None, entries.next().unwrap_or_default()),
+            count => (Some(self.list_room(count)?), Entry::default()),
+        };
+        let list = list.map_or(0, |place| self.lists.write(place, entries));
+        self.launch(Some(source), Some(destination), |stream, number| match summary.count {
+            0 => stream.timeline.mark(number as u32).map(|()| Raised::Here),
+            _ => {
+                let before = (number - 1) as u32;
+                // SAFETY: the fragments lie within both holds, which the command keeps until it is done, as it keeps the
+                // list's place in the ring; the lane reaches both, so host memory is pinned.
+                unsafe { stream.launch_unpack(stream.queue(), list, only, summary, before) }
+                    .map(|()| Raised::ByTheNext)
+            }
+        })
+    }
+
+    /// Starts one copy per fragment, by the copy engines where host memory is concerned.
+    pub(crate) fn copy_each(
+        &mut self,
+        source: &Hold,
+        destination: &Hold,
+        fragments: &[Fragment],
+    ) -> Result<(), Error> {
+        if fragments.is_empty() {
+            return Ok(());
+        }
+        self.check_reach(source)?;
+        self.check_reach(destination)?;
+        let (from, to) = (source.address(), destination.address());
+        self.run(Some(source), Some(destination), |queue| {
+            for fragment in fragments.iter().filter(|fragment| fragment.bytes > 0) {
+                let Fragment { source_offset, bytes, destination_offset } = *fragment;
+                // SAFETY: the fragment lies within both holds, which the command keeps until it is done; the lane
+                // reaches both, so host memory is pinned.
+                unsafe { queue.copy(to + destination_offset, from + source_offset, bytes, "start a copy") }?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Starts one copy of a part of a source to a slab.
+    pub(crate) fn stage(&mut self, source: &Hold, slabs: &Hold, part: Fragment) -> Result<(), Error> {
+        self.copy_each(source, slabs, &[part])
+    }
+
+    /// Starts other work as one command that keeps the holds.
+    pub(super) fn run(
+        &mut self,
+        source: Option<&Hold>,
+        destination: Option<&Hold>,
+        start: impl FnOnce(&Queue) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.launch(source, destination, |stream, number| {
+            start(stream.queue()).and_then(|()| stream.timeline.mark(number as u32)).map(|()| Raised::Here)
+        })
+    }
+
+    /// How many commands were launched.
+    pub(crate) const fn launched(&self) -> u64 {
+        self.launched
+    }
+
+    pub(crate) const fn timeline(&self) -> &Arc<Timeline> {
+        &self.timeline
+    }
+
+    pub(super) fn queue(&self) -> &Queue {
+        self.timeline.queue()
+    }
+
+    /// Launches a command, as soon as there is room. `launch` is given its number.
+    fn launch(
+        &mut self,
+        source: Option<&Hold>,
+        destination: Option<&Hold>,
+        launch: impl FnOnce(&Self, u64) -> Result<Raised, Error>,
+    ) -> Result<(), Error> {
+        self.queue().context.make_current()?;
+        self.wait_until(|timeline| timeline.has_room())?;
+        self.launched += 1;
+        let command = Command {
+            number: self.launched,
+            _source: source.cloned(),
+            _destination: destination.cloned(),
+            lists_end: self.lists.used(),
+        };
+        self.timeline.launch(command, || launch(self, self.launched))
+    }
+
+    /// A place for a list, as soon as there is room.
+    fn list_room(&self, count: u32) -> Result<(u64, u64), Error> {
+        let place = self.lists.next(count);
+        self.wait_until(|timeline| timeline.has_room() && Lists::has_room(place.1, timeline.lists_read()))?;
+        Ok(place)
+    }
+
+    fn wait_until(&self, mut is_so: impl FnMut(&Timeline) -> bool) -> Result<(), Error> {
+        self.timeline.check()?;
+        let start = Instant::now();
+        while !is_so(&self.timeline) {
+            // The next command's end is what makes room, and a wait for it hears of a lost device.
+            let next = self.timeline.completed() + 1;
+            if !self.timeline.wait(next.min(self.launched), Some(Instant::now() + SLICE))?
+                && start.elapsed() > STUCK
+            {
+                return Err(self.timeline.fail(Error::LaneLost));
+            }
+            thread::yield_now();
+        }
+        Ok(())
+    }
+
+    /// Launches one unpack on another queue, past the timeline: what the checks compare a lane with.
+    ///
+    /// # Safety
+    /// Both ranges must stay valid until it is done, and this stream must have no other work meanwhile.
+    pub(super) unsafe fn launch_on(
+        &self,
+        queue: &Queue,
+        from: Address,
+        to: Address,
+        bytes: u64,
+    ) -> Result<(), Error> {
+        let all = Fragment { source_offset: 0, bytes, destination_offset: 0 };
+        // SAFETY: the caller's promise.
+        unsafe { self.launch_unpack(queue, 0, Entry::new(&all, from, to), Summary::of(&[all]), 0) }
+    }
+
+    /// Launches the kernel over a list, or over one fragment. Its first act is to raise the flag to `before`.
+    ///
+    /// # Safety
+    /// What the list, or the one fragment, names must stay valid, and reserved for this, until the kernel is done; so must
+    /// the list.
+    unsafe fn launch_unpack(
+        &self,
+        queue: &Queue,
+        mut list: Address,
+        mut only: Entry,
+        summary: Summary,
+        mut before: u32,
+    ) -> Result<(), Error> {
+        let context = &queue.context;
+        let shape = summary.shape(context.multiprocessors);
+        let (mut count, mut parts) = (summary.count, shape.parts);
+        let mut flag = self.timeline.flag();
+        let mut arguments = [
+            pointer(&mut list),
+            pointer(&mut only),
+            pointer(&mut count),
+            pointer(&mut parts),
+            pointer(&mut flag),
+            pointer(&mut before),
+        ];
+        let (kernel, doing) = (context.kernels.unpack, "start the unpack kernel");
+        // SAFETY: the arguments are the kernel's parameters in order; the flag is the timeline's own, and the rest is the
+        // caller's promise.
+        unsafe { queue.launch(kernel, shape.blocks, BLOCK_THREADS, &mut arguments, doing) }
+    }
+
+    /// Whether the device can read and write there.
+    fn check_reach(&self, hold: &Hold) -> Result<(), Error> {
+        let lane = MemoryKind::Cuda(self.queue().context.ordinal);
+        match hold.place() {
+            Place::Pinned => Ok(()),
+            Place::Device(ordinal) if MemoryKind::Cuda(ordinal) == lane => Ok(()),
+            Place::Device(_) | Place::Pages => Err(Error::Unreachable { lane, memory: hold.kind() }),
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.timeline.finish();
+    }
+}
+
+/// Between two looks at whether there is room.
+const SLICE: Duration = Duration::from_millis(100);
+/// Every command is of one chunk, or one fill: a thousandth of this.
+const STUCK: Duration = Duration::from_secs(60);

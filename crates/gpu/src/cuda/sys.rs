@@ -1,0 +1,132 @@
+//! The CUDA driver as C sees it: types, numbers and the table of the functions that are used, found in libcuda.so.1 at
+//! run time. As in cuda.h of CUDA 12.2 ("CUDA Driver API", modules by name).
+//!
+//! Not through cudarc: it panics where libcuda or a symbol of it is missing, and one binary is to run with and without a
+//! GPU. Invariant: a [`Driver`] has all its functions, and the library stays open as long as it.
+
+use std::ffi::{c_char, c_int, c_uint, c_void};
+
+use libloading::Library;
+
+/// `CUresult`.
+pub(super) type Code = c_int;
+/// `CUdevice`.
+pub(super) type DeviceHandle = c_int;
+/// `CUdeviceptr`: under unified addressing also the address of pinned host memory.
+pub(super) type Address = u64;
+/// `CUcontext`.
+pub(super) type ContextHandle = *mut c_void;
+/// `CUmodule`.
+pub(super) type ModuleHandle = *mut c_void;
+/// `CUfunction`.
+pub(super) type FunctionHandle = *mut c_void;
+/// `CUstream`.
+pub(super) type StreamHandle = *mut c_void;
+/// `CUevent`.
+pub(super) type EventHandle = *mut c_void;
+
+/// `CUuuid`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Uuid {
+    pub(super) bytes: [u8; 16],
+}
+
+pub(super) const SUCCESS: Code = 0;
+pub(super) const ERROR_OUT_OF_MEMORY: Code = 2;
+pub(super) const ERROR_NO_DEVICE: Code = 100;
+pub(super) const ERROR_NOT_READY: Code = 600;
+
+/// `CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT`.
+pub(super) const ATTRIBUTE_MULTIPROCESSORS: c_int = 16;
+/// `CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING`.
+pub(super) const ATTRIBUTE_UNIFIED_ADDRESSING: c_int = 41;
+/// `CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR`.
+pub(super) const ATTRIBUTE_CAPABILITY_MAJOR: c_int = 75;
+/// `CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP`: pinned for, and mapped into, every context.
+pub(super) const HOST_PORTABLE_MAPPED: c_uint = 1 | 2;
+/// `CU_STREAM_NON_BLOCKING`: does not wait for the default stream, nor it for this.
+pub(super) const STREAM_NON_BLOCKING: c_uint = 1;
+/// `CU_EVENT_DEFAULT`: with a time.
+pub(super) const EVENT_DEFAULT: c_uint = 0;
+/// `CU_EVENT_DISABLE_TIMING`.
+pub(super) const EVENT_DISABLE_TIMING: c_uint = 2;
+/// `CU_STREAM_WRITE_VALUE_DEFAULT`: a fence for the whole system comes before the write.
+pub(super) const WRITE_VALUE_DEFAULT: c_uint = 0;
+
+/// Declares the table, and how it is read from a library.
+macro_rules! functions {
+    ($($field:ident = $symbol:literal ($($argument:ty),*);)*) => {
+        /// The driver's functions. Each takes what cuda.h says, and gives a [`Code`].
+        pub(super) struct Driver {
+            $(pub(super) $field: unsafe extern "C" fn($($argument),*) -> Code,)*
+            /// Last: the functions are its.
+            _library: Library,
+        }
+
+        impl Driver {
+            /// Takes the functions from an open libcuda. Missing is the name of the first that it does not have.
+            ///
+            /// # Safety
+            /// The library must be libcuda: what it calls by these names must have these types.
+            pub(super) unsafe fn from_library(library: Library) -> Result<Self, &'static str> {
+                Ok(Self {
+                    $($field: {
+                        // SAFETY: the caller's promise. The pointer is used only while the library is open.
+                        let found = unsafe { library.get(concat!($symbol, "\0").as_bytes()) };
+                        *found.map_err(|_| $symbol)?
+                    },)*
+                    _library: library,
+                })
+            }
+        }
+    };
+}
+
+functions! {
+    init = "cuInit" (c_uint);
+    driver_version = "cuDriverGetVersion" (*mut c_int);
+    error_name = "cuGetErrorName" (Code, *mut *const c_char);
+    error_text = "cuGetErrorString" (Code, *mut *const c_char);
+
+    device_count = "cuDeviceGetCount" (*mut c_int);
+    device_get = "cuDeviceGet" (*mut DeviceHandle, c_int);
+    device_name = "cuDeviceGetName" (*mut c_char, c_int, DeviceHandle);
+    device_uuid = "cuDeviceGetUuid_v2" (*mut Uuid, DeviceHandle);
+    device_pci = "cuDeviceGetPCIBusId" (*mut c_char, c_int, DeviceHandle);
+    device_memory = "cuDeviceTotalMem_v2" (*mut usize, DeviceHandle);
+    device_attribute = "cuDeviceGetAttribute" (*mut c_int, c_int, DeviceHandle);
+
+    context_retain = "cuDevicePrimaryCtxRetain" (*mut ContextHandle, DeviceHandle);
+    context_release = "cuDevicePrimaryCtxRelease_v2" (DeviceHandle);
+    context_current = "cuCtxGetCurrent" (*mut ContextHandle);
+    context_set = "cuCtxSetCurrent" (ContextHandle);
+
+    module_load = "cuModuleLoadData" (*mut ModuleHandle, *const c_void);
+    module_unload = "cuModuleUnload" (ModuleHandle);
+    module_function = "cuModuleGetFunction" (*mut FunctionHandle, ModuleHandle, *const c_char);
+    launch = "cuLaunchKernel" (
+        FunctionHandle, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, StreamHandle, *mut *mut c_void,
+        *mut *mut c_void
+    );
+
+    memory_info = "cuMemGetInfo_v2" (*mut usize, *mut usize);
+    memory_alloc = "cuMemAlloc_v2" (*mut Address, usize);
+    memory_free = "cuMemFree_v2" (Address);
+    host_alloc = "cuMemHostAlloc" (*mut *mut c_void, usize, c_uint);
+    host_free = "cuMemFreeHost" (*mut c_void);
+    copy_async = "cuMemcpyAsync" (Address, Address, usize, StreamHandle);
+    set_async = "cuMemsetD8Async" (Address, u8, usize, StreamHandle);
+
+    stream_create = "cuStreamCreate" (*mut StreamHandle, c_uint);
+    stream_destroy = "cuStreamDestroy_v2" (StreamHandle);
+    stream_query = "cuStreamQuery" (StreamHandle);
+    stream_synchronize = "cuStreamSynchronize" (StreamHandle);
+    stream_write = "cuStreamWriteValue32_v2" (StreamHandle, Address, u32, c_uint);
+
+    event_create = "cuEventCreate" (*mut EventHandle, c_uint);
+    event_destroy = "cuEventDestroy_v2" (EventHandle);
+    event_record = "cuEventRecord" (EventHandle, StreamHandle);
+    event_elapsed = "cuEventElapsedTime" (*mut f32, EventHandle, EventHandle);
+    event_synchronize = "cuEventSynchronize" (EventHandle);
+}

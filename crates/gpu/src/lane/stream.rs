@@ -1,0 +1,117 @@
+//! A lane's stream: where its work is done, by a thread or by a GPU. The one place where lanes differ.
+
+use std::slice;
+
+use gputcp_proto::bounce::Fragment;
+
+use super::{Done, done::Timeline};
+use crate::{Error, MemoryKind, cuda, host, memory::Hold};
+
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Soft(host::Stream),
+    Cuda(cuda::Stream),
+}
+
+impl Stream {
+    /// Starts to copy fragments to their destination: one launch, and one command on the timeline.
+    pub(super) fn unpack(
+        &mut self,
+        source: &Hold,
+        destination: &Hold,
+        fragments: &[Fragment],
+    ) -> Result<(), Error> {
+        match self {
+            Self::Soft(stream) => {
+                on_host(source)?;
+                on_host(destination)?;
+                stream.unpack(source, destination, fragments)
+            }
+            Self::Cuda(stream) => stream.unpack(source, destination, fragments),
+        }
+    }
+
+    /// Starts to copy fragments to their destination: a copy for each.
+    pub(super) fn copy_each(
+        &mut self,
+        source: &Hold,
+        destination: &Hold,
+        fragments: &[Fragment],
+    ) -> Result<(), Error> {
+        match self {
+            Self::Soft(_) => {
+                fragments.iter().try_for_each(|one| self.unpack(source, destination, slice::from_ref(one)))
+            }
+            Self::Cuda(stream) => stream.copy_each(source, destination, fragments),
+        }
+    }
+
+    /// Starts to copy a part of a source to the lane's own memory.
+    pub(super) fn stage(&mut self, source: &Hold, lane: &Hold, part: Fragment) -> Result<(), Error> {
+        match self {
+            Self::Soft(stream) => {
+                on_host(source)?;
+                stream.stage(source, lane, part)
+            }
+            Self::Cuda(stream) => stream.stage(source, lane, part),
+        }
+    }
+
+    /// Whether the stream itself can unpack from there; if not, the CPU has to gather.
+    pub(super) fn reaches(&self, source: &Hold) -> bool {
+        match self {
+            Self::Soft(_) => true,
+            Self::Cuda(_) => source.place() != crate::memory::Place::Pages,
+        }
+    }
+
+    /// The end of all that was launched so far.
+    pub(super) fn now(&self) -> Done {
+        let timeline = match self {
+            Self::Soft(stream) => Timeline::Soft(stream.timeline().clone()),
+            Self::Cuda(stream) => Timeline::Cuda(stream.timeline().clone()),
+        };
+        Done::new(timeline, self.launched())
+    }
+
+    /// How many commands were launched.
+    pub(super) const fn launched(&self) -> u64 {
+        match self {
+            Self::Soft(stream) => stream.launched(),
+            Self::Cuda(stream) => stream.launched(),
+        }
+    }
+
+    /// How many commands are done.
+    pub(super) fn completed(&self) -> u64 {
+        match self {
+            Self::Soft(stream) => stream.timeline().completed(),
+            Self::Cuda(stream) => stream.timeline().completed(),
+        }
+    }
+
+    /// The same; to be asked again and again until the last is done.
+    pub(super) fn ask_completed(&self) -> u64 {
+        match self {
+            Self::Soft(stream) => stream.timeline().completed(),
+            Self::Cuda(stream) => stream.timeline().completed_or_asked(),
+        }
+    }
+
+    /// Waits for a command, however long it takes.
+    pub(super) fn wait(&self, point: u64) -> Result<(), Error> {
+        match self {
+            Self::Soft(stream) => stream.timeline().wait(point, None).map(drop),
+            Self::Cuda(stream) => stream.timeline().wait(point, None).map(drop),
+        }
+    }
+}
+
+/// A GPU's memory is an address that the software GPU's threads must not touch.
+fn on_host(hold: &Hold) -> Result<(), Error> {
+    if hold.is_on_host() {
+        Ok(())
+    } else {
+        Err(Error::Unreachable { lane: MemoryKind::Soft, memory: hold.kind() })
+    }
+}

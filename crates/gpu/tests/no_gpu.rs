@@ -1,0 +1,54 @@
+//! What this crate does where there may be no GPU: a sentence, never a panic; and the checks say so and succeed.
+
+use std::process::Command;
+
+use gputcp_gpu::{Device, Error, LaneSpec, MemoryKind, SoftOptions, measure};
+
+#[test]
+fn a_missing_gpu_is_a_sentence() {
+    match Device::cuda("0") {
+        Ok(device) => assert_eq!(device.kind(), MemoryKind::Cuda(0)),
+        Err(error) => {
+            assert!(matches!(error, Error::NoGpu { .. } | Error::UnknownGpu { .. }), "{error}");
+            assert_eq!(Device::count(), 0);
+            assert!(!error.to_string().contains('\n'), "{error}");
+        }
+    }
+    assert!(Device::cuda("no such thing").is_err());
+}
+
+#[test]
+fn kinds_read_as_they_are_written_elsewhere() {
+    assert_eq!(MemoryKind::Cuda(3).to_string(), "cuda:3");
+    assert_eq!(format!("{:>8}", MemoryKind::Cuda(3)), "  cuda:3");
+}
+
+#[test]
+fn the_software_gpu_is_no_real_one() {
+    let soft = Device::soft(SoftOptions::default());
+    assert!(soft.cuda_device().is_none());
+    assert_eq!(soft.pinned(10).unwrap().kind(), MemoryKind::Host);
+    let spec = LaneSpec { slots: 0, slab_bytes: 0 };
+    assert!(measure::lane_with_kernel_marks(&soft, spec).is_err());
+    assert!(measure::lose_gpu(&mut soft.lane(spec).unwrap()).is_err());
+}
+
+#[test]
+fn scattered_pages_are_a_permutation() {
+    let pages = measure::scattered_pages(64 << 20, 4096);
+    let mut sources: Vec<_> = pages.iter().map(|page| page.source_offset).collect();
+    sources.sort_unstable();
+    assert!(sources.iter().enumerate().all(|(i, &source)| source == i as u64 * 4096));
+}
+
+/// On a machine without a GPU this is all there is to see; with one, the checks run.
+#[test]
+fn the_checks_pass_or_say_why_they_were_skipped() {
+    let output = Command::new(env!("CARGO_BIN_EXE_gpu-check")).arg("--quick").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    assert!(
+        text.starts_with("skipped: no device (no GPU can be used: ") || text.contains(" 0 failed"),
+        "{text}"
+    );
+}
