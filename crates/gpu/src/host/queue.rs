@@ -18,7 +18,7 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// The worker waits here for commands, and while it is being late.
     work: Condvar,
-    /// A push waits here for room.
+    /// A push waits here for room; and whoever starts the worker, for its being there.
     room: Condvar,
 }
 
@@ -38,6 +38,7 @@ impl Queue {
             commands: VecDeque::with_capacity(COMMANDS_MAX),
             fragments: VecDeque::with_capacity(QUEUED_FRAGMENTS_MAX),
             closed: false,
+            has_worker: false,
             worker_waits: false,
             push_waits: false,
         };
@@ -71,6 +72,18 @@ impl Queue {
             self.work.notify_one();
         }
         Ok(())
+    }
+
+    /// The worker is there: what a thread allocates when it starts is behind it.
+    pub(super) fn worker_begins(&self) {
+        self.state().has_worker = true;
+        self.room.notify_all();
+    }
+
+    /// Waits for the worker to be there, so that nothing of its start falls after connect (invariant I4).
+    pub(super) fn wait_for_worker(&self) {
+        let state = self.state();
+        drop(self.room.wait_while(state, |state| !state.has_worker && !state.closed));
     }
 
     /// The next command; waits for one. `None` when the queue is closed and empty.
@@ -141,6 +154,7 @@ struct State {
     /// The fragments of all queued commands, and those of the running one that it has not come to yet.
     fragments: VecDeque<Fragment>,
     closed: bool,
+    has_worker: bool,
     worker_waits: bool,
     push_waits: bool,
 }

@@ -33,6 +33,7 @@ impl Stream {
         };
         let spawned = thread::Builder::new().name("gputcp-lane".to_owned()).spawn(move || worker.run());
         let worker = spawned.map_err(|error| Error::Thread { kind: error.kind() })?;
+        queue.wait_for_worker();
         Ok(Self { queue, timeline, worker: Some(worker), launched: 0 })
     }
 
@@ -94,6 +95,7 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
+        self.queue.worker_begins();
         while let Some(command) = self.queue.next() {
             self.be_late();
             self.execute(&command);

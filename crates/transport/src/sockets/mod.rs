@@ -55,7 +55,10 @@ fn spawn<S: Side + Send + 'static>(
         }
     }
     let guard = Guard(shared.clone(), name);
-    let thread = std::thread::Builder::new().name(name.into()).spawn(move || life(&guard.0));
+    let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
+        guard.0.thread_begins();
+        life(&guard.0);
+    });
     thread.map_err(|error| Error::system("start a thread for the connection", error))
 }
 

@@ -36,6 +36,7 @@ pub(crate) struct Shared<S> {
     pub(crate) work: Box<[Condvar]>,
     pub(crate) doorbell: Doorbell,
     pub(crate) counters: Counters,
+    begun: (Mutex<usize>, Condvar),
     failure: OnceLock<Error>,
     peer_said_goodbye: AtomicBool,
     control_ended: AtomicBool,
@@ -88,11 +89,24 @@ impl<S: Side> Shared<S> {
             state: Mutex::new(state),
             doorbell: Doorbell::new().map_err(|error| Error::system(doing, error))?,
             counters: Counters::default(),
+            begun: (Mutex::new(0), Condvar::new()),
             failure: OnceLock::new(),
             peer_said_goodbye: AtomicBool::new(false),
             control_ended: AtomicBool::new(false),
             closing: AtomicBool::new(false),
         })
+    }
+
+    /// One of the connection's threads is there: what a thread allocates when it starts is behind it.
+    pub(crate) fn thread_begins(&self) {
+        *lock(&self.begun.0) += 1;
+        self.begun.1.notify_all();
+    }
+
+    /// Waits for the connection's threads, so that nothing of their start falls after connect (invariant I4).
+    pub(crate) fn wait_for_threads(&self, count: usize) {
+        let begun = lock(&self.begun.0);
+        drop(self.begun.1.wait_while(begun, |begun| *begun < count));
     }
 
     /// Waits for an answer, reading the control socket meanwhile. `slot` is whose completion may change the answer; none

@@ -98,6 +98,7 @@ impl RecvComm {
             let life = move |shared: &Arc<Shared<RecvState>>| read::run(shared, stream, lane, mode);
             comm.threads.push(super::spawn("gputcp-recv", &comm.shared, life)?);
         }
+        comm.shared.wait_for_threads(comm.threads.len());
         Ok(comm)
     }
 

@@ -88,6 +88,7 @@ impl SendComm {
             let life = move |shared: &Arc<Shared<SendState>>| write::run(shared, stream, lane, slabs);
             comm.threads.push(super::spawn("gputcp-send", &comm.shared, life)?);
         }
+        comm.shared.wait_for_threads(comm.threads.len());
         Ok(comm)
     }
 
