@@ -70,7 +70,7 @@ fn send_all(lane: &mut Lane, source: &Buffer, socket: &UnixStream) -> Outcome {
     let claim = source.read(0, source.bytes()).map_err(text)?;
     let mut side = SendSide::<4>::new(4, SEGMENT, 4);
     let slot = side.post(source.bytes(), false).ok_or("no slot")?;
-    let announce = Announce { seq: 0, capacity: source.bytes(), inline_bytes: 0 };
+    let announce = Announce { seq: 0, capacity: source.bytes(), inline_bytes: 0, done: 0 };
     side.announced(&announce).map_err(text)?;
     let mut ring = Window::<SLOTS>::new();
     let mut copies = VecDeque::new();
