@@ -2,7 +2,7 @@
 //!
 //! "Not yet" is `None`, never an error; an error ends the connection.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use gputcp_gpu::Buffer;
 use gputcp_proto::{recv::Received, send::Sent};
@@ -24,11 +24,11 @@ pub trait SendEnd {
     /// If the connection has failed, or the source cannot be sent on it.
     fn isend(&mut self, source: &Buffer, offset: u64, bytes: u64) -> Result<Option<Self::Request>>;
 
-    /// Waits for a request. With a batch of 1, the oldest is waited for first.
+    /// Waits for a request, as long as bytes move. With a batch of 1, the oldest is waited for first.
     ///
     /// # Errors
-    /// If the connection has failed, or does so by the deadline.
-    fn wait(&mut self, request: Self::Request, deadline: Instant) -> Result<Sent>;
+    /// If the connection has failed, or none of its bytes have moved for `patience`.
+    fn wait(&mut self, request: Self::Request, patience: Duration) -> Result<Sent>;
 }
 
 /// The receiving end of a connection.
@@ -46,11 +46,11 @@ pub trait RecvEnd {
     /// If the connection has failed, or the destination cannot be received to on it.
     fn irecv(&mut self, destination: &Buffer, offset: u64, bytes: u64) -> Result<Option<Self::Request>>;
 
-    /// Waits until a message is where it belongs. With a batch of 1, the oldest is waited for first.
+    /// Waits until a message is where it belongs, as long as bytes move. With a batch of 1, the oldest is waited for first.
     ///
     /// # Errors
-    /// If the connection has failed, or does so by the deadline.
-    fn wait(&mut self, request: Self::Request, deadline: Instant) -> Result<Received>;
+    /// If the connection has failed, or none of its bytes have moved for `patience`.
+    fn wait(&mut self, request: Self::Request, patience: Duration) -> Result<Received>;
 }
 
 impl SendEnd for SendComm {
@@ -61,8 +61,8 @@ impl SendEnd for SendComm {
         Self::isend(self, source, offset, bytes)
     }
 
-    fn wait(&mut self, request: SendRequest, deadline: Instant) -> Result<Sent> {
-        Self::wait(self, request, deadline)
+    fn wait(&mut self, request: SendRequest, patience: Duration) -> Result<Sent> {
+        self.wait_patiently(request, patience)
     }
 }
 
@@ -74,8 +74,8 @@ impl RecvEnd for RecvComm {
         Self::irecv(self, destination, offset, bytes)
     }
 
-    fn wait(&mut self, request: RecvRequest, deadline: Instant) -> Result<Received> {
-        Self::wait(self, request, deadline)
+    fn wait(&mut self, request: RecvRequest, patience: Duration) -> Result<Received> {
+        self.wait_patiently(request, patience)
     }
 }
 

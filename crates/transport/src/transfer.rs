@@ -1,13 +1,10 @@
 //! A whole message over any transport: cut into chunks, a window of them in flight, the oldest finished first (in batches,
 //! where the transport allows), drained at the end. Chunk `i` travels on connection `i mod N`.
 //!
-//! Waits are bounded by progress, not by an end: each chunk may take as long as the plan's patience, the message as long
-//! as its chunks do. A deadline for a whole message would have to guess how fast the network is.
+//! Waits are bounded by progress, not by an end: a message may take as long as its bytes move. A deadline would have to
+//! guess how fast the network is.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Duration};
 
 use gputcp_gpu::Buffer;
 use gputcp_proto::plan::{Chunk, ChunkPlan};
@@ -24,7 +21,7 @@ pub struct Plan {
     pub chunk_bytes: u64,
     /// Chunks in flight per connection; at most its slots.
     pub window: usize,
-    /// How long a chunk may take before the connection is given up.
+    /// How long no byte may move before the connection is given up.
     pub patience: Duration,
 }
 
@@ -98,7 +95,7 @@ impl<C: SendEnd> Sender<C> {
     /// Sends one message and waits until the sockets have taken all of it.
     ///
     /// # Errors
-    /// If a connection fails, or a chunk takes longer than the plan's patience.
+    /// If a connection fails, or falls silent for longer than the plan's patience.
     pub fn send(&mut self, connections: &mut [C], message: Message<'_>) -> Result<Moved> {
         self.in_flight.clear();
         let mut moved = Moved::default();
@@ -132,8 +129,7 @@ impl<C: SendEnd> Sender<C> {
         let batch = batch.min(self.in_flight.len());
         for at in newest_first(batch) {
             let Some(flying) = self.in_flight.remove(at) else { return Err(no_slot()) };
-            let sent =
-                connections[flying.connection].wait(flying.request, Instant::now() + self.plan.patience)?;
+            let sent = connections[flying.connection].wait(flying.request, self.plan.patience)?;
             moved.count(flying.bytes, sent.bytes)?;
         }
         if batch == 0 { Err(no_slot()) } else { Ok(()) }
@@ -162,7 +158,8 @@ impl<C: RecvEnd> Receiver<C> {
     /// Receives the rest of the message and waits until all of it is where it belongs.
     ///
     /// # Errors
-    /// If a connection fails, a chunk takes longer than the plan's patience, or the sender cuts the message differently.
+    /// If a connection fails or falls silent for longer than the plan's patience, or the sender cuts the message
+    /// differently.
     pub fn finish(&mut self, connections: &mut [C], mut receiving: Receiving<'_>) -> Result<Moved> {
         let mut moved = Moved::default();
         while !self.in_flight.is_empty() {
@@ -170,8 +167,7 @@ impl<C: RecvEnd> Receiver<C> {
             let batch = if all_posted && C::BATCH > 1 { self.in_flight.len() } else { C::BATCH };
             for at in newest_first(batch.min(self.in_flight.len())) {
                 let Some(flying) = self.in_flight.remove(at) else { return Err(no_slot()) };
-                let received = connections[flying.connection]
-                    .wait(flying.request, Instant::now() + self.plan.patience)?;
+                let received = connections[flying.connection].wait(flying.request, self.plan.patience)?;
                 moved.count(flying.bytes, received.bytes)?;
             }
             self.fill_window(connections, &mut receiving)?;

@@ -314,3 +314,29 @@ fn an_old_version_is_told_so() {
     socket.read_exact(&mut answer).unwrap();
     assert_eq!(Welcome::decode(&answer).unwrap().verdict, gputcp_proto::frame::Verdict::WrongVersion);
 }
+
+#[test]
+fn a_slow_peer_is_waited_for_and_a_silent_one_is_not() {
+    let (mut impostor, mut receiver) = Impostor::connect();
+    let to = Place::Host.buffer(64 << 10);
+    let mut request = || receiver.irecv(&to, 0, 64 << 10).unwrap().unwrap();
+    let (first, second) = (request(), request());
+    let patience = Duration::from_millis(300);
+    let mut data = impostor.data.try_clone().unwrap();
+    // Three times as long as the patience in all, but never silent for as long.
+    let trickle = thread::spawn(move || {
+        let header = SegmentHeader { total: 64 << 10, ..GOOD };
+        data.write_all(&header.encode()).unwrap();
+        for _ in 0..16 {
+            thread::sleep(Duration::from_millis(60));
+            data.write_all(&[3; 4 << 10]).unwrap();
+        }
+    });
+    assert_eq!(receiver.wait_patiently(first, patience).unwrap().bytes, 64 << 10);
+    trickle.join().unwrap();
+    let began = Instant::now();
+    let error = receiver.wait_patiently(second, patience).unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
+    assert!(began.elapsed() < 4 * patience, "{:?}", began.elapsed());
+    impostor.control.shutdown(Shutdown::Both).ok();
+}

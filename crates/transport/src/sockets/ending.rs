@@ -4,7 +4,10 @@ use std::{sync::Arc, thread::JoinHandle, time::Instant};
 
 use gputcp_proto::frame::Control;
 
-use super::shared::{Ready, Shared, Side};
+use super::{
+    bound::Bound,
+    shared::{Ready, Shared, Side},
+};
 use crate::{Error, Result};
 
 /// Says goodbye and waits for the peer's, so that neither closes on data under way; then ends the threads.
@@ -26,7 +29,7 @@ pub(crate) fn close<S: Side>(
         .control
         .write(&Control::Goodbye.encode(), shared.timeout)
         .map_err(|error| shared.check().err().unwrap_or_else(|| shared.socket_failed(&error)))?;
-    let closed = shared.wait_for("closing the connection", deadline, None, false, || {
+    let closed = shared.wait_for("closing the connection", Bound::Deadline(deadline), None, false, || {
         Ok(if shared.peer_has_said_goodbye() { Ready::Yes(()) } else { Ready::No })
     });
     if closed.is_ok() {

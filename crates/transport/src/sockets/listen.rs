@@ -4,6 +4,7 @@
 //! disturbing anyone: never waited for, bounded in number, counted.
 
 use std::{
+    collections::VecDeque,
     io,
     net::{IpAddr, SocketAddr},
     os::fd::AsFd,
@@ -31,8 +32,8 @@ pub struct Listener {
     socket: Socket,
     options: Options,
     handle: Handle,
-    /// Sockets that have not said who they are.
-    unknown: Vec<Unknown>,
+    /// Sockets that have not said who they are, the oldest first.
+    unknown: VecDeque<Unknown>,
     /// Connections whose sockets are not all here.
     partial: Vec<Partial>,
     strays: u64,
@@ -76,7 +77,7 @@ impl Listener {
             .as_socket()
             .ok_or_else(|| fail(io::ErrorKind::AddrNotAvailable.into()))?;
         let handle = Handle { address: local, token: random_token()? };
-        Ok(Self { socket, options, handle, unknown: Vec::new(), partial: Vec::new(), strays: 0 })
+        Ok(Self { socket, options, handle, unknown: VecDeque::new(), partial: Vec::new(), strays: 0 })
     }
 
     /// What a sender needs to connect.
@@ -102,27 +103,44 @@ impl Listener {
     /// # Errors
     /// If the system refuses to accept or to set a connection up; strays are no error.
     pub fn poll(&mut self) -> Result<Option<RecvComm>> {
-        self.accept_sockets()?;
         self.drop_the_late();
-        let mut at = 0;
-        while at < self.unknown.len() {
-            match self.unknown[at].read() {
-                Known::NotYet => at += 1,
-                Known::Stray => {
-                    self.unknown.swap_remove(at);
-                    self.strays += 1;
-                }
-                Known::Join(join) => {
-                    let Unknown { socket, peer, .. } = self.unknown.swap_remove(at);
-                    if let Some(whole) = self.gather(join, socket, peer)
-                        && let Some(comm) = self.welcome(whole)?
-                    {
-                        return Ok(Some(comm));
-                    }
-                }
+        // A crowd of strays must not keep the others from being looked at.
+        for _ in 0..ACCEPTS {
+            let Some(unknown) = self.accept_socket()? else { break };
+            if let Some(comm) = self.look_at(unknown)? {
+                return Ok(Some(comm));
+            }
+        }
+        for _ in 0..self.unknown.len() {
+            let Some(unknown) = self.unknown.pop_front() else { break };
+            if let Some(comm) = self.look_at(unknown)? {
+                return Ok(Some(comm));
             }
         }
         Ok(None)
+    }
+
+    /// Reads who a socket is; a connection, if it was the last of one.
+    fn look_at(&mut self, mut unknown: Unknown) -> Result<Option<RecvComm>> {
+        match unknown.read() {
+            Known::NotYet => {
+                if self.unknown.len() == UNKNOWN_MAX {
+                    // The oldest has had the most time to say who it is; it was looked at in this round or the last.
+                    self.unknown.pop_front();
+                    self.strays += 1;
+                }
+                self.unknown.push_back(unknown);
+                Ok(None)
+            }
+            Known::Stray => {
+                self.strays += 1;
+                Ok(None)
+            }
+            Known::Join(join) => match self.gather(join, unknown.socket, unknown.peer) {
+                Some(whole) => self.welcome(whole),
+                None => Ok(None),
+            },
+        }
     }
 
     /// Waits for the next connection.
@@ -147,11 +165,12 @@ impl Listener {
         }
     }
 
-    fn accept_sockets(&mut self) -> Result<()> {
+    /// The next socket in the kernel's queue.
+    fn accept_socket(&mut self) -> Result<Option<Unknown>> {
         loop {
             let (socket, address) = match self.socket.accept() {
                 Ok(accepted) => accepted,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 // The peer was gone before we looked (accept(2), "Error handling").
                 Err(error) if is_transient(&error) => continue,
                 Err(error) => return Err(Error::system("accept a connection", error)),
@@ -160,18 +179,13 @@ impl Listener {
             if socket.set_nonblocking(true).is_err() {
                 continue;
             }
-            if self.unknown.len() == UNKNOWN_MAX {
-                // The oldest has had the most time to say who it is.
-                self.unknown.remove(0);
-                self.strays += 1;
-            }
-            self.unknown.push(Unknown {
+            return Ok(Some(Unknown {
                 socket,
                 peer,
                 join: [0; Join::BYTES],
                 have: 0,
                 since: Instant::now(),
-            });
+            }));
         }
     }
 
@@ -297,6 +311,8 @@ pub(super) fn random_token() -> Result<Token> {
 
 /// Connections that the kernel completes before they are accepted: one connection brings up to 65 at once.
 const BACKLOG: i32 = 1024;
+/// Sockets accepted in one round: an honest connection's 65, and some.
+const ACCEPTS: usize = 128;
 /// Sockets that may be silent at a time: an honest connection's 65, twice over, beside a crowd of strays.
 const UNKNOWN_MAX: usize = 512;
 /// Connections that may be half here at a time: a process makes dozens at start, one per channel and peer.

@@ -4,6 +4,7 @@
 //! `shared` holds what its threads have in common, `control` carries announcements and short messages, [`SendComm`] and
 //! [`RecvComm`] are its two ends, `ending` closes it.
 
+mod bound;
 mod canceller;
 mod connect;
 mod control;

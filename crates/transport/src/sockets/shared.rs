@@ -15,10 +15,12 @@ use std::{
 
 use gputcp_gpu::Done;
 use gputcp_proto::{Violation, frame::Control};
+use gputcp_socket::TcpInfo;
 use rustix::event::{PollFd, PollFlags};
 use socket2::Socket;
 
 use super::{
+    bound::Bound,
     control::{ControlSocket, Incoming, Reader, lock, poll_until},
     doorbell::Doorbell,
 };
@@ -115,7 +117,7 @@ impl<S: Side> Shared<S> {
     pub(crate) fn wait_for<T>(
         &self,
         what: &'static str,
-        deadline: Instant,
+        mut bound: Bound,
         slot: Option<usize>,
         spin: bool,
         mut ask: impl FnMut() -> Result<Ready<T>>,
@@ -128,39 +130,46 @@ impl<S: Side> Shared<S> {
             self.control.lead().map_err(|error| Error::system("watch the control socket", error))?;
         loop {
             self.pump(&mut lead.reader);
+            let mut in_time = Ok(true);
             match ask()? {
                 Ready::Yes(answer) => return Ok(answer),
                 Ready::AfterLane(done) => {
                     self.check()?;
-                    done.wait(deadline.min(Instant::now() + LANE_SLICE))?;
-                    if Instant::now() < deadline {
+                    done.wait(bound.next_look().min(Instant::now() + LANE_SLICE))?;
+                    in_time = Ok(Instant::now() < bound.next_look());
+                }
+                Ready::No => {
+                    self.check()?;
+                    if spin && began.elapsed() < SPIN {
+                        std::thread::yield_now();
                         continue;
                     }
+                    self.doorbell.listen(slot);
+                    // Once more, for what happened before the bell was heard.
+                    let asked = ask();
+                    if matches!(asked, Ok(Ready::No)) && !self.has_failed() {
+                        in_time = self.sleep(bound.next_look());
+                    }
+                    self.doorbell.silence();
+                    if let Ready::Yes(answer) = asked? {
+                        return Ok(answer);
+                    }
                 }
-                Ready::No => {}
+            }
+            let in_time = in_time.map_err(|error| Error::system("wait for the peer", error))?;
+            if !in_time && !bound.goes_on(|| self.moved()) {
+                let after = bound.length(began);
+                self.fail(Error::Timeout { what, peer: self.peer.clone(), after });
             }
             self.check()?;
-            if spin && began.elapsed() < SPIN {
-                std::thread::yield_now();
-                continue;
-            }
-            self.doorbell.listen(slot);
-            // Once more, for what happened before the bell was heard.
-            let asked = ask();
-            let in_time = match asked {
-                Ok(Ready::No) if self.failure.get().is_none() => self.sleep(deadline),
-                _ => Ok(true),
-            };
-            self.doorbell.silence();
-            if let Ready::Yes(answer) = asked? {
-                return Ok(answer);
-            }
-            if !in_time.map_err(|error| Error::system("wait for the peer", error))? {
-                let after = deadline.saturating_duration_since(began).max(Duration::from_millis(1));
-                self.fail(Error::Timeout { what, peer: self.peer.clone(), after });
-                self.check()?;
-            }
         }
+    }
+
+    /// Bytes that have moved between the two kernels, both ways. Changes as long as anything does.
+    fn moved(&self) -> u64 {
+        let sockets = self.data.iter().chain([self.control.socket()]);
+        let infos = sockets.filter_map(|socket| TcpInfo::read(socket).ok());
+        infos.map(|info| info.bytes_acked.wrapping_add(info.bytes_received)).fold(0, u64::wrapping_add)
     }
 
     fn sleep(&self, deadline: Instant) -> io::Result<bool> {

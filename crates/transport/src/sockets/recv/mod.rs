@@ -9,7 +9,7 @@ mod unpack;
 use std::{
     sync::{Arc, Mutex, RwLock, atomic::Ordering},
     thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use gputcp_gpu::{Buffer, MemoryKind, UnpackMode, WriteClaim};
@@ -23,6 +23,7 @@ use gputcp_socket::TcpInfo;
 
 use self::{announce::Announcer, unpack::BounceRing};
 use super::{
+    bound::Bound,
     canceller::Canceller,
     control::{Reader, lock},
     ending,
@@ -149,10 +150,22 @@ impl RecvComm {
     /// # Errors
     /// If the connection has failed, or does so by the deadline: then no request of it can succeed any more.
     pub fn wait(&mut self, request: RecvRequest, deadline: Instant) -> Result<Received> {
+        self.wait_within(request, Bound::Deadline(deadline))
+    }
+
+    /// The same, for as long as bytes move: fails when none have moved for `patience`.
+    ///
+    /// # Errors
+    /// If the connection has failed, or falls silent.
+    pub fn wait_patiently(&mut self, request: RecvRequest, patience: Duration) -> Result<Received> {
+        self.wait_within(request, Bound::silence(patience))
+    }
+
+    fn wait_within(&mut self, request: RecvRequest, bound: Bound) -> Result<Received> {
         let index = request.slot.index();
         let mut slot = Some(request.slot);
         let shared = &self.shared;
-        shared.wait_for("receiving a message", deadline, Some(index), request.inline, || {
+        shared.wait_for("receiving a message", bound, Some(index), request.inline, || {
             let Some(held) = slot.take() else { return Ok(Ready::No) };
             match shared.finish(held)? {
                 Ok(received) => Ok(Ready::Yes(received)),

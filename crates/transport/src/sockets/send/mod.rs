@@ -7,7 +7,7 @@ mod write;
 use std::{
     sync::{Arc, RwLock, atomic::Ordering},
     thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use gputcp_gpu::{Buffer, Lane, MemoryKind, ReadClaim};
@@ -20,6 +20,7 @@ use gputcp_socket::TcpInfo;
 use socket2::Socket;
 
 use super::{
+    bound::Bound,
     canceller::Canceller,
     control::{Reader, lock},
     ending,
@@ -139,9 +140,21 @@ impl SendComm {
     /// # Errors
     /// If the connection has failed, or does so by the deadline: then no request of it can succeed any more.
     pub fn wait(&mut self, request: SendRequest, deadline: Instant) -> Result<Sent> {
+        self.wait_within(request, Bound::Deadline(deadline))
+    }
+
+    /// The same, for as long as bytes move: fails when none have moved for `patience`.
+    ///
+    /// # Errors
+    /// If the connection has failed, or falls silent.
+    pub fn wait_patiently(&mut self, request: SendRequest, patience: Duration) -> Result<Sent> {
+        self.wait_within(request, Bound::silence(patience))
+    }
+
+    fn wait_within(&mut self, request: SendRequest, bound: Bound) -> Result<Sent> {
         let index = request.slot.index();
         let mut slot = Some(request.slot);
-        self.shared.wait_for("sending a message", deadline, Some(index), false, || {
+        self.shared.wait_for("sending a message", bound, Some(index), false, || {
             let Some(held) = slot.take() else { return Ok(Ready::No) };
             match self.shared.finish(held) {
                 Ok(sent) => Ok(Ready::Yes(sent)),

@@ -1,0 +1,83 @@
+//! How long a wait may last: until a deadline, or for as long as something moves.
+
+use std::time::{Duration, Instant};
+
+/// The bound of one wait.
+#[derive(Debug)]
+pub(crate) enum Bound {
+    /// Until then, whatever happens.
+    Deadline(Instant),
+    /// As long as bytes move: a slow network is no dead one. Given up when nothing has moved for `patience`, which is
+    /// noticed within one and a half times as long.
+    Silence {
+        patience: Duration,
+        /// What had moved at the last look.
+        moved: Option<u64>,
+        /// When it was last seen to have changed.
+        changed: Instant,
+        next_look: Instant,
+    },
+}
+
+impl Bound {
+    pub(crate) fn silence(patience: Duration) -> Self {
+        let now = Instant::now();
+        Self::Silence { patience, moved: None, changed: now, next_look: now + patience / 2 }
+    }
+
+    /// When to ask [`Bound::goes_on`].
+    pub(crate) const fn next_look(&self) -> Instant {
+        match self {
+            Self::Deadline(deadline) => *deadline,
+            Self::Silence { next_look, .. } => *next_look,
+        }
+    }
+
+    /// Whether to go on waiting. `look` counts what has moved; it costs system calls and is asked only here.
+    pub(crate) fn goes_on(&mut self, look: impl FnOnce() -> u64) -> bool {
+        match self {
+            Self::Deadline(_) => false,
+            Self::Silence { patience, moved, changed, next_look } => {
+                let now = Instant::now();
+                let seen = Some(look());
+                if *moved != seen {
+                    (*moved, *changed) = (seen, now);
+                }
+                *next_look = now + *patience / 2;
+                now.duration_since(*changed) < *patience
+            }
+        }
+    }
+
+    /// How long it was, for the message.
+    pub(crate) fn length(&self, began: Instant) -> Duration {
+        match self {
+            Self::Deadline(deadline) => deadline.saturating_duration_since(began),
+            Self::Silence { patience, .. } => *patience,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_a_deadline() {
+        assert!(!Bound::Deadline(Instant::now()).goes_on(|| unreachable!("it does not matter what moves")));
+    }
+
+    #[test]
+    fn silence_ends_and_movement_does_not() {
+        let patience = Duration::from_millis(40);
+        let mut bound = Bound::silence(patience);
+        for moved in 1..6 {
+            std::thread::sleep(patience / 2);
+            assert!(bound.goes_on(|| moved), "it moves");
+        }
+        std::thread::sleep(patience / 2);
+        assert!(bound.goes_on(|| 5), "it was still moving a moment ago");
+        std::thread::sleep(patience);
+        assert!(!bound.goes_on(|| 5), "it has stopped");
+    }
+}
