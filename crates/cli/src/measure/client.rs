@@ -24,7 +24,7 @@ use crate::{
         message::{Accept, Begin, Bye, End, SideReport, TcpCounters, Work, printable},
     },
     failure::Failure,
-    host::{gpu::GpuFacts, identity::Identity, link as wire, usage},
+    host::{identity::Identity, link as wire, usage},
     output::Talk,
     report::{
         Ceiling, CeilingKind, Config, Report, Row, SCHEMA, SideFacts, Sides, gpus::Gpus, printer::Printer,
@@ -75,8 +75,9 @@ impl Measurement<'_> {
         let mut settings = self.settle()?;
         let patience = settings.patience(settings.memory_bytes());
         link.say(Kind::Settings, &self.proposal.ask(&settings), Instant::now() + patience)?;
-        let accept: Accept = link.hear(Kind::Accept, Instant::now() + patience)?;
-        let gpus = self.conclude(&mut settings, accept, link.peer())?;
+        let opening = self.proposal.opening();
+        let accept: Accept = link.hear(Kind::Accept, Instant::now() + patience + opening)?;
+        let gpus = self.proposal.conclude(&mut settings, accept, link.peer(), self.talk)?;
         let gpu = self.proposal.gpu.as_ref().map(|gpu| &gpu.device);
         let mut side = Side::set_up(link, Role::Client, settings.clone(), gpu)?;
         side.damage = self.damage;
@@ -113,26 +114,6 @@ impl Measurement<'_> {
             check_congestion(name).map_err(Failure::Usage)?;
         }
         Ok(settings)
-    }
-
-    /// Settles the memory by what the server has; gives the GPUs in use.
-    fn conclude(&self, settings: &mut Settings, accept: Accept, peer: &str) -> Result<Gpus, Failure> {
-        let memory = self.proposal.conclude(&accept, peer)?;
-        if memory != settings.memory {
-            settings.memory = memory;
-            let available = usage::available_memory_bytes();
-            settings.check_memory("this host", &[Role::Client], available).map_err(Failure::Usage)?;
-            let reason = accept.no_gpu.as_deref().map_or_else(|| "it names none".into(), printable);
-            let sentence = format!("the software GPU's memory is moved on both sides: {reason}");
-            if self.proposal.gpu.is_some() {
-                self.talk.note(&sentence);
-            } else {
-                tracing::info!("{sentence}");
-            }
-        }
-        let theirs = accept.gpu.map(GpuFacts::printable);
-        let mine = self.proposal.gpu.as_ref().map(|gpu| &gpu.facts);
-        Ok(Gpus::of(settings, mine, theirs.as_ref()))
     }
 
     fn config(&self, settings: Settings, setup: Duration) -> Config {

@@ -1,14 +1,20 @@
 //! Which memory a session moves: what was asked for, and what both ends have. The client opens its GPU before it calls,
 //! the server opens its own when it hears the settings and says in its answer what it has; then both come to the same end.
 
+use std::time::Duration;
+
 use gputcp_proto::session::Role;
 
 use crate::{
     args::{memory::Selector, request::Request},
-    bootstrap::message::{Accept, Ask},
+    bootstrap::message::{Accept, Ask, printable},
     failure::Failure,
-    host::gpu::Gpu,
+    host::{
+        gpu::{Gpu, GpuFacts},
+        usage::available_memory_bytes,
+    },
     output::Talk,
+    report::gpus::Gpus,
     settings::{Memory, Settings},
 };
 
@@ -89,14 +95,41 @@ impl Proposal {
         }
     }
 
-    /// The memory, now that the server has said what it has.
+    /// How much longer than usual the server may take for its answer.
+    #[must_use]
+    pub fn opening(&self) -> Duration {
+        if self.settings.memory == Memory::Cuda { OPENING } else { Duration::ZERO }
+    }
+
+    /// Settles the memory, now that the server has said what it has; gives the GPUs in use.
     ///
     /// # Errors
-    /// [`Failure::Peer`] if it accepted what it cannot do.
-    pub fn conclude(&self, accept: &Accept, peer: &str) -> Result<Memory, Failure> {
-        let has = accept.gpu.is_some() || !self.settings.needs_gpu(Role::Server);
-        choose(self.wanted, true, has)
-            .map_err(|_| Failure::Peer(format!("{peer} accepted GPU memory and names no GPU of its own")))
+    /// [`Failure::Peer`] if it accepted what it cannot do; [`Failure::Usage`] if this host has no room for what comes
+    /// instead of GPU memory.
+    pub fn conclude(
+        &self,
+        settings: &mut Settings,
+        accept: Accept,
+        peer: &str,
+        talk: Talk,
+    ) -> Result<Gpus, Failure> {
+        let has = accept.no_gpu.is_none() && (accept.gpu.is_some() || !settings.needs_gpu(Role::Server));
+        let memory = choose(self.wanted, true, has)
+            .map_err(|_| Failure::Peer(format!("{peer} accepted GPU memory and names no GPU of its own")))?;
+        if memory != settings.memory {
+            settings.memory = memory;
+            let available = available_memory_bytes();
+            settings.check_memory("this host", &[Role::Client], available).map_err(Failure::Usage)?;
+            let reason = accept.no_gpu.as_deref().map_or_else(|| "it names none".into(), printable);
+            let sentence = format!("the software GPU's memory is moved on both sides: {reason}");
+            if self.gpu.is_some() {
+                talk.note(&sentence);
+            } else {
+                tracing::info!("{sentence}");
+            }
+        }
+        let theirs = accept.gpu.map(GpuFacts::printable);
+        Ok(Gpus::of(settings, self.gpu.as_ref().map(|gpu| &gpu.facts), theirs.as_ref()))
     }
 }
 
@@ -131,6 +164,9 @@ pub fn answer(ask: &mut Ask) -> Result<(Accept, Option<Gpu>), String> {
     accept.gpu = gpu.as_ref().map(|gpu| gpu.facts.clone());
     Ok((accept, gpu))
 }
+
+/// For a driver that starts and a GPU that wakes up.
+const OPENING: Duration = Duration::from_secs(20);
 
 /// The sentence about a GPU that was asked for. Bounded, because it goes over the network.
 fn missing(side: &str, error: &gputcp_gpu::Error) -> String {
