@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use gputcp_proto::frame::{SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX};
+use gputcp_proto::{
+    frame::{SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX},
+    session::Role,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +19,8 @@ pub enum Memory {
     Host,
     /// The software GPU's.
     Soft,
+    /// A GPU's.
+    Cuda,
 }
 
 /// How a received chunk reaches its destination.
@@ -171,12 +176,33 @@ impl Settings {
         self.buffer_bytes().saturating_mul(buffers)
     }
 
-    /// Checks that `copies` sides of this size fit in the memory that `host` has left.
+    /// What memory this side sends from, and what it receives into.
+    #[must_use]
+    pub fn memory_of(&self, role: Role) -> (Option<Memory>, Option<Memory>) {
+        let (sends, receives) = match role {
+            Role::Client => (self.flow.forward(), self.flow.backward()),
+            Role::Server => (self.flow.backward(), self.flow.forward()),
+        };
+        (sends.then_some(self.memory), receives.then(|| self.destination()))
+    }
+
+    /// Whether this side's messages are in a GPU's memory, on one end of their way or both.
+    #[must_use]
+    pub fn needs_gpu(&self, role: Role) -> bool {
+        let (source, destination) = self.memory_of(role);
+        [source, destination].contains(&Some(Memory::Cuda))
+    }
+
+    /// Checks that the messages of these sides fit in the memory that `host` has left. A GPU's memory is its own.
     ///
     /// # Errors
     /// A sentence that says how much is missing.
-    pub fn check_memory(&self, host: &str, copies: u64, available: Option<u64>) -> Result<(), String> {
-        let needed = self.memory_bytes().saturating_mul(copies);
+    pub fn check_memory(&self, host: &str, roles: &[Role], available: Option<u64>) -> Result<(), String> {
+        let buffers = roles.iter().flat_map(|&role| {
+            let (source, destination) = self.memory_of(role);
+            [source, destination].into_iter().flatten().filter(|&memory| memory != Memory::Cuda)
+        });
+        let needed = self.buffer_bytes().saturating_mul(buffers.count() as u64);
         match available {
             Some(available) if needed > available => Err(format!(
                 "messages of {} need {:.1} GB of memory on {host}, which has {:.1} GB left: choose a smaller size",
@@ -198,10 +224,8 @@ impl Memory {
         match text.trim().to_ascii_lowercase().as_str() {
             "host" => Ok(Self::Host),
             "soft" => Ok(Self::Soft),
-            cuda if cuda == "cuda" || cuda.starts_with("cuda:") => {
-                Err("this build moves no CUDA memory yet: choose host or soft".into())
-            }
-            _ => Err("memory is host or soft".into()),
+            "cuda" => Ok(Self::Cuda),
+            _ => Err("memory is host, soft, cuda, or cuda: and a GPU".into()),
         }
     }
 
@@ -211,6 +235,7 @@ impl Memory {
         match self {
             Self::Host => "host",
             Self::Soft => "soft",
+            Self::Cuda => "cuda",
         }
     }
 }

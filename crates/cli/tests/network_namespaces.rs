@@ -67,6 +67,7 @@ impl Running {
             .args(args.split_whitespace())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("CUDA_VISIBLE_DEVICES", "")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

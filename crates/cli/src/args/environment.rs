@@ -6,9 +6,10 @@
 use std::{collections::BTreeMap, ffi::OsString};
 
 use super::{
-    MeasureArgs, NetworkArgs, parse_bind, parse_channels, parse_chunk, parse_congestion, parse_factor,
-    parse_iterations, parse_port, parse_seed, parse_segment, parse_socket_buffer, parse_streams,
-    parse_warmup,
+    MeasureArgs, NetworkArgs,
+    memory::{MemoryArg, Selector},
+    parse_bind, parse_channels, parse_chunk, parse_congestion, parse_factor, parse_iterations, parse_port,
+    parse_seed, parse_segment, parse_socket_buffer, parse_streams, parse_warmup,
     size::{parse_seconds, parse_size, parse_windows},
 };
 use crate::{
@@ -67,8 +68,8 @@ impl Environment {
         let chunk = ["GPUTCP_CHUNK", "UCCL_TCPX_CHUNK_BYTES", "NCCL_P2P_NET_CHUNKSIZE"];
         self.fill(&mut args.chunk, &chunk, parse_chunk)?;
         self.fill(&mut args.window, &["GPUTCP_WINDOW"], parse_windows)?;
-        let host_flag = args.memory == Some(Memory::Host);
-        self.fill(&mut args.memory, &["GPUTCP_MEMORY"], Memory::parse)?;
+        let host_flag = kind(args) == Some(Memory::Host);
+        self.complete_memory(args)?;
         // With --memory host there is nothing to unpack: a variable that says how must not turn that into an error.
         if !host_flag && args.unpack.is_none() {
             args.unpack = self.first(&["GPUTCP_UNPACK"], Unpack::parse)?;
@@ -77,7 +78,7 @@ impl Environment {
             {
                 args.unpack = Some(Unpack::None);
             }
-            if args.unpack.is_none() && args.memory != Some(Memory::Host) {
+            if args.unpack.is_none() && kind(args) != Some(Memory::Host) {
                 args.unpack = self.first(&["UCCL_TCPX_UNPACK_IMPL"], Unpack::parse)?;
             }
         }
@@ -88,6 +89,20 @@ impl Environment {
         self.fill(&mut args.seed, &["GPUTCP_SEED"], parse_seed)?;
         self.fill(&mut args.timeout, &["GPUTCP_TIMEOUT"], parse_seconds)?;
         self.fill(&mut args.interval, &["GPUTCP_INTERVAL"], parse_seconds)
+    }
+
+    /// Fills in the memory and the GPUs. A flag that names a GPU beats a variable that names other memory, and the reverse.
+    fn complete_memory(&self, args: &mut MeasureArgs) -> Result<(), Failure> {
+        if args.gpu.is_none() && args.peer_gpu.is_none() {
+            self.fill(&mut args.memory, &["GPUTCP_MEMORY"], MemoryArg::parse)?;
+        }
+        if !matches!(kind(args), None | Some(Memory::Cuda)) {
+            return Ok(());
+        }
+        if args.memory.as_ref().is_none_or(|memory| memory.gpu.is_none()) {
+            self.fill(&mut args.gpu, &["GPUTCP_GPU"], Selector::parse)?;
+        }
+        self.fill(&mut args.peer_gpu, &["GPUTCP_PEER_GPU"], Selector::parse)
     }
 
     /// Fills in what the command line left open about addresses and ports.
@@ -154,6 +169,10 @@ impl Environment {
     }
 }
 
+fn kind(args: &MeasureArgs) -> Option<Memory> {
+    args.memory.as_ref().map(|memory| memory.kind)
+}
+
 fn parse_switch(text: &str) -> Result<bool, String> {
     match text.trim() {
         "0" => Ok(false),
@@ -193,11 +212,25 @@ mod tests {
         let flags = MeasureArgs {
             begin: Some(1),
             iterations: Some(9),
-            memory: Some(Memory::Host),
+            memory: Some(Memory::Host.into()),
             ..Default::default()
         };
         let args = completed(&pairs, flags).unwrap();
         assert_eq!((args.size, args.time, args.unpack), (None, None, None));
+    }
+
+    #[test]
+    fn a_flag_for_memory_beats_variables_for_gpus_and_the_reverse() {
+        let pairs = [("GPUTCP_MEMORY", "cuda:1"), ("GPUTCP_GPU", "2"), ("GPUTCP_PEER_GPU", "3")];
+        let gpus = |args: MeasureArgs| {
+            let args = completed(&pairs, args).unwrap();
+            (kind(&args), args.gpu.is_some(), args.peer_gpu.is_some())
+        };
+        assert_eq!(gpus(MeasureArgs::default()), (Some(Memory::Cuda), false, true));
+        let soft = MeasureArgs { memory: Some(Memory::Soft.into()), ..Default::default() };
+        assert_eq!(gpus(soft), (Some(Memory::Soft), false, false));
+        let zero = MeasureArgs { gpu: Selector::parse("0").ok(), ..Default::default() };
+        assert_eq!(gpus(zero), (None, true, true));
     }
 
     #[test]

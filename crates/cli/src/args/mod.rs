@@ -1,6 +1,7 @@
 //! The command line as it is typed: letters and words only. What they mean together is checked in [`request`].
 
 pub mod environment;
+pub mod memory;
 pub mod request;
 pub mod size;
 
@@ -9,11 +10,11 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use gputcp_proto::frame::STREAMS_MAX;
 
-use self::size::{Windows, parse_count, parse_seconds, parse_size, parse_windows};
-use crate::{
-    host::bind::Bind,
-    settings::{Memory, Unpack},
+use self::{
+    memory::{MemoryArg, Selector},
+    size::{Windows, parse_count, parse_seconds, parse_size, parse_windows},
 };
+use crate::{host::bind::Bind, settings::Unpack};
 
 /// Moves memory between two machines over TCP and measures it honestly.
 #[derive(Debug, Parser)]
@@ -175,9 +176,16 @@ pub struct MeasureArgs {
     /// Chunks in flight, of both sides or as SEND,RECV [default: 12,16]
     #[arg(long, value_name = "N|SEND,RECV", value_parser = parse_windows, help_heading = "Transfer")]
     pub window: Option<Windows>,
-    /// Memory to move: host (received in place) or soft (the software GPU) [default: soft]
-    #[arg(short, long, value_name = "KIND", value_parser = Memory::parse, help_heading = "Transfer")]
-    pub memory: Option<Memory>,
+    /// Memory to move: host (received in place), soft (the software GPU), cuda or cuda:GPU [default: cuda where both
+    /// ends have a GPU, else soft]
+    #[arg(short, long, value_name = "KIND", value_parser = MemoryArg::parse, help_heading = "Transfer")]
+    pub memory: Option<MemoryArg>,
+    /// This side's GPU: index, UUID or PCI address [default: the first]
+    #[arg(short, long, value_name = "GPU", value_parser = Selector::parse, help_heading = "Transfer")]
+    pub gpu: Option<Selector>,
+    /// The server's GPU [default: its first that is not this side's]
+    #[arg(long, value_name = "GPU", value_parser = Selector::parse, help_heading = "Transfer")]
+    pub peer_gpu: Option<Selector>,
     /// How a received chunk reaches its destination: kernel, copy (or d2d), host, none [default: kernel]
     #[arg(long, value_name = "MODE", value_parser = Unpack::parse, help_heading = "Transfer")]
     pub unpack: Option<Unpack>,

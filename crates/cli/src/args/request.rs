@@ -5,10 +5,12 @@ use std::time::Duration;
 use super::{
     MeasureArgs,
     environment::Environment,
+    memory::Selector,
     size::{Windows, show_size},
 };
 use crate::{
     failure::Failure,
+    measure::memory::Wanted,
     settings::{Flow, MESSAGE_BYTES_MAX, Memory, SIZES_MAX, SOCKETS_MAX, Settings, Unpack},
 };
 
@@ -17,6 +19,12 @@ use crate::{
 pub struct Request {
     /// What both ends will agree on, but for what depends on the other side.
     pub settings: Settings,
+    /// The memory asked for; where nobody has a GPU it is that of `settings`.
+    pub memory: Wanted,
+    /// The GPU of this side.
+    pub gpu: Option<Selector>,
+    /// The GPU of the other side.
+    pub peer_gpu: Option<Selector>,
     /// The streams asked for; by default the cores of the smaller side.
     pub streams: Option<u16>,
     /// Whether the congestion control is chosen by where the ends are.
@@ -64,7 +72,8 @@ impl Request {
             (_, _, true) => Flow::Backward,
             _ => Flow::Forward,
         };
-        let (memory, unpack) = memory_and_unpack(args.memory, args.unpack)?;
+        let wanted = wanted(&mut args)?;
+        let (memory, unpack) = memory_and_unpack(wanted, args.unpack)?;
         let channels = args.channels.unwrap_or(1);
         if flow == Flow::RoundTrip && channels > 1 {
             return usage(
@@ -102,6 +111,9 @@ impl Request {
         settings.check().map_err(Failure::Usage)?;
         Ok(Self {
             settings,
+            memory: wanted,
+            gpu: args.gpu,
+            peer_gpu: args.peer_gpu,
             streams: args.streams,
             congestion_auto: args.congestion.is_none_or(|name| name == "auto"),
             amount: match (args.iterations, args.time) {
@@ -123,11 +135,47 @@ impl Request {
 /// Without progress for this long, a side gives up.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-fn memory_and_unpack(memory: Option<Memory>, unpack: Option<Unpack>) -> Result<(Memory, Unpack), Failure> {
-    match (memory.unwrap_or(Memory::Soft), unpack) {
+/// The memory asked for. Who names a GPU asks for its memory; the GPU behind `cuda:` is this side's.
+fn wanted(args: &mut MeasureArgs) -> Result<Wanted, Failure> {
+    let names_gpu = args.gpu.is_some() || args.peer_gpu.is_some();
+    let memory = match args.memory.take() {
+        Some(memory) if memory.gpu.is_some() && args.gpu.is_some() => {
+            return usage("this side's GPU is named twice, by --memory and by --gpu: drop one of them");
+        }
+        Some(memory) => {
+            args.gpu = memory.gpu.or_else(|| args.gpu.take());
+            Some(memory.kind)
+        }
+        None => None,
+    };
+    let wanted = match memory {
+        Some(Memory::Cuda) => Wanted::Exactly(Memory::Cuda),
+        Some(memory) if names_gpu => {
+            return usage(format!(
+                "{} memory has nothing to do with a GPU: drop --gpu and --peer-gpu, or choose --memory cuda",
+                memory.name()
+            ));
+        }
+        Some(memory) => Wanted::Exactly(memory),
+        None if names_gpu => Wanted::Exactly(Memory::Cuda),
+        None if args.damage.is_some() => Wanted::Exactly(Memory::Soft),
+        None => Wanted::Automatic,
+    };
+    if args.damage.is_some() && wanted == Wanted::Exactly(Memory::Cuda) {
+        return usage("--damage reaches no GPU memory: choose --memory host or soft");
+    }
+    Ok(wanted)
+}
+
+fn memory_and_unpack(wanted: Wanted, unpack: Option<Unpack>) -> Result<(Memory, Unpack), Failure> {
+    let memory = match wanted {
+        Wanted::Exactly(memory) => memory,
+        Wanted::Automatic => Memory::Soft,
+    };
+    match (memory, unpack) {
         (Memory::Host, None | Some(Unpack::None)) => Ok((Memory::Host, Unpack::None)),
         (Memory::Host, Some(mode)) => usage(format!(
-            "host memory is received in place, so --unpack {} has nothing to do: drop it, or choose --memory soft",
+            "host memory is received in place, so --unpack {} has nothing to do: drop it, or choose --memory soft or cuda",
             mode.name()
         )),
         (memory, unpack) => Ok((memory, unpack.unwrap_or(Unpack::Kernel))),
@@ -173,7 +221,14 @@ fn usage<T>(sentence: impl Into<String>) -> Result<T, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use gputcp_proto::session::Role;
+
     use super::*;
+    use crate::args::memory::MemoryArg;
+
+    fn gpu(name: &str) -> Option<Selector> {
+        Selector::parse(name).ok()
+    }
 
     fn request(args: MeasureArgs) -> Result<Request, Failure> {
         Request::new(args, &Environment::default())
@@ -184,6 +239,21 @@ mod tests {
         let request = request(MeasureArgs::default()).unwrap();
         insta::assert_json_snapshot!(request.settings);
         assert_eq!((request.amount, request.warmup), (Amount::Count(20), 3));
+    }
+
+    #[test]
+    fn memory_is_chosen_unless_it_or_a_gpu_is_named() {
+        let wanted = |args: MeasureArgs| request(args).map(|request| (request.memory, request.gpu));
+        assert_eq!(wanted(MeasureArgs::default()), Ok((Wanted::Automatic, None)));
+        let cuda = Wanted::Exactly(Memory::Cuda);
+        let named = MeasureArgs { gpu: gpu("1"), ..Default::default() };
+        assert_eq!(wanted(named), Ok((cuda, gpu("1"))));
+        let named = MeasureArgs { peer_gpu: gpu("1"), ..Default::default() };
+        assert_eq!(wanted(named), Ok((cuda, None)));
+        let named = MeasureArgs { memory: MemoryArg::parse("cuda:1").ok(), ..Default::default() };
+        assert_eq!(wanted(named), Ok((cuda, gpu("1"))));
+        let damaged = MeasureArgs { damage: Some(1), ..Default::default() };
+        assert_eq!(wanted(damaged), Ok((Wanted::Exactly(Memory::Soft), None)));
     }
 
     #[test]
@@ -202,7 +272,15 @@ mod tests {
         let bad = [
             MeasureArgs { begin: Some(2), end: Some(1), ..Default::default() },
             MeasureArgs { end: Some(1), ..Default::default() },
-            MeasureArgs { memory: Some(Memory::Host), unpack: Some(Unpack::Kernel), ..Default::default() },
+            MeasureArgs {
+                memory: Some(Memory::Host.into()),
+                unpack: Some(Unpack::Kernel),
+                ..Default::default()
+            },
+            MeasureArgs { memory: Some(Memory::Soft.into()), gpu: gpu("0"), ..Default::default() },
+            MeasureArgs { memory: Some(Memory::Host.into()), peer_gpu: gpu("0"), ..Default::default() },
+            MeasureArgs { memory: MemoryArg::parse("cuda:0").ok(), gpu: gpu("0"), ..Default::default() },
+            MeasureArgs { memory: Some(Memory::Cuda.into()), damage: Some(1), ..Default::default() },
             MeasureArgs { latency: true, channels: Some(2), ..Default::default() },
             MeasureArgs { streams: Some(64), channels: Some(64), ..Default::default() },
             MeasureArgs { size: Some(u64::MAX), ..Default::default() },
@@ -220,8 +298,15 @@ mod tests {
     #[test]
     fn memory_beyond_the_host_is_refused() {
         let settings = request(MeasureArgs { size: Some(1 << 40), ..Default::default() }).unwrap().settings;
-        assert!(settings.check_memory("this host", 2, Some(1 << 41)).is_ok());
-        let sentence = settings.check_memory("this host", 2, Some((1 << 41) - 1)).unwrap_err();
+        let both = [Role::Client, Role::Server];
+        assert!(settings.check_memory("this host", &both, Some(1 << 41)).is_ok());
+        let sentence = settings.check_memory("this host", &both, Some((1 << 41) - 1)).unwrap_err();
         insta::assert_snapshot!(sentence, @"messages of 1T need 2199.0 GB of memory on this host, which has 2199.0 GB left: choose a smaller size");
+        // A GPU's memory is no concern of the host's, but what is received in place is.
+        let settings = Settings { memory: Memory::Cuda, ..settings };
+        assert!(settings.check_memory("this host", &both, Some(0)).is_ok());
+        let settings = Settings { unpack: Unpack::None, ..settings };
+        assert!(settings.check_memory("this host", &[Role::Client], Some(0)).is_ok());
+        assert!(settings.check_memory("this host", &both, Some(1 << 39)).is_err());
     }
 }

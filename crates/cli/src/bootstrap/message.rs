@@ -5,7 +5,11 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{failure::Failure, host::identity::Identity};
+use crate::{
+    failure::Failure,
+    host::{gpu::GpuFacts, identity::Identity},
+    settings::Settings,
+};
 
 /// Who is speaking.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,9 +29,29 @@ pub struct Refuse {
     pub busy: bool,
 }
 
-/// The server can do what the settings ask for.
+/// What the client asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Accept {}
+pub struct Ask {
+    /// What both ends shall agree on.
+    #[serde(flatten)]
+    pub settings: Settings,
+    /// Whether the software GPU will do for GPU memory where the server has no GPU.
+    #[serde(default)]
+    pub memory_automatic: bool,
+    /// The name of the GPU that the server shall use.
+    pub server_gpu: Option<String>,
+    /// The client's GPU; a server that has several and was told none takes another.
+    pub client_gpu_uuid: Option<String>,
+}
+
+/// The server can do what the settings ask for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accept {
+    /// The GPU that it uses.
+    pub gpu: Option<GpuFacts>,
+    /// Why it has none, where one was asked for if possible.
+    pub no_gpu: Option<String>,
+}
 
 /// Where one side's listeners are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

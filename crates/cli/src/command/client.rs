@@ -1,5 +1,7 @@
 //! `gputcp client HOST`: measures between this machine and a server.
 
+use gputcp_proto::session::Role;
+
 use super::{family, hello, warn_of_ignored};
 use crate::{
     args::{ClientArgs, environment::Environment, request::Request},
@@ -7,7 +9,7 @@ use crate::{
     failure::Failure,
     host::usage::available_memory_bytes,
     interrupt::Interrupt,
-    measure::{client::Measurement, damage::Damage},
+    measure::{client::Measurement, damage::Damage, memory::Proposal},
     output::{Output, Talk},
     report::printer::Printer,
 };
@@ -33,7 +35,9 @@ pub fn run(
         ));
     }
     let timeout = request.settings.timeout();
-    request.settings.check_memory("this host", 1, available_memory_bytes()).map_err(Failure::Usage)?;
+    let proposal = Proposal::of(&request, talk)?;
+    let available = available_memory_bytes();
+    proposal.settings.check_memory("this host", &[Role::Client], available).map_err(Failure::Usage)?;
     let destination = Destination {
         host: args.host,
         port,
@@ -46,6 +50,7 @@ pub fn run(
     Measurement {
         command: "client",
         request: &request,
+        proposal,
         here: hello.identity,
         there: theirs.identity,
         printer: Printer { output: Output { timeout }, format: request.format },

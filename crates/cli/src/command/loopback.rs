@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gputcp_proto::session::Role;
 use rustix::{
     event::PollFlags,
     process::{Pid, PidfdFlags, pidfd_open},
@@ -21,7 +22,7 @@ use crate::{
     failure::Failure,
     host::{bind::Family, usage::available_memory_bytes},
     interrupt::{Interrupt, poll_until},
-    measure::{client::Measurement, damage::Damage},
+    measure::{client::Measurement, damage::Damage, memory::Proposal},
     output::{Output, Talk},
     report::printer::Printer,
 };
@@ -39,7 +40,9 @@ pub fn run(
     let damage = Damage { iteration: args.measure.damage };
     let request = Request::new(args.measure, environment)?;
     warn_of_ignored(environment, talk);
-    request.settings.check_memory("this host", 2, available_memory_bytes()).map_err(Failure::Usage)?;
+    let proposal = Proposal::of(&request, talk)?;
+    let (roles, available) = ([Role::Client, Role::Server], available_memory_bytes());
+    proposal.settings.check_memory("this host", &roles, available).map_err(Failure::Usage)?;
     let timeout = request.settings.timeout();
     let family = family(args.family);
     let mut server = ServerProcess::start(family, args.talk, talk)?;
@@ -50,6 +53,7 @@ pub fn run(
     Measurement {
         command: "loopback",
         request: &request,
+        proposal,
         here: hello.identity,
         there: theirs.identity,
         printer: Printer { output: Output { timeout }, format: request.format },

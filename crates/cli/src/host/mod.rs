@@ -1,6 +1,7 @@
 //! What this machine is, has and has used.
 
 pub mod bind;
+pub mod gpu;
 pub mod identity;
 pub mod link;
 pub mod usage;

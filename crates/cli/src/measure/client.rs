@@ -9,6 +9,7 @@ use gputcp_proto::session::{Kind, Role};
 
 use super::{
     damage::Damage,
+    memory::Proposal,
     ping_pong,
     progress::Progress,
     run::{self, Outcome},
@@ -26,9 +27,10 @@ use crate::{
     host::{identity::Identity, link as wire, usage},
     output::Talk,
     report::{
-        Ceiling, CeilingKind, Config, Report, Row, SCHEMA, SideFacts, Sides, printer::Printer, warnings,
+        Ceiling, CeilingKind, Config, Report, Row, SCHEMA, SideFacts, Sides, gpus::Gpus, printer::Printer,
+        warnings,
     },
-    settings::{Flow, Settings},
+    settings::{Flow, Memory, Settings},
 };
 
 /// A measurement to make with a server that was greeted.
@@ -38,6 +40,8 @@ pub struct Measurement<'a> {
     pub command: &'static str,
     /// What was asked for.
     pub request: &'a Request,
+    /// What of it this side can do, with its GPU.
+    pub proposal: Proposal,
     /// This machine.
     pub here: Identity,
     /// The server's.
@@ -68,16 +72,19 @@ impl Measurement<'_> {
     }
 
     fn measure(&self, link: &mut Link) -> Result<(), Failure> {
-        let settings = self.settle()?;
+        let mut settings = self.settle()?;
         let patience = settings.patience(settings.memory_bytes());
-        link.say(Kind::Settings, &settings, Instant::now() + patience)?;
-        link.hear::<Accept>(Kind::Accept, Instant::now() + patience)?;
-        let mut side = Side::set_up(link, Role::Client, settings.clone())?;
+        link.say(Kind::Settings, &self.proposal.ask(&settings), Instant::now() + patience)?;
+        let opening = self.proposal.opening();
+        let accept: Accept = link.hear(Kind::Accept, Instant::now() + patience + opening)?;
+        let gpus = self.proposal.conclude(&mut settings, accept, link.peer(), self.talk)?;
+        let gpu = self.proposal.gpu.as_ref().map(|gpu| &gpu.device);
+        let mut side = Side::set_up(link, Role::Client, settings.clone(), gpu)?;
         side.damage = self.damage;
         let config = self.config(settings, side.setup);
-        self.printer.head(&config, (&self.here.host, &printable(&self.there.host)))?;
+        self.printer.head(&config, (&self.here.host, &printable(&self.there.host)), &gpus)?;
 
-        let mut course = Course::new(self, link.local_address()?.ip());
+        let mut course = Course::new(self, gpus, link.local_address()?.ip());
         let measured = course.run(self, &mut side, link);
         let (mine, theirs, ending) = match measured {
             Ok(()) => {
@@ -98,7 +105,7 @@ impl Measurement<'_> {
 
     /// The settings, now that both machines are known.
     fn settle(&self) -> Result<Settings, Failure> {
-        let mut settings = self.request.settings.clone();
+        let mut settings = self.proposal.settings.clone();
         let cores = self.here.cores.min(self.there.cores).clamp(1, STREAMS_AUTO) as u16;
         settings.streams = self.request.streams.unwrap_or_else(|| (cores / settings.channels).max(1));
         if self.request.congestion_auto {
@@ -132,17 +139,20 @@ impl Measurement<'_> {
         theirs: Option<&SideReport>,
         interrupted: bool,
     ) -> Report {
-        let facts = |role: &str, identity: &Identity, side: Option<&SideReport>| SideFacts {
-            role: role.into(),
+        let gpus = &course.gpus;
+        let facts = |role: Role, identity: &Identity, side: Option<&SideReport>| SideFacts {
+            role: if role == Role::Client { "client".into() } else { "server".into() },
             host: printable(&identity.host),
+            memory: gpus.memory(role, &config.settings),
+            gpu: if role == Role::Client { gpus.client.clone() } else { gpus.server.clone() },
             cores: identity.cores,
             peak_resident_bytes: side.map(|side| side.peak_resident_bytes),
             congestion: side.and_then(|side| side.congestion.as_deref()).map(printable),
             tcp: side.and_then(|side| side.tcp),
             strays: side.map_or(0, |side| side.strays),
         };
-        let client = facts("client", &self.here, Some(mine));
-        let server = facts("server", &self.there, theirs);
+        let client = facts(Role::Client, &self.here, Some(mine));
+        let server = facts(Role::Server, &self.there, theirs);
         let (sender, receiver) =
             if config.settings.flow == Flow::Backward { (server, client) } else { (client, server) };
         let largest = course
@@ -153,6 +163,7 @@ impl Measurement<'_> {
         let kind = tally::kind(config.settings.flow);
         let ceiling = largest.map(|(_, slices)| Ceiling {
             kind,
+            memory: Memory::Host,
             gb_per_s: (kind == CeilingKind::Sockets).then_some(slices.median),
             round_trip_us: (kind == CeilingKind::SocketPingPong).then_some(slices.median),
         });
@@ -189,6 +200,7 @@ pub(super) fn side_report(side: &Side) -> SideReport {
 struct Course {
     results: Vec<Row>,
     warnings: Vec<String>,
+    gpus: Gpus,
     iteration: u64,
     tcp: TcpCounters,
     /// The interface and its rate, where the data crosses one that says it.
@@ -196,7 +208,7 @@ struct Course {
 }
 
 impl Course {
-    fn new(measurement: &Measurement<'_>, local: IpAddr) -> Self {
+    fn new(measurement: &Measurement<'_>, gpus: Gpus, local: IpAddr) -> Self {
         let link = || {
             let interface = wire::interface_of(local)?;
             let rate = wire::bits_per_s(&interface)?;
@@ -206,6 +218,7 @@ impl Course {
         Self {
             results: Vec::new(),
             warnings: Vec::new(),
+            gpus,
             iteration: 0,
             tcp: TcpCounters::default(),
             link: if loopback { None } else { link() },
@@ -277,7 +290,7 @@ impl Course {
         drop(progress);
         if measured.is_ok() || (link.interrupt().fired() && !messages.is_empty()) {
             let ceiling = settings.ceiling.then_some(&slices);
-            for row in messages.rows(bytes, &settings, ceiling) {
+            for row in messages.rows(bytes, &settings, &self.gpus, ceiling) {
                 measurement.printer.row(&row)?;
                 for warning in warnings::about(&row) {
                     measurement.talk.warn(&warning);

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, time::Instant};
 
 use gputcp::{Connector, Handle, Listener, Options, RecvComm, SendComm};
-use gputcp_gpu::{Device, SoftOptions, UnpackMode};
+use gputcp_gpu::{Device, UnpackMode};
 use gputcp_proto::session::{Kind, Role};
 
 use super::raw;
@@ -14,7 +14,7 @@ use crate::{
         message::{Handles, from_hex, to_hex},
     },
     failure::Failure,
-    settings::{Memory, Settings, Unpack},
+    settings::{Settings, Unpack},
 };
 
 /// The listeners of a side that receives.
@@ -26,10 +26,15 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    pub(super) fn open(receives: bool, settings: &Settings, local: SocketAddr) -> Result<Self, Failure> {
+    pub(super) fn open(
+        receives: bool,
+        settings: &Settings,
+        device: Option<&Device>,
+        local: SocketAddr,
+    ) -> Result<Self, Failure> {
         let mut all = Self { listeners: Vec::new(), accepted: Vec::new(), raw: None, local };
         if receives {
-            let options = options(settings, settings.destination(), settings.recv_window, local);
+            let options = options(settings, device, settings.recv_window, local);
             let any_port = with_port(local, 0);
             for _ in 0..settings.channels {
                 all.listeners.push(Listener::bind(any_port, options.clone())?);
@@ -78,6 +83,7 @@ impl Connecting {
     pub(super) fn begin(
         sends: bool,
         settings: &Settings,
+        device: Option<&Device>,
         local: SocketAddr,
         theirs: &Handles,
     ) -> Result<Self, Failure> {
@@ -89,7 +95,7 @@ impl Connecting {
                 theirs.connections.len()
             )));
         }
-        let options = options(settings, settings.memory, settings.send_window, local);
+        let options = options(settings, device, settings.send_window, local);
         for text in &theirs.connections {
             let bytes = from_hex::<{ Handle::BYTES }>(text)
                 .ok_or_else(|| Failure::Peer("the other side's handle is no 128 bytes".into()))?;
@@ -136,7 +142,7 @@ pub(super) fn exchange_handles(
     }
 }
 
-fn options(settings: &Settings, memory: Memory, slots: u16, local: SocketAddr) -> Options {
+fn options(settings: &Settings, device: Option<&Device>, slots: u16, local: SocketAddr) -> Options {
     let default = Options::default();
     Options {
         streams: settings.streams,
@@ -146,7 +152,7 @@ fn options(settings: &Settings, memory: Memory, slots: u16, local: SocketAddr) -
         send_buffer_bytes: settings.send_buffer_bytes,
         recv_buffer_bytes: settings.recv_buffer_bytes,
         bind: Some(local.ip()),
-        device: (memory == Memory::Soft).then(|| Device::soft(SoftOptions::default())),
+        device: device.cloned(),
         unpack: match settings.unpack {
             // Only the receiver unpacks; a sender with a device and a host destination at the other end still stages.
             Unpack::Kernel | Unpack::None => UnpackMode::Kernel,

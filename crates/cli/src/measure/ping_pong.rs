@@ -56,15 +56,13 @@ pub fn run(
     let (clock, moved) = if transfer {
         play(outgoing, incoming, role, (bytes, rounds), barrier, &mut times)?
     } else {
-        let raw = match role {
-            Role::Client => outgoing.raw.as_ref(),
-            Role::Server => incoming.raw.as_ref(),
+        let (Some(out), Some(into)) = (&mut outgoing.raw, &mut incoming.raw) else {
+            return Err(Failure::Peer("the client asks for raw sockets that were not agreed on".into()));
         };
-        let missing = || Failure::Peer("the client asks for raw sockets that were not agreed on".into());
-        let raw = raw.ok_or_else(missing)?;
+        let sockets = if role == Role::Client { &out.sockets } else { &into.sockets };
         let clock = barrier()?;
         let mut lap = Lap::new(&mut times);
-        raw.ping_pong(role, (&outgoing.buffer, &incoming.buffer), (bytes, rounds), || lap.round())?;
+        sockets.ping_pong(role, (&mut out.area, &mut into.area), (bytes, rounds), || lap.round())?;
         (clock, Moved { chunks: rounds, bytes: bytes * rounds })
     };
     let cpu_ns = clock.cpu().as_nanos() as u64;

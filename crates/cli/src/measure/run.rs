@@ -13,10 +13,7 @@ use gputcp::transfer::{Message, Moved};
 use gputcp_gpu::Pattern;
 use gputcp_proto::session::{Kind, Role};
 
-use super::{
-    raw::RawSockets,
-    side::{Incoming, Outgoing, Side},
-};
+use super::side::{Bare, Incoming, Outgoing, Side};
 use crate::{
     bootstrap::{
         link::Link,
@@ -280,17 +277,19 @@ fn slice(
 ) -> Result<Flown, Failure> {
     let missing = || Failure::Peer("the client asks for raw sockets that were not agreed on".into());
     if let Some(incoming) = incoming.as_deref_mut() {
-        incoming.raw.as_mut().ok_or_else(missing)?.start_receiving(&incoming.buffer, bytes)?;
+        let Bare { sockets, area } = incoming.raw.as_mut().ok_or_else(missing)?;
+        sockets.start_receiving(area, bytes)?;
     }
     let clock = barrier()?;
     if let Some(outgoing) = outgoing.as_deref_mut() {
-        outgoing.raw.as_mut().ok_or_else(missing)?.start_sending(&outgoing.buffer, bytes)?;
+        let Bare { sockets, area } = outgoing.raw.as_mut().ok_or_else(missing)?;
+        sockets.start_sending(area, bytes)?;
     }
     let whole = Moved { chunks: 1, bytes };
     let receiving = incoming.and_then(|incoming| incoming.raw.as_mut());
     let sending = outgoing.and_then(|outgoing| outgoing.raw.as_mut());
     let (received, sent) = (receiving.is_some().then_some(whole), sending.is_some().then_some(whole));
-    let end = receiving.map(RawSockets::finish).transpose()?;
-    sending.map(RawSockets::finish).transpose()?;
+    let end = receiving.map(|bare| bare.sockets.finish()).transpose()?;
+    sending.map(|bare| bare.sockets.finish()).transpose()?;
     Ok(clock.flown(sent, received, end.unwrap_or_else(Instant::now)))
 }

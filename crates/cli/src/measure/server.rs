@@ -6,6 +6,7 @@ use gputcp_proto::session::{Kind, Role};
 
 use super::{
     client::side_report,
+    memory::answer,
     ping_pong,
     run::{self, Outcome},
     side::Side,
@@ -14,10 +15,10 @@ use super::{
 use crate::{
     bootstrap::{
         link::Link,
-        message::{Accept, Begin, Bye, End, Refuse, Work},
+        message::{Accept, Ask, Begin, Bye, End, Refuse, Work},
     },
     failure::Failure,
-    host::usage::available_memory_bytes,
+    host::{gpu::Gpu, usage::available_memory_bytes},
     settings::{Flow, Settings},
 };
 
@@ -52,17 +53,24 @@ pub fn serve(
 
 fn carry(link: &mut Link, timeout: Option<Duration>, strays: impl Fn() -> u64) -> Result<Served, Failure> {
     let first = timeout.unwrap_or(FIRST);
-    let mut settings: Settings = link.hear(Kind::Settings, Instant::now() + first)?;
-    if let Err(reason) = check(&settings) {
-        link.say(Kind::Refuse, &Refuse { reason: reason.clone(), busy: false }, Instant::now() + first)?;
-        return Err(Failure::Peer(format!("{} asked for what cannot be done here: {reason}", link.peer())));
-    }
+    let mut ask: Ask = link.hear(Kind::Settings, Instant::now() + first)?;
+    let (accept, gpu) = match check(&mut ask) {
+        Ok(checked) => checked,
+        Err(reason) => {
+            link.say(Kind::Refuse, &Refuse { reason: reason.clone(), busy: false }, Instant::now() + first)?;
+            return Err(Failure::Peer(format!(
+                "{} asked for what cannot be done here: {reason}",
+                link.peer()
+            )));
+        }
+    };
+    let mut settings = ask.settings;
     if let Some(bound) = timeout {
         settings.timeout_ms = settings.timeout_ms.min(bound.as_millis() as u64);
     }
     let patience = settings.patience(settings.memory_bytes());
-    link.say(Kind::Accept, &Accept {}, Instant::now() + patience)?;
-    let mut side = Side::set_up(link, Role::Server, settings.clone())?;
+    link.say(Kind::Accept, &accept, Instant::now() + patience)?;
+    let mut side = Side::set_up(link, Role::Server, settings.clone(), gpu.as_ref().map(|gpu| &gpu.device))?;
     let mut served = Served::default();
     loop {
         // Between two runs the client prints what it has, which may take it as long as the timeout.
@@ -102,11 +110,13 @@ impl Served {
     }
 }
 
-/// Whether this machine can do what the settings ask for.
-fn check(settings: &Settings) -> Result<(), String> {
-    settings.check()?;
-    settings.check_memory("the server", 1, available_memory_bytes())?;
-    settings.congestion.as_deref().map_or(Ok(()), check_congestion)
+/// Whether this machine can do what the client asks for; the memory is settled with it.
+fn check(ask: &mut Ask) -> Result<(Accept, Option<Gpu>), String> {
+    ask.settings.check()?;
+    ask.settings.congestion.as_deref().map_or(Ok(()), check_congestion)?;
+    let answer = answer(ask)?;
+    ask.settings.check_memory("the server", &[Role::Server], available_memory_bytes())?;
+    Ok(answer)
 }
 
 /// Whether a run is one of those agreed on: its numbers came over the network.

@@ -12,7 +12,7 @@ use gputcp_proto::session::{Kind, Role};
 use super::{
     connections::{Connecting, Listening, exchange_handles},
     damage::Damage,
-    raw::{self, RawSockets},
+    raw::{self, Area, RawSockets},
 };
 use crate::{
     bootstrap::{
@@ -50,7 +50,7 @@ pub struct Outgoing {
     /// The engine.
     pub sender: Sender<SendComm>,
     /// Raw sockets for the ceiling.
-    pub raw: Option<RawSockets>,
+    pub raw: Option<Bare>,
 }
 
 /// The receiving half of a side.
@@ -64,29 +64,43 @@ pub struct Incoming {
     /// The engine.
     pub receiver: Receiver<RecvComm>,
     /// Raw sockets for the ceiling.
-    pub raw: Option<RawSockets>,
+    pub raw: Option<Bare>,
+}
+
+/// Raw sockets, and the memory that they move.
+pub struct Bare {
+    /// The sockets.
+    pub sockets: RawSockets,
+    /// The memory.
+    pub area: Area,
 }
 
 impl Side {
-    /// Makes this end: exchanges handles with the other, connects, and says that it is ready.
+    /// Makes this end: exchanges handles with the other, connects, and says that it is ready. `gpu` is this end's, if its
+    /// messages are in GPU memory.
     ///
     /// # Errors
     /// If memory or sockets are refused here, or the other side fails.
-    pub fn set_up(link: &mut Link, role: Role, settings: Settings) -> Result<Self, Failure> {
-        let (sends, receives) = match role {
-            Role::Client => (settings.flow.forward(), settings.flow.backward()),
-            Role::Server => (settings.flow.backward(), settings.flow.forward()),
-        };
+    pub fn set_up(
+        link: &mut Link,
+        role: Role,
+        settings: Settings,
+        gpu: Option<&Device>,
+    ) -> Result<Self, Failure> {
+        let (source, destination) = settings.memory_of(role);
+        let (sends, receives) = (source.is_some(), destination.is_some());
         let local = link.local_address()?;
         let deadline = Instant::now() + settings.patience(settings.memory_bytes());
-        let source = sends.then(|| allocate(&settings, settings.memory)).transpose()?;
-        let destination = receives.then(|| allocate(&settings, settings.destination())).transpose()?;
+        let place =
+            |memory: Option<Memory>| memory.map(|memory| Place::of(memory, &settings, gpu)).transpose();
+        let (source, destination) = (place(source)?, place(destination)?);
+        let device = |place: &Option<Place>| place.as_ref().and_then(|place| place.device.clone());
 
-        let mut listening = Listening::open(receives, &settings, local)?;
+        let mut listening = Listening::open(receives, &settings, device(&destination).as_ref(), local)?;
         let theirs = exchange_handles(link, role, &listening.handles(), deadline)?;
         // The other side has its memory by now: what follows is the connections' own time.
         let began = Instant::now();
-        let mut connecting = Connecting::begin(sends, &settings, local, &theirs)?;
+        let mut connecting = Connecting::begin(sends, &settings, device(&source).as_ref(), local, &theirs)?;
         let mut comms = (Vec::new(), Vec::new());
         // Both directions are polled side by side: the other end may wait for either first.
         while !(connecting.poll(&mut comms.0)? & listening.poll(&mut comms.1)?) {
@@ -125,19 +139,30 @@ impl Side {
         let connections = usize::from(settings.channels);
         let (chunk_bytes, patience) = (settings.chunk_bytes, settings.timeout());
         let plan = |window: u16| Plan { chunk_bytes, window: usize::from(window), patience };
-        let outgoing = source.map(|buffer| Outgoing {
-            buffer,
-            comms: comms.0,
-            sender: Sender::new(plan(settings.send_window), connections),
-            raw: raw_out,
-        });
-        let incoming = destination.map(|buffer| Incoming {
-            buffer,
-            comms: comms.1,
-            plan: plan(settings.recv_window),
-            receiver: Receiver::new(plan(settings.recv_window), connections),
-            raw: raw_in,
-        });
+        let bare = |sockets: Option<RawSockets>, place: &Place| -> Result<Option<Bare>, Failure> {
+            let area = |_: &RawSockets| Area::beside(&place.buffer, &settings);
+            let area = sockets.as_ref().map(area).transpose()?;
+            Ok(sockets.zip(area).map(|(sockets, area)| Bare { sockets, area }))
+        };
+        let outgoing = match source {
+            Some(place) => Some(Outgoing {
+                raw: bare(raw_out, &place)?,
+                buffer: place.buffer,
+                comms: comms.0,
+                sender: Sender::new(plan(settings.send_window), connections),
+            }),
+            None => None,
+        };
+        let incoming = match destination {
+            Some(place) => Some(Incoming {
+                raw: bare(raw_in, &place)?,
+                buffer: place.buffer,
+                comms: comms.1,
+                plan: plan(settings.recv_window),
+                receiver: Receiver::new(plan(settings.recv_window), connections),
+            }),
+            None => None,
+        };
         let ready = Ready { setup_us: setup.as_micros() as u64 };
         link.say(Kind::Ready, &ready, deadline)?;
         link.hear::<Ready>(Kind::Ready, deadline)?;
@@ -219,12 +244,28 @@ impl Outgoing {
     }
 }
 
-fn allocate(settings: &Settings, memory: Memory) -> Result<Buffer, Failure> {
-    let bytes = settings.buffer_bytes();
-    Ok(match memory {
-        Memory::Host => Buffer::host(bytes)?,
-        Memory::Soft => Device::soft(SoftOptions::default()).allocate(bytes)?,
-    })
+/// A message's memory, and the device that it is on.
+struct Place {
+    buffer: Buffer,
+    device: Option<Device>,
+}
+
+impl Place {
+    fn of(memory: Memory, settings: &Settings, gpu: Option<&Device>) -> Result<Self, Failure> {
+        let device = match memory {
+            Memory::Host => None,
+            Memory::Soft => Some(Device::soft(SoftOptions::default())),
+            Memory::Cuda => {
+                Some(gpu.cloned().ok_or_else(|| Failure::Run("this side has no GPU open".into()))?)
+            }
+        };
+        let bytes = settings.buffer_bytes();
+        let buffer = match &device {
+            Some(device) => device.allocate(bytes)?,
+            None => Buffer::host(bytes)?,
+        };
+        Ok(Self { buffer, device })
+    }
 }
 
 /// Between two looks at connections that are being made.

@@ -7,6 +7,7 @@ use crate::{
     bootstrap::message::TcpCounters,
     report::{
         CeilingKind, CpuCost, Row, RowTcp, Way, Window,
+        gpus::Gpus,
         statistics::{Samples, round},
     },
     settings::{Flow, Settings},
@@ -99,7 +100,7 @@ impl Tally {
 
     /// One result for each way, next to the ceiling that was measured along with it.
     #[must_use]
-    pub fn rows(&self, bytes: u64, settings: &Settings, ceiling: Option<&Self>) -> Vec<Row> {
+    pub fn rows(&self, bytes: u64, settings: &Settings, gpus: &Gpus, ceiling: Option<&Self>) -> Vec<Row> {
         let rows = self.ways.iter().enumerate().filter_map(|(index, (way, sums))| {
             let ceiling = ceiling.and_then(|ceiling| ceiling.ways.get(index)).map(|(_, sums)| &sums.samples);
             let goodput =
@@ -113,6 +114,7 @@ impl Tally {
             let gb = sums.unpacked as f64 / 1e9;
             // With both ways at once a process's CPU time is for both: it is told once, beside their sum.
             let told = settings.flow != Flow::Both || *way == Way::Both;
+            let (source_gpu, destination_gpu) = gpus.along(*way, settings);
             Some(Row {
                 bytes,
                 way: *way,
@@ -122,6 +124,8 @@ impl Tally {
                 channels: settings.channels,
                 memory: settings.memory,
                 destination: settings.destination(),
+                source_gpu,
+                destination_gpu,
                 unpack: settings.unpack,
                 iterations: sums.samples.count(),
                 goodput_gb_per_s: goodput,

@@ -20,12 +20,14 @@ pub fn row(row: &Row) -> String {
 
 type Column = (&'static str, fn(&Row) -> String);
 
-/// No cell holds a comma, a quote or a line break: all are numbers or one of our own words.
+/// No cell holds a comma, a quote or a line break: all are numbers, one of our own words, or rid of them.
 const COLUMNS: &[Column] = &[
     ("bytes", |row| row.bytes.to_string()),
     ("way", |row| way(row.way).into()),
     ("memory", |row| row.memory.name().into()),
     ("destination", |row| row.destination.name().into()),
+    ("source_gpu", |row| words(row.source_gpu.as_deref())),
+    ("destination_gpu", |row| words(row.destination_gpu.as_deref())),
     ("unpack", |row| Unpack::name(row.unpack).into()),
     ("chunk_bytes", |row| row.chunk_bytes.to_string()),
     ("send_window", |row| row.window.send.to_string()),
@@ -56,6 +58,10 @@ const COLUMNS: &[Column] = &[
 
 fn number(value: Option<f64>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+fn words(text: Option<&str>) -> String {
+    text.unwrap_or_default().chars().filter(|c| !matches!(c, ',' | '"') && !c.is_control()).collect()
 }
 
 const fn way(way: Way) -> &'static str {

@@ -2,6 +2,7 @@
 //! ([`warnings`]), and three ways to print them ([`table`], [`json`], [`csv`]; [`printer`] picks one).
 
 pub mod csv;
+pub mod gpus;
 pub mod json;
 pub mod printer;
 pub mod statistics;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bootstrap::message::TcpCounters,
+    host::gpu::GpuFacts,
     settings::{Memory, Settings, Unpack},
 };
 
@@ -78,6 +80,10 @@ pub struct SideFacts {
     pub host: String,
     /// Cores that the process may use.
     pub cores: u32,
+    /// Its messages' memory: `host`, `soft`, or `cuda:` and the GPU's index. What it sends from, if it does both.
+    pub memory: String,
+    /// The GPU of that memory.
+    pub gpu: Option<GpuFacts>,
     /// The most memory that the process had resident; unknown of the other side if the run was cut short.
     pub peak_resident_bytes: Option<u64>,
     /// The congestion control in force on the sockets that it sends with.
@@ -93,6 +99,8 @@ pub struct SideFacts {
 pub struct Ceiling {
     /// What it is a ceiling of.
     pub kind: CeilingKind,
+    /// The memory that it moved: host memory, whatever the messages are in.
+    pub memory: Memory,
     /// Goodput; none for a ping-pong.
     pub gb_per_s: Option<f64>,
     /// The round trip; none for anything else.
@@ -142,6 +150,10 @@ pub struct Row {
     pub memory: Memory,
     /// The destination's memory.
     pub destination: Memory,
+    /// The GPU at the source; with both ways at once, and there and back, the client's.
+    pub source_gpu: Option<String>,
+    /// The GPU at the destination.
+    pub destination_gpu: Option<String>,
     /// How chunks reached their destination.
     pub unpack: Unpack,
     /// Timed messages; round trips in a ping-pong.

@@ -1,6 +1,6 @@
 //! Prints a report in the form asked for: tables and CSV line by line as results come, JSON at the end.
 
-use super::{Config, Report, Row, csv, json, table};
+use super::{Config, Report, Row, csv, gpus::Gpus, json, table};
 use crate::{args::request::Format, failure::Failure, output::Output};
 
 /// Where results go, and in which form.
@@ -17,9 +17,9 @@ impl Printer {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn head(&self, config: &Config, hosts: (&str, &str)) -> Result<(), Failure> {
+    pub fn head(&self, config: &Config, hosts: (&str, &str), gpus: &Gpus) -> Result<(), Failure> {
         match self.format {
-            Format::Table => self.output.print(&table::head(env!("CARGO_PKG_VERSION"), config, hosts)),
+            Format::Table => self.output.print(&table::head(env!("CARGO_PKG_VERSION"), config, hosts, gpus)),
             Format::Csv => self.output.print(&csv::head()),
             Format::Json => Ok(()),
         }

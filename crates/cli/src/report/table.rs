@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Config, Report, Row, SideFacts, Sides, Slices, Way, memory_name};
+use super::{Config, Report, Row, SideFacts, Sides, Slices, Way, gpus::Gpus, memory_name};
 use crate::{
     args::size::show_size,
     settings::{Flow, Settings, Unpack},
@@ -11,11 +11,17 @@ use crate::{
 
 /// What was measured, and the columns' names.
 #[must_use]
-pub fn head(version: &str, config: &Config, hosts: (&str, &str)) -> String {
+pub fn head(version: &str, config: &Config, hosts: (&str, &str), gpus: &Gpus) -> String {
     let Config { settings, .. } = config;
     let mut text = String::new();
     let _ = writeln!(text, "# gputcp {version}: {}", ends(config, hosts));
     let _ = writeln!(text, "# {}", transfer(settings));
+    for (side, gpu) in [("client", &gpus.client), ("server", &gpus.server)] {
+        let _ = gpu.as_ref().map(|gpu| writeln!(text, "# {side} GPU {gpu}"));
+    }
+    if settings.ceiling && *gpus != Gpus::default() {
+        let _ = writeln!(text, "# raw TCP: raw sockets over host memory, no GPU involved");
+    }
     let _ = writeln!(text, "# {}", effort(config));
     text.push_str(&columns(settings.flow));
     text

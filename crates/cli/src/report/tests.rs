@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::*;
+use gputcp_proto::session::Role;
+
+use super::{gpus::Gpus, *};
 use crate::{
     args::{MeasureArgs, environment::Environment, request::Request},
     bootstrap::message::{Received, Sent},
@@ -41,7 +43,7 @@ fn flow(bytes: u64, micros: u64) -> Exchanged {
 }
 
 /// Twenty messages between 10 and 12 ms, with a ceiling of about 9 ms.
-fn rows(settings: &Settings) -> Vec<Row> {
+fn rows(settings: &Settings, gpus: &Gpus) -> Vec<Row> {
     let mut messages = Tally::new(settings.flow, TcpCounters { retransmits: 1, ..TcpCounters::default() });
     let mut slices = Tally::new(settings.flow, TcpCounters::default());
     let bytes = settings.sizes[0];
@@ -54,21 +56,28 @@ fn rows(settings: &Settings) -> Vec<Row> {
         messages.add(bytes, &outcome(10_000), &laps);
         slices.add(bytes, &outcome(9000), &laps);
     }
-    messages.rows(bytes, settings, Some(&slices))
+    messages.rows(bytes, settings, gpus, Some(&slices))
 }
 
 fn report(args: MeasureArgs) -> Report {
-    let settings = settings(args);
-    let side = |role: &str, congestion: Option<&str>| SideFacts {
-        role: role.into(),
+    report_of(settings(args), &Gpus::default())
+}
+
+/// With settings as both ends agreed on.
+fn report_of(settings: Settings, gpus: &Gpus) -> Report {
+    let side = |role: Role, congestion: Option<&str>| SideFacts {
+        role: if role == Role::Client { "client".into() } else { "server".into() },
         host: "alpha".into(),
         cores: 2,
+        memory: gpus.memory(role, &settings),
+        gpu: if role == Role::Client { gpus.client.clone() } else { gpus.server.clone() },
         peak_resident_bytes: Some(90_000_000),
         congestion: congestion.map(Into::into),
         tcp: congestion.map(|_| TcpCounters { retransmits: 3, rtt_us: 120, cwnd_packets: 80 }),
         strays: 0,
     };
-    let results = rows(&settings);
+    let results = rows(&settings, gpus);
+    let sides = Sides { sender: side(Role::Client, Some("cubic")), receiver: side(Role::Server, None) };
     Report {
         schema: SCHEMA.into(),
         version: "0.0.0".into(),
@@ -82,16 +91,25 @@ fn report(args: MeasureArgs) -> Report {
             loopback: true,
             setup_ms: 4.25,
         },
-        sides: Sides { sender: side("client", Some("cubic")), receiver: side("server", None) },
-        ceiling: Some(Ceiling { kind: CeilingKind::Sockets, gb_per_s: Some(6.7), round_trip_us: None }),
+        sides,
+        ceiling: Some(Ceiling {
+            kind: CeilingKind::Sockets,
+            memory: Memory::Host,
+            gb_per_s: Some(6.7),
+            round_trip_us: None,
+        }),
         results,
         warnings: vec!["something to mind".into()],
     }
 }
 
 fn table(report: &Report) -> String {
+    table_with(report, &Gpus::default())
+}
+
+fn table_with(report: &Report, gpus: &Gpus) -> String {
     let rows: String = report.results.iter().map(table::row).collect();
-    table::head("0.0.0", &report.config, ("alpha", "beta")) + &rows + &table::foot(report)
+    table::head("0.0.0", &report.config, ("alpha", "beta"), gpus) + &rows + &table::foot(report)
 }
 
 #[test]
@@ -142,7 +160,7 @@ fn csv_lines() {
 
 #[test]
 fn what_to_mind() {
-    let mut rows = rows(&settings(MeasureArgs::default()));
+    let mut rows = rows(&settings(MeasureArgs::default()), &Gpus::default());
     let row = &mut rows[0];
     assert!(warnings::about(row).is_empty());
     row.verified = None;
@@ -156,11 +174,61 @@ fn what_to_mind() {
 
 #[test]
 fn more_than_the_link_carries_is_an_error() {
-    let rows = rows(&settings(MeasureArgs::default()));
+    let rows = rows(&settings(MeasureArgs::default()), &Gpus::default());
     assert_eq!(warnings::check_link(&rows[0], None), Ok(()));
     assert_eq!(warnings::check_link(&rows[0], Some(("eth0", 1e11))), Ok(()));
     let Err(Failure::Run(sentence)) = warnings::check_link(&rows[0], Some(("eth0", 1e10))) else {
         panic!("50 Gb/s do not fit in 10")
     };
     insta::assert_snapshot!(sentence);
+}
+
+/// A session between the two GPUs of one machine.
+fn gpus(settings: &Settings) -> Gpus {
+    let gpu = |index: u32| GpuFacts {
+        name: "NVIDIA H200".into(),
+        index,
+        uuid: format!("GPU-0000000{index}-0000-0000-0000-000000000000"),
+        pci: format!("0000:{index}b:00.0"),
+        numa_node: Some(index),
+    };
+    Gpus::of(settings, Some(&gpu(0)), Some(&gpu(1)))
+}
+
+#[test]
+fn table_between_gpus() {
+    let settings = Settings { memory: Memory::Cuda, ..settings(MeasureArgs::default()) };
+    let gpus = gpus(&settings);
+    let text = table_with(&report_of(settings, &gpus), &gpus);
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn csv_and_json_between_gpus() {
+    let settings =
+        Settings { memory: Memory::Cuda, ..settings(MeasureArgs { bidir: true, ..Default::default() }) };
+    let gpus = gpus(&settings);
+    let report = report_of(settings, &gpus);
+    let cells: Vec<String> = report
+        .results
+        .iter()
+        .map(|row| csv::row(row).split(',').skip(1).take(6).collect::<Vec<_>>().join(","))
+        .collect();
+    insta::assert_snapshot!(cells.join("\n"));
+    insta::assert_json_snapshot!(report.sides);
+    assert_eq!(report.ceiling.map(|ceiling| ceiling.memory), Some(Memory::Host));
+}
+
+#[test]
+fn an_end_without_gpu_memory_names_no_gpu() {
+    let mut settings = settings(MeasureArgs { unpack: Some(Unpack::None), ..Default::default() });
+    settings.memory = Memory::Cuda;
+    let used = gpus(&settings);
+    assert!(used.client.is_some() && used.server.is_none());
+    assert_eq!(used.memory(Role::Client, &settings), "cuda:0");
+    assert_eq!(used.memory(Role::Server, &settings), "host");
+    settings.memory = Memory::Soft;
+    assert_eq!(gpus(&settings), Gpus::default());
+    assert_eq!(gpus(&settings).memory(Role::Client, &settings), "soft");
 }

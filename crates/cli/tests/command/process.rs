@@ -11,7 +11,8 @@ use std::{
 /// The longest any of the commands here may take; far above what they take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The command, untouched by the variables of whoever runs the tests.
+/// The command, untouched by the variables of whoever runs the tests, and without GPUs, so that it does the same on every
+/// machine.
 pub(crate) fn gputcp(args: &[&str]) -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("gputcp"));
     for (name, _) in std::env::vars_os() {
@@ -19,6 +20,7 @@ pub(crate) fn gputcp(args: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    command.env("CUDA_VISIBLE_DEVICES", "");
     command.args(args).stdin(Stdio::null());
     command
 }

@@ -1,6 +1,7 @@
 //! The ceiling: the same message over bare sockets. As many sockets as the engine has, the same options, one blocking
-//! thread for each, the message's own memory in place: what plain TCP gives this very configuration.
+//! thread for each, host memory in place: what plain TCP gives this very configuration.
 
+mod area;
 mod connect;
 mod worker;
 
@@ -10,13 +11,18 @@ use std::{
     time::Instant,
 };
 
-use gputcp_gpu::Buffer;
 use gputcp_proto::session::Role;
 use socket2::Socket;
 
-pub use self::connect::{RawListener, connect};
+pub use self::{
+    area::Area,
+    connect::{RawListener, connect},
+};
 
-use self::worker::{Job, Worker, receive, send};
+use self::{
+    area::Part,
+    worker::{Job, Worker, receive, send},
+};
 use crate::{failure::Failure, settings::Settings};
 
 /// One side's bare sockets, with a thread each.
@@ -42,22 +48,22 @@ impl RawSockets {
         Ok(Self { workers: workers?, results, open: 0, peer })
     }
 
-    /// Starts the receiving threads on the message's memory: they wait in `recv` when this returns, or soon after.
+    /// Starts the receiving threads on this memory: they wait in `recv` when this returns, or soon after.
     ///
     /// # Errors
     /// If the memory is in use.
-    pub fn start_receiving(&mut self, buffer: &Buffer, bytes: u64) -> Result<(), Failure> {
-        let view = view(buffer)?;
-        self.deal(bytes, |offset, bytes| Ok(Job::Receive(view.write(offset, bytes)?)))
+    pub fn start_receiving(&mut self, area: &mut Area, bytes: u64) -> Result<(), Failure> {
+        let part = area.next(bytes);
+        self.deal(part, bytes, |part, bytes| Ok(Job::Receive(area.write(part)?, bytes)))
     }
 
-    /// Starts the sending threads on the message's memory.
+    /// Starts the sending threads on this memory.
     ///
     /// # Errors
     /// If the memory is in use.
-    pub fn start_sending(&mut self, buffer: &Buffer, bytes: u64) -> Result<(), Failure> {
-        let view = view(buffer)?;
-        self.deal(bytes, |offset, bytes| Ok(Job::Send(view.read(offset, bytes)?)))
+    pub fn start_sending(&mut self, area: &mut Area, bytes: u64) -> Result<(), Failure> {
+        let part = area.next(bytes);
+        self.deal(part, bytes, |part, bytes| Ok(Job::Send(area.read(part)?, bytes)))
     }
 
     /// Waits for all threads; the time is the last one's.
@@ -75,7 +81,7 @@ impl RawSockets {
         Ok(last.unwrap_or_else(Instant::now))
     }
 
-    /// There and back over one socket, on the calling thread; each round has its own place in both buffers. `each` is
+    /// There and back over one socket, on the calling thread; each round has its own place in both areas. `each` is
     /// called after every round.
     ///
     /// # Errors
@@ -83,18 +89,15 @@ impl RawSockets {
     pub fn ping_pong(
         &self,
         role: Role,
-        (source, destination): (&Buffer, &Buffer),
+        (source, destination): (&mut Area, &mut Area),
         (bytes, rounds): (u64, u64),
         mut each: impl FnMut(),
     ) -> Result<(), Failure> {
-        let (source, destination) = (view(source)?, view(destination)?);
         let socket = self.workers[0].socket();
         let claimed = |error: gputcp_gpu::ClaimError| Failure::Run(error.to_string());
         let failed = |error: std::io::Error| self.failed(&error);
-        let (ping, pong) = (
-            source.read(0, bytes * rounds).map_err(claimed)?,
-            destination.write(0, bytes * rounds).map_err(claimed)?,
-        );
+        let (from, to) = (source.next(bytes * rounds), destination.next(bytes * rounds));
+        let (ping, pong) = (source.read(from).map_err(claimed)?, destination.write(to).map_err(claimed)?);
         for round in 0..rounds {
             let at = round * bytes;
             if role == Role::Client {
@@ -123,17 +126,19 @@ impl RawSockets {
         ))
     }
 
-    /// Cuts the message into one share for each socket, none below [`SHARE_BYTES`]: a small one is not worth a thread's
+    /// Cuts the message and its memory into one share for each socket, none below [`SHARE_BYTES`]: a small one is not worth a thread's
     /// waking up.
     fn deal(
         &mut self,
+        part: Part,
         bytes: u64,
-        job: impl Fn(u64, u64) -> Result<Job, gputcp_gpu::ClaimError>,
+        job: impl Fn(Part, u64) -> Result<Job, gputcp_gpu::ClaimError>,
     ) -> Result<(), Failure> {
         let shares = bytes.div_ceil(SHARE_BYTES).clamp(1, self.workers.len() as u64);
         for (index, worker) in (0..shares).zip(&self.workers) {
             let (from, to) = (bytes * index / shares, bytes * (index + 1) / shares);
-            let job = job(from, to - from).map_err(|error| Failure::Run(error.to_string()))?;
+            let job =
+                job(part.share(index, shares), to - from).map_err(|error| Failure::Run(error.to_string()))?;
             worker.give(job)?;
             self.open += 1;
         }
@@ -155,12 +160,6 @@ impl Drop for RawSockets {
         self.canceller().cancel();
         // A worker is joined when it is dropped.
     }
-}
-
-fn view(buffer: &Buffer) -> Result<Buffer, Failure> {
-    buffer
-        .host_view()
-        .ok_or_else(|| Failure::Run("sockets cannot reach this memory: give --no-ceiling".into()))
 }
 
 const SHARE_BYTES: u64 = 256 << 10;

@@ -15,10 +15,10 @@ use crate::{failure::Failure, settings::Settings};
 
 /// A share of a message.
 pub(super) enum Job {
-    /// Send all of this.
-    Send(ReadClaim),
-    /// Fill all of this.
-    Receive(WriteClaim),
+    /// Send so many bytes: all of this, again and again if it is less.
+    Send(ReadClaim, u64),
+    /// Receive so many bytes, likewise.
+    Receive(WriteClaim, u64),
 }
 
 /// A socket and its thread.
@@ -74,8 +74,8 @@ impl Drop for Worker {
 fn work(socket: &Socket, todo: &mpsc::Receiver<Job>, done: &mpsc::Sender<io::Result<Instant>>) {
     while let Ok(job) = todo.recv() {
         let result = match &job {
-            Job::Send(claim) => send(socket, claim, 0, claim.bytes()),
-            Job::Receive(claim) => receive(socket, claim, 0, claim.bytes()),
+            Job::Send(claim, bytes) => send(socket, claim, 0, *bytes),
+            Job::Receive(claim, bytes) => receive(socket, claim, 0, *bytes),
         };
         let now = Instant::now();
         // The claim ends before its end is told: the next run may take it at once.
@@ -86,9 +86,11 @@ fn work(socket: &Socket, todo: &mpsc::Receiver<Job>, done: &mpsc::Sender<io::Res
     }
 }
 
+/// Sends so many bytes from `at` on, and from the start again at the end.
 pub(super) fn send(socket: &Socket, claim: &ReadClaim, mut at: u64, mut bytes: u64) -> io::Result<()> {
     while bytes > 0 {
-        match claim.send(socket.as_fd(), &[], at, bytes.min(CALL_BYTES)) {
+        at %= claim.bytes();
+        match claim.send(socket.as_fd(), &[], at, bytes.min(CALL_BYTES).min(claim.bytes() - at)) {
             Ok(sent) => (at, bytes) = (at + sent as u64, bytes - sent as u64),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(timed(error)),
@@ -97,9 +99,11 @@ pub(super) fn send(socket: &Socket, claim: &ReadClaim, mut at: u64, mut bytes: u
     Ok(())
 }
 
+/// Receives so many bytes from `at` on, and from the start again at the end.
 pub(super) fn receive(socket: &Socket, claim: &WriteClaim, mut at: u64, mut bytes: u64) -> io::Result<()> {
     while bytes > 0 {
-        match claim.recv(socket.as_fd(), at, bytes.min(CALL_BYTES)) {
+        at %= claim.bytes();
+        match claim.recv(socket.as_fd(), at, bytes.min(CALL_BYTES).min(claim.bytes() - at)) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => (at, bytes) = (at + read as u64, bytes - read as u64),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -121,3 +125,24 @@ fn timed(error: io::Error) -> io::Error {
 
 /// One call's bytes: 256 KiB to 1 MiB measured alike.
 const CALL_BYTES: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use gputcp_gpu::Buffer;
+    use socket2::{Domain, Type};
+
+    use super::*;
+
+    #[test]
+    fn memory_shorter_than_the_message_is_walked_again() {
+        let (one, other) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
+        let (source, destination) = (Buffer::host(4).unwrap(), Buffer::host(5).unwrap());
+        source.write(0, 4).unwrap().copy_from(0, b"abcd");
+        send(&one, &source.read(0, 4).unwrap(), 2, 9).unwrap();
+        receive(&other, &destination.write(0, 5).unwrap(), 0, 9).unwrap();
+        // "cdabcdabc": its first five bytes, and the other four over them.
+        let mut bytes = [0; 5];
+        destination.read(0, 5).unwrap().copy_to(0, &mut bytes);
+        assert_eq!(&bytes, b"dabcc");
+    }
+}

@@ -1,0 +1,201 @@
+//! Which memory a session moves: what was asked for, and what both ends have. The client opens its GPU before it calls,
+//! the server opens its own when it hears the settings and says in its answer what it has; then both come to the same end.
+
+use std::time::Duration;
+
+use gputcp_proto::session::Role;
+
+use crate::{
+    args::{memory::Selector, request::Request},
+    bootstrap::message::{Accept, Ask, printable},
+    failure::Failure,
+    host::{
+        gpu::{Gpu, GpuFacts},
+        usage::available_memory_bytes,
+    },
+    output::Talk,
+    report::gpus::Gpus,
+    settings::{Memory, Settings},
+};
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// This, or nothing.
+    Exactly(Memory),
+    /// GPU memory where both ends have what they need for it, else the software GPU's.
+    Automatic,
+}
+
+/// The memory that is moved, by what was asked for and whether each end has a GPU, or needs none.
+///
+/// # Errors
+/// The side that lacks a GPU which was asked for.
+pub fn choose(wanted: Wanted, client: bool, server: bool) -> Result<Memory, Role> {
+    match wanted {
+        Wanted::Exactly(Memory::Cuda) if !client => Err(Role::Client),
+        Wanted::Exactly(Memory::Cuda) if !server => Err(Role::Server),
+        Wanted::Exactly(memory) => Ok(memory),
+        Wanted::Automatic if client && server => Ok(Memory::Cuda),
+        Wanted::Automatic => Ok(Memory::Soft),
+    }
+}
+
+/// The client's side of the choice, with its GPU.
+#[derive(Debug)]
+pub struct Proposal {
+    /// The settings asked for, with the memory that this side can do.
+    pub settings: Settings,
+    /// This side's GPU.
+    pub gpu: Option<Gpu>,
+    wanted: Wanted,
+    peer_gpu: Option<Selector>,
+}
+
+impl Proposal {
+    /// Opens this side's GPU if one is needed, or was named.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] with the driver's reason if one was asked for and cannot be had.
+    pub fn of(request: &Request, talk: Talk) -> Result<Self, Failure> {
+        let Request { mut settings, memory: mut wanted, gpu: selector, peer_gpu, .. } = request.clone();
+        let mut gpu = None;
+        let mut has = true;
+        if !matches!(wanted, Wanted::Exactly(Memory::Host | Memory::Soft)) {
+            settings.memory = Memory::Cuda;
+            if settings.needs_gpu(Role::Client) || selector.is_some() {
+                match Gpu::open(selector.as_ref(), None) {
+                    Ok(opened) => gpu = Some(opened),
+                    Err(error) if wanted == Wanted::Automatic => {
+                        tracing::info!(%error, "the software GPU's memory is moved");
+                        if !matches!(error, gputcp_gpu::Error::NoGpu { .. }) {
+                            talk.warn(&format!("this side's GPU is left out: {error}"));
+                        }
+                        has = false;
+                    }
+                    Err(error) => return Err(Failure::Run(missing("this side", &error))),
+                }
+            }
+        }
+        settings.memory = choose(wanted, has, true).map_err(|_| unsaid())?;
+        if settings.memory != Memory::Cuda {
+            wanted = Wanted::Exactly(settings.memory);
+        }
+        Ok(Self { settings, gpu, wanted, peer_gpu })
+    }
+
+    /// What to tell the server; `settings` are those of this proposal, completed.
+    #[must_use]
+    pub fn ask(&self, settings: &Settings) -> Ask {
+        Ask {
+            settings: settings.clone(),
+            memory_automatic: self.wanted == Wanted::Automatic,
+            server_gpu: self.peer_gpu.as_ref().map(|selector| selector.as_str().to_owned()),
+            client_gpu_uuid: self.gpu.as_ref().map(|gpu| gpu.facts.uuid.clone()),
+        }
+    }
+
+    /// How much longer than usual the server may take for its answer.
+    #[must_use]
+    pub fn opening(&self) -> Duration {
+        if self.settings.memory == Memory::Cuda { OPENING } else { Duration::ZERO }
+    }
+
+    /// Settles the memory, now that the server has said what it has; gives the GPUs in use.
+    ///
+    /// # Errors
+    /// [`Failure::Peer`] if it accepted what it cannot do; [`Failure::Usage`] if this host has no room for what comes
+    /// instead of GPU memory.
+    pub fn conclude(
+        &self,
+        settings: &mut Settings,
+        accept: Accept,
+        peer: &str,
+        talk: Talk,
+    ) -> Result<Gpus, Failure> {
+        let has = accept.no_gpu.is_none() && (accept.gpu.is_some() || !settings.needs_gpu(Role::Server));
+        let memory = choose(self.wanted, true, has)
+            .map_err(|_| Failure::Peer(format!("{peer} accepted GPU memory and names no GPU of its own")))?;
+        if memory != settings.memory {
+            settings.memory = memory;
+            let available = available_memory_bytes();
+            settings.check_memory("this host", &[Role::Client], available).map_err(Failure::Usage)?;
+            let reason = accept.no_gpu.as_deref().map_or_else(|| "it names none".into(), printable);
+            let sentence = format!("the software GPU's memory is moved on both sides: {reason}");
+            if self.gpu.is_some() {
+                talk.note(&sentence);
+            } else {
+                tracing::info!("{sentence}");
+            }
+        }
+        let theirs = accept.gpu.map(GpuFacts::printable);
+        Ok(Gpus::of(settings, self.gpu.as_ref().map(|gpu| &gpu.facts), theirs.as_ref()))
+    }
+}
+
+/// The server's side of the choice: opens its GPU if one is needed, or was named, and settles the memory.
+///
+/// # Errors
+/// A sentence with the driver's reason if one was asked for and cannot be had.
+pub fn answer(ask: &mut Ask) -> Result<(Accept, Option<Gpu>), String> {
+    let settings = &mut ask.settings;
+    let mut accept = Accept::default();
+    if settings.memory != Memory::Cuda {
+        return Ok((accept, None));
+    }
+    let selector = ask.server_gpu.as_deref().map(Selector::parse).transpose()?;
+    let needs = settings.needs_gpu(Role::Server);
+    let mut gpu = None;
+    if needs || selector.is_some() {
+        match Gpu::open(selector.as_ref(), ask.client_gpu_uuid.as_deref()) {
+            Ok(opened) => gpu = Some(opened),
+            Err(error) => accept.no_gpu = Some(missing("the server", &error)),
+        }
+    }
+    let wanted = if ask.memory_automatic { Wanted::Automatic } else { Wanted::Exactly(Memory::Cuda) };
+    let lacks = accept.no_gpu.is_some();
+    match choose(wanted, true, !lacks) {
+        Ok(memory) => settings.memory = memory,
+        Err(_) => return Err(accept.no_gpu.unwrap_or_else(|| unsaid().to_string())),
+    }
+    if settings.memory != Memory::Cuda {
+        gpu = None;
+    }
+    accept.gpu = gpu.as_ref().map(|gpu| gpu.facts.clone());
+    Ok((accept, gpu))
+}
+
+/// For a driver that starts and a GPU that wakes up.
+const OPENING: Duration = Duration::from_secs(20);
+
+/// The sentence about a GPU that was asked for. Bounded, because it goes over the network.
+fn missing(side: &str, error: &gputcp_gpu::Error) -> String {
+    format!("GPU memory was asked for, but on {side} {error}").chars().take(900).collect()
+}
+
+/// A mistake of ours: a side that has all it needs was called lacking.
+fn unsaid() -> Failure {
+    Failure::Run("the choice of memory contradicts itself: choose --memory host or soft".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gpu_memory_is_moved_where_both_ends_can() {
+        let (cuda, auto) = (Wanted::Exactly(Memory::Cuda), Wanted::Automatic);
+        assert_eq!(choose(auto, true, true), Ok(Memory::Cuda));
+        for (client, server) in [(false, false), (true, false), (false, true)] {
+            assert_eq!(choose(auto, client, server), Ok(Memory::Soft));
+        }
+        assert_eq!(choose(cuda, true, true), Ok(Memory::Cuda));
+        assert_eq!(choose(cuda, true, false), Err(Role::Server));
+        assert_eq!(choose(cuda, false, true), Err(Role::Client));
+        assert_eq!(choose(cuda, false, false), Err(Role::Client));
+        for memory in [Memory::Host, Memory::Soft] {
+            assert_eq!(choose(Wanted::Exactly(memory), true, true), Ok(memory));
+            assert_eq!(choose(Wanted::Exactly(memory), false, false), Ok(memory));
+        }
+    }
+}

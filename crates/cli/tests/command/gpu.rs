@@ -1,0 +1,44 @@
+//! GPU memory where there is no GPU: a sentence that names the side, or the software GPU.
+
+use crate::process::{Server, expect, finish, run, small, stderr, stdout};
+
+#[test]
+fn a_gpu_that_this_side_lacks() {
+    for args in
+        [&["-m", "cuda"][..], &["-m", "cuda:0"], &["-g", "0"], &["--peer-gpu", "1"], &["-R", "-m", "cuda"]]
+    {
+        let output = run(&small(&[&["loopback"], args].concat()));
+        expect(&output, 1);
+        let said = stderr(&output);
+        assert!(said.contains("on this side no GPU can be used: "), "{args:?}: {said}");
+        assert_eq!((stdout(&output).as_str(), said.lines().count()), ("", 1), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_gpu_that_the_server_lacks() {
+    // The client receives into host memory, in place, and needs no GPU.
+    let cuda = ["-m", "cuda", "-R", "--unpack", "none"];
+    let output = run(&small(&[&["loopback"], &cuda[..]].concat()));
+    expect(&output, 5);
+    assert!(stderr(&output).contains("on the server no GPU can be used: "), "{}", stderr(&output));
+    let mut server = Server::start(&[]);
+    let output = finish(server.client(&small(&cuda)));
+    expect(&output, 5);
+    server.hear("asked for what cannot be done here");
+    expect(&finish(server.client(&small(&["-q"]))), 0);
+}
+
+#[test]
+fn without_a_gpu_the_software_gpu_is_the_default() {
+    for args in [&[][..], &["-R", "--unpack", "none"]] {
+        let output = run(&small(&[&["loopback", "-J"], args].concat()));
+        expect(&output, 0);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+        assert_eq!(report["config"]["memory"], "soft");
+        assert_eq!(report["sides"]["sender"]["memory"], "soft");
+        assert!(report["sides"]["sender"]["gpu"].is_null());
+        assert_eq!(report["ceiling"]["memory"], "host");
+        assert!(!stderr(&output).contains("GPU"), "{}", stderr(&output));
+    }
+}
