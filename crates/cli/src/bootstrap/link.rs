@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     os::fd::AsFd as _,
     time::{Duration, Instant},
 };
@@ -152,13 +152,20 @@ impl Link {
         &self.interrupt
     }
 
-    /// This side's address.
+    /// This side's address, as the other side knows it: a socket that takes both families calls IPv4 addresses by a name
+    /// of IPv6.
     ///
     /// # Errors
     /// [`Failure::Run`] if the system does not say.
     pub fn local_address(&self) -> Result<SocketAddr, Failure> {
         let address = self.stream.local_addr();
-        address.map_err(|error| Failure::Run(format!("could not read this side's address: {error}")))
+        let address =
+            address.map_err(|error| Failure::Run(format!("could not read this side's address: {error}")))?;
+        Ok(match address.ip().to_canonical() {
+            ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+            // With its scope.
+            IpAddr::V6(_) => address,
+        })
     }
 
     fn write(&self, mut bytes: &[u8], deadline: Instant) -> Result<(), Failure> {

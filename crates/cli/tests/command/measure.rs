@@ -173,6 +173,22 @@ fn a_server_serves_one_client_after_another_and_nothing_grows() {
 }
 
 #[test]
+fn a_server_at_every_address_serves_both_families() {
+    let server = Server::start_anywhere(&[]);
+    for host in ["127.0.0.1", "localhost", "::1"] {
+        if host == "::1" && std::net::TcpListener::bind("[::1]:0").is_err() {
+            println!("skipped ::1: no IPv6 loopback here");
+            continue;
+        }
+        for way in ["-R", "--bidir", "--latency", "--quiet"] {
+            let mut client = gputcp(&["client", host, "-p", &server.port, way]);
+            client.args(["-n", "3", "-w", "1", "-s", "100K"]);
+            expect(&finish(client), 0);
+        }
+    }
+}
+
+#[test]
 fn once_ends_with_the_clients_exit_code() {
     let mut server = Server::start(&["--once"]);
     expect(&finish(server.client(&small(&[]))), 0);

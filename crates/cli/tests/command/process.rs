@@ -121,8 +121,13 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(more: &[&str]) -> Self {
-        let mut command = gputcp(&["server", "-p", "0", "-B", "127.0.0.1"]);
-        command.args(more).stdout(Stdio::null()).stderr(Stdio::piped());
+        Self::start_anywhere(&[&["-B", "127.0.0.1"], more].concat())
+    }
+
+    /// A server at every address of this machine, if nothing else is said.
+    pub(crate) fn start_anywhere(args: &[&str]) -> Self {
+        let mut command = gputcp(&["server", "-p", "0"]);
+        command.args(args).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut running = Running::start(command);
         let stderr = running.child.stderr.take().expect("stderr is a pipe");
         let (give, lines) = mpsc::channel();
@@ -133,7 +138,9 @@ impl Server {
         });
         let mut server = Self { running, port: String::new(), lines, said: Vec::new() };
         let line = server.hear("listening at ");
-        server.port = line.split([':', ';']).nth(1).expect("the line names a port").to_owned();
+        let address = line.split("listening at ").nth(1).and_then(|rest| rest.split(';').next());
+        let port = address.and_then(|address| address.rsplit(':').next());
+        server.port = port.expect("the line names a port").to_owned();
         server
     }
 

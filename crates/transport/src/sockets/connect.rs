@@ -1,7 +1,12 @@
 //! Making connections, the sender's side: opens the control socket and all data sockets at once and says on each which
 //! connection it belongs to.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
 
 use gputcp_proto::{
     frame::{Join, Verdict, Welcome},
@@ -139,6 +144,11 @@ fn open(address: SocketAddr, peer: &Arc<str>, options: &Options) -> Result<Joini
     socket.set_nonblocking(true).map_err(system("make a socket non-blocking"))?;
     tuning::tune(&socket, options)?;
     if let Some(ip) = options.bind {
+        let ip = match (address, ip) {
+            // A socket of IPv6 calls addresses of IPv4 by another name.
+            (SocketAddr::V6(_), IpAddr::V4(v4)) => v4.to_ipv6_mapped().into(),
+            _ => ip,
+        };
         let doing = format!("bind to {ip} (is it an address of this machine?)");
         socket.bind(&SocketAddr::new(ip, 0).into()).map_err(|error| Error::system(doing, error))?;
     }
