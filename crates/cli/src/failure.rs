@@ -2,6 +2,8 @@
 
 use gputcp_proto::Violation;
 
+use crate::bootstrap::message::Reason;
+
 /// Why a command did not do what it was asked to. Each holds one sentence: what happened, to whom, what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
@@ -47,7 +49,7 @@ impl Failure {
     /// The same failure as the other side's, told by it. The exit code is the same on both ends, but for what only
     /// concerns the other side: its usage is not ours.
     #[must_use]
-    pub fn told_by(peer: &str, code: u8, reason: &str) -> Self {
+    pub fn told_by(peer: &str, code: u8, reason: &Reason) -> Self {
         match code {
             3 => Self::Corrupt(format!("{peer} says: {reason}")),
             130 => Self::Peer(format!("{peer} was interrupted")),

@@ -116,6 +116,15 @@ impl Settings {
         for bytes in [self.send_buffer_bytes, self.recv_buffer_bytes].into_iter().flatten() {
             within("a socket buffer", u64::from(bytes), 4096, 0x3fff_ffff)?;
         }
+        if let Some(name) = &self.congestion
+            && !is_congestion_name(name)
+        {
+            return Err(format!(
+                "the congestion control's name has {} characters, but must be 1 to {CONGESTION_CHARS_MAX} of a to z, 0 to \
+                 9, - and _",
+                name.chars().count()
+            ));
+        }
         within("the timeout in milliseconds", self.timeout_ms, 100, 86_400_000)?;
         if self.memory == Memory::Host && self.unpack != Unpack::None {
             return Err("host memory is received in place, so nothing can be unpacked".into());
@@ -256,6 +265,15 @@ impl Flow {
     }
 }
 
+/// Whether a congestion control can have this name at all.
+#[must_use]
+pub fn is_congestion_name(name: &str) -> bool {
+    let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'_');
+    (1..=CONGESTION_CHARS_MAX).contains(&name.len()) && name.bytes().all(fits)
+}
+
+/// A congestion control's longest name: the kernel's TCP_CA_NAME_MAX with its end.
+pub const CONGESTION_CHARS_MAX: usize = 15;
 /// Connections of one session: with [`STREAMS_MAX`] the sockets' bound below binds first.
 pub const CHANNELS_MAX: u16 = 64;
 /// Data sockets of one session and direction: one thread each, on both sides, and a process has 1024 descriptors by

@@ -11,7 +11,7 @@ use gputcp_proto::session::{Direction, Header, Kind, Role, Session};
 use rustix::{event::PollFlags, io::Errno, net::RecvFlags, net::SendFlags};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::message::{Abort, Refuse, printable};
+use super::message::{Abort, Refuse};
 use crate::{failure::Failure, interrupt::Interrupt};
 
 /// One end of a session.
@@ -44,7 +44,7 @@ impl Link {
             // Only a mistake of ours gets here; the peer is told and the run fails, but nothing panics.
             Failure::Run(format!("this side {violation}"))
         })?;
-        let frame = frame(kind, message);
+        let frame = frame(kind, message)?;
         self.write(&frame, deadline)
     }
 
@@ -75,11 +75,11 @@ impl Link {
         match header.kind {
             Kind::Abort => {
                 let Abort { reason, code } = self.parse(header.kind, &payload)?;
-                Err(Failure::told_by(&self.peer, code, &printable(&reason)))
+                Err(Failure::told_by(&self.peer, code, &reason))
             }
             Kind::Refuse => {
                 let Refuse { reason, busy } = self.parse(header.kind, &payload)?;
-                let sentence = format!("{} refused: {}", self.peer, printable(&reason));
+                let sentence = format!("{} refused: {reason}", self.peer);
                 Err(if busy { Failure::Busy(sentence) } else { Failure::Peer(sentence) })
             }
             kind => Ok((kind, payload)),
@@ -117,7 +117,7 @@ impl Link {
         if self.session.is_over() || self.session.step(Direction::Send, Kind::Abort).is_err() {
             return;
         }
-        let bytes = frame(Kind::Abort, &Abort::of(failure));
+        let Ok(bytes) = frame(Kind::Abort, &Abort::of(failure)) else { return };
         // The buffer of a healthy connection takes this at once; a full one belongs to a peer that does not read.
         let _ = rustix::net::send(&self.stream, &bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     }
@@ -206,13 +206,19 @@ impl Link {
 }
 
 /// A frame's bytes.
-pub(super) fn frame<T: Serialize>(kind: Kind, message: &T) -> Vec<u8> {
-    let payload = serde_json::to_vec(message).expect("our messages have only string keys and finite numbers");
-    let bytes = payload.len() as u32;
-    assert!(bytes <= kind.bytes_max(), "a {} of {bytes} bytes is beyond its bound", kind.name());
-    let mut frame = Header { kind, bytes }.encode().to_vec();
+///
+/// # Errors
+/// [`Failure::Run`] if they are beyond the kind's bound: what others said may be in them, so this is no reason to panic.
+pub(super) fn frame<T: Serialize>(kind: Kind, message: &T) -> Result<Vec<u8>, Failure> {
+    let failed = |why: String| Failure::Run(format!("this side could not say {}: {why}", kind.name()));
+    let payload = serde_json::to_vec(message).map_err(|error| failed(error.to_string()))?;
+    let bytes = payload.len();
+    if bytes > kind.bytes_max() as usize {
+        return Err(failed(format!("its {bytes} bytes are beyond the bound of {}", kind.bytes_max())));
+    }
+    let mut frame = Header { kind, bytes: bytes as u32 }.encode().to_vec();
     frame.extend_from_slice(&payload);
-    frame
+    Ok(frame)
 }
 
 /// How long to listen for the reason of a connection that broke: it was said before.
@@ -256,8 +262,9 @@ mod tests {
         let mut old = Header { kind: Kind::Hello, bytes: 0 }.encode();
         old[4] = 77;
         let long = Header { kind: Kind::Abort, bytes: 4096 }.encode();
-        let abort = frame(Kind::Abort, &Abort { reason: "no \x1b[1mmemory".into(), code: 1 });
-        let interrupted = frame(Kind::Abort, &Abort { reason: String::new(), code: 130 });
+        let abort = br#"{"reason":"no \u001b[1mmemory","code":1}"#;
+        let abort = [&Header { kind: Kind::Abort, bytes: abort.len() as u32 }.encode(), &abort[..]].concat();
+        let interrupted = frame(Kind::Abort, &Abort::of(&Failure::Interrupted)).unwrap();
         let stranger = [Header { kind: Kind::Abort, bytes: 4 }.encode().as_slice(), b"nope"].concat();
         let all = [
             say(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
@@ -267,7 +274,7 @@ mod tests {
             say(&abort),
             say(&interrupted),
             say(&stranger),
-            say(&frame(Kind::Bye, &Bye {})),
+            say(&frame(Kind::Bye, &Bye {}).unwrap()),
         ];
         insta::assert_snapshot!(all.join("\n"));
     }
@@ -283,7 +290,8 @@ mod tests {
     #[test]
     fn the_peers_own_reason_explains_a_broken_connection() {
         let (mut other, mut link) = pair();
-        other.write_all(&frame(Kind::Abort, &Abort { reason: "the disk is full".into(), code: 1 })).unwrap();
+        let abort = Abort::of(&Failure::Run("the disk is full".into()));
+        other.write_all(&frame(Kind::Abort, &abort).unwrap()).unwrap();
         let failure = link.explain(Failure::Peer("connection reset".into()));
         assert_eq!(failure.to_string(), "the server gave up: the disk is full");
         assert_eq!(link.explain(Failure::Interrupted), Failure::Interrupted);

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     bootstrap::{
         link::Link,
-        message::{Accept, Begin, Bye, End, Refuse, Work},
+        message::{Accept, Begin, Bye, End, Reason, Refuse, Work},
     },
     failure::Failure,
     host::usage::available_memory_bytes,
@@ -54,6 +54,7 @@ fn carry(link: &mut Link, timeout: Option<Duration>, strays: impl Fn() -> u64) -
     let first = timeout.unwrap_or(FIRST);
     let mut settings: Settings = link.hear(Kind::Settings, Instant::now() + first)?;
     if let Err(reason) = check(&settings) {
+        let reason = Reason::new(&reason);
         link.say(Kind::Refuse, &Refuse { reason: reason.clone(), busy: false }, Instant::now() + first)?;
         return Err(Failure::Peer(format!("{} asked for what cannot be done here: {reason}", link.peer())));
     }

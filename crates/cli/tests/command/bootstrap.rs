@@ -125,6 +125,27 @@ fn settings_that_the_server_cannot_do_are_refused_there() {
     expect(&finish(server.client(&small(&["-q"]))), 0);
 }
 
+#[test]
+fn nothing_in_the_settings_ends_the_server() {
+    let mut server = Server::start(&[]);
+    // Control characters grow sixfold in JSON, and what was wrong is told with the text that was wrong.
+    let variant = format!(r#"{{"memory":"{}"}}"#, r"\u0001".repeat(678));
+    // As an array the same fields leave more room for a name.
+    let array = |name: &str| {
+        format!(r#"[[1],"forward",1,1,1,1,1,"soft","kernel",null,"{name}",null,null,true,false,100,1]"#)
+    };
+    let name = array(&"n".repeat(4096 - array("").len()));
+    assert_eq!(name.len(), 4096);
+    for settings in [variant, name] {
+        let mut stream = greet(&server.port);
+        say(&mut stream, Kind::Settings, &settings);
+        let (kind, text) = hear(&mut stream);
+        assert!(matches!(kind, Kind::Refuse | Kind::Abort), "{text}");
+        server.hear("gputcp: the client at");
+    }
+    expect(&finish(server.client(&small(&["-q"]))), 0);
+}
+
 /// A connection that was let in; the server may be busy for a moment with the one before.
 fn greet(port: &str) -> TcpStream {
     let hello =
