@@ -15,7 +15,7 @@ use rustix::{
 };
 use tracing::level_filters::LevelFilter;
 
-use crate::{args::TalkArgs, failure::Failure, interrupt::poll_until};
+use crate::{args::TalkArgs, bootstrap::message::printable, failure::Failure, interrupt::poll_until};
 
 /// The results' way out.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +85,8 @@ impl Talk {
 
     /// Says why the command failed.
     pub fn error(self, failure: &Failure) {
-        say(&format!("gputcp: {failure}"));
+        // Whoever words a failure may quote the other side.
+        say(&printable(&format!("gputcp: {failure}")));
     }
 
     /// Says what somebody else has worded.

@@ -11,7 +11,7 @@ use gputcp_proto::session::{Direction, Header, Kind, Role, Session};
 use rustix::{event::PollFlags, io::Errno, net::RecvFlags, net::SendFlags};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::message::{Abort, Refuse};
+use super::message::{Abort, Refuse, printable};
 use crate::{failure::Failure, interrupt::Interrupt};
 
 /// One end of a session.
@@ -92,6 +92,8 @@ impl Link {
     /// [`Failure::Peer`] if it is none.
     pub fn parse<T: DeserializeOwned>(&self, kind: Kind, payload: &[u8]) -> Result<T, Failure> {
         serde_json::from_slice(payload).map_err(|error| {
+            // The parser quotes what it did not expect.
+            let error = printable(&error.to_string());
             Failure::Peer(format!(
                 "{} sent a frame of kind {} that cannot be read ({error})",
                 self.peer,

@@ -136,12 +136,18 @@ fn nothing_in_the_settings_ends_the_server() {
     };
     let name = array(&"n".repeat(4096 - array("").len()));
     assert_eq!(name.len(), 4096);
-    for settings in [variant, name] {
+    // Neither does the server's terminal obey.
+    let escape = r#"{"memory":"\u001b[31mRED\nserved everybody\u202e"}"#.to_owned();
+    for settings in [variant, name, array(r"\u001b[31m\nserved everybody"), escape] {
         let mut stream = greet(&server.port);
         say(&mut stream, Kind::Settings, &settings);
         let (kind, text) = hear(&mut stream);
         assert!(matches!(kind, Kind::Refuse | Kind::Abort), "{text}");
-        server.hear("gputcp: the client at");
+        let line = server.hear("");
+        assert!(
+            line.starts_with("gputcp: the client at") && !line.contains(['\x1b', '\u{202e}']),
+            "{line:?}"
+        );
     }
     expect(&finish(server.client(&small(&["-q"]))), 0);
 }
