@@ -8,7 +8,7 @@ use std::{
 };
 
 use gputcp_proto::session::{Direction, Header, Kind, Role, Session};
-use rustix::{event::PollFlags, io::Errno, net::RecvFlags, net::SendFlags};
+use rustix::{event::PollFd, event::PollFlags, io::Errno, net::RecvFlags, net::SendFlags};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::message::{Abort, Refuse, printable};
@@ -140,6 +140,36 @@ impl Link {
                 Err(_) => return failure,
             }
         }
+    }
+
+    /// Waits while nothing is due from the other side: until the deadline, or until one of `fds` has one of its events.
+    /// True if one has.
+    ///
+    /// # Errors
+    /// [`Failure::Interrupted`], or [`Failure::Peer`] once the other side gave up or is gone.
+    pub fn watch(&mut self, fds: &[PollFd<'_>], deadline: Instant) -> Result<bool, Failure> {
+        // What it says in good order is heard later, and wakes nobody now.
+        let mut all = fds.to_vec();
+        all.push(PollFd::new(&self.stream, PollFlags::RDHUP));
+        let ready = self.interrupt.wait(&mut all, Some(deadline))?;
+        let gone = all.last().is_some_and(|fd| !fd.revents().is_empty());
+        drop(all);
+        if !gone && !self.has_given_up() {
+            return Ok(ready);
+        }
+        // Its reason may come after what it said in good order.
+        let deadline = Instant::now() + EXPLAIN;
+        loop {
+            self.hear_any(deadline)?;
+        }
+    }
+
+    /// Whether the next frame is an abort.
+    fn has_given_up(&self) -> bool {
+        let mut header = [0; Header::BYTES];
+        let peeked = rustix::net::recv(&self.stream, &mut header[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        matches!(peeked, Ok((_, Header::BYTES)))
+            && Header::decode(&header).is_ok_and(|header| header.kind == Kind::Abort)
     }
 
     /// What messages call the other side.
@@ -279,6 +309,29 @@ mod tests {
             say(&frame(Kind::Bye, &Bye {}).unwrap()),
         ];
         insta::assert_snapshot!(all.join("\n"));
+    }
+
+    #[test]
+    fn who_leaves_or_gives_up_is_noticed_while_nothing_is_due() {
+        let late = || Instant::now() + Duration::from_secs(60);
+        let (_silent, mut link) = pair();
+        assert_eq!(link.watch(&[], soon()), Ok(false));
+        let (other, mut link) = pair();
+        drop(other);
+        let failure = link.watch(&[], late()).unwrap_err();
+        assert!(failure.to_string().starts_with("the server is gone while greeting"), "{failure}");
+        let (mut other, mut link) = pair();
+        let abort = Abort::of(&Failure::Run("the disk is full".into()));
+        other.write_all(&frame(Kind::Abort, &abort).unwrap()).unwrap();
+        let failure = loop {
+            if let Err(failure) = link.watch(&[], soon()) {
+                break failure;
+            }
+        };
+        assert_eq!(failure.to_string(), "the server gave up: the disk is full");
+        let (_silent, mut link) = pair();
+        link.interrupt().fire();
+        assert_eq!(link.watch(&[], late()), Err(Failure::Interrupted));
     }
 
     #[test]

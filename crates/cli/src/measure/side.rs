@@ -97,18 +97,18 @@ impl Side {
                     settings.timeout()
                 )));
             }
-            link.interrupt().sleep_until(Instant::now() + POLL)?;
+            link.watch(&[], Instant::now() + POLL)?;
         }
         let strays = listening.strays();
         let sockets = usize::from(settings.streams) * usize::from(settings.channels);
         let raw_out = match &theirs.raw {
             Some(handle) if sends && settings.ceiling => {
-                Some(raw::connect(handle, sockets, &settings, local)?)
+                Some(raw::connect(link, handle, sockets, &settings, local)?)
             }
             _ => None,
         };
         let raw_in = match listening.raw.take() {
-            Some(listener) => Some(listener.accept(sockets, &settings, deadline, link.interrupt())?),
+            Some(listener) => Some(listener.accept(link, sockets, &settings, deadline)?),
             None => None,
         };
         let setup = began.elapsed();

@@ -152,6 +152,33 @@ fn nothing_in_the_settings_ends_the_server() {
     expect(&finish(server.client(&small(&["-q"]))), 0);
 }
 
+#[test]
+fn a_peer_that_dies_during_set_up_is_noticed_at_once() {
+    let mut server = Server::start(&[]);
+    for last_words in [None, Some(r#"{"reason":"no sockets left","code":1}"#)] {
+        let mut stream = greet(&server.port);
+        say(
+            &mut stream,
+            Kind::Settings,
+            r#"{"sizes":[1],"flow":"forward","streams":2,"channels":1,"chunk_bytes":1,"send_window":1,"recv_window":1,"memory":"host","unpack":"none","segment_bytes":null,"congestion":null,"send_buffer_bytes":null,"recv_buffer_bytes":null,"verify":true,"ceiling":true,"timeout_ms":50000,"seed":1}"#,
+        );
+        assert_eq!(hear(&mut stream).0, Kind::Accept);
+        assert_eq!(hear(&mut stream).0, Kind::Handles);
+        say(&mut stream, Kind::Handles, r#"{"connections":[],"raw":null}"#);
+        // The server waits for data connections now.
+        thread::sleep(Duration::from_millis(100));
+        let since = Instant::now();
+        if let Some(words) = last_words {
+            say(&mut stream, Kind::Abort, words);
+        } else {
+            drop(stream);
+        }
+        let line = server.hear("gputcp: the client at");
+        assert!(line.contains(if last_words.is_some() { "no sockets left" } else { "is gone" }), "{line}");
+        assert!(since.elapsed() < Duration::from_secs(2), "it took {:?}", since.elapsed());
+    }
+}
+
 /// A connection that was let in; the server may be busy for a moment with the one before.
 fn greet(port: &str) -> TcpStream {
     let hello =
