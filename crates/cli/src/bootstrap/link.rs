@@ -63,12 +63,13 @@ impl Link {
     /// # Errors
     /// As [`Self::hear`].
     pub fn hear_any(&mut self, deadline: Instant) -> Result<(Kind, Vec<u8>), Failure> {
+        let since = Instant::now();
         let mut header = [0; Header::BYTES];
-        self.read(&mut header, deadline)?;
+        self.read(&mut header, since, deadline)?;
         let header =
             Header::decode(&header).map_err(|violation| Failure::violation(&self.peer, &violation))?;
         let mut payload = vec![0; header.bytes as usize];
-        self.read(&mut payload, deadline)?;
+        self.read(&mut payload, since, deadline)?;
         self.session
             .step(Direction::Recv, header.kind)
             .map_err(|violation| Failure::violation(&self.peer, &violation))?;
@@ -194,10 +195,11 @@ impl Link {
     }
 
     fn write(&self, mut bytes: &[u8], deadline: Instant) -> Result<(), Failure> {
+        let since = Instant::now();
         while !bytes.is_empty() {
             match rustix::net::send(&self.stream, bytes, SendFlags::NOSIGNAL) {
                 Ok(sent) => bytes = &bytes[sent..],
-                Err(Errno::AGAIN) => self.wait(PollFlags::OUT, deadline)?,
+                Err(Errno::AGAIN) => self.wait(PollFlags::OUT, since, deadline)?,
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(self.gone(&error)),
             }
@@ -205,12 +207,12 @@ impl Link {
         Ok(())
     }
 
-    fn read(&self, mut bytes: &mut [u8], deadline: Instant) -> Result<(), Failure> {
+    fn read(&self, mut bytes: &mut [u8], since: Instant, deadline: Instant) -> Result<(), Failure> {
         while !bytes.is_empty() {
             match rustix::net::recv(&self.stream, &mut *bytes, RecvFlags::empty()) {
                 Ok((_, 0)) => return Err(self.gone(&"it closed the connection")),
                 Ok((_, read)) => bytes = &mut bytes[read..],
-                Err(Errno::AGAIN) => self.wait(PollFlags::IN, deadline)?,
+                Err(Errno::AGAIN) => self.wait(PollFlags::IN, since, deadline)?,
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(self.gone(&error)),
             }
@@ -218,8 +220,8 @@ impl Link {
         Ok(())
     }
 
-    fn wait(&self, events: PollFlags, deadline: Instant) -> Result<(), Failure> {
-        let since = Instant::now();
+    /// Waits for the socket; `since` is when the frame was first waited for.
+    fn wait(&self, events: PollFlags, since: Instant, deadline: Instant) -> Result<(), Failure> {
         if self.interrupt.wait_one(self.stream.as_fd(), events, deadline)? {
             return Ok(());
         }
@@ -281,6 +283,19 @@ mod tests {
         let error = link.hear::<End>(Kind::Hello, soon()).unwrap_err();
         assert!(error.to_string().starts_with("the server was silent for 0.1 s while greeting"), "{error}");
         assert_eq!(error.exit_code(), 5);
+    }
+
+    #[test]
+    fn silence_counts_from_the_start_of_the_hearing() {
+        let (mut other, mut link) = pair();
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(80));
+            other.write_all(&Header { kind: Kind::Hello, bytes: 9 }.encode()).unwrap();
+            other
+        });
+        let error = link.hear::<End>(Kind::Hello, soon()).unwrap_err();
+        assert!(error.to_string().starts_with("the server was silent for 0.1 s while greeting"), "{error}");
+        drop(thread.join());
     }
 
     #[test]

@@ -78,14 +78,16 @@ impl Side {
             Role::Server => (settings.flow.backward(), settings.flow.forward()),
         };
         let local = link.local_address()?;
-        let deadline = Instant::now() + settings.patience(settings.memory_bytes());
+        // Each wait has the whole patience: the other side may still be at what this one has done.
+        let patience = settings.patience(settings.memory_bytes());
         let source = sends.then(|| allocate(&settings, settings.memory)).transpose()?;
         let destination = receives.then(|| allocate(&settings, settings.destination())).transpose()?;
 
         let mut listening = Listening::open(receives, &settings, local)?;
-        let theirs = exchange_handles(link, role, &listening.handles(), deadline)?;
+        let theirs = exchange_handles(link, role, &listening.handles(), Instant::now() + patience)?;
         // The other side has its memory by now: what follows is the connections' own time.
         let began = Instant::now();
+        let deadline = began + patience;
         let mut connecting = Connecting::begin(sends, &settings, local, &theirs)?;
         let mut comms = (Vec::new(), Vec::new());
         // Both directions are polled side by side: the other end may wait for either first.
@@ -94,7 +96,7 @@ impl Side {
                 return Err(Failure::Peer(format!(
                     "{} made no data connection within {:?}: a firewall may block ports between the two",
                     link.peer(),
-                    settings.timeout()
+                    patience
                 )));
             }
             link.watch(&[], Instant::now() + POLL)?;
@@ -139,8 +141,8 @@ impl Side {
             raw: raw_in,
         });
         let ready = Ready { setup_us: setup.as_micros() as u64 };
-        link.say(Kind::Ready, &ready, deadline)?;
-        link.hear::<Ready>(Kind::Ready, deadline)?;
+        link.say(Kind::Ready, &ready, Instant::now() + patience)?;
+        link.hear::<Ready>(Kind::Ready, Instant::now() + patience)?;
         Ok(Self {
             settings,
             outgoing,
