@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gputcp::Options;
 use gputcp_proto::frame::{SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -170,14 +171,26 @@ impl Settings {
         self.sizes.iter().map(|&bytes| of(bytes)).max().unwrap_or(0)
     }
 
-    /// What one side allocates for messages: a second buffer where it both sends and receives.
+    /// What one side allocates, for messages and for the rings of its sockets: everything twice where it both sends and
+    /// receives.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        let buffers = match self.flow {
+        let directions = match self.flow {
             Flow::Forward | Flow::Backward => 1,
             Flow::Both | Flow::RoundTrip => 2,
         };
-        self.buffer_bytes().saturating_mul(buffers)
+        self.buffer_bytes().saturating_add(self.ring_bytes()).saturating_mul(directions)
+    }
+
+    /// What the sockets of one direction stage through where they cannot reach the memory: a ring of segments each.
+    #[must_use]
+    pub fn ring_bytes(&self) -> u64 {
+        if self.memory == Memory::Host {
+            return 0;
+        }
+        let Options { slabs, segment_bytes, .. } = Options::default();
+        let sockets = u64::from(self.streams) * u64::from(self.channels);
+        sockets * u64::from(slabs) * u64::from(self.segment_bytes.unwrap_or(segment_bytes))
     }
 
     /// Checks that `copies` sides of this size fit in the memory that `host` has left.
@@ -188,10 +201,15 @@ impl Settings {
         let needed = self.memory_bytes().saturating_mul(copies);
         match available {
             Some(available) if needed > available => Err(format!(
-                "messages of {} need {:.1} GB of memory on {host}, which has {:.1} GB left: choose a smaller size",
+                "messages of {} need {:.1} GB of memory on {host}, which has {:.1} GB left: choose {}",
                 show_size(self.sizes.iter().copied().max().unwrap_or(0)),
                 needed as f64 / 1e9,
                 available as f64 / 1e9,
+                if self.ring_bytes() > self.buffer_bytes() {
+                    "smaller segments or fewer streams, whose rings need most of it"
+                } else {
+                    "a smaller size"
+                },
             )),
             _ => Ok(()),
         }

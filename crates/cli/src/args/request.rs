@@ -220,8 +220,28 @@ mod tests {
     #[test]
     fn memory_beyond_the_host_is_refused() {
         let settings = request(MeasureArgs { size: Some(1 << 40), ..Default::default() }).unwrap().settings;
-        assert!(settings.check_memory("this host", 2, Some(1 << 41)).is_ok());
-        let sentence = settings.check_memory("this host", 2, Some((1 << 41) - 1)).unwrap_err();
+        let needed = 2 * settings.memory_bytes();
+        assert!(settings.check_memory("this host", 2, Some(needed)).is_ok());
+        let sentence = settings.check_memory("this host", 2, Some(needed - 1)).unwrap_err();
         insta::assert_snapshot!(sentence, @"messages of 1T need 2199.0 GB of memory on this host, which has 2199.0 GB left: choose a smaller size");
+    }
+
+    #[test]
+    fn rings_beyond_the_host_are_refused() {
+        let args = |memory| MeasureArgs {
+            memory: Some(memory),
+            streams: Some(64),
+            channels: Some(4),
+            segment: Some(64 << 20),
+            size: Some(1 << 20),
+            bidir: true,
+            ..Default::default()
+        };
+        let settings = request(args(Memory::Soft)).unwrap().settings;
+        // 256 sockets, 4 segments each, both ways.
+        assert_eq!(settings.memory_bytes(), 2 * ((1 << 20) + 256 * 4 * (64 << 20)));
+        let sentence = settings.check_memory("this host", 1, Some(100 << 30)).unwrap_err();
+        insta::assert_snapshot!(sentence, @"messages of 1M need 137.4 GB of memory on this host, which has 107.4 GB left: choose smaller segments or fewer streams, whose rings need most of it");
+        assert_eq!(request(args(Memory::Host)).unwrap().settings.memory_bytes(), 2 << 20);
     }
 }

@@ -23,7 +23,11 @@ use crate::{
         message::{Accept, Begin, Bye, End, SideReport, TcpCounters, Work, printable},
     },
     failure::Failure,
-    host::{identity::Identity, link as wire, usage},
+    host::{
+        identity::Identity,
+        link as wire,
+        usage::{self, available_memory_bytes},
+    },
     output::Talk,
     report::{
         Ceiling, CeilingKind, Config, Report, Row, SCHEMA, SideFacts, Sides, printer::Printer, warnings,
@@ -69,6 +73,9 @@ impl Measurement<'_> {
 
     fn measure(&self, link: &mut Link) -> Result<(), Failure> {
         let settings = self.settle()?;
+        // The rings' part is known only now that the streams are.
+        let copies = if self.command == "loopback" { 2 } else { 1 };
+        settings.check_memory("this host", copies, available_memory_bytes()).map_err(Failure::Usage)?;
         let patience = settings.patience(settings.memory_bytes());
         link.say(Kind::Settings, &settings, Instant::now() + patience)?;
         link.hear::<Accept>(Kind::Accept, Instant::now() + patience)?;
