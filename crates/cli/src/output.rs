@@ -25,7 +25,7 @@ pub struct Output {
 }
 
 /// How much is said on stderr.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Talk {
     quiet: bool,
 }

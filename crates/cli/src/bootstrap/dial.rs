@@ -19,6 +19,7 @@ use crate::{
     failure::Failure,
     host::bind::{Bind, Family},
     interrupt::Interrupt,
+    output::Talk,
 };
 
 /// Where to find the server, and from where.
@@ -34,10 +35,12 @@ pub struct Destination {
     pub family: Family,
     /// How long one attempt to connect, and the greeting, may take.
     pub timeout: Duration,
+    /// Who is told about a long wait.
+    pub talk: Talk,
 }
 
 impl Destination {
-    /// Connects and greets. A server that is not there yet, or busy, is asked again for three seconds.
+    /// Connects and greets. A server that is not there yet is asked again for three seconds, a busy one until the timeout.
     ///
     /// # Errors
     /// [`Failure::Peer`] saying what to check; [`Failure::Usage`] if the local address makes no sense.
@@ -45,9 +48,16 @@ impl Destination {
         let local = self.bind.as_ref().map(|bind| bind.resolve(self.family)).transpose()?;
         let deadline = Instant::now() + self.timeout;
         let mut attempt = 1;
+        let mut told = false;
         loop {
             let outcome = self.attempt(local, attempt, deadline, hello, interrupt);
             match outcome {
+                Err(Trouble::Passing(Failure::Busy(why))) if Instant::now() < deadline => {
+                    if !told {
+                        self.talk.note(&format!("waiting up to {:?}: {why}", self.timeout));
+                    }
+                    told = true;
+                }
                 Err(Trouble::Passing(_)) if attempt < ATTEMPTS && Instant::now() < deadline => attempt += 1,
                 Err(Trouble::Passing(failure) | Trouble::Lasting(failure)) => return Err(failure),
                 Ok(greeted) => return Ok(greeted),

@@ -3,7 +3,7 @@
 //! A thread of its own keeps it, so that strangers disturb neither a running session nor an honest client behind them.
 //! Everybody who connects is heard side by side, and must have said a whole hello within [`HELLO_DEADLINE`]. Whoever says
 //! garbage, half a hello or nothing is a stray: dropped and counted. An honest client is let in if the server waits for
-//! one, and otherwise told that it is busy (the client asks again for three seconds).
+//! one, and otherwise told that it is busy (the client asks again until its timeout).
 //! Invariant: at most `ROOM` strangers are held, each with one small buffer.
 
 use std::{

@@ -51,7 +51,7 @@ pub fn serve(
 }
 
 fn carry(link: &mut Link, timeout: Option<Duration>, strays: impl Fn() -> u64) -> Result<Served, Failure> {
-    let first = timeout.unwrap_or(FIRST);
+    let first = timeout.map_or(FIRST, |bound| bound.min(FIRST));
     let mut settings: Settings = link.hear(Kind::Settings, Instant::now() + first)?;
     if let Err(reason) = check(&settings) {
         let reason = Reason::new(&reason);
@@ -126,5 +126,6 @@ fn check_begin(settings: &Settings, kind: Kind, begin: &Begin, peer: &str) -> Re
     Err(Failure::Peer(format!("{peer} began a run that was not agreed on ({}, {begin:?})", kind.name())))
 }
 
-/// For the settings, before the client's timeout is known: they follow the hello at once.
-const FIRST: Duration = Duration::from_secs(5);
+/// For the settings, which follow the hello at once: whoever says no more than that keeps others waiting so long and no
+/// longer.
+const FIRST: Duration = Duration::from_secs(2);

@@ -227,11 +227,21 @@ fn strangers_disturb_no_transfer() {
         strangers.push(stranger);
         thread::sleep(Duration::from_millis(20));
     }
-    // A second client meanwhile is told to come again, and gives up after three seconds or is served then.
     expect(&client.output(), 0);
     let line = server.hear("served the client");
     assert!(line.contains("stray connections dropped"), "{line}");
     expect(&finish(server.client(&small(&["-q"]))), 0);
+}
+
+#[test]
+fn who_greets_and_says_no_more_keeps_an_honest_client_waiting_for_a_moment_only() {
+    let mut server = Server::start(&["--timeout", "60"]);
+    let silent = greet(&server.port);
+    let since = Instant::now();
+    expect(&finish(server.client(&small(&["-q"]))), 0);
+    assert!(since.elapsed() < Duration::from_secs(5), "it took {:?}", since.elapsed());
+    server.hear("was silent for 2.0 s while agreeing on the settings");
+    drop(silent);
 }
 
 #[test]
@@ -242,8 +252,14 @@ fn a_second_client_waits_its_turn_or_is_told() {
     let first = Running::start(command);
     // Long enough for the first to be inside.
     thread::sleep(Duration::from_millis(500));
-    let output = finish(server.client(&small(&["-q"])));
+    let output = finish(server.client(&small(&["--timeout", "1"])));
     expect(&output, 5);
-    assert!(stderr(&output).contains("it is serving another client"), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert_eq!(
+        said.matches("it is serving another client").count(),
+        2,
+        "once on the way, once at the end: {said}"
+    );
+    assert!(said.starts_with("waiting up to 1s: "), "{said}");
     drop(first);
 }
