@@ -1,6 +1,9 @@
 //! How a command can fail, and the exit code that says so to a script.
 
+use std::io;
+
 use gputcp_proto::Violation;
+use rustix::io::Errno;
 
 use crate::bootstrap::message::Reason;
 
@@ -55,5 +58,15 @@ impl Failure {
             130 => Self::Peer(format!("{peer} was interrupted")),
             _ => Self::Peer(format!("{peer} gave up: {reason}")),
         }
+    }
+}
+
+/// What to do about the system's refusal, to be put behind it; nothing where nobody knows.
+#[must_use]
+pub fn advice(error: &io::Error) -> &'static str {
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE) => "; raise the limit of open files with `ulimit -n`, or use fewer streams",
+        Some(Errno::NFILE) => "; the whole machine has too many files open: use fewer streams",
+        _ => "",
     }
 }

@@ -121,9 +121,7 @@ impl Settings {
             && !is_congestion_name(name)
         {
             return Err(format!(
-                "the congestion control's name has {} characters, but must be 1 to {CONGESTION_CHARS_MAX} of a to z, 0 to \
-                 9, - and _",
-                name.chars().count()
+                "the congestion control's name must be 1 to {CONGESTION_CHARS_MAX} characters of a to z, 0 to 9, - and _"
             ));
         }
         within("the timeout in milliseconds", self.timeout_ms, 100, 86_400_000)?;

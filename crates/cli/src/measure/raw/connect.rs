@@ -21,7 +21,7 @@ use crate::{
         link::Link,
         message::{RawHandle, from_hex, to_hex},
     },
-    failure::Failure,
+    failure::{Failure, advice},
     settings::Settings,
 };
 
@@ -54,8 +54,10 @@ impl RawListener {
             rustix::rand::getrandom(&mut token, GetRandomFlags::empty())?;
             Ok(Self { socket, token, port: local.port() })
         };
-        open()
-            .map_err(|error| Failure::Run(format!("could not listen at {address} for raw sockets: {error}")))
+        open().map_err(|error| {
+            let advice = advice(&error);
+            Failure::Run(format!("could not listen at {address} for raw sockets: {error}{advice}"))
+        })
     }
 
     /// What the other side needs to connect.
@@ -77,7 +79,9 @@ impl RawListener {
         settings: &Settings,
         deadline: Instant,
     ) -> Result<RawSockets, Failure> {
-        let failed = |error: io::Error| Failure::Run(format!("could not accept a raw socket: {error}"));
+        let failed = |error: io::Error| {
+            Failure::Run(format!("could not accept a raw socket: {error}{}", advice(&error)))
+        };
         let mut here: Vec<Option<Socket>> = (0..count).map(|_| None).collect();
         let mut pending: Vec<Pending> = Vec::new();
         while here.iter().any(Option::is_none) {
@@ -152,7 +156,10 @@ pub fn connect(
         Failure::Peer(format!("{} sent a token for raw sockets that is no 16 bytes", link.peer()))
     })?;
     let sockets = (0..count).map(|index| {
-        let failed = |error, link: &Link| {
+        let failed = |error: io::Error, link: &Link| {
+            if !advice(&error).is_empty() {
+                return Failure::Run(format!("could not open a raw socket: {error}{}", advice(&error)));
+            }
             Failure::Peer(format!(
                 "could not connect a raw socket to {} at {}: {error}; a firewall may be in the way",
                 link.peer(),
