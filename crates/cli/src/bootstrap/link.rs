@@ -12,7 +12,11 @@ use rustix::{event::PollFd, event::PollFlags, io::Errno, net::RecvFlags, net::Se
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::message::{Abort, Refuse, printable};
-use crate::{failure::Failure, interrupt::Interrupt};
+use crate::{
+    failure::{Failure, advice},
+    interrupt::{Hook, Interrupt},
+    output::Talk,
+};
 
 /// One end of a session.
 pub struct Link {
@@ -163,6 +167,23 @@ impl Link {
         loop {
             self.hear_any(deadline)?;
         }
+    }
+
+    /// Makes Ctrl-C end the process there and then, for as long as the hook lives: for work that the system does not
+    /// interrupt. The other side is told.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] if the system has no descriptor left.
+    pub fn leave_on_interrupt(&self) -> Result<Hook, Failure> {
+        let stream = self.stream.try_clone().map_err(|error| {
+            Failure::Run(format!("could not share the connection: {error}{}", advice(&error)))
+        })?;
+        let bytes = frame(Kind::Abort, &Abort::of(&Failure::Interrupted))?;
+        Ok(self.interrupt.on_fire(move || {
+            let _ = rustix::net::send(&stream, &bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+            Talk::default().error(&Failure::Interrupted);
+            std::process::exit(i32::from(Failure::Interrupted.exit_code()));
+        }))
     }
 
     /// Whether the next frame is an abort.

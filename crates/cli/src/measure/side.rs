@@ -80,8 +80,11 @@ impl Side {
         let local = link.local_address()?;
         // Each wait has the whole patience: the other side may still be at what this one has done.
         let patience = settings.patience(settings.memory_bytes());
+        // Making memory present takes seconds, which the system does not cut short.
+        let leave = link.leave_on_interrupt()?;
         let source = sends.then(|| allocate(&settings, settings.memory)).transpose()?;
         let destination = receives.then(|| allocate(&settings, settings.destination())).transpose()?;
+        drop(leave);
 
         let mut listening = Listening::open(receives, &settings, local)?;
         let theirs = exchange_handles(link, role, &listening.handles(), Instant::now() + patience)?;

@@ -43,6 +43,20 @@ fn ctrl_c_prints_what_was_measured_so_far() {
 }
 
 #[test]
+fn ctrl_c_while_much_memory_is_made_present() {
+    let mut server = Server::start(&[]);
+    for way in [&[][..], &["--bidir"]] {
+        let client = start(server.client(&[&["-s", "1G", "-n", "5", "-m", "host"], way].concat()));
+        thread::sleep(Duration::from_millis(60));
+        client.signal(Signal::INT);
+        let output = client.output();
+        expect(&output, 130);
+        assert_eq!(stderr(&output).lines().last(), Some("gputcp: interrupted"));
+        server.hear("was interrupted");
+    }
+}
+
+#[test]
 fn ctrl_c_at_the_client_is_told_to_the_server_which_serves_on() {
     let mut server = Server::start(&[]);
     let client = start(server.client(&["-s", "1M", "-t", "60"]));
