@@ -48,15 +48,16 @@ impl Destination {
         let local = self.bind.as_ref().map(|bind| bind.resolve(self.family)).transpose()?;
         let deadline = Instant::now() + self.timeout;
         let mut attempt = 1;
-        let mut told = false;
+        let mut tell_at = Some(Instant::now() + SHORT);
         loop {
             let outcome = self.attempt(local, attempt, deadline, hello, interrupt);
             match outcome {
                 Err(Trouble::Passing(Failure::Busy(why))) if Instant::now() < deadline => {
-                    if !told {
+                    // Between two clients a server is busy for a moment that is not worth a word.
+                    if tell_at.is_some_and(|at| Instant::now() >= at) {
                         self.talk.note(&format!("waiting up to {:?}: {why}", self.timeout));
+                        tell_at = None;
                     }
-                    told = true;
                 }
                 Err(Trouble::Passing(_)) if attempt < ATTEMPTS && Instant::now() < deadline => attempt += 1,
                 Err(Trouble::Passing(failure) | Trouble::Lasting(failure)) => return Err(failure),
@@ -194,3 +195,5 @@ fn begin_connect(address: SocketAddr, local: Option<SocketAddr>) -> io::Result<(
 /// The seed's patience: 30 × 100 ms.
 const ATTEMPTS: u32 = 30;
 const PAUSE: Duration = Duration::from_millis(100);
+/// A wait that nobody needs to be told about.
+const SHORT: Duration = Duration::from_millis(500);
