@@ -1,6 +1,11 @@
 //! How a command can fail, and the exit code that says so to a script.
 
+use std::io;
+
 use gputcp_proto::Violation;
+use rustix::io::Errno;
+
+use crate::bootstrap::message::Reason;
 
 /// Why a command did not do what it was asked to. Each holds one sentence: what happened, to whom, what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,11 +52,21 @@ impl Failure {
     /// The same failure as the other side's, told by it. The exit code is the same on both ends, but for what only
     /// concerns the other side: its usage is not ours.
     #[must_use]
-    pub fn told_by(peer: &str, code: u8, reason: &str) -> Self {
+    pub fn told_by(peer: &str, code: u8, reason: &Reason) -> Self {
         match code {
             3 => Self::Corrupt(format!("{peer} says: {reason}")),
             130 => Self::Peer(format!("{peer} was interrupted")),
             _ => Self::Peer(format!("{peer} gave up: {reason}")),
         }
+    }
+}
+
+/// What to do about the system's refusal, to be put behind it; nothing where nobody knows.
+#[must_use]
+pub fn advice(error: &io::Error) -> &'static str {
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE) => "; raise the limit of open files with `ulimit -n`, or use fewer streams",
+        Some(Errno::NFILE) => "; the whole machine has too many files open: use fewer streams",
+        _ => "",
     }
 }

@@ -15,7 +15,7 @@ use rustix::{
 };
 use tracing::level_filters::LevelFilter;
 
-use crate::{args::TalkArgs, failure::Failure, interrupt::poll_until};
+use crate::{args::TalkArgs, bootstrap::message::printable, failure::Failure, interrupt::poll_until};
 
 /// The results' way out.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,7 @@ pub struct Output {
 }
 
 /// How much is said on stderr.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Talk {
     quiet: bool,
 }
@@ -85,7 +85,8 @@ impl Talk {
 
     /// Says why the command failed.
     pub fn error(self, failure: &Failure) {
-        say(&format!("gputcp: {failure}"));
+        // Whoever words a failure may quote the other side.
+        say(&printable(&format!("gputcp: {failure}")));
     }
 
     /// Says what somebody else has worded.

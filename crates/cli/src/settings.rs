@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gputcp::Options;
 use gputcp_proto::{
     frame::{SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX},
     session::Role,
@@ -121,6 +122,13 @@ impl Settings {
         for bytes in [self.send_buffer_bytes, self.recv_buffer_bytes].into_iter().flatten() {
             within("a socket buffer", u64::from(bytes), 4096, 0x3fff_ffff)?;
         }
+        if let Some(name) = &self.congestion
+            && !is_congestion_name(name)
+        {
+            return Err(format!(
+                "the congestion control's name must be 1 to {CONGESTION_CHARS_MAX} characters of a to z, 0 to 9, - and _"
+            ));
+        }
         within("the timeout in milliseconds", self.timeout_ms, 100, 86_400_000)?;
         if self.memory == Memory::Host && self.unpack != Unpack::None {
             return Err("host memory is received in place, so nothing can be unpacked".into());
@@ -166,14 +174,26 @@ impl Settings {
         self.sizes.iter().map(|&bytes| of(bytes)).max().unwrap_or(0)
     }
 
-    /// What one side allocates for messages: a second buffer where it both sends and receives.
+    /// What one side allocates, for messages and for the rings of its sockets: everything twice where it both sends and
+    /// receives.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        let buffers = match self.flow {
+        let directions = match self.flow {
             Flow::Forward | Flow::Backward => 1,
             Flow::Both | Flow::RoundTrip => 2,
         };
-        self.buffer_bytes().saturating_mul(buffers)
+        self.buffer_bytes().saturating_add(self.ring_bytes()).saturating_mul(directions)
+    }
+
+    /// What the sockets of one direction stage through where they cannot reach the memory: a ring of segments each.
+    #[must_use]
+    pub fn ring_bytes(&self) -> u64 {
+        if self.memory == Memory::Host {
+            return 0;
+        }
+        let Options { slabs, segment_bytes, .. } = Options::default();
+        let sockets = u64::from(self.streams) * u64::from(self.channels);
+        sockets * u64::from(slabs) * u64::from(self.segment_bytes.unwrap_or(segment_bytes))
     }
 
     /// What memory this side sends from, and what it receives into.
@@ -193,22 +213,32 @@ impl Settings {
         [source, destination].contains(&Some(Memory::Cuda))
     }
 
-    /// Checks that the messages of these sides fit in the memory that `host` has left. A GPU's memory is its own.
+    /// Checks that the messages of these sides, and the rings that their sockets stage through, fit in the memory that
+    /// `host` has left. A GPU's memory is its own; its rings are the host's.
     ///
     /// # Errors
     /// A sentence that says how much is missing.
     pub fn check_memory(&self, host: &str, roles: &[Role], available: Option<u64>) -> Result<(), String> {
-        let buffers = roles.iter().flat_map(|&role| {
+        let places = roles.iter().flat_map(|&role| {
             let (source, destination) = self.memory_of(role);
-            [source, destination].into_iter().flatten().filter(|&memory| memory != Memory::Cuda)
+            [source, destination].into_iter().flatten()
         });
-        let needed = self.buffer_bytes().saturating_mul(buffers.count() as u64);
+        let needed = places.fold(0u64, |sum, memory| {
+            let message = if memory == Memory::Cuda { 0 } else { self.buffer_bytes() };
+            let ring = if memory == Memory::Host { 0 } else { self.ring_bytes() };
+            sum.saturating_add(message).saturating_add(ring)
+        });
         match available {
             Some(available) if needed > available => Err(format!(
-                "messages of {} need {:.1} GB of memory on {host}, which has {:.1} GB left: choose a smaller size",
+                "messages of {} need {:.1} GB of memory on {host}, which has {:.1} GB left: choose {}",
                 show_size(self.sizes.iter().copied().max().unwrap_or(0)),
                 needed as f64 / 1e9,
                 available as f64 / 1e9,
+                if self.ring_bytes() > self.buffer_bytes() {
+                    "smaller segments or fewer streams, whose rings need most of it"
+                } else {
+                    "a smaller size"
+                },
             )),
             _ => Ok(()),
         }
@@ -281,6 +311,15 @@ impl Flow {
     }
 }
 
+/// Whether a congestion control can have this name at all.
+#[must_use]
+pub fn is_congestion_name(name: &str) -> bool {
+    let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'_');
+    (1..=CONGESTION_CHARS_MAX).contains(&name.len()) && name.bytes().all(fits)
+}
+
+/// A congestion control's longest name: the kernel's TCP_CA_NAME_MAX with its end.
+pub const CONGESTION_CHARS_MAX: usize = 15;
 /// Connections of one session: with [`STREAMS_MAX`] the sockets' bound below binds first.
 pub const CHANNELS_MAX: u16 = 64;
 /// Data sockets of one session and direction: one thread each, on both sides, and a process has 1024 descriptors by

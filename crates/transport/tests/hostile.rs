@@ -317,7 +317,7 @@ fn an_old_version_is_told_so() {
 
 #[test]
 fn a_slow_peer_is_waited_for_and_a_silent_one_is_not() {
-    let (mut impostor, mut receiver) = Impostor::connect();
+    let (impostor, mut receiver) = Impostor::connect();
     let to = Place::Host.buffer(128 << 10);
     let mut request = |offset| receiver.irecv(&to, offset, 64 << 10).unwrap().unwrap();
     let (first, second) = (request(0), request(64 << 10));

@@ -299,14 +299,36 @@ mod tests {
     fn memory_beyond_the_host_is_refused() {
         let settings = request(MeasureArgs { size: Some(1 << 40), ..Default::default() }).unwrap().settings;
         let both = [Role::Client, Role::Server];
-        assert!(settings.check_memory("this host", &both, Some(1 << 41)).is_ok());
-        let sentence = settings.check_memory("this host", &both, Some((1 << 41) - 1)).unwrap_err();
+        let needed = 2 * settings.memory_bytes();
+        assert!(settings.check_memory("this host", &both, Some(needed)).is_ok());
+        let sentence = settings.check_memory("this host", &both, Some(needed - 1)).unwrap_err();
         insta::assert_snapshot!(sentence, @"messages of 1T need 2199.0 GB of memory on this host, which has 2199.0 GB left: choose a smaller size");
         // A GPU's memory is no concern of the host's, but what is received in place is.
         let settings = Settings { memory: Memory::Cuda, ..settings };
-        assert!(settings.check_memory("this host", &both, Some(0)).is_ok());
+        let rings = 2 * settings.ring_bytes();
+        assert!(settings.check_memory("this host", &both, Some(rings)).is_ok());
+        assert!(settings.check_memory("this host", &both, Some(rings - 1)).is_err());
         let settings = Settings { unpack: Unpack::None, ..settings };
-        assert!(settings.check_memory("this host", &[Role::Client], Some(0)).is_ok());
+        assert!(settings.check_memory("this host", &[Role::Client], Some(rings / 2)).is_ok());
         assert!(settings.check_memory("this host", &both, Some(1 << 39)).is_err());
+    }
+
+    #[test]
+    fn rings_beyond_the_host_are_refused() {
+        let args = |memory| MeasureArgs {
+            memory: MemoryArg::parse(memory).ok(),
+            streams: Some(64),
+            channels: Some(4),
+            segment: Some(64 << 20),
+            size: Some(1 << 20),
+            bidir: true,
+            ..Default::default()
+        };
+        let settings = request(args("soft")).unwrap().settings;
+        // 256 sockets, 4 segments each, both ways.
+        assert_eq!(settings.memory_bytes(), 2 * ((1 << 20) + 256 * 4 * (64 << 20)));
+        let sentence = settings.check_memory("this host", &[Role::Client], Some(100 << 30)).unwrap_err();
+        insta::assert_snapshot!(sentence, @"messages of 1M need 137.4 GB of memory on this host, which has 107.4 GB left: choose smaller segments or fewer streams, whose rings need most of it");
+        assert_eq!(request(args("host")).unwrap().settings.memory_bytes(), 2 << 20);
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     failure::Failure,
     host::bind::{Bind, Family},
     interrupt::Interrupt,
+    output::Talk,
 };
 
 /// Where to find the server, and from where.
@@ -34,10 +35,12 @@ pub struct Destination {
     pub family: Family,
     /// How long one attempt to connect, and the greeting, may take.
     pub timeout: Duration,
+    /// Who is told about a long wait.
+    pub talk: Talk,
 }
 
 impl Destination {
-    /// Connects and greets. A server that is not there yet, or busy, is asked again for three seconds.
+    /// Connects and greets. A server that is not there yet is asked again for three seconds, a busy one until the timeout.
     ///
     /// # Errors
     /// [`Failure::Peer`] saying what to check; [`Failure::Usage`] if the local address makes no sense.
@@ -45,9 +48,17 @@ impl Destination {
         let local = self.bind.as_ref().map(|bind| bind.resolve(self.family)).transpose()?;
         let deadline = Instant::now() + self.timeout;
         let mut attempt = 1;
+        let mut tell_at = Some(Instant::now() + SHORT);
         loop {
             let outcome = self.attempt(local, attempt, deadline, hello, interrupt);
             match outcome {
+                Err(Trouble::Passing(Failure::Busy(why))) if Instant::now() < deadline => {
+                    // Between two clients a server is busy for a moment that is not worth a word.
+                    if tell_at.is_some_and(|at| Instant::now() >= at) {
+                        self.talk.note(&format!("waiting up to {:?}: {why}", self.timeout));
+                        tell_at = None;
+                    }
+                }
                 Err(Trouble::Passing(_)) if attempt < ATTEMPTS && Instant::now() < deadline => attempt += 1,
                 Err(Trouble::Passing(failure) | Trouble::Lasting(failure)) => return Err(failure),
                 Ok(greeted) => return Ok(greeted),
@@ -184,3 +195,5 @@ fn begin_connect(address: SocketAddr, local: Option<SocketAddr>) -> io::Result<(
 /// The seed's patience: 30 × 100 ms.
 const ATTEMPTS: u32 = 30;
 const PAUSE: Duration = Duration::from_millis(100);
+/// A wait that nobody needs to be told about.
+const SHORT: Duration = Duration::from_millis(500);

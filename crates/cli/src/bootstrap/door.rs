@@ -3,7 +3,7 @@
 //! A thread of its own keeps it, so that strangers disturb neither a running session nor an honest client behind them.
 //! Everybody who connects is heard side by side, and must have said a whole hello within [`HELLO_DEADLINE`]. Whoever says
 //! garbage, half a hello or nothing is a stray: dropped and counted. An honest client is let in if the server waits for
-//! one, and otherwise told that it is busy (the client asks again for three seconds).
+//! one, and otherwise told that it is busy (the client asks again until its timeout).
 //! Invariant: at most `ROOM` strangers are held, each with one small buffer.
 
 use std::{
@@ -33,7 +33,7 @@ use rustix::{
 use super::{
     link::{Link, frame},
     listen::listen,
-    message::{Hello, Refuse},
+    message::{Hello, Reason, Refuse},
 };
 use crate::{
     failure::Failure,
@@ -184,7 +184,7 @@ impl Shared {
             let _ = rustix::io::write(&self.came, &1u64.to_ne_bytes());
         } else {
             drop(wanted);
-            refuse(&stream, "it is serving another client; try again when that is done".into(), true);
+            refuse(&stream, "it is serving another client; try again when that is done", true);
         }
     }
 }
@@ -289,7 +289,7 @@ fn attend(mut stranger: Stranger, spoke: bool, now: Instant, shared: &Shared) ->
         Verdict::Wait => shared.stray(address, "said no hello in time"),
         Verdict::Hello(hello) => shared.admit(stranger.stream, address, hello),
         Verdict::Refuse(reason) => {
-            refuse(&stranger.stream, reason, false);
+            refuse(&stranger.stream, &reason, false);
             shared.stray(address, "speaks another version");
         }
         Verdict::Drop => shared.stray(address, "said no hello"),
@@ -298,8 +298,8 @@ fn attend(mut stranger: Stranger, spoke: bool, now: Instant, shared: &Shared) ->
 }
 
 /// Says no, as far as the connection takes it at once.
-fn refuse(stream: &TcpStream, reason: String, busy: bool) {
-    let bytes = frame(Kind::Refuse, &Refuse { reason, busy });
+fn refuse(stream: &TcpStream, reason: &str, busy: bool) {
+    let Ok(bytes) = frame(Kind::Refuse, &Refuse { reason: Reason::new(reason), busy }) else { return };
     let _ = rustix::net::send(stream, &bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
 }
 

@@ -8,11 +8,15 @@ use std::{
 };
 
 use gputcp_proto::session::{Direction, Header, Kind, Role, Session};
-use rustix::{event::PollFlags, io::Errno, net::RecvFlags, net::SendFlags};
+use rustix::{event::PollFd, event::PollFlags, io::Errno, net::RecvFlags, net::SendFlags};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::message::{Abort, Refuse, printable};
-use crate::{failure::Failure, interrupt::Interrupt};
+use crate::{
+    failure::{Failure, advice},
+    interrupt::{Hook, Interrupt},
+    output::Talk,
+};
 
 /// One end of a session.
 pub struct Link {
@@ -44,7 +48,7 @@ impl Link {
             // Only a mistake of ours gets here; the peer is told and the run fails, but nothing panics.
             Failure::Run(format!("this side {violation}"))
         })?;
-        let frame = frame(kind, message);
+        let frame = frame(kind, message)?;
         self.write(&frame, deadline)
     }
 
@@ -63,23 +67,24 @@ impl Link {
     /// # Errors
     /// As [`Self::hear`].
     pub fn hear_any(&mut self, deadline: Instant) -> Result<(Kind, Vec<u8>), Failure> {
+        let since = Instant::now();
         let mut header = [0; Header::BYTES];
-        self.read(&mut header, deadline)?;
+        self.read(&mut header, since, deadline)?;
         let header =
             Header::decode(&header).map_err(|violation| Failure::violation(&self.peer, &violation))?;
         let mut payload = vec![0; header.bytes as usize];
-        self.read(&mut payload, deadline)?;
+        self.read(&mut payload, since, deadline)?;
         self.session
             .step(Direction::Recv, header.kind)
             .map_err(|violation| Failure::violation(&self.peer, &violation))?;
         match header.kind {
             Kind::Abort => {
                 let Abort { reason, code } = self.parse(header.kind, &payload)?;
-                Err(Failure::told_by(&self.peer, code, &printable(&reason)))
+                Err(Failure::told_by(&self.peer, code, &reason))
             }
             Kind::Refuse => {
                 let Refuse { reason, busy } = self.parse(header.kind, &payload)?;
-                let sentence = format!("{} refused: {}", self.peer, printable(&reason));
+                let sentence = format!("{} refused: {reason}", self.peer);
                 Err(if busy { Failure::Busy(sentence) } else { Failure::Peer(sentence) })
             }
             kind => Ok((kind, payload)),
@@ -92,6 +97,8 @@ impl Link {
     /// [`Failure::Peer`] if it is none.
     pub fn parse<T: DeserializeOwned>(&self, kind: Kind, payload: &[u8]) -> Result<T, Failure> {
         serde_json::from_slice(payload).map_err(|error| {
+            // The parser quotes what it did not expect.
+            let error = printable(&error.to_string());
             Failure::Peer(format!(
                 "{} sent a frame of kind {} that cannot be read ({error})",
                 self.peer,
@@ -117,7 +124,7 @@ impl Link {
         if self.session.is_over() || self.session.step(Direction::Send, Kind::Abort).is_err() {
             return;
         }
-        let bytes = frame(Kind::Abort, &Abort::of(failure));
+        let Ok(bytes) = frame(Kind::Abort, &Abort::of(failure)) else { return };
         // The buffer of a healthy connection takes this at once; a full one belongs to a peer that does not read.
         let _ = rustix::net::send(&self.stream, &bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     }
@@ -138,6 +145,53 @@ impl Link {
                 Err(_) => return failure,
             }
         }
+    }
+
+    /// Waits while nothing is due from the other side: until the deadline, or until one of `fds` has one of its events.
+    /// True if one has.
+    ///
+    /// # Errors
+    /// [`Failure::Interrupted`], or [`Failure::Peer`] once the other side gave up or is gone.
+    pub fn watch(&mut self, fds: &[PollFd<'_>], deadline: Instant) -> Result<bool, Failure> {
+        // What it says in good order is heard later, and wakes nobody now.
+        let mut all = fds.to_vec();
+        all.push(PollFd::new(&self.stream, PollFlags::RDHUP));
+        let ready = self.interrupt.wait(&mut all, Some(deadline))?;
+        let gone = all.last().is_some_and(|fd| !fd.revents().is_empty());
+        drop(all);
+        if !gone && !self.has_given_up() {
+            return Ok(ready);
+        }
+        // Its reason may come after what it said in good order.
+        let deadline = Instant::now() + EXPLAIN;
+        loop {
+            self.hear_any(deadline)?;
+        }
+    }
+
+    /// Makes Ctrl-C end the process there and then, for as long as the hook lives: for work that the system does not
+    /// interrupt. The other side is told.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] if the system has no descriptor left.
+    pub fn leave_on_interrupt(&self) -> Result<Hook, Failure> {
+        let stream = self.stream.try_clone().map_err(|error| {
+            Failure::Run(format!("could not share the connection: {error}{}", advice(&error)))
+        })?;
+        let bytes = frame(Kind::Abort, &Abort::of(&Failure::Interrupted))?;
+        Ok(self.interrupt.on_fire(move || {
+            let _ = rustix::net::send(&stream, &bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+            Talk::default().error(&Failure::Interrupted);
+            std::process::exit(i32::from(Failure::Interrupted.exit_code()));
+        }))
+    }
+
+    /// Whether the next frame is an abort.
+    fn has_given_up(&self) -> bool {
+        let mut header = [0; Header::BYTES];
+        let peeked = rustix::net::recv(&self.stream, &mut header[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        matches!(peeked, Ok((_, Header::BYTES)))
+            && Header::decode(&header).is_ok_and(|header| header.kind == Kind::Abort)
     }
 
     /// What messages call the other side.
@@ -169,10 +223,11 @@ impl Link {
     }
 
     fn write(&self, mut bytes: &[u8], deadline: Instant) -> Result<(), Failure> {
+        let since = Instant::now();
         while !bytes.is_empty() {
             match rustix::net::send(&self.stream, bytes, SendFlags::NOSIGNAL) {
                 Ok(sent) => bytes = &bytes[sent..],
-                Err(Errno::AGAIN) => self.wait(PollFlags::OUT, deadline)?,
+                Err(Errno::AGAIN) => self.wait(PollFlags::OUT, since, deadline)?,
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(self.gone(&error)),
             }
@@ -180,12 +235,12 @@ impl Link {
         Ok(())
     }
 
-    fn read(&self, mut bytes: &mut [u8], deadline: Instant) -> Result<(), Failure> {
+    fn read(&self, mut bytes: &mut [u8], since: Instant, deadline: Instant) -> Result<(), Failure> {
         while !bytes.is_empty() {
             match rustix::net::recv(&self.stream, &mut *bytes, RecvFlags::empty()) {
                 Ok((_, 0)) => return Err(self.gone(&"it closed the connection")),
                 Ok((_, read)) => bytes = &mut bytes[read..],
-                Err(Errno::AGAIN) => self.wait(PollFlags::IN, deadline)?,
+                Err(Errno::AGAIN) => self.wait(PollFlags::IN, since, deadline)?,
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(self.gone(&error)),
             }
@@ -193,8 +248,8 @@ impl Link {
         Ok(())
     }
 
-    fn wait(&self, events: PollFlags, deadline: Instant) -> Result<(), Failure> {
-        let since = Instant::now();
+    /// Waits for the socket; `since` is when the frame was first waited for.
+    fn wait(&self, events: PollFlags, since: Instant, deadline: Instant) -> Result<(), Failure> {
         if self.interrupt.wait_one(self.stream.as_fd(), events, deadline)? {
             return Ok(());
         }
@@ -213,13 +268,19 @@ impl Link {
 }
 
 /// A frame's bytes.
-pub(super) fn frame<T: Serialize>(kind: Kind, message: &T) -> Vec<u8> {
-    let payload = serde_json::to_vec(message).expect("our messages have only string keys and finite numbers");
-    let bytes = payload.len() as u32;
-    assert!(bytes <= kind.bytes_max(), "a {} of {bytes} bytes is beyond its bound", kind.name());
-    let mut frame = Header { kind, bytes }.encode().to_vec();
+///
+/// # Errors
+/// [`Failure::Run`] if they are beyond the kind's bound: what others said may be in them, so this is no reason to panic.
+pub(super) fn frame<T: Serialize>(kind: Kind, message: &T) -> Result<Vec<u8>, Failure> {
+    let failed = |why: String| Failure::Run(format!("this side could not say {}: {why}", kind.name()));
+    let payload = serde_json::to_vec(message).map_err(|error| failed(error.to_string()))?;
+    let bytes = payload.len();
+    if bytes > kind.bytes_max() as usize {
+        return Err(failed(format!("its {bytes} bytes are beyond the bound of {}", kind.bytes_max())));
+    }
+    let mut frame = Header { kind, bytes: bytes as u32 }.encode().to_vec();
     frame.extend_from_slice(&payload);
-    frame
+    Ok(frame)
 }
 
 /// How long to listen for the reason of a connection that broke: it was said before.
@@ -253,6 +314,19 @@ mod tests {
     }
 
     #[test]
+    fn silence_counts_from_the_start_of_the_hearing() {
+        let (mut other, mut link) = pair();
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(80));
+            other.write_all(&Header { kind: Kind::Hello, bytes: 9 }.encode()).unwrap();
+            other
+        });
+        let error = link.hear::<End>(Kind::Hello, soon()).unwrap_err();
+        assert!(error.to_string().starts_with("the server was silent for 0.1 s while greeting"), "{error}");
+        drop(thread.join());
+    }
+
+    #[test]
     fn garbage_old_versions_and_endings_are_told_apart() {
         let say = |bytes: &[u8]| {
             let (mut other, mut link) = pair();
@@ -263,8 +337,9 @@ mod tests {
         let mut old = Header { kind: Kind::Hello, bytes: 0 }.encode();
         old[4] = 77;
         let long = Header { kind: Kind::Abort, bytes: 4096 }.encode();
-        let abort = frame(Kind::Abort, &Abort { reason: "no \x1b[1mmemory".into(), code: 1 });
-        let interrupted = frame(Kind::Abort, &Abort { reason: String::new(), code: 130 });
+        let abort = br#"{"reason":"no \u001b[1mmemory","code":1}"#;
+        let abort = [&Header { kind: Kind::Abort, bytes: abort.len() as u32 }.encode(), &abort[..]].concat();
+        let interrupted = frame(Kind::Abort, &Abort::of(&Failure::Interrupted)).unwrap();
         let stranger = [Header { kind: Kind::Abort, bytes: 4 }.encode().as_slice(), b"nope"].concat();
         let all = [
             say(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
@@ -274,9 +349,32 @@ mod tests {
             say(&abort),
             say(&interrupted),
             say(&stranger),
-            say(&frame(Kind::Bye, &Bye {})),
+            say(&frame(Kind::Bye, &Bye {}).unwrap()),
         ];
         insta::assert_snapshot!(all.join("\n"));
+    }
+
+    #[test]
+    fn who_leaves_or_gives_up_is_noticed_while_nothing_is_due() {
+        let late = || Instant::now() + Duration::from_secs(60);
+        let (_silent, mut link) = pair();
+        assert_eq!(link.watch(&[], soon()), Ok(false));
+        let (other, mut link) = pair();
+        drop(other);
+        let failure = link.watch(&[], late()).unwrap_err();
+        assert!(failure.to_string().starts_with("the server is gone while greeting"), "{failure}");
+        let (mut other, mut link) = pair();
+        let abort = Abort::of(&Failure::Run("the disk is full".into()));
+        other.write_all(&frame(Kind::Abort, &abort).unwrap()).unwrap();
+        let failure = loop {
+            if let Err(failure) = link.watch(&[], soon()) {
+                break failure;
+            }
+        };
+        assert_eq!(failure.to_string(), "the server gave up: the disk is full");
+        let (_silent, mut link) = pair();
+        link.interrupt().fire();
+        assert_eq!(link.watch(&[], late()), Err(Failure::Interrupted));
     }
 
     #[test]
@@ -290,7 +388,8 @@ mod tests {
     #[test]
     fn the_peers_own_reason_explains_a_broken_connection() {
         let (mut other, mut link) = pair();
-        other.write_all(&frame(Kind::Abort, &Abort { reason: "the disk is full".into(), code: 1 })).unwrap();
+        let abort = Abort::of(&Failure::Run("the disk is full".into()));
+        other.write_all(&frame(Kind::Abort, &abort).unwrap()).unwrap();
         let failure = link.explain(Failure::Peer("connection reset".into()));
         assert_eq!(failure.to_string(), "the server gave up: the disk is full");
         assert_eq!(link.explain(Failure::Interrupted), Failure::Interrupted);

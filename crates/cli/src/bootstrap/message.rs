@@ -1,7 +1,7 @@
 //! What the frames of a session say, as JSON. Unknown fields are passed over, missing ones are errors; lengths are bounded
 //! by [`gputcp_proto::session::Kind::bytes_max`], and every number is checked where it is used.
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ pub struct Hello {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refuse {
     /// A sentence.
-    pub reason: String,
+    pub reason: Reason,
     /// Whether asking again soon may help.
     pub busy: bool,
 }
@@ -179,7 +179,7 @@ pub struct Bye {}
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Abort {
     /// A sentence.
-    pub reason: String,
+    pub reason: Reason,
     /// Its exit code.
     pub code: u8,
 }
@@ -188,16 +188,57 @@ impl Abort {
     /// What to tell the other side about a failure here.
     #[must_use]
     pub fn of(failure: &Failure) -> Self {
-        // The frame is bounded; a sentence is far below.
-        Self { reason: failure.to_string().chars().take(900).collect(), code: failure.exit_code() }
+        Self { reason: Reason::new(&failure.to_string()), code: failure.exit_code() }
     }
 }
 
-/// Text that came from the other side, fit for a terminal: no control characters, no endless lines.
+/// Why somebody will not, or gives up: printable and bounded, whoever worded it and whichever way it goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String")]
+pub struct Reason(String);
+
+impl Reason {
+    /// What is left of a text that others may have had a hand in.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(printable(text))
+    }
+}
+
+impl From<String> for Reason {
+    fn from(text: String) -> Self {
+        Self::new(&text)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// Text that came from the other side, fit for a terminal and for a frame: no control characters, nothing that turns the
+/// direction of what follows, no endless lines. As JSON it takes at most [`TEXT_BYTES`].
 #[must_use]
 pub fn printable(text: &str) -> String {
-    text.chars().take(900).map(|c| if c.is_control() { '·' } else { c }).collect()
+    let mut bytes = 0;
+    let shown = text.chars().map(|c| if c.is_control() || turns(c) { '·' } else { c });
+    shown
+        .take_while(|c| {
+            // Without control characters only these two grow in JSON.
+            bytes += if matches!(c, '"' | '\\') { 2 } else { c.len_utf8() };
+            bytes <= TEXT_BYTES
+        })
+        .collect()
 }
+
+/// Whether it changes the direction of the text around it.
+const fn turns(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A long sentence; what is around it in a frame is far shorter than the rest of the frame's bound.
+const TEXT_BYTES: usize = 1200;
 
 /// Bytes as hexadecimal digits.
 #[must_use]
@@ -226,6 +267,8 @@ pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 
 #[cfg(test)]
 mod tests {
+    use gputcp_proto::session::Kind;
+
     use super::*;
 
     #[test]
@@ -241,5 +284,19 @@ mod tests {
     #[test]
     fn what_others_say_is_made_printable() {
         assert_eq!(printable("a\x1b[31m\nb"), "a·[31m·b");
+        assert_eq!(printable("a\u{202e}b"), "a·b");
+    }
+
+    #[test]
+    fn every_reason_fits_its_frame() {
+        for text in ["\u{1}", "\"", "\\", "\u{10ffff}", "a", "é\n"] {
+            let reason = Reason::new(&text.repeat(5000));
+            for bytes in [
+                serde_json::to_vec(&Abort { reason: reason.clone(), code: 255 }).unwrap(),
+                serde_json::to_vec(&Refuse { reason, busy: false }).unwrap(),
+            ] {
+                assert!(bytes.len() as u32 <= Kind::Abort.bytes_max() / 2, "{text:?}: {}", bytes.len());
+            }
+        }
     }
 }

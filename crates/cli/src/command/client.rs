@@ -44,6 +44,7 @@ pub fn run(
         bind: args.network.bind,
         family: family(args.network.family),
         timeout,
+        talk,
     };
     let hello = hello();
     let (link, theirs) = destination.greet(&hello, interrupt)?;

@@ -47,7 +47,8 @@ pub fn run(
     let family = family(args.family);
     let mut server = ServerProcess::start(family, args.talk, talk)?;
     let port = server.port(interrupt)?;
-    let destination = Destination { host: family.loopback().to_string(), port, bind: None, family, timeout };
+    let destination =
+        Destination { host: family.loopback().to_string(), port, bind: None, family, timeout, talk };
     let hello = hello();
     let (link, theirs) = destination.greet(&hello, interrupt)?;
     Measurement {

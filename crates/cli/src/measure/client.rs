@@ -24,7 +24,11 @@ use crate::{
         message::{Accept, Begin, Bye, End, SideReport, TcpCounters, Work, printable},
     },
     failure::Failure,
-    host::{identity::Identity, link as wire, usage},
+    host::{
+        identity::Identity,
+        link as wire,
+        usage::{self, available_memory_bytes},
+    },
     output::Talk,
     report::{
         Ceiling, CeilingKind, Config, Report, Row, SCHEMA, SideFacts, Sides, gpus::Gpus, printer::Printer,
@@ -73,6 +77,10 @@ impl Measurement<'_> {
 
     fn measure(&self, link: &mut Link) -> Result<(), Failure> {
         let mut settings = self.settle()?;
+        // The rings' part is known only now that the streams are.
+        let both = [Role::Client, Role::Server];
+        let roles = if self.command == "loopback" { &both[..] } else { &both[..1] };
+        settings.check_memory("this host", roles, available_memory_bytes()).map_err(Failure::Usage)?;
         let patience = settings.patience(settings.memory_bytes());
         link.say(Kind::Settings, &self.proposal.ask(&settings), Instant::now() + patience)?;
         let opening = self.proposal.opening();

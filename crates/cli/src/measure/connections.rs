@@ -89,10 +89,18 @@ impl Connecting {
     ) -> Result<Self, Failure> {
         let mut all = Self { connectors: Vec::new(), connected: Vec::new() };
         let expected = if sends { usize::from(settings.channels) } else { 0 };
-        if theirs.connections.len() != expected || theirs.raw.is_some() != (sends && settings.ceiling) {
+        let offered = theirs.connections.len();
+        if offered != expected {
             return Err(Failure::Peer(format!(
-                "the other side offers {} connections where {expected} were agreed on",
-                theirs.connections.len()
+                "the other side offers {offered} connections where {expected} were agreed on"
+            )));
+        }
+        let raw = sends && settings.ceiling;
+        if theirs.raw.is_some() != raw {
+            return Err(Failure::Peer(format!(
+                "the other side offers {} raw sockets where {} were agreed on",
+                if raw { "no" } else { "its" },
+                if raw { "some" } else { "none" }
             )));
         }
         let options = options(settings, device, settings.send_window, local);
@@ -167,4 +175,23 @@ fn options(settings: &Settings, device: Option<&Device>, slots: u16, local: Sock
 fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
     address.set_port(port);
     address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{MeasureArgs, environment::Environment, request::Request};
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let settings = Request::new(MeasureArgs::default(), &Environment::default()).unwrap().settings;
+        let begin = |handles: &Handles| {
+            let local = SocketAddr::from(([127, 0, 0, 1], 0));
+            Connecting::begin(true, &settings, None, local, handles).err().unwrap().to_string()
+        };
+        let none = begin(&Handles { connections: Vec::new(), raw: None });
+        assert_eq!(none, "the other side offers 0 connections where 1 were agreed on");
+        let no_raw = begin(&Handles { connections: vec![String::new()], raw: None });
+        assert_eq!(no_raw, "the other side offers no raw sockets where some were agreed on");
+    }
 }

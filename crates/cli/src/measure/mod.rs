@@ -20,7 +20,7 @@ pub mod tuning;
 
 use gputcp::{Error, Guilty};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, advice};
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
@@ -28,7 +28,10 @@ impl From<Error> for Failure {
             Guilty::Peer => Self::Peer(error.to_string()),
             Guilty::User => Self::Interrupted,
             // Settings were checked long before: what the library refuses now is a mistake of ours.
-            _ => Self::Run(error.to_string()),
+            _ => {
+                let advice = if let Error::System { source, .. } = &error { advice(source) } else { "" };
+                Self::Run(format!("{error}{advice}"))
+            }
         }
     }
 }

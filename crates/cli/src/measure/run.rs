@@ -10,7 +10,7 @@ use std::{
 };
 
 use gputcp::transfer::{Message, Moved};
-use gputcp_gpu::Pattern;
+use gputcp_gpu::{Buffer, Mismatch, Pattern};
 use gputcp_proto::session::{Kind, Role};
 
 use super::side::{Bare, Incoming, Outgoing, Side};
@@ -21,6 +21,7 @@ use crate::{
     },
     failure::Failure,
     host::usage::cpu_time,
+    interrupt::Interrupt,
 };
 
 /// What came of a run, by flow.
@@ -50,7 +51,7 @@ pub fn run(side: &mut Side, link: &mut Link, role: Role, begin: &Begin) -> Resul
     let (out_pattern, in_pattern) = patterns(side.settings.seed, begin.iteration, role);
     if let Some(outgoing) = &side.outgoing {
         // Raw sockets get fresh data as well, so that caches and cores are in the same state for both.
-        outgoing.buffer.fill(out_pattern, 0, begin.bytes)?;
+        fill(&outgoing.buffer, out_pattern, begin.bytes, link.interrupt())?;
         side.damage.apply(&outgoing.buffer, begin)?;
     }
     let before = side.incoming.as_ref().map(Counted::of);
@@ -71,6 +72,7 @@ pub fn run(side: &mut Side, link: &mut Link, role: Role, begin: &Begin) -> Resul
     let cpu_ns = flown.cpu.as_nanos() as u64;
     let tcp = side.tcp();
     let sent = flown.sent.map(|Moved { bytes, chunks }| Sent { bytes, chunks, cpu_ns, tcp });
+    let interrupt = link.interrupt().clone();
     let received = || -> Result<Option<Received>, Failure> {
         let (Some(incoming), Some(moved), Some(before)) = (&side.incoming, flown.received, before) else {
             return Ok(None);
@@ -81,7 +83,8 @@ pub fn run(side: &mut Side, link: &mut Link, role: Role, begin: &Begin) -> Resul
             Counted { landed: moved.bytes, unpacked: moved.bytes }
         };
         let look = transfer && side.settings.verify;
-        let check = look.then(|| incoming.buffer.verify(in_pattern, 0, begin.bytes)).transpose()?;
+        let check =
+            look.then(|| verify(&incoming.buffer, in_pattern, begin.bytes, &interrupt)).transpose()?;
         Ok(Some(Received {
             time_ns: flown.time.as_nanos() as u64,
             landed: counted.landed,
@@ -93,6 +96,33 @@ pub fn run(side: &mut Side, link: &mut Link, role: Role, begin: &Begin) -> Resul
         }))
     };
     settle(link, begin, side.settings.patience(begin.bytes), sent, received)
+}
+
+/// Writes a message from the start of the buffer.
+///
+/// # Errors
+/// [`Failure::Interrupted`] as soon as somebody asks for it, with the message half made.
+pub(super) fn fill(
+    buffer: &Buffer,
+    pattern: Pattern,
+    bytes: u64,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let done = buffer.fill_while(pattern, 0, bytes, || !interrupt.fired())?;
+    if done { Ok(()) } else { Err(Failure::Interrupted) }
+}
+
+/// Compares a message at the start of the buffer.
+///
+/// # Errors
+/// [`Failure::Interrupted`] as soon as somebody asks for it, with nothing said about the message.
+pub(super) fn verify(
+    buffer: &Buffer,
+    pattern: Pattern,
+    bytes: u64,
+    interrupt: &Interrupt,
+) -> Result<Result<(), Mismatch>, Failure> {
+    buffer.verify_while(pattern, 0, bytes, || !interrupt.fired())?.ok_or(Failure::Interrupted)
 }
 
 /// The end of a run: both ends tell each other what they counted, and check that it is the same. `received` is asked after
@@ -292,4 +322,28 @@ fn slice(
     let end = receiving.map(|bare| bare.sockets.finish()).transpose()?;
     sending.map(|bare| bare.sockets.finish()).transpose()?;
     Ok(clock.flown(sent, received, end.unwrap_or_else(Instant::now)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_messages_are_made_and_looked_at_in_pieces() {
+        let (bytes, pattern) = ((64 << 20) + 4099, Pattern { seed: 1, iteration: 2 });
+        let (buffer, interrupt) = (Buffer::host(bytes).unwrap(), Interrupt::new().unwrap());
+        fill(&buffer, pattern, bytes, &interrupt).unwrap();
+        assert_eq!(buffer.verify(pattern, 0, bytes), Ok(Ok(())));
+        assert_eq!(verify(&buffer, pattern, bytes, &interrupt), Ok(Ok(())));
+        for at in [70, bytes - 1] {
+            let mut byte = [0];
+            buffer.read(at, 1).unwrap().copy_to(0, &mut byte);
+            buffer.write(at, 1).unwrap().copy_from(0, &[!byte[0]]);
+        }
+        let mismatch = verify(&buffer, pattern, bytes, &interrupt).unwrap().unwrap_err();
+        assert_eq!((mismatch.offset, mismatch.wrong_bytes), (70, 2));
+        interrupt.fire();
+        assert_eq!(fill(&buffer, pattern, bytes, &interrupt), Err(Failure::Interrupted));
+        assert_eq!(verify(&buffer, pattern, bytes, &interrupt), Err(Failure::Interrupted));
+    }
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     bootstrap::{
         link::Link,
-        message::{Accept, Ask, Begin, Bye, End, Refuse, Work},
+        message::{Accept, Ask, Begin, Bye, End, Reason, Refuse, Work},
     },
     failure::Failure,
     host::{gpu::Gpu, usage::available_memory_bytes},
@@ -52,11 +52,12 @@ pub fn serve(
 }
 
 fn carry(link: &mut Link, timeout: Option<Duration>, strays: impl Fn() -> u64) -> Result<Served, Failure> {
-    let first = timeout.unwrap_or(FIRST);
+    let first = timeout.map_or(FIRST, |bound| bound.min(FIRST));
     let mut ask: Ask = link.hear(Kind::Settings, Instant::now() + first)?;
     let (accept, gpu) = match check(&mut ask) {
         Ok(checked) => checked,
         Err(reason) => {
+            let reason = Reason::new(&reason);
             link.say(Kind::Refuse, &Refuse { reason: reason.clone(), busy: false }, Instant::now() + first)?;
             return Err(Failure::Peer(format!(
                 "{} asked for what cannot be done here: {reason}",
@@ -135,5 +136,6 @@ fn check_begin(settings: &Settings, kind: Kind, begin: &Begin, peer: &str) -> Re
     Err(Failure::Peer(format!("{peer} began a run that was not agreed on ({}, {begin:?})", kind.name())))
 }
 
-/// For the settings, before the client's timeout is known: they follow the hello at once.
-const FIRST: Duration = Duration::from_secs(5);
+/// For the settings, which follow the hello at once: whoever says no more than that keeps others waiting so long and no
+/// longer.
+const FIRST: Duration = Duration::from_secs(2);

@@ -90,16 +90,21 @@ impl Side {
         let (source, destination) = settings.memory_of(role);
         let (sends, receives) = (source.is_some(), destination.is_some());
         let local = link.local_address()?;
-        let deadline = Instant::now() + settings.patience(settings.memory_bytes());
+        // Each wait has the whole patience: the other side may still be at what this one has done.
+        let patience = settings.patience(settings.memory_bytes());
+        // Making memory present takes seconds, which the system does not cut short.
+        let leave = link.leave_on_interrupt()?;
         let place =
             |memory: Option<Memory>| memory.map(|memory| Place::of(memory, &settings, gpu)).transpose();
         let (source, destination) = (place(source)?, place(destination)?);
+        drop(leave);
         let device = |place: &Option<Place>| place.as_ref().and_then(|place| place.device.clone());
 
         let mut listening = Listening::open(receives, &settings, device(&destination).as_ref(), local)?;
-        let theirs = exchange_handles(link, role, &listening.handles(), deadline)?;
+        let theirs = exchange_handles(link, role, &listening.handles(), Instant::now() + patience)?;
         // The other side has its memory by now: what follows is the connections' own time.
         let began = Instant::now();
+        let deadline = began + patience;
         let mut connecting = Connecting::begin(sends, &settings, device(&source).as_ref(), local, &theirs)?;
         let mut comms = (Vec::new(), Vec::new());
         // Both directions are polled side by side: the other end may wait for either first.
@@ -108,21 +113,21 @@ impl Side {
                 return Err(Failure::Peer(format!(
                     "{} made no data connection within {:?}: a firewall may block ports between the two",
                     link.peer(),
-                    settings.timeout()
+                    patience
                 )));
             }
-            link.interrupt().sleep_until(Instant::now() + POLL)?;
+            link.watch(&[], Instant::now() + POLL)?;
         }
         let strays = listening.strays();
         let sockets = usize::from(settings.streams) * usize::from(settings.channels);
         let raw_out = match &theirs.raw {
             Some(handle) if sends && settings.ceiling => {
-                Some(raw::connect(handle, sockets, &settings, local)?)
+                Some(raw::connect(link, handle, sockets, &settings, local)?)
             }
             _ => None,
         };
         let raw_in = match listening.raw.take() {
-            Some(listener) => Some(listener.accept(sockets, &settings, deadline, link.interrupt())?),
+            Some(listener) => Some(listener.accept(link, sockets, &settings, deadline)?),
             None => None,
         };
         let setup = began.elapsed();
@@ -164,8 +169,8 @@ impl Side {
             None => None,
         };
         let ready = Ready { setup_us: setup.as_micros() as u64 };
-        link.say(Kind::Ready, &ready, deadline)?;
-        link.hear::<Ready>(Kind::Ready, deadline)?;
+        link.say(Kind::Ready, &ready, Instant::now() + patience)?;
+        link.hear::<Ready>(Kind::Ready, Instant::now() + patience)?;
         Ok(Self {
             settings,
             outgoing,

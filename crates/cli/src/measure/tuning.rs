@@ -14,12 +14,16 @@ pub fn check_congestion(name: &str) -> Result<(), String> {
     let tried = socket(AddressFamily::INET, SocketType::STREAM, None)
         .and_then(|socket| sockopt::set_tcp_congestion(socket, name));
     tried.map_err(|error| {
-        let list = |what| fs::read_to_string(format!("/proc/sys/net/ipv4/tcp_{what}_congestion_control"));
-        let known = list("allowed").or_else(|_| list("available")).unwrap_or_default();
+        let list = |what: &str| {
+            let names = fs::read_to_string(format!("/proc/sys/net/ipv4/tcp_{what}_congestion_control"));
+            names.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(", ")
+        };
         format!(
-            "congestion control {name} cannot be used on {} ({error}): choose one of {}",
+            "congestion control {name} cannot be used on {} ({error}): choose one of {} (there are {}; an administrator \
+             allows more with the sysctl net.ipv4.tcp_allowed_congestion_control)",
             Identity::of_this_host().host,
-            known.split_whitespace().collect::<Vec<_>>().join(", ")
+            list("allowed"),
+            list("available"),
         )
     })
 }

@@ -125,6 +125,60 @@ fn settings_that_the_server_cannot_do_are_refused_there() {
     expect(&finish(server.client(&small(&["-q"]))), 0);
 }
 
+#[test]
+fn nothing_in_the_settings_ends_the_server() {
+    let mut server = Server::start(&[]);
+    // Control characters grow sixfold in JSON, and what was wrong is told with the text that was wrong.
+    let variant = format!(r#"{{"memory":"{}"}}"#, r"\u0001".repeat(678));
+    // As an array the same fields leave more room for a name.
+    let array = |name: &str| {
+        format!(r#"[[1],"forward",1,1,1,1,1,"soft","kernel",null,"{name}",null,null,true,false,100,1]"#)
+    };
+    let name = array(&"n".repeat(4096 - array("").len()));
+    assert_eq!(name.len(), 4096);
+    // Neither does the server's terminal obey.
+    let escape = r#"{"memory":"\u001b[31mRED\nserved everybody\u202e"}"#.to_owned();
+    for settings in [variant, name, array(r"\u001b[31m\nserved everybody"), escape] {
+        let mut stream = greet(&server.port);
+        say(&mut stream, Kind::Settings, &settings);
+        let (kind, text) = hear(&mut stream);
+        assert!(matches!(kind, Kind::Refuse | Kind::Abort), "{text}");
+        let line = server.hear("");
+        assert!(
+            line.starts_with("gputcp: the client at") && !line.contains(['\x1b', '\u{202e}']),
+            "{line:?}"
+        );
+    }
+    expect(&finish(server.client(&small(&["-q"]))), 0);
+}
+
+#[test]
+fn a_peer_that_dies_during_set_up_is_noticed_at_once() {
+    let mut server = Server::start(&[]);
+    for last_words in [None, Some(r#"{"reason":"no sockets left","code":1}"#)] {
+        let mut stream = greet(&server.port);
+        say(
+            &mut stream,
+            Kind::Settings,
+            r#"{"sizes":[1],"flow":"forward","streams":2,"channels":1,"chunk_bytes":1,"send_window":1,"recv_window":1,"memory":"host","unpack":"none","segment_bytes":null,"congestion":null,"send_buffer_bytes":null,"recv_buffer_bytes":null,"verify":true,"ceiling":true,"timeout_ms":50000,"seed":1}"#,
+        );
+        assert_eq!(hear(&mut stream).0, Kind::Accept);
+        assert_eq!(hear(&mut stream).0, Kind::Handles);
+        say(&mut stream, Kind::Handles, r#"{"connections":[],"raw":null}"#);
+        // The server waits for data connections now.
+        thread::sleep(Duration::from_millis(100));
+        let since = Instant::now();
+        if let Some(words) = last_words {
+            say(&mut stream, Kind::Abort, words);
+        } else {
+            drop(stream);
+        }
+        let line = server.hear("gputcp: the client at");
+        assert!(line.contains(if last_words.is_some() { "no sockets left" } else { "is gone" }), "{line}");
+        assert!(since.elapsed() < Duration::from_secs(2), "it took {:?}", since.elapsed());
+    }
+}
+
 /// A connection that was let in; the server may be busy for a moment with the one before.
 fn greet(port: &str) -> TcpStream {
     let hello =
@@ -173,11 +227,21 @@ fn strangers_disturb_no_transfer() {
         strangers.push(stranger);
         thread::sleep(Duration::from_millis(20));
     }
-    // A second client meanwhile is told to come again, and gives up after three seconds or is served then.
     expect(&client.output(), 0);
     let line = server.hear("served the client");
     assert!(line.contains("stray connections dropped"), "{line}");
     expect(&finish(server.client(&small(&["-q"]))), 0);
+}
+
+#[test]
+fn who_greets_and_says_no_more_keeps_an_honest_client_waiting_for_a_moment_only() {
+    let mut server = Server::start(&["--timeout", "60"]);
+    let silent = greet(&server.port);
+    let since = Instant::now();
+    expect(&finish(server.client(&small(&["-q"]))), 0);
+    assert!(since.elapsed() < Duration::from_secs(5), "it took {:?}", since.elapsed());
+    server.hear("was silent for 2.0 s while agreeing on the settings");
+    drop(silent);
 }
 
 #[test]
@@ -188,8 +252,14 @@ fn a_second_client_waits_its_turn_or_is_told() {
     let first = Running::start(command);
     // Long enough for the first to be inside.
     thread::sleep(Duration::from_millis(500));
-    let output = finish(server.client(&small(&["-q"])));
+    let output = finish(server.client(&small(&["--timeout", "1"])));
     expect(&output, 5);
-    assert!(stderr(&output).contains("it is serving another client"), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert_eq!(
+        said.matches("it is serving another client").count(),
+        2,
+        "once on the way, once at the end: {said}"
+    );
+    assert!(said.starts_with("waiting up to 1s: "), "{said}");
     drop(first);
 }

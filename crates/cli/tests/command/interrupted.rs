@@ -43,6 +43,20 @@ fn ctrl_c_prints_what_was_measured_so_far() {
 }
 
 #[test]
+fn ctrl_c_while_much_memory_is_made_present() {
+    let mut server = Server::start(&[]);
+    for way in [&[][..], &["--bidir"]] {
+        let client = start(server.client(&[&["-s", "1G", "-n", "5", "-m", "host"], way].concat()));
+        thread::sleep(Duration::from_millis(60));
+        client.signal(Signal::INT);
+        let output = client.output();
+        expect(&output, 130);
+        assert_eq!(stderr(&output).lines().last(), Some("gputcp: interrupted"));
+        server.hear("was interrupted");
+    }
+}
+
+#[test]
 fn ctrl_c_at_the_client_is_told_to_the_server_which_serves_on() {
     let mut server = Server::start(&[]);
     let client = start(server.client(&["-s", "1M", "-t", "60"]));
@@ -91,6 +105,39 @@ fn a_killed_client_ends_its_session_and_the_server_serves_on() {
         server.hear("gputcp: the ");
     }
     expect(&finish(server.client(&small(&["-q"]))), 0);
+}
+
+/// Moments in set-up, in the raw slices, in warm-up and among the timed messages.
+const MOMENTS_MS: [u64; 12] = [0, 2, 5, 10, 15, 20, 30, 50, 80, 150, 250, 400];
+
+#[test]
+fn a_server_killed_at_any_moment_ends_the_client() {
+    for moment in MOMENTS_MS {
+        let server = Server::start(&[]);
+        let client = start(server.client(&["-s", "2M", "-n", "100000", "--timeout", "3"]));
+        thread::sleep(Duration::from_millis(moment));
+        server.running.signal(Signal::KILL);
+        let since = Instant::now();
+        let output = client.output();
+        expect(&output, 5);
+        // The longest is a client that had not connected yet: it asks 30 times, 100 ms apart.
+        assert!(since.elapsed() < Duration::from_secs(7), "at {moment} ms: {:?}", since.elapsed());
+        assert!(stderr(&output).contains("127.0.0.1"), "at {moment} ms: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_client_killed_at_any_moment_leaves_a_server_that_serves() {
+    let server = Server::start(&["--timeout", "3"]);
+    for moment in MOMENTS_MS {
+        let client = start(server.client(&["-s", "2M", "-n", "100000", "--timeout", "3"]));
+        thread::sleep(Duration::from_millis(moment));
+        client.signal(Signal::KILL);
+        drop(client);
+        let since = Instant::now();
+        expect(&finish(server.client(&small(&["-q", "--timeout", "10"]))), 0);
+        assert!(since.elapsed() < Duration::from_secs(8), "at {moment} ms: {:?}", since.elapsed());
+    }
 }
 
 #[test]

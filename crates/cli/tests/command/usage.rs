@@ -1,5 +1,7 @@
 //! What makes no sense is exit code 2 and a sentence, before anything is started.
 
+use std::process::Command;
+
 use crate::process::{expect, finish, gputcp, run, stderr, stdout};
 
 #[test]
@@ -115,6 +117,30 @@ fn bad_variables_are_named() {
         expect(&output, 2);
         assert!(stderr(&output).contains(name), "{}", stderr(&output));
     }
+}
+
+#[test]
+fn a_congestion_control_that_is_not_there_names_those_that_are() {
+    let output = run(&["loopback", "--congestion", "nosuch"]);
+    expect(&output, 2);
+    let said = stderr(&output);
+    for list in ["allowed", "available"] {
+        let path = format!("/proc/sys/net/ipv4/tcp_{list}_congestion_control");
+        for name in std::fs::read_to_string(path).unwrap_or_default().split_whitespace() {
+            assert!(said.contains(name), "{name}: {said}");
+        }
+    }
+    assert!(said.contains("there are "), "{said}");
+}
+
+#[test]
+fn too_few_descriptors_are_told_with_a_remedy() {
+    let binary = gputcp(&[]).get_program().to_owned();
+    let mut command = Command::new("sh");
+    command.arg("-c").arg("ulimit -n 50 && exec \"$0\" loopback -s 1M -n 1 -P 64").arg(binary);
+    let output = finish(command);
+    assert!(matches!(output.status.code(), Some(1 | 5)), "{}", stderr(&output));
+    assert!(stderr(&output).contains("`ulimit -n`"), "{}", stderr(&output));
 }
 
 #[test]

@@ -89,13 +89,33 @@ impl Buffer {
     /// # Errors
     /// If the part cannot be claimed for writing, or the GPU fails.
     pub fn fill(&self, pattern: Pattern, offset: u64, bytes: u64) -> Result<(), Error> {
+        self.fill_while(pattern, offset, bytes, || true).map(|_| ())
+    }
+
+    /// [`Self::fill`] for as long as `go_on` says so, which is asked between pieces of 64 MiB; a GPU does it all at once.
+    /// True if it was done to the end.
+    ///
+    /// # Errors
+    /// As [`Self::fill`].
+    pub fn fill_while(
+        &self,
+        pattern: Pattern,
+        offset: u64,
+        bytes: u64,
+        go_on: impl Fn() -> bool,
+    ) -> Result<bool, Error> {
         let mut claim = self.write(offset, bytes)?;
         if let Some(gpu) = self.region.gpu() {
-            return gpu.fill(claim.hold(), pattern);
+            return gpu.fill(claim.hold(), pattern).map(|()| true);
         }
         // SAFETY: the claim was just taken, and nobody else knows it.
-        pattern.fill(0, unsafe { claim.as_mut_slice() });
-        Ok(())
+        for (at, piece) in starts().zip(unsafe { claim.as_mut_slice() }.chunks_mut(PIECE_BYTES)) {
+            if !go_on() {
+                return Ok(false);
+            }
+            pattern.fill(at, piece);
+        }
+        Ok(true)
     }
 
     /// Compares a message of `bytes` bytes at `offset` with the pattern: on the calling thread, or by the GPU whose memory
@@ -104,10 +124,46 @@ impl Buffer {
     /// # Errors
     /// If the part cannot be claimed for reading, or the GPU fails; within, the [`Mismatch`] if it holds anything but the pattern.
     pub fn verify(&self, pattern: Pattern, offset: u64, bytes: u64) -> Result<Result<(), Mismatch>, Error> {
+        Ok(self.verify_while(pattern, offset, bytes, || true)?.unwrap_or(Ok(())))
+    }
+
+    /// [`Self::verify`] for as long as `go_on` says so, which is asked between pieces of 64 MiB; a GPU does it all at once.
+    /// `None` if it was not done to the end.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn verify_while(
+        &self,
+        pattern: Pattern,
+        offset: u64,
+        bytes: u64,
+        go_on: impl Fn() -> bool,
+    ) -> Result<Option<Result<(), Mismatch>>, Error> {
         let claim = self.read(offset, bytes)?;
         if let Some(gpu) = self.region.gpu() {
-            return gpu.verify(claim.hold(), pattern);
+            return gpu.verify(claim.hold(), pattern).map(Some);
         }
-        Ok(pattern.verify(0, claim.as_slice()))
+        let mut all = Ok(());
+        for (at, piece) in starts().zip(claim.as_slice().chunks(PIECE_BYTES)) {
+            if !go_on() {
+                return Ok(None);
+            }
+            all = match (all, pattern.verify(at, piece)) {
+                (all, Ok(())) => all,
+                (Ok(()), Err(first)) => Err(first),
+                (Err(first), Err(next)) => {
+                    Err(Mismatch { wrong_bytes: first.wrong_bytes + next.wrong_bytes, ..first })
+                }
+            };
+        }
+        Ok(Some(all))
     }
 }
+
+/// Where each piece begins.
+fn starts() -> impl Iterator<Item = u64> {
+    (0..).step_by(PIECE_BYTES)
+}
+
+/// Some ten milliseconds of work.
+const PIECE_BYTES: usize = 64 << 20;

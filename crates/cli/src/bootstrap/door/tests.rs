@@ -13,6 +13,7 @@ use super::*;
 use crate::{
     bootstrap::{dial::Destination, message::Abort},
     host::identity::Identity,
+    output::Talk,
 };
 
 fn open() -> (Door, u16) {
@@ -25,18 +26,23 @@ fn hello() -> Hello {
     Hello { version: "test".into(), identity: Identity::of_this_host() }
 }
 
-fn destination(port: u16) -> Destination {
+fn destination(port: u16, timeout: Duration) -> Destination {
     Destination {
         host: "127.0.0.1".into(),
         port,
         bind: None,
         family: Family::Any,
-        timeout: Duration::from_secs(10),
+        timeout,
+        talk: Talk::default(),
     }
 }
 
 fn greet(port: u16) -> Result<(Link, Hello), Failure> {
-    destination(port).greet(&hello(), &Interrupt::new().unwrap())
+    greet_within(port, Duration::from_secs(10))
+}
+
+fn greet_within(port: u16, timeout: Duration) -> Result<(Link, Hello), Failure> {
+    destination(port, timeout).greet(&hello(), &Interrupt::new().unwrap())
 }
 
 fn next(door: &Door) -> Result<(Link, Hello), Failure> {
@@ -78,11 +84,12 @@ fn a_second_client_is_told_that_the_server_is_busy_and_comes_again() {
         let _first = first.join().unwrap();
         // Nobody is wanted now: the second asks until it is let in.
         let second = scope.spawn(|| greet(port));
-        thread::sleep(Duration::from_millis(300));
+        // However often it was told: it has the whole timeout.
+        thread::sleep(Duration::from_millis(3500));
         drop(served);
         let _served = next(&door).unwrap();
         second.join().unwrap().unwrap();
-        let third = greet(port).err().unwrap();
+        let third = greet_within(port, Duration::from_millis(500)).err().unwrap();
         assert!(matches!(third, Failure::Busy(_)), "{third:?}");
         assert_eq!(third.exit_code(), 5);
     });

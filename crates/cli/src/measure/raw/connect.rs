@@ -6,14 +6,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{net::RecvFlags, net::sockopt, rand::GetRandomFlags};
+use rustix::{
+    event::{PollFd, PollFlags},
+    io::Errno,
+    net::RecvFlags,
+    net::sockopt,
+    rand::GetRandomFlags,
+};
 use socket2::{Domain, Socket, Type};
 
 use super::RawSockets;
 use crate::{
-    bootstrap::message::{RawHandle, from_hex, to_hex},
-    failure::Failure,
-    interrupt::Interrupt,
+    bootstrap::{
+        link::Link,
+        message::{RawHandle, from_hex, to_hex},
+    },
+    failure::{Failure, advice},
     settings::Settings,
 };
 
@@ -46,8 +54,10 @@ impl RawListener {
             rustix::rand::getrandom(&mut token, GetRandomFlags::empty())?;
             Ok(Self { socket, token, port: local.port() })
         };
-        open()
-            .map_err(|error| Failure::Run(format!("could not listen at {address} for raw sockets: {error}")))
+        open().map_err(|error| {
+            let advice = advice(&error);
+            Failure::Run(format!("could not listen at {address} for raw sockets: {error}{advice}"))
+        })
     }
 
     /// What the other side needs to connect.
@@ -61,15 +71,17 @@ impl RawListener {
     /// Takes in `count` sockets.
     ///
     /// # Errors
-    /// If they are not all here by the deadline.
+    /// If they are not all here by the deadline, or the other side is gone before.
     pub fn accept(
         self,
+        link: &mut Link,
         count: usize,
         settings: &Settings,
         deadline: Instant,
-        interrupt: &Interrupt,
     ) -> Result<RawSockets, Failure> {
-        let failed = |error: io::Error| Failure::Run(format!("could not accept a raw socket: {error}"));
+        let failed = |error: io::Error| {
+            Failure::Run(format!("could not accept a raw socket: {error}{}", advice(&error)))
+        };
         let mut here: Vec<Option<Socket>> = (0..count).map(|_| None).collect();
         let mut pending: Vec<Pending> = Vec::new();
         while here.iter().any(Option::is_none) {
@@ -101,9 +113,12 @@ impl RawListener {
             }
             pending = still;
             if Instant::now() >= deadline {
-                return Err(Failure::Peer("the other side's raw sockets did not come in time".into()));
+                return Err(Failure::Peer(format!(
+                    "{} did not connect its raw sockets in time: a firewall may block ports between the two",
+                    link.peer()
+                )));
             }
-            interrupt.sleep_until(Instant::now() + POLL)?;
+            link.watch(&[], Instant::now() + POLL)?;
         }
         RawSockets::start(here.into_iter().flatten().collect(), settings)
     }
@@ -117,7 +132,7 @@ impl Pending {
         match rustix::net::recv(&self.socket, &mut bytes[..missing], RecvFlags::DONTWAIT) {
             Ok((_, 0)) => return Some(Err(())),
             Ok((_, read)) => self.said.extend_from_slice(&bytes[..read]),
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return None,
+            Err(Errno::AGAIN | Errno::INTR) => return None,
             Err(_) => return Some(Err(())),
         }
         let (said, number) = self.said.split_first_chunk::<TOKEN_BYTES>()?;
@@ -129,34 +144,65 @@ impl Pending {
 /// Connects `count` sockets to the other side's listener.
 ///
 /// # Errors
-/// If one cannot be connected.
+/// If one cannot be connected, or the other side is gone before.
 pub fn connect(
+    link: &mut Link,
     handle: &RawHandle,
     count: usize,
     settings: &Settings,
     local: SocketAddr,
 ) -> Result<RawSockets, Failure> {
-    let token = from_hex::<TOKEN_BYTES>(&handle.token)
-        .ok_or_else(|| Failure::Peer("the other side's token for raw sockets is no 16 bytes".into()))?;
-    let connect = |index: usize| -> io::Result<Socket> {
-        let socket = Socket::new(Domain::for_address(handle.address), Type::STREAM.cloexec(), None)?;
-        tune(&socket, settings)?;
-        let mut from = local;
-        from.set_port(0);
-        socket.bind(&from.into())?;
-        socket.connect_timeout(&handle.address.into(), settings.timeout())?;
+    let token = from_hex::<TOKEN_BYTES>(&handle.token).ok_or_else(|| {
+        Failure::Peer(format!("{} sent a token for raw sockets that is no 16 bytes", link.peer()))
+    })?;
+    let sockets = (0..count).map(|index| {
+        let failed = |error: io::Error, link: &Link| {
+            if !advice(&error).is_empty() {
+                return Failure::Run(format!("could not open a raw socket: {error}{}", advice(&error)));
+            }
+            Failure::Peer(format!(
+                "could not connect a raw socket to {} at {}: {error}; a firewall may be in the way",
+                link.peer(),
+                handle.address
+            ))
+        };
+        let (socket, connected) =
+            begin_connect(handle.address, settings, local).map_err(|error| failed(error, link))?;
+        let deadline = Instant::now() + settings.timeout();
+        if !connected && !link.watch(&[PollFd::new(&socket, PollFlags::OUT)], deadline)? {
+            return Err(failed(io::ErrorKind::TimedOut.into(), link));
+        }
         let said = [token.as_slice(), &(index as u16).to_le_bytes()].concat();
-        let sent = socket.send(&said)?;
-        if sent == said.len() { Ok(socket) } else { Err(io::ErrorKind::WriteZero.into()) }
-    };
-    let sockets: io::Result<Vec<Socket>> = (0..count).map(connect).collect();
-    let failed = |error| {
-        Failure::Peer(format!(
-            "could not connect a raw socket to {}: {error}; a firewall may be in the way",
-            handle.address
-        ))
-    };
-    RawSockets::start(sockets.map_err(failed)?, settings)
+        introduce(&socket, &said).map_err(|error| failed(error, link))?;
+        Ok(socket)
+    });
+    RawSockets::start(sockets.collect::<Result<_, _>>()?, settings)
+}
+
+/// Never waits; true if it is connected at once.
+fn begin_connect(
+    address: SocketAddr,
+    settings: &Settings,
+    mut local: SocketAddr,
+) -> io::Result<(Socket, bool)> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec().nonblocking(), None)?;
+    tune(&socket, settings)?;
+    local.set_port(0);
+    socket.bind(&local.into())?;
+    match socket.connect(&address.into()) {
+        Ok(()) => Ok((socket, true)),
+        Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => Ok((socket, false)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Says who it is: a few bytes, which a fresh connection takes at once.
+fn introduce(socket: &Socket, said: &[u8]) -> io::Result<()> {
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    let sent = socket.send(said)?;
+    if sent == said.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
 /// The options that the engine's data sockets have too.
