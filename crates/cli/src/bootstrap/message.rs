@@ -218,7 +218,7 @@ impl fmt::Display for Reason {
 }
 
 /// Text that came from the other side, fit for a terminal and for a frame: no control characters, nothing that turns the
-/// direction of what follows, no endless lines. As JSON it takes at most [`TEXT_BYTES`].
+/// direction of what follows, no endless lines. As JSON it takes at most `TEXT_BYTES`.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let mut bytes = 0;

@@ -85,19 +85,22 @@ impl RawListener {
         let mut here: Vec<Option<Socket>> = (0..count).map(|_| None).collect();
         let mut pending: Vec<Pending> = Vec::new();
         while here.iter().any(Option::is_none) {
-            match self.socket.accept() {
-                Ok((socket, _)) => {
-                    socket.set_nonblocking(true).map_err(failed)?;
-                    if pending.len() == PENDING_MAX {
-                        pending.remove(0);
+            // So many in a round: a crowd keeps neither those who are here nor the deadline from being looked at.
+            for _ in 0..ACCEPTS {
+                match self.socket.accept() {
+                    Ok((socket, _)) => {
+                        socket.set_nonblocking(true).map_err(failed)?;
+                        if pending.len() == PENDING_MAX {
+                            // The oldest was looked at in the last round.
+                            pending.remove(0);
+                        }
+                        let deadline = Instant::now() + SAY;
+                        pending.push(Pending { socket, said: Vec::with_capacity(SAID_BYTES), deadline });
                     }
-                    let deadline = Instant::now() + SAY;
-                    pending.push(Pending { socket, said: Vec::with_capacity(SAID_BYTES), deadline });
-                    continue;
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(failed(error)),
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(failed(error)),
             }
             let mut still = Vec::with_capacity(pending.len());
             for mut stranger in pending {
@@ -226,4 +229,6 @@ const SAID_BYTES: usize = TOKEN_BYTES + 2;
 const SAY: Duration = Duration::from_secs(2);
 /// Twice the most sockets of a session: strays make room for those that come later.
 const PENDING_MAX: usize = 512;
+/// All of a session's sockets. Below [`PENDING_MAX`], so that each is looked at before it can be pushed out.
+const ACCEPTS: usize = 256;
 const POLL: Duration = Duration::from_micros(200);
