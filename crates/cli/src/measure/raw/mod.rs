@@ -21,7 +21,7 @@ pub use self::{
 
 use self::{
     area::Part,
-    worker::{Job, Worker, receive, send},
+    worker::{Job, Worker, receive, send, spin},
 };
 use crate::{failure::Failure, settings::Settings};
 
@@ -81,8 +81,8 @@ impl RawSockets {
         Ok(last.unwrap_or_else(Instant::now))
     }
 
-    /// There and back over one socket, on the calling thread; each round has its own place in both areas. `each` is
-    /// called after every round.
+    /// There and back over one socket, on the calling thread, which waits as the engine does: it spins before it blocks.
+    /// Each round has its own place in both areas. `each` is called after every round.
     ///
     /// # Errors
     /// If the socket failed, or made no progress within the timeout.
@@ -103,6 +103,7 @@ impl RawSockets {
             if role == Role::Client {
                 send(socket, &ping, at, bytes).map_err(failed)?;
             }
+            spin(socket);
             receive(socket, &pong, at, bytes).map_err(failed)?;
             if role == Role::Server {
                 send(socket, &ping, at, bytes).map_err(failed)?;
