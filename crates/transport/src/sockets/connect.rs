@@ -19,9 +19,10 @@ use rustix::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{
+    agreed::Agreed,
     control::poll_until,
     listen::{name, random_token},
-    send::{Agreed, SendComm},
+    send::SendComm,
     tuning,
 };
 use crate::{Error, Options, Result};

@@ -22,6 +22,8 @@ use rustix::{
 };
 use socket2::Socket;
 
+use super::locks::lock;
+
 /// The control socket and its two directions.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
@@ -307,11 +309,6 @@ pub(crate) fn poll_until(watched: &mut [PollFd<'_>], deadline: Option<Instant>) 
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-/// Locks what no panicking thread can leave half-changed: a poisoned lock is still good.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Frames are 32 bytes and a window has at most 32 of them; the rest is room for a short message's payload.

@@ -23,7 +23,7 @@ use rustix::{
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::{control::poll_until, recv::RecvComm, send::Agreed, tuning};
+use super::{agreed::Agreed, control::poll_until, recv::RecvComm, tuning};
 use crate::{Error, Options, Result};
 
 /// Waits for senders. Its [`Handle`] tells them where, and proves that they were told.

@@ -4,6 +4,7 @@
 //! `shared` holds what its threads have in common, `control` carries announcements and short messages, [`SendComm`] and
 //! [`RecvComm`] are its two ends, `ending` closes it.
 
+mod agreed;
 mod bound;
 mod canceller;
 mod connect;
@@ -11,6 +12,7 @@ mod control;
 mod doorbell;
 mod ending;
 mod listen;
+mod locks;
 mod recv;
 mod send;
 mod shared;

@@ -21,8 +21,9 @@ use socket2::Socket;
 
 use super::{
     bound::Bound,
-    control::{ControlSocket, Incoming, Reader, lock, poll_until},
+    control::{ControlSocket, Incoming, Reader, poll_until},
     doorbell::Doorbell,
+    locks::lock,
 };
 use crate::{Error, Result};
 

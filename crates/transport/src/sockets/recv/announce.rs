@@ -9,7 +9,7 @@ use gputcp_proto::frame::{Announce, Control};
 use super::RecvState;
 use crate::{
     Result,
-    sockets::{send::SLOTS, shared::Shared},
+    sockets::{agreed::SLOTS, shared::Shared},
 };
 
 #[derive(Debug)]

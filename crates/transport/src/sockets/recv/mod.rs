@@ -23,11 +23,12 @@ use gputcp_socket::TcpInfo;
 
 use self::{announce::Announcer, unpack::BounceRing};
 use super::{
+    agreed::{Agreed, SLOTS},
     bound::Bound,
     canceller::Canceller,
-    control::{Reader, lock},
+    control::Reader,
     ending,
-    send::{Agreed, SLOTS, read_lock, write_lock},
+    locks::{lock, read_lock, write_lock},
     shared::{Ready, Shared, Side},
 };
 use crate::{Error, Result};

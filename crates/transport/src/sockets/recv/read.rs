@@ -20,14 +20,13 @@ use super::{Parts, RecvState};
 use crate::{
     Error, Result,
     sockets::{
-        control::lock,
-        send::{MaybeLane, read_lock},
+        locks::{lock, read_lock},
         shared::Shared,
     },
 };
 
 /// The thread's life, until the peer closes the stream or the connection fails.
-pub(super) fn run(shared: &Arc<Shared<RecvState>>, stream: usize, lane: MaybeLane, mode: UnpackMode) {
+pub(super) fn run(shared: &Arc<Shared<RecvState>>, stream: usize, lane: Option<Lane>, mode: UnpackMode) {
     let parts = shared.parts();
     let mut reader = StreamReader { shared, socket: &shared.data[stream], stream, parts: &parts, lane, mode };
     match reader.run() {
@@ -46,7 +45,7 @@ struct StreamReader<'a> {
     socket: &'a Socket,
     stream: usize,
     parts: &'a Parts,
-    lane: MaybeLane,
+    lane: Option<Lane>,
     mode: UnpackMode,
 }
 

@@ -14,7 +14,7 @@ use super::RecvState;
 use crate::{
     Error, Result,
     options::SLABS_MAX,
-    sockets::{control::lock, shared::Shared},
+    sockets::{locks::lock, shared::Shared},
 };
 
 #[derive(Debug)]

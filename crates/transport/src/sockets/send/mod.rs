@@ -10,20 +10,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_gpu::{Buffer, Lane, MemoryKind, ReadClaim};
+use gputcp_gpu::{Buffer, MemoryKind, ReadClaim};
 use gputcp_proto::{
     frame::Control,
     send::{Carrier, Segment, SendSide, Sent},
     window::Slot,
 };
 use gputcp_socket::TcpInfo;
-use socket2::Socket;
 
 use super::{
+    agreed::{Agreed, SLOTS},
     bound::Bound,
     canceller::Canceller,
-    control::{Reader, lock},
+    control::Reader,
     ending,
+    locks::{lock, read_lock, write_lock},
     shared::{Ready, Shared, Side},
 };
 use crate::{Error, Result};
@@ -56,19 +57,6 @@ pub(crate) struct SendState {
 
 /// One place per slot.
 pub(crate) type Sources = [RwLock<Option<ReadClaim>>; SLOTS];
-
-pub(crate) const SLOTS: usize = gputcp_proto::frame::SLOTS_MAX as usize;
-
-/// What a connection is started with, once both ends agree.
-#[derive(Debug)]
-pub(crate) struct Agreed {
-    pub(crate) peer: Arc<str>,
-    pub(crate) control: Socket,
-    pub(crate) data: Vec<Socket>,
-    pub(crate) segment_bytes: u32,
-    pub(crate) inline_bytes: u32,
-    pub(crate) peer_slots: u16,
-}
 
 impl SendComm {
     /// Makes everything that the connection will ever use (invariant I4).
@@ -304,14 +292,3 @@ impl Side for SendState {
         shared.carry_dealt(dealt)
     }
 }
-
-pub(super) fn read_lock<T>(place: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
-    place.read().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-pub(super) fn write_lock<T>(place: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
-    place.write().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// A lane, where the connection has a device.
-pub(super) type MaybeLane = Option<Lane>;

@@ -8,21 +8,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_gpu::{MemoryKind, ReadClaim};
+use gputcp_gpu::{Lane, MemoryKind, ReadClaim};
 use gputcp_proto::{
     frame::SegmentHeader,
     send::{Carrier, Segment},
 };
 use socket2::Socket;
 
-use super::{MaybeLane, SendState, Sources, read_lock, stage::StagingRing};
+use super::{SendState, Sources, stage::StagingRing};
 use crate::{
     Error, Result,
-    sockets::{control::lock, shared::Shared},
+    sockets::{
+        locks::{lock, read_lock},
+        shared::Shared,
+    },
 };
 
 /// The thread's life, until the connection closes or fails.
-pub(super) fn run(shared: &Arc<Shared<SendState>>, stream: usize, lane: MaybeLane, slabs: usize) {
+pub(super) fn run(shared: &Arc<Shared<SendState>>, stream: usize, lane: Option<Lane>, slabs: usize) {
     let writer = Writer {
         shared,
         stream,

@@ -1,0 +1,19 @@
+//! What the listener and the connector have agreed on when a connection starts, for either end.
+
+use std::sync::Arc;
+
+use socket2::Socket;
+
+/// The sockets of a connection, and what both ends hold to.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    pub(crate) peer: Arc<str>,
+    pub(crate) control: Socket,
+    pub(crate) data: Vec<Socket>,
+    pub(crate) segment_bytes: u32,
+    pub(crate) inline_bytes: u32,
+    pub(crate) peer_slots: u16,
+}
+
+/// The most requests in flight, either way.
+pub(crate) const SLOTS: usize = gputcp_proto::frame::SLOTS_MAX as usize;
