@@ -1,0 +1,305 @@
+//! How many requests fit, what happens when no more do, and when a slot is free again.
+
+use std::{collections::VecDeque, ptr, sync::atomic::Ordering::Relaxed};
+
+use gputcp_nccl_abi::sys::constants::{OPTIONAL_RECV_COMPLETION, REQUESTS_MAX};
+
+use crate::{
+    bench::{Bench, Plugin, Request, alone, answered, pause},
+    block::Block,
+    raw::P,
+    stop::{Seen, Stop, fail},
+};
+
+pub(super) fn count_receiving(bench: &mut Bench) -> Seen {
+    let (listening, comm) = bench.meet_sender()?;
+    let plugin = &bench.plugin;
+    let posted = post(REQUESTS_MAX, |_| plugin.irecv(comm, Block::new(BYTES), ptr::null_mut()));
+    bench.link.tell_number(posted.len() as u64)?;
+    let sent = bench.link.hear_number()? as usize;
+    for (message, request) in (0..).zip(posted.iter().take(sent)) {
+        plugin.take(comm, *request, BYTES, message)?;
+    }
+    bench.part_from_sender(&listening, comm)?;
+    enough(posted.len(), "receives")
+}
+
+pub(super) fn count_sending(bench: &mut Bench) -> Seen {
+    let comm = bench.meet_receiver()?;
+    let receives = bench.link.hear_number()? as usize;
+    let plugin = &bench.plugin;
+    let posted = post(receives, |message| plugin.isend(comm, Block::filled(BYTES, message), ptr::null_mut()));
+    bench.link.tell_number(posted.len() as u64)?;
+    for request in &posted {
+        plugin.wait(*request)?;
+    }
+    bench.part_from_receiver(comm)?;
+    // Fewer receives leave fewer sends to try, and are told by the other side.
+    if posted.len() == receives { Ok(format!("{receives} sends")) } else { enough(posted.len(), "sends") }
+}
+
+/// Posts up to `most`; ends at the first that is refused, in whatever way.
+fn post(most: usize, mut one: impl FnMut(u64) -> Result<Option<Request>, Stop>) -> Vec<Request> {
+    let mut posted = Vec::new();
+    let mut refusals = 0;
+    while posted.len() < most && refusals < REFUSALS {
+        match one(posted.len() as u64) {
+            Ok(Some(request)) => {
+                posted.push(request);
+                refusals = 0;
+            }
+            Ok(None) => {
+                refusals += 1;
+                pause();
+            }
+            Err(_) => break,
+        }
+    }
+    posted
+}
+
+fn enough(count: usize, what: &str) -> Seen {
+    match count {
+        REQUESTS_MAX.. => Ok(format!("{count} {what}")),
+        ENOUGH.. => {
+            Ok(format!("{count} {what}: fewer than {REQUESTS_MAX}, and enough for NCCL's pipeline of 8"))
+        }
+        _ => fail(format!("only {count} {what}")),
+    }
+}
+
+pub(super) fn full_receiving(bench: &mut Bench) -> Seen {
+    let (listening, comm) = bench.meet_sender()?;
+    let mut posted = VecDeque::new();
+    let full = fill(&mut posted, |_| bench.plugin.irecv(comm, Block::new(BYTES), ptr::null_mut()))?;
+    bench.link.tell_number(posted.len() as u64)?;
+    let count = (bench.link.hear_number()? as usize).max(posted.len());
+    let (mut taken, mut next) = (0, posted.len());
+    while taken < count {
+        if let Some(request) = posted.pop_front() {
+            bench.plugin.take(comm, request, BYTES, taken as u64)?;
+            taken += 1;
+        }
+        if next < count {
+            posted.push_back(bench.plugin.recv(comm, Block::new(BYTES), ptr::null_mut())?);
+            next += 1;
+        }
+    }
+    bench.part_from_sender(&listening, comm)?;
+    Ok(full.map_or_else(|| NEVER_FULL.into(), |slots| format!("full after {slots} receives")))
+}
+
+pub(super) fn full_sending(bench: &mut Bench) -> Seen {
+    let comm = bench.meet_receiver()?;
+    let receives = bench.link.hear_number()? as usize;
+    let mut posted = VecDeque::new();
+    let isend = |message| bench.plugin.isend(comm, Block::filled(BYTES, message), ptr::null_mut());
+    let full = fill(&mut posted, isend)?;
+    bench.link.tell_number(posted.len() as u64)?;
+    let count = receives.max(posted.len());
+    let mut next = posted.len();
+    while let Some(request) = posted.pop_front() {
+        bench.plugin.wait(request)?;
+        if next < count {
+            let block = Block::filled(BYTES, next as u64);
+            posted.push_back(bench.plugin.send(comm, block, ptr::null_mut())?);
+            next += 1;
+        }
+    }
+    bench.part_from_receiver(comm)?;
+    Ok(full.map_or_else(|| NEVER_FULL.into(), |slots| format!("full after {slots} sends")))
+}
+
+/// Posts until no more fit. The number that did, if there was an end.
+fn fill(
+    posted: &mut VecDeque<Request>,
+    mut one: impl FnMut(u64) -> Result<Option<Request>, Stop>,
+) -> Result<Option<usize>, Stop> {
+    let mut refusals = 0;
+    while posted.len() < FULL_MAX {
+        let count = posted.len();
+        let request = one(count as u64).map_err(|stop| match stop {
+            Stop::Failed(why) => Stop::Failed(format!("with {count} in flight, {why}")),
+            other => other,
+        })?;
+        match request {
+            Some(request) => {
+                posted.push_back(request);
+                refusals = 0;
+            }
+            // A plugin may say "not yet" before it is full.
+            None if refusals < REFUSALS => {
+                refusals += 1;
+                pause();
+            }
+            None => return Ok(Some(count)),
+        }
+    }
+    Ok(None)
+}
+
+pub(super) fn in_progress_receiving(bench: &mut Bench) -> Seen {
+    let listening = bench.plugin.listen()?;
+    for _ in 0..10 {
+        bench.plugin.accept_once(listening.comm)?;
+    }
+    bench.link.tell(&listening.handle.0)?;
+    let comm = bench.plugin.accept(listening.comm)?;
+    let plugin = &bench.plugin;
+    let posted = post(REQUESTS_MAX + 1, |_| plugin.irecv(comm, Block::new(BYTES), ptr::null_mut()));
+    let Some(&oldest) = posted.first() else { return fail("irecv never gave a request") };
+    for _ in 0..10 {
+        if plugin.test(oldest)?.is_some() {
+            return fail("a receive was done before anything was sent");
+        }
+    }
+    bench.link.tell_number(posted.len() as u64)?;
+    for (message, request) in (0..).zip(&posted) {
+        plugin.take(comm, *request, BYTES, message)?;
+    }
+    bench.part_from_sender(&listening, comm)?;
+    never_in_progress(&bench.plugin)
+}
+
+pub(super) fn in_progress_sending(bench: &mut Bench) -> Seen {
+    let comm = bench.meet_receiver()?;
+    let count = bench.link.hear_number()?;
+    let mut posted = VecDeque::new();
+    for message in 0..count {
+        posted.push_back(bench.plugin.send(comm, Block::filled(BYTES, message), ptr::null_mut())?);
+        if posted.len() == FEW
+            && let Some(oldest) = posted.pop_front()
+        {
+            bench.plugin.wait(oldest)?;
+        }
+    }
+    posted.iter().try_for_each(|request| bench.plugin.wait(*request).map(drop))?;
+    bench.part_from_receiver(comm)?;
+    never_in_progress(&bench.plugin)
+}
+
+fn never_in_progress(plugin: &Plugin) -> Seen {
+    match plugin.in_progress.load(Relaxed) {
+        0 => Ok("no call answered 7".into()),
+        times => fail(format!("7 (ncclInProgress) was answered {times} times")),
+    }
+}
+
+pub(super) fn overwrites_receiving(bench: &mut Bench) -> Seen {
+    let (listening, comm) = bench.meet_sender()?;
+    let plugin = &bench.plugin;
+    let before: P = ptr::without_provenance_mut(OPTIONAL_RECV_COMPLETION);
+    let mut posted = Vec::new();
+    let mut full = None;
+    while posted.len() < FULL_MAX && full.is_none() {
+        let block = Block::new(BYTES);
+        let (code, request) =
+            plugin.call("irecv", |raw| raw.irecv(comm, &mut alone(block, ptr::null_mut()), before));
+        // An error when full is told by the check that is about that.
+        full = (code != 0).then(|| answered("irecv", code));
+        if code == 0 && request == before {
+            return fail(format!("with {} receives in flight, irecv left the request at 0x1", posted.len()));
+        }
+        match request.is_null() || code != 0 {
+            true => full = full.or_else(|| Some("NULL when full".into())),
+            false => posted.push(Request { pointer: request, block }),
+        }
+    }
+    bench.link.tell_number(posted.len() as u64)?;
+    for (message, request) in (0..).zip(&posted) {
+        plugin.take(comm, *request, BYTES, message)?;
+    }
+    bench.part_from_sender(&listening, comm)?;
+    if posted.is_empty() {
+        return fail("irecv never gave a request");
+    }
+    Ok(format!("{} requests, then {}", posted.len(), full.unwrap_or_else(|| NEVER_FULL.into())))
+}
+
+pub(super) fn overwrites_sending(bench: &mut Bench) -> Seen {
+    in_progress_sending(bench).map(|_| String::new()).or_else(|stop| match stop {
+        // A code that another check is about.
+        Stop::Failed(_) if bench.plugin.in_progress.load(Relaxed) > 0 => Ok(String::new()),
+        other => Err(other),
+    })
+}
+
+pub(super) fn reuse_receiving(bench: &mut Bench) -> Seen {
+    let (listening, comm) = bench.meet_sender()?;
+    let plugin = &bench.plugin;
+    let mut posted = VecDeque::new();
+    let irecv = |_| plugin.irecv(comm, Block::new(BYTES), ptr::null_mut());
+    posted.extend(post(REQUESTS_MAX, irecv));
+    let slots = posted.len();
+    if slots == 0 {
+        return fail("irecv never gave a request");
+    }
+    bench.link.tell_number((slots * ROUNDS) as u64)?;
+    let mut kept = String::new();
+    if plugin.raw.keeps_slots() {
+        // All are done, none is consumed: every slot is the GPU's.
+        for (message, request) in (0..).zip(&posted) {
+            plugin.wait(*request)?;
+            let right = request.block.check(BYTES, message);
+            right.or_else(|why| fail(format!("in message {message}, {why}")))?;
+        }
+        let more = if slots < REQUESTS_MAX {
+            plugin.irecv(comm, Block::new(BYTES), ptr::null_mut())
+        } else {
+            Ok(None)
+        };
+        if matches!(more, Ok(Some(_))) {
+            return fail(format!("with {slots} receives done and none consumed, irecv gave another slot"));
+        }
+        posted.drain(..).try_for_each(|request| plugin.consume(comm, request))?;
+        kept = " (after irecvConsumed)".into();
+    }
+    let mut taken = if kept.is_empty() { 0 } else { slots };
+    let mut next = slots;
+    while taken < slots * ROUNDS {
+        if let Some(request) = posted.pop_front() {
+            plugin.take(comm, request, BYTES, taken as u64)?;
+            taken += 1;
+        }
+        while next < slots * ROUNDS && posted.len() < slots {
+            let request = plugin.until("irecv gave no slot again", || irecv(0))?;
+            posted.push_back(request);
+            next += 1;
+        }
+    }
+    bench.part_from_sender(&listening, comm)?;
+    Ok(format!("{slots} slots were used {ROUNDS} times each{kept}"))
+}
+
+pub(super) fn reuse_sending(bench: &mut Bench) -> Seen {
+    let comm = bench.meet_receiver()?;
+    let count = bench.link.hear_number()?;
+    let plugin = &bench.plugin;
+    let mut posted = VecDeque::new();
+    for message in 0..count {
+        let block = Block::filled(BYTES, message);
+        if posted.len() == FEW
+            && let Some(oldest) = posted.pop_front()
+        {
+            plugin.wait(oldest)?;
+        }
+        posted.push_back(
+            plugin.until("isend gave no slot again", || plugin.isend(comm, block, ptr::null_mut()))?,
+        );
+    }
+    posted.iter().try_for_each(|request| plugin.wait(*request).map(drop))?;
+    bench.part_from_receiver(comm)?;
+    Ok(String::new())
+}
+
+/// Few enough for every plugin.
+const FEW: usize = 8;
+/// Fewer have been seen to do.
+const ENOUGH: usize = 16;
+/// A plugin that takes as many will take any number.
+const FULL_MAX: usize = 512;
+/// Who says "not yet" as often means "full".
+const REFUSALS: usize = 50;
+const ROUNDS: usize = 6;
+const BYTES: usize = 256;
+const NEVER_FULL: &str = "never full: 512 were taken";
