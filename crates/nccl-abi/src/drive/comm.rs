@@ -82,6 +82,13 @@ unsafe impl<C: Send> Send for Over<C> {}
 // need `&mut self`.
 unsafe impl<C: Send> Send for Comm<C> {}
 
+impl<C> Over<C> {
+    /// How many bytes it had: what the plugin says, if that can be, else what was posted.
+    pub(super) fn counted(&self) -> u64 {
+        self.said.unwrap_or(self.bytes)
+    }
+}
+
 impl<C> Comm<C> {
     /// Takes a connection that the plugin gave.
     pub(super) fn new(

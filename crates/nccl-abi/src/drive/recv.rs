@@ -204,7 +204,7 @@ impl RecvComm {
             let code = unsafe { consumed(comm.raw(), 1, over.request.as_ptr()) };
             comm.plugin.check("irecvConsumed", code).inspect_err(|_| comm.fail())?;
         }
-        Ok(over.said.unwrap_or(over.bytes))
+        Ok(over.counted())
     }
 
     /// How many receives the plugin has that have not landed.
@@ -242,7 +242,29 @@ impl RecvComm {
     }
 }
 
+impl Consumable {
+    /// How many bytes came: what the plugin says, if that can be, else what was posted.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.over.counted()
+    }
+}
+
+impl Flushing {
+    /// How many bytes came: what the plugin says, if that can be, else what was posted.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.over.counted()
+    }
+}
+
 impl Unpacking {
+    /// How many bytes came, by the queue's count.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.over.counted()
+    }
+
     /// The unpacked receive, or itself while it is not. Never waits.
     ///
     /// # Errors
