@@ -2,8 +2,10 @@
 //!
 //! - [`sys`]: the layouts and numbers of versions 5 to 12, as C has them.
 //! - [`ResultCode`]: what the functions answer.
+//! - [`drive`]: what NCCL does with a plugin.
 //! - [`guard`]: what whoever *is* a plugin wraps its functions in.
 
+pub mod drive;
 pub mod guard;
 mod result;
 pub mod sys;

@@ -26,7 +26,6 @@ use socket2::Socket;
 
 use self::shared::{Shared, Side};
 pub use self::{
-    canceller::Canceller,
     connect::Connector,
     listen::Listener,
     recv::{RecvComm, RecvRequest},
