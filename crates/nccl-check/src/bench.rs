@@ -87,7 +87,11 @@ impl Plugin {
     pub(crate) fn init(&mut self) -> Result<(), Stop> {
         let journal = self.journal.clone();
         let code = journal.call("init", || self.raw.init());
-        self.success("init", code).map(drop)
+        self.success("init", code)?;
+        match self.raw.missing() {
+            None => Ok(()),
+            Some(function) => fail(format!("the plugin has no function {function}")),
+        }
     }
 
     pub(crate) fn properties(&self) -> Result<Properties, Stop> {

@@ -7,7 +7,6 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::{net::UnixStream, process::ExitStatusExt as _},
     },
-    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -24,8 +23,8 @@ use crate::{
 /// Checks one plugin.
 #[derive(Debug)]
 pub struct Checker<Start> {
-    /// The plugin's file.
-    pub path: PathBuf,
+    /// The plugin's path or name.
+    pub plugin: String,
     /// The version to check; the newest without.
     pub version: Option<u32>,
     /// The device.
@@ -125,7 +124,7 @@ impl<Start: Fn(&Side) -> Command> Checker<Start> {
         let side = Side {
             check,
             sends,
-            path: self.path.clone(),
+            plugin: self.plugin.clone(),
             version: self.version,
             dev: self.dev,
             // It gives up first, and says why.
@@ -277,7 +276,10 @@ fn judge(limit: Duration, ends: &[End]) -> Outcome {
             End::Told(told) if told.word == word => Some(told.seen.as_str()),
             _ => None,
         });
-        seen.filter(|seen| !seen.is_empty()).collect::<Vec<_>>().join("; ")
+        let mut seen: Vec<&str> = seen.filter(|seen| !seen.is_empty()).collect();
+        // Both sides may have the same to say.
+        seen.dedup();
+        seen.join("; ")
     };
     let has = |word: Word| ends.iter().any(|end| matches!(end, End::Told(told) if told.word == word));
     // Who hung is why the other side gave up.

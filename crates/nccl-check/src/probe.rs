@@ -28,7 +28,7 @@ pub enum Unfit {
 }
 
 /// The probe as a check.
-pub(crate) const PROBE: Check = Check {
+pub(crate) static PROBE: Check = Check {
     id: "probe",
     expected: "the plugin is loaded, starts, and has a device",
     because: "else NCCL goes on to the next plugin",

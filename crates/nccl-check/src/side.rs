@@ -26,8 +26,8 @@ pub struct Side {
     pub check: &'static Check,
     /// Whether it is the one that connects.
     pub sends: bool,
-    /// The plugin's file.
-    pub path: PathBuf,
+    /// The plugin's path or name.
+    pub plugin: String,
     /// The version to check; the newest without.
     pub version: Option<u32>,
     /// The device.
@@ -53,7 +53,7 @@ pub fn run(side: &Side) -> Result<(), String> {
     let journal = Journal::open(&side.journal).map_err(|_| failed("the journal"))?;
     let deadline = Instant::now() + side.limit;
     let told_to = File::from(told);
-    let told = match journal.call("load", || Raw::load(&side.path, side.version)) {
+    let told = match journal.call("load", || Raw::load(&side.plugin, side.version)) {
         Ok(raw) => {
             let plugin = Plugin::new(raw, side.dev, deadline, journal);
             Told::from(perform(side, plugin, Link::new(link, deadline)))

@@ -2,6 +2,7 @@
 
 pub mod environment;
 pub mod memory;
+pub mod plugin;
 pub mod request;
 pub mod size;
 
@@ -12,6 +13,7 @@ use gputcp_proto::frame::STREAMS_MAX;
 
 use self::{
     memory::{MemoryArg, Selector},
+    plugin::PluginArgs,
     size::{Windows, parse_count, parse_seconds, parse_size, parse_windows},
 };
 use crate::{host::bind::Bind, settings::Unpack};
@@ -40,6 +42,8 @@ pub enum Command {
     Server(ServerArgs),
     /// Measure between this machine and a server
     Client(ClientArgs),
+    /// Look into a NCCL net plugin
+    Plugin(PluginArgs),
 }
 
 /// `gputcp loopback`.

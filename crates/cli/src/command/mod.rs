@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod loopback;
+pub mod plugin;
 pub mod server;
 
 use crate::{

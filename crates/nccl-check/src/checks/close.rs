@@ -23,8 +23,7 @@ pub(super) fn dead_surviving(bench: &mut Bench) -> Seen {
         return fail("the sides lost step");
     }
     // Some time to notice; whether an error is answered or not, closing comes next.
-    let noticed =
-        [receives.first(), sends.first()].map(|request| request.is_some_and(|it| fails(bench, *it)));
+    let noticed = [&receives, &sends].map(|requests| fails(bench, requests));
     let began = Instant::now();
     bench.plugin.call("closeRecv", |raw| raw.close_recv(recv_comm));
     bench.plugin.call("closeSend", |raw| raw.close_send(send_comm));
@@ -57,14 +56,17 @@ pub(super) fn dead_dying(bench: &mut Bench) -> Seen {
     }
 }
 
-/// Whether test answers an error soon.
-fn fails(bench: &Bench, request: Request) -> bool {
+/// Whether test answers an error soon, for one of these, the oldest first. Some may have been done before the end came.
+fn fails(bench: &Bench, requests: &[Request]) -> bool {
     let until = Instant::now() + NOTICED;
-    while Instant::now() < until {
-        match bench.plugin.test(request) {
+    let mut open = requests.iter();
+    let mut oldest = open.next();
+    while let Some(request) = oldest
+        && Instant::now() < until
+    {
+        match bench.plugin.test(*request) {
             Err(_) => return true,
-            // A send that was done before the end came.
-            Ok(Some(_)) => return false,
+            Ok(Some(_)) => oldest = open.next(),
             Ok(None) => pause(),
         }
     }

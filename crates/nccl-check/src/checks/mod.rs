@@ -17,6 +17,7 @@ mod threads;
 
 use crate::{
     bench::{Bench, Plugin},
+    probe::PROBE,
     stop::Seen,
 };
 
@@ -54,6 +55,12 @@ impl Check {
     #[must_use]
     pub fn named(id: &str) -> Option<&'static Self> {
         CHECKS.iter().find(|check| check.id == id)
+    }
+
+    /// The check of this name, or the probe that comes before them.
+    #[must_use]
+    pub fn named_or_probe(id: &str) -> Option<&'static Self> {
+        Self::named(id).or_else(|| (id == PROBE.id).then_some(&PROBE))
     }
 }
 

@@ -24,9 +24,6 @@ pub(super) fn init_counts_references(plugin: &mut Plugin) -> Seen {
         return Ok("init twice, then it listened".into());
     }
     let second = plugin.raw.ctx();
-    if first == second && !first.is_null() {
-        return fail("two communicators were given the same context");
-    }
     finalize(plugin, first)?;
     works(plugin).or_else(|why| fail(format!("after one of two communicators was ended, {why}")))?;
     finalize(plugin, second)?;

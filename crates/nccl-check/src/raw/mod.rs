@@ -5,10 +5,10 @@ mod table;
 
 pub use table::Table;
 
-use std::{ffi::CStr, path::Path, ptr};
+use std::{ffi::CStr, ptr};
 
 use gputcp_nccl_abi::sys::{
-    self, Table as _, c_char, c_int, c_void, constants,
+    c_char, c_int, c_void, constants,
     device::{Config, DeviceHandle},
 };
 use libloading::Library;
@@ -20,6 +20,7 @@ pub type P = *mut c_void;
 #[derive(Debug, Clone, Copy)]
 pub struct Raw {
     table: Table,
+    library: &'static Library,
     /// The communicator, in versions that have such.
     ctx: P,
 }
@@ -67,18 +68,30 @@ pub struct Group {
 }
 
 impl Raw {
-    /// Opens a file and takes the table of a version, or of the newest version it has.
+    /// Opens a plugin by its path, or by what NCCL's `NCCL_NET_PLUGIN` may be, and takes the table of a version, or of the
+    /// newest version it has.
     ///
     /// # Errors
-    /// A sentence that says what is missing.
-    pub fn load(path: &Path, version: Option<u32>) -> Result<Self, String> {
-        // SAFETY: loading a plugin runs its initialisers; that is what the caller asked for, in a process of its own.
-        let library =
-            unsafe { Library::new(path) }.map_err(|error| format!("it cannot be opened: {error}"))?;
-        // Never closed: its threads may outlive every use.
+    /// A sentence that says what is missing, and what to do.
+    pub fn load(name: &str, version: Option<u32>) -> Result<Self, String> {
+        let found = gputcp_nccl_abi::drive::Library::open(name).map_err(|error| error.to_string())?;
+        // SAFETY: the library is open already. It is never closed: its threads may outlive every use.
+        let library = unsafe { Library::new(found.name()) }.map_err(|error| error.to_string())?;
         let library = Box::leak(Box::new(library));
-        let table = Table::find(library, version)?;
-        Ok(Self { table, ctx: ptr::null_mut() })
+        match Table::find(library, version) {
+            Some(table) if !table.starts() => {
+                Err(format!("{name} has no function init: it is broken, ask its authors"))
+            }
+            Some(table) => Ok(Self { table, library, ctx: ptr::null_mut() }),
+            None => {
+                let has: Vec<String> = found.versions().iter().map(|version| format!("v{version}")).collect();
+                let asked = version.map_or_else(|| "v5 to v12".into(), |version| format!("v{version}"));
+                Err(format!(
+                    "{name} has {} of the interface, and {asked} can be checked: ask for what is both",
+                    has.join(", ")
+                ))
+            }
+        }
     }
 
     /// The interface's version.
@@ -99,7 +112,15 @@ impl Raw {
         let mut ctx = ptr::null_mut();
         let code = self.table.init(&raw mut ctx);
         self.ctx = ctx;
+        // Some plugins complete their table while they start.
+        self.table = Table::find(self.library, Some(self.version())).unwrap_or(self.table);
         code
+    }
+
+    /// The first function that NCCL calls without looking and the table does not have.
+    #[must_use]
+    pub fn missing(&self) -> Option<&'static str> {
+        self.table.missing()
     }
 
     /// This plugin's communicator.
@@ -252,15 +273,3 @@ pub(crate) unsafe fn text(start: *const c_char) -> Option<String> {
 
 /// What stands where a plugin should write, before the call.
 pub const UNWRITTEN: c_int = -77;
-
-/// The versions that are known, the newest first: the order in which NCCL looks.
-pub const VERSIONS: [u32; 8] = [
-    sys::v12::Net::VERSION,
-    sys::v11::Net::VERSION,
-    sys::v10::Net::VERSION,
-    sys::v9::Net::VERSION,
-    sys::v8::Net::VERSION,
-    sys::v7::Net::VERSION,
-    sys::v6::Net::VERSION,
-    sys::v5::Net::VERSION,
-];

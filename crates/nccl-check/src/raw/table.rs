@@ -1,7 +1,7 @@
 //! The tables of all versions behind one set of functions.
 //!
-//! A table must be whole: each function that NCCL calls without looking is there, or the table is refused when it is
-//! found. So unwrapping one cannot fail later.
+//! A table must be whole: a check starts only if each function that NCCL calls without looking is there. So unwrapping one
+//! cannot fail later.
 
 use std::{
     ffi::{c_char, c_int},
@@ -15,7 +15,7 @@ use gputcp_nccl_abi::sys::{
 };
 use libloading::Library;
 
-use super::{Group, P, Properties, VERSIONS};
+use super::{Group, P, Properties};
 
 /// A table.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +57,7 @@ macro_rules! each {
 /// Calls a function that `find` has seen.
 macro_rules! call {
     ($function:expr $(, $argument:expr)*) => {{
-        let function = $function.expect("a table without it is refused");
+        let function = $function.expect("a plugin without it is not checked");
         // SAFETY: a function of the plugin, with the arguments that its version asks for. What they point to is this
         // process's own; what the plugin does with it is what is being checked, in a process of its own.
         unsafe { function($($argument),*) }
@@ -66,7 +66,7 @@ macro_rules! call {
 
 impl Table {
     /// The table of a version, or the newest.
-    pub(super) fn find(library: &Library, version: Option<u32>) -> Result<Self, String> {
+    pub(super) fn find(library: &Library, version: Option<u32>) -> Option<Self> {
         macro_rules! find {
             ($($variant:ident $net:ty)*) => {{
                 $(if version.is_none_or(|version| version == <$net>::VERSION) {
@@ -74,25 +74,19 @@ impl Table {
                     let symbol = unsafe { library.get::<*const $net>(<$net>::SYMBOL.to_bytes_with_nul()) };
                     if let Ok(symbol) = symbol {
                         // SAFETY: a table of a library that stays open.
-                        return Self::$variant(unsafe { **symbol }).whole();
+                        return Some(Self::$variant(unsafe { symbol.read() }));
                     }
                 })*
             }};
         }
         find!(V12 v12::Net V11 v11::Net V10 v10::Net V9 v9::Net V8 v8::Net V7 v7::Net V6 v6::Net V5 v5::Net);
-        Err(match version {
-            Some(version) if VERSIONS.contains(&version) => {
-                format!("it has no symbol ncclNetPlugin_v{version}")
-            }
-            Some(version) => format!("version {version} is not known: there are 5 to 12"),
-            None => "it has none of the symbols ncclNetPlugin_v5 to ncclNetPlugin_v12".into(),
-        })
+        None
     }
 
-    fn whole(self) -> Result<Self, String> {
-        let missing = each!(self, net => {
+    /// The first function that must be there and is not.
+    pub(super) fn missing(&self) -> Option<&'static str> {
+        each!(self, net => {
             let functions = [
-                ("init", net.init.is_none()),
                 ("devices", net.devices.is_none()),
                 ("getProperties", net.get_properties.is_none()),
                 ("listen", net.listen.is_none()),
@@ -108,11 +102,12 @@ impl Table {
                 ("closeListen", net.close_listen.is_none()),
             ];
             functions.into_iter().find_map(|(name, missing)| missing.then_some(name))
-        });
-        match missing {
-            None => Ok(self),
-            Some(name) => Err(format!("its table ncclNetPlugin_v{} has no function {name}", self.version())),
-        }
+        })
+    }
+
+    /// Whether it can be started at all.
+    pub(super) fn starts(&self) -> bool {
+        each!(self, net => net.init.is_some())
     }
 
     pub(super) const fn version(&self) -> u32 {
