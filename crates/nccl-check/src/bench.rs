@@ -5,7 +5,7 @@ use std::{
     ffi::c_int,
     ptr,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     thread,
@@ -43,6 +43,8 @@ pub(crate) struct Plugin {
     journal: Journal,
     /// How often a function answered with the code that none may answer.
     pub(crate) in_progress: Arc<AtomicU32>,
+    /// Connections and the registrations to be taken back before they are closed, by address.
+    registered: Arc<Mutex<Vec<(usize, usize)>>>,
 }
 
 /// A listener and the handle that leads to it.
@@ -62,7 +64,7 @@ impl Plugin {
     pub(crate) fn new(raw: Raw, dev: u32, deadline: Instant, journal: Journal) -> Self {
         // More devices than C can count are refused by the plugin's own properties.
         let dev = c_int::try_from(dev).unwrap_or(c_int::MAX);
-        Self { raw, dev, deadline, journal, in_progress: Arc::default() }
+        Self { raw, dev, deadline, journal, in_progress: Arc::default(), registered: Arc::default() }
     }
 
     /// Calls a function under its name.
@@ -152,13 +154,25 @@ impl Plugin {
         Ok((comm, device))
     }
 
-    pub(crate) fn register(&self, comm: P, block: Block) -> Result<P, Stop> {
-        self.register_as(comm, block.pointer(), block.bytes, PTR_HOST)
+    /// Memory for a message, registered for a connection until that is closed.
+    pub(crate) fn room(&self, comm: P, bytes: usize) -> Result<Block, Stop> {
+        let mut block = Block::new(bytes);
+        block.mhandle = self.register(comm, block)?;
+        self.registered().push((comm.addr(), block.mhandle.expose_provenance()));
+        Ok(block)
     }
 
-    pub(crate) fn register_as(&self, comm: P, data: P, bytes: usize, kind: c_int) -> Result<P, Stop> {
+    /// Memory with the bytes of a message, likewise.
+    pub(crate) fn message(&self, comm: P, bytes: usize, message: u64) -> Result<Block, Stop> {
+        let block = self.room(comm, bytes)?;
+        block.fill(message);
+        Ok(block)
+    }
+
+    pub(crate) fn register(&self, comm: P, block: Block) -> Result<P, Stop> {
         // A plugin may refuse to register nothing.
-        let (code, mhandle) = self.call("regMr", |raw| raw.reg_mr(comm, data, bytes.max(1), kind));
+        let bytes = block.bytes.max(1);
+        let (code, mhandle) = self.call("regMr", |raw| raw.reg_mr(comm, block.pointer(), bytes, PTR_HOST));
         self.success("regMr", code)?;
         Ok(mhandle)
     }
@@ -168,40 +182,51 @@ impl Plugin {
         self.success("deregMr", code).map(drop)
     }
 
-    /// Posts a send; `None` is "not yet".
-    pub(crate) fn isend(&self, comm: P, block: Block, mhandle: P) -> Result<Option<Request>, Stop> {
-        self.isend_tagged(comm, block, mhandle, TAG)
+    /// Takes all registrations of a connection back, as NCCL does before it closes.
+    fn deregister_all(&self, comm: P) -> Result<(), Stop> {
+        let mut own = Vec::new();
+        self.registered().retain(|&(of, mhandle)| {
+            let keep = of != comm.addr();
+            if !keep {
+                own.push(mhandle);
+            }
+            keep
+        });
+        own.into_iter()
+            .try_for_each(|mhandle| self.deregister(comm, ptr::with_exposed_provenance_mut(mhandle)))
     }
 
-    pub(crate) fn isend_tagged(
-        &self,
-        comm: P,
-        block: Block,
-        mhandle: P,
-        tag: c_int,
-    ) -> Result<Option<Request>, Stop> {
+    fn registered(&self) -> MutexGuard<'_, Vec<(usize, usize)>> {
+        self.registered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Posts a send; `None` is "not yet".
+    pub(crate) fn isend(&self, comm: P, block: Block) -> Result<Option<Request>, Stop> {
+        self.isend_tagged(comm, block, TAG)
+    }
+
+    pub(crate) fn isend_tagged(&self, comm: P, block: Block, tag: c_int) -> Result<Option<Request>, Stop> {
         let (code, pointer) =
-            self.call("isend", |raw| raw.isend(comm, block.pointer(), block.bytes, tag, mhandle));
+            self.call("isend", |raw| raw.isend(comm, block.pointer(), block.bytes, tag, block.mhandle));
         let posted = self.success("isend", code)? && !pointer.is_null();
         Ok(posted.then_some(Request { pointer, block }))
     }
 
     /// Posts a receive; `None` is "not yet".
-    pub(crate) fn irecv(&self, comm: P, block: Block, mhandle: P) -> Result<Option<Request>, Stop> {
-        let (code, pointer) =
-            self.call("irecv", |raw| raw.irecv(comm, &mut alone(block, mhandle), ptr::null_mut()));
+    pub(crate) fn irecv(&self, comm: P, block: Block) -> Result<Option<Request>, Stop> {
+        let (code, pointer) = self.call("irecv", |raw| raw.irecv(comm, &mut alone(block), ptr::null_mut()));
         let posted = self.success("irecv", code)? && !pointer.is_null();
         Ok(posted.then_some(Request { pointer, block }))
     }
 
     /// Posts a send, asking again as often as the plugin says "not yet".
-    pub(crate) fn send(&self, comm: P, block: Block, mhandle: P) -> Result<Request, Stop> {
-        self.until("isend never gave a request", || self.isend(comm, block, mhandle))
+    pub(crate) fn send(&self, comm: P, block: Block) -> Result<Request, Stop> {
+        self.until("isend never gave a request", || self.isend(comm, block))
     }
 
     /// Posts a receive, asking again as often as the plugin says "not yet".
-    pub(crate) fn recv(&self, comm: P, block: Block, mhandle: P) -> Result<Request, Stop> {
-        self.until("irecv never gave a request", || self.irecv(comm, block, mhandle))
+    pub(crate) fn recv(&self, comm: P, block: Block) -> Result<Request, Stop> {
+        self.until("irecv never gave a request", || self.irecv(comm, block))
     }
 
     /// Asks for a request; its size once it is done.
@@ -235,11 +260,23 @@ impl Plugin {
     }
 
     pub(crate) fn close_send(&self, comm: P) -> Result<(), Stop> {
+        self.deregister_all(comm)?;
+        self.close_send_as_it_is(comm)
+    }
+
+    /// Closes without taking registrations back, whatever is in flight.
+    pub(crate) fn close_send_as_it_is(&self, comm: P) -> Result<(), Stop> {
         let code = self.call("closeSend", |raw| raw.close_send(comm));
         self.success("closeSend", code).map(drop)
     }
 
     pub(crate) fn close_recv(&self, comm: P) -> Result<(), Stop> {
+        self.deregister_all(comm)?;
+        self.close_recv_as_it_is(comm)
+    }
+
+    /// Closes without taking registrations back, whatever is in flight.
+    pub(crate) fn close_recv_as_it_is(&self, comm: P) -> Result<(), Stop> {
         let code = self.call("closeRecv", |raw| raw.close_recv(comm));
         self.success("closeRecv", code).map(drop)
     }
@@ -290,21 +327,15 @@ impl Bench {
     /// Receives one message, to see that the connection works.
     pub(crate) fn receive_one(&self, comm: P, message: u64) -> Result<(), Stop> {
         let plugin = &self.plugin;
-        let block = Block::new(ONE_BYTES);
-        let mhandle = plugin.register(comm, block)?;
-        let request = plugin.recv(comm, block, mhandle)?;
-        plugin.take(comm, request, ONE_BYTES, message)?;
-        plugin.deregister(comm, mhandle)
+        let request = plugin.recv(comm, plugin.room(comm, ONE_BYTES)?)?;
+        plugin.take(comm, request, ONE_BYTES, message)
     }
 
     /// Sends one message.
     pub(crate) fn send_one(&self, comm: P, message: u64) -> Result<(), Stop> {
         let plugin = &self.plugin;
-        let block = Block::filled(ONE_BYTES, message);
-        let mhandle = plugin.register(comm, block)?;
-        let request = plugin.send(comm, block, mhandle)?;
-        plugin.wait(request)?;
-        plugin.deregister(comm, mhandle)
+        let request = plugin.send(comm, plugin.message(comm, ONE_BYTES, message)?)?;
+        plugin.wait(request).map(drop)
     }
 
     /// Ends a receiving connection once the other side has seen everything arrive, and its listener.
@@ -322,8 +353,13 @@ impl Bench {
 }
 
 /// A group of one.
-pub(crate) fn alone(block: Block, mhandle: P) -> Group {
-    Group { data: vec![block.pointer()], sizes: vec![block.bytes], tags: vec![TAG], mhandles: vec![mhandle] }
+pub(crate) fn alone(block: Block) -> Group {
+    Group {
+        data: vec![block.pointer()],
+        sizes: vec![block.bytes],
+        tags: vec![TAG],
+        mhandles: vec![block.mhandle],
+    }
 }
 
 /// Room for a device handle, as some plugins need it.

@@ -9,6 +9,8 @@ use crate::raw::P;
 pub(crate) struct Block {
     start: *mut u8,
     pub(crate) bytes: usize,
+    /// Its registration; NULL is a legal one.
+    pub(crate) mhandle: P,
 }
 
 // SAFETY: memory that is never freed; whoever reads or writes it does so while the plugin may not.
@@ -19,14 +21,7 @@ impl Block {
     pub(crate) fn new(bytes: usize) -> Self {
         let whole = vec![GUARD; bytes + 2 * GUARD_BYTES].leak();
         whole[GUARD_BYTES..GUARD_BYTES + bytes].fill(0);
-        Self { start: whole[GUARD_BYTES..].as_mut_ptr(), bytes }
-    }
-
-    /// Memory with the bytes of a message.
-    pub(crate) fn filled(bytes: usize, message: u64) -> Self {
-        let block = Self::new(bytes);
-        block.fill(message);
-        block
+        Self { start: whole[GUARD_BYTES..].as_mut_ptr(), bytes, mhandle: std::ptr::null_mut() }
     }
 
     pub(crate) fn fill(&self, message: u64) {

@@ -16,6 +16,8 @@ pub enum Outcome {
 /// What a side tells its parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Told {
+    /// When, on the system's clock that only goes forward, in nanoseconds: the same clock for both sides.
+    pub(crate) at_ns: u64,
     pub(crate) word: Word,
     pub(crate) seen: String,
 }
@@ -40,23 +42,30 @@ impl From<Seen> for Told {
             Err(Stop::Skipped(seen)) => (Word::Skipped, seen),
             Err(Stop::Alone) => (Word::Alone, String::new()),
         };
-        Self { word, seen }
+        Self::now(word, seen)
     }
 }
 
 impl Told {
+    pub(crate) fn now(word: Word, seen: String) -> Self {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let at_ns = now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned();
+        Self { at_ns, word, seen }
+    }
+
     pub(crate) fn encode(&self) -> String {
         let seen: String = self.seen.chars().take(SEEN_CHARS).collect();
         let word = WORDS.iter().find(|(word, _)| *word == self.word).map_or("", |(_, text)| text);
-        format!("{word} {}\n", seen.replace('\n', " "))
+        format!("{} {word} {}\n", self.at_ns, seen.replace('\n', " "))
     }
 
     /// `None` if that is not what a side tells.
     pub(crate) fn decode(text: &str) -> Option<Self> {
-        let (word, seen) = text.strip_suffix('\n')?.split_once(' ')?;
+        let (at, said) = text.strip_suffix('\n')?.split_once(' ')?;
+        let (at_ns, (word, seen)) = (at.parse().ok()?, said.split_once(' ')?);
         let word = WORDS.iter().find(|(_, text)| *text == word)?.0;
         let seen = seen.chars().map(|c| if c.is_control() { '·' } else { c }).collect();
-        Some(Self { word, seen })
+        Some(Self { at_ns, word, seen })
     }
 }
 
@@ -87,7 +96,7 @@ mod tests {
             assert_eq!(back.word, told.word);
             assert!(!back.seen.contains(['\n', '\x1b']), "{back:?}");
         }
-        for nonsense in ["", "pass", "pass fine", "maybe yes\n"] {
+        for nonsense in ["", "pass", "pass fine\n", "1 pass fine", "1 maybe yes\n"] {
             assert_eq!(Told::decode(nonsense), None, "{nonsense:?}");
         }
     }

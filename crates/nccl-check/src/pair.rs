@@ -286,10 +286,13 @@ fn judge(limit: Duration, ends: &[End]) -> Outcome {
     if let Some(how) = crash.or(hang) {
         return Outcome::Fail(how);
     }
-    for word in [Word::Fail, Word::Unloadable] {
-        if has(word) {
-            return Outcome::Fail(told(word));
-        }
+    // What the other side saw after that is a consequence.
+    let failures = ends.iter().filter_map(|end| match end {
+        End::Told(told) if matches!(told.word, Word::Fail | Word::Unloadable) => Some(told),
+        _ => None,
+    });
+    if let Some(first) = failures.min_by_key(|told| told.at_ns) {
+        return Outcome::Fail(first.seen.clone());
     }
     if has(Word::Skipped) {
         return Outcome::Skipped(told(Word::Skipped));
@@ -338,7 +341,7 @@ mod tests {
     use super::*;
 
     fn told(word: Word, seen: &str) -> End {
-        End::Told(Told { word, seen: seen.into() })
+        End::Told(Told::now(word, seen.into()))
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub fn run(side: &Side) -> Result<(), String> {
             let plugin = Plugin::new(raw, side.dev, deadline, journal);
             Told::from(perform(side, plugin, Link::new(link, deadline)))
         }
-        Err(seen) => Told { word: Word::Unloadable, seen },
+        Err(seen) => Told::now(Word::Unloadable, seen),
     };
     let told = (&told_to).write_all(told.encode().as_bytes());
     told.map_err(|_| failed("stdout"))

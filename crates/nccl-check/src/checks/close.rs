@@ -1,7 +1,7 @@
 //! Closing what is under way: after the peer's death, and in mid-transfer.
 
 use std::{
-    ptr, thread,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -16,8 +16,8 @@ pub(super) fn dead_surviving(bench: &mut Bench) -> Seen {
     let (listening, recv_comm) = bench.meet_sender()?;
     let send_comm = bench.meet_receiver()?;
     let plugin = &bench.plugin;
-    let receives = in_flight(|| plugin.irecv(recv_comm, Block::new(BYTES), ptr::null_mut()))?;
-    let sends = in_flight(|| plugin.isend(send_comm, Block::filled(BYTES, 1), ptr::null_mut()))?;
+    let receives = in_flight(|| plugin.room(recv_comm, BYTES), |block| plugin.irecv(recv_comm, block))?;
+    let sends = in_flight(|| plugin.message(send_comm, BYTES, 1), |block| plugin.isend(send_comm, block))?;
     bench.link.tell(b"posted")?;
     if !matches!(bench.link.hear(), Err(Stop::Alone)) {
         return fail("the sides lost step");
@@ -47,8 +47,8 @@ pub(super) fn dead_dying(bench: &mut Bench) -> Seen {
     bench.link.hear()?;
     let plugin = &bench.plugin;
     // Something is under way both ways, and nothing complete.
-    in_flight(|| plugin.isend(send_comm, Block::filled(BYTES, 1), ptr::null_mut()))?;
-    plugin.irecv(recv_comm, Block::new(BYTES), ptr::null_mut())?;
+    in_flight(|| plugin.message(send_comm, BYTES, 1), |block| plugin.isend(send_comm, block))?;
+    plugin.irecv(recv_comm, plugin.room(recv_comm, BYTES)?)?;
     let own = rustix::process::getpid();
     let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
     loop {
@@ -76,9 +76,9 @@ fn fails(bench: &Bench, requests: &[Request]) -> bool {
 pub(super) fn mid_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     let plugin = &bench.plugin;
-    let posted = in_flight(|| plugin.irecv(comm, Block::new(BYTES), ptr::null_mut()))?;
+    let posted = in_flight(|| plugin.room(comm, BYTES), |block| plugin.irecv(comm, block))?;
     bench.link.meet()?;
-    close_in_time(|| bench.plugin.close_recv(comm))?;
+    close_in_time(|| bench.plugin.close_recv_as_it_is(comm))?;
     bench.plugin.close_listen(listening.comm)?;
     // From here on the memory is this side's again.
     for request in &posted {
@@ -95,9 +95,9 @@ pub(super) fn mid_receiving(bench: &mut Bench) -> Seen {
 pub(super) fn mid_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     let plugin = &bench.plugin;
-    let posted = in_flight(|| plugin.isend(comm, Block::filled(BYTES, 1), ptr::null_mut()))?;
+    let posted = in_flight(|| plugin.message(comm, BYTES, 1), |block| plugin.isend(comm, block))?;
     bench.link.meet()?;
-    close_in_time(|| bench.plugin.close_send(comm))?;
+    close_in_time(|| bench.plugin.close_send_as_it_is(comm))?;
     Ok(format!("{} sends were in flight", posted.len()))
 }
 
@@ -114,16 +114,24 @@ fn close_in_time(close: impl FnOnce() -> Result<(), Stop>) -> Result<(), Stop> {
 }
 
 /// A few requests, as far as the plugin takes them now.
-fn in_flight(mut one: impl FnMut() -> Result<Option<Request>, Stop>) -> Result<Vec<Request>, Stop> {
+fn in_flight(
+    memory: impl Fn() -> Result<Block, Stop>,
+    one: impl Fn(Block) -> Result<Option<Request>, Stop>,
+) -> Result<Vec<Request>, Stop> {
     let mut posted = Vec::new();
+    let mut block = memory()?;
     for _ in 0..100 {
-        match one()? {
+        match one(block)? {
             Some(request) => posted.push(request),
-            None => pause(),
+            None => {
+                pause();
+                continue;
+            }
         }
         if posted.len() == FEW {
             break;
         }
+        block = memory()?;
     }
     Ok(posted)
 }

@@ -1,7 +1,5 @@
 //! Registrations.
 
-use std::ptr;
-
 use crate::{
     bench::Bench,
     block::Block,
@@ -10,8 +8,7 @@ use crate::{
 
 pub(super) fn null_mhandle_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
-    let block = Block::new(BYTES);
-    let request = bench.plugin.recv(comm, block, ptr::null_mut())?;
+    let request = bench.plugin.recv(comm, Block::new(BYTES))?;
     bench.plugin.take(comm, request, BYTES, 1)?;
     bench.part_from_sender(&listening, comm)?;
     Ok(format!("{BYTES} bytes without a registration"))
@@ -19,7 +16,9 @@ pub(super) fn null_mhandle_receiving(bench: &mut Bench) -> Seen {
 
 pub(super) fn null_mhandle_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
-    let request = bench.plugin.send(comm, Block::filled(BYTES, 1), ptr::null_mut())?;
+    let block = Block::new(BYTES);
+    block.fill(1);
+    let request = bench.plugin.send(comm, block)?;
     bench.plugin.wait(request)?;
     bench.part_from_receiver(comm)?;
     Ok(String::new())
@@ -27,10 +26,10 @@ pub(super) fn null_mhandle_sending(bench: &mut Bench) -> Seen {
 
 pub(super) fn deregister_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
-    let block = Block::new(BYTES);
-    let mhandle = bench.plugin.register(comm, block)?;
-    let request = bench.plugin.recv(comm, block, mhandle)?;
-    bench.plugin.deregister(comm, mhandle).map_err(in_flight)?;
+    let mut block = Block::new(BYTES);
+    block.mhandle = bench.plugin.register(comm, block)?;
+    let request = bench.plugin.recv(comm, block)?;
+    bench.plugin.deregister(comm, block.mhandle).map_err(in_flight)?;
     bench.link.tell(b"posted")?;
     bench.plugin.take(comm, request, BYTES, 1)?;
     bench.part_from_sender(&listening, comm)?;
@@ -40,10 +39,11 @@ pub(super) fn deregister_receiving(bench: &mut Bench) -> Seen {
 pub(super) fn deregister_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     bench.link.hear()?;
-    let block = Block::filled(BYTES, 1);
-    let mhandle = bench.plugin.register(comm, block)?;
-    let request = bench.plugin.send(comm, block, mhandle)?;
-    bench.plugin.deregister(comm, mhandle).map_err(in_flight)?;
+    let mut block = Block::new(BYTES);
+    block.fill(1);
+    block.mhandle = bench.plugin.register(comm, block)?;
+    let request = bench.plugin.send(comm, block)?;
+    bench.plugin.deregister(comm, block.mhandle).map_err(in_flight)?;
     bench.plugin.wait(request)?;
     bench.part_from_receiver(comm)?;
     Ok("deregistered with a send posted, which was completed".into())

@@ -13,12 +13,12 @@ pub(super) fn posted_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     let plugin = &bench.plugin;
     // The receives first, then the sends.
-    let posted = post(0..FEW, |_| plugin.recv(comm, Block::new(BYTES), ptr::null_mut()))?;
+    let posted = post(0..FEW, |_| plugin.recv(comm, plugin.room(comm, BYTES)?))?;
     bench.link.tell(b"posted")?;
     take_all(bench, comm, &posted, 0)?;
     // The sends first, then the receives.
     bench.link.hear()?;
-    let posted = post(0..FEW, |_| bench.plugin.recv(comm, Block::new(BYTES), ptr::null_mut()))?;
+    let posted = post(0..FEW, |_| bench.plugin.recv(comm, bench.plugin.room(comm, BYTES)?))?;
     take_all(bench, comm, &posted, FEW)?;
     bench.part_from_sender(&listening, comm)?;
     Ok(format!("{FEW} messages in order with the receives posted first, and {FEW} with the sends first"))
@@ -28,13 +28,13 @@ pub(super) fn posted_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     bench.link.hear()?;
     let plugin = &bench.plugin;
-    let send = |message| plugin.send(comm, Block::filled(BYTES, message), ptr::null_mut());
+    let send = |message| plugin.send(comm, plugin.message(comm, BYTES, message)?);
     let posted = post(0..FEW, send)?;
     posted.iter().try_for_each(|request| plugin.wait(*request).map(drop))?;
     // Some plugins give a send no slot before its receive is known.
     let mut posted = Vec::new();
     for message in FEW..2 * FEW {
-        match plugin.isend(comm, Block::filled(BYTES, message), ptr::null_mut())? {
+        match plugin.isend(comm, plugin.message(comm, BYTES, message)?)? {
             Some(request) => posted.push(request),
             None => break,
         }
@@ -63,12 +63,14 @@ pub(super) fn grouped_receiving(bench: &mut Bench) -> Seen {
     let plugin = &bench.plugin;
     let mut groups = Vec::new();
     for _ in 0..GROUPS {
-        let blocks: Vec<Block> = (0..parts).map(|_| Block::new(BYTES)).collect();
+        let blocks = (0..parts)
+            .map(|part| plugin.room(comm, part_bytes(part)))
+            .collect::<Result<Vec<Block>, Stop>>()?;
         let mut group = Group {
             data: blocks.iter().map(Block::pointer).collect(),
-            sizes: vec![BYTES; parts],
+            sizes: blocks.iter().map(|block| block.bytes).collect(),
             tags: (0..parts).map(|part| FIRST_TAG + part as i32).collect(),
-            mhandles: vec![ptr::null_mut(); parts],
+            mhandles: blocks.iter().map(|block| block.mhandle).collect(),
         };
         let request = plugin.until("irecv never gave a request", || {
             let (code, request) = plugin.call("irecv", |raw| raw.irecv(comm, &mut group, ptr::null_mut()));
@@ -114,11 +116,10 @@ pub(super) fn grouped_sending(bench: &mut Bench) -> Seen {
     for number in 0..GROUPS {
         let mut posted = Vec::new();
         for part in (0..parts).rev() {
-            let block = Block::filled(part_bytes(part), message(number, part));
+            let block = plugin.message(comm, part_bytes(part), message(number, part))?;
             let tag = FIRST_TAG + part as i32;
-            posted.push(plugin.until("isend never gave a request", || {
-                plugin.isend_tagged(comm, block, ptr::null_mut(), tag)
-            })?);
+            posted
+                .push(plugin.until("isend never gave a request", || plugin.isend_tagged(comm, block, tag))?);
         }
         posted.iter().try_for_each(|request| plugin.wait(*request).map(drop))?;
     }
@@ -145,7 +146,7 @@ const fn message(group: u64, part: usize) -> u64 {
 pub(super) fn any_order_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     let plugin = &bench.plugin;
-    let posted = post(0..FEW, |_| plugin.recv(comm, Block::new(BYTES), ptr::null_mut()))?;
+    let posted = post(0..FEW, |_| plugin.recv(comm, plugin.room(comm, BYTES)?))?;
     bench.link.tell(b"posted")?;
     for (message, request) in posted.iter().enumerate().rev() {
         plugin.wait(*request).map_err(|stop| newest(stop, message as u64))?;
@@ -161,7 +162,7 @@ pub(super) fn any_order_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     bench.link.hear()?;
     let plugin = &bench.plugin;
-    let posted = post(0..FEW, |message| plugin.send(comm, Block::filled(BYTES, message), ptr::null_mut()))?;
+    let posted = post(0..FEW, |message| plugin.send(comm, plugin.message(comm, BYTES, message)?))?;
     for (message, request) in posted.iter().enumerate().rev() {
         plugin.wait(*request).map_err(|stop| newest(stop, message as u64))?;
     }

@@ -2,13 +2,12 @@
 
 use std::{
     ffi::c_int,
-    ptr,
     time::{Duration, Instant},
 };
 
 use crate::{
     bench::{Bench, Plugin, Request, pause},
-    block::{Block, pattern},
+    block::pattern,
     raw::UNWRITTEN,
     stop::{Seen, Stop, fail},
 };
@@ -16,7 +15,7 @@ use crate::{
 pub(super) fn done_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     let plugin = &bench.plugin;
-    let request = plugin.recv(comm, Block::new(BYTES), ptr::null_mut())?;
+    let request = plugin.recv(comm, plugin.room(comm, BYTES)?)?;
     for _ in 0..50 {
         match done(plugin, request)? {
             0 => pause(),
@@ -37,7 +36,7 @@ pub(super) fn done_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     let plugin = &bench.plugin;
     bench.link.hear()?;
-    let request = plugin.send(comm, Block::filled(BYTES, 1), ptr::null_mut())?;
+    let request = plugin.send(comm, plugin.message(comm, BYTES, 1)?)?;
     plugin.until("test never said that a request is done", || {
         Ok((done(plugin, request)? == 1).then_some(()))
     })?;
@@ -60,9 +59,8 @@ fn done(plugin: &Plugin, request: Request) -> Result<c_int, Stop> {
 pub(super) fn without_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     let plugin = &bench.plugin;
-    let block = Block::new(LONG_BYTES);
-    let mhandle = plugin.register(comm, block)?;
-    let request = plugin.recv(comm, block, mhandle)?;
+    let block = plugin.room(comm, LONG_BYTES)?;
+    let request = plugin.recv(comm, block)?;
     bench.link.tell(b"posted")?;
     // Neither side calls the plugin now: the message is longer than what sockets hold.
     let places = [0, LONG_BYTES / 3, LONG_BYTES / 2, LONG_BYTES - 1];
@@ -88,9 +86,7 @@ pub(super) fn without_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     bench.link.hear()?;
     let plugin = &bench.plugin;
-    let block = Block::filled(LONG_BYTES, 1);
-    let mhandle = plugin.register(comm, block)?;
-    let request = plugin.send(comm, block, mhandle)?;
+    let request = plugin.send(comm, plugin.message(comm, LONG_BYTES, 1)?)?;
     bench.link.hear()?;
     plugin.wait(request)?;
     bench.part_from_receiver(comm)?;

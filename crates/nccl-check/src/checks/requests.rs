@@ -14,7 +14,7 @@ use crate::{
 pub(super) fn count_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     let plugin = &bench.plugin;
-    let posted = post(REQUESTS_MAX, |_| plugin.irecv(comm, Block::new(BYTES), ptr::null_mut()));
+    let posted = post(REQUESTS_MAX, |_| plugin.room(comm, BYTES), |block| plugin.irecv(comm, block))?;
     bench.link.tell_number(posted.len() as u64)?;
     let sent = bench.link.hear_number()? as usize;
     for (message, request) in (0..).zip(posted.iter().take(sent)) {
@@ -28,7 +28,8 @@ pub(super) fn count_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     let receives = bench.link.hear_number()? as usize;
     let plugin = &bench.plugin;
-    let posted = post(receives, |message| plugin.isend(comm, Block::filled(BYTES, message), ptr::null_mut()));
+    let posted =
+        post(receives, |message| plugin.message(comm, BYTES, message), |block| plugin.isend(comm, block))?;
     bench.link.tell_number(posted.len() as u64)?;
     for request in &posted {
         plugin.wait(*request)?;
@@ -39,23 +40,31 @@ pub(super) fn count_sending(bench: &mut Bench) -> Seen {
 }
 
 /// Posts up to `most`; ends at the first that is refused, in whatever way.
-fn post(most: usize, mut one: impl FnMut(u64) -> Result<Option<Request>, Stop>) -> Vec<Request> {
+fn post(
+    most: usize,
+    memory: impl Fn(u64) -> Result<Block, Stop>,
+    one: impl Fn(Block) -> Result<Option<Request>, Stop>,
+) -> Result<Vec<Request>, Stop> {
     let mut posted = Vec::new();
-    let mut refusals = 0;
-    while posted.len() < most && refusals < REFUSALS {
-        match one(posted.len() as u64) {
-            Ok(Some(request)) => {
-                posted.push(request);
-                refusals = 0;
-            }
-            Ok(None) => {
-                refusals += 1;
-                pause();
-            }
-            Err(_) => break,
+    while posted.len() < most {
+        let block = memory(posted.len() as u64)?;
+        match persist(|| one(block)) {
+            Ok(Some(request)) => posted.push(request),
+            Ok(None) | Err(_) => break,
         }
     }
-    posted
+    Ok(posted)
+}
+
+/// Asks again as long as "not yet" may not mean "full".
+fn persist(mut one: impl FnMut() -> Result<Option<Request>, Stop>) -> Result<Option<Request>, Stop> {
+    for _ in 0..REFUSALS {
+        if let Some(request) = one()? {
+            return Ok(Some(request));
+        }
+        pause();
+    }
+    Ok(None)
 }
 
 fn enough(count: usize, what: &str) -> Seen {
@@ -71,7 +80,8 @@ fn enough(count: usize, what: &str) -> Seen {
 pub(super) fn full_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     let mut posted = VecDeque::new();
-    let full = fill(&mut posted, |_| bench.plugin.irecv(comm, Block::new(BYTES), ptr::null_mut()))?;
+    let full =
+        fill(&mut posted, |_| bench.plugin.room(comm, BYTES), |block| bench.plugin.irecv(comm, block))?;
     bench.link.tell_number(posted.len() as u64)?;
     let count = (bench.link.hear_number()? as usize).max(posted.len());
     let (mut taken, mut next) = (0, posted.len());
@@ -81,7 +91,7 @@ pub(super) fn full_receiving(bench: &mut Bench) -> Seen {
             taken += 1;
         }
         if next < count {
-            posted.push_back(bench.plugin.recv(comm, Block::new(BYTES), ptr::null_mut())?);
+            posted.push_back(bench.plugin.recv(comm, bench.plugin.room(comm, BYTES)?)?);
             next += 1;
         }
     }
@@ -93,16 +103,15 @@ pub(super) fn full_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     let receives = bench.link.hear_number()? as usize;
     let mut posted = VecDeque::new();
-    let isend = |message| bench.plugin.isend(comm, Block::filled(BYTES, message), ptr::null_mut());
-    let full = fill(&mut posted, isend)?;
+    let message = |number| bench.plugin.message(comm, BYTES, number);
+    let full = fill(&mut posted, message, |block| bench.plugin.isend(comm, block))?;
     bench.link.tell_number(posted.len() as u64)?;
     let count = receives.max(posted.len());
     let mut next = posted.len();
     while let Some(request) = posted.pop_front() {
         bench.plugin.wait(request)?;
         if next < count {
-            let block = Block::filled(BYTES, next as u64);
-            posted.push_back(bench.plugin.send(comm, block, ptr::null_mut())?);
+            posted.push_back(bench.plugin.send(comm, message(next as u64)?)?);
             next += 1;
         }
     }
@@ -113,25 +122,18 @@ pub(super) fn full_sending(bench: &mut Bench) -> Seen {
 /// Posts until no more fit. The number that did, if there was an end.
 fn fill(
     posted: &mut VecDeque<Request>,
-    mut one: impl FnMut(u64) -> Result<Option<Request>, Stop>,
+    memory: impl Fn(u64) -> Result<Block, Stop>,
+    one: impl Fn(Block) -> Result<Option<Request>, Stop>,
 ) -> Result<Option<usize>, Stop> {
-    let mut refusals = 0;
     while posted.len() < FULL_MAX {
         let count = posted.len();
-        let request = one(count as u64).map_err(|stop| match stop {
+        let block = memory(count as u64)?;
+        let request = persist(|| one(block)).map_err(|stop| match stop {
             Stop::Failed(why) => Stop::Failed(format!("with {count} in flight, {why}")),
             other => other,
         })?;
         match request {
-            Some(request) => {
-                posted.push_back(request);
-                refusals = 0;
-            }
-            // A plugin may say "not yet" before it is full.
-            None if refusals < REFUSALS => {
-                refusals += 1;
-                pause();
-            }
+            Some(request) => posted.push_back(request),
             None => return Ok(Some(count)),
         }
     }
@@ -146,7 +148,7 @@ pub(super) fn in_progress_receiving(bench: &mut Bench) -> Seen {
     bench.link.tell(&listening.handle.0)?;
     let comm = bench.plugin.accept(listening.comm)?;
     let plugin = &bench.plugin;
-    let posted = post(REQUESTS_MAX + 1, |_| plugin.irecv(comm, Block::new(BYTES), ptr::null_mut()));
+    let posted = post(REQUESTS_MAX + 1, |_| plugin.room(comm, BYTES), |block| plugin.irecv(comm, block))?;
     let Some(&oldest) = posted.first() else { return fail("irecv never gave a request") };
     for _ in 0..10 {
         if plugin.test(oldest)?.is_some() {
@@ -166,7 +168,7 @@ pub(super) fn in_progress_sending(bench: &mut Bench) -> Seen {
     let count = bench.link.hear_number()?;
     let mut posted = VecDeque::new();
     for message in 0..count {
-        posted.push_back(bench.plugin.send(comm, Block::filled(BYTES, message), ptr::null_mut())?);
+        posted.push_back(bench.plugin.send(comm, bench.plugin.message(comm, BYTES, message)?)?);
         if posted.len() == FEW
             && let Some(oldest) = posted.pop_front()
         {
@@ -192,9 +194,8 @@ pub(super) fn overwrites_receiving(bench: &mut Bench) -> Seen {
     let mut posted = Vec::new();
     let mut full = None;
     while posted.len() < FULL_MAX && full.is_none() {
-        let block = Block::new(BYTES);
-        let (code, request) =
-            plugin.call("irecv", |raw| raw.irecv(comm, &mut alone(block, ptr::null_mut()), before));
+        let block = plugin.room(comm, BYTES)?;
+        let (code, request) = plugin.call("irecv", |raw| raw.irecv(comm, &mut alone(block), before));
         // An error when full is told by the check that is about that.
         full = (code != 0).then(|| answered("irecv", code));
         if code == 0 && request == before {
@@ -228,8 +229,8 @@ pub(super) fn reuse_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     let plugin = &bench.plugin;
     let mut posted = VecDeque::new();
-    let irecv = |_| plugin.irecv(comm, Block::new(BYTES), ptr::null_mut());
-    posted.extend(post(REQUESTS_MAX, irecv));
+    let (room, irecv) = (|_| plugin.room(comm, BYTES), |block| plugin.irecv(comm, block));
+    posted.extend(post(REQUESTS_MAX, room, irecv)?);
     let slots = posted.len();
     if slots == 0 {
         return fail("irecv never gave a request");
@@ -243,11 +244,8 @@ pub(super) fn reuse_receiving(bench: &mut Bench) -> Seen {
             let right = request.block.check(BYTES, message);
             right.or_else(|why| fail(format!("in message {message}, {why}")))?;
         }
-        let more = if slots < REQUESTS_MAX {
-            plugin.irecv(comm, Block::new(BYTES), ptr::null_mut())
-        } else {
-            Ok(None)
-        };
+        let more =
+            if slots < REQUESTS_MAX { plugin.irecv(comm, plugin.room(comm, BYTES)?) } else { Ok(None) };
         if matches!(more, Ok(Some(_))) {
             return fail(format!("with {slots} receives done and none consumed, irecv gave another slot"));
         }
@@ -262,7 +260,10 @@ pub(super) fn reuse_receiving(bench: &mut Bench) -> Seen {
             taken += 1;
         }
         while next < slots * ROUNDS && posted.len() < slots {
-            let request = plugin.until("irecv gave no slot again", || irecv(0))?;
+            let request = {
+                let block = room(0)?;
+                plugin.until("irecv gave no slot again", || irecv(block))?
+            };
             posted.push_back(request);
             next += 1;
         }
@@ -277,15 +278,13 @@ pub(super) fn reuse_sending(bench: &mut Bench) -> Seen {
     let plugin = &bench.plugin;
     let mut posted = VecDeque::new();
     for message in 0..count {
-        let block = Block::filled(BYTES, message);
+        let block = plugin.message(comm, BYTES, message)?;
         if posted.len() == FEW
             && let Some(oldest) = posted.pop_front()
         {
             plugin.wait(oldest)?;
         }
-        posted.push_back(
-            plugin.until("isend gave no slot again", || plugin.isend(comm, block, ptr::null_mut()))?,
-        );
+        posted.push_back(plugin.until("isend gave no slot again", || plugin.isend(comm, block))?);
     }
     posted.iter().try_for_each(|request| plugin.wait(*request).map(drop))?;
     bench.part_from_receiver(comm)?;
@@ -300,6 +299,6 @@ const ENOUGH: usize = 16;
 const FULL_MAX: usize = 512;
 /// Who says "not yet" as often means "full".
 const REFUSALS: usize = 50;
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 8;
 const BYTES: usize = 256;
 const NEVER_FULL: &str = "never full: 512 were taken";

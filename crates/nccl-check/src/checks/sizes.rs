@@ -10,18 +10,14 @@ use gputcp_nccl_abi::ResultCode;
 
 use crate::{
     bench::{Bench, Plugin, Request, answered, pause},
-    block::Block,
     stop::{Seen, Stop, fail},
 };
 
 pub(super) fn zero_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     for (room, bytes) in ZERO {
-        let block = Block::new(room);
-        let mhandle = bench.plugin.register(comm, block)?;
-        let request = bench.plugin.recv(comm, block, mhandle)?;
+        let request = bench.plugin.recv(comm, bench.plugin.room(comm, room)?)?;
         bench.plugin.take(comm, request, bytes, 1)?;
-        bench.plugin.deregister(comm, mhandle)?;
     }
     bench.part_from_sender(&listening, comm)?;
     Ok("received nothing into no room, nothing into some, then something".into())
@@ -30,11 +26,8 @@ pub(super) fn zero_receiving(bench: &mut Bench) -> Seen {
 pub(super) fn zero_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     for (_, bytes) in ZERO {
-        let block = Block::filled(bytes, 1);
-        let mhandle = bench.plugin.register(comm, block)?;
-        let request = bench.plugin.send(comm, block, mhandle)?;
+        let request = bench.plugin.send(comm, bench.plugin.message(comm, bytes, 1)?)?;
         bench.plugin.wait(request)?;
-        bench.plugin.deregister(comm, mhandle)?;
     }
     bench.part_from_receiver(comm)?;
     Ok(String::new())
@@ -43,7 +36,7 @@ pub(super) fn zero_sending(bench: &mut Bench) -> Seen {
 pub(super) fn smaller_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     for (room, bytes) in SMALLER {
-        let request = bench.plugin.recv(comm, Block::new(room), ptr::null_mut())?;
+        let request = bench.plugin.recv(comm, bench.plugin.room(comm, room)?)?;
         let said = bench.plugin.wait(request)?;
         let right = request.block.check(bytes, 1);
         right.or_else(|why| fail(format!("of {bytes} bytes sent to room for {room}, {why}")))?;
@@ -60,7 +53,7 @@ pub(super) fn smaller_receiving(bench: &mut Bench) -> Seen {
 pub(super) fn smaller_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     for (_, bytes) in SMALLER {
-        let request = bench.plugin.send(comm, Block::filled(bytes, 1), ptr::null_mut())?;
+        let request = bench.plugin.send(comm, bench.plugin.message(comm, bytes, 1)?)?;
         bench.plugin.wait(request)?;
     }
     bench.part_from_receiver(comm)?;
@@ -78,7 +71,7 @@ enum Ended {
 pub(super) fn larger_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     let plugin = &bench.plugin;
-    let request = plugin.recv(comm, Block::new(ROOM), ptr::null_mut())?;
+    let request = plugin.recv(comm, plugin.room(comm, ROOM)?)?;
     bench.link.tell(b"posted")?;
     let here = end(plugin, request);
     let there = bench.link.hear_number()? as c_int;
@@ -106,11 +99,11 @@ pub(super) fn larger_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     bench.link.hear()?;
     let plugin = &bench.plugin;
-    let block = Block::filled(LARGER, 1);
+    let block = plugin.message(comm, LARGER, 1)?;
     let mut code = 0;
     let posted = plugin.until("isend never gave a request", || {
         let (answer, pointer) =
-            plugin.call("isend", |raw| raw.isend(comm, block.pointer(), block.bytes, 7, ptr::null_mut()));
+            plugin.call("isend", |raw| raw.isend(comm, block.pointer(), block.bytes, 7, block.mhandle));
         code = answer;
         let over = code != 0 && code != ResultCode::InProgress.number();
         Ok((over || !pointer.is_null()).then_some(Request { pointer, block }))
@@ -145,7 +138,7 @@ fn end(plugin: &Plugin, request: Request) -> Ended {
 
 pub(super) fn null_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
-    let request = bench.plugin.recv(comm, Block::new(ROOM), ptr::null_mut())?;
+    let request = bench.plugin.recv(comm, bench.plugin.room(comm, ROOM)?)?;
     without_sizes(&bench.plugin, request)?;
     request.block.check(ROOM, 1).or_else(fail)?;
     bench.plugin.consume(comm, request)?;
@@ -155,7 +148,7 @@ pub(super) fn null_receiving(bench: &mut Bench) -> Seen {
 
 pub(super) fn null_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
-    let request = bench.plugin.send(comm, Block::filled(ROOM, 1), ptr::null_mut())?;
+    let request = bench.plugin.send(comm, bench.plugin.message(comm, ROOM, 1)?)?;
     without_sizes(&bench.plugin, request)?;
     bench.part_from_receiver(comm)?;
     Ok(String::new())

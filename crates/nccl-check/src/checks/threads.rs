@@ -61,5 +61,5 @@ unsafe impl Send for Comm {}
 
 /// Even lengths, many short ones.
 fn sizes() -> Vec<usize> {
-    (0..50).map(|number| number * number * 40).collect()
+    (0..50).map(|number| number * number * 40 + 8).collect()
 }
