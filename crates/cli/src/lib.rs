@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use self::{
-    args::{Cli, Command, TalkArgs, environment::Environment, request::DEFAULT_TIMEOUT},
+    args::{Cli, Command, PluginCommand, TalkArgs, environment::Environment, request::DEFAULT_TIMEOUT},
     failure::Failure,
     interrupt::Interrupt,
     output::{Output, Talk},
@@ -39,6 +39,7 @@ pub fn main() -> ExitCode {
         Command::Loopback(args) => args.talk,
         Command::Server(args) => args.talk,
         Command::Client(args) => args.talk,
+        Command::Plugin(PluginCommand::List(args)) => args.talk,
     });
     match run(cli.command, talk) {
         Ok(()) => ExitCode::SUCCESS,
@@ -58,6 +59,7 @@ fn run(command: Command, talk: Talk) -> Result<(), Failure> {
         Command::Loopback(args) => command::loopback::run(args, &environment, &interrupt, talk),
         Command::Server(args) => command::server::run(args, &environment, &interrupt, talk),
         Command::Client(args) => command::client::run(args, &environment, &interrupt, talk),
+        Command::Plugin(PluginCommand::List(args)) => command::plugin::list(&args),
     }
 }
 
