@@ -1,123 +1,78 @@
-//! `gputcp plugin …` as it is typed.
+//! NCCL net plugins as people name them.
 
-use std::{path::PathBuf, time::Duration};
+use clap::Args;
 
-use clap::{Args, Subcommand};
-use gputcp_nccl_check::Check;
-
-use super::{TalkArgs, size::parse_seconds};
-
-/// `gputcp plugin`.
-#[derive(Debug, Args)]
+/// Which plugin carries the data, if one does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct PluginArgs {
-    /// What to do with it.
-    #[command(subcommand)]
-    pub command: PluginCommand,
-}
-
-impl PluginArgs {
-    /// How much to say.
-    #[must_use]
-    pub const fn talk(&self) -> TalkArgs {
-        match &self.command {
-            PluginCommand::Check(args) => args.talk,
-            PluginCommand::CheckSide(_) => TalkArgs { quiet: false, verbose: 0 },
-        }
-    }
-}
-
-/// What to do with a NCCL net plugin.
-#[derive(Debug, Subcommand)]
-pub enum PluginCommand {
-    /// Check whether a plugin does what NCCL demands of it
-    Check(CheckArgs),
-    /// One side of one check, in a process of its own
-    #[command(hide = true)]
-    CheckSide(CheckSideArgs),
-}
-
-/// `gputcp plugin check`.
-#[derive(Debug, Args)]
-pub struct CheckArgs {
-    /// The plugin's path, or what NCCL_NET_PLUGIN would be, and which version of the interface [default: its newest]
-    #[arg(value_name = "PLUGIN[:VERSION]", required_unless_present = "list", value_parser = PluginArg::parse)]
+    /// Move the data through a NCCL net plugin: its path, or its name as in NCCL_NET_PLUGIN; :v8 behind it asks for that
+    /// version of the interface; none for the built-in sockets. A server needs its own
+    #[arg(long, value_name = "PATH[:VERSION]", value_parser = PluginArg::parse, help_heading = "Plugin")]
     pub plugin: Option<PluginArg>,
-    /// Perform this check only; may be given more than once
-    #[arg(long, value_name = "ID", value_parser = parse_check)]
-    pub only: Vec<&'static Check>,
-    /// List the checks, what they expect and why
-    #[arg(long)]
-    pub list: bool,
-    /// The plugin's device, by index
-    #[arg(long, value_name = "INDEX", default_value_t = 0)]
-    pub device: u32,
-    /// How long a check may take [default: 10]
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
-    pub timeout: Option<Duration>,
-    /// Print the report as one JSON document
-    #[arg(short = 'J', long)]
-    pub json: bool,
-    /// How much to say.
-    #[command(flatten)]
-    pub talk: TalkArgs,
+    /// The plugin's device, by index or name [default: the first]
+    #[arg(long, value_name = "N|NAME", value_parser = parse_device, help_heading = "Plugin")]
+    pub plugin_device: Option<String>,
 }
 
-/// `gputcp plugin check-side`: what [`gputcp_nccl_check::side::Side`] says.
-#[derive(Debug, Args)]
-pub struct CheckSideArgs {
-    /// The check.
-    #[arg(value_parser = parse_any_check)]
-    pub check: &'static Check,
-    /// The plugin.
-    pub plugin: String,
-    /// The journal.
-    pub journal: PathBuf,
-    /// Which version.
-    #[arg(long)]
-    pub version: Option<u32>,
-    /// The device.
-    #[arg(long)]
-    pub device: u32,
-    /// How long it may take.
-    #[arg(long, value_parser = parse_seconds)]
-    pub limit: Duration,
-    /// Whether it is the sending side.
-    #[arg(long)]
-    pub sends: bool,
-}
-
-/// A plugin, and which version of the interface.
+/// A plugin's name, and the version of the interface to speak with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PluginArg {
-    /// Its path or name.
-    pub name: String,
-    /// The version; its newest without.
-    pub version: Option<u32>,
+pub enum PluginArg {
+    /// None: the built-in sockets, whatever variables say.
+    None,
+    /// This one.
+    Of {
+        /// A path, or a name as in `NCCL_NET_PLUGIN`.
+        name: String,
+        /// The version asked for; else the newest that is known.
+        version: Option<u32>,
+    },
 }
 
 impl PluginArg {
-    /// Reads `PLUGIN[:VERSION]`; a version is a number, with or without a `v`.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let split = text.rsplit_once(':').and_then(|(name, version)| {
-            let digits = version.strip_prefix('v').unwrap_or(version);
-            digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| (name, digits.parse().ok()))
-        });
-        match split {
-            Some(("", _)) => Err("before the colon stands the plugin's path".into()),
-            Some((name, version @ Some(_))) => Ok(Self { name: name.into(), version }),
-            Some((_, None)) => Err("after the colon stands a version, like 8 or v11".into()),
-            None if text.is_empty() => Err("a plugin is a path, or what NCCL_NET_PLUGIN would be".into()),
-            None => Ok(Self { name: text.into(), version: None }),
+    /// A plugin from `PATH`, `NAME`, either with `:v8` behind it, or `none`.
+    ///
+    /// # Errors
+    /// A sentence that says how one is named.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.eq_ignore_ascii_case("none") {
+            return Ok(Self::None);
+        }
+        let (name, version) = match text.rsplit_once(':').map(|(name, tail)| (name, version(tail))) {
+            Some((name, Some(version))) => (name, Some(version)),
+            _ => (text, None),
+        };
+        if name.is_empty() || name.contains('\0') {
+            return Err("a plugin is named by its path, or by its name as in NCCL_NET_PLUGIN".into());
+        }
+        Ok(Self::Of { name: name.to_owned(), version })
+    }
+
+    /// As it is typed.
+    #[must_use]
+    pub fn typed(&self) -> String {
+        match self {
+            Self::None => "none".into(),
+            Self::Of { name, version: None } => name.clone(),
+            Self::Of { name, version: Some(version) } => format!("{name}:v{version}"),
         }
     }
 }
 
-fn parse_check(text: &str) -> Result<&'static Check, String> {
-    Check::named(text).ok_or_else(|| "there is no such check; --list names them all".into())
+/// `8`, `v8` or `ncclNetPlugin_v8`.
+fn version(text: &str) -> Option<u32> {
+    let number = text.strip_prefix("ncclNetPlugin_").unwrap_or(text);
+    let number = number.strip_prefix('v').unwrap_or(number);
+    // Three digits are no version, but may be part of a path.
+    number.parse().ok().filter(|version| *version < 100)
 }
 
-fn parse_any_check(text: &str) -> Result<&'static Check, String> {
-    Check::named_or_probe(text).ok_or_else(|| "there is no such check".into())
+/// A device's index or name.
+pub(crate) fn parse_device(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("a plugin's device is named by its index or its name".into()),
+        text => Ok(text.to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -125,18 +80,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_stands_behind_the_last_colon() {
-        for (text, name, version) in [
-            ("/a/b.so", "/a/b.so", None),
-            ("/a/b.so:8", "/a/b.so", Some(8)),
-            ("b:v11", "b", Some(11)),
-            ("/a:b/c.so", "/a:b/c.so", None),
-            ("/a:b/c.so:v7", "/a:b/c.so", Some(7)),
-        ] {
-            assert_eq!(PluginArg::parse(text), Ok(PluginArg { name: name.into(), version }), "{text}");
+    fn plugins_are_named_with_and_without_a_version() {
+        let of = |name: &str, version| Ok(PluginArg::Of { name: name.into(), version });
+        assert_eq!(PluginArg::parse("/a/b.so"), of("/a/b.so", None));
+        assert_eq!(PluginArg::parse("/a/b.so:v8"), of("/a/b.so", Some(8)));
+        assert_eq!(PluginArg::parse("tcpx:7"), of("tcpx", Some(7)));
+        assert_eq!(PluginArg::parse("x:ncclNetPlugin_v11"), of("x", Some(11)));
+        assert_eq!(PluginArg::parse("/odd:name/b.so"), of("/odd:name/b.so", None));
+        assert_eq!(PluginArg::parse("None"), Ok(PluginArg::None));
+        for bad in ["", " ", ":v8", "a\0b"] {
+            assert!(PluginArg::parse(bad).is_err(), "{bad:?}");
         }
-        for text in ["", ":8", "b:", "b:v", "b:99999999999"] {
-            assert!(PluginArg::parse(text).is_err(), "{text}");
+        for text in ["none", "/a/b.so", "tcpx:v7"] {
+            assert_eq!(PluginArg::parse(text).unwrap().typed(), text);
         }
     }
 }

@@ -5,5 +5,6 @@ mod gpu;
 mod interrupted;
 mod measure;
 mod output;
+mod plugin;
 mod process;
 mod usage;

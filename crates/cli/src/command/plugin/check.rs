@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::check_side;
 use crate::{
-    args::{environment::Environment, plugin::CheckArgs, request::DEFAULT_TIMEOUT},
+    args::{check::CheckArgs, environment::Environment, plugin::PluginArg, request::DEFAULT_TIMEOUT},
     conformance::{self, Plugin, Report, Row, table},
     failure::Failure,
     interrupt::Interrupt,
@@ -19,7 +19,10 @@ use crate::{
 };
 
 /// Runs the subcommand.
-pub(super) fn run(
+///
+/// # Errors
+/// What kept it from its end, or that checks failed.
+pub fn run(
     mut args: CheckArgs,
     environment: &Environment,
     interrupt: &Interrupt,
@@ -37,22 +40,19 @@ pub(super) fn run(
             table::list(&checks)
         });
     }
-    let asked = args.plugin.ok_or_else(|| Failure::Usage("a plugin to check is missing".into()))?;
-    let limit = args.timeout.unwrap_or(conformance::DEFAULT_LIMIT);
-    let checker = Checker {
-        plugin: asked.name.clone(),
-        version: asked.version,
-        dev: args.device,
-        limit,
-        start: check_side::command,
+    let Some(PluginArg::Of { name, version }) = args.plugin else {
+        return Err(Failure::Usage("there is nothing to check: name a plugin".into()));
     };
+    let limit = args.timeout.unwrap_or(conformance::DEFAULT_LIMIT);
+    let checker =
+        Checker { plugin: name.clone(), version, dev: args.device, limit, start: check_side::command };
     let go_on = || !interrupt.fired();
     let began = Instant::now();
     let probed = checker.probe(go_on).map_err(broken)?.map_err(|unfit| match unfit {
         Unfit::NoPlugin(why) => Failure::Usage(format!("there is nothing to check: {why}")),
-        Unfit::NoStart(why) => Failure::Run(format!("the plugin {} does not start: {why}", asked.name)),
+        Unfit::NoStart(why) => Failure::Run(format!("the plugin {} does not start: {why}", name)),
     })?;
-    let mut report = Report::new(Plugin::new(asked.name, &probed, args.device), limit);
+    let mut report = Report::new(Plugin::new(name, &probed, args.device), limit);
     let progress = progress(talk, checks.len());
     for &check in &checks {
         progress.set_message(check.id);

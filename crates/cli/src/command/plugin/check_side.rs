@@ -4,10 +4,13 @@ use std::process::Command;
 
 use gputcp_nccl_check::side::{self, Side};
 
-use crate::{args::plugin::CheckSideArgs, failure::Failure};
+use crate::{args::check::CheckSideArgs, failure::Failure};
 
 /// Does the side's part.
-pub(super) fn run(args: &CheckSideArgs) -> Result<(), Failure> {
+///
+/// # Errors
+/// [`Failure::Usage`] if it was not started by the checker.
+pub fn run(args: &CheckSideArgs) -> Result<(), Failure> {
     let side = Side {
         check: args.check,
         sends: args.sends,
