@@ -16,8 +16,9 @@ pub(super) fn dead_surviving(bench: &mut Bench) -> Seen {
     let (listening, recv_comm) = bench.meet_sender()?;
     let send_comm = bench.meet_receiver()?;
     let plugin = &bench.plugin;
-    let receives = in_flight(|| plugin.room(recv_comm, BYTES), |block| plugin.irecv(recv_comm, block))?;
-    let sends = in_flight(|| plugin.message(send_comm, BYTES, 1), |block| plugin.isend(send_comm, block))?;
+    let receives = in_flight(FEW, || plugin.room(recv_comm, BYTES), |block| plugin.irecv(recv_comm, block))?;
+    let sends =
+        in_flight(FEW, || plugin.message(send_comm, BYTES, 1), |block| plugin.isend(send_comm, block))?;
     bench.link.tell(b"posted")?;
     if !matches!(bench.link.hear(), Err(Stop::Alone)) {
         return fail("the sides lost step");
@@ -46,9 +47,9 @@ pub(super) fn dead_dying(bench: &mut Bench) -> Seen {
     let (_, recv_comm) = bench.meet_sender()?;
     bench.link.hear()?;
     let plugin = &bench.plugin;
-    // Something is under way both ways, and nothing complete.
-    in_flight(|| plugin.message(send_comm, BYTES, 1), |block| plugin.isend(send_comm, block))?;
+    // Something is under way both ways, and the other side waits for more.
     plugin.irecv(recv_comm, plugin.room(recv_comm, BYTES)?)?;
+    in_flight(FEW / 2, || plugin.message(send_comm, BYTES, 1), |block| plugin.isend(send_comm, block))?;
     let own = rustix::process::getpid();
     let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
     loop {
@@ -76,7 +77,7 @@ fn fails(bench: &Bench, requests: &[Request]) -> bool {
 pub(super) fn mid_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     let plugin = &bench.plugin;
-    let posted = in_flight(|| plugin.room(comm, BYTES), |block| plugin.irecv(comm, block))?;
+    let posted = in_flight(FEW, || plugin.room(comm, BYTES), |block| plugin.irecv(comm, block))?;
     bench.link.meet()?;
     close_in_time(|| bench.plugin.close_recv_as_it_is(comm))?;
     bench.plugin.close_listen(listening.comm)?;
@@ -95,7 +96,7 @@ pub(super) fn mid_receiving(bench: &mut Bench) -> Seen {
 pub(super) fn mid_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     let plugin = &bench.plugin;
-    let posted = in_flight(|| plugin.message(comm, BYTES, 1), |block| plugin.isend(comm, block))?;
+    let posted = in_flight(FEW, || plugin.message(comm, BYTES, 1), |block| plugin.isend(comm, block))?;
     bench.link.meet()?;
     close_in_time(|| bench.plugin.close_send_as_it_is(comm))?;
     Ok(format!("{} sends were in flight", posted.len()))
@@ -113,25 +114,24 @@ fn close_in_time(close: impl FnOnce() -> Result<(), Stop>) -> Result<(), Stop> {
     }
 }
 
-/// A few requests, as far as the plugin takes them now.
+/// A few requests, as far as the plugin takes them now. Their memory is made first, so that they are under way together.
 fn in_flight(
+    few: usize,
     memory: impl Fn() -> Result<Block, Stop>,
     one: impl Fn(Block) -> Result<Option<Request>, Stop>,
 ) -> Result<Vec<Request>, Stop> {
+    let mut blocks = (0..few).map(|_| memory()).collect::<Result<Vec<Block>, Stop>>()?.into_iter();
     let mut posted = Vec::new();
-    let mut block = memory()?;
+    let mut next = blocks.next();
     for _ in 0..100 {
+        let Some(block) = next else { break };
         match one(block)? {
-            Some(request) => posted.push(request),
-            None => {
-                pause();
-                continue;
+            Some(request) => {
+                posted.push(request);
+                next = blocks.next();
             }
+            None => pause(),
         }
-        if posted.len() == FEW {
-            break;
-        }
-        block = memory()?;
     }
     Ok(posted)
 }
