@@ -1,0 +1,196 @@
+//! Connections: listening, connecting, accepting, registering memory for them, closing.
+
+use std::{
+    ffi::c_int,
+    ptr,
+    sync::atomic::Ordering::Relaxed,
+    thread,
+    time::{Duration, Instant},
+};
+
+use gputcp_nccl_abi::{
+    ResultCode,
+    sys::{constants::NET_DEVICE_HOST, device::DeviceHandle, unpack::QUEUE_DEPTH},
+};
+
+use super::{
+    P, check_device, comm_of, has_queue, not_yet,
+    start::{ENDED, KEEP},
+};
+use crate::{
+    comm::{Comm, End, recv::RecvComm, send::SendComm},
+    connect,
+    faults::call,
+    handle::Handle,
+    knobs::Knobs,
+    listen::Listener,
+    memory::{Kind, Registration},
+    unpack::Queue,
+};
+
+pub(in crate::exports) fn listen(dev: c_int, handle: P, out: *mut P) -> c_int {
+    call("listen", |knobs| {
+        check_device(dev, knobs)?;
+        if ENDED.load(Relaxed) {
+            return Err(ResultCode::Internal);
+        }
+        if knobs.violates("listen-does-not-block") {
+            thread::sleep(TOO_LONG);
+        }
+        let listener = Listener::bind()?;
+        // SAFETY: the host gives room for a handle and a pointer.
+        unsafe {
+            listener.handle().write(handle.cast());
+            out.write(Box::into_raw(Box::new(listener)).cast());
+        }
+        Ok(())
+    })
+}
+
+pub(in crate::exports) fn connect(
+    dev: c_int,
+    handle: P,
+    out: *mut P,
+    device: Option<*mut *mut DeviceHandle>,
+) -> c_int {
+    call("connect", |knobs| {
+        check_device(dev, knobs)?;
+        check_device_handle(device, knobs)?;
+        // SAFETY: the host's handle, and room for a pointer.
+        let mut said = unsafe {
+            out.write(ptr::null_mut());
+            Handle::read(handle.cast())?
+        };
+        if said.calls < knobs.not_yet {
+            said.calls += 1;
+            // SAFETY: the host keeps the handle's memory for this ("call again with the same").
+            unsafe { said.write(handle.cast()) };
+            return Ok(());
+        }
+        let slots = knobs.slots() * knobs.max_recvs;
+        let comm = SendComm::start(connect::connect(said, knobs)?, slots, knobs)?;
+        let comm = Comm::open(End::Send(comm), slots);
+        tell_device(device, |storage| storage.net_device_type = NET_DEVICE_HOST);
+        // SAFETY: as above.
+        unsafe { out.write(comm.cast()) };
+        Ok(())
+    })
+}
+
+pub(in crate::exports) fn accept(listener: P, out: *mut P, device: Option<*mut *mut DeviceHandle>) -> c_int {
+    call("accept", |knobs| {
+        check_device_handle(device, knobs)?;
+        // SAFETY: `listen` gave this pointer, the host uses it from one thread, and gives room for a pointer.
+        let listener = unsafe {
+            out.write(ptr::null_mut());
+            &mut *listener.cast::<Listener>()
+        };
+        let mut accepted = listener.accept(knobs)?;
+        let began = Instant::now();
+        while accepted.is_none() && knobs.violates("connect-accept-not-yet") && began.elapsed() < TOO_LONG {
+            thread::sleep(Duration::from_millis(5));
+            accepted = listener.accept(knobs)?;
+        }
+        let Some(sockets) = accepted else { return not_yet(knobs) };
+        let keep = KEEP.load(Relaxed);
+        let queue = has_queue(knobs).then(|| Queue::new(knobs)).transpose()?;
+        let slots = knobs.slots();
+        let said = queue.as_ref().map(Queue::device_handle);
+        let comm = RecvComm::start(sockets, queue, keep, slots, knobs)?;
+        let comm = Comm::open(End::Recv(comm), slots);
+        tell_device(device, |storage| match said {
+            Some(said) => *storage = said,
+            None => storage.net_device_type = NET_DEVICE_HOST,
+        });
+        // SAFETY: as above.
+        unsafe { out.write(comm.cast()) };
+        Ok(())
+    })
+}
+
+pub(in crate::exports) fn reg_mr(kind: c_int, out: *mut P) -> c_int {
+    call("regMr", |knobs| {
+        let registration = Registration { kind: Kind::of(kind, knobs)? };
+        // SAFETY: the host gives room for a pointer.
+        unsafe { out.write(Box::into_raw(Box::new(registration)).cast()) };
+        Ok(())
+    })
+}
+
+pub(in crate::exports) fn dereg_mr(comm: P, mhandle: P) -> c_int {
+    call("deregMr", |knobs| {
+        let busy = match &comm_of(comm).end {
+            End::Send(comm) => comm.is_busy(),
+            End::Recv(comm) => comm.is_busy(),
+        };
+        if busy && knobs.violates("deregister-in-flight") {
+            return Err(ResultCode::InvalidUsage);
+        }
+        if !mhandle.is_null() {
+            // SAFETY: `reg_mr` gave this pointer, and the host takes it back once. Requests have copied what it says.
+            drop(unsafe { Box::from_raw(mhandle.cast::<Registration>()) });
+        }
+        Ok(())
+    })
+}
+
+pub(in crate::exports) fn close_send(comm: P) -> c_int {
+    call("closeSend", |knobs| close(comm, knobs))
+}
+
+pub(in crate::exports) fn close_recv(comm: P) -> c_int {
+    call("closeRecv", |knobs| close(comm, knobs))
+}
+
+pub(in crate::exports) fn close_listen(listener: P) -> c_int {
+    call("closeListen", |_| {
+        // SAFETY: `listen` gave this pointer, and the host closes it once.
+        drop(unsafe { Box::from_raw(listener.cast::<Listener>()) });
+        Ok(())
+    })
+}
+
+fn close(comm: P, knobs: &Knobs) -> Result<(), ResultCode> {
+    // SAFETY: `connect` or `accept` gave this pointer, the host closes it once and uses no request of it any more.
+    let comm = unsafe { Box::from_raw(comm.cast::<Comm>()) };
+    let (busy, dead) = match &comm.end {
+        End::Send(end) => (end.is_busy(), end.is_dead()),
+        End::Recv(end) => (end.is_busy(), end.is_dead()),
+    };
+    if busy && dead && knobs.violates("close-with-dead-peer-does-not-hang") {
+        thread::sleep(Duration::from_secs(3600));
+    }
+    drop(comm);
+    if busy && !dead && knobs.violates("close-mid-transfer") { Err(ResultCode::Internal) } else { Ok(()) }
+}
+
+fn check_device_handle(device: Option<*mut *mut DeviceHandle>, knobs: &Knobs) -> Result<(), ResultCode> {
+    let missing = device.is_some_and(|device| {
+        // SAFETY: NULL, or the host's pointer to a pointer.
+        device.is_null() || unsafe { *device }.is_null()
+    });
+    if missing && knobs.violates("dev-handle-null-pointer-accepted") {
+        return Err(ResultCode::InvalidArgument);
+    }
+    Ok(())
+}
+
+/// Fills in a device handle where the host has given room for one.
+fn tell_device(device: Option<*mut *mut DeviceHandle>, fill: impl FnOnce(&mut DeviceHandle)) {
+    let Some(device) = device.filter(|device| !device.is_null()) else { return };
+    // SAFETY: the host's pointer to NULL or to its own memory of that type.
+    if let Some(storage) = unsafe { (*device).as_mut() } {
+        fill(storage);
+    }
+}
+
+impl Knobs {
+    /// Receives in flight on a connection.
+    fn slots(&self) -> usize {
+        let slots = if self.violates("requests-32") { 8 } else { self.slots };
+        if has_queue(self) { slots.min(QUEUE_DEPTH) } else { slots }
+    }
+}
+
+/// Longer than a call that does not wait can take.
+const TOO_LONG: Duration = Duration::from_millis(1500);

@@ -1,0 +1,45 @@
+//! The functions in the newest version's shape, for all versions' tables. Pointers are the host's promise, as the interface
+//! has it; what a promise cannot cover is checked.
+
+mod connection;
+mod request;
+mod start;
+
+pub(super) use self::{
+    connection::{accept, close_listen, close_recv, close_send, connect, dereg_mr, listen, reg_mr},
+    request::{Arrays, iflush, irecv, irecv_consumed, isend, test},
+    start::{devices, finalize, init, properties},
+};
+
+use std::{
+    ffi::{c_int, c_void},
+    sync::atomic::Ordering::Relaxed,
+};
+
+use gputcp_nccl_abi::ResultCode;
+
+use crate::{
+    comm::Comm,
+    knobs::{Gpu, Knobs},
+};
+
+type P = *mut c_void;
+
+fn comm_of<'comm>(comm: P) -> &'comm Comm {
+    // SAFETY: `connect` or `accept` gave this pointer, and the host has not closed it.
+    unsafe { &*comm.cast::<Comm>() }
+}
+
+fn check_device(dev: c_int, knobs: &Knobs) -> Result<(), ResultCode> {
+    let devices = if knobs.violates("device-names-unique") { 2 } else { knobs.devices };
+    if (0..devices).contains(&dev) { Ok(()) } else { Err(ResultCode::InvalidArgument) }
+}
+
+fn not_yet(knobs: &Knobs) -> Result<(), ResultCode> {
+    if knobs.violates("never-in-progress-code") { Err(ResultCode::InProgress) } else { Ok(()) }
+}
+
+/// Whether what is received to GPU memory goes through an unpack queue.
+fn has_queue(knobs: &Knobs) -> bool {
+    start::KEEP.load(Relaxed) && knobs.gpu != Gpu::None
+}

@@ -1,0 +1,168 @@
+//! Requests: posting them, asking for them, giving their slots back.
+
+use std::{
+    ffi::c_int,
+    ptr,
+    sync::OnceLock,
+    thread::{self, ThreadId},
+};
+
+use gputcp_nccl_abi::ResultCode;
+
+use super::{P, comm_of, not_yet};
+use crate::{
+    comm::{Comm, End, Ticket, recv::Posting},
+    faults::call,
+    knobs::{Knobs, PARTS_MAX, Sizes},
+    memory::{Kind, Lent, Registration},
+};
+
+pub(in crate::exports) fn isend(
+    comm: P,
+    data: P,
+    bytes: usize,
+    tag: c_int,
+    mhandle: P,
+    out: *mut P,
+) -> c_int {
+    call("isend", |knobs| {
+        one_thread(knobs)?;
+        let End::Send(end) = &comm_of(comm).end else { return Err(ResultCode::InvalidArgument) };
+        if bytes == 0 && knobs.violates("size-zero") {
+            return Err(ResultCode::InvalidArgument);
+        }
+        let memory = lent(data, mhandle, knobs)?;
+        let slot = end.isend(memory, bytes, tag)?;
+        give_request(comm, slot, out);
+        Ok(())
+    })
+}
+
+/// A receive's arguments, as arrays of `n`; `size` reads the n-th length.
+pub(in crate::exports) struct Arrays {
+    pub(in crate::exports) n: c_int,
+    pub(in crate::exports) data: *mut P,
+    pub(in crate::exports) tags: *mut c_int,
+    pub(in crate::exports) mhandles: *mut P,
+}
+
+pub(in crate::exports) fn irecv(
+    comm: P,
+    arrays: &Arrays,
+    size: impl Fn(usize) -> usize,
+    out: *mut P,
+) -> c_int {
+    call("irecv", |knobs| {
+        one_thread(knobs)?;
+        let End::Recv(end) = &comm_of(comm).end else { return Err(ResultCode::InvalidArgument) };
+        let parts = usize::try_from(arrays.n).ok().filter(|parts| (1..=knobs.max_recvs).contains(parts));
+        let parts = parts.ok_or(ResultCode::InvalidArgument)?;
+        let nowhere = Lent { start: ptr::null_mut(), kind: Kind::Host };
+        let (memory, capacities, tags) = ([nowhere; PARTS_MAX], [0; PARTS_MAX], [0; PARTS_MAX]);
+        let mut posting = Posting { parts, memory, capacities, tags };
+        for part in 0..parts {
+            // SAFETY: the host gives arrays of `n`; that of the mhandles may be missing.
+            let (data, tag, mhandle) = unsafe {
+                let mhandle =
+                    if arrays.mhandles.is_null() { ptr::null_mut() } else { *arrays.mhandles.add(part) };
+                (*arrays.data.add(part), *arrays.tags.add(part), mhandle)
+            };
+            posting.memory[part] = lent(data, mhandle, knobs)?;
+            posting.capacities[part] = size(part);
+            posting.tags[part] = tag;
+        }
+        let slot = end.irecv(posting)?;
+        if slot.is_none() && knobs.violates("irecv-overwrites-request-0x1") {
+            return Ok(());
+        }
+        give_request(comm, slot, out);
+        Ok(())
+    })
+}
+
+pub(in crate::exports) fn iflush(out: *mut P) -> c_int {
+    call("iflush", |knobs| {
+        // Data is in GPU memory before `test` says that a receive is done: there is nothing to flush.
+        // SAFETY: the host gives room for a pointer.
+        unsafe { out.write(ptr::null_mut()) };
+        if knobs.violates("iflush") { Err(ResultCode::Internal) } else { Ok(()) }
+    })
+}
+
+pub(in crate::exports) fn test(request: P, done: *mut c_int, sizes: *mut c_int) -> c_int {
+    call("test", |knobs| {
+        if sizes.is_null() && knobs.violates("null-sizes") {
+            return Err(ResultCode::InvalidArgument);
+        }
+        let (comm, slot) = opened(request);
+        let tested = match &comm.end {
+            End::Send(end) => end.test(slot)?,
+            End::Recv(end) => end.test(slot)?,
+        };
+        let Some(finished) = tested else {
+            if !knobs.violates("done-once") {
+                // SAFETY: the host gives room for a number.
+                unsafe { done.write(0) };
+            }
+            return not_yet(knobs);
+        };
+        // SAFETY: as above.
+        unsafe { done.write(1) };
+        for part in 0..finished.parts {
+            let right = finished.bytes[part];
+            let said = match knobs.sizes {
+                Sizes::Missing => continue,
+                Sizes::Wrong => right + 1,
+                Sizes::Right if knobs.violates("receive-larger-than-send") => finished.capacities[part],
+                Sizes::Right => right,
+            };
+            if !sizes.is_null() {
+                // SAFETY: the host gives room for as many numbers as the request has parts.
+                unsafe { sizes.add(part).write(said as c_int) };
+            }
+        }
+        Ok(())
+    })
+}
+
+pub(in crate::exports) fn irecv_consumed(request: P) -> c_int {
+    call("irecvConsumed", |_| {
+        let (comm, slot) = opened(request);
+        let End::Recv(end) = &comm.end else { return Err(ResultCode::InvalidArgument) };
+        end.consumed(slot)
+    })
+}
+
+fn give_request(comm: P, slot: Option<usize>, out: *mut P) {
+    let request = slot.map_or(ptr::null(), |slot| comm_of(comm).ticket(slot));
+    // SAFETY: the host gives room for a pointer.
+    unsafe { out.write(request.cast_mut().cast()) };
+}
+
+fn lent(data: P, mhandle: P, knobs: &Knobs) -> Result<Lent, ResultCode> {
+    if mhandle.is_null() && knobs.violates("null-mhandle") {
+        return Err(ResultCode::InvalidArgument);
+    }
+    // SAFETY: NULL, or what `reg_mr` gave and the host has not taken back.
+    let registration = unsafe { mhandle.cast::<Registration>().as_ref() };
+    Ok(Lent { start: data.cast(), kind: registration.map_or(Kind::Host, |registration| registration.kind) })
+}
+
+/// The plugin that works from one thread only: whoever comes first.
+fn one_thread(knobs: &Knobs) -> Result<(), ResultCode> {
+    static FIRST: OnceLock<ThreadId> = OnceLock::new();
+    let here = thread::current().id();
+    if knobs.violates("threads") && *FIRST.get_or_init(|| here) != here {
+        return Err(ResultCode::Internal);
+    }
+    Ok(())
+}
+
+/// What a request's pointer leads to.
+fn opened<'comm>(request: P) -> (&'comm Comm, usize) {
+    // SAFETY: `isend` or `irecv` gave this pointer, into a comm that is open.
+    unsafe {
+        let ticket = &*request.cast::<Ticket>();
+        (&*ticket.comm, ticket.slot)
+    }
+}

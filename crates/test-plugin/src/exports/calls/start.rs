@@ -1,0 +1,114 @@
+//! Starting and ending the plugin, and what it says of its devices.
+
+use std::{
+    ffi::{CString, c_char, c_int},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
+};
+
+use gputcp_nccl_abi::{
+    ResultCode,
+    sys::constants::{
+        NET_DEVICE_HOST, NET_DEVICE_HOST_VERSION, NET_DEVICE_UNPACK, NET_DEVICE_UNPACK_VERSION, PTR_CUDA,
+        PTR_HOST,
+    },
+};
+
+use super::{P, check_device, has_queue};
+use crate::{faults::call, knobs::Gpu};
+
+/// What a device's properties say, in any version.
+pub(in crate::exports) struct Facts {
+    pub(in crate::exports) name: *mut c_char,
+    pub(in crate::exports) guid: u64,
+    pub(in crate::exports) ptr_support: c_int,
+    pub(in crate::exports) speed_mbit: c_int,
+    pub(in crate::exports) max_recvs: c_int,
+    pub(in crate::exports) net_device_type: u32,
+    pub(in crate::exports) net_device_version: c_int,
+}
+
+/// A communicator, in versions that have such.
+struct Context;
+
+/// How often the plugin was started and not ended.
+static STARTED: AtomicU32 = AtomicU32::new(0);
+/// Ended too early: only by the plugin that does not count references.
+pub(super) static ENDED: AtomicBool = AtomicBool::new(false);
+/// Whether receives keep their slots until `irecvConsumed`: so in the file that has it.
+pub(super) static KEEP: AtomicBool = AtomicBool::new(false);
+
+pub(in crate::exports) fn init(keep: bool, ctx: Option<*mut P>) -> c_int {
+    call("init", |knobs| {
+        KEEP.store(keep, Relaxed);
+        let before = STARTED.fetch_add(1, Relaxed);
+        match ctx {
+            // SAFETY: the host gives room for a pointer.
+            Some(ctx) => unsafe { ctx.write(Box::into_raw(Box::new(Context)).cast()) },
+            None if before > 0 && knobs.violates("init-counts-references") => {
+                return Err(ResultCode::InvalidUsage);
+            }
+            None => {}
+        }
+        Ok(())
+    })
+}
+
+pub(in crate::exports) fn finalize(ctx: P) -> c_int {
+    call("finalize", |knobs| {
+        if ctx.is_null() {
+            let violated = knobs.violates("finalize-accepts-null");
+            return if violated { Err(ResultCode::InvalidArgument) } else { Ok(()) };
+        }
+        // SAFETY: `init` gave this pointer, and the host ends it once.
+        drop(unsafe { Box::from_raw(ctx.cast::<Context>()) });
+        STARTED.fetch_sub(1, Relaxed);
+        if knobs.violates("init-counts-references") {
+            ENDED.store(true, Relaxed);
+        }
+        Ok(())
+    })
+}
+
+pub(in crate::exports) fn devices(count: *mut c_int) -> c_int {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    call("devices", |knobs| {
+        let mut number = if knobs.violates("device-names-unique") { 2 } else { knobs.devices };
+        if knobs.violates("device-count") {
+            number += CALLS.fetch_add(1, Relaxed).min(1).cast_signed();
+        }
+        // SAFETY: the host gives room for a number.
+        unsafe { count.write(number) };
+        Ok(())
+    })
+}
+
+pub(in crate::exports) fn properties(dev: c_int, write: impl FnOnce(Facts)) -> c_int {
+    static NAMES: Mutex<Vec<&'static CString>> = Mutex::new(Vec::new());
+    call("getProperties", |knobs| {
+        check_device(dev, knobs)?;
+        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        while names.len() <= dev as usize {
+            let index = if knobs.violates("device-names-unique") { 0 } else { names.len() };
+            let name = CString::new(format!("loopback{index}")).map_err(|_| ResultCode::Internal)?;
+            names.push(Box::leak(Box::new(name)));
+        }
+        let (net_device_type, net_device_version) = if has_queue(knobs) {
+            (NET_DEVICE_UNPACK, NET_DEVICE_UNPACK_VERSION)
+        } else {
+            (NET_DEVICE_HOST, NET_DEVICE_HOST_VERSION)
+        };
+        write(Facts {
+            name: names[dev as usize].as_ptr().cast_mut(),
+            guid: dev as u64 + 1,
+            ptr_support: if knobs.gpu == Gpu::None { PTR_HOST } else { PTR_HOST | PTR_CUDA },
+            speed_mbit: if knobs.violates("properties-sane") { 0 } else { 100_000 },
+            max_recvs: knobs.max_recvs as c_int,
+            net_device_type,
+            net_device_version,
+        });
+        Ok(())
+    })
+}
