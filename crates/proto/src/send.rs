@@ -217,16 +217,30 @@ impl<const N: usize> SendSide<N> {
         self.streams.set_idle(stream, is_idle);
     }
 
-    /// The idle data socket whose turn it is, if there is something to carry: it is to be woken.
-    #[must_use]
-    pub fn to_wake(&self) -> Option<usize> {
-        if self.is_ready() { self.streams.idlest() } else { None }
+    /// An idle data socket that is to be woken, as there is something for it to carry. Each is named once, until it has
+    /// come and is idle again.
+    #[must_use = "it is not named again until it has come"]
+    pub fn to_wake(&mut self) -> Option<usize> {
+        self.streams.call(self.ready_segments())
     }
 
     /// Whether [`SendSide::deal`] has something for a data socket.
     #[must_use]
     pub const fn is_ready(&self) -> bool {
         self.cursor < self.announced && self.window.holder(self.cursor).is_some()
+    }
+
+    /// How many segments [`SendSide::deal`] has at least: those left of the send that is being dealt, and one for each
+    /// behind it.
+    fn ready_segments(&self) -> u64 {
+        let Some(index) = self.window.holder(self.cursor) else { return 0 };
+        if self.cursor >= self.announced {
+            return 0;
+        }
+        let Outgoing { bytes, dealt, .. } = self.outgoing[index];
+        let left = (bytes - dealt).div_ceil(segment_bytes(bytes, self.segment_bytes)).max(1);
+        let behind = self.announced.min(self.window.next_seq()) - self.cursor - 1;
+        left + behind
     }
 
     /// Whether the dealing of the send has begun: its receive was announced.

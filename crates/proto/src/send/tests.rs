@@ -203,6 +203,26 @@ fn an_idle_stream_that_holds_less_goes_first() {
 }
 
 #[test]
+fn each_idle_stream_is_called_once_and_no_more_than_there_are_segments() {
+    let (mut side, _slots) = streams(4, 2);
+    (0..4).for_each(|stream| side.set_idle(stream, true));
+    assert_eq!([side.to_wake(), side.to_wake(), side.to_wake()], [Some(0), Some(1), None]);
+    assert!(!take(&mut side, 0) || !take(&mut side, 0), "called, 1 goes before who holds more");
+    side.set_idle(0, false);
+    side.set_idle(1, false);
+    assert!(take(&mut side, 1));
+    side.set_idle(0, true);
+    assert_eq!(side.to_wake(), None, "nothing is left");
+    // One message of three segments calls three.
+    let mut side = SendSide::<16>::new(16, STEP, 16).with_streams(4);
+    (0..4).for_each(|stream| side.set_idle(stream, true));
+    let _slot = side.post(3 * STEP - 1, false).unwrap();
+    assert_eq!(side.to_wake(), None, "not announced");
+    side.announced(&announce(0, 3 * STEP, 0)).unwrap();
+    assert_eq!((0..4).filter_map(|_| side.to_wake()).count(), 3);
+}
+
+#[test]
 fn what_the_peer_has_finished_is_no_longer_held() {
     let (mut side, slots) = streams(2, 4);
     for _ in 0..3 {
