@@ -85,7 +85,7 @@ impl Options {
                 self.inline_bytes
             ));
         }
-        if !(1..=SLABS_MAX as u16).contains(&self.slabs) {
+        if !(1..=SLABS_MAX).contains(&self.slabs) {
             return bad(format!("{} slabs were asked for; a stream has 1 to {SLABS_MAX}", self.slabs));
         }
         if self.timeout.is_zero() {
@@ -96,4 +96,4 @@ impl Options {
 }
 
 /// The most slabs in a stream's bounce or staging ring.
-pub(crate) const SLABS_MAX: usize = 16;
+pub const SLABS_MAX: u16 = 16;
