@@ -41,6 +41,18 @@ fn lanes(options: &Options, streams: usize, segment_bytes: u32) -> Result<Vec<La
     (0..streams).map(|_| Ok(device.lane(spec)?)).collect()
 }
 
+/// The lane of the control socket, for short messages of device memory.
+fn short_lane(options: &Options, inline_bytes: u32) -> Result<Option<Lane>> {
+    let Some(device) = &options.device else { return Ok(None) };
+    let spec = LaneSpec { slots: SHORT_SLABS, slab_bytes: inline_bytes.into() };
+    Ok(Some(device.lane(spec)?))
+}
+
+/// Short messages that may be between socket and device at a time.
+const SHORT_SLABS: usize = 4;
+/// The longest message that travels on the control socket although others are under way.
+const EAGER_BYTES: u64 = 16 << 10;
+
 /// Starts one of a connection's threads. Should it panic, the connection fails at once instead of at a deadline.
 fn spawn<S: Side + Send + 'static>(
     name: &'static str,

@@ -1,11 +1,13 @@
 //! The sending end of a connection. In the order of the data's way: [`SendComm::isend`] posts a message, an announced
-//! receive lets it start, [`stage`] copies device memory to a pinned ring, [`write`] carries segments on the data sockets.
+//! receive lets it start, [`stage`] copies device memory to a pinned ring, [`write`] carries segments on the data sockets,
+//! [`short`] whole short messages on the control socket.
 
+mod short;
 mod stage;
 mod write;
 
 use std::{
-    sync::{Arc, RwLock, atomic::Ordering},
+    sync::{Arc, Mutex, RwLock, atomic::Ordering},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -18,13 +20,15 @@ use gputcp_proto::{
 };
 use gputcp_socket::TcpInfo;
 
+use self::stage::StagingRing;
 use super::{
+    EAGER_BYTES,
     agreed::{Agreed, SLOTS},
     bound::Bound,
     canceller::Canceller,
     control::Reader,
     ending,
-    locks::{lock, read_lock, write_lock},
+    locks::{lock, write_lock},
     shared::{Ready, Shared, Side},
 };
 use crate::{Error, Result};
@@ -51,22 +55,29 @@ pub struct SendRequest {
 #[derive(Debug)]
 pub(crate) struct SendState {
     side: SendSide<SLOTS>,
-    /// The sources of the sends in flight, by slot. I/O threads hold the read lock while they read.
-    sources: Arc<Sources>,
+    parts: Arc<Parts>,
 }
 
-/// One place per slot.
-pub(crate) type Sources = [RwLock<Option<ReadClaim>>; SLOTS];
+/// What has a lock of its own, so that a long write holds up nobody.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// The sources of the sends in flight, by slot. I/O threads hold the read lock while they read.
+    sources: [RwLock<Option<ReadClaim>>; SLOTS],
+    /// Where short messages of device memory are staged; none without a device.
+    short: Option<Mutex<StagingRing>>,
+}
 
 impl SendComm {
     /// Makes everything that the connection will ever use (invariant I4).
     pub(crate) fn start(agreed: Agreed, options: &crate::Options) -> Result<Self> {
-        let Agreed { peer, control, data, segment_bytes, peer_slots, .. } = agreed;
+        let Agreed { peer, control, data, segment_bytes, inline_bytes, peer_slots } = agreed;
         let lanes = super::lanes(options, data.len(), segment_bytes)?;
         let has_lanes = !lanes.is_empty();
-        let sources: Arc<Sources> = Arc::new([const { RwLock::new(None) }; SLOTS]);
+        let short = super::short_lane(options, inline_bytes)?;
+        let short = short.map(|lane| Mutex::new(StagingRing::new(lane, super::SHORT_SLABS)));
+        let parts = Arc::new(Parts { sources: [const { RwLock::new(None) }; SLOTS], short });
         let side = SendSide::new(options.slots.into(), segment_bytes.into(), peer_slots.into());
-        let state = SendState { side: side.with_streams(data.len()), sources };
+        let state = SendState { side: side.with_streams(data.len()), parts };
         let shared = Arc::new(Shared::new(peer, options.timeout, control, data, state)?);
         let mut comm = Self { shared, threads: Vec::new(), has_lanes };
         comm.threads.push(super::spawn("gputcp-control", &comm.shared, |shared| shared.stand_by())?);
@@ -96,8 +107,10 @@ impl SendComm {
         }
         let mut state = lock(&self.shared.state);
         let claim = source.read(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
-        let Some(slot) = state.side.post(bytes, on_host) else { return Ok(None) };
-        *write_lock(&state.sources[slot.index()]) = Some(claim);
+        let alone = state.side.in_flight() == 0;
+        let inline = alone || (on_host && bytes <= EAGER_BYTES);
+        let Some(slot) = state.side.post(bytes, inline) else { return Ok(None) };
+        *write_lock(&state.parts.sources[slot.index()]) = Some(claim);
         let dealt = state.side.deal(Carrier::Control);
         let next = state.side.to_wake();
         drop(state);
@@ -202,39 +215,6 @@ impl Drop for SendComm {
 }
 
 impl Shared<SendState> {
-    /// Carries what a caller dealt to itself: a short message, written at once.
-    fn carry_dealt(&self, dealt: Result<Option<Segment>, gputcp_proto::send::TooLong>) -> Result<()> {
-        match dealt {
-            Ok(None) => Ok(()),
-            Ok(Some(segment)) => self.carry_inline(segment),
-            Err(too_long) => {
-                let error = Error::usage(format!("{too_long}: post a receive that is long enough"));
-                self.fail(error.clone());
-                Err(error)
-            }
-        }
-    }
-
-    /// Writes a short message on the control socket, and every one after it that can go too.
-    fn carry_inline(&self, segment: Segment) -> Result<()> {
-        let frame = Control::Inline { seq: segment.seq(), bytes: segment.bytes() as u32 };
-        let sources = self.sources();
-        {
-            let source = read_lock(&sources[segment.slot_index()]);
-            self.control
-                .write_inline(&frame, source.as_ref(), segment.bytes(), self.timeout)
-                .inspect_err(|error| self.data_failed(error))
-                .map_err(|error| self.check().err().unwrap_or_else(|| self.socket_failed(&error)))?;
-        }
-        self.written(segment);
-        let mut state = lock(&self.state);
-        let dealt = state.side.deal(Carrier::Control);
-        let next = state.side.to_wake();
-        drop(state);
-        self.wake(next);
-        self.carry_dealt(dealt)
-    }
-
     /// Wakes the I/O thread whose turn it is.
     fn wake(&self, stream: Option<usize>) {
         if let Some(stream) = stream {
@@ -256,7 +236,7 @@ impl Shared<SendState> {
         let index = slot.index();
         let sent = state.side.finish(slot)?;
         // Before the slot can be issued again, which takes this lock.
-        *write_lock(&state.sources[index]) = None;
+        *write_lock(&state.parts.sources[index]) = None;
         Ok(sent)
     }
 
@@ -268,8 +248,8 @@ impl Shared<SendState> {
         Error::PeerClosed { peer: self.peer.clone(), open: lock(&self.state).side.in_flight() }
     }
 
-    fn sources(&self) -> Arc<Sources> {
-        lock(&self.state).sources.clone()
+    fn parts(&self) -> Arc<Parts> {
+        lock(&self.state).parts.clone()
     }
 }
 
