@@ -199,7 +199,9 @@ impl Settings {
         }
         let Options { slabs, segment_bytes, .. } = Options::default();
         let sockets = u64::from(self.streams) * u64::from(self.channels);
-        sockets * u64::from(self.slabs.unwrap_or(slabs)) * u64::from(self.segment_bytes.unwrap_or(segment_bytes))
+        sockets
+            * u64::from(self.slabs.unwrap_or(slabs))
+            * u64::from(self.segment_bytes.unwrap_or(segment_bytes))
     }
 
     /// What memory this side sends from, and what it receives into.

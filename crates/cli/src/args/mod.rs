@@ -187,7 +187,8 @@ pub struct MeasureArgs {
     /// The server's GPU [default: its first that is not this side's]
     #[arg(long, value_name = "GPU", value_parser = Selector::parse, help_heading = "Transfer")]
     pub peer_gpu: Option<Selector>,
-    /// How a received chunk reaches its destination: kernel, copy (or d2d), host, none [default: kernel]
+    /// How a received chunk reaches its destination: kernel, copy (or d2d), host, none [default: kernel;
+    /// copy for --latency between GPUs]
     #[arg(long, value_name = "MODE", value_parser = Unpack::parse, help_heading = "Transfer")]
     pub unpack: Option<Unpack>,
     /// Bytes per segment: what one socket carries at a time [default: 512K; 2M between GPUs]

@@ -52,6 +52,8 @@ pub struct Cut {
     pub segment: Option<u32>,
     /// Chunks in flight.
     pub windows: Option<Windows>,
+    /// How chunks reach their destination.
+    pub unpack: Option<Unpack>,
 }
 
 /// How much to measure of each size.
@@ -108,6 +110,7 @@ impl Request {
             chunk: args.chunk,
             segment: args.segment,
             windows: args.window,
+            unpack: args.unpack,
         };
         let latency = flow == Flow::RoundTrip;
         let settings = Settings {
