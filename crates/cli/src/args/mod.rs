@@ -194,7 +194,7 @@ pub struct MeasureArgs {
     /// Bytes per segment: what one socket carries at a time [default: 512K; 2M between GPUs]
     #[arg(long, value_name = "SIZE", value_parser = parse_segment, help_heading = "Transfer")]
     pub segment: Option<u32>,
-    /// Segments in the pinned ring that a stream stages or bounces through [default: 4]
+    /// Segments in the pinned ring that a stream stages or bounces through [default: 4; 3 between GPUs]
     #[arg(long, value_name = "N", value_parser = parse_slabs, help_heading = "Transfer")]
     pub slabs: Option<u16>,
     /// Congestion control of the data sockets: auto, or a name the kernel knows [default: auto]

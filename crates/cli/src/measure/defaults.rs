@@ -14,6 +14,7 @@ pub(super) fn complete(settings: &mut Settings, cut: &Cut, cores: u32) {
     if settings.memory == Memory::Cuda {
         settings.chunk_bytes = cut.chunk.unwrap_or(GPU_CHUNK_BYTES);
         settings.segment_bytes = cut.segment.or(Some(GPU_SEGMENT_BYTES));
+        settings.slabs = settings.slabs.or(Some(GPU_SLABS));
         // A lone copy is there 4 µs sooner than a lone kernel; a pipeline does not care.
         if settings.flow == Flow::RoundTrip && settings.unpack == Unpack::Kernel && cut.unpack.is_none() {
             settings.unpack = Unpack::Copy;
@@ -26,6 +27,8 @@ const STREAMS_AUTO: u32 = 8;
 /// Between GPUs a segment is two copies by DMA as well, each with its start and its flag: at 512 KiB that took a third of
 /// the rate. See `docs/BENCHMARKS.md` for the rates over slice and depth.
 const GPU_SEGMENT_BYTES: u32 = 2 << 20;
+/// One at the socket, one at the GPU, one between: a fourth made no difference, and pinned memory is dear.
+const GPU_SLABS: u16 = 3;
 /// Two segments, so that a chunk is not one stream's alone.
 const GPU_CHUNK_BYTES: u64 = 4 << 20;
 

@@ -9,6 +9,7 @@ mod bound;
 mod canceller;
 mod connect;
 mod control;
+mod cores;
 mod doorbell;
 mod ending;
 mod listen;
@@ -22,6 +23,7 @@ use std::{sync::Arc, thread::JoinHandle};
 
 use gputcp_gpu::{Lane, LaneSpec};
 use gputcp_socket::TcpInfo;
+use rustix::thread::CpuSet;
 use socket2::Socket;
 
 use self::shared::{Shared, Side};
@@ -57,6 +59,7 @@ const EAGER_BYTES: u64 = 16 << 10;
 fn spawn<S: Side + Send + 'static>(
     name: &'static str,
     shared: &Arc<Shared<S>>,
+    near: Option<&CpuSet>,
     life: impl FnOnce(&Arc<Shared<S>>) + Send + 'static,
 ) -> Result<JoinHandle<()>> {
     struct Guard<S: Side>(Arc<Shared<S>>, &'static str);
@@ -70,7 +73,9 @@ fn spawn<S: Side + Send + 'static>(
         }
     }
     let guard = Guard(shared.clone(), name);
+    let near = near.copied();
     let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
+        cores::stay(near.as_ref());
         guard.0.thread_begins();
         life(&guard.0);
     });

@@ -32,7 +32,7 @@ use super::{
     bound::Bound,
     canceller::Canceller,
     control::Reader,
-    ending,
+    cores, ending,
     locks::{lock, write_lock},
     shared::{Ready, Shared, Side},
 };
@@ -107,12 +107,14 @@ impl RecvComm {
         let state = RecvState { side, open_streams: data.len(), parts };
         let shared = Arc::new(Shared::new(peer, options.timeout, control, data, state)?);
         let mut comm = Self { shared, threads: Vec::new(), inline_bytes: inline_bytes.into() };
-        comm.threads.push(super::spawn("gputcp-control", &comm.shared, |shared| shared.stand_by())?);
+        let near = cores::near(options.device.as_ref());
+        let near = near.as_ref();
+        comm.threads.push(super::spawn("gputcp-control", &comm.shared, near, |shared| shared.stand_by())?);
         let mut lanes = lanes.into_iter();
         for stream in 0..comm.shared.data.len() {
             let lane = lanes.next();
             let life = move |shared: &Arc<Shared<RecvState>>| read::run(shared, stream, lane);
-            comm.threads.push(super::spawn("gputcp-recv", &comm.shared, life)?);
+            comm.threads.push(super::spawn("gputcp-recv", &comm.shared, near, life)?);
         }
         comm.shared.wait_for_threads(comm.threads.len());
         Ok(comm)

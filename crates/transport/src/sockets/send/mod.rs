@@ -27,7 +27,7 @@ use super::{
     bound::Bound,
     canceller::Canceller,
     control::Reader,
-    ending,
+    cores, ending,
     locks::{lock, write_lock},
     shared::{Ready, Shared, Side},
 };
@@ -80,13 +80,15 @@ impl SendComm {
         let state = SendState { side: side.with_streams(data.len()), parts };
         let shared = Arc::new(Shared::new(peer, options.timeout, control, data, state)?);
         let mut comm = Self { shared, threads: Vec::new(), has_lanes };
-        comm.threads.push(super::spawn("gputcp-control", &comm.shared, |shared| shared.stand_by())?);
+        let near = cores::near(options.device.as_ref());
+        let near = near.as_ref();
+        comm.threads.push(super::spawn("gputcp-control", &comm.shared, near, |shared| shared.stand_by())?);
         let slabs = options.slabs.into();
         let mut lanes = lanes.into_iter();
         for stream in 0..comm.shared.data.len() {
             let lane = lanes.next();
             let life = move |shared: &Arc<Shared<SendState>>| write::run(shared, stream, lane, slabs);
-            comm.threads.push(super::spawn("gputcp-send", &comm.shared, life)?);
+            comm.threads.push(super::spawn("gputcp-send", &comm.shared, near, life)?);
         }
         comm.shared.wait_for_threads(comm.threads.len());
         Ok(comm)
