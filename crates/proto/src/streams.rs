@@ -56,6 +56,15 @@ impl<const N: usize> Streams<N> {
         (0..self.count).filter(|&stream| set & (1 << stream) != 0).min_by_key(|&stream| self.unread[stream])
     }
 
+    pub(crate) const fn count(&self) -> u64 {
+        self.count as u64
+    }
+
+    /// Whether the receiver is known to have finished all that the stream was dealt.
+    pub(crate) const fn holds_nothing(&self, stream: usize) -> bool {
+        self.unread[stream] == 0
+    }
+
     pub(crate) const fn took(&mut self, stream: usize, seq: u64, bytes: u64) {
         self.unread[stream] += bytes;
         self.of_message[place(seq, N)][stream] += bytes;

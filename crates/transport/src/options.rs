@@ -15,8 +15,11 @@ pub struct Options {
     pub streams: u16,
     /// Requests that this side may have in flight, at most 32.
     pub slots: u16,
-    /// The segment length in bytes; the connector's holds.
+    /// The length of the longest segments in bytes; the connector's holds.
     pub segment_bytes: u32,
+    /// What segments are multiples of, in bytes: the first and the last ones of a message are as short as this, so that
+    /// all streams begin and end together. Where it is more than a segment, all are of one length. The connector's holds.
+    pub piece_bytes: u32,
     /// The longest message, in bytes, that may travel inside a control frame; the smaller of both ends' holds. It does so
     /// if it is alone, or of host memory and no longer than 16 KiB: several fare better on several sockets.
     pub inline_bytes: u32,
@@ -47,6 +50,7 @@ impl Default for Options {
             streams: cores.clamp(1, 8) as u16,
             slots: SLOTS_MAX,
             segment_bytes: 512 << 10,
+            piece_bytes: 512 << 10,
             inline_bytes: 64 << 10,
             slabs: 4,
             congestion: None,
@@ -79,6 +83,10 @@ impl Options {
                 "a segment of {} bytes was asked for; it has {from} to {to}",
                 self.segment_bytes
             ));
+        }
+        if self.piece_bytes < *SEGMENT_BYTES.start() {
+            let (piece, least) = (self.piece_bytes, SEGMENT_BYTES.start());
+            return bad(format!("a piece of {piece} bytes was asked for; it has at least {least}"));
         }
         if self.inline_bytes > INLINE_BYTES_MAX {
             return bad(format!(

@@ -233,6 +233,22 @@ fn device_memory_needs_a_connection_with_lanes() {
 }
 
 #[test]
+fn device_memory_beyond_what_the_slabs_take_is_refused() {
+    let opts = Options { device: Place::Soft.device(), segment_bytes: 4096, ..options(1) };
+    let (mut sender, mut receiver) = pair(&opts);
+    let longest = 4096 * 4096;
+    let memory = Place::Soft.buffer(longest + 1);
+    assert_eq!(sender.isend(&memory, 0, longest + 1).unwrap_err().guilty(), Guilty::Caller);
+    assert_eq!(receiver.irecv(&memory, 0, longest + 1).unwrap_err().guilty(), Guilty::Caller);
+    let to = Place::Soft.buffer(longest);
+    let request = receiver.irecv(&to, 0, longest).unwrap().unwrap();
+    let sent = sender.isend(&memory, 0, longest).unwrap().unwrap();
+    assert_eq!(receiver.wait(request, soon()).unwrap().bytes, longest);
+    sender.wait(sent, soon()).unwrap();
+    close(vec![sender], vec![receiver]);
+}
+
+#[test]
 fn ipv6_works_like_ipv4() {
     let Ok(mut listener) = gputcp::Listener::bind("[::1]:0".parse().unwrap(), options(1)) else {
         println!("skipped: no IPv6 loopback here");

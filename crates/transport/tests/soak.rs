@@ -58,7 +58,9 @@ impl Soak {
             ..options(random.u16(1..=8))
         };
         let odd = random.u32(0..4096) * u32::from(random.bool());
-        let base = Options { segment_bytes: base.segment_bytes + odd, ..base };
+        let segment_bytes = base.segment_bytes + odd;
+        let piece_bytes = random.u32(4096..=2 * segment_bytes);
+        let base = Options { segment_bytes, piece_bytes, ..base };
         let send = Options { device: Some(self.from.clone()), ..base.clone() };
         let recv = Options { device: Some(self.to.clone()), unpack, slots: random.u16(1..=32), ..base };
         let on_host = random.u8(0..6);

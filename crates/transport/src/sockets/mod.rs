@@ -50,6 +50,20 @@ fn short_lane(options: &Options, inline_bytes: u32) -> Result<Option<Lane>> {
     Ok(Some(device.lane(spec)?))
 }
 
+/// Whether a message of device memory can be moved: its segments must fit the lanes' slabs.
+fn check_on_device(longest: Option<u64>, bytes: u64) -> Result<()> {
+    match longest {
+        Some(longest) if bytes <= longest => Ok(()),
+        Some(longest) => Err(Error::usage(format!(
+            "a message of {bytes} bytes of device memory was posted, where {longest} fit this connection's slabs: cut it, or \
+             connect with longer segments"
+        ))),
+        None => Err(Error::usage(
+            "this connection was made without a device and moves host memory only".to_owned(),
+        )),
+    }
+}
+
 /// Short messages that may be between socket and device at a time.
 const SHORT_SLABS: usize = 4;
 /// The longest message that travels on the control socket although others are under way.

@@ -20,6 +20,7 @@ use gputcp_gpu::{Buffer, Lane, MemoryKind, UnpackMode, WriteClaim};
 use gputcp_proto::{
     Violation,
     frame::Control,
+    plan::SegmentPlan,
     recv::{Placed, Received, RecvSide},
     window::Slot,
 };
@@ -47,6 +48,8 @@ pub struct RecvComm {
     shared: Arc<Shared<RecvState>>,
     threads: Vec<JoinHandle<()>>,
     inline_bytes: u64,
+    /// The longest message of device memory; none without a device.
+    longest_on_device: Option<u64>,
 }
 
 /// A receive in flight. Holds its slot (invariant I1): only waiting for it gives the slot back.
@@ -84,7 +87,7 @@ pub(crate) struct Parts {
 impl RecvComm {
     /// Makes everything that the connection will ever use (invariant I4).
     pub(crate) fn start(agreed: Agreed, options: &crate::Options) -> Result<Self> {
-        let Agreed { peer, control, data, segment_bytes, inline_bytes, .. } = agreed;
+        let Agreed { peer, control, data, segment_bytes, piece_bytes, inline_bytes, .. } = agreed;
         if options.device.is_some() && options.unpack == UnpackMode::None {
             return Err(Error::usage(
                 "unpack mode none leaves bytes in host memory; a device needs kernel, copy or host",
@@ -103,10 +106,14 @@ impl RecvComm {
             mode: options.unpack,
             came_short: AtomicBool::new(false),
         });
-        let side = RecvSide::new(slots, segment_bytes.into(), inline_bytes.into());
+        let side =
+            RecvSide::new(slots, segment_bytes.into(), inline_bytes.into()).with_pieces(piece_bytes.into());
+        let plan = SegmentPlan::new(segment_bytes.into()).with_pieces(piece_bytes.into());
+        let longest_on_device = (!lanes.is_empty()).then(|| plan.longest_chunk());
         let state = RecvState { side, open_streams: data.len(), parts };
         let shared = Arc::new(Shared::new(peer, options.timeout, control, data, state)?);
-        let mut comm = Self { shared, threads: Vec::new(), inline_bytes: inline_bytes.into() };
+        let mut comm =
+            Self { shared, threads: Vec::new(), inline_bytes: inline_bytes.into(), longest_on_device };
         let near = cores::near(options.device.as_ref());
         let near = near.as_ref();
         comm.threads.push(super::spawn("gputcp-control", &comm.shared, near, |shared| shared.stand_by())?);
@@ -130,12 +137,10 @@ impl RecvComm {
     pub fn irecv(&mut self, destination: &Buffer, offset: u64, bytes: u64) -> Result<Option<RecvRequest>> {
         self.shared.check()?;
         let on_host = destination.kind() == MemoryKind::Host;
-        let mut state = lock(&self.shared.state);
-        if !on_host && state.parts.rings.is_empty() {
-            return Err(Error::usage(
-                "this connection was made without a device and receives to host memory only",
-            ));
+        if !on_host {
+            super::check_on_device(self.longest_on_device, bytes)?;
         }
+        let mut state = lock(&self.shared.state);
         let claim = destination.write(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
         let Some((slot, announce)) = state.side.post(bytes, true) else { return Ok(None) };
         *write_lock(&state.parts.destinations[slot.index()]) = Some(claim);

@@ -15,6 +15,7 @@ use std::{
 use gputcp_gpu::{Buffer, MemoryKind, ReadClaim};
 use gputcp_proto::{
     frame::Control,
+    plan::SegmentPlan,
     send::{Carrier, Segment, SendSide, Sent},
     window::Slot,
 };
@@ -41,7 +42,8 @@ use crate::{Error, Result};
 pub struct SendComm {
     shared: Arc<Shared<SendState>>,
     threads: Vec<JoinHandle<()>>,
-    has_lanes: bool,
+    /// The longest message of device memory; none without a device.
+    longest_on_device: Option<u64>,
 }
 
 /// A message in flight. Holds its slot (invariant I1): only waiting for it gives the slot back.
@@ -70,16 +72,19 @@ pub(crate) struct Parts {
 impl SendComm {
     /// Makes everything that the connection will ever use (invariant I4).
     pub(crate) fn start(agreed: Agreed, options: &crate::Options) -> Result<Self> {
-        let Agreed { peer, control, data, segment_bytes, inline_bytes, peer_slots } = agreed;
+        let Agreed { peer, control, data, segment_bytes, piece_bytes, inline_bytes, peer_slots } = agreed;
         let lanes = super::lanes(options, data.len(), segment_bytes)?;
-        let has_lanes = !lanes.is_empty();
         let short = super::short_lane(options, inline_bytes)?;
         let short = short.map(|lane| Mutex::new(StagingRing::new(lane, super::SHORT_SLABS)));
         let parts = Arc::new(Parts { sources: [const { RwLock::new(None) }; SLOTS], short });
-        let side = SendSide::new(options.slots.into(), segment_bytes.into(), peer_slots.into());
-        let state = SendState { side: side.with_streams(data.len()), parts };
+        let side = SendSide::new(options.slots.into(), segment_bytes.into(), peer_slots.into())
+            .with_pieces(piece_bytes.into())
+            .with_streams(data.len());
+        let plan = SegmentPlan::new(segment_bytes.into()).with_pieces(piece_bytes.into());
+        let longest_on_device = (!lanes.is_empty()).then(|| plan.longest_chunk());
+        let state = SendState { side, parts };
         let shared = Arc::new(Shared::new(peer, options.timeout, control, data, state)?);
-        let mut comm = Self { shared, threads: Vec::new(), has_lanes };
+        let mut comm = Self { shared, threads: Vec::new(), longest_on_device };
         let near = cores::near(options.device.as_ref());
         let near = near.as_ref();
         comm.threads.push(super::spawn("gputcp-control", &comm.shared, near, |shared| shared.stand_by())?);
@@ -104,8 +109,8 @@ impl SendComm {
     pub fn isend(&mut self, source: &Buffer, offset: u64, bytes: u64) -> Result<Option<SendRequest>> {
         self.shared.check()?;
         let on_host = source.kind() == MemoryKind::Host;
-        if !on_host && !self.has_lanes {
-            return Err(Error::usage("this connection was made without a device and sends host memory only"));
+        if !on_host {
+            super::check_on_device(self.longest_on_device, bytes)?;
         }
         let mut state = lock(&self.shared.state);
         let claim = source.read(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
