@@ -185,14 +185,23 @@ impl Settings {
         self.buffer_bytes().saturating_add(self.ring_bytes()).saturating_mul(directions)
     }
 
-    /// What the sockets of one direction stage through where they cannot reach the memory: a ring of segments each.
+    /// Whether the ceiling is a pipeline through a GPU's memory. The software GPU's is what sockets reach in place: its lanes
+    /// are threads of the engine's own, which no hardware asks for. Round trips are those of a bare socket.
+    #[must_use]
+    pub const fn ceiling_is_pipeline(&self) -> bool {
+        self.ceiling && matches!(self.memory, Memory::Cuda) && !matches!(self.flow, Flow::RoundTrip)
+    }
+
+    /// What the sockets of one direction stage through where they cannot reach the memory: a ring of segments each. The
+    /// ceiling's sockets have rings of their own where it is a pipeline.
     #[must_use]
     pub fn ring_bytes(&self) -> u64 {
         if self.memory == Memory::Host {
             return 0;
         }
         let Options { slabs, segment_bytes, .. } = Options::default();
-        let sockets = u64::from(self.streams) * u64::from(self.channels);
+        let rings = if self.ceiling_is_pipeline() { 2 } else { 1 };
+        let sockets = rings * u64::from(self.streams) * u64::from(self.channels);
         sockets * u64::from(slabs) * u64::from(self.segment_bytes.unwrap_or(segment_bytes))
     }
 
