@@ -1,4 +1,4 @@
-//! What only gpu-check needs: times as the device sees them, the ways a lane must not be used, and a lane's worst day.
+//! What only gpu-check and the benches need: times as the device sees them, the ways a lane must not be used, and a lane's worst day.
 //!
 //! Not part of the interface. Its functions are as safe as the rest.
 
