@@ -5,6 +5,7 @@ use std::time::Duration;
 use gputcp::{Options, SLABS_MAX};
 use gputcp_proto::{
     frame::{SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX},
+    plan::{PIECES_MAX, SegmentPlan},
     session::Role,
 };
 use schemars::JsonSchema;
@@ -122,6 +123,19 @@ impl Settings {
             let (least, most) = (u64::from(*SEGMENT_BYTES.start()), u64::from(*SEGMENT_BYTES.end()));
             within("the segment size", u64::from(bytes), least, most)?;
         }
+        if self.memory != Memory::Host {
+            let Options { segment_bytes, piece_bytes, .. } = Options::default();
+            let segment = self.segment_bytes.unwrap_or(segment_bytes);
+            let plan = SegmentPlan::new(segment.into()).with_pieces(piece_bytes.min(segment).into());
+            if self.chunk_bytes > plan.longest_chunk() {
+                return Err(format!(
+                    "a chunk of {} of a GPU's memory is more than {PIECES_MAX} segments of {}: choose longer segments, or a \
+                     smaller chunk",
+                    show_size(self.chunk_bytes),
+                    show_size(segment.into()),
+                ));
+            }
+        }
         if let Some(slabs) = self.slabs {
             within("the number of slabs", u64::from(slabs), 1, u64::from(SLABS_MAX))?;
         }
@@ -191,14 +205,23 @@ impl Settings {
         self.buffer_bytes().saturating_add(self.ring_bytes()).saturating_mul(directions)
     }
 
-    /// What the sockets of one direction stage through where they cannot reach the memory: a ring of segments each.
+    /// Whether the ceiling is a pipeline through a GPU's memory. The software GPU's is what sockets reach in place: its lanes
+    /// are threads of the engine's own, which no hardware asks for. Round trips are those of a bare socket.
+    #[must_use]
+    pub const fn ceiling_is_pipeline(&self) -> bool {
+        self.ceiling && matches!(self.memory, Memory::Cuda) && !matches!(self.flow, Flow::RoundTrip)
+    }
+
+    /// What the sockets of one direction stage through where they cannot reach the memory: a ring of segments each. The
+    /// ceiling's sockets have rings of their own where it is a pipeline.
     #[must_use]
     pub fn ring_bytes(&self) -> u64 {
         if self.memory == Memory::Host {
             return 0;
         }
         let Options { slabs, segment_bytes, .. } = Options::default();
-        let sockets = u64::from(self.streams) * u64::from(self.channels);
+        let rings = if self.ceiling_is_pipeline() { 2 } else { 1 };
+        let sockets = rings * u64::from(self.streams) * u64::from(self.channels);
         sockets
             * u64::from(self.slabs.unwrap_or(slabs))
             * u64::from(self.segment_bytes.unwrap_or(segment_bytes))

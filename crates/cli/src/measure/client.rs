@@ -32,10 +32,9 @@ use crate::{
     },
     output::Talk,
     report::{
-        Ceiling, CeilingKind, Config, Report, Row, SCHEMA, SideFacts, Sides, gpus::Gpus, printer::Printer,
-        warnings,
+        Ceiling, Config, Report, Row, SCHEMA, SideFacts, Sides, gpus::Gpus, printer::Printer, warnings,
     },
-    settings::{Flow, Memory, Settings},
+    settings::{Flow, Settings},
 };
 
 /// A measurement to make with a server that was greeted.
@@ -168,13 +167,7 @@ impl Measurement<'_> {
             .iter()
             .filter_map(|row| Some((row.bytes, row.ceiling?)))
             .max_by_key(|(bytes, _)| *bytes);
-        let kind = tally::kind(config.settings.flow);
-        let ceiling = largest.map(|(_, slices)| Ceiling {
-            kind,
-            memory: Memory::Host,
-            gb_per_s: (kind == CeilingKind::Sockets).then_some(slices.median),
-            round_trip_us: (kind == CeilingKind::SocketPingPong).then_some(slices.median),
-        });
+        let ceiling = largest.map(|(_, slices)| Ceiling::of(&slices));
         let mut all_warnings = course.warnings;
         for warning in theirs.iter().flat_map(|side| &side.warnings) {
             all_warnings.push(format!("the server: {}", printable(warning)));

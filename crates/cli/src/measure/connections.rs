@@ -150,7 +150,13 @@ pub(super) fn exchange_handles(
     }
 }
 
-fn options(settings: &Settings, device: Option<&Device>, slots: u16, local: SocketAddr) -> Options {
+/// What the connections of one direction are made with.
+pub(super) fn options(
+    settings: &Settings,
+    device: Option<&Device>,
+    slots: u16,
+    local: SocketAddr,
+) -> Options {
     let default = Options::default();
     Options {
         streams: settings.streams,
