@@ -62,7 +62,7 @@ impl Proposal {
     /// [`Failure::Run`] with the driver's reason if one was asked for and cannot be had.
     pub fn of(request: &Request, talk: Talk) -> Result<Self, Failure> {
         let Request { mut settings, memory: mut wanted, gpu: selector, peer_gpu, .. } = request.clone();
-        let plugin = NetPlugin::open(&request.plugin)?;
+        let plugin = NetPlugin::open(&request.plugin, settings.timeout(), talk)?;
         if let Some(plugin) = &plugin {
             adapt(&mut settings, &mut wanted, plugin)?;
         }

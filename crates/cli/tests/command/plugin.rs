@@ -148,6 +148,19 @@ fn a_plugin_that_fails_is_named_with_its_call() {
 }
 
 #[test]
+fn a_plugin_that_never_returns_ends_the_command() {
+    for call in ["init:1", "isend:4", "test:7", "closeSend:1"] {
+        let path = plugin("v8");
+        let args = small(&["loopback", "--plugin", &path, "--no-ceiling", "--timeout", "1"]);
+        let output = with(&[("HANG", call)], &args);
+        let name = call.split(':').next().expect("a name").trim_end_matches("Send");
+        let words = format!("has not returned from {name}");
+        assert!(stderr(&output).contains(&words), "{call}: {}", stderr(&output));
+        assert_ne!(output.status.code(), Some(0));
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_a_usage_error() {
     let path = plugin("v8");
     let old = format!("{path}:v6");

@@ -23,6 +23,7 @@ mod properties;
 mod queue;
 mod recv;
 mod send;
+mod watch;
 
 pub use self::{
     comm::Pointer,
@@ -34,4 +35,5 @@ pub use self::{
     properties::{DeviceKind, Properties},
     recv::{Consumable, Flushing, Landed, RecvComm, Scattered, Unpacking},
     send::{SendComm, SentOff},
+    watch::stuck_call,
 };
