@@ -70,7 +70,7 @@ impl Knobs {
 
     fn read() -> Result<Self, String> {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let knobs = Self {
+        let mut knobs = Self {
             slots: number("SLOTS", 32, 1..=64)?,
             streams: number("STREAMS", cores.min(8), 1..=64)?,
             segment_bytes: number("SEGMENT_BYTES", 512 << 10, 4096..=1 << 30)?,
@@ -92,6 +92,7 @@ impl Knobs {
             crash: fault("CRASH", false)?,
             violate: text("VIOLATE").map_or_else(Vec::new, |all| all.split(',').map(str::to_owned).collect()),
         };
+        knobs.fifo |= knobs.violates("test-any-order");
         Ok(knobs)
     }
 }

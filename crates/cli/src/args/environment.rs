@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, ffi::OsString};
 
 use super::{
     MeasureArgs, NetworkArgs,
+    check::CheckArgs,
     memory::{MemoryArg, Selector},
     parse_bind, parse_channels, parse_chunk, parse_congestion, parse_factor, parse_iterations, parse_port,
     parse_seed, parse_segment, parse_slabs, parse_socket_buffer, parse_streams, parse_warmup,
@@ -125,6 +126,14 @@ impl Environment {
         self.fill(&mut args.port, &["GPUTCP_PORT", "UCCL_TCPX_BOOTSTRAP_PORT_BASE"], parse_port)?;
         self.fill(&mut args.bind, &["GPUTCP_BIND"], parse_bind)?;
         self.fill(&mut args.bind, &["NCCL_SOCKET_IFNAME"], Bind::parse_nccl)
+    }
+
+    /// Fills in what the command line left open about checking a plugin.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] naming the variable whose value is bad.
+    pub fn complete_check(&self, args: &mut CheckArgs) -> Result<(), Failure> {
+        self.fill(&mut args.timeout, &["GPUTCP_TIMEOUT"], parse_seconds)
     }
 
     /// NCCL's sockets per connection: sockets per thread × threads.

@@ -1,5 +1,6 @@
 //! The command line as it is typed: letters and words only. What they mean together is checked in [`request`].
 
+pub mod check;
 pub mod environment;
 pub mod memory;
 pub mod plugin;
@@ -12,6 +13,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use gputcp_proto::frame::STREAMS_MAX;
 
 use self::{
+    check::{CheckArgs, CheckSideArgs},
     memory::{MemoryArg, Selector},
     plugin::{PluginArg, PluginArgs},
     size::{Windows, parse_count, parse_seconds, parse_size, parse_windows},
@@ -52,6 +54,23 @@ pub enum Command {
 pub enum PluginCommand {
     /// List a plugin's devices
     List(PluginListArgs),
+    /// Check whether a plugin does what NCCL demands of it
+    Check(CheckArgs),
+    /// One side of one check, in a process of its own
+    #[command(hide = true)]
+    CheckSide(CheckSideArgs),
+}
+
+impl PluginCommand {
+    /// How much to say.
+    #[must_use]
+    pub const fn talk(&self) -> TalkArgs {
+        match self {
+            Self::List(args) => args.talk,
+            Self::Check(args) => args.talk,
+            Self::CheckSide(_) => TalkArgs { quiet: false, verbose: 0 },
+        }
+    }
 }
 
 /// `gputcp plugin list`.

@@ -1,4 +1,7 @@
-//! `gputcp plugin`: what a NCCL net plugin says of itself.
+//! `gputcp plugin`: what a NCCL net plugin says of itself; `check` says whether it does what it must.
+
+pub mod check;
+pub mod check_side;
 
 use gputcp::plugin::{Plugin, Properties};
 use schemars::JsonSchema;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::process::{Server, expect, finish, gputcp, small, stderr, stdout};
 
 /// A file of the test plugin, built.
-fn plugin(version: &str) -> String {
+pub(crate) fn plugin(version: &str) -> String {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         // target/PROFILE/gputcp
@@ -31,7 +31,7 @@ fn plugin(version: &str) -> String {
 }
 
 /// Runs the command with knobs of the test plugin.
-fn with(knobs: &[(&str, &str)], args: &[&str]) -> Output {
+pub(crate) fn with(knobs: &[(&str, &str)], args: &[&str]) -> Output {
     let mut command = gputcp(args);
     command.envs(knobs.iter().map(|(knob, value)| (format!("GPUTCP_TEST_PLUGIN_{knob}"), value)));
     finish(command)

@@ -85,4 +85,4 @@ pub(crate) struct Done {
 }
 
 /// The plugin that leaks slots leaks them from this request on.
-const LEAK_FROM: u64 = 64;
+const LEAK_FROM: u64 = 160;
