@@ -23,6 +23,8 @@ mod properties;
 mod queue;
 mod recv;
 mod send;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use self::{

@@ -64,6 +64,7 @@ mod tests {
 
     #[test]
     fn who_stays_inside_is_noticed_and_who_leaves_is_not() {
+        let _alone = crate::drive::tests::alone();
         let bound = Duration::from_millis(20);
         thread::scope(|scope| {
             scope.spawn(|| watched(&"slow", || thread::sleep(Duration::from_millis(300))));
