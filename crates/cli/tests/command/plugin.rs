@@ -122,6 +122,14 @@ fn what_lies_in_an_unpack_queue_is_unpacked() {
 }
 
 #[test]
+fn a_queue_that_leaves_fragments_out_fails_the_run() {
+    let knobs = [("GPU", "soft"), ("VIOLATE", "unpack-queue")];
+    let output = loopback("unpack", &knobs, &["-m", "soft"]);
+    assert!(stderr(&output).contains("bytes came with"), "{}", stderr(&output));
+    assert_ne!(output.status.code(), Some(0));
+}
+
+#[test]
 fn a_plugin_that_fails_is_named_with_its_call() {
     for (fault, words, code) in [
         ("init:1:3", "failed in init with code 3 (ncclInternalError)", 1),
