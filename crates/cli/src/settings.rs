@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use gputcp::Options;
+use gputcp::{Options, SLABS_MAX};
 use gputcp_proto::{
     frame::{SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX},
+    plan::{PIECES_MAX, SegmentPlan},
     session::Role,
 };
 use schemars::JsonSchema;
@@ -92,6 +93,9 @@ pub struct Settings {
     pub unpack: Unpack,
     /// Bytes per segment; none for the transport's default.
     pub segment_bytes: Option<u32>,
+    /// Slabs in the ring that a stream stages or bounces segments through; none for the transport's default.
+    #[serde(default)]
+    pub slabs: Option<u16>,
     /// The congestion control to ask for; none for the system's.
     pub congestion: Option<String>,
     /// A fixed send buffer.
@@ -136,6 +140,22 @@ impl Settings {
             let (least, most) = (u64::from(*SEGMENT_BYTES.start()), u64::from(*SEGMENT_BYTES.end()));
             within("the segment size", u64::from(bytes), least, most)?;
         }
+        if self.memory != Memory::Host {
+            let Options { segment_bytes, piece_bytes, .. } = Options::default();
+            let segment = self.segment_bytes.unwrap_or(segment_bytes);
+            let plan = SegmentPlan::new(segment.into()).with_pieces(piece_bytes.min(segment).into());
+            if self.chunk_bytes > plan.longest_chunk() {
+                return Err(format!(
+                    "a chunk of {} of a GPU's memory is more than {PIECES_MAX} segments of {}: choose longer segments, or a \
+                     smaller chunk",
+                    show_size(self.chunk_bytes),
+                    show_size(segment.into()),
+                ));
+            }
+        }
+        if let Some(slabs) = self.slabs {
+            within("the number of slabs", u64::from(slabs), 1, u64::from(SLABS_MAX))?;
+        }
         for bytes in [self.send_buffer_bytes, self.recv_buffer_bytes].into_iter().flatten() {
             within("a socket buffer", u64::from(bytes), 4096, 0x3fff_ffff)?;
         }
@@ -154,6 +174,14 @@ impl Settings {
             let most = u64::from(PLUGIN_WINDOW_MAX);
             within("the sender's window over a plugin", u64::from(self.send_window), 1, most)?;
             within("the receiver's window over a plugin", u64::from(self.recv_window), 1, most)?;
+            if matches!(self.unpack, Unpack::Kernel | Unpack::Copy | Unpack::Host) {
+                within(
+                    "the chunk size over a plugin's unpack queue",
+                    self.chunk_bytes,
+                    1,
+                    QUEUED_CHUNK_BYTES_MAX,
+                )?;
+            }
         } else if self.unpack == Unpack::InPlace {
             return Err("only a plugin receives into other memory than the host's in place".into());
         }
@@ -209,15 +237,26 @@ impl Settings {
         self.buffer_bytes().saturating_add(self.ring_bytes()).saturating_mul(directions)
     }
 
-    /// What the sockets of one direction stage through where they cannot reach the memory: a ring of segments each.
+    /// Whether the ceiling is a pipeline through a GPU's memory. The software GPU's is what sockets reach in place: its lanes
+    /// are threads of the engine's own, which no hardware asks for. Round trips are those of a bare socket.
+    #[must_use]
+    pub const fn ceiling_is_pipeline(&self) -> bool {
+        self.ceiling && matches!(self.memory, Memory::Cuda) && !matches!(self.flow, Flow::RoundTrip)
+    }
+
+    /// What the sockets of one direction stage through where they cannot reach the memory: a ring of segments each. The
+    /// ceiling's sockets have rings of their own where it is a pipeline.
     #[must_use]
     pub fn ring_bytes(&self) -> u64 {
         if self.memory == Memory::Host || self.transport == Transport::Plugin {
             return 0;
         }
         let Options { slabs, segment_bytes, .. } = Options::default();
-        let sockets = u64::from(self.streams) * u64::from(self.channels);
-        sockets * u64::from(slabs) * u64::from(self.segment_bytes.unwrap_or(segment_bytes))
+        let rings = if self.ceiling_is_pipeline() { 2 } else { 1 };
+        let sockets = rings * u64::from(self.streams) * u64::from(self.channels);
+        sockets
+            * u64::from(self.slabs.unwrap_or(slabs))
+            * u64::from(self.segment_bytes.unwrap_or(segment_bytes))
     }
 
     /// What memory this side sends from, and what it receives into.
@@ -347,6 +386,8 @@ pub fn is_congestion_name(name: &str) -> bool {
 pub const CONGESTION_CHARS_MAX: usize = 15;
 /// The most requests that every plugin takes: Google's have 16 slots.
 pub const PLUGIN_WINDOW_MAX: u16 = 16;
+/// The longest receive whose fragments fit a row of an unpack queue: 2048, two for each page of 4 KiB.
+pub const QUEUED_CHUNK_BYTES_MAX: u64 = 4 << 20;
 /// Connections of one session: with [`STREAMS_MAX`] the sockets' bound below binds first.
 pub const CHANNELS_MAX: u16 = 64;
 /// Data sockets of one session and direction: one thread each, on both sides, and a process has 1024 descriptors by

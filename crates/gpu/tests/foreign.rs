@@ -13,7 +13,8 @@ const BYTES: usize = 64 << 10;
 
 #[test]
 fn a_lane_unpacks_foreign_memory_and_keeps_its_owner() {
-    let device = Device::soft(SoftOptions { lateness: Duration::from_millis(3), seed: 1 });
+    let device =
+        Device::soft(SoftOptions { lateness: Duration::from_millis(3), seed: 1, ..SoftOptions::default() });
     let pattern = Pattern { seed: 5, iteration: 6 };
     for mode in [UnpackMode::Kernel, UnpackMode::Copy, UnpackMode::Host] {
         let mut bytes = vec![0u8; BYTES];

@@ -60,6 +60,6 @@ pub use gputcp_socket::TcpInfo;
 pub use self::{
     canceller::Canceller,
     error::{Error, Guilty, Result},
-    options::Options,
+    options::{Options, SLABS_MAX},
     sockets::{Connector, Listener, RecvComm, RecvRequest, SendComm, SendRequest},
 };

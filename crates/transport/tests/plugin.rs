@@ -178,3 +178,58 @@ fn a_canceller_ends_a_wait() {
     assert_eq!(ended.to_string(), "cancelled: enough");
     thread.join().unwrap();
 }
+
+/// The plugin's knobs are variables, which it reads once: this test runs itself anew with them.
+#[test]
+fn what_lies_scattered_is_unpacked_before_its_slot_goes_back() {
+    const KNOB: &str = "GPUTCP_TEST_PLUGIN_GPU";
+    if std::env::var_os(KNOB).is_none() {
+        let this = std::env::current_exe().unwrap();
+        let name = "what_lies_scattered_is_unpacked_before_its_slot_goes_back";
+        let mut again = Command::new(this);
+        again.args(["--exact", name, "--nocapture"]).env(KNOB, "soft").env("GPUTCP_TEST_PLUGIN_FIFO", "1");
+        assert!(again.status().unwrap().success());
+        return;
+    }
+    let plugin = start("unpack");
+    // Unpacks that begin and end late: a slot given back too early is filled anew under them.
+    let late = SoftOptions { lateness: Duration::from_millis(1), seed: 3, ..SoftOptions::default() };
+    let gpu = Device::soft(late);
+    let bytes = 24 * PLAN.chunk_bytes + 77;
+    let (source, destination) = (gpu.allocate(bytes).unwrap(), gpu.allocate(bytes).unwrap());
+    for (iteration, unpack) in (0..).zip([UnpackMode::Kernel, UnpackMode::Copy, UnpackMode::Host]) {
+        let options = Options { gpu: Some(gpu.clone()), unpack, ..Options::default() };
+        let (send, recv) = pair(&plugin, &options);
+        assert!(recv.unpacks());
+        let (mut send, mut recv) = ([send], [recv]);
+        let pattern = Pattern { seed: 2, iteration };
+        source.fill(pattern, 0, bytes).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let message = Message { buffer: &source, offset: 0, bytes };
+                assert_eq!(Sender::new(PLAN, 1).send(&mut send, message).unwrap().bytes, bytes);
+            });
+            let mut receiver = Receiver::new(PLAN, 1);
+            let message = Message { buffer: &destination, offset: 0, bytes };
+            let receiving = receiver.post(&mut recv, message).unwrap();
+            assert_eq!(receiver.finish(&mut recv, receiving).unwrap().bytes, bytes);
+        });
+        assert_eq!(destination.verify(pattern, 0, bytes), Ok(Ok(())), "{unpack}");
+        let ([send], [recv]) = (send, recv);
+        assert_eq!((recv.bytes_landed(), recv.bytes_placed()), (bytes, bytes));
+        send.close().unwrap();
+        recv.close().unwrap();
+    }
+    let none = Options { gpu: Some(gpu), unpack: UnpackMode::None, ..Options::default() };
+    let device = plugin.device(None).unwrap();
+    let mut listener = Listener::open(&plugin, device, none.clone()).unwrap();
+    let connector = Connector::new(&plugin, device, &listener.handle(), none);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let refused = thread::scope(|scope| {
+        let connecting = scope.spawn(move || connector.connect(deadline));
+        let refused = listener.accept(deadline).unwrap_err();
+        let _ = connecting.join().unwrap();
+        refused
+    });
+    assert!(refused.to_string().contains("kernel, copy or host"), "{refused}");
+}

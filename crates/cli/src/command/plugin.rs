@@ -11,16 +11,16 @@ use crate::{
     args::{PluginListArgs, plugin::PluginArgs, request::DEFAULT_TIMEOUT},
     failure::Failure,
     host::plugin::NetPlugin,
-    output::Output,
+    output::{Output, Talk},
 };
 
 /// Runs `gputcp plugin list`.
 ///
 /// # Errors
 /// If there is no such plugin, or it fails.
-pub fn list(args: &PluginListArgs) -> Result<(), Failure> {
+pub fn list(args: &PluginListArgs, talk: Talk) -> Result<(), Failure> {
     let asked = PluginArgs { plugin: Some(args.plugin.clone()), plugin_device: None };
-    let Some(NetPlugin { plugin, versions, .. }) = NetPlugin::open(&asked)? else {
+    let Some(NetPlugin { plugin, versions, .. }) = NetPlugin::open(&asked, DEFAULT_TIMEOUT, talk)? else {
         return Err(Failure::Usage("name a plugin: its path, or its name as in NCCL_NET_PLUGIN".into()));
     };
     let listing = Listing::of(&plugin, versions);

@@ -30,7 +30,7 @@ pub fn run(
     }
     environment.complete_network(&mut args.network)?;
     environment.complete_plugin(&mut args.plugin)?;
-    let plugin = NetPlugin::open(&args.plugin)?;
+    let plugin = NetPlugin::open(&args.plugin, args.timeout.unwrap_or(DEFAULT_TIMEOUT), talk)?;
     let port = args.network.port.unwrap_or(DEFAULT_PORT);
     let door = Door::open(args.network.bind.as_ref(), family(args.network.family), port)?;
     let address = door.address();

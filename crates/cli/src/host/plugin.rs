@@ -1,8 +1,8 @@
 //! A NCCL net plugin on this machine: the one that a session uses, the device of it, and what a report says of both.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, process, sync::Arc, thread, time::Duration};
 
-use gputcp::plugin::{DeviceKind, Library, Plugin, PluginError, Properties};
+use gputcp::plugin::{DeviceKind, Library, Plugin, PluginError, Properties, stuck_call};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,7 @@ use crate::{
     args::plugin::{PluginArg, PluginArgs},
     bootstrap::message::printable,
     failure::Failure,
+    output::Talk,
 };
 
 /// A plugin that was started, and the device to use.
@@ -43,12 +44,14 @@ pub struct PluginFacts {
 }
 
 impl NetPlugin {
-    /// Opens the plugin that was asked for, if one was.
+    /// Opens the plugin that was asked for, if one was. From then on it is watched: a call that does not return for
+    /// `timeout` ends the process, as nothing else can end the call.
     ///
     /// # Errors
     /// [`Failure::Usage`] if there is no such plugin or device; [`Failure::Run`] if it fails.
-    pub fn open(args: &PluginArgs) -> Result<Option<Self>, Failure> {
+    pub fn open(args: &PluginArgs, timeout: Duration, talk: Talk) -> Result<Option<Self>, Failure> {
         let Some(PluginArg::Of { name, version }) = &args.plugin else { return Ok(None) };
+        watch(timeout, talk)?;
         let failed = |error: PluginError| match error {
             PluginError::Open(_) | PluginError::NoTable { .. } | PluginError::NoDevice { .. } => {
                 Failure::Usage(error.to_string())
@@ -82,6 +85,28 @@ impl NetPlugin {
         self.device.cuda || self.device.dma_buf
     }
 }
+
+/// Ends the process when a plugin does not return.
+fn watch(timeout: Duration, talk: Talk) -> Result<(), Failure> {
+    let life = move || {
+        loop {
+            thread::sleep(LOOK.min(timeout));
+            if let Some((call, inside)) = stuck_call(timeout) {
+                let failure = Failure::Run(format!(
+                    "the plugin has not returned from {call} for {:.0} s (the bound is --timeout): it hangs, ask its authors",
+                    inside.as_secs_f64()
+                ));
+                talk.error(&failure);
+                process::exit(failure.exit_code().into());
+            }
+        }
+    };
+    let thread = thread::Builder::new().name("plugin watch".into()).spawn(life);
+    thread.map(drop).map_err(|error| Failure::Run(format!("could not start the plugin's watch: {error}")))
+}
+
+/// Between two looks at whether a plugin hangs.
+const LOOK: Duration = Duration::from_millis(250);
 
 impl PluginFacts {
     /// The same, fit for a terminal: it came from the other side.

@@ -9,6 +9,7 @@ use gputcp_proto::session::{Kind, Role};
 
 use super::{
     damage::Damage,
+    defaults,
     memory::Proposal,
     ping_pong,
     progress::Progress,
@@ -31,10 +32,10 @@ use crate::{
     },
     output::Talk,
     report::{
-        Ceiling, CeilingKind, Config, Plugins, Report, Row, SCHEMA, SideFacts, Sides, gpus::Gpus,
-        printer::Printer, warnings,
+        Ceiling, Config, Plugins, Report, Row, SCHEMA, SideFacts, Sides, gpus::Gpus, printer::Printer,
+        warnings,
     },
-    settings::{Flow, Memory, Settings},
+    settings::{Flow, Settings},
 };
 
 /// A measurement to make with a server that was greeted.
@@ -116,8 +117,7 @@ impl Measurement<'_> {
     /// The settings, now that both machines are known.
     fn settle(&self) -> Result<Settings, Failure> {
         let mut settings = self.proposal.settings.clone();
-        let cores = self.here.cores.min(self.there.cores).clamp(1, STREAMS_AUTO) as u16;
-        settings.streams = self.request.streams.unwrap_or_else(|| (cores / settings.channels).max(1));
+        defaults::complete(&mut settings, &self.request.cut, self.here.cores.min(self.there.cores));
         if self.request.congestion_auto {
             settings.congestion = automatic_congestion(self.here.is_same_host(&self.there));
         } else if let Some(name) = &settings.congestion {
@@ -171,13 +171,7 @@ impl Measurement<'_> {
             .iter()
             .filter_map(|row| Some((row.bytes, row.ceiling?)))
             .max_by_key(|(bytes, _)| *bytes);
-        let kind = tally::kind(config.settings.flow);
-        let ceiling = largest.map(|(_, slices)| Ceiling {
-            kind,
-            memory: Memory::Host,
-            gb_per_s: (kind == CeilingKind::Sockets).then_some(slices.median),
-            round_trip_us: (kind == CeilingKind::SocketPingPong).then_some(slices.median),
-        });
+        let ceiling = largest.map(|(_, slices)| Ceiling::of(&slices));
         let mut all_warnings = course.warnings;
         for warning in theirs.iter().flat_map(|side| &side.warnings) {
             all_warnings.push(format!("the server: {}", printable(warning)));
@@ -356,6 +350,4 @@ fn slice_every(amount: Amount, bytes: u64, flow: Flow) -> u64 {
     }
 }
 
-/// More streams than this were never faster.
-const STREAMS_AUTO: u32 = 8;
 const SLICES: u64 = 10;

@@ -214,12 +214,19 @@ pub(super) fn exchange_handles(
     }
 }
 
-fn options(settings: &Settings, device: Option<&Device>, slots: u16, local: SocketAddr) -> Options {
+/// What the connections of one direction are made with.
+pub(super) fn options(
+    settings: &Settings,
+    device: Option<&Device>,
+    slots: u16,
+    local: SocketAddr,
+) -> Options {
     let default = Options::default();
     Options {
         streams: settings.streams,
         slots,
         segment_bytes: settings.segment_bytes.unwrap_or(default.segment_bytes),
+        slabs: settings.slabs.unwrap_or(default.slabs),
         congestion: settings.congestion.as_deref().map(Into::into),
         send_buffer_bytes: settings.send_buffer_bytes,
         recv_buffer_bytes: settings.recv_buffer_bytes,

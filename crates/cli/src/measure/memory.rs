@@ -62,7 +62,7 @@ impl Proposal {
     /// [`Failure::Run`] with the driver's reason if one was asked for and cannot be had.
     pub fn of(request: &Request, talk: Talk) -> Result<Self, Failure> {
         let Request { mut settings, memory: mut wanted, gpu: selector, peer_gpu, .. } = request.clone();
-        let plugin = NetPlugin::open(&request.plugin)?;
+        let plugin = NetPlugin::open(&request.plugin, settings.timeout(), talk)?;
         if let Some(plugin) = &plugin {
             adapt(&mut settings, &mut wanted, plugin)?;
         }
@@ -193,6 +193,12 @@ fn adapt(settings: &mut Settings, wanted: &mut Wanted, plugin: &NetPlugin) -> Re
     settings.transport = Transport::Plugin;
     // The built-in transport's own.
     settings.segment_bytes = None;
+    settings.slabs = None;
+    if let Some(most) = plugin.device.max_bytes.filter(|&most| most < settings.chunk_bytes) {
+        return usage(format!(
+            "the plugin {name} moves at most {most} bytes at a time on its device {device}: lower --chunk"
+        ));
+    }
     if settings.send_window.max(settings.recv_window) > PLUGIN_WINDOW_MAX {
         return usage(format!(
             "a plugin takes no more than {PLUGIN_WINDOW_MAX} requests at a time for sure: lower --window (GPUTCP_WINDOW)"
@@ -219,7 +225,7 @@ fn adapt(settings: &mut Settings, wanted: &mut Wanted, plugin: &NetPlugin) -> Re
     if settings.unpack != Unpack::None && !plugin.unpacks() {
         settings.unpack = Unpack::InPlace;
     }
-    Ok(())
+    settings.check().map_err(Failure::Usage)
 }
 
 /// For a driver that starts and a GPU that wakes up.

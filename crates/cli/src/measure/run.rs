@@ -51,7 +51,9 @@ pub struct Exchanged {
 /// If anything of it fails: then nothing of it counts.
 pub fn run(side: &mut Side, link: &mut Link, role: Role, begin: &Begin) -> Result<Outcome, Failure> {
     let transfer = begin.work == Work::Transfer;
-    let (out_pattern, in_pattern) = patterns(side.settings.seed, begin.iteration, role);
+    // The ceiling's data is its own: what a message left at the destination cannot pass for it.
+    let seed = if transfer { side.settings.seed } else { !side.settings.seed };
+    let (out_pattern, in_pattern) = patterns(seed, begin.iteration, role);
     if let Some(outgoing) = &side.outgoing {
         // Raw sockets get fresh data as well, so that caches and cores are in the same state for both.
         fill(&outgoing.buffer, out_pattern, begin.bytes, link.interrupt())?;
@@ -85,7 +87,8 @@ pub fn run(side: &mut Side, link: &mut Link, role: Role, begin: &Begin) -> Resul
         } else {
             Counted { landed: moved.bytes, unpacked: moved.bytes }
         };
-        let look = transfer && side.settings.verify;
+        // GPUs look at their memory in no time, and what a pipeline did is worth a look.
+        let look = (transfer || side.settings.ceiling_is_pipeline()) && side.settings.verify;
         let check =
             look.then(|| verify(&incoming.buffer, in_pattern, begin.bytes, &interrupt)).transpose()?;
         Ok(Some(Received {
@@ -161,16 +164,18 @@ pub(super) fn settle(
 /// Sent = landed = unpacked = what was asked for, and right.
 pub(super) fn reconcile(begin: &Begin, sent: &Sent, received: &Received) -> Result<(), Failure> {
     let (iteration, expected) = (begin.iteration, begin.bytes * begin.rounds);
+    let message = match begin.work {
+        Work::Transfer => format!("message {iteration}"),
+        Work::Raw => format!("the ceiling's run after message {iteration}"),
+    };
     if received.verified == Some(false) {
         let what = received.mismatch.as_deref().map_or_else(|| "the data differs".into(), printable);
-        return Err(Failure::Corrupt(format!(
-            "message {iteration} arrived wrong: {what}; do not trust this path"
-        )));
+        return Err(Failure::Corrupt(format!("{message} arrived wrong: {what}; do not trust this path")));
     }
     let equal = [sent.bytes, received.landed, received.unpacked].iter().all(|&counted| counted == expected);
     if !equal || sent.chunks != received.chunks {
         return Err(Failure::Run(format!(
-            "message {iteration} of {expected} bytes does not add up: {} sent in {} chunks, {} landed, {} unpacked in {} \
+            "{message} of {expected} bytes does not add up: {} sent in {} chunks, {} landed, {} unpacked in {} \
              chunks; nothing of it is counted",
             sent.bytes, sent.chunks, received.landed, received.unpacked, received.chunks
         )));
@@ -301,7 +306,7 @@ fn fly(
     })
 }
 
-/// The same bytes over raw sockets.
+/// As many bytes over raw sockets.
 fn slice(
     mut outgoing: Option<&mut Outgoing>,
     mut incoming: Option<&mut Incoming>,

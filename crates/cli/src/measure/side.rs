@@ -10,9 +10,9 @@ use gputcp_gpu::{Buffer, Device, SoftOptions};
 use gputcp_proto::session::{Kind, Role};
 
 use super::{
-    connections::{Connecting, Listening, exchange_handles},
+    connections::{Connecting, Listening, exchange_handles, options},
     damage::Damage,
-    raw::{self, Area, RawSockets},
+    raw::{self, Area, PipelineSpec, RawSockets},
     transport::{Inbound, Outbound},
 };
 use crate::{
@@ -133,14 +133,21 @@ impl Side {
         }
         let strays = listening.strays();
         let sockets = usize::from(settings.streams) * usize::from(settings.channels);
+        let pipelines = |place: &Option<Place>, slots: u16| {
+            PipelineSpec::of(&settings, &options(&settings, device(place).as_ref(), slots, local))
+        };
         let raw_out = match &theirs.raw {
             Some(handle) if sends && settings.ceiling => {
-                Some(raw::connect(link, handle, sockets, &settings, local)?)
+                let spec = pipelines(&source, settings.send_window);
+                Some(raw::connect(link, handle, sockets, &settings, spec.as_ref(), local)?)
             }
             _ => None,
         };
         let raw_in = match listening.raw.take() {
-            Some(listener) => Some(listener.accept(link, sockets, &settings, deadline)?),
+            Some(listener) => {
+                let spec = pipelines(&destination, settings.recv_window);
+                Some(listener.accept(link, sockets, &settings, spec.as_ref(), deadline)?)
+            }
             None => None,
         };
         let setup = began.elapsed();
@@ -158,7 +165,7 @@ impl Side {
         let (chunk_bytes, patience) = (settings.chunk_bytes, settings.timeout());
         let plan = |window: u16| Plan { chunk_bytes, window: usize::from(window), patience };
         let bare = |sockets: Option<RawSockets>, place: &Place| -> Result<Option<Bare>, Failure> {
-            let area = |_: &RawSockets| Area::beside(&place.buffer, &settings);
+            let area = |_: &RawSockets| Area::of(&place.buffer, &settings);
             let area = sockets.as_ref().map(area).transpose()?;
             Ok(sockets.zip(area).map(|(sockets, area)| Bare { sockets, area }))
         };

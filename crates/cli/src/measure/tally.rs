@@ -107,7 +107,7 @@ impl Tally {
             let goodput =
                 if *way == Way::RoundTrip { None } else { Some(sums.samples.goodput(way.bytes(bytes))?) };
             let time_us = sums.samples.times()?;
-            let slices = ceiling.and_then(|ceiling| ceiling.slices(kind(settings.flow), way.bytes(bytes)));
+            let slices = ceiling.and_then(|ceiling| ceiling.slices(kind(settings), way.bytes(bytes)));
             let percent = slices.map(|slices| match goodput {
                 Some(goodput) => 100.0 * goodput.median / slices.median,
                 None => 100.0 * slices.median / time_us.p50,
@@ -186,10 +186,14 @@ impl Way {
     }
 }
 
-/// How a ceiling of this flow is measured.
+/// How a ceiling for these settings is measured.
 #[must_use]
-pub const fn kind(flow: Flow) -> CeilingKind {
-    if matches!(flow, Flow::RoundTrip) { CeilingKind::SocketPingPong } else { CeilingKind::Sockets }
+pub const fn kind(settings: &Settings) -> CeilingKind {
+    match settings.flow {
+        Flow::RoundTrip => CeilingKind::SocketPingPong,
+        _ if settings.ceiling_is_pipeline() => CeilingKind::GpuPipeline,
+        _ => CeilingKind::Sockets,
+    }
 }
 
 /// The sender's counters after a run; the client's if both send.

@@ -43,6 +43,7 @@ const COLUMNS: &[Column] = &[
     ("gbit_per_s_median", |row| number(row.goodput_gbit_per_s)),
     ("time_us_p50", |row| row.time_us.p50.to_string()),
     ("time_us_p99", |row| row.time_us.p99.to_string()),
+    ("ceiling_kind", |row| words(row.ceiling.map(|ceiling| ceiling.kind.name()))),
     ("ceiling_median", |row| number(row.ceiling.map(|ceiling| ceiling.median))),
     ("ceiling_min", |row| number(row.ceiling.map(|ceiling| ceiling.min))),
     ("ceiling_max", |row| number(row.ceiling.map(|ceiling| ceiling.max))),

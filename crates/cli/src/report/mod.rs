@@ -36,7 +36,7 @@ pub struct Report {
     pub config: Config,
     /// The two ends.
     pub sides: Sides,
-    /// What raw sockets reached with the largest size.
+    /// What was reached without a protocol, with the largest size.
     pub ceiling: Option<Ceiling>,
     /// One for each size and direction.
     pub results: Vec<Row>,
@@ -106,12 +106,12 @@ pub struct SideFacts {
     pub strays: u64,
 }
 
-/// What plain TCP reaches in the same configuration, measured in the same run.
+/// What the same sockets reach without a protocol in the same configuration, measured in the same run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Ceiling {
     /// What it is a ceiling of.
     pub kind: CeilingKind,
-    /// The memory that it moved: host memory, whatever the messages are in.
+    /// The memory that it moved: the GPUs' for a pipeline, else host memory, whatever the messages are in.
     pub memory: Memory,
     /// Goodput; none for a ping-pong.
     pub gb_per_s: Option<f64>,
@@ -123,10 +123,13 @@ pub struct Ceiling {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CeilingKind {
-    /// Raw sockets, as many as the engine has.
+    /// Raw sockets over host memory, as many as the engine has.
     Sockets,
-    /// A ping-pong over one raw socket.
+    /// A ping-pong over one raw socket, over host memory.
     SocketPingPong,
+    /// GPU memory through as many raw sockets as the engine has, without a protocol: slices are staged ahead of each
+    /// socket, and unpacked behind it, through rings like the engine's.
+    GpuPipeline,
 }
 
 /// Which way a result's data went.
@@ -176,7 +179,7 @@ pub struct Row {
     pub goodput_gbit_per_s: Option<f64>,
     /// Time per message, on the receiver's clock; of a round trip in a ping-pong.
     pub time_us: Times,
-    /// What raw sockets reached with this size, in the same unit as the result: GB/s, or µs for a ping-pong.
+    /// What was reached without a protocol with this size, in the same unit as the result: GB/s, or µs for a ping-pong.
     pub ceiling: Option<Slices>,
     /// The result's part of the ceiling: of its goodput, or of its speed there and back.
     pub percent_of_ceiling: Option<f64>,
@@ -240,6 +243,8 @@ pub struct Times {
 /// The slices of a ceiling, which were measured before, between and after the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Slices {
+    /// What they are slices of.
+    pub kind: CeilingKind,
     /// How many.
     pub count: u64,
     /// The median slice: the ceiling.
@@ -268,6 +273,33 @@ pub struct RowTcp {
     pub rtt_us: u32,
     /// The median congestion window at the end, in packets.
     pub cwnd_packets: u32,
+}
+
+impl Ceiling {
+    /// The ceiling that these slices measured.
+    #[must_use]
+    pub fn of(slices: &Slices) -> Self {
+        let Slices { kind, median, .. } = *slices;
+        let is_rate = kind != CeilingKind::SocketPingPong;
+        Self {
+            kind,
+            memory: if kind == CeilingKind::GpuPipeline { Memory::Cuda } else { Memory::Host },
+            gb_per_s: is_rate.then_some(median),
+            round_trip_us: (!is_rate).then_some(median),
+        }
+    }
+}
+
+impl CeilingKind {
+    /// Its name, as in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sockets => "sockets",
+            Self::SocketPingPong => "socket-ping-pong",
+            Self::GpuPipeline => "gpu-pipeline",
+        }
+    }
 }
 
 /// The memory as a result names it: `soft`, or `soft→host` where the ends differ.

@@ -86,11 +86,11 @@ impl Samples {
     pub fn slices(&self, kind: CeilingKind, bytes: u64) -> Option<Slices> {
         let count = self.count();
         match kind {
-            CeilingKind::Sockets => {
-                self.goodput(bytes).map(|Spread { median, min, max, .. }| Slices { count, median, min, max })
-            }
+            CeilingKind::Sockets | CeilingKind::GpuPipeline => self
+                .goodput(bytes)
+                .map(|Spread { median, min, max, .. }| Slices { kind, count, median, min, max }),
             CeilingKind::SocketPingPong => {
-                self.times().map(|Times { p50, min, max, .. }| Slices { count, median: p50, min, max })
+                self.times().map(|Times { p50, min, max, .. }| Slices { kind, count, median: p50, min, max })
             }
         }
     }

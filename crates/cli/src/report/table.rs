@@ -22,11 +22,13 @@ pub fn head(version: &str, config: &Config, hosts: (&str, &str), gpus: &Gpus) ->
     for (side, gpu) in [("client", &gpus.client), ("server", &gpus.server)] {
         let _ = gpu.as_ref().map(|gpu| writeln!(text, "# {side} GPU {gpu}"));
     }
-    if settings.ceiling && *gpus != Gpus::default() {
+    if settings.ceiling_is_pipeline() {
+        let _ = writeln!(text, "# raw GPU: the same memory, sockets and rings without a protocol");
+    } else if settings.ceiling && *gpus != Gpus::default() {
         let _ = writeln!(text, "# raw TCP: raw sockets over host memory, no GPU involved");
     }
     let _ = writeln!(text, "# {}", effort(config));
-    text.push_str(&columns(settings.flow));
+    text.push_str(&columns(settings));
     text
 }
 
@@ -102,13 +104,14 @@ pub fn foot(report: &Report) -> String {
 }
 
 /// The columns' names, two lines; the widths are those of [`row`].
-fn columns(flow: Flow) -> String {
-    if flow == Flow::RoundTrip {
+fn columns(settings: &Settings) -> String {
+    let raw = if settings.ceiling_is_pipeline() { "raw GPU" } else { "raw TCP" };
+    if settings.flow == Flow::RoundTrip {
         return format!(
             "#{:>52}{:>7}{:>9}{:>6}{:>16}{:>7}\n#{:>7}{:>9}{:>9}{:>9}{:>9}{:>9}{:>7}{:>9}{:>6}{:>8}{:>8}{:>7}\n",
             "round trip, µs",
             "95 %",
-            "raw TCP",
+            raw,
             "% of",
             "CPU s/GB",
             "resent", //
@@ -132,7 +135,7 @@ fn columns(flow: Flow) -> String {
         "range, GB/s",
         "95 %",
         "time, µs",
-        "raw TCP",
+        raw,
         "% of",
         "CPU s/GB",
         "resnt", //

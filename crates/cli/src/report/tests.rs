@@ -93,12 +93,7 @@ fn report_of(settings: Settings, gpus: &Gpus) -> Report {
             setup_ms: 4.25,
         },
         sides,
-        ceiling: Some(Ceiling {
-            kind: CeilingKind::Sockets,
-            memory: Memory::Host,
-            gb_per_s: Some(6.7),
-            round_trip_us: None,
-        }),
+        ceiling: results[0].ceiling.map(|slices| Ceiling::of(&slices)),
         results,
         warnings: vec!["something to mind".into()],
     }
@@ -218,7 +213,26 @@ fn csv_and_json_between_gpus() {
         .collect();
     insta::assert_snapshot!(cells.join("\n"));
     insta::assert_json_snapshot!(report.sides);
-    assert_eq!(report.ceiling.map(|ceiling| ceiling.memory), Some(Memory::Host));
+    insta::assert_json_snapshot!((report.ceiling, report.results[0].ceiling));
+}
+
+#[test]
+fn the_kind_of_a_ceiling_reads_alike_everywhere() {
+    for kind in [CeilingKind::Sockets, CeilingKind::SocketPingPong, CeilingKind::GpuPipeline] {
+        assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+    }
+}
+
+#[test]
+fn round_trips_of_gpu_memory_are_held_against_a_bare_socket() {
+    let settings =
+        Settings { memory: Memory::Cuda, ..settings(MeasureArgs { latency: true, ..Default::default() }) };
+    let gpus = gpus(&settings);
+    let report = report_of(settings, &gpus);
+    let ceiling = report.ceiling.unwrap();
+    assert_eq!((ceiling.kind, ceiling.memory), (CeilingKind::SocketPingPong, Memory::Host));
+    let text = table_with(&report, &gpus);
+    assert!(text.contains("# raw TCP: raw sockets over host memory, no GPU involved"), "{text}");
 }
 
 #[test]

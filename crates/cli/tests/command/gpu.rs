@@ -38,7 +38,10 @@ fn without_a_gpu_the_software_gpu_is_the_default() {
         assert_eq!(report["config"]["memory"], "soft");
         assert_eq!(report["sides"]["sender"]["memory"], "soft");
         assert!(report["sides"]["sender"]["gpu"].is_null());
-        assert_eq!(report["ceiling"]["memory"], "host");
+        assert_eq!(
+            (&report["ceiling"]["kind"], &report["ceiling"]["memory"]),
+            (&"sockets".into(), &"host".into())
+        );
         assert!(!stderr(&output).contains("GPU"), "{}", stderr(&output));
     }
 }

@@ -122,6 +122,14 @@ fn what_lies_in_an_unpack_queue_is_unpacked() {
 }
 
 #[test]
+fn a_queue_that_leaves_fragments_out_fails_the_run() {
+    let knobs = [("GPU", "soft"), ("VIOLATE", "unpack-queue")];
+    let output = loopback("unpack", &knobs, &["-m", "soft"]);
+    assert!(stderr(&output).contains("bytes came with"), "{}", stderr(&output));
+    assert_ne!(output.status.code(), Some(0));
+}
+
+#[test]
 fn a_plugin_that_fails_is_named_with_its_call() {
     for (fault, words, code) in [
         ("init:1:3", "failed in init with code 3 (ncclInternalError)", 1),
@@ -145,6 +153,19 @@ fn a_plugin_that_fails_is_named_with_its_call() {
     let absurd = loopback("v8", &[("DEVICES", "-1")], &[]);
     expect(&absurd, 1);
     assert!(stderr(&absurd).contains("answers devices with -1 devices"), "{}", stderr(&absurd));
+}
+
+#[test]
+fn a_plugin_that_never_returns_ends_the_command() {
+    for call in ["init:1", "isend:4", "test:7", "closeSend:1"] {
+        let path = plugin("v8");
+        let args = small(&["loopback", "--plugin", &path, "--no-ceiling", "--timeout", "1"]);
+        let output = with(&[("HANG", call)], &args);
+        let name = call.split(':').next().expect("a name").trim_end_matches("Send");
+        let words = format!("has not returned from {name}");
+        assert!(stderr(&output).contains(&words), "{call}: {}", stderr(&output));
+        assert_ne!(output.status.code(), Some(0));
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ use gputcp_gpu::{Buffer, Device};
 use super::{
     error::{Error, Result},
     plugin::Plugin,
+    watch::watched,
 };
 use crate::sys::{c_int, c_void, constants, device::DeviceHandleStorage, functions::Close};
 
@@ -147,8 +148,9 @@ impl<C> Comm<C> {
         let kind = if pointer == Pointer::Host { constants::PTR_HOST } else { constants::PTR_CUDA };
         let (data, bytes) = (buffer.address().as_ptr().cast(), buffer.bytes() as usize);
         // SAFETY: the connection is open; the buffer, which the registration will hold, is memory of this type.
-        let code =
-            unsafe { self.plugin.calls.reg_mr(self.comm.as_ptr(), data, bytes, kind, &raw mut handle) }?;
+        let code = watched(&"regMr", || unsafe {
+            self.plugin.calls.reg_mr(self.comm.as_ptr(), data, bytes, kind, &raw mut handle)
+        })?;
         self.plugin.check("regMr", code)?;
         Ok(handle)
     }
@@ -159,8 +161,9 @@ impl<C> Comm<C> {
         let mut handle = ptr::null_mut();
         let (data, bytes) = (buffer.address().as_ptr().cast(), buffer.bytes() as usize);
         // SAFETY: the connection is open; the descriptor leads to the buffer, which the registration will hold.
-        let code =
-            unsafe { reg(self.comm.as_ptr(), data, bytes, constants::PTR_CUDA, offset, fd, &raw mut handle) };
+        let code = watched(&"regMrDmaBuf", || unsafe {
+            reg(self.comm.as_ptr(), data, bytes, constants::PTR_CUDA, offset, fd, &raw mut handle)
+        });
         self.plugin.check("regMrDmaBuf", code).map(|()| Some(handle))
     }
 
@@ -228,7 +231,9 @@ impl<C> Comm<C> {
         // Room for more than the one size that is due: a plugin may write as many as its device has receives.
         let mut sizes = [-1; SIZES];
         // SAFETY: the request is one that the plugin gave, and was not done when it was last asked for.
-        let code = unsafe { (self.plugin.calls.test)(request, &raw mut done, sizes.as_mut_ptr()) };
+        let code = watched(&"test", || unsafe {
+            (self.plugin.calls.test)(request, &raw mut done, sizes.as_mut_ptr())
+        });
         self.plugin.check(call, code).inspect_err(|_| self.failed = true)?;
         Ok((done != 0).then_some(sizes[0]))
     }
@@ -257,12 +262,13 @@ impl<C> Comm<C> {
         let mut result = Ok(());
         for Registration { handle, .. } in &self.registrations {
             // SAFETY: each was given for this connection, and is given back once.
-            let code = unsafe { (self.plugin.calls.dereg_mr)(self.comm.as_ptr(), *handle) };
+            let code =
+                watched(&"deregMr", || unsafe { (self.plugin.calls.dereg_mr)(self.comm.as_ptr(), *handle) });
             result = result.and_then(|()| self.plugin.check("deregMr", code));
         }
         let (call, close) = self.close;
         // SAFETY: the connection is open, and is closed once.
-        let code = unsafe { close(self.comm.as_ptr()) };
+        let code = watched(&"close", || unsafe { close(self.comm.as_ptr()) });
         result.and_then(|()| self.plugin.check(call, code)).inspect_err(|_| self.forget())
     }
 

@@ -6,7 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{comm::Comm, error::Result, listen::HandleMemory, plugin::Plugin, send::SendComm};
+use super::{
+    comm::Comm, error::Result, listen::HandleMemory, plugin::Plugin, send::SendComm, watch::watched,
+};
 use crate::sys::{
     c_int,
     constants::HANDLE_BYTES,
@@ -42,8 +44,9 @@ impl Connector {
         let handle = handle.0.as_mut_ptr().cast();
         // SAFETY: the plugin was started; handle and storage are as large and aligned as the interface asks, and the handle
         // is the same at each call.
-        let code =
-            unsafe { plugin.calls.connect(shared, dev, handle, &raw mut comm, &raw mut device_handle) };
+        let code = watched(&"connect", || unsafe {
+            plugin.calls.connect(shared, dev, handle, &raw mut comm, &raw mut device_handle)
+        });
         plugin.check("connect", code)?;
         let Some(comm) = NonNull::new(comm) else {
             self.storage = Some(storage);

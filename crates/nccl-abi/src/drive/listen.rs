@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{comm::Comm, connect::given_device, error::Result, plugin::Plugin, recv::RecvComm};
+use super::{
+    comm::Comm, connect::given_device, error::Result, plugin::Plugin, recv::RecvComm, watch::watched,
+};
 use crate::sys::{c_int, c_void, constants::HANDLE_BYTES, device::DeviceHandleStorage};
 
 /// A device that listens for connections. Closed when dropped.
@@ -31,7 +33,9 @@ impl Listener {
         let mut comm = ptr::null_mut();
         let handle = bytes.0.as_mut_ptr().cast();
         // SAFETY: the plugin was started; the handle has the length that the interface says.
-        let code = unsafe { plugin.calls.listen(plugin.ctx, device as c_int, handle, &raw mut comm) };
+        let code = watched(&"listen", || unsafe {
+            plugin.calls.listen(plugin.ctx, device as c_int, handle, &raw mut comm)
+        });
         plugin.check("listen", code)?;
         let comm = NonNull::new(comm).ok_or_else(|| plugin.absurd("listen", "success and no listener"))?;
         Ok(Self { plugin: plugin.clone(), device, comm, handle: bytes.0, storage: None })
@@ -52,8 +56,9 @@ impl Listener {
         let mut device_handle = storage.0.as_mut_ptr().cast();
         let mut comm = ptr::null_mut();
         // SAFETY: the listener is open; the storage is as large and aligned as the interface asks.
-        let code =
-            unsafe { self.plugin.calls.accept(self.comm.as_ptr(), &raw mut comm, &raw mut device_handle) };
+        let code = watched(&"accept", || unsafe {
+            self.plugin.calls.accept(self.comm.as_ptr(), &raw mut comm, &raw mut device_handle)
+        });
         self.plugin.check("accept", code)?;
         let Some(comm) = NonNull::new(comm) else {
             self.storage = Some(storage);
@@ -68,7 +73,8 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         // SAFETY: the listener is open, and is closed once.
-        let code = unsafe { (self.plugin.calls.close_listen)(self.comm.as_ptr()) };
+        let code =
+            watched(&"closeListen", || unsafe { (self.plugin.calls.close_listen)(self.comm.as_ptr()) });
         if code != 0 {
             tracing::warn!("{}", self.plugin.failed("closeListen", code));
         }

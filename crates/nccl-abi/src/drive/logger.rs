@@ -81,6 +81,7 @@ mod tests {
 
     #[test]
     fn a_variadic_call_arrives_and_its_last_warning_is_kept() {
+        let _alone = crate::drive::tests::alone();
         let logger = logger().unwrap();
         let (file, format) = (c"/a/b/net.cc".as_ptr(), c"no %s for %d\x1b after %f\n".as_ptr());
         // SAFETY: the texts end in zeros; the arguments are of the format's types.

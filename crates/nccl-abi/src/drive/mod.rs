@@ -23,6 +23,9 @@ mod properties;
 mod queue;
 mod recv;
 mod send;
+#[cfg(test)]
+mod tests;
+mod watch;
 
 pub use self::{
     comm::Pointer,
@@ -34,4 +37,5 @@ pub use self::{
     properties::{DeviceKind, Properties},
     recv::{Consumable, Flushing, Landed, RecvComm, Scattered, Unpacking},
     send::{SendComm, SentOff},
+    watch::stuck_call,
 };

@@ -12,6 +12,7 @@ use super::{
     library::Found,
     logger,
     properties::Properties,
+    watch::watched,
 };
 use crate::sys::{c_int, c_void, constants::TRAFFIC_CLASS_UNDEFINED, device::Config};
 
@@ -52,7 +53,7 @@ impl Plugin {
         let _ = logger::last_warning();
         let config = &raw mut *plugin.config;
         // SAFETY: the configuration lives as long as the plugin; the lock keeps other threads out.
-        let code = unsafe { before.init(&raw mut plugin.ctx, config, logger::logger()) };
+        let code = watched(&"init", || unsafe { before.init(&raw mut plugin.ctx, config, logger::logger()) });
         // Whatever came of it: from here on the plugin's drop ends it, also after a failure, as NCCL does.
         plugin.check("init", code)?;
         // Some complete their tables only now.
@@ -68,7 +69,7 @@ impl Plugin {
     fn describe(&self) -> Result<Vec<Properties>> {
         let mut count = 0;
         // SAFETY: the plugin was started; it writes one number.
-        self.check("devices", unsafe { (self.calls.devices)(&raw mut count) })?;
+        self.check("devices", watched(&"devices", || unsafe { (self.calls.devices)(&raw mut count) }))?;
         if !(0..=DEVICES_MAX).contains(&count) {
             return Err(self.absurd("devices", &format!("{count} devices")));
         }
@@ -78,7 +79,7 @@ impl Plugin {
         }
         let one = |dev: c_int| {
             // SAFETY: the plugin was started, and has that many devices.
-            let raw = unsafe { self.calls.properties(dev) };
+            let raw = watched(&"getProperties", || unsafe { self.calls.properties(dev) });
             let raw = raw.map_err(|code| self.failed("getProperties", code))?;
             // SAFETY: the interface has texts there that end in zeros, or NULL.
             unsafe { Properties::check(dev as usize, &raw) }
@@ -159,7 +160,7 @@ impl Drop for Plugin {
         if let Some(finalize) = self.calls.optional.finalize {
             // SAFETY: no connection is left, as each holds the plugin; the context is what `init` gave, or NULL if it
             // failed, for which the interface asks as well.
-            let code = unsafe { finalize(self.ctx) };
+            let code = watched(&"finalize", || unsafe { finalize(self.ctx) });
             if code != 0 {
                 tracing::warn!("{}", self.failed("finalize", code));
             }

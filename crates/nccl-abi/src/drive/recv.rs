@@ -14,6 +14,7 @@ use super::{
     comm::{Comm, Over, Pointer},
     error::Result,
     queue::UnpackQueue,
+    watch::watched,
 };
 use crate::sys::{c_int, c_void, device::DeviceHandle, unpack::FRAGMENTS_MAX};
 
@@ -120,7 +121,9 @@ impl RecvComm {
         let (raw, length) = (comm.raw(), bytes as usize);
         // SAFETY: the connection is open, the buffer registered; the claim, which `posted` keeps until the request is done
         // or the connection closed, keeps everyone else off.
-        let code = unsafe { comm.plugin.calls.irecv(raw, data, length, tag, handle, &raw mut request) };
+        let code = watched(&"irecv", || unsafe {
+            comm.plugin.calls.irecv(raw, data, length, tag, handle, &raw mut request)
+        });
         comm.posted("irecv", code, request, claim, ((pointer, handle), bytes))
     }
 
@@ -150,8 +153,9 @@ impl RecvComm {
             (over.claim.address().as_ptr().cast(), comm.plugin.calls.int(over.bytes as usize, "iflush")?);
         let (mut handle, mut request) = (over.handle, ptr::null_mut());
         // SAFETY: arrays of one, as n says, which plugins read during the call; the memory is the receive's own.
-        let code =
-            unsafe { iflush(comm.raw(), 1, &raw mut data, &raw mut size, &raw mut handle, &raw mut request) };
+        let code = watched(&"iflush", || unsafe {
+            iflush(comm.raw(), 1, &raw mut data, &raw mut size, &raw mut handle, &raw mut request)
+        });
         comm.plugin.check("iflush", code).inspect_err(|_| comm.fail())?;
         let done = request.is_null();
         Ok(if done {
@@ -201,7 +205,8 @@ impl RecvComm {
         let comm = self.comm();
         if let Some(consumed) = comm.plugin.calls.optional.irecv_consumed {
             // SAFETY: the request was given by this connection, is done, and is given back once.
-            let code = unsafe { consumed(comm.raw(), 1, over.request.as_ptr()) };
+            let code =
+                watched(&"irecvConsumed", || unsafe { consumed(comm.raw(), 1, over.request.as_ptr()) });
             comm.plugin.check("irecvConsumed", code).inspect_err(|_| comm.fail())?;
         }
         Ok(over.counted())

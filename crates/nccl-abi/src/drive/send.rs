@@ -7,6 +7,7 @@ use gputcp_gpu::{Buffer, Device, ReadClaim};
 use super::{
     comm::{Comm, Pointer},
     error::Result,
+    watch::watched,
 };
 use crate::sys::c_int;
 
@@ -49,7 +50,9 @@ impl SendComm {
         let (comm, length) = (self.comm.raw(), bytes as usize);
         // SAFETY: the connection is open, the buffer registered; the claim, which `posted` keeps until the request is done
         // or the connection closed, keeps writers off.
-        let code = unsafe { self.comm.plugin.calls.isend(comm, data, length, tag, handle, &raw mut request) };
+        let code = watched(&"isend", || unsafe {
+            self.comm.plugin.calls.isend(comm, data, length, tag, handle, &raw mut request)
+        });
         self.comm.posted("isend", code, request, claim, ((pointer, handle), bytes))
     }
 

@@ -11,6 +11,9 @@
 //! posted, and whether the data came is what its verification shows. On a device with an unpack queue that queue says how
 //! much came.
 //!
+//! A plugin that never returns from a call cannot be ended by the thread that is in it; [`stuck_call`] tells others, who may
+//! end the process.
+//!
 //! A plugin that closes may break its peer's last requests, so an end is closed only after the other side is known to have
 //! finished: the command's two sides tell each other.
 
@@ -24,7 +27,7 @@ use std::{sync::Arc, time::Duration};
 
 use gputcp_gpu::{Device, MemoryKind, UnpackMode};
 use gputcp_nccl_abi::drive::Pointer;
-pub use gputcp_nccl_abi::drive::{DeviceKind, Error as PluginError, Library, Plugin, Properties};
+pub use gputcp_nccl_abi::drive::{DeviceKind, Error as PluginError, Library, Plugin, Properties, stuck_call};
 
 pub use self::{
     connect::Connector,

@@ -1,12 +1,12 @@
-//! The memory that bare sockets move: the message's own where the CPU can reach it. For a GPU's message it is a region
-//! beside it, which is walked from one end to the other and begun anew, so that the sockets meet memory that has left the
-//! caches, as a ring that a GPU writes has.
+//! The memory that bare sockets move: the message's own, where the CPU or a pipeline can reach it. For round trips of a
+//! GPU's messages it is a region of host memory beside them, which is walked from one end to the other and begun anew, so
+//! that the socket meets memory that has left the caches.
 
 use gputcp_gpu::{Buffer, ClaimError, ReadClaim, WriteClaim};
 
 use crate::{failure::Failure, settings::Settings};
 
-/// Host memory for one direction of one side.
+/// Memory for one direction of one side.
 pub struct Area {
     view: Buffer,
     /// Where the next message begins; none in the message's own memory.
@@ -25,7 +25,10 @@ impl Area {
     ///
     /// # Errors
     /// If a region of its own is refused.
-    pub fn beside(buffer: &Buffer, settings: &Settings) -> Result<Self, Failure> {
+    pub fn of(buffer: &Buffer, settings: &Settings) -> Result<Self, Failure> {
+        if settings.ceiling_is_pipeline() {
+            return Ok(Self { view: buffer.clone(), cursor: None });
+        }
         Ok(match buffer.host_view() {
             Some(view) => Self { view, cursor: None },
             None => Self { view: Buffer::host(region_bytes(settings))?, cursor: Some(0) },
@@ -51,13 +54,35 @@ impl Area {
 }
 
 impl Part {
-    /// Share `index` of `shares` equal ones.
+    /// Share `index` of `shares`.
     pub(super) fn share(self, index: u64, shares: u64) -> Self {
-        let [from, to] =
-            [index, index + 1].map(|n| (u128::from(self.extent) * u128::from(n) / u128::from(shares)) as u64);
+        let (from, to) = cut(self.extent, index, shares);
         Self { offset: self.offset + from, extent: to - from }
     }
+
+    /// How long it is.
+    pub(super) const fn extent(self) -> u64 {
+        self.extent
+    }
+
+    /// The same in pieces of at most so many bytes.
+    pub(super) fn pieces(self, most: u64) -> impl Iterator<Item = Self> {
+        let pieces = (0..self.extent.div_ceil(most)).map(move |index| index * most);
+        pieces.map(move |at| Self { offset: self.offset + at, extent: most.min(self.extent - at) })
+    }
 }
+
+/// Where share `index` of `shares` begins and ends in so many bytes: equal ones, cut at a page's start. A GPU copies slowly
+/// what begins at odd places.
+pub(super) fn cut(bytes: u64, index: u64, shares: u64) -> (u64, u64) {
+    let start = |n: u64| {
+        let exact = (u128::from(bytes) * u128::from(n) / u128::from(shares)) as u64;
+        if n == shares { bytes } else { exact - exact % PAGE_BYTES }
+    };
+    (start(index), start(index + 1))
+}
+
+const PAGE_BYTES: u64 = 4 << 10;
 
 /// A side's regions are [`REGION_BYTES`] in all, or as long as its messages.
 fn region_bytes(settings: &Settings) -> u64 {
@@ -92,9 +117,29 @@ mod tests {
 
     #[test]
     fn shares_leave_nothing_out() {
-        let part = Part { offset: 3, extent: 10 };
-        let shares: Vec<_> =
-            (0..4).map(|n| part.share(n, 4)).map(|part| (part.offset, part.extent)).collect();
-        assert_eq!(shares, [(3, 2), (5, 3), (8, 2), (10, 3)]);
+        let of = |extent: u64, shares: u64| {
+            let part = Part { offset: 3, extent };
+            (0..shares)
+                .map(|n| part.share(n, shares))
+                .map(|part| (part.offset, part.extent))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of(10, 1), [(3, 10)]);
+        assert_eq!(of((5 << 12) + 7, 2), [(3, 2 << 12), (3 + (2 << 12), (3 << 12) + 7)]);
+        assert_eq!(of(64 << 20, 4)[3], (3 + (48 << 20), 16 << 20));
+        for (bytes, shares) in [(256 << 10, 3), ((1 << 20) + 1, 7), (u64::MAX >> 16, 256)] {
+            let all = of(bytes, shares);
+            assert_eq!(all.iter().map(|(_, extent)| extent).sum::<u64>(), bytes);
+            assert!(all.windows(2).all(|two| two[0].0 + two[0].1 == two[1].0));
+        }
+    }
+
+    #[test]
+    fn pieces_leave_nothing_out() {
+        let pieces = |extent: u64| -> Vec<_> {
+            Part { offset: 3, extent }.pieces(4).map(|piece| (piece.offset, piece.extent)).collect()
+        };
+        assert_eq!(pieces(10), [(3, 4), (7, 4), (11, 2)]);
+        assert_eq!((pieces(4), pieces(0)), (vec![(3, 4)], vec![]));
     }
 }

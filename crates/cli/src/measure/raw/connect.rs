@@ -15,7 +15,7 @@ use rustix::{
 };
 use socket2::{Domain, Socket, Type};
 
-use super::RawSockets;
+use super::{PipelineSpec, RawSockets};
 use crate::{
     bootstrap::{
         link::Link,
@@ -68,7 +68,7 @@ impl RawListener {
         RawHandle { address, token: to_hex(&self.token) }
     }
 
-    /// Takes in `count` sockets.
+    /// Takes in `count` sockets; with a pipeline each if there is something to make them of.
     ///
     /// # Errors
     /// If they are not all here by the deadline, or the other side is gone before.
@@ -77,6 +77,7 @@ impl RawListener {
         link: &mut Link,
         count: usize,
         settings: &Settings,
+        spec: Option<&PipelineSpec>,
         deadline: Instant,
     ) -> Result<RawSockets, Failure> {
         let failed = |error: io::Error| {
@@ -123,7 +124,7 @@ impl RawListener {
             }
             link.watch(&[], Instant::now() + POLL)?;
         }
-        RawSockets::start(here.into_iter().flatten().collect(), settings)
+        RawSockets::start(here.into_iter().flatten().collect(), settings, spec)
     }
 }
 
@@ -144,7 +145,7 @@ impl Pending {
     }
 }
 
-/// Connects `count` sockets to the other side's listener.
+/// Connects `count` sockets to the other side's listener; with a pipeline each if there is something to make them of.
 ///
 /// # Errors
 /// If one cannot be connected, or the other side is gone before.
@@ -153,6 +154,7 @@ pub fn connect(
     handle: &RawHandle,
     count: usize,
     settings: &Settings,
+    spec: Option<&PipelineSpec>,
     local: SocketAddr,
 ) -> Result<RawSockets, Failure> {
     let token = from_hex::<TOKEN_BYTES>(&handle.token).ok_or_else(|| {
@@ -179,7 +181,7 @@ pub fn connect(
         introduce(&socket, &said).map_err(|error| failed(error, link))?;
         Ok(socket)
     });
-    RawSockets::start(sockets.collect::<Result<_, _>>()?, settings)
+    RawSockets::start(sockets.collect::<Result<_, _>>()?, settings, spec)
 }
 
 /// Never waits; true if it is connected at once.

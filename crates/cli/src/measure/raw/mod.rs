@@ -1,8 +1,13 @@
 //! The ceiling: the same message over bare sockets. As many sockets as the engine has, the same options, one blocking
-//! thread for each, host memory in place: what plain TCP gives this very configuration.
+//! thread for each: what plain TCP gives this very configuration.
+//!
+//! The CPU's memory is sent and received in place, and so is the software GPU's: what its lanes cost is the engine's own. A
+//! real GPU's goes through a [`pipeline`] for each socket, because sockets cannot reach it: the copies over the bus belong
+//! to the ceiling. Round trips are those of one socket over host memory, whatever the messages are in.
 
 mod area;
 mod connect;
+mod pipeline;
 mod worker;
 
 use std::{
@@ -17,20 +22,24 @@ use socket2::Socket;
 pub use self::{
     area::Area,
     connect::{RawListener, connect},
+    pipeline::PipelineSpec,
 };
 
 use self::{
-    area::Part,
-    worker::{Job, Worker, receive, send, spin},
+    area::{Part, cut},
+    pipeline::Pipeline,
+    worker::{Broken, Finished, Job, Worker, receive, send, spin},
 };
 use crate::{failure::Failure, settings::Settings};
 
 /// One side's bare sockets, with a thread each.
 pub struct RawSockets {
     workers: Vec<Worker>,
-    results: mpsc::Receiver<std::io::Result<Instant>>,
+    results: mpsc::Receiver<Finished>,
     /// Jobs that have not come back.
     open: usize,
+    /// The longest piece of a share that a pipeline takes at a time; none without pipelines.
+    longest_bytes: Option<u64>,
     /// The other end, for messages.
     peer: String,
 }
@@ -39,13 +48,20 @@ pub struct RawSockets {
 pub struct Canceller(Vec<Arc<Socket>>);
 
 impl RawSockets {
-    fn start(sockets: Vec<Socket>, settings: &Settings) -> Result<Self, Failure> {
+    fn start(
+        sockets: Vec<Socket>,
+        settings: &Settings,
+        spec: Option<&PipelineSpec>,
+    ) -> Result<Self, Failure> {
         let (done, results) = mpsc::channel();
         let peer = sockets.first().and_then(|socket| socket.peer_addr().ok()?.as_socket());
         let peer = peer.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
-        let workers: Result<_, Failure> =
-            sockets.into_iter().map(|socket| Worker::start(socket, settings, done.clone())).collect();
-        Ok(Self { workers: workers?, results, open: 0, peer })
+        let workers = sockets.into_iter().map(|socket| {
+            let pipeline = spec.map(Pipeline::new).transpose()?;
+            Worker::start(socket, settings, pipeline, done.clone())
+        });
+        let workers = workers.collect::<Result<_, Failure>>()?;
+        Ok(Self { workers, results, open: 0, longest_bytes: spec.map(PipelineSpec::longest_bytes), peer })
     }
 
     /// Starts the receiving threads on this memory: they wait in `recv` when this returns, or soon after.
@@ -66,10 +82,10 @@ impl RawSockets {
         self.deal(part, bytes, |part, bytes| Ok(Job::Send(area.read(part)?, bytes)))
     }
 
-    /// Waits for all threads; the time is the last one's.
+    /// Waits for all threads; the time is the last one's. What was received is at its destination then.
     ///
     /// # Errors
-    /// If a socket failed, or made no progress within the timeout.
+    /// If a socket or the GPU failed, or made no progress within the timeout.
     pub fn finish(&mut self) -> Result<Instant, Failure> {
         let mut last = None;
         while self.open > 0 {
@@ -95,7 +111,7 @@ impl RawSockets {
     ) -> Result<(), Failure> {
         let socket = self.workers[0].socket();
         let claimed = |error: gputcp_gpu::ClaimError| Failure::Run(error.to_string());
-        let failed = |error: std::io::Error| self.failed(&error);
+        let failed = |error: std::io::Error| self.failed(&error.into());
         let (from, to) = (source.next(bytes * rounds), destination.next(bytes * rounds));
         let (ping, pong) = (source.read(from).map_err(claimed)?, destination.write(to).map_err(claimed)?);
         for round in 0..rounds {
@@ -119,7 +135,11 @@ impl RawSockets {
         Canceller(self.workers.iter().map(|worker| worker.socket().clone()).collect())
     }
 
-    fn failed(&self, error: &std::io::Error) -> Failure {
+    fn failed(&self, broken: &Broken) -> Failure {
+        let error = match broken {
+            Broken::Socket(error) => error,
+            Broken::Device(error) => return Failure::from(error.clone()),
+        };
         Failure::Peer(format!(
             "the peer at {} is gone (a raw socket of the ceiling failed: {error}): it was killed, is stuck, or the network \
              was cut; look at its log",
@@ -127,21 +147,31 @@ impl RawSockets {
         ))
     }
 
-    /// Cuts the message and its memory into one share for each socket, none below [`SHARE_BYTES`]: a small one is not worth a thread's
-    /// waking up.
+    /// Cuts the message and its memory into one share for each socket, none below [`SHARE_BYTES`]: a small one is not worth
+    /// a thread's waking up.
     fn deal(
         &mut self,
         part: Part,
         bytes: u64,
         job: impl Fn(Part, u64) -> Result<Job, gputcp_gpu::ClaimError>,
     ) -> Result<(), Failure> {
+        let job = |part, bytes| job(part, bytes).map_err(|error| Failure::Run(error.to_string()));
         let shares = bytes.div_ceil(SHARE_BYTES).clamp(1, self.workers.len() as u64);
         for (index, worker) in (0..shares).zip(&self.workers) {
-            let (from, to) = (bytes * index / shares, bytes * (index + 1) / shares);
-            let job =
-                job(part.share(index, shares), to - from).map_err(|error| Failure::Run(error.to_string()))?;
-            worker.give(job)?;
-            self.open += 1;
+            let (from, to) = cut(bytes, index, shares);
+            let share = part.share(index, shares);
+            match self.longest_bytes {
+                None => {
+                    worker.give(job(share, to - from)?)?;
+                    self.open += 1;
+                }
+                Some(most) => {
+                    for piece in share.pieces(most) {
+                        worker.give(job(piece, piece.extent())?)?;
+                        self.open += 1;
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -164,3 +194,6 @@ impl Drop for RawSockets {
 }
 
 const SHARE_BYTES: u64 = 256 << 10;
+
+#[cfg(test)]
+mod tests;

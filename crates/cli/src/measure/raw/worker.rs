@@ -1,4 +1,4 @@
-//! One socket, one blocking thread.
+//! One socket, one blocking thread. Host memory is sent and received in place, a device's through the thread's pipeline.
 
 use std::{
     io,
@@ -8,19 +8,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_gpu::{ReadClaim, WriteClaim};
+use gputcp_gpu::{MemoryKind, ReadClaim, WriteClaim};
 use rustix::{io::Errno, net::RecvFlags};
 use socket2::Socket;
 
+use super::pipeline::Pipeline;
 use crate::{failure::Failure, settings::Settings};
 
-/// A share of a message.
+/// A share of a message, or a piece of one.
 pub(super) enum Job {
     /// Send so many bytes: all of this, again and again if it is less.
     Send(ReadClaim, u64),
     /// Receive so many bytes, likewise.
     Receive(WriteClaim, u64),
 }
+
+/// Why a share did not come through.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The socket failed, or nothing moved.
+    Socket(io::Error),
+    /// This side's device failed.
+    Device(gputcp_gpu::Error),
+}
+
+/// When a job was done.
+pub(super) type Finished = Result<Instant, Broken>;
 
 /// A socket and its thread.
 pub(super) struct Worker {
@@ -33,7 +46,8 @@ impl Worker {
     pub(super) fn start(
         socket: Socket,
         settings: &Settings,
-        done: mpsc::Sender<io::Result<Instant>>,
+        pipeline: Option<Pipeline>,
+        done: mpsc::Sender<Finished>,
     ) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::Run(format!("could not set up a raw socket: {error}"));
         let timeout = Some(settings.timeout());
@@ -46,7 +60,7 @@ impl Worker {
             let socket = socket.clone();
             thread::Builder::new()
                 .name("raw".into())
-                .spawn(move || work(&socket, &todo, &done))
+                .spawn(move || work(&socket, pipeline, &todo, &done))
                 .map_err(failed)?
         };
         Ok(Self { socket, jobs: Some(jobs), thread: Some(thread) })
@@ -72,13 +86,20 @@ impl Drop for Worker {
     }
 }
 
-fn work(socket: &Socket, todo: &mpsc::Receiver<Job>, done: &mpsc::Sender<io::Result<Instant>>) {
+/// The thread's life, until its jobs end.
+fn work(
+    socket: &Socket,
+    mut pipeline: Option<Pipeline>,
+    todo: &mpsc::Receiver<Job>,
+    done: &mpsc::Sender<Finished>,
+) {
     while let Ok(job) = todo.recv() {
-        let result = match &job {
-            Job::Send(claim, bytes) => send(socket, claim, 0, *bytes),
-            Job::Receive(claim, bytes) => receive(socket, claim, 0, *bytes),
-        };
+        let result = carry(socket, pipeline.as_mut(), &job);
         let now = Instant::now();
+        if result.is_err() {
+            // Half a message is in its ring.
+            pipeline = None;
+        }
         // The claim ends before its end is told: the next run may take it at once.
         drop(job);
         if done.send(result.map(|()| now)).is_err() {
@@ -87,15 +108,27 @@ fn work(socket: &Socket, todo: &mpsc::Receiver<Job>, done: &mpsc::Sender<io::Res
     }
 }
 
+fn carry(socket: &Socket, pipeline: Option<&mut Pipeline>, job: &Job) -> Result<(), Broken> {
+    match (job, pipeline) {
+        (Job::Send(claim, bytes), _) if claim.kind() == MemoryKind::Host => {
+            Ok(send(socket, claim, 0, *bytes)?)
+        }
+        (Job::Receive(claim, bytes), _) if claim.kind() == MemoryKind::Host => {
+            Ok(receive(socket, claim, 0, *bytes)?)
+        }
+        (Job::Send(claim, _), Some(pipeline)) => pipeline.send(socket, claim),
+        (Job::Receive(claim, _), Some(pipeline)) => pipeline.receive(socket, claim),
+        (_, None) => Err(Broken::Device(gputcp_gpu::Error::LaneLost)),
+    }
+}
+
 /// Sends so many bytes from `at` on, and from the start again at the end.
 pub(super) fn send(socket: &Socket, claim: &ReadClaim, mut at: u64, mut bytes: u64) -> io::Result<()> {
     while bytes > 0 {
         at %= claim.bytes();
-        match claim.send(socket.as_fd(), &[], at, bytes.min(CALL_BYTES).min(claim.bytes() - at)) {
-            Ok(sent) => (at, bytes) = (at + sent as u64, bytes - sent as u64),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(timed(error)),
-        }
+        let call = bytes.min(CALL_BYTES).min(claim.bytes() - at);
+        let sent = again(|| claim.send(socket.as_fd(), &[], at, call))? as u64;
+        (at, bytes) = (at + sent, bytes - sent);
     }
     Ok(())
 }
@@ -104,12 +137,9 @@ pub(super) fn send(socket: &Socket, claim: &ReadClaim, mut at: u64, mut bytes: u
 pub(super) fn receive(socket: &Socket, claim: &WriteClaim, mut at: u64, mut bytes: u64) -> io::Result<()> {
     while bytes > 0 {
         at %= claim.bytes();
-        match claim.recv(socket.as_fd(), at, bytes.min(CALL_BYTES).min(claim.bytes() - at)) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(read) => (at, bytes) = (at + read as u64, bytes - read as u64),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(timed(error)),
-        }
+        let call = bytes.min(CALL_BYTES).min(claim.bytes() - at);
+        let read = some(again(|| claim.recv(socket.as_fd(), at, call))?)?;
+        (at, bytes) = (at + read, bytes - read);
     }
     Ok(())
 }
@@ -123,6 +153,33 @@ pub(super) fn spin(socket: &Socket) {
             Err(Errno::AGAIN) => thread::yield_now(),
             _ => return,
         }
+    }
+}
+
+/// A blocking call, again when a signal interrupts it.
+pub(super) fn again(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result.map_err(timed),
+        }
+    }
+}
+
+/// The bytes that were read: none are the end of the stream, which comes too early here.
+pub(super) fn some(read: usize) -> io::Result<u64> {
+    if read == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(read as u64) }
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Socket(error)
+    }
+}
+
+impl From<gputcp_gpu::Error> for Broken {
+    fn from(error: gputcp_gpu::Error) -> Self {
+        Self::Device(error)
     }
 }
 

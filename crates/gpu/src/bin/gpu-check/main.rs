@@ -1,10 +1,9 @@
 //! The checks that need a GPU, as a program: probes, runs every check of what `gputcp-gpu` promises of real GPUs, and
 //! prints "N passed, N failed". Without a GPU it says "skipped" and succeeds; nothing is pretended.
 //!
-//! `cargo run --release -p gputcp-gpu --bin gpu-check [-- --gpu NAME] [--quick] [--no-loss] [--bench]`
+//! `cargo run --release -p gputcp-gpu --bin gpu-check [-- --gpu NAME] [--quick] [--no-loss]`
 
 mod allocations;
-mod bench;
 mod lanes;
 mod memory;
 mod random;
@@ -53,15 +52,6 @@ fn main() -> ExitCode {
     }
     println!("{}", device.describe());
     let scene = Scene { device, quick: has("--quick") };
-    if has("--bench") {
-        return match bench::run(&scene) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("{error}");
-                ExitCode::FAILURE
-            }
-        };
-    }
     let checks: Vec<Check> =
         [memory::CHECKS, unpacks::CHECKS, lanes::CHECKS, sockets::CHECKS, allocations::CHECKS].concat();
     let (mut passed, mut failed) = (0, 0);

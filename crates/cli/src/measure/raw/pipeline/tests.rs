@@ -1,0 +1,119 @@
+//! Pipelines over a socket pair and the software GPU's memory, whose lanes finish late.
+
+use std::thread;
+
+use gputcp_gpu::{Buffer, Pattern, SoftOptions};
+use socket2::{Domain, Type};
+
+use super::*;
+use crate::{
+    args::{MeasureArgs, environment::Environment, request::Request},
+    settings::{Memory, Unpack},
+};
+
+const SLICE: u64 = 8 << 10;
+const PATTERN: Pattern = Pattern { seed: 5, iteration: 6 };
+
+fn spec(unpack: UnpackMode, slots: usize, lateness: Duration) -> PipelineSpec {
+    let device = Device::soft(SoftOptions { lateness, seed: 7, lost_after: None });
+    let ring = LaneSpec { slots, slab_bytes: SLICE };
+    PipelineSpec { device, ring, piece_bytes: SLICE / 4, unpack, patience: Duration::from_secs(20) }
+}
+
+fn settings(memory: Memory, args: MeasureArgs) -> Settings {
+    Settings { memory, ..Request::new(args, &Environment::default()).unwrap().settings }
+}
+
+/// Sends a claim through one pipeline and receives it through another, each with a thread.
+fn through(spec: &PipelineSpec, source: &ReadClaim, destination: &WriteClaim) {
+    let (near, far) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
+    let mut pipelines = [Pipeline::new(spec).unwrap(), Pipeline::new(spec).unwrap()];
+    let [sender, receiver] = &mut pipelines;
+    thread::scope(|scope| {
+        let sending = scope.spawn(move || sender.send(&near, source));
+        receiver.receive(&far, destination).unwrap();
+        sending.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn bytes_arrive_whatever_their_length_place_mode_and_ring() {
+    let buffer = |bytes| Device::soft(SoftOptions::default()).allocate(bytes).unwrap();
+    for (bytes, at, unpack, slots) in [
+        (1, 0, UnpackMode::Kernel, 1),
+        (SLICE, 3, UnpackMode::Copy, 1),
+        (SLICE + 1, 0, UnpackMode::Host, 2),
+        (20 * SLICE - 1, 17, UnpackMode::Kernel, 4),
+        (33 * SLICE, 4096, UnpackMode::Host, 16),
+    ] {
+        let (source, destination) = (buffer(bytes + at), buffer(bytes + at + 1));
+        source.fill(PATTERN, at, bytes).unwrap();
+        through(
+            &spec(unpack, slots, Duration::from_micros(300)),
+            &source.read(at, bytes).unwrap(),
+            &destination.write(at, bytes).unwrap(),
+        );
+        assert_eq!(destination.verify(PATTERN, at, bytes), Ok(Ok(())), "{bytes} {unpack} {slots}");
+        // Nothing around them was touched.
+        let mut after = [9];
+        destination.host_view().unwrap().read(at + bytes, 1).unwrap().copy_to(0, &mut after);
+        assert_eq!(after, [0]);
+    }
+}
+
+#[test]
+fn a_message_without_an_end_is_the_sockets_failure() {
+    let (near, far) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
+    let spec = spec(UnpackMode::Kernel, 2, Duration::ZERO);
+    let (mut sender, mut receiver) = (Pipeline::new(&spec).unwrap(), Pipeline::new(&spec).unwrap());
+    let buffer = |bytes: u64| -> Buffer { spec.device.allocate(bytes).unwrap() };
+    sender.send(&near, &buffer(3 * SLICE).read(0, 3 * SLICE).unwrap()).unwrap();
+    drop(near);
+    let all = buffer(4 * SLICE).write(0, 4 * SLICE).unwrap();
+    let Err(Broken::Socket(error)) = receiver.receive(&far, &all) else { panic!("a slice is missing") };
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[test]
+fn slices_and_rings_are_the_engines() {
+    let of = |memory: Memory, chunk_bytes: u64, segment_bytes: u32| {
+        let settings = Settings { chunk_bytes, ..settings(memory, MeasureArgs::default()) };
+        let device = Some(Device::soft(SoftOptions::default()));
+        let options = Options { segment_bytes, slabs: 3, device, ..Options::default() };
+        PipelineSpec::of(&settings, &options).map(|spec| spec.ring)
+    };
+    let ring = |slab_bytes| Some(LaneSpec { slots: 3, slab_bytes });
+    assert_eq!(of(Memory::Cuda, 1 << 20, 256 << 10), ring(256 << 10));
+    assert_eq!(of(Memory::Cuda, 64 << 10, 256 << 10), ring(64 << 10));
+    assert_eq!(of(Memory::Soft, 1 << 20, 256 << 10), None);
+}
+
+#[test]
+fn host_memory_and_round_trips_have_no_pipeline() {
+    let of = |memory, args| {
+        let options = Options { device: Some(Device::soft(SoftOptions::default())), ..Options::default() };
+        let without = Options { device: None, ..options.clone() };
+        let settings = settings(memory, args);
+        (PipelineSpec::of(&settings, &options).is_some(), PipelineSpec::of(&settings, &without).is_some())
+    };
+    assert_eq!(of(Memory::Cuda, MeasureArgs::default()), (true, false));
+    assert_eq!(
+        of(Memory::Cuda, MeasureArgs { unpack: Some(Unpack::None), ..Default::default() }),
+        (true, false)
+    );
+    assert_eq!(of(Memory::Cuda, MeasureArgs { latency: true, ..Default::default() }), (false, false));
+    assert_eq!(of(Memory::Cuda, MeasureArgs { no_ceiling: true, ..Default::default() }), (false, false));
+    assert_eq!(of(Memory::Soft, MeasureArgs::default()), (false, false));
+}
+
+#[test]
+fn a_pipelines_rings_count_as_memory() {
+    let rings = |args: MeasureArgs| {
+        let of = |ceiling| Settings { ceiling, ..settings(Memory::Cuda, args.clone()) }.ring_bytes();
+        (of(true), of(false))
+    };
+    let (with, without) = rings(MeasureArgs { bidir: true, ..Default::default() });
+    assert_eq!(with, 2 * without);
+    let (with, without) = rings(MeasureArgs { latency: true, ..Default::default() });
+    assert_eq!(with, without);
+}

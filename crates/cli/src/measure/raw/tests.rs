@@ -1,0 +1,186 @@
+//! The ceiling of a whole session whose two ends are threads of this process. The software GPU stands in for a real one:
+//! the settings say that a GPU's memory is moved, and the device that is given does what lanes do.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use gputcp_gpu::{Device, Pattern, SoftOptions};
+use gputcp_proto::session::Kind;
+
+use super::*;
+use crate::{
+    args::{MeasureArgs, environment::Environment, request::Request},
+    bootstrap::{
+        link::Link,
+        message::{Begin, TcpCounters, Work},
+    },
+    interrupt::Interrupt,
+    measure::{
+        run::{Outcome, run},
+        side::Side,
+        tally::Tally,
+    },
+    report::{CeilingKind, gpus::Gpus},
+    settings::{Flow, Memory, Unpack},
+};
+
+const BYTES: u64 = (3 << 20) + 12_345;
+
+fn settings(args: MeasureArgs) -> Settings {
+    let args = MeasureArgs { size: Some(BYTES), ..args };
+    let asked = Request::new(args, &Environment::default()).unwrap().settings;
+    Settings { memory: Memory::Cuda, streams: 3, segment_bytes: Some(64 << 10), ..asked }
+}
+
+fn links() -> [(Link, Role); 2] {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (far, _) = listener.accept().unwrap();
+    [(near, Role::Client), (far, Role::Server)].map(|(stream, role)| {
+        (Link::new(stream, role, Interrupt::new().unwrap(), "the other end".into()).unwrap(), role)
+    })
+}
+
+/// What both ends say before they are set up.
+fn greet(link: &mut Link, role: Role) {
+    let soon = Instant::now() + Duration::from_secs(10);
+    for (speaker, kind) in [
+        (Role::Client, Kind::Hello),
+        (Role::Server, Kind::Hello),
+        (Role::Client, Kind::Settings),
+        (Role::Server, Kind::Accept),
+    ] {
+        if role == speaker {
+            link.say(kind, &(), soon).unwrap();
+        } else {
+            link.hear::<()>(kind, soon).unwrap();
+        }
+    }
+}
+
+/// One end's life: a message, two runs of the ceiling, a message.
+fn live(mut link: Link, role: Role, settings: &Settings) -> Vec<Outcome> {
+    greet(&mut link, role);
+    let device =
+        Device::soft(SoftOptions { lateness: Duration::from_micros(200), seed: 3, lost_after: None });
+    let mut side = Side::set_up(&mut link, role, settings.clone(), Some(&device), None).unwrap();
+    let kind = match settings.flow {
+        Flow::Forward | Flow::RoundTrip => Kind::BeginForward,
+        Flow::Backward => Kind::BeginBackward,
+        Flow::Both => Kind::BeginBoth,
+    };
+    let outcomes = [(Work::Transfer, 1), (Work::Raw, 1), (Work::Raw, 1), (Work::Transfer, 2)].map(
+        |(work, iteration)| {
+            let begin = Begin { work, bytes: BYTES, iteration, rounds: 1 };
+            let soon = Instant::now() + Duration::from_secs(10);
+            if role == Role::Client {
+                link.say(kind, &begin, soon).unwrap();
+            } else {
+                assert_eq!(link.hear::<Begin>(kind, soon).unwrap(), begin);
+            }
+            run(&mut side, &mut link, role, &begin).unwrap()
+        },
+    );
+    side.close(role).unwrap();
+    outcomes.into()
+}
+
+fn session(settings: &Settings) -> Vec<Outcome> {
+    let [(near, client), (far, server)] = links();
+    thread::scope(|scope| {
+        let served = scope.spawn(move || live(far, server, settings));
+        let outcomes = live(near, client, settings);
+        served.join().unwrap();
+        outcomes
+    })
+}
+
+#[test]
+fn a_pipelines_bytes_are_verified_at_their_destination_in_every_direction_and_mode() {
+    for args in [
+        MeasureArgs::default(),
+        MeasureArgs { reverse: true, unpack: Some(Unpack::Copy), ..Default::default() },
+        MeasureArgs { bidir: true, unpack: Some(Unpack::Host), ..Default::default() },
+        MeasureArgs { channels: Some(2), unpack: Some(Unpack::None), ..Default::default() },
+    ] {
+        let settings = settings(args);
+        let outcomes = session(&settings);
+        let mut slices = Tally::new(settings.flow, TcpCounters::default());
+        for outcome in &outcomes {
+            let flows = [&outcome.sent, &outcome.received];
+            let wanted = [settings.flow.forward(), settings.flow.backward()];
+            assert_eq!(flows.map(Option::is_some), wanted);
+            for flow in flows.into_iter().flatten() {
+                assert_eq!((flow.sent.bytes, flow.received.unpacked), (BYTES, BYTES));
+                assert_eq!(flow.received.verified, Some(true));
+            }
+            slices.add(BYTES, outcome, &[]);
+        }
+        let rows = slices.rows(BYTES, &settings, &Gpus::default(), Some(&slices));
+        assert!(rows.iter().all(|row| row.ceiling.unwrap().kind == CeilingKind::GpuPipeline));
+    }
+}
+
+#[test]
+fn the_software_gpus_ceiling_is_bare_sockets() {
+    let settings = Settings { memory: Memory::Soft, ..settings(MeasureArgs::default()) };
+    let outcomes = session(&settings);
+    // Nobody looks at what bare sockets moved: it is the message's place, and not its data's.
+    let verified: Vec<_> =
+        outcomes.iter().map(|outcome| outcome.sent.as_ref().unwrap().received.verified).collect();
+    assert_eq!(verified, [Some(true), None, None, Some(true)]);
+    assert_eq!(crate::measure::tally::kind(&settings), CeilingKind::Sockets);
+}
+
+/// Raw sockets of one end, with a pipeline each, and the other ends.
+fn one_end(settings: &Settings, device: &Device) -> (RawSockets, TcpStream) {
+    let options = gputcp::Options { device: Some(device.clone()), ..Default::default() };
+    let spec = PipelineSpec::of(settings, &options).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (far, _) = listener.accept().unwrap();
+    (RawSockets::start(vec![near.into()], settings, Some(&spec)).unwrap(), far)
+}
+
+#[test]
+fn a_share_of_more_slices_than_one_message_has_comes_in_pieces() {
+    let bytes = (4 << 10) * (4096 + 3) + 1;
+    let settings = Settings { chunk_bytes: 4 << 10, ..settings(MeasureArgs::default()) };
+    let (device, pattern) = (Device::soft(SoftOptions::default()), Pattern { seed: 1, iteration: 2 });
+    let (mut sockets, mut far) = one_end(&settings, &device);
+    let buffer = device.allocate(bytes).unwrap();
+    let mut area = Area::of(&buffer, &settings).unwrap();
+    let mut message = vec![0; bytes as usize];
+    pattern.fill(0, &mut message);
+    // Bare bytes, and nothing else: any end of a TCP connection will do.
+    sockets.start_receiving(&mut area, bytes).unwrap();
+    far.write_all(&message).unwrap();
+    sockets.finish().unwrap();
+    assert_eq!(buffer.verify(pattern, 0, bytes), Ok(Ok(())));
+    sockets.start_sending(&mut area, bytes).unwrap();
+    let mut echo = vec![0; bytes as usize];
+    far.read_exact(&mut echo).unwrap();
+    sockets.finish().unwrap();
+    assert!(echo == message);
+}
+
+#[test]
+fn a_silent_peer_ends_a_pipeline_for_good() {
+    let settings = Settings { timeout_ms: 500, ..settings(MeasureArgs::default()) };
+    let device = Device::soft(SoftOptions::default());
+    let (mut sockets, _silent) = one_end(&settings, &device);
+    let mut area = Area::of(&device.allocate(BYTES).unwrap(), &settings).unwrap();
+    let mut fails = || {
+        sockets.start_receiving(&mut area, BYTES).unwrap();
+        sockets.finish().unwrap_err().to_string()
+    };
+    let began = Instant::now();
+    let (first, second) = (fails(), fails());
+    assert!(first.contains("no progress (the bound is --timeout)"), "{first}");
+    assert!(second.contains("the lane stopped"), "{second}");
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
