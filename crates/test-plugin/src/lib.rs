@@ -4,10 +4,7 @@
 //!
 //! | file | symbols |
 //! |---|---|
-//! | `libnccl_net_test_v5.so` | `ncclNetPlugin_v5` |
-//! | `libnccl_net_test_v7.so` | `ncclNetPlugin_v7` |
-//! | `libnccl_net_test_v8.so` | `ncclNetPlugin_v8` |
-//! | `libnccl_net_test_v11.so` | `ncclNetPlugin_v11` |
+//! | `libnccl_net_test_v5.so` … `libnccl_net_test_v12.so` | `ncclNetPlugin_v5` … `ncclNetPlugin_v12`, each its own |
 //! | `libnccl_net_test_unpack.so` | v7, v8 and v11, with `irecvConsumed`: a receive's slot is kept until then |
 //!
 //! A file of its own for each version, because NCCL takes the newest symbol that it finds: what a file offers is decided

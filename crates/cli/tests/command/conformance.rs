@@ -86,8 +86,12 @@ fn a_good_plugin_passes_at_every_version() {
     const OLD: &[&str] = &["finalize-accepts-null", "irecv-overwrites-request-0x1"];
     for (version, knobs, skipped) in [
         ("v5", &[][..], [OLD, &["dev-handle-null-pointer-accepted", "grouped-tags"], NO_GPU].concat()),
+        ("v6", &[], [OLD, &["dev-handle-null-pointer-accepted", "grouped-tags"], NO_GPU].concat()),
         ("v7", &[("GPU", "soft")], [OLD, &["grouped-tags", "unpack-queue"]].concat()),
         ("v8", &[("MAX_RECVS", "4")], [OLD, NO_GPU].concat()),
+        ("v9", &[("MAX_RECVS", "3")], [&["finalize-accepts-null"], NO_GPU].concat()),
+        ("v10", &[], [&["finalize-accepts-null", "grouped-tags"], NO_GPU].concat()),
+        ("v12", &[], [&["grouped-tags"], NO_GPU].concat()),
         ("v11", &[("GPU", "soft")], ["grouped-tags", "unpack-queue"].to_vec()),
         ("unpack", &[("MAX_RECVS", "2")], NO_GPU.to_vec()),
         ("unpack", &[("GPU", "soft")], ["grouped-tags", "gpu-data-at-done", "iflush"].to_vec()),

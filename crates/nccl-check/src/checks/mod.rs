@@ -302,3 +302,19 @@ pub const CHECKS: &[Check] = &[
         run: Run::Pair { receiving: data::receiving, sending: data::sending },
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_one_of_a_kind_and_fit_for_a_command_line() {
+        for (index, check) in CHECKS.iter().enumerate() {
+            let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            assert!(check.id.bytes().all(plain), "{}", check.id);
+            assert!(CHECKS[..index].iter().all(|other| other.id != check.id), "{}", check.id);
+            assert_eq!(Check::named(check.id).map(|found| found.id), Some(check.id));
+        }
+        assert!(Check::named(PROBE.id).is_none(), "the probe is no check");
+    }
+}

@@ -170,4 +170,4 @@ const ROOM: usize = 1000;
 const LARGER: usize = 5000;
 const USAGE: c_int = ResultCode::InvalidUsage.number();
 /// An end that must come, comes by then.
-const A_WHILE: Duration = Duration::from_secs(1);
+const A_WHILE: Duration = Duration::from_secs(3);

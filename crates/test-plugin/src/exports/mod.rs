@@ -1,11 +1,11 @@
-//! The plugin as C sees it: a table per version. What the versions have in common is in `calls`, in the newest version's
-//! shape; a version's file holds what differs.
+//! The plugin as C sees it. `calls` holds what its functions do, in the newest version's shape; `forms` their signatures, as C
+//! calls them; `tables` which forms make up a version.
 
 mod calls;
-pub mod v11;
-pub mod v5;
-pub mod v7;
-pub mod v8;
+mod forms;
+mod tables;
+
+pub use self::tables::{v5, v6, v7, v8, v9, v10, v11, v12};
 
 use std::ffi::CStr;
 

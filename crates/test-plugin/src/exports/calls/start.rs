@@ -21,6 +21,7 @@ use crate::{faults::call, knobs::Gpu};
 
 /// What a device's properties say, in any version.
 pub(in crate::exports) struct Facts {
+    pub(in crate::exports) dev: c_int,
     pub(in crate::exports) name: *mut c_char,
     pub(in crate::exports) guid: u64,
     pub(in crate::exports) ptr_support: c_int,
@@ -101,6 +102,7 @@ pub(in crate::exports) fn properties(dev: c_int, write: impl FnOnce(Facts)) -> c
             (NET_DEVICE_HOST, NET_DEVICE_HOST_VERSION)
         };
         write(Facts {
+            dev,
             name: names[dev as usize].as_ptr().cast_mut(),
             guid: dev as u64 + 1,
             ptr_support: if knobs.gpu == Gpu::None { PTR_HOST } else { PTR_HOST | PTR_CUDA },

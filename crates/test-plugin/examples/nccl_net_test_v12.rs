@@ -1,0 +1,8 @@
+//! The test plugin's file for version 12.
+
+use gputcp_nccl_abi::sys::v12::Net;
+use gputcp_test_plugin::exports::v12;
+
+/// What NCCL looks up.
+#[unsafe(no_mangle)]
+pub static ncclNetPlugin_v12: Net = v12::PLAIN;

@@ -1,0 +1,8 @@
+//! The test plugin's file for version 9.
+
+use gputcp_nccl_abi::sys::v9::Net;
+use gputcp_test_plugin::exports::v9;
+
+/// What NCCL looks up.
+#[unsafe(no_mangle)]
+pub static ncclNetPlugin_v9: Net = v9::PLAIN;
