@@ -4,6 +4,7 @@
 //! `cargo run --release -p gputcp-gpu --bin gpu-check [-- --gpu NAME] [--quick] [--no-loss]`
 
 mod allocations;
+mod foreign;
 mod lanes;
 mod memory;
 mod random;
@@ -52,8 +53,15 @@ fn main() -> ExitCode {
     }
     println!("{}", device.describe());
     let scene = Scene { device, quick: has("--quick") };
-    let checks: Vec<Check> =
-        [memory::CHECKS, unpacks::CHECKS, lanes::CHECKS, sockets::CHECKS, allocations::CHECKS].concat();
+    let checks: Vec<Check> = [
+        memory::CHECKS,
+        foreign::CHECKS,
+        unpacks::CHECKS,
+        lanes::CHECKS,
+        sockets::CHECKS,
+        allocations::CHECKS,
+    ]
+    .concat();
     let (mut passed, mut failed) = (0, 0);
     let mut run = |name: &str, check: &mut dyn FnMut() -> Outcome| {
         let start = Instant::now();
