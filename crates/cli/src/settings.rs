@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gputcp::Options;
+use gputcp::{Options, SLABS_MAX};
 use gputcp_proto::{
     frame::{SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX},
     session::Role,
@@ -75,6 +75,9 @@ pub struct Settings {
     pub unpack: Unpack,
     /// Bytes per segment; none for the transport's default.
     pub segment_bytes: Option<u32>,
+    /// Slabs in the ring that a stream stages or bounces segments through; none for the transport's default.
+    #[serde(default)]
+    pub slabs: Option<u16>,
     /// The congestion control to ask for; none for the system's.
     pub congestion: Option<String>,
     /// A fixed send buffer.
@@ -118,6 +121,9 @@ impl Settings {
         if let Some(bytes) = self.segment_bytes {
             let (least, most) = (u64::from(*SEGMENT_BYTES.start()), u64::from(*SEGMENT_BYTES.end()));
             within("the segment size", u64::from(bytes), least, most)?;
+        }
+        if let Some(slabs) = self.slabs {
+            within("the number of slabs", u64::from(slabs), 1, u64::from(SLABS_MAX))?;
         }
         for bytes in [self.send_buffer_bytes, self.recv_buffer_bytes].into_iter().flatten() {
             within("a socket buffer", u64::from(bytes), 4096, 0x3fff_ffff)?;
@@ -202,7 +208,9 @@ impl Settings {
         let Options { slabs, segment_bytes, .. } = Options::default();
         let rings = if self.ceiling_is_pipeline() { 2 } else { 1 };
         let sockets = rings * u64::from(self.streams) * u64::from(self.channels);
-        sockets * u64::from(slabs) * u64::from(self.segment_bytes.unwrap_or(segment_bytes))
+        sockets
+            * u64::from(self.slabs.unwrap_or(slabs))
+            * u64::from(self.segment_bytes.unwrap_or(segment_bytes))
     }
 
     /// What memory this side sends from, and what it receives into.

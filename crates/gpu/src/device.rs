@@ -41,6 +41,8 @@ pub struct SoftOptions {
     pub lateness: Duration,
     /// What the waits are drawn from. The same seed gives the same waits on each lane, in the order lanes are made.
     pub seed: u64,
+    /// Each lane is lost after so many pieces of work, as if the GPU had been: to see what then becomes of who waits.
+    pub lost_after: Option<u64>,
 }
 
 /// What a lane is made of.

@@ -29,7 +29,7 @@ fn a_message_goes_from_device_to_device() {
 }
 
 fn transfer(mode: UnpackMode, lateness: Duration) {
-    let device = Device::soft(SoftOptions { lateness, seed: 7 });
+    let device = Device::soft(SoftOptions { lateness, seed: 7, lost_after: None });
     let spec = LaneSpec { slots: SLOTS, slab_bytes: SEGMENT };
     let (mut sender, mut receiver) = (device.lane(spec).unwrap(), device.lane(spec).unwrap());
     let bytes = 10 * SEGMENT + 12_345;

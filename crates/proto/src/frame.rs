@@ -35,8 +35,10 @@ pub struct Join {
     pub streams: u16,
     /// How many sends the connector may have in flight.
     pub slots: u16,
-    /// The segment length.
+    /// The longest segment.
     pub segment_bytes: u32,
+    /// What segments are multiples of.
+    pub piece_bytes: u32,
     /// The longest message the connector would send inside a control frame.
     pub inline_bytes: u32,
 }
@@ -96,7 +98,7 @@ pub struct Announce {
     pub seq: u64,
     /// How many bytes it takes.
     pub capacity: u64,
-    /// The longest message it takes inside a control frame; 0 when its destination is device memory.
+    /// The longest message it takes inside a control frame.
     pub inline_bytes: u32,
     /// The receives finished so far: all of sequence numbers `..done`.
     pub done: u64,
@@ -121,7 +123,7 @@ pub const ABORT_BYTES_MAX: u32 = 512;
 pub const STREAMS_MAX: u16 = 64;
 /// The most requests in flight per connection and direction (NCCL's contract since 2.19).
 pub const SLOTS_MAX: u16 = 32;
-/// The shortest and the longest base segment.
+/// The shortest and the longest that segments may be set to; a piece of them is no shorter either.
 pub const SEGMENT_BYTES: std::ops::RangeInclusive<u32> = 4096..=64 << 20;
 /// The longest message inside a control frame.
 pub const INLINE_BYTES_MAX: u32 = 64 << 10;
@@ -144,6 +146,7 @@ impl Join {
         put(&mut out, 42, &self.slots.to_le_bytes());
         put(&mut out, 44, &self.segment_bytes.to_le_bytes());
         put(&mut out, 48, &self.inline_bytes.to_le_bytes());
+        put(&mut out, 52, &self.piece_bytes.to_le_bytes());
         out
     }
 
@@ -162,6 +165,7 @@ impl Join {
             slots: u16_at(bytes, 42),
             segment_bytes: u32_at(bytes, 44),
             inline_bytes: u32_at(bytes, 48),
+            piece_bytes: u32_at(bytes, 52),
         };
         let field = |field, value| Err(Violation::Field { frame: "join", field, value });
         if !(1..=STREAMS_MAX).contains(&join.streams) {
@@ -176,10 +180,13 @@ impl Join {
         if !SEGMENT_BYTES.contains(&join.segment_bytes) {
             return field("segment length", u64::from(join.segment_bytes));
         }
+        if !(*SEGMENT_BYTES.start()..=join.segment_bytes).contains(&join.piece_bytes) {
+            return field("piece length", u64::from(join.piece_bytes));
+        }
         if join.inline_bytes > INLINE_BYTES_MAX {
             return field("inline length", u64::from(join.inline_bytes));
         }
-        check_zero("join", &bytes[52..])?;
+        check_zero("join", &bytes[56..])?;
         Ok(join)
     }
 }

@@ -4,6 +4,8 @@
 //! request would press the bounce buffers, hold its slot for long and leave nothing to pipeline. A *segment* is what
 //! one socket carries under one header; several sockets carry one chunk's segments side by side.
 
+use crate::frame::SEGMENT_BYTES;
+
 /// A piece of a message: one request of the transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunk {
@@ -62,23 +64,66 @@ impl Iterator for ChunkPlan {
     }
 }
 
-/// The most segments that one chunk is cut into. Bounds the bitmap that says which segments have landed: 4096 bits
-/// × 32 slots = 16 KiB per connection.
-pub const SEGMENTS_MAX: u64 = 4096;
+/// The most pieces that one chunk is cut into. Bounds the bitmap that says which have begun to land: 4096 bits × 32
+/// slots = 16 KiB per connection.
+pub const PIECES_MAX: u64 = 4096;
 
 /// The longest message of one request: 8 TiB. Keeps every segment's length in the 32 bits that its header has for it:
-/// [`SEGMENTS_MAX`] segments of 2 GiB, rounded up to a multiple of the base (at most 64 MiB), stay below 4 GiB.
-pub const MESSAGE_BYTES_MAX: u64 = SEGMENTS_MAX << 31;
+/// [`PIECES_MAX`] pieces of 2 GiB, rounded up to a multiple of the base (at most 64 MiB), stay below 4 GiB.
+pub const MESSAGE_BYTES_MAX: u64 = PIECES_MAX << 31;
 
-/// The segment length for a chunk of `chunk_bytes`, from the connection's `base_bytes`.
-///
-/// Both sides compute it, so the wire need not say it: the base, unless that made more than [`SEGMENTS_MAX`] segments,
-/// then the next multiple of the base that does not.
-#[must_use]
-pub const fn segment_bytes(chunk_bytes: u64, base_bytes: u64) -> u64 {
-    let pieces = chunk_bytes.div_ceil(base_bytes);
-    let factor = pieces.div_ceil(SEGMENTS_MAX);
-    if factor == 0 { base_bytes } else { base_bytes * factor }
+/// How the chunks of a connection are cut into segments. A segment is one or several *pieces*, as the sender likes: long
+/// ones cost least, short ones start and end a message without idle sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentPlan {
+    segment_bytes: u64,
+    piece_bytes: u64,
+}
+
+impl SegmentPlan {
+    /// Segments of one length: a piece each.
+    ///
+    /// # Panics
+    /// If the length is 0 or above what [`SEGMENT_BYTES`] allows.
+    #[must_use]
+    pub const fn new(segment_bytes: u64) -> Self {
+        assert!(segment_bytes > 0, "a segment has at least one byte");
+        assert!(segment_bytes <= *SEGMENT_BYTES.end() as u64, "a segment's length fits its header");
+        Self { segment_bytes, piece_bytes: segment_bytes }
+    }
+
+    /// Segments of as many pieces of `piece_bytes` as fit.
+    ///
+    /// # Panics
+    /// If a piece has no byte, or more than a segment.
+    #[must_use]
+    pub const fn with_pieces(self, piece_bytes: u64) -> Self {
+        assert!(piece_bytes > 0 && piece_bytes <= self.segment_bytes, "a piece is a part of a segment");
+        Self { piece_bytes, ..self }
+    }
+
+    /// The length of a piece of a chunk of `chunk_bytes`: what this plan says, unless that made more than [`PIECES_MAX`],
+    /// then the next multiple of it that does not. Both sides compute it, so the wire need not say it.
+    #[must_use]
+    pub const fn piece_of(&self, chunk_bytes: u64) -> u64 {
+        let pieces = chunk_bytes.div_ceil(self.piece_bytes);
+        let factor = pieces.div_ceil(PIECES_MAX);
+        if factor == 0 { self.piece_bytes } else { self.piece_bytes * factor }
+    }
+
+    /// The longest segment of a chunk of `chunk_bytes`, whole pieces: no longer than this plan says, unless a piece is.
+    #[must_use]
+    pub const fn longest_of(&self, chunk_bytes: u64) -> u64 {
+        let piece = self.piece_of(chunk_bytes);
+        let pieces = self.segment_bytes / piece;
+        if pieces == 0 { piece } else { piece * pieces }
+    }
+
+    /// The longest chunk whose segments are no longer than this plan says: one that slabs of that length can take.
+    #[must_use]
+    pub const fn longest_chunk(&self) -> u64 {
+        self.segment_bytes / self.piece_bytes * self.piece_bytes * PIECES_MAX
+    }
 }
 
 #[cfg(test)]

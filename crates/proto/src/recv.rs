@@ -7,8 +7,8 @@
 
 use crate::{
     Violation,
-    frame::{Announce, INLINE_BYTES_MAX, SEGMENT_BYTES, SegmentHeader},
-    plan::{SEGMENTS_MAX, segment_bytes},
+    frame::{Announce, INLINE_BYTES_MAX, SegmentHeader},
+    plan::{PIECES_MAX, SegmentPlan},
     window::{Slot, Window},
 };
 
@@ -19,7 +19,7 @@ pub struct RecvSide<const N: usize> {
     /// The oldest receive that is not finished: the sender is told with each announcement.
     oldest: u64,
     incoming: [Incoming; N],
-    segment_bytes: u64,
+    plan: SegmentPlan,
     inline_bytes: u64,
 }
 
@@ -56,24 +56,31 @@ pub struct Received {
 impl<const N: usize> RecvSide<N> {
     /// A connection's receives.
     ///
-    /// `depth` is how many may be in flight, `base_segment_bytes` the segment length agreed at connect, `inline_bytes`
-    /// the longest message this side accepts inside a control frame.
+    /// `depth` is how many may be in flight, `segment_bytes` the segment length agreed at connect, `inline_bytes` the
+    /// longest message this side accepts inside a control frame.
     ///
     /// # Panics
-    /// If `depth` is 0 or above `N`, the segment length 0 or above what [`SEGMENT_BYTES`] allows, or `inline_bytes` above
-    /// [`INLINE_BYTES_MAX`].
+    /// If `depth` is 0 or above `N`, the segment length is none, or `inline_bytes` above [`INLINE_BYTES_MAX`].
     #[must_use]
-    pub const fn new(depth: usize, base_segment_bytes: u64, inline_bytes: u64) -> Self {
-        assert!(base_segment_bytes > 0, "a segment has at least one byte");
-        assert!(base_segment_bytes <= *SEGMENT_BYTES.end() as u64, "a segment's length fits its header");
+    pub const fn new(depth: usize, segment_bytes: u64, inline_bytes: u64) -> Self {
         assert!(inline_bytes <= INLINE_BYTES_MAX as u64, "a short message fits a control frame");
         Self {
             window: Window::with_depth(depth),
             oldest: 0,
             incoming: [const { Incoming::EMPTY }; N],
-            segment_bytes: base_segment_bytes,
+            plan: SegmentPlan::new(segment_bytes),
             inline_bytes,
         }
+    }
+
+    /// With segments of one or several pieces of this length, agreed at connect.
+    ///
+    /// # Panics
+    /// If a piece has no byte, or more than a segment.
+    #[must_use]
+    pub const fn with_pieces(mut self, piece_bytes: u64) -> Self {
+        self.plan = self.plan.with_pieces(piece_bytes);
+        self
     }
 
     /// Posts a receive of up to `capacity` bytes; `inline` says whether a short message may travel in a control frame.
@@ -108,22 +115,34 @@ impl<const N: usize> RecvSide<N> {
         if total > incoming.capacity {
             return Err(Violation::Overflow { seq, total, capacity: incoming.capacity });
         }
-        let step = segment_bytes(total, self.segment_bytes);
-        if total == 0 || offset >= total || offset % step != 0 || bytes != step.min(total - offset) {
-            return Err(Violation::Segment { seq, offset, bytes, total });
+        let (piece, longest) = (self.plan.piece_of(total), self.plan.longest_of(total));
+        let wrong = Violation::Segment { seq, offset, bytes, total };
+        if bytes == 0 || bytes > longest || offset >= total || bytes > total - offset {
+            return Err(wrong);
+        }
+        // Whole pieces, but for the message's last.
+        let end = offset + bytes;
+        if offset % piece != 0 || (end % piece != 0 && end != total) {
+            return Err(wrong);
         }
         match incoming.total {
             Some(first) if first != total => return Err(Violation::Length { seq, first, second: total }),
             _ => incoming.total = Some(total),
         }
-        let piece = offset / step;
-        debug_assert!(piece < SEGMENTS_MAX);
-        let (word, bit) = ((piece / 64) as usize, 1u64 << (piece % 64));
-        if incoming.begun[word] & bit != 0 {
+        let (first, last) = (offset / piece, (end - 1) / piece);
+        debug_assert!(last < PIECES_MAX);
+        let place = |piece: u64| ((piece / 64) as usize, 1u64 << (piece % 64));
+        let begun = |piece| {
+            let (word, bit) = place(piece);
+            incoming.begun[word] & bit != 0
+        };
+        if (first..=last).any(begun) {
             return Err(Violation::Twice { seq, offset });
         }
-        incoming.begun[word] |= bit;
-        incoming.begun_high = incoming.begun_high.max(piece);
+        for (word, bit) in (first..=last).map(place) {
+            incoming.begun[word] |= bit;
+        }
+        incoming.begun_high = incoming.begun_high.max(last);
         Ok(Landing { index, seq, offset, bytes })
     }
 
@@ -280,8 +299,8 @@ struct Incoming {
     /// All are. Not the same as `placed == total`: a message of 0 bytes is placed when its landing is, not when it begins,
     /// or its slot could be gone before its landing comes back.
     is_placed: bool,
-    /// One bit per segment that has begun.
-    begun: [u64; (SEGMENTS_MAX / 64) as usize],
+    /// One bit per piece that has begun.
+    begun: [u64; (PIECES_MAX / 64) as usize],
     begun_high: u64,
 }
 
@@ -292,7 +311,7 @@ impl Incoming {
         total: None,
         placed: 0,
         is_placed: false,
-        begun: [0; (SEGMENTS_MAX / 64) as usize],
+        begun: [0; (PIECES_MAX / 64) as usize],
         begun_high: 0,
     };
 }

@@ -6,8 +6,8 @@
 
 use crate::{
     Violation,
-    frame::{Announce, SEGMENT_BYTES, SegmentHeader},
-    plan::{MESSAGE_BYTES_MAX, segment_bytes},
+    frame::{Announce, SegmentHeader},
+    plan::{MESSAGE_BYTES_MAX, SegmentPlan},
     streams::Streams,
     window::{Slot, Window, place},
 };
@@ -27,7 +27,7 @@ pub struct SendSide<const N: usize> {
     credits: [Credit; N],
     /// The send that is being dealt; all before it have been dealt in full.
     cursor: u64,
-    segment_bytes: u64,
+    plan: SegmentPlan,
     peer_slots: u64,
 }
 
@@ -64,15 +64,13 @@ pub enum Carrier {
 impl<const N: usize> SendSide<N> {
     /// A connection's sends.
     ///
-    /// `depth` is how many may be in flight, `base_segment_bytes` the segment length agreed at connect, `peer_slots` how
-    /// many receives the peer may have open.
+    /// `depth` is how many may be in flight, `segment_bytes` the segment length agreed at connect, `peer_slots` how many
+    /// receives the peer may have open.
     ///
     /// # Panics
-    /// If `depth` is 0 or above `N`, `peer_slots` likewise, or the segment length 0 or above what [`SEGMENT_BYTES`] allows.
+    /// If `depth` is 0 or above `N`, `peer_slots` likewise, or the segment length is none.
     #[must_use]
-    pub const fn new(depth: usize, base_segment_bytes: u64, peer_slots: usize) -> Self {
-        assert!(base_segment_bytes > 0, "a segment has at least one byte");
-        assert!(base_segment_bytes <= *SEGMENT_BYTES.end() as u64, "a segment's length fits its header");
+    pub const fn new(depth: usize, segment_bytes: u64, peer_slots: usize) -> Self {
         assert!(peer_slots >= 1 && peer_slots <= N, "the peer has 1..=N slots");
         Self {
             window: Window::with_depth(depth),
@@ -83,7 +81,7 @@ impl<const N: usize> SendSide<N> {
             streams: Streams::new(0),
             credits: [const { Credit::EMPTY }; N],
             cursor: 0,
-            segment_bytes: base_segment_bytes,
+            plan: SegmentPlan::new(segment_bytes),
             peer_slots: peer_slots as u64,
         }
     }
@@ -95,6 +93,16 @@ impl<const N: usize> SendSide<N> {
     #[must_use]
     pub const fn with_streams(mut self, streams: usize) -> Self {
         self.streams = Streams::new(streams);
+        self
+    }
+
+    /// With segments of one or several pieces of this length, agreed at connect.
+    ///
+    /// # Panics
+    /// If a piece has no byte, or more than a segment.
+    #[must_use]
+    pub const fn with_pieces(mut self, piece_bytes: u64) -> Self {
+        self.plan = self.plan.with_pieces(piece_bytes);
         self
     }
 
@@ -148,7 +156,7 @@ impl<const N: usize> SendSide<N> {
             return Ok(None);
         }
         let Some(index) = self.window.holder(self.cursor) else { return Ok(None) };
-        let outgoing = &mut self.outgoing[index];
+        let outgoing = &self.outgoing[index];
         let credit = &self.credits[place(self.cursor, N)];
         let total = outgoing.bytes;
         if total > credit.capacity {
@@ -157,7 +165,11 @@ impl<const N: usize> SendSide<N> {
         // A message without bytes has no segment to ride on.
         let inline = total == 0 || (outgoing.inline && total <= credit.inline_bytes);
         let offset = outgoing.dealt;
-        let bytes = if inline { total } else { segment_bytes(total, self.segment_bytes).min(total - offset) };
+        let bytes = match carrier {
+            _ if inline => total,
+            Carrier::Stream(stream) => self.fitting(stream, total).min(total - offset),
+            Carrier::Any | Carrier::Control => self.plan.longest_of(total).min(total - offset),
+        };
         let seq = self.cursor;
         match carrier {
             Carrier::Control if !inline => return Ok(None),
@@ -169,6 +181,7 @@ impl<const N: usize> SendSide<N> {
             }
             _ => {}
         }
+        let outgoing = &mut self.outgoing[index];
         outgoing.dealt += bytes;
         if outgoing.dealt == total {
             self.cursor += 1;
@@ -217,16 +230,54 @@ impl<const N: usize> SendSide<N> {
         self.streams.set_idle(stream, is_idle);
     }
 
-    /// The idle data socket whose turn it is, if there is something to carry: it is to be woken.
-    #[must_use]
-    pub fn to_wake(&self) -> Option<usize> {
-        if self.is_ready() { self.streams.idlest() } else { None }
+    /// An idle data socket that is to be woken, as there is something for it to carry. Each is named once, until it has
+    /// come and is idle again.
+    #[must_use = "it is not named again until it has come"]
+    pub fn to_wake(&mut self) -> Option<usize> {
+        self.streams.call(self.ready_segments())
     }
 
     /// Whether [`SendSide::deal`] has something for a data socket.
     #[must_use]
     pub const fn is_ready(&self) -> bool {
         self.cursor < self.announced && self.window.holder(self.cursor).is_some()
+    }
+
+    /// How long a stream's next segment should be, of a message of `total` bytes: a stream that holds nothing gets a short
+    /// one, to begin at once; then half of its share of what is there, so that all streams end together.
+    fn fitting(&self, stream: usize, total: u64) -> u64 {
+        let (piece, longest) = (self.plan.piece_of(total), self.plan.longest_of(total));
+        if longest == piece || self.streams.holds_nothing(stream) {
+            return piece;
+        }
+        let fair = self.ready_bytes(longest * 2 * self.streams.count()) / (2 * self.streams.count());
+        (fair / piece * piece).clamp(piece, longest)
+    }
+
+    /// How many bytes can be dealt, counted as far as `enough`.
+    fn ready_bytes(&self, enough: u64) -> u64 {
+        let mut ready = 0;
+        for seq in self.cursor..self.announced.min(self.window.next_seq()) {
+            let Some(index) = self.window.holder(seq) else { break };
+            ready += self.outgoing[index].bytes - self.outgoing[index].dealt;
+            if ready >= enough {
+                break;
+            }
+        }
+        ready
+    }
+
+    /// How many segments [`SendSide::deal`] may have: the pieces left of the send that is being dealt, and one for each
+    /// behind it.
+    fn ready_segments(&self) -> u64 {
+        let Some(index) = self.window.holder(self.cursor) else { return 0 };
+        if self.cursor >= self.announced {
+            return 0;
+        }
+        let Outgoing { bytes, dealt, .. } = self.outgoing[index];
+        let left = (bytes - dealt).div_ceil(self.plan.piece_of(bytes)).max(1);
+        let behind = self.announced.min(self.window.next_seq()) - self.cursor - 1;
+        left + behind
     }
 
     /// Whether the dealing of the send has begun: its receive was announced.

@@ -14,6 +14,8 @@ pub(crate) struct Streams<const N: usize> {
     count: usize,
     /// One bit for each stream that waits for something to carry.
     idle: u64,
+    /// One bit for each idle stream that was told to come and has not come yet.
+    called: u64,
     /// Bytes dealt to a stream whose receives are not known to be finished.
     unread: [u64; STREAMS],
     /// The same for each message that is open.
@@ -23,7 +25,7 @@ pub(crate) struct Streams<const N: usize> {
 impl<const N: usize> Streams<N> {
     pub(crate) const fn new(count: usize) -> Self {
         assert!(count <= STREAMS, "a connection has at most 64 streams");
-        Self { count, idle: 0, unread: [0; STREAMS], of_message: [[0; STREAMS]; N] }
+        Self { count, idle: 0, called: 0, unread: [0; STREAMS], of_message: [[0; STREAMS]; N] }
     }
 
     /// Whether the stream is the one to carry a segment of `bytes`, when `open` bytes may be under way in all.
@@ -31,15 +33,36 @@ impl<const N: usize> Streams<N> {
         let holds = self.unread[stream];
         // Some stream is always within its share: all of them together hold less than what is open.
         let share = open / self.count as u64 + bytes;
-        let fewer = self.idlest().is_some_and(|idle| self.unread[idle] + bytes <= holds);
+        let fewer = self.least_of(self.idle).is_some_and(|idle| self.unread[idle] + bytes <= holds);
         holds + bytes <= share && !fewer
     }
 
-    /// The idle stream that holds the least.
-    pub(crate) fn idlest(&self) -> Option<usize> {
-        (0..self.count)
-            .filter(|&stream| self.idle & (1 << stream) != 0)
-            .min_by_key(|&stream| self.unread[stream])
+    /// The idle stream that holds the least and was not called yet: it is now. None if as many are on their way as there
+    /// are segments.
+    ///
+    /// Who wakes streams wakes another one each time; woken by each other, eight of them took a quarter of a millisecond
+    /// to be there.
+    pub(crate) fn call(&mut self, segments: u64) -> Option<usize> {
+        if u64::from(self.called.count_ones()) >= segments {
+            return None;
+        }
+        let stream = self.least_of(self.idle & !self.called)?;
+        self.called |= 1 << stream;
+        Some(stream)
+    }
+
+    /// The stream of this set that holds the least.
+    fn least_of(&self, set: u64) -> Option<usize> {
+        (0..self.count).filter(|&stream| set & (1 << stream) != 0).min_by_key(|&stream| self.unread[stream])
+    }
+
+    pub(crate) const fn count(&self) -> u64 {
+        self.count as u64
+    }
+
+    /// Whether the receiver is known to have finished all that the stream was dealt.
+    pub(crate) const fn holds_nothing(&self, stream: usize) -> bool {
+        self.unread[stream] == 0
     }
 
     pub(crate) const fn took(&mut self, stream: usize, seq: u64, bytes: u64) {
@@ -60,6 +83,7 @@ impl<const N: usize> Streams<N> {
             self.idle |= 1 << stream;
         } else {
             self.idle &= !(1 << stream);
+            self.called &= !(1 << stream);
         }
     }
 }

@@ -190,7 +190,10 @@ impl<'a, const N: usize> Receiver<'a, N> {
         if self.joined == self.streams.len() + 1 {
             let depth = self.settings.recv_depth;
             let inline_bytes = self.settings.inline_bytes.min(join.inline_bytes);
-            self.side = Some(RecvSide::new(depth, u64::from(join.segment_bytes), u64::from(inline_bytes)));
+            self.side = Some(
+                RecvSide::new(depth, u64::from(join.segment_bytes), u64::from(inline_bytes))
+                    .with_pieces(u64::from(join.piece_bytes)),
+            );
             let welcome = Welcome { verdict: Verdict::Accepted, slots: depth as u16, inline_bytes };
             self.control_out.push(&welcome.encode());
             world.wake_soon(Who::ReceiverUser);

@@ -59,6 +59,7 @@ impl<'a, const N: usize> Sender<'a, N> {
             streams: settings.streams() as u16,
             slots: settings.send_depth as u16,
             segment_bytes: settings.segment_bytes,
+            piece_bytes: settings.piece_bytes,
             inline_bytes: settings.inline_bytes,
         };
         let mut control_out = Outbox::default();
@@ -155,7 +156,10 @@ impl<'a, const N: usize> Sender<'a, N> {
             let welcome = Welcome::decode(&bytes)?;
             let depth = self.settings.send_depth;
             let slots = usize::from(welcome.slots).min(N);
-            self.side = Some(SendSide::new(depth, u64::from(self.settings.segment_bytes), slots));
+            self.side = Some(
+                SendSide::new(depth, u64::from(self.settings.segment_bytes), slots)
+                    .with_pieces(u64::from(self.settings.piece_bytes)),
+            );
             world.wake_soon(Who::SenderUser);
         }
         while let Some((frame, payload)) = self.control_in.next(world, wire)? {

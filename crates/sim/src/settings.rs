@@ -15,6 +15,8 @@ pub struct Settings {
     pub recv_depth: usize,
     /// The segment length.
     pub segment_bytes: u32,
+    /// What segments are multiples of.
+    pub piece_bytes: u32,
     /// The longest message in a control frame, by the receiver's wish.
     pub inline_bytes: u32,
     /// The messages' lengths.
@@ -76,6 +78,7 @@ impl Settings {
             send_depth: depth(rng, slots),
             recv_depth: depth(rng, slots),
             segment_bytes,
+            piece_bytes: 4096 + seed as u32 % (segment_bytes - 4095),
             inline_bytes,
             messages,
             source_on_device: rng.bool(),
@@ -102,6 +105,7 @@ impl Settings {
             send_depth: 16,
             recv_depth: 16,
             segment_bytes: 4096,
+            piece_bytes: 4096,
             inline_bytes: 0,
             messages,
             source_on_device: true,

@@ -57,6 +57,6 @@ pub use gputcp_socket::TcpInfo;
 
 pub use self::{
     error::{Error, Guilty, Result},
-    options::Options,
-    sockets::{Canceller, Connector, Listener, RecvComm, RecvRequest, SendComm, SendRequest},
+    options::{Options, SLABS_MAX},
+    sockets::{Canceller, Connector, Listener, RecvComm, RecvRequest, SendComm, SendRequest, stay_near},
 };

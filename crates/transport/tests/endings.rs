@@ -9,6 +9,7 @@ use std::{
 
 use common::{Place, close, listen, options, pair, pair_of, soon};
 use gputcp::{Connector, Error, Guilty, Handle, Options};
+use gputcp_gpu::{Device, SoftOptions};
 
 /// Long before any of these tests' deadlines.
 const AT_ONCE: Duration = Duration::from_secs(3);
@@ -232,6 +233,22 @@ fn device_memory_needs_a_connection_with_lanes() {
 }
 
 #[test]
+fn device_memory_beyond_what_the_slabs_take_is_refused() {
+    let opts = Options { device: Place::Soft.device(), segment_bytes: 4096, ..options(1) };
+    let (mut sender, mut receiver) = pair(&opts);
+    let longest = 4096 * 4096;
+    let memory = Place::Soft.buffer(longest + 1);
+    assert_eq!(sender.isend(&memory, 0, longest + 1).unwrap_err().guilty(), Guilty::Caller);
+    assert_eq!(receiver.irecv(&memory, 0, longest + 1).unwrap_err().guilty(), Guilty::Caller);
+    let to = Place::Soft.buffer(longest);
+    let request = receiver.irecv(&to, 0, longest).unwrap().unwrap();
+    let sent = sender.isend(&memory, 0, longest).unwrap().unwrap();
+    assert_eq!(receiver.wait(request, soon()).unwrap().bytes, longest);
+    sender.wait(sent, soon()).unwrap();
+    close(vec![sender], vec![receiver]);
+}
+
+#[test]
 fn ipv6_works_like_ipv4() {
     let Ok(mut listener) = gputcp::Listener::bind("[::1]:0".parse().unwrap(), options(1)) else {
         println!("skipped: no IPv6 loopback here");
@@ -250,4 +267,37 @@ fn the_connectors_settings_for_the_wire_hold() {
     let (sender, receiver) = pair_of(send, &options(1));
     assert_eq!((sender.tcp_info().len(), receiver.tcp_info().len()), (3, 3));
     close(vec![sender], vec![receiver]);
+}
+
+#[test]
+fn a_lost_device_ends_both_sides_and_both_say_so() {
+    let bytes = 32 << 20;
+    let frail = || Some(Device::soft(SoftOptions { lost_after: Some(3), ..SoftOptions::default() }));
+    let sound = || Place::Soft.device();
+    for (at_sender, at_receiver) in [(frail(), sound()), (sound(), frail())] {
+        let is_sender = matches!(&at_sender, Some(device) if format!("{device:?}").contains("Some(3)"));
+        let send = Options { device: at_sender, ..options(2) };
+        let recv = Options { device: at_receiver, ..options(2) };
+        let (mut sender, mut receiver) = pair_of(send, &recv);
+        let (from, to) = (Place::Soft.buffer(bytes), Place::Soft.buffer(bytes));
+        let began = Instant::now();
+        let (sent, received) = thread::scope(|scope| {
+            let sending = scope.spawn(|| {
+                let request = sender.isend(&from, 0, bytes)?.unwrap();
+                sender.wait(request, soon())
+            });
+            let request = receiver.irecv(&to, 0, bytes).unwrap().unwrap();
+            let received = receiver.wait(request, soon());
+            (sending.join().unwrap(), received)
+        });
+        let (own, told) = if is_sender {
+            (sent.unwrap_err(), received.unwrap_err())
+        } else {
+            (received.unwrap_err(), sent.unwrap_err())
+        };
+        assert!(matches!(&own, Error::Device(error) if **error == gputcp_gpu::Error::LaneLost), "{own:?}");
+        assert!(matches!(told, Error::PeerAborted { .. }), "{told:?}");
+        assert!(told.to_string().contains(&own.to_string()), "{told}");
+        assert!(began.elapsed() < AT_ONCE);
+    }
 }

@@ -31,6 +31,7 @@ impl Impostor {
             streams: 1,
             slots: 32,
             segment_bytes: 64 << 10,
+            piece_bytes: 64 << 10,
             inline_bytes: 4096,
         }
     }

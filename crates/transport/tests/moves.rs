@@ -176,3 +176,23 @@ fn progress_does_not_depend_on_polling() {
     }
     close(vec![sender], vec![receiver]);
 }
+
+#[test]
+fn a_short_message_travels_on_the_control_socket_if_it_is_alone() {
+    let bytes = 64 << 10;
+    for place in [Place::Host, Place::Soft] {
+        let opts = Options { device: place.device(), ..options(2) };
+        let (sender, receiver) = pair(&opts);
+        let (mut sends, mut recvs) = (vec![sender], vec![receiver]);
+        let buffers = (&place.buffer(4 * bytes), &place.buffer(4 * bytes));
+        let mut on_data_sockets = |lengths: &[u64]| {
+            move_and_verify(&mut sends, &mut recvs, buffers, (PLAN, RECV_PLAN), lengths).unwrap();
+            let infos = recvs[0].tcp_info();
+            infos.iter().map(|info| info.bytes_received).sum::<u64>()
+        };
+        assert_eq!(on_data_sockets(&[bytes, 1, bytes]), on_data_sockets(&[bytes]), "{place:?}: all alone");
+        let before = on_data_sockets(&[0]);
+        assert!(on_data_sockets(&[4 * bytes]) >= before + bytes, "{place:?}: four at a time");
+        close(sends, recvs);
+    }
+}

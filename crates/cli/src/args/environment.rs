@@ -9,7 +9,7 @@ use super::{
     MeasureArgs, NetworkArgs,
     memory::{MemoryArg, Selector},
     parse_bind, parse_channels, parse_chunk, parse_congestion, parse_factor, parse_iterations, parse_port,
-    parse_seed, parse_segment, parse_socket_buffer, parse_streams, parse_warmup,
+    parse_seed, parse_segment, parse_slabs, parse_socket_buffer, parse_streams, parse_warmup,
     size::{parse_seconds, parse_size, parse_windows},
 };
 use crate::{
@@ -83,6 +83,7 @@ impl Environment {
             }
         }
         self.fill(&mut args.segment, &["GPUTCP_SEGMENT"], parse_segment)?;
+        self.fill(&mut args.slabs, &["GPUTCP_SLABS"], parse_slabs)?;
         self.fill(&mut args.congestion, &["GPUTCP_CONGESTION"], parse_congestion)?;
         self.fill(&mut args.sndbuf, &["GPUTCP_SNDBUF"], parse_socket_buffer)?;
         self.fill(&mut args.rcvbuf, &["GPUTCP_RCVBUF"], parse_socket_buffer)?;

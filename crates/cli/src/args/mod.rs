@@ -170,10 +170,11 @@ pub struct MeasureArgs {
     /// Connections; chunk i travels on connection i mod N [default: 1]
     #[arg(long, value_name = "N", value_parser = parse_channels, help_heading = "Transfer")]
     pub channels: Option<u16>,
-    /// Bytes per request [default: 512K]
+    /// Bytes per request [default: 512K; 4M between GPUs]
     #[arg(long, value_name = "SIZE", value_parser = parse_chunk, help_heading = "Transfer")]
     pub chunk: Option<u64>,
-    /// Chunks in flight, of both sides or as SEND,RECV [default: 12,16]
+    /// Chunks in flight, of both sides or as SEND,RECV [default: 12,16; up to 24,32 with
+    /// more than 4 streams]
     #[arg(long, value_name = "N|SEND,RECV", value_parser = parse_windows, help_heading = "Transfer")]
     pub window: Option<Windows>,
     /// Memory to move: host (received in place), soft (the software GPU), cuda or cuda:GPU [default: cuda where both
@@ -186,12 +187,16 @@ pub struct MeasureArgs {
     /// The server's GPU [default: its first that is not this side's]
     #[arg(long, value_name = "GPU", value_parser = Selector::parse, help_heading = "Transfer")]
     pub peer_gpu: Option<Selector>,
-    /// How a received chunk reaches its destination: kernel, copy (or d2d), host, none [default: kernel]
+    /// How a received chunk reaches its destination: kernel, copy (or d2d), host, none [default: kernel;
+    /// copy for --latency between GPUs]
     #[arg(long, value_name = "MODE", value_parser = Unpack::parse, help_heading = "Transfer")]
     pub unpack: Option<Unpack>,
-    /// Bytes per segment: what one socket carries at a time [default: 512K]
+    /// Bytes per segment: what one socket carries at a time [default: 512K; 2M between GPUs]
     #[arg(long, value_name = "SIZE", value_parser = parse_segment, help_heading = "Transfer")]
     pub segment: Option<u32>,
+    /// Segments in the pinned ring that a stream stages or bounces through [default: 4; 3 between GPUs]
+    #[arg(long, value_name = "N", value_parser = parse_slabs, help_heading = "Transfer")]
+    pub slabs: Option<u16>,
     /// Congestion control of the data sockets: auto, or a name the kernel knows [default: auto]
     #[arg(long, value_name = "NAME", value_parser = parse_congestion, help_heading = "Transfer")]
     pub congestion: Option<String>,
@@ -282,6 +287,10 @@ fn parse_segment(text: &str) -> Result<u32, String> {
             size::show_size(u64::from(*range.end()))
         )),
     }
+}
+
+fn parse_slabs(text: &str) -> Result<u16, String> {
+    parse_count(text, "slabs", 1, u32::from(gputcp::SLABS_MAX)).map(|count| count as u16)
 }
 
 fn parse_socket_buffer(text: &str) -> Result<u32, String> {

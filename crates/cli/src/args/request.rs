@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use gputcp::transfer::Plan;
+
 use super::{
     MeasureArgs,
     environment::Environment,
@@ -25,8 +27,8 @@ pub struct Request {
     pub gpu: Option<Selector>,
     /// The GPU of the other side.
     pub peer_gpu: Option<Selector>,
-    /// The streams asked for; by default the cores of the smaller side.
-    pub streams: Option<u16>,
+    /// What was asked for of how messages are cut; the rest follows from the memory and from both machines.
+    pub cut: Cut,
     /// Whether the congestion control is chosen by where the ends are.
     pub congestion_auto: bool,
     /// Timed messages of each size.
@@ -37,6 +39,21 @@ pub struct Request {
     pub interval: Option<Duration>,
     /// How to print the report.
     pub format: Format,
+}
+
+/// How messages are cut and spread, as far as it was asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cut {
+    /// Data sockets per connection.
+    pub streams: Option<u16>,
+    /// Bytes per request.
+    pub chunk: Option<u64>,
+    /// Bytes per segment.
+    pub segment: Option<u32>,
+    /// Chunks in flight.
+    pub windows: Option<Windows>,
+    /// How chunks reach their destination.
+    pub unpack: Option<Unpack>,
 }
 
 /// How much to measure of each size.
@@ -87,19 +104,27 @@ impl Request {
                 "{streams} streams on each of {channels} channels are more than {SOCKETS_MAX} sockets: lower one of them"
             ));
         }
-        let windows = args.window.unwrap_or(Windows { send: 12, recv: 16 });
+        let windows = args.window.unwrap_or_else(|| Windows::of_streams(1));
+        let cut = Cut {
+            streams: args.streams,
+            chunk: args.chunk,
+            segment: args.segment,
+            windows: args.window,
+            unpack: args.unpack,
+        };
         let latency = flow == Flow::RoundTrip;
         let settings = Settings {
             sizes: sizes(&args, if latency { 4 << 10 } else { 64 << 20 })?,
             flow,
             streams: args.streams.unwrap_or(1),
             channels,
-            chunk_bytes: args.chunk.unwrap_or(512 << 10),
+            chunk_bytes: args.chunk.unwrap_or(Plan::CHUNK_BYTES),
             send_window: windows.send,
             recv_window: windows.recv,
             memory,
             unpack,
             segment_bytes: args.segment,
+            slabs: args.slabs,
             congestion: args.congestion.clone().filter(|name| name != "auto"),
             send_buffer_bytes: args.sndbuf,
             recv_buffer_bytes: args.rcvbuf,
@@ -114,7 +139,7 @@ impl Request {
             memory: wanted,
             gpu: args.gpu,
             peer_gpu: args.peer_gpu,
-            streams: args.streams,
+            cut,
             congestion_auto: args.congestion.is_none_or(|name| name == "auto"),
             amount: match (args.iterations, args.time) {
                 (_, Some(time)) => Amount::Time(time),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use gputcp::transfer::Plan;
+
 /// Bytes from `4096`, `512K`, `64M`, `1G`, `64MiB`. The suffixes are binary: K is 1024.
 ///
 /// # Errors
@@ -56,6 +58,18 @@ pub struct Windows {
     pub recv: u16,
 }
 
+impl Windows {
+    /// What a connection of so many streams needs: with fewer than four chunks for each, streams idle while the next is
+    /// announced. The receiver's is larger, so that a posted receive is always waiting.
+    #[must_use]
+    pub fn of_streams(streams: u16) -> Self {
+        let recv = streams.saturating_mul(4).clamp(Plan::RECV_WINDOW as u16, gputcp_proto::frame::SLOTS_MAX);
+        Self { send: recv / 4 * 3, recv }
+    }
+}
+
+const _: () = assert!(Plan::SEND_WINDOW == Plan::RECV_WINDOW / 4 * 3);
+
 /// Windows from one number for both sides, or `SEND,RECV`.
 ///
 /// # Errors
@@ -98,6 +112,13 @@ mod tests {
             ["", "K", "0", "0M", "-1", "1.5M", "12KB5", "16777216T", "99999999999999999999", "1 M", "𝟙"]
         {
             assert!(parse_size(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn windows_grow_with_the_streams() {
+        for (streams, send, recv) in [(1, 12, 16), (4, 12, 16), (6, 18, 24), (8, 24, 32), (64, 24, 32)] {
+            assert_eq!(Windows::of_streams(streams), Windows { send, recv }, "{streams}");
         }
     }
 

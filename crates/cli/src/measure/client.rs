@@ -9,6 +9,7 @@ use gputcp_proto::session::{Kind, Role};
 
 use super::{
     damage::Damage,
+    defaults,
     memory::Proposal,
     ping_pong,
     progress::Progress,
@@ -113,8 +114,7 @@ impl Measurement<'_> {
     /// The settings, now that both machines are known.
     fn settle(&self) -> Result<Settings, Failure> {
         let mut settings = self.proposal.settings.clone();
-        let cores = self.here.cores.min(self.there.cores).clamp(1, STREAMS_AUTO) as u16;
-        settings.streams = self.request.streams.unwrap_or_else(|| (cores / settings.channels).max(1));
+        defaults::complete(&mut settings, &self.request.cut, self.here.cores.min(self.there.cores));
         if self.request.congestion_auto {
             settings.congestion = automatic_congestion(self.here.is_same_host(&self.there));
         } else if let Some(name) = &settings.congestion {
@@ -346,6 +346,4 @@ fn slice_every(amount: Amount, bytes: u64, flow: Flow) -> u64 {
     }
 }
 
-/// More streams than this were never faster.
-const STREAMS_AUTO: u32 = 8;
 const SLICES: u64 = 10;

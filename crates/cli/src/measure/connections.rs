@@ -162,6 +162,7 @@ pub(super) fn options(
         streams: settings.streams,
         slots,
         segment_bytes: settings.segment_bytes.unwrap_or(default.segment_bytes),
+        slabs: settings.slabs.unwrap_or(default.slabs),
         congestion: settings.congestion.as_deref().map(Into::into),
         send_buffer_bytes: settings.send_buffer_bytes,
         recv_buffer_bytes: settings.recv_buffer_bytes,

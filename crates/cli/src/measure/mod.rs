@@ -8,6 +8,7 @@
 pub mod client;
 mod connections;
 pub mod damage;
+mod defaults;
 pub mod memory;
 pub mod ping_pong;
 pub mod progress;

@@ -96,7 +96,11 @@ struct Worker {
 impl Worker {
     fn run(mut self) {
         self.queue.worker_begins();
-        while let Some(command) = self.queue.next() {
+        for done in 0.. {
+            if self.options.lost_after == Some(done) {
+                return;
+            }
+            let Some(command) = self.queue.next() else { return };
             self.be_late();
             self.execute(&command);
             self.be_late();

@@ -94,6 +94,19 @@ impl Lane {
         unsafe { socket::recv(socket, start, missing as usize) }
     }
 
+    /// Copies what was read from the socket already, with a frame before it, to where [`Lane::recv`] would read it.
+    ///
+    /// # Panics
+    /// If more bytes are given than are missing, or as [`Lane::recv`].
+    pub fn put(&mut self, filling: &Filling, bytes: &[u8]) {
+        let (have, missing, given) = (filling.have(), filling.missing(), bytes.len() as u64);
+        assert!(given <= missing, "{given} bytes where {missing} are missing");
+        let start = self.memory.hold().at(self.idle_slab(filling.index(), have + missing) + have, given);
+        // SAFETY: the range is this lane's own memory, to which nobody has a reference, so `bytes` is elsewhere; no work is
+        // pending on the slab.
+        unsafe { host::copy_bytes(bytes.as_ptr(), start.as_ptr(), bytes.len(), host::Stores::Cached) };
+    }
+
     /// Writes `header` and the bytes of a staged segment that are not yet written to the socket, in one call. Gives how
     /// many bytes the socket took, those of the header included.
     ///

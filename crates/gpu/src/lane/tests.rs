@@ -36,7 +36,7 @@ impl Lane {
 
 fn lane(lateness_ms: u64, slots: usize) -> Lane {
     // This seed's first wait is 97 % of the longest.
-    let options = SoftOptions { lateness: Duration::from_millis(lateness_ms), seed: 12 };
+    let options = SoftOptions { lateness: Duration::from_millis(lateness_ms), seed: 12, lost_after: None };
     Device::soft(options).lane(LaneSpec { slots, slab_bytes: SLAB }).unwrap()
 }
 

@@ -10,16 +10,17 @@ fn any_join() -> impl Strategy<Value = Join> {
         1..=STREAMS_MAX,
         any::<u16>(),
         1..=SLOTS_MAX,
-        SEGMENT_BYTES,
+        (SEGMENT_BYTES, any::<u32>()),
         0..=INLINE_BYTES_MAX,
     )
-        .prop_map(|(tokens, streams, index, slots, segment_bytes, inline_bytes)| Join {
+        .prop_map(|(tokens, streams, index, slots, (segment_bytes, piece), inline_bytes)| Join {
             listen_token: Token(tokens[0]),
             comm_token: Token(tokens[1]),
             index: index % (streams + 1),
             streams,
             slots,
             segment_bytes,
+            piece_bytes: 4096 + piece % (segment_bytes - 4095),
             inline_bytes,
         })
 }
@@ -113,6 +114,7 @@ const JOIN: Join = Join {
     streams: 4,
     slots: 16,
     segment_bytes: 256 << 10,
+    piece_bytes: 64 << 10,
     inline_bytes: 4096,
 };
 const WELCOME: Welcome = Welcome { verdict: Verdict::Accepted, slots: 16, inline_bytes: 4096 };
@@ -132,16 +134,18 @@ fn a_join_is_checked_field_by_field() {
     refused(Join { slots: SLOTS_MAX + 1, ..JOIN }, "number of slots", 33);
     refused(Join { segment_bytes: 4095, ..JOIN }, "segment length", 4095);
     refused(Join { segment_bytes: (64 << 20) + 1, ..JOIN }, "segment length", (64 << 20) + 1);
+    refused(Join { piece_bytes: 4095, ..JOIN }, "piece length", 4095);
+    refused(Join { piece_bytes: (256 << 10) + 1, ..JOIN }, "piece length", (256 << 10) + 1);
     refused(Join { inline_bytes: INLINE_BYTES_MAX + 1, ..JOIN }, "inline length", (64 << 10) + 1);
     for good in [
         Join { index: 4, ..JOIN },
         Join { streams: STREAMS_MAX, slots: SLOTS_MAX, ..JOIN },
-        Join { streams: 1, slots: 1, segment_bytes: 4096, inline_bytes: 0, ..JOIN },
-        Join { segment_bytes: 64 << 20, inline_bytes: INLINE_BYTES_MAX, ..JOIN },
+        Join { streams: 1, slots: 1, segment_bytes: 4096, piece_bytes: 4096, inline_bytes: 0, ..JOIN },
+        Join { segment_bytes: 64 << 20, piece_bytes: 64 << 20, inline_bytes: INLINE_BYTES_MAX, ..JOIN },
     ] {
         assert_eq!(decode(good), Ok(good), "the limits themselves are legal");
     }
-    for at in 52..Join::BYTES {
+    for at in 56..Join::BYTES {
         let mut bytes = JOIN.encode();
         bytes[at] = 3;
         assert_eq!(Join::decode(&bytes), Err(field("join", "reserved byte", 3)), "byte {at}");

@@ -52,10 +52,17 @@ fn an_empty_message_has_one_empty_chunk() {
 fn the_documented_case() {
     // 64 MiB in chunks of 512 KiB are 128 chunks; one segment of 512 KiB each.
     assert_eq!(ChunkPlan::new(64 << 20, 512 << 10).chunks(), 128);
-    assert_eq!(segment_bytes(512 << 10, 512 << 10), 512 << 10);
+    assert_eq!(SegmentPlan::new(512 << 10).piece_of(512 << 10), 512 << 10);
     // 4096 segments of 256 KiB are 1 GiB; one byte more takes segments twice as long.
-    assert_eq!(segment_bytes(1 << 30, 256 << 10), 256 << 10);
-    assert_eq!(segment_bytes((1 << 30) + 1, 256 << 10), 512 << 10);
+    let plan = SegmentPlan::new(256 << 10);
+    assert_eq!((plan.piece_of(1 << 30), plan.longest_of(1 << 30)), (256 << 10, 256 << 10));
+    assert_eq!(plan.piece_of((1 << 30) + 1), 512 << 10);
+    assert_eq!(plan.longest_chunk(), 1 << 30);
+    // Segments of up to four pieces.
+    let plan = SegmentPlan::new(2 << 20).with_pieces(512 << 10);
+    assert_eq!((plan.piece_of(4 << 20), plan.longest_of(4 << 20)), (512 << 10, 2 << 20));
+    assert_eq!(plan.longest_of(plan.longest_chunk()), 2 << 20);
+    assert!(plan.longest_of(plan.longest_chunk() + 1) > 2 << 20);
 }
 
 #[test]
@@ -96,23 +103,39 @@ proptest! {
     }
 
     #[test]
-    fn segments_of_any_chunk_fit_the_bitmap(chunk_bytes in any_size(), base_bytes in any_size()) {
-        let base_bytes = base_bytes.max(1);
-        let segment = segment_bytes(chunk_bytes, base_bytes);
-        prop_assert!(segment >= base_bytes);
-        prop_assert_eq!(segment % base_bytes, 0);
-        prop_assert!(chunk_bytes.div_ceil(segment) <= SEGMENTS_MAX);
-        if chunk_bytes.div_ceil(base_bytes) <= SEGMENTS_MAX {
-            prop_assert_eq!(segment, base_bytes, "the base, wherever it will do");
+    fn pieces_of_any_chunk_fit_the_bitmap(chunk_bytes in any_size(), segment in SEGMENT_BYTES, piece in any_size()) {
+        let segment = u64::from(segment);
+        let base = 1 + piece % segment;
+        let plan = SegmentPlan::new(segment).with_pieces(base);
+        let piece = plan.piece_of(chunk_bytes);
+        prop_assert!(piece >= base);
+        prop_assert_eq!(piece % base, 0);
+        prop_assert!(chunk_bytes.div_ceil(piece) <= PIECES_MAX);
+        if chunk_bytes.div_ceil(base) <= PIECES_MAX {
+            prop_assert_eq!(piece, base, "the base, wherever it will do");
         } else {
-            let less = segment - base_bytes;
-            prop_assert!(chunk_bytes.div_ceil(less) > SEGMENTS_MAX, "and no more than needed");
+            prop_assert!(chunk_bytes.div_ceil(piece - base) > PIECES_MAX, "and no more than needed");
         }
+        let longest = plan.longest_of(chunk_bytes);
+        prop_assert!(longest % piece == 0 && (longest == piece || longest <= segment));
+        prop_assert!(longest + piece > segment, "as long as may be");
     }
 
     #[test]
-    fn a_segment_of_any_legal_message_fits_its_header(message_bytes in any_size(), base in SEGMENT_BYTES) {
-        let segment = segment_bytes(message_bytes.min(MESSAGE_BYTES_MAX), u64::from(base));
-        prop_assert!(u32::try_from(segment).is_ok());
+    fn a_segment_of_any_legal_message_fits_its_header(
+        message_bytes in any_size(), segment in SEGMENT_BYTES, piece in any_size(),
+    ) {
+        let plan = SegmentPlan::new(u64::from(segment)).with_pieces(1 + piece % u64::from(segment));
+        let longest = plan.longest_of(message_bytes.min(MESSAGE_BYTES_MAX));
+        prop_assert!(u32::try_from(longest).is_ok());
+    }
+
+    #[test]
+    fn slabs_of_a_segment_take_every_segment_of_the_longest_chunk(
+        segment in SEGMENT_BYTES, piece in any_size(), less in any_size(),
+    ) {
+        let plan = SegmentPlan::new(u64::from(segment)).with_pieces(1 + piece % u64::from(segment));
+        let chunk_bytes = plan.longest_chunk().saturating_sub(less);
+        prop_assert!(plan.longest_of(chunk_bytes) <= u64::from(segment));
     }
 }

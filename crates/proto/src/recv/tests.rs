@@ -129,14 +129,14 @@ fn the_next_receive_of_a_place_remembers_nothing() {
     // The last of 4096 segments sets the bitmap's last bit; the next receive of that place must find it clear.
     let mut side = RecvSide::<1>::new(1, STEP, 64);
     for seq in 0..3 {
-        let (slot, announce) = side.post(STEP * SEGMENTS_MAX, true).unwrap();
+        let (slot, announce) = side.post(STEP * PIECES_MAX, true).unwrap();
         assert_eq!(announce.seq, seq);
         assert!(side.post(1, true).is_none(), "one slot, one receive");
-        for piece in (0..SEGMENTS_MAX).rev() {
-            let landing = side.begin(&header(seq, piece * STEP, STEP * SEGMENTS_MAX, 4096)).unwrap();
+        for piece in (0..PIECES_MAX).rev() {
+            let landing = side.begin(&header(seq, piece * STEP, STEP * PIECES_MAX, 4096)).unwrap();
             assert_eq!(side.place(land(landing)), piece == 0);
         }
-        assert_eq!(side.finish(slot), Ok(Received { bytes: STEP * SEGMENTS_MAX }));
+        assert_eq!(side.finish(slot), Ok(Received { bytes: STEP * PIECES_MAX }));
     }
 }
 
@@ -228,4 +228,30 @@ proptest! {
             prop_assert_eq!(side.finish(slot).is_ok(), whole);
         }
     }
+}
+
+#[test]
+fn a_segment_is_whole_pieces_none_of_them_twice() {
+    let mut side = RecvSide::<4>::new(4, 4 * STEP, 0).with_pieces(STEP);
+    let total = 6 * STEP + 1;
+    let (slot, _) = side.post(total, false).unwrap();
+    let wrong =
+        |offset, bytes: u32| Err(Violation::Segment { seq: 0, offset, bytes: u64::from(bytes), total });
+    let step = STEP as u32;
+    for (offset, bytes) in
+        [(0, 0), (0, step - 1), (0, step + 1), (1, step), (0, 5 * step), (6 * STEP, step), (total, 1)]
+    {
+        assert_eq!(side.begin(&header(0, offset, total, bytes)), wrong(offset, bytes), "{offset} {bytes}");
+    }
+    let middle = side.begin(&header(0, 2 * STEP, total, 3 * step)).unwrap();
+    for (offset, bytes) in
+        [(2 * STEP, step), (0, 4 * step), (4 * STEP, 2 * step), (3 * STEP, step), (4 * STEP, 2 * step + 1)]
+    {
+        let twice = Err(Violation::Twice { seq: 0, offset });
+        assert_eq!(side.begin(&header(0, offset, total, bytes)), twice, "{offset} {bytes}");
+    }
+    let first = side.begin(&header(0, 0, total, 2 * step)).unwrap();
+    let last = side.begin(&header(0, 5 * STEP, total, step + 1)).unwrap();
+    assert!(!side.place(land(last)) && !side.place(land(middle)) && side.place(land(first)));
+    assert_eq!(side.finish(slot), Ok(Received { bytes: total }));
 }

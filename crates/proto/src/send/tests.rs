@@ -1,7 +1,7 @@
 //! Dealing in order, only what was announced; every way in which a peer can misbehave towards the sender is tried.
 
 use super::*;
-use crate::{frame::Control, plan::SEGMENTS_MAX};
+use crate::{frame::Control, plan::PIECES_MAX};
 
 const STEP: u64 = 4096;
 
@@ -97,7 +97,7 @@ fn the_longest_message_keeps_its_lengths() {
         assert_eq!(side.written(segment), dealt == MESSAGE_BYTES_MAX);
     }
     assert_eq!(dealt, MESSAGE_BYTES_MAX);
-    assert_eq!(MESSAGE_BYTES_MAX / SEGMENTS_MAX, 2 << 30);
+    assert_eq!(MESSAGE_BYTES_MAX / PIECES_MAX, 2 << 30);
 }
 
 #[test]
@@ -203,6 +203,26 @@ fn an_idle_stream_that_holds_less_goes_first() {
 }
 
 #[test]
+fn each_idle_stream_is_called_once_and_no_more_than_there_are_segments() {
+    let (mut side, _slots) = streams(4, 2);
+    (0..4).for_each(|stream| side.set_idle(stream, true));
+    assert_eq!([side.to_wake(), side.to_wake(), side.to_wake()], [Some(0), Some(1), None]);
+    assert!(!take(&mut side, 0) || !take(&mut side, 0), "called, 1 goes before who holds more");
+    side.set_idle(0, false);
+    side.set_idle(1, false);
+    assert!(take(&mut side, 1));
+    side.set_idle(0, true);
+    assert_eq!(side.to_wake(), None, "nothing is left");
+    // One message of three segments calls three.
+    let mut side = SendSide::<16>::new(16, STEP, 16).with_streams(4);
+    (0..4).for_each(|stream| side.set_idle(stream, true));
+    let _slot = side.post(3 * STEP - 1, false).unwrap();
+    assert_eq!(side.to_wake(), None, "not announced");
+    side.announced(&announce(0, 3 * STEP, 0)).unwrap();
+    assert_eq!((0..4).filter_map(|_| side.to_wake()).count(), 3);
+}
+
+#[test]
 fn what_the_peer_has_finished_is_no_longer_held() {
     let (mut side, slots) = streams(2, 4);
     for _ in 0..3 {
@@ -248,4 +268,29 @@ fn a_finished_count_that_cannot_be_is_a_violation() {
     }
     side.announced(&Announce { done: 1, ..announce(2, 1, 0) }).unwrap();
     assert_eq!(side.announced(&announce(3, 1, 0)), Err(wrong(0)), "it went back");
+}
+
+#[test]
+fn segments_are_short_at_the_start_and_at_the_end() {
+    let long = 4 * STEP;
+    let mut side = SendSide::<16>::new(16, long, 16).with_pieces(STEP).with_streams(2);
+    let bytes = 32 * STEP + 5;
+    let _slot = side.post(bytes, false).unwrap();
+    side.announced(&announce(0, bytes, 0)).unwrap();
+    let mut dealt = [vec![], vec![]];
+    for stream in [0, 1].into_iter().cycle() {
+        if !side.is_ready() {
+            break;
+        }
+        let Some(segment) = side.deal(Carrier::Stream(stream)).unwrap() else { continue };
+        dealt[stream].push(segment.bytes());
+        side.written(segment);
+    }
+    for lengths in &dealt {
+        assert_eq!(lengths[..3], [STEP, long, long], "a short one to begin with: {dealt:?}");
+        assert!(lengths.iter().rev().take(2).all(|&bytes| bytes <= STEP), "and to end with: {dealt:?}");
+    }
+    assert_eq!(dealt.concat().iter().sum::<u64>(), bytes);
+    let totals = dealt.map(|lengths| lengths.iter().sum::<u64>());
+    assert!(totals[0].abs_diff(totals[1]) < long, "{totals:?}");
 }

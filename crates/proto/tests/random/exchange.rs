@@ -18,6 +18,7 @@ const INLINE: u64 = 512;
 struct Plan {
     messages: Vec<Message>,
     sockets: usize,
+    piece_bytes: u64,
     send_depth: usize,
     recv_depth: usize,
     picks: Vec<u8>,
@@ -72,14 +73,16 @@ impl<'a, const N: usize> Exchange<'a, N> {
     fn new(plan: &'a Plan) -> Self {
         Self {
             plan,
-            send: SendSide::new(plan.send_depth, STEP, plan.recv_depth),
+            send: SendSide::new(plan.send_depth, STEP, plan.recv_depth)
+                .with_pieces(plan.piece_bytes)
+                .with_streams(plan.sockets),
             sends: VecDeque::new(),
             posted: 0,
             dealt: (0..plan.sockets).map(|_| VecDeque::new()).collect(),
             wires: vec![VecDeque::new(); plan.sockets],
             control: VecDeque::new(),
             announcements: VecDeque::new(),
-            recv: RecvSide::new(plan.recv_depth, STEP, INLINE),
+            recv: RecvSide::new(plan.recv_depth, STEP, INLINE).with_pieces(plan.piece_bytes),
             receives: VecDeque::new(),
             asked: 0,
             reading: (0..plan.sockets).map(|_| None).collect(),
@@ -101,7 +104,8 @@ impl<'a, const N: usize> Exchange<'a, N> {
                 let announced = self.announcements.pop_front().map(|announce| self.send.announced(&announce));
                 prop_assert!(announced.is_none_or(|result| result.is_ok()));
             }
-            3 => self.deal(socket, Carrier::Any)?,
+            3 if pick < 40 => self.deal(socket, Carrier::Any)?,
+            3 => self.deal(socket, Carrier::Stream(socket))?,
             4 => self.deal(socket, Carrier::Control)?,
             5 => self.write(socket),
             6 => self.begin(socket)?,
@@ -145,7 +149,7 @@ impl<'a, const N: usize> Exchange<'a, N> {
             prop_assert_eq!(self.send.is_begun(slot), self.begun.contains(&slot.seq().wire()));
         }
         let Some(segment) = self.send.deal(carrier).expect("every receive is long enough") else {
-            prop_assert!(!ready || carrier == Carrier::Control);
+            prop_assert!(!ready || carrier != Carrier::Any);
             return Ok(());
         };
         prop_assert!(ready);
@@ -155,7 +159,10 @@ impl<'a, const N: usize> Exchange<'a, N> {
         let both_on_host = message.source_on_host && message.destination_on_host;
         let inline = message.bytes == 0 || (both_on_host && message.bytes <= INLINE);
         prop_assert_eq!(segment.is_inline(), inline);
-        prop_assert!(inline || carrier == Carrier::Any);
+        prop_assert!(inline || carrier != Carrier::Control);
+        let ends = segment.offset() + segment.bytes() == message.bytes;
+        prop_assert!(inline || ends || segment.bytes() % self.plan.piece_bytes == 0);
+        prop_assert!(inline || segment.bytes() <= STEP);
         self.dealt[socket].push_back(segment);
         Ok(())
     }
@@ -267,15 +274,15 @@ fn any_message() -> impl Strategy<Value = Message> {
 
 fn any_plan(slots: usize) -> impl Strategy<Value = Plan> {
     let messages = prop::collection::vec(any_message(), 1..4 * slots);
-    (messages, 1..=4usize, 1..=slots, 1..=slots, prop::collection::vec(any::<u8>(), 0..3000)).prop_map(
-        |(messages, sockets, send_depth, recv_depth, picks)| Plan {
+    (messages, (1..=4usize, 256..=STEP), 1..=slots, 1..=slots, prop::collection::vec(any::<u8>(), 0..3000))
+        .prop_map(|(messages, (sockets, piece_bytes), send_depth, recv_depth, picks)| Plan {
             messages,
             sockets,
+            piece_bytes,
             send_depth,
             recv_depth,
             picks,
-        },
-    )
+        })
 }
 
 proptest! {

@@ -11,6 +11,7 @@ pub(crate) struct Agreed {
     pub(crate) control: Socket,
     pub(crate) data: Vec<Socket>,
     pub(crate) segment_bytes: u32,
+    pub(crate) piece_bytes: u32,
     pub(crate) inline_bytes: u32,
     pub(crate) peer_slots: u16,
 }

@@ -61,6 +61,7 @@ impl Connector {
             streams: options.streams,
             slots: options.slots,
             segment_bytes: options.segment_bytes,
+            piece_bytes: options.piece_bytes.min(options.segment_bytes),
             inline_bytes: options.inline_bytes,
         };
         let sockets =
@@ -94,6 +95,7 @@ impl Connector {
             control,
             data: sockets.collect(),
             segment_bytes: self.join.segment_bytes,
+            piece_bytes: self.join.piece_bytes,
             inline_bytes: welcome.inline_bytes,
             peer_slots: welcome.slots,
         };

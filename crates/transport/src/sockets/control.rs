@@ -11,7 +11,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_gpu::{ReadClaim, WriteClaim};
 use gputcp_proto::{
     Violation,
     frame::{ABORT_BYTES_MAX, Control},
@@ -44,6 +43,14 @@ pub(crate) enum Incoming {
     Frame(Control),
     /// The peer's end is closed.
     End,
+}
+
+/// A piece of an inline message's payload.
+pub(crate) enum Piece<'a> {
+    /// These bytes, which were read together with the frame.
+    Here(&'a [u8]),
+    /// What this socket has next.
+    Coming(BorrowedFd<'a>),
 }
 
 /// The reading half. Holds what has arrived of a frame.
@@ -82,30 +89,25 @@ impl ControlSocket {
         self.write_all(frames, timeout)
     }
 
-    /// Writes an inline message: its frame, then `bytes` of the source.
-    pub(crate) fn write_inline(
+    /// Writes an inline message: its frame, and the bytes behind it. `write` is given what is left of the frame's header; it
+    /// says how many bytes the socket took, and whether that was all.
+    pub(crate) fn write_message(
         &self,
         frame: &Control,
-        source: Option<&ReadClaim>,
-        bytes: u64,
         timeout: Duration,
+        mut write: impl FnMut(&[u8]) -> io::Result<(usize, bool)>,
     ) -> io::Result<()> {
         let header = frame.encode();
         let _writing = lock(&self.writer);
-        let (Some(source), true) = (source, bytes > 0) else { return self.write_all(&header, timeout) };
-        let (mut head, mut sent) = (0, 0);
+        let mut head = 0;
         let deadline = Instant::now() + timeout;
-        while head < header.len() || sent < bytes {
-            match source.send(self.socket.as_fd(), &header[head..], sent, bytes - sent) {
-                Ok(taken) => {
-                    let of_head = taken.min(header.len() - head);
-                    head += of_head;
-                    sent += (taken - of_head) as u64;
-                }
+        loop {
+            match write(&header[head..]) {
+                Ok((_, true)) => return Ok(()),
+                Ok((taken, false)) => head = header.len().min(head + taken),
                 Err(error) => self.writable_after(error, deadline)?,
             }
         }
-        Ok(())
     }
 
     /// Tells the peer why this side fails, if that can be done at once. Never waits: the connection is lost anyway.
@@ -235,23 +237,23 @@ impl Reader {
         }
     }
 
-    /// Reads an inline message's payload of `bytes` into the destination. Waits for a payload that is under way, until
-    /// the deadline: the peer writes frame and payload as one.
+    /// Has an inline message's payload of `bytes` taken, piece by piece: `take` is given where the piece starts and says how
+    /// long it was. Waits for a payload that is under way, until the deadline: the peer writes frame and payload as one.
     pub(crate) fn payload(
         &mut self,
         control: &ControlSocket,
-        destination: Option<&WriteClaim>,
         bytes: u64,
         deadline: Instant,
+        mut take: impl FnMut(u64, Piece<'_>) -> io::Result<usize>,
     ) -> io::Result<()> {
-        // An empty message may be for device memory, which the CPU does not touch.
-        let (Some(destination), true) = (destination, bytes > 0) else { return Ok(()) };
-        let buffered = ((self.end - self.start) as u64).min(bytes);
-        destination.copy_from(0, &self.buffer[self.start..self.start + buffered as usize]);
-        self.start += buffered as usize;
-        let mut have = buffered;
+        let buffered = ((self.end - self.start) as u64).min(bytes) as usize;
+        if buffered > 0 {
+            take(0, Piece::Here(&self.buffer[self.start..self.start + buffered]))?;
+            self.start += buffered;
+        }
+        let mut have = buffered as u64;
         while have < bytes {
-            match destination.recv(control.descriptor(), have, bytes - have) {
+            match take(have, Piece::Coming(control.descriptor())) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(got) => have += got as u64,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -248,6 +248,7 @@ impl Listener {
             control,
             data,
             segment_bytes: join.segment_bytes,
+            piece_bytes: join.piece_bytes,
             inline_bytes,
             peer_slots: join.slots,
         };

@@ -9,6 +9,7 @@ mod bound;
 mod canceller;
 mod connect;
 mod control;
+mod cores;
 mod doorbell;
 mod ending;
 mod listen;
@@ -22,12 +23,14 @@ use std::{sync::Arc, thread::JoinHandle};
 
 use gputcp_gpu::{Lane, LaneSpec};
 use gputcp_socket::TcpInfo;
+use rustix::thread::CpuSet;
 use socket2::Socket;
 
 use self::shared::{Shared, Side};
 pub use self::{
     canceller::Canceller,
     connect::Connector,
+    cores::stay_near,
     listen::Listener,
     recv::{RecvComm, RecvRequest},
     send::{SendComm, SendRequest},
@@ -41,10 +44,37 @@ fn lanes(options: &Options, streams: usize, segment_bytes: u32) -> Result<Vec<La
     (0..streams).map(|_| Ok(device.lane(spec)?)).collect()
 }
 
+/// The lane of the control socket, for short messages of device memory.
+fn short_lane(options: &Options, inline_bytes: u32) -> Result<Option<Lane>> {
+    let Some(device) = &options.device else { return Ok(None) };
+    let spec = LaneSpec { slots: SHORT_SLABS, slab_bytes: inline_bytes.into() };
+    Ok(Some(device.lane(spec)?))
+}
+
+/// Whether a message of device memory can be moved: its segments must fit the lanes' slabs.
+fn check_on_device(longest: Option<u64>, bytes: u64) -> Result<()> {
+    match longest {
+        Some(longest) if bytes <= longest => Ok(()),
+        Some(longest) => Err(Error::usage(format!(
+            "a message of {bytes} bytes of device memory was posted, where {longest} fit this connection's slabs: cut it, or \
+             connect with longer segments"
+        ))),
+        None => Err(Error::usage(
+            "this connection was made without a device and moves host memory only".to_owned(),
+        )),
+    }
+}
+
+/// Short messages that may be between socket and device at a time.
+const SHORT_SLABS: usize = 4;
+/// The longest message that travels on the control socket although others are under way.
+const EAGER_BYTES: u64 = 16 << 10;
+
 /// Starts one of a connection's threads. Should it panic, the connection fails at once instead of at a deadline.
 fn spawn<S: Side + Send + 'static>(
     name: &'static str,
     shared: &Arc<Shared<S>>,
+    near: Option<&CpuSet>,
     life: impl FnOnce(&Arc<Shared<S>>) + Send + 'static,
 ) -> Result<JoinHandle<()>> {
     struct Guard<S: Side>(Arc<Shared<S>>, &'static str);
@@ -58,7 +88,9 @@ fn spawn<S: Side + Send + 'static>(
         }
     }
     let guard = Guard(shared.clone(), name);
+    let near = near.copied();
     let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
+        cores::stay(near.as_ref());
         guard.0.thread_begins();
         life(&guard.0);
     });

@@ -69,28 +69,41 @@ impl Place {
     }
 }
 
-/// Moves messages of these lengths from one buffer to another and verifies each.
+/// Moves messages of these lengths from the start of one buffer to that of another and verifies each.
 pub fn move_and_verify(
+    sends: &mut [SendComm],
+    recvs: &mut [RecvComm],
+    buffers: (&Buffer, &Buffer),
+    plans: (Plan, Plan),
+    lengths: &[u64],
+) -> Result<Moved> {
+    let messages: Vec<_> = lengths.iter().map(|&bytes| (0, 0, bytes)).collect();
+    move_at_and_verify(sends, recvs, buffers, plans, &messages)
+}
+
+/// Moves messages, each given by where it starts in the source and in the destination and by its length. Verifies each, and
+/// that what is around it in the destination stays as it was.
+pub fn move_at_and_verify(
     sends: &mut [SendComm],
     recvs: &mut [RecvComm],
     (from, to): (&Buffer, &Buffer),
     (send_plan, recv_plan): (Plan, Plan),
-    lengths: &[u64],
+    messages: &[(u64, u64, u64)],
 ) -> Result<Moved> {
     let mut total = Moved::default();
+    let pattern = |iteration: usize| Pattern { seed: 7, iteration: iteration as u64 };
     thread::scope(|scope| {
         let (go, wait_for_go) = std::sync::mpsc::channel();
         let (verified, wait_for_verified) = std::sync::mpsc::channel();
         let connections = sends.len();
         let sending = scope.spawn(move || -> Result<()> {
             let mut sender = Sender::new(send_plan, connections);
-            for (iteration, &bytes) in lengths.iter().enumerate() {
+            for (iteration, &(offset, _, bytes)) in messages.iter().enumerate() {
                 if wait_for_go.recv().is_err() {
                     break;
                 }
-                let pattern = Pattern { seed: 7, iteration: iteration as u64 };
-                from.fill(pattern, 0, bytes)?;
-                sender.send(sends, Message { buffer: from, offset: 0, bytes })?;
+                from.fill(pattern(iteration), offset, bytes)?;
+                sender.send(sends, Message { buffer: from, offset, bytes })?;
                 if wait_for_verified.recv().is_err() {
                     break;
                 }
@@ -99,14 +112,20 @@ pub fn move_and_verify(
         });
         let mut receiver = Receiver::new(recv_plan, recvs.len());
         let received: Result<()> = (|| {
-            for (iteration, &bytes) in lengths.iter().enumerate() {
-                let receiving = receiver.post(recvs, Message { buffer: to, offset: 0, bytes })?;
+            for (iteration, &(_, offset, bytes)) in messages.iter().enumerate() {
+                let around = [(0, offset), (offset + bytes, to.bytes() - offset - bytes)];
+                let guard = Pattern { seed: 8, iteration: iteration as u64 };
+                around.iter().try_for_each(|&(start, bytes)| to.fill(guard, start, bytes))?;
+                let receiving = receiver.post(recvs, Message { buffer: to, offset, bytes })?;
                 go.send(()).unwrap();
                 let moved = receiver.finish(recvs, receiving)?;
                 total.chunks += moved.chunks;
                 total.bytes += moved.bytes;
-                let pattern = Pattern { seed: 7, iteration: iteration as u64 };
-                assert_eq!(to.verify(pattern, 0, bytes)?, Ok(()), "message {iteration} of {bytes} bytes");
+                let what = format!("message {iteration} of {bytes} bytes at {offset}");
+                assert_eq!(to.verify(pattern(iteration), offset, bytes)?, Ok(()), "{what}");
+                for (start, bytes) in around {
+                    assert_eq!(to.verify(guard, start, bytes)?, Ok(()), "around {what}");
+                }
                 verified.send(()).ok();
             }
             Ok(())

@@ -106,7 +106,7 @@ fn open(selector: &str) -> Result<Device, Error> {
 
 /// Late enough that whoever does not wait is found out.
 fn soft() -> Device {
-    Device::soft(SoftOptions { lateness: Duration::from_micros(20), seed: 1 })
+    Device::soft(SoftOptions { lateness: Duration::from_micros(20), seed: 1, ..SoftOptions::default() })
 }
 
 /// From this device to the last one.

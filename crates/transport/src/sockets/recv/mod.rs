@@ -1,34 +1,40 @@
 //! The receiving end of a connection. In the order of the data's way: [`RecvComm::irecv`] posts a receive and announces
 //! it ([`announce`]), [`read`] takes segments off the data sockets, straight to a host destination or into a bounce ring,
-//! [`unpack`] follows the unpacks and gives the ring's buffers back.
+//! [`short`] whole short messages off the control socket, [`unpack`] follows the unpacks and gives the ring's buffers back.
 
 mod announce;
 mod read;
+mod short;
 mod unpack;
 
 use std::{
-    sync::{Arc, Mutex, RwLock, atomic::Ordering},
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use gputcp_gpu::{Buffer, MemoryKind, UnpackMode, WriteClaim};
+use gputcp_gpu::{Buffer, Lane, MemoryKind, UnpackMode, WriteClaim};
 use gputcp_proto::{
     Violation,
     frame::Control,
-    recv::{InPlace, Placed, Received, RecvSide},
+    plan::SegmentPlan,
+    recv::{Placed, Received, RecvSide},
     window::Slot,
 };
 use gputcp_socket::TcpInfo;
 
 use self::{announce::Announcer, unpack::BounceRing};
 use super::{
+    EAGER_BYTES, SHORT_SLABS,
     agreed::{Agreed, SLOTS},
     bound::Bound,
     canceller::Canceller,
     control::Reader,
-    ending,
-    locks::{lock, read_lock, write_lock},
+    cores, ending,
+    locks::{lock, write_lock},
     shared::{Ready, Shared, Side},
 };
 use crate::{Error, Result};
@@ -42,6 +48,8 @@ pub struct RecvComm {
     shared: Arc<Shared<RecvState>>,
     threads: Vec<JoinHandle<()>>,
     inline_bytes: u64,
+    /// The longest message of device memory; none without a device.
+    longest_on_device: Option<u64>,
 }
 
 /// A receive in flight. Holds its slot (invariant I1): only waiting for it gives the slot back.
@@ -49,8 +57,7 @@ pub struct RecvComm {
 #[derive(Debug)]
 pub struct RecvRequest {
     slot: Slot,
-    /// Whether the message may come on the control socket.
-    inline: bool,
+    bytes: u64,
 }
 
 /// What the receiver's threads share.
@@ -68,37 +75,53 @@ pub(crate) struct Parts {
     /// The destinations of the receives in flight, by slot. I/O threads hold the read lock while they write.
     destinations: [RwLock<Option<WriteClaim>>; SLOTS],
     announcer: Mutex<Announcer>,
-    /// One ring per data socket; none without a device.
+    /// One ring per data socket, and the control socket's behind them; none without a device.
     rings: Vec<Mutex<BounceRing>>,
+    /// The control socket's lane.
+    short: Option<Mutex<Lane>>,
+    mode: UnpackMode,
+    /// Whether the last bytes came on the control socket.
+    came_short: AtomicBool,
 }
 
 impl RecvComm {
     /// Makes everything that the connection will ever use (invariant I4).
     pub(crate) fn start(agreed: Agreed, options: &crate::Options) -> Result<Self> {
-        let Agreed { peer, control, data, segment_bytes, inline_bytes, .. } = agreed;
+        let Agreed { peer, control, data, segment_bytes, piece_bytes, inline_bytes, .. } = agreed;
         if options.device.is_some() && options.unpack == UnpackMode::None {
             return Err(Error::usage(
                 "unpack mode none leaves bytes in host memory; a device needs kernel, copy or host",
             ));
         }
         let lanes = super::lanes(options, data.len(), segment_bytes)?;
+        let short = super::short_lane(options, inline_bytes)?.map(Mutex::new);
         let slots = usize::from(options.slots);
+        let ring = |slabs| Mutex::new(BounceRing::new(slabs));
+        let stream_rings = lanes.iter().map(|_| ring(options.slabs.into()));
         let parts = Arc::new(Parts {
             destinations: [const { RwLock::new(None) }; SLOTS],
             announcer: Mutex::new(Announcer::new()),
-            rings: lanes.iter().map(|_| Mutex::new(BounceRing::new(options.slabs.into()))).collect(),
+            rings: stream_rings.chain(short.iter().map(|_| ring(SHORT_SLABS))).collect(),
+            short,
+            mode: options.unpack,
+            came_short: AtomicBool::new(false),
         });
-        let side = RecvSide::new(slots, segment_bytes.into(), inline_bytes.into());
+        let side =
+            RecvSide::new(slots, segment_bytes.into(), inline_bytes.into()).with_pieces(piece_bytes.into());
+        let plan = SegmentPlan::new(segment_bytes.into()).with_pieces(piece_bytes.into());
+        let longest_on_device = (!lanes.is_empty()).then(|| plan.longest_chunk());
         let state = RecvState { side, open_streams: data.len(), parts };
         let shared = Arc::new(Shared::new(peer, options.timeout, control, data, state)?);
-        let mut comm = Self { shared, threads: Vec::new(), inline_bytes: inline_bytes.into() };
-        comm.threads.push(super::spawn("gputcp-control", &comm.shared, |shared| shared.stand_by())?);
-        let mode = options.unpack;
+        let mut comm =
+            Self { shared, threads: Vec::new(), inline_bytes: inline_bytes.into(), longest_on_device };
+        let near = cores::near(options.device.as_ref());
+        let near = near.as_ref();
+        comm.threads.push(super::spawn("gputcp-control", &comm.shared, near, |shared| shared.stand_by())?);
         let mut lanes = lanes.into_iter();
         for stream in 0..comm.shared.data.len() {
             let lane = lanes.next();
-            let life = move |shared: &Arc<Shared<RecvState>>| read::run(shared, stream, lane, mode);
-            comm.threads.push(super::spawn("gputcp-recv", &comm.shared, life)?);
+            let life = move |shared: &Arc<Shared<RecvState>>| read::run(shared, stream, lane);
+            comm.threads.push(super::spawn("gputcp-recv", &comm.shared, near, life)?);
         }
         comm.shared.wait_for_threads(comm.threads.len());
         Ok(comm)
@@ -114,20 +137,17 @@ impl RecvComm {
     pub fn irecv(&mut self, destination: &Buffer, offset: u64, bytes: u64) -> Result<Option<RecvRequest>> {
         self.shared.check()?;
         let on_host = destination.kind() == MemoryKind::Host;
-        let mut state = lock(&self.shared.state);
-        if !on_host && state.parts.rings.is_empty() {
-            return Err(Error::usage(
-                "this connection was made without a device and receives to host memory only",
-            ));
+        if !on_host {
+            super::check_on_device(self.longest_on_device, bytes)?;
         }
+        let mut state = lock(&self.shared.state);
         let claim = destination.write(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
-        let Some((slot, announce)) = state.side.post(bytes, on_host) else { return Ok(None) };
+        let Some((slot, announce)) = state.side.post(bytes, true) else { return Ok(None) };
         *write_lock(&state.parts.destinations[slot.index()]) = Some(claim);
         let parts = state.parts.clone();
         drop(state);
-        let inline = on_host && bytes <= self.inline_bytes;
         lock(&parts.announcer).posted(announce, &self.shared)?;
-        Ok(Some(RecvRequest { slot, inline }))
+        Ok(Some(RecvRequest { slot, bytes }))
     }
 
     /// The finished receive, or the request back while bytes are missing. Never waits.
@@ -135,13 +155,13 @@ impl RecvComm {
     /// # Errors
     /// If the connection has failed.
     pub fn test(&mut self, request: RecvRequest) -> Result<Result<Received, RecvRequest>> {
-        let RecvRequest { slot, inline } = request;
+        let RecvRequest { slot, bytes } = request;
         match self.shared.finish(slot)? {
             Ok(received) => Ok(Ok(received)),
             Err(slot) => {
                 self.shared.check()?;
                 self.shared.check_not_closed()?;
-                Ok(Err(RecvRequest { slot, inline }))
+                Ok(Err(RecvRequest { slot, bytes }))
             }
         }
     }
@@ -166,7 +186,9 @@ impl RecvComm {
         let index = request.slot.index();
         let mut slot = Some(request.slot);
         let shared = &self.shared;
-        shared.wait_for("receiving a message", bound, Some(index), request.inline, || {
+        let short = request.bytes <= EAGER_BYTES.min(self.inline_bytes);
+        let spin = short || (request.bytes <= self.inline_bytes && shared.came_short());
+        shared.wait_for("receiving a message", bound, Some(index), spin, || {
             let Some(held) = slot.take() else { return Ok(Ready::No) };
             match shared.finish(held)? {
                 Ok(received) => Ok(Ready::Yes(received)),
@@ -233,6 +255,11 @@ impl Shared<RecvState> {
         lock(&self.state).parts.clone()
     }
 
+    /// Whether the last bytes came on the control socket: the next may well, too.
+    fn came_short(&self) -> bool {
+        lock(&self.state).parts.came_short.load(Ordering::Relaxed)
+    }
+
     /// Counts bytes that are at their destination.
     fn placed(&self, placed: Placed) {
         self.counters.placed.fetch_add(placed.landing().bytes(), Ordering::Relaxed);
@@ -287,24 +314,6 @@ impl Side for RecvState {
                 value: u64::from(frame.encode()[2]),
             }));
         };
-        let mut state = lock(&shared.state);
-        let landing = state.side.begin_inline(seq, bytes.into());
-        let parts = state.parts.clone();
-        drop(state);
-        let landing = landing.map_err(|violation| shared.misbehaved(violation))?;
-        lock(&parts.announcer).matched(shared)?;
-        {
-            let place = read_lock(&parts.destinations[landing.slot_index()]);
-            let deadline = Instant::now() + shared.timeout;
-            reader
-                .payload(&shared.control, place.as_ref(), bytes.into(), deadline)
-                .map_err(|error| shared.socket_failed(&error))?;
-        }
-        shared.counters.carried.fetch_add(bytes.into(), Ordering::Relaxed);
-        match InPlace::new(landing).advance(bytes.into()) {
-            Ok(placed) => shared.placed(placed),
-            Err(_) => unreachable!("the whole payload was read"),
-        }
-        Ok(())
+        shared.take_inline(seq, bytes.into(), reader)
     }
 }

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use gputcp_gpu::{Lane, MemoryKind, UnpackMode, WriteClaim};
+use gputcp_gpu::{Lane, MemoryKind, WriteClaim};
 use gputcp_proto::{
     bounce::Filling,
     frame::SegmentHeader,
@@ -26,9 +26,9 @@ use crate::{
 };
 
 /// The thread's life, until the peer closes the stream or the connection fails.
-pub(super) fn run(shared: &Arc<Shared<RecvState>>, stream: usize, lane: Option<Lane>, mode: UnpackMode) {
+pub(super) fn run(shared: &Arc<Shared<RecvState>>, stream: usize, lane: Option<Lane>) {
     let parts = shared.parts();
-    let mut reader = StreamReader { shared, socket: &shared.data[stream], stream, parts: &parts, lane, mode };
+    let mut reader = StreamReader { shared, socket: &shared.data[stream], stream, parts: &parts, lane };
     match reader.run() {
         Ok(()) => {
             lock(&shared.state).open_streams -= 1;
@@ -46,7 +46,6 @@ struct StreamReader<'a> {
     stream: usize,
     parts: &'a Parts,
     lane: Option<Lane>,
-    mode: UnpackMode,
 }
 
 /// Why a thread ends early.
@@ -61,6 +60,7 @@ impl StreamReader<'_> {
             let landing = lock(&self.shared.state).side.begin(&header);
             let landing = landing.map_err(|violation| Stop::Failed(self.shared.misbehaved(violation)))?;
             if landing.offset() == 0 {
+                self.parts.came_short.store(false, Ordering::Relaxed);
                 lock(&self.parts.announcer).matched(self.shared).map_err(Stop::Failed)?;
             }
             let place = read_lock(&self.parts.destinations[landing.slot_index()]);
@@ -75,16 +75,7 @@ impl StreamReader<'_> {
                 }
                 (_, Some(lane)) => {
                     let slot = landing.slot_index();
-                    bounce(
-                        self.shared,
-                        self.socket,
-                        self.parts,
-                        self.stream,
-                        lane,
-                        landing,
-                        destination,
-                        self.mode,
-                    )?;
+                    bounce(self.shared, self.socket, self.parts, self.stream, lane, landing, destination)?;
                     // The waiter goes on to watch the lane.
                     self.shared.doorbell.ring(slot);
                 }
@@ -137,7 +128,6 @@ fn bounce(
     lane: &mut Lane,
     landing: Landing,
     destination: &WriteClaim,
-    mode: UnpackMode,
 ) -> Result<(), Stop> {
     let ring = &parts.rings[stream];
     let slot = shared.bounce_slot(ring).map_err(Stop::Failed)?;
@@ -152,7 +142,7 @@ fn bounce(
     };
     // Launched under the ring's lock: a waiter that finds the ring empty must not miss it.
     let mut ring = lock(ring);
-    let unpacking = filled.unpack(&mut lane.unpack_into(destination, mode));
+    let unpacking = filled.unpack(&mut lane.unpack_into(destination, parts.mode));
     ring.push(unpacking.map_err(|error| Stop::Failed(error.into()))?);
     Ok(())
 }

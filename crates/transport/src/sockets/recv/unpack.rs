@@ -19,7 +19,7 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct BounceRing {
-    free: Window<SLABS_MAX>,
+    free: Window<{ SLABS_MAX as usize }>,
     unpacks: VecDeque<Unpacking<Done>>,
 }
 

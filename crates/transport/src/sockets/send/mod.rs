@@ -1,11 +1,13 @@
 //! The sending end of a connection. In the order of the data's way: [`SendComm::isend`] posts a message, an announced
-//! receive lets it start, [`stage`] copies device memory to a pinned ring, [`write`] carries segments on the data sockets.
+//! receive lets it start, [`stage`] copies device memory to a pinned ring, [`write`] carries segments on the data sockets,
+//! [`short`] whole short messages on the control socket.
 
+mod short;
 mod stage;
 mod write;
 
 use std::{
-    sync::{Arc, RwLock, atomic::Ordering},
+    sync::{Arc, Mutex, RwLock, atomic::Ordering},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -13,18 +15,21 @@ use std::{
 use gputcp_gpu::{Buffer, MemoryKind, ReadClaim};
 use gputcp_proto::{
     frame::Control,
+    plan::SegmentPlan,
     send::{Carrier, Segment, SendSide, Sent},
     window::Slot,
 };
 use gputcp_socket::TcpInfo;
 
+use self::stage::StagingRing;
 use super::{
+    EAGER_BYTES,
     agreed::{Agreed, SLOTS},
     bound::Bound,
     canceller::Canceller,
     control::Reader,
-    ending,
-    locks::{lock, read_lock, write_lock},
+    cores, ending,
+    locks::{lock, write_lock},
     shared::{Ready, Shared, Side},
 };
 use crate::{Error, Result};
@@ -37,7 +42,8 @@ use crate::{Error, Result};
 pub struct SendComm {
     shared: Arc<Shared<SendState>>,
     threads: Vec<JoinHandle<()>>,
-    has_lanes: bool,
+    /// The longest message of device memory; none without a device.
+    longest_on_device: Option<u64>,
 }
 
 /// A message in flight. Holds its slot (invariant I1): only waiting for it gives the slot back.
@@ -51,31 +57,43 @@ pub struct SendRequest {
 #[derive(Debug)]
 pub(crate) struct SendState {
     side: SendSide<SLOTS>,
-    /// The sources of the sends in flight, by slot. I/O threads hold the read lock while they read.
-    sources: Arc<Sources>,
+    parts: Arc<Parts>,
 }
 
-/// One place per slot.
-pub(crate) type Sources = [RwLock<Option<ReadClaim>>; SLOTS];
+/// What has a lock of its own, so that a long write holds up nobody.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// The sources of the sends in flight, by slot. I/O threads hold the read lock while they read.
+    sources: [RwLock<Option<ReadClaim>>; SLOTS],
+    /// Where short messages of device memory are staged; none without a device.
+    short: Option<Mutex<StagingRing>>,
+}
 
 impl SendComm {
     /// Makes everything that the connection will ever use (invariant I4).
     pub(crate) fn start(agreed: Agreed, options: &crate::Options) -> Result<Self> {
-        let Agreed { peer, control, data, segment_bytes, peer_slots, .. } = agreed;
+        let Agreed { peer, control, data, segment_bytes, piece_bytes, inline_bytes, peer_slots } = agreed;
         let lanes = super::lanes(options, data.len(), segment_bytes)?;
-        let has_lanes = !lanes.is_empty();
-        let sources: Arc<Sources> = Arc::new([const { RwLock::new(None) }; SLOTS]);
-        let side = SendSide::new(options.slots.into(), segment_bytes.into(), peer_slots.into());
-        let state = SendState { side: side.with_streams(data.len()), sources };
+        let short = super::short_lane(options, inline_bytes)?;
+        let short = short.map(|lane| Mutex::new(StagingRing::new(lane, super::SHORT_SLABS)));
+        let parts = Arc::new(Parts { sources: [const { RwLock::new(None) }; SLOTS], short });
+        let side = SendSide::new(options.slots.into(), segment_bytes.into(), peer_slots.into())
+            .with_pieces(piece_bytes.into())
+            .with_streams(data.len());
+        let plan = SegmentPlan::new(segment_bytes.into()).with_pieces(piece_bytes.into());
+        let longest_on_device = (!lanes.is_empty()).then(|| plan.longest_chunk());
+        let state = SendState { side, parts };
         let shared = Arc::new(Shared::new(peer, options.timeout, control, data, state)?);
-        let mut comm = Self { shared, threads: Vec::new(), has_lanes };
-        comm.threads.push(super::spawn("gputcp-control", &comm.shared, |shared| shared.stand_by())?);
+        let mut comm = Self { shared, threads: Vec::new(), longest_on_device };
+        let near = cores::near(options.device.as_ref());
+        let near = near.as_ref();
+        comm.threads.push(super::spawn("gputcp-control", &comm.shared, near, |shared| shared.stand_by())?);
         let slabs = options.slabs.into();
         let mut lanes = lanes.into_iter();
         for stream in 0..comm.shared.data.len() {
             let lane = lanes.next();
             let life = move |shared: &Arc<Shared<SendState>>| write::run(shared, stream, lane, slabs);
-            comm.threads.push(super::spawn("gputcp-send", &comm.shared, life)?);
+            comm.threads.push(super::spawn("gputcp-send", &comm.shared, near, life)?);
         }
         comm.shared.wait_for_threads(comm.threads.len());
         Ok(comm)
@@ -91,13 +109,15 @@ impl SendComm {
     pub fn isend(&mut self, source: &Buffer, offset: u64, bytes: u64) -> Result<Option<SendRequest>> {
         self.shared.check()?;
         let on_host = source.kind() == MemoryKind::Host;
-        if !on_host && !self.has_lanes {
-            return Err(Error::usage("this connection was made without a device and sends host memory only"));
+        if !on_host {
+            super::check_on_device(self.longest_on_device, bytes)?;
         }
         let mut state = lock(&self.shared.state);
         let claim = source.read(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
-        let Some(slot) = state.side.post(bytes, on_host) else { return Ok(None) };
-        *write_lock(&state.sources[slot.index()]) = Some(claim);
+        let alone = state.side.in_flight() == 0;
+        let inline = alone || (on_host && bytes <= EAGER_BYTES);
+        let Some(slot) = state.side.post(bytes, inline) else { return Ok(None) };
+        *write_lock(&state.parts.sources[slot.index()]) = Some(claim);
         let dealt = state.side.deal(Carrier::Control);
         let next = state.side.to_wake();
         drop(state);
@@ -202,39 +222,6 @@ impl Drop for SendComm {
 }
 
 impl Shared<SendState> {
-    /// Carries what a caller dealt to itself: a short message, written at once.
-    fn carry_dealt(&self, dealt: Result<Option<Segment>, gputcp_proto::send::TooLong>) -> Result<()> {
-        match dealt {
-            Ok(None) => Ok(()),
-            Ok(Some(segment)) => self.carry_inline(segment),
-            Err(too_long) => {
-                let error = Error::usage(format!("{too_long}: post a receive that is long enough"));
-                self.fail(error.clone());
-                Err(error)
-            }
-        }
-    }
-
-    /// Writes a short message on the control socket, and every one after it that can go too.
-    fn carry_inline(&self, segment: Segment) -> Result<()> {
-        let frame = Control::Inline { seq: segment.seq(), bytes: segment.bytes() as u32 };
-        let sources = self.sources();
-        {
-            let source = read_lock(&sources[segment.slot_index()]);
-            self.control
-                .write_inline(&frame, source.as_ref(), segment.bytes(), self.timeout)
-                .inspect_err(|error| self.data_failed(error))
-                .map_err(|error| self.check().err().unwrap_or_else(|| self.socket_failed(&error)))?;
-        }
-        self.written(segment);
-        let mut state = lock(&self.state);
-        let dealt = state.side.deal(Carrier::Control);
-        let next = state.side.to_wake();
-        drop(state);
-        self.wake(next);
-        self.carry_dealt(dealt)
-    }
-
     /// Wakes the I/O thread whose turn it is.
     fn wake(&self, stream: Option<usize>) {
         if let Some(stream) = stream {
@@ -256,7 +243,7 @@ impl Shared<SendState> {
         let index = slot.index();
         let sent = state.side.finish(slot)?;
         // Before the slot can be issued again, which takes this lock.
-        *write_lock(&state.sources[index]) = None;
+        *write_lock(&state.parts.sources[index]) = None;
         Ok(sent)
     }
 
@@ -268,8 +255,8 @@ impl Shared<SendState> {
         Error::PeerClosed { peer: self.peer.clone(), open: lock(&self.state).side.in_flight() }
     }
 
-    fn sources(&self) -> Arc<Sources> {
-        lock(&self.state).sources.clone()
+    fn parts(&self) -> Arc<Parts> {
+        lock(&self.state).parts.clone()
     }
 }
 

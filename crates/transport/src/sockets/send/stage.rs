@@ -15,7 +15,7 @@ use crate::{Error, Result, options::SLABS_MAX};
 #[derive(Debug)]
 pub(super) struct StagingRing {
     pub(super) lane: Lane,
-    free: Window<SLABS_MAX>,
+    free: Window<{ SLABS_MAX as usize }>,
     copies: VecDeque<Staging<Done>>,
 }
 

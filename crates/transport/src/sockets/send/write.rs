@@ -15,7 +15,7 @@ use gputcp_proto::{
 };
 use socket2::Socket;
 
-use super::{SendState, Sources, stage::StagingRing};
+use super::{Parts, SendState, stage::StagingRing};
 use crate::{
     Error, Result,
     sockets::{
@@ -30,7 +30,7 @@ pub(super) fn run(shared: &Arc<Shared<SendState>>, stream: usize, lane: Option<L
         shared,
         stream,
         socket: &shared.data[stream],
-        sources: shared.sources(),
+        parts: shared.parts(),
         ring: lane.map(|lane| StagingRing::new(lane, slabs)),
     };
     match writer.run() {
@@ -47,7 +47,7 @@ struct Writer<'a> {
     shared: &'a Shared<SendState>,
     stream: usize,
     socket: &'a Socket,
-    sources: Arc<Sources>,
+    parts: Arc<Parts>,
     ring: Option<StagingRing>,
 }
 
@@ -112,7 +112,7 @@ impl Writer<'_> {
         if segment.is_inline() {
             return self.shared.carry_inline(segment).map_err(Stop::Failed);
         }
-        let place = read_lock(&self.sources[segment.slot_index()]);
+        let place = read_lock(&self.parts.sources[segment.slot_index()]);
         let Some(source) = place.as_ref() else { unreachable!("a dealt segment has a source") };
         if source.kind() == MemoryKind::Host {
             self.write_in_place(&segment, source)?;

@@ -1,0 +1,92 @@
+//! The cores near a GPU. On a machine of several NUMA nodes, I/O threads stay on the node that the GPU hangs off: the
+//! ring's memory is touched first by them, and neither copy nor DMA crosses to another socket.
+//!
+//! What the machine does not show is left to the scheduler: no node, one node, or no core of it that may be used.
+
+use std::{fs, ops::RangeInclusive, path::Path};
+
+use gputcp_gpu::Device;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// The cores that I/O threads for this device should run on; none if it makes no difference.
+pub(crate) fn near(device: Option<&Device>) -> Option<CpuSet> {
+    let node = device?.cuda_device()?.numa_node?;
+    of_node(node, Path::new("/sys/devices/system/node"))
+}
+
+/// Keeps the calling thread near this device, as a connection's own I/O threads are: for whoever compares with them.
+pub fn stay_near(device: &Device) {
+    stay(near(Some(device)).as_ref());
+}
+
+/// Keeps the calling thread on these cores.
+pub(crate) fn stay(near: Option<&CpuSet>) {
+    if let Some(near) = near {
+        // A hint: who may not have it runs elsewhere, slower.
+        let _ = sched_setaffinity(None, near);
+    }
+}
+
+/// The cores of a node of several, as far as this process may use them.
+fn of_node(node: u32, nodes: &Path) -> Option<CpuSet> {
+    let online = list(&fs::read_to_string(nodes.join("online")).ok()?)?;
+    if online.iter().map(|nodes| nodes.clone().count()).sum::<usize>() < 2 {
+        return None;
+    }
+    let cores = list(&fs::read_to_string(nodes.join(format!("node{node}/cpulist"))).ok()?)?;
+    let allowed = sched_getaffinity(None).ok()?;
+    let mut near = CpuSet::new();
+    for core in cores.into_iter().flatten().take_while(|&core| core < CpuSet::MAX_CPU) {
+        if allowed.is_set(core) {
+            near.set(core);
+        }
+    }
+    (near.count() > 0 && near.count() < allowed.count()).then_some(near)
+}
+
+/// A list like `0-3,8,10-11` (the kernel's cpulist format).
+fn list(text: &str) -> Option<Vec<RangeInclusive<usize>>> {
+    text.trim()
+        .split(',')
+        .map(|range| {
+            let (from, to) = range.split_once('-').unwrap_or((range, range));
+            Some(from.parse().ok()?..=to.parse().ok()?)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_as_the_kernel_writes_them() {
+        assert_eq!(list("0-3,8,10-11\n"), Some(vec![0..=3, 8..=8, 10..=11]));
+        assert_eq!(list("7"), Some(vec![7..=7]));
+        for bad in ["", "\n", "1-", "a", "1,,2", "-3"] {
+            assert_eq!(list(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_cores_of_one_node_of_two_are_near_and_of_the_only_one_are_not() {
+        let allowed = sched_getaffinity(None).unwrap();
+        let first = (0..CpuSet::MAX_CPU).find(|&core| allowed.is_set(core)).unwrap();
+        let nodes = std::env::temp_dir().join(format!("gputcp-nodes-{}", std::process::id()));
+        fs::create_dir_all(nodes.join("node1")).unwrap();
+        let write = |file: &str, text: &str| fs::write(nodes.join(file), text).unwrap();
+        write("node1/cpulist", &format!("{first}\n"));
+        write("online", "0-1\n");
+        let near = of_node(1, &nodes);
+        // A machine of one core has nothing to choose.
+        assert_eq!(near.map(|near| near.count()), (allowed.count() > 1).then_some(1));
+        assert!(near.is_none_or(|near| near.is_set(first)));
+        assert!(of_node(0, &nodes).is_none(), "a node that is not shown");
+        write("node1/cpulist", "1022-1023,99999999\n");
+        assert!(of_node(1, &nodes).is_none() || allowed.is_set(1022), "none of its cores is ours");
+        write("online", "1\n");
+        write("node1/cpulist", &format!("{first}\n"));
+        assert!(of_node(1, &nodes).is_none());
+        fs::remove_dir_all(&nodes).unwrap();
+    }
+}
