@@ -5,6 +5,7 @@ use std::time::Duration;
 use gputcp::{Options, SLABS_MAX};
 use gputcp_proto::{
     frame::{SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX},
+    plan::{PIECES_MAX, SegmentPlan},
     session::Role,
 };
 use schemars::JsonSchema;
@@ -121,6 +122,19 @@ impl Settings {
         if let Some(bytes) = self.segment_bytes {
             let (least, most) = (u64::from(*SEGMENT_BYTES.start()), u64::from(*SEGMENT_BYTES.end()));
             within("the segment size", u64::from(bytes), least, most)?;
+        }
+        if self.memory != Memory::Host {
+            let Options { segment_bytes, piece_bytes, .. } = Options::default();
+            let segment = self.segment_bytes.unwrap_or(segment_bytes);
+            let plan = SegmentPlan::new(segment.into()).with_pieces(piece_bytes.min(segment).into());
+            if self.chunk_bytes > plan.longest_chunk() {
+                return Err(format!(
+                    "a chunk of {} of a GPU's memory is more than {PIECES_MAX} segments of {}: choose longer segments, or a \
+                     smaller chunk",
+                    show_size(self.chunk_bytes),
+                    show_size(segment.into()),
+                ));
+            }
         }
         if let Some(slabs) = self.slabs {
             within("the number of slabs", u64::from(slabs), 1, u64::from(SLABS_MAX))?;

@@ -309,6 +309,7 @@ mod tests {
             MeasureArgs { latency: true, channels: Some(2), ..Default::default() },
             MeasureArgs { streams: Some(64), channels: Some(64), ..Default::default() },
             MeasureArgs { size: Some(u64::MAX), ..Default::default() },
+            MeasureArgs { chunk: Some(64 << 20), segment: Some(4096), ..Default::default() },
         ];
         let sentences: Vec<String> = bad
             .into_iter()

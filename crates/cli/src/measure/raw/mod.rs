@@ -39,7 +39,7 @@ pub struct RawSockets {
     /// Jobs that have not come back.
     open: usize,
     /// The longest piece of a share that a pipeline takes at a time; none without pipelines.
-    piece_bytes: Option<u64>,
+    longest_bytes: Option<u64>,
     /// The other end, for messages.
     peer: String,
 }
@@ -61,7 +61,7 @@ impl RawSockets {
             Worker::start(socket, settings, pipeline, done.clone())
         });
         let workers = workers.collect::<Result<_, Failure>>()?;
-        Ok(Self { workers, results, open: 0, piece_bytes: spec.map(PipelineSpec::piece_bytes), peer })
+        Ok(Self { workers, results, open: 0, longest_bytes: spec.map(PipelineSpec::longest_bytes), peer })
     }
 
     /// Starts the receiving threads on this memory: they wait in `recv` when this returns, or soon after.
@@ -139,6 +139,10 @@ impl RawSockets {
         let error = match broken {
             Broken::Socket(error) => error,
             Broken::Device(error) => return Failure::from(error.clone()),
+            Broken::Panicked => {
+                let bug = "a raw socket's thread panicked, which is a bug in gputcp: please report it";
+                return Failure::Run(bug.into());
+            }
         };
         Failure::Peer(format!(
             "the peer at {} is gone (a raw socket of the ceiling failed: {error}): it was killed, is stuck, or the network \
@@ -160,7 +164,7 @@ impl RawSockets {
         for (index, worker) in (0..shares).zip(&self.workers) {
             let (from, to) = cut(bytes, index, shares);
             let share = part.share(index, shares);
-            match self.piece_bytes {
+            match self.longest_bytes {
                 None => {
                     worker.give(job(share, to - from)?)?;
                     self.open += 1;

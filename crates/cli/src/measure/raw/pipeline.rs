@@ -33,7 +33,7 @@ pub struct PipelineSpec {
     device: Device,
     ring: LaneSpec,
     /// What the length of a slice is a multiple of.
-    step_bytes: u64,
+    piece_bytes: u64,
     unpack: UnpackMode,
     patience: Duration,
 }
@@ -44,7 +44,7 @@ pub(super) struct Pipeline {
     lane: Lane,
     device: Device,
     ring: LaneSpec,
-    step_bytes: u64,
+    piece_bytes: u64,
     unpack: UnpackMode,
     patience: Duration,
     /// Copies under way to the ring, the oldest first.
@@ -64,26 +64,26 @@ impl PipelineSpec {
         Some(Self {
             device,
             ring: LaneSpec { slots: options.slabs.into(), slab_bytes },
-            step_bytes: slab_bytes.min(options.piece_bytes.into()),
+            piece_bytes: slab_bytes.min(options.piece_bytes.into()),
             unpack: options.unpack,
             patience: options.timeout,
         })
     }
 
-    /// The longest piece of a message that is moved at a time.
-    pub(super) const fn piece_bytes(&self) -> u64 {
-        SegmentPlan::new(self.ring.slab_bytes).with_pieces(self.step_bytes).longest_chunk()
+    /// The longest part of a message that is moved at a time.
+    pub(super) const fn longest_bytes(&self) -> u64 {
+        SegmentPlan::new(self.ring.slab_bytes).with_pieces(self.piece_bytes).longest_chunk()
     }
 }
 
 impl Pipeline {
     pub(super) fn new(spec: &PipelineSpec) -> Result<Self, gputcp_gpu::Error> {
-        let PipelineSpec { device, ring, step_bytes, unpack, patience } = spec;
+        let PipelineSpec { device, ring, piece_bytes, unpack, patience } = spec;
         Ok(Self {
             lane: device.lane(*ring)?,
             device: device.clone(),
             ring: *ring,
-            step_bytes: *step_bytes,
+            piece_bytes: *piece_bytes,
             unpack: *unpack,
             patience: *patience,
             copies: VecDeque::with_capacity(ring.slots),
@@ -98,7 +98,8 @@ impl Pipeline {
 
     /// Sends all of a claim: while a slice is written, those behind it are copied.
     pub(super) fn send(&mut self, socket: &Socket, source: &ReadClaim) -> Result<(), Broken> {
-        let (mut slices, mut free) = (self.slices(source.bytes()), self.free_slabs());
+        let (mut slices, all) = self.slices(source.bytes());
+        let mut free = self.free_slabs();
         loop {
             while free.has_room()
                 && let Some(slice) = next(&mut slices)
@@ -106,20 +107,23 @@ impl Pipeline {
                 let stage = &mut self.lane.stage_from(source);
                 self.copies.push_back(Staging::start(first(free.issue()), slice, stage)?);
             }
-            let Some(copy) = self.copies.pop_front() else { return Ok(()) };
+            let Some(copy) = self.copies.pop_front() else { break };
             self.wait(copy.completion())?;
             let (slab, slice) = self.write(socket, finished(copy.poll()?))?;
             free.release(slab);
             slices.written(slice);
         }
+        ours(slices.finish(all));
+        Ok(())
     }
 
     /// Receives all of a claim; returns when the last slice is unpacked.
     pub(super) fn receive(&mut self, socket: &Socket, destination: &WriteClaim) -> Result<(), Broken> {
         let bytes = destination.bytes();
-        let (mut slices, mut free) = (self.slices(bytes), self.free_slabs());
-        let mut side = RecvSide::<1>::new(1, self.ring.slab_bytes, 0).with_pieces(self.step_bytes);
-        let _slot = first(side.post(bytes, false));
+        let (mut slices, _) = self.slices(bytes);
+        let mut free = self.free_slabs();
+        let mut side = RecvSide::<1>::new(1, self.ring.slab_bytes, 0).with_pieces(self.piece_bytes);
+        let (all, _) = first(side.post(bytes, false));
         loop {
             while free.has_room()
                 && let Some(slice) = next(&mut slices)
@@ -130,21 +134,24 @@ impl Pipeline {
                 let unpack = &mut self.lane.unpack_into(destination, self.unpack);
                 self.unpacks.push_back(filled.unpack(unpack)?);
             }
-            let Some(unpack) = self.unpacks.pop_front() else { return Ok(()) };
+            let Some(unpack) = self.unpacks.pop_front() else { break };
             self.wait(unpack.completion())?;
             let (slab, placed) = finished(unpack.poll()?);
             free.release(slab);
             side.place(placed);
         }
+        ours(side.finish(all));
+        Ok(())
     }
 
     /// What deals the slices of so many bytes, for one stream that has them to itself: a short one to begin at once, short
-    /// ones at the end, long ones between.
-    fn slices(&self, bytes: u64) -> SendSide<1> {
-        let mut side = SendSide::new(1, self.ring.slab_bytes, 1).with_pieces(self.step_bytes).with_streams(1);
-        let _slot = first(side.post(bytes, false));
+    /// ones at the end, long ones between. The slot is that of them all.
+    fn slices(&self, bytes: u64) -> (SendSide<1>, Slot) {
+        let mut side =
+            SendSide::new(1, self.ring.slab_bytes, 1).with_pieces(self.piece_bytes).with_streams(1);
+        let all = first(side.post(bytes, false));
         ours(side.announced(&Announce { seq: 0, capacity: bytes, inline_bytes: 0, done: 0 }));
-        side
+        (side, all)
     }
 
     fn write(&mut self, socket: &Socket, mut staged: Staged) -> Result<(Slot, Segment), Broken> {

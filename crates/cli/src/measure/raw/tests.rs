@@ -200,3 +200,15 @@ fn a_lost_gpu_is_no_lost_peer() {
         assert!(matches!(&failure, Failure::Run(text) if !text.contains("peer")), "{failure}");
     });
 }
+
+#[test]
+fn a_thread_that_panics_is_heard_of() {
+    let settings = settings(MeasureArgs::default());
+    let (mut sockets, _far) = one_end(&settings, &Device::soft(SoftOptions::default()));
+    // No memory to send five bytes from: nothing that is dealt looks like this.
+    let nothing = gputcp_gpu::Buffer::host(1).unwrap().read(0, 0).unwrap();
+    sockets.workers[0].give(Job::Send(nothing, 5)).unwrap();
+    sockets.open += 1;
+    let failure = sockets.finish().unwrap_err();
+    assert!(matches!(&failure, Failure::Run(text) if text.contains("a bug in gputcp")), "{failure}");
+}
