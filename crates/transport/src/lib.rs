@@ -58,5 +58,5 @@ pub use gputcp_socket::TcpInfo;
 pub use self::{
     error::{Error, Guilty, Result},
     options::{Options, SLABS_MAX},
-    sockets::{Canceller, Connector, Listener, RecvComm, RecvRequest, SendComm, SendRequest},
+    sockets::{Canceller, Connector, Listener, RecvComm, RecvRequest, SendComm, SendRequest, stay_near},
 };

@@ -30,6 +30,7 @@ use self::shared::{Shared, Side};
 pub use self::{
     canceller::Canceller,
     connect::Connector,
+    cores::stay_near,
     listen::Listener,
     recv::{RecvComm, RecvRequest},
     send::{SendComm, SendRequest},

@@ -93,6 +93,9 @@ fn work(
     todo: &mpsc::Receiver<Job>,
     done: &mpsc::Sender<Finished>,
 ) {
+    if let Some(pipeline) = &pipeline {
+        pipeline.stay_near();
+    }
     while let Ok(job) = todo.recv() {
         let result = carry(socket, pipeline.as_mut(), &job);
         let now = Instant::now();
