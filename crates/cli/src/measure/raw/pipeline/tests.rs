@@ -83,7 +83,7 @@ fn slices_and_rings_are_the_engines() {
             Options { segment_bytes, piece_bytes: 128 << 10, slabs: 3, device, ..Options::default() };
         let spec = PipelineSpec::of(&settings, &options)?;
         assert_eq!(spec.ring.slots, 3);
-        Some((spec.ring.slab_bytes, spec.step_bytes, spec.piece_bytes()))
+        Some((spec.ring.slab_bytes, spec.step_bytes, spec.longest_bytes()))
     };
     assert_eq!(of(Memory::Cuda, 1 << 20, 300 << 10), Some((300 << 10, 128 << 10, (256 << 10) * 4096)));
     assert_eq!(of(Memory::Cuda, 64 << 10, 256 << 10), Some((64 << 10, 64 << 10, (64 << 10) * 4096)));
