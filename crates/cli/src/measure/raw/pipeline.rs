@@ -33,7 +33,7 @@ pub struct PipelineSpec {
     device: Device,
     ring: LaneSpec,
     /// What the length of a slice is a multiple of.
-    piece_bytes: u64,
+    step_bytes: u64,
     unpack: UnpackMode,
     patience: Duration,
 }
@@ -44,7 +44,7 @@ pub(super) struct Pipeline {
     lane: Lane,
     device: Device,
     ring: LaneSpec,
-    piece_bytes: u64,
+    step_bytes: u64,
     unpack: UnpackMode,
     patience: Duration,
     /// Copies under way to the ring, the oldest first.
@@ -64,7 +64,7 @@ impl PipelineSpec {
         Some(Self {
             device,
             ring: LaneSpec { slots: options.slabs.into(), slab_bytes },
-            piece_bytes: slab_bytes.min(options.piece_bytes.into()),
+            step_bytes: slab_bytes.min(options.piece_bytes.into()),
             unpack: options.unpack,
             patience: options.timeout,
         })
@@ -72,18 +72,18 @@ impl PipelineSpec {
 
     /// The longest part of a message that is moved at a time.
     pub(super) const fn longest_bytes(&self) -> u64 {
-        SegmentPlan::new(self.ring.slab_bytes).with_pieces(self.piece_bytes).longest_chunk()
+        SegmentPlan::new(self.ring.slab_bytes).with_pieces(self.step_bytes).longest_chunk()
     }
 }
 
 impl Pipeline {
     pub(super) fn new(spec: &PipelineSpec) -> Result<Self, gputcp_gpu::Error> {
-        let PipelineSpec { device, ring, piece_bytes, unpack, patience } = spec;
+        let PipelineSpec { device, ring, step_bytes, unpack, patience } = spec;
         Ok(Self {
             lane: device.lane(*ring)?,
             device: device.clone(),
             ring: *ring,
-            piece_bytes: *piece_bytes,
+            step_bytes: *step_bytes,
             unpack: *unpack,
             patience: *patience,
             copies: VecDeque::with_capacity(ring.slots),
@@ -104,7 +104,7 @@ impl Pipeline {
             while free.has_room()
                 && let Some(slice) = next(&mut slices)
             {
-                let stage = &mut self.lane.stage_from(source);
+                let stage = &mut self.lane.stage_from(source, self.unpack);
                 self.copies.push_back(Staging::start(first(free.issue()), slice, stage)?);
             }
             let Some(copy) = self.copies.pop_front() else { break };
@@ -122,7 +122,7 @@ impl Pipeline {
         let bytes = destination.bytes();
         let (mut slices, _) = self.slices(bytes);
         let mut free = self.free_slabs();
-        let mut side = RecvSide::<1>::new(1, self.ring.slab_bytes, 0).with_pieces(self.piece_bytes);
+        let mut side = RecvSide::<1>::new(1, self.ring.slab_bytes, 0).with_pieces(self.step_bytes);
         let (all, _) = first(side.post(bytes, false));
         loop {
             while free.has_room()
@@ -147,8 +147,7 @@ impl Pipeline {
     /// What deals the slices of so many bytes, for one stream that has them to itself: a short one to begin at once, short
     /// ones at the end, long ones between. The slot is that of them all.
     fn slices(&self, bytes: u64) -> (SendSide<1>, Slot) {
-        let mut side =
-            SendSide::new(1, self.ring.slab_bytes, 1).with_pieces(self.piece_bytes).with_streams(1);
+        let mut side = SendSide::new(1, self.ring.slab_bytes, 1).with_pieces(self.step_bytes).with_streams(1);
         let all = first(side.post(bytes, false));
         ours(side.announced(&Announce { seq: 0, capacity: bytes, inline_bytes: 0, done: 0 }));
         (side, all)

@@ -70,7 +70,9 @@ impl Passage<'_> {
             while ring.has_room() {
                 let Some(segment) = side.deal(Carrier::Any).map_err(text)? else { break };
                 let slab = ring.issue().ok_or("no slab")?;
-                copies.push_back(Staging::start(slab, segment, &mut lane.stage_from(&claim)).map_err(text)?);
+                copies.push_back(
+                    Staging::start(slab, segment, &mut lane.stage_from(&claim, self.mode)).map_err(text)?,
+                );
             }
             let Some(staging) = copies.pop_front() else { break };
             let finished = staging.completion().wait(soon()).map_err(text)?;

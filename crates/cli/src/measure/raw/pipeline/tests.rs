@@ -17,7 +17,7 @@ const PATTERN: Pattern = Pattern { seed: 5, iteration: 6 };
 fn spec(unpack: UnpackMode, slots: usize, lateness: Duration) -> PipelineSpec {
     let device = Device::soft(SoftOptions { lateness, seed: 7, ..SoftOptions::default() });
     let ring = LaneSpec { slots, slab_bytes: SLICE };
-    PipelineSpec { device, ring, piece_bytes: SLICE / 4, unpack, patience: Duration::from_secs(20) }
+    PipelineSpec { device, ring, step_bytes: SLICE / 4, unpack, patience: Duration::from_secs(20) }
 }
 
 fn settings(memory: Memory, args: MeasureArgs) -> Settings {
@@ -83,7 +83,7 @@ fn slices_and_rings_are_the_engines() {
             Options { segment_bytes, piece_bytes: 128 << 10, slabs: 3, device, ..Options::default() };
         let spec = PipelineSpec::of(&settings, &options)?;
         assert_eq!(spec.ring.slots, 3);
-        Some((spec.ring.slab_bytes, spec.piece_bytes, spec.longest_bytes()))
+        Some((spec.ring.slab_bytes, spec.step_bytes, spec.longest_bytes()))
     };
     assert_eq!(of(Memory::Cuda, 1 << 20, 300 << 10), Some((300 << 10, 128 << 10, (256 << 10) * 4096)));
     assert_eq!(of(Memory::Cuda, 64 << 10, 256 << 10), Some((64 << 10, 64 << 10, (64 << 10) * 4096)));
