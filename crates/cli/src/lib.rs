@@ -2,13 +2,14 @@
 //! say what came out ([`report`]).
 //!
 //! The way of a command: [`args`] what was typed → [`settings`] what both ends agree on → [`bootstrap`] → [`measure`] →
-//! [`report`] → [`output`]. [`host`] knows this machine, [`interrupt`] is Ctrl-C, [`failure`] the exit codes.
+//! [`report`] → [`output`]. [`conformance`] is the report of checking a plugin. [`host`] knows this machine, [`interrupt`] is Ctrl-C, [`failure`] the exit codes.
 
 #![forbid(unsafe_code)]
 
 pub mod args;
 pub mod bootstrap;
 pub mod command;
+pub mod conformance;
 pub mod failure;
 pub mod host;
 pub mod interrupt;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use self::{
-    args::{Cli, Command, TalkArgs, environment::Environment, request::DEFAULT_TIMEOUT},
+    args::{Cli, Command, PluginCommand, TalkArgs, environment::Environment, request::DEFAULT_TIMEOUT},
     failure::Failure,
     interrupt::Interrupt,
     output::{Output, Talk},
@@ -39,6 +40,7 @@ pub fn main() -> ExitCode {
         Command::Loopback(args) => args.talk,
         Command::Server(args) => args.talk,
         Command::Client(args) => args.talk,
+        Command::Plugin(command) => command.talk(),
     });
     match run(cli.command, talk) {
         Ok(()) => ExitCode::SUCCESS,
@@ -58,6 +60,11 @@ fn run(command: Command, talk: Talk) -> Result<(), Failure> {
         Command::Loopback(args) => command::loopback::run(args, &environment, &interrupt, talk),
         Command::Server(args) => command::server::run(args, &environment, &interrupt, talk),
         Command::Client(args) => command::client::run(args, &environment, &interrupt, talk),
+        Command::Plugin(PluginCommand::List(args)) => command::plugin::list(&args, talk),
+        Command::Plugin(PluginCommand::Check(args)) => {
+            command::plugin::check::run(args, &environment, &interrupt, talk)
+        }
+        Command::Plugin(PluginCommand::CheckSide(args)) => command::plugin::check_side::run(&args),
     }
 }
 

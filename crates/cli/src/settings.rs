@@ -37,6 +37,20 @@ pub enum Unpack {
     Host,
     /// Nothing to unpack: the destination is host memory, received in place.
     None,
+    /// Nothing to unpack: a plugin writes to the destination itself.
+    #[serde(rename = "in-place")]
+    InPlace,
+}
+
+/// What carries the data.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// The built-in transport.
+    #[default]
+    Sockets,
+    /// A NCCL net plugin on either end.
+    Plugin,
 }
 
 /// Which way the messages go.
@@ -60,7 +74,10 @@ pub struct Settings {
     pub sizes: Vec<u64>,
     /// Which way they go.
     pub flow: Flow,
-    /// Data sockets per connection.
+    /// What carries it.
+    #[serde(default)]
+    pub transport: Transport,
+    /// Data sockets per connection; how many a plugin has is its own matter.
     pub streams: u16,
     /// Connections.
     pub channels: u16,
@@ -153,6 +170,21 @@ impl Settings {
         if self.memory == Memory::Host && self.unpack != Unpack::None {
             return Err("host memory is received in place, so nothing can be unpacked".into());
         }
+        if self.transport == Transport::Plugin {
+            let most = u64::from(PLUGIN_WINDOW_MAX);
+            within("the sender's window over a plugin", u64::from(self.send_window), 1, most)?;
+            within("the receiver's window over a plugin", u64::from(self.recv_window), 1, most)?;
+            if matches!(self.unpack, Unpack::Kernel | Unpack::Copy | Unpack::Host) {
+                within(
+                    "the chunk size over a plugin's unpack queue",
+                    self.chunk_bytes,
+                    1,
+                    QUEUED_CHUNK_BYTES_MAX,
+                )?;
+            }
+        } else if self.unpack == Unpack::InPlace {
+            return Err("only a plugin receives into other memory than the host's in place".into());
+        }
         Ok(())
     }
 
@@ -161,7 +193,7 @@ impl Settings {
     pub const fn destination(&self) -> Memory {
         match self.unpack {
             Unpack::None => Memory::Host,
-            Unpack::Kernel | Unpack::Copy | Unpack::Host => self.memory,
+            Unpack::Kernel | Unpack::Copy | Unpack::Host | Unpack::InPlace => self.memory,
         }
     }
 
@@ -216,7 +248,7 @@ impl Settings {
     /// ceiling's sockets have rings of their own where it is a pipeline.
     #[must_use]
     pub fn ring_bytes(&self) -> u64 {
-        if self.memory == Memory::Host {
+        if self.memory == Memory::Host || self.transport == Transport::Plugin {
             return 0;
         }
         let Options { slabs, segment_bytes, .. } = Options::default();
@@ -324,6 +356,7 @@ impl Unpack {
             Self::Copy => "copy",
             Self::Host => "host",
             Self::None => "none",
+            Self::InPlace => "in-place",
         }
     }
 }
@@ -351,6 +384,10 @@ pub fn is_congestion_name(name: &str) -> bool {
 
 /// A congestion control's longest name: the kernel's TCP_CA_NAME_MAX with its end.
 pub const CONGESTION_CHARS_MAX: usize = 15;
+/// The most requests that every plugin takes: Google's have 16 slots.
+pub const PLUGIN_WINDOW_MAX: u16 = 16;
+/// The longest receive whose fragments fit a row of an unpack queue: 2048, two for each page of 4 KiB.
+pub const QUEUED_CHUNK_BYTES_MAX: u64 = 4 << 20;
 /// Connections of one session: with [`STREAMS_MAX`] the sockets' bound below binds first.
 pub const CHANNELS_MAX: u16 = 64;
 /// Data sockets of one session and direction: one thread each, on both sides, and a process has 1024 descriptors by

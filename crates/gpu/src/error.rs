@@ -120,6 +120,11 @@ pub enum Error {
         /// The memory's.
         memory: MemoryKind,
     },
+    /// Foreign code calls an address host memory that is none.
+    #[error(
+        "a plugin names pinned host memory that the driver knows as a GPU's: its unpack queue cannot be read"
+    )]
+    NotOnHost,
     /// A lane's worker is gone, and its work with it.
     #[error("the lane stopped before its work was finished: reconnect to get a new one")]
     LaneLost,

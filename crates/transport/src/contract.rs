@@ -1,4 +1,4 @@
-//! What every transport offers: the built-in sockets today, a foreign NCCL net plugin behind the same two traits.
+//! What every transport offers: the built-in sockets, and any NCCL net plugin behind the same two traits.
 //!
 //! "Not yet" is `None`, never an error; an error ends the connection.
 
@@ -16,7 +16,9 @@ pub trait SendEnd {
 
     /// How many requests are finished at a time: the newest of them is slept for, the older ones are then done too. 1
     /// where only the oldest may be asked for, as in some NCCL net plugins.
-    const BATCH: usize = 1;
+    fn batch(&self) -> usize {
+        1
+    }
 
     /// Posts `bytes` of `source` from `offset`; `None` when no slot is free.
     ///
@@ -38,7 +40,9 @@ pub trait RecvEnd {
 
     /// How many requests are finished at a time: the newest of them is slept for, the older ones are then done too. 1
     /// where only the oldest may be asked for, as in some NCCL net plugins.
-    const BATCH: usize = 1;
+    fn batch(&self) -> usize {
+        1
+    }
 
     /// Posts a receive of up to `bytes` to `destination` at `offset`; `None` when no slot is free.
     ///
@@ -54,8 +58,11 @@ pub trait RecvEnd {
 }
 
 impl SendEnd for SendComm {
-    const BATCH: usize = SOCKETS_BATCH;
     type Request = SendRequest;
+
+    fn batch(&self) -> usize {
+        SOCKETS_BATCH
+    }
 
     fn isend(&mut self, source: &Buffer, offset: u64, bytes: u64) -> Result<Option<SendRequest>> {
         Self::isend(self, source, offset, bytes)
@@ -67,8 +74,11 @@ impl SendEnd for SendComm {
 }
 
 impl RecvEnd for RecvComm {
-    const BATCH: usize = SOCKETS_BATCH;
     type Request = RecvRequest;
+
+    fn batch(&self) -> usize {
+        SOCKETS_BATCH
+    }
 
     fn irecv(&mut self, destination: &Buffer, offset: u64, bytes: u64) -> Result<Option<RecvRequest>> {
         Self::irecv(self, destination, offset, bytes)

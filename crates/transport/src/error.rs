@@ -84,6 +84,9 @@ pub enum Error {
     /// The GPU, or the memory, refused something on this side.
     #[error(transparent)]
     Device(#[from] Arc<gputcp_gpu::Error>),
+    /// A NCCL net plugin cannot be driven, or failed.
+    #[error(transparent)]
+    Plugin(#[from] Arc<gputcp_nccl_abi::drive::Error>),
     /// The caller asked for what cannot be.
     #[error("{0}")]
     Usage(Arc<str>),
@@ -106,8 +109,9 @@ pub enum Guilty {
 impl Error {
     /// Whose fault it is; the command derives its exit code from this.
     #[must_use]
-    pub const fn guilty(&self) -> Guilty {
+    pub fn guilty(&self) -> Guilty {
         match self {
+            Self::Plugin(error) if error.is_remote() => Guilty::Peer,
             Self::PeerMisbehaved { .. }
             | Self::PeerGone { .. }
             | Self::PeerAborted { .. }
@@ -115,7 +119,7 @@ impl Error {
             | Self::Refused { .. }
             | Self::Timeout { .. } => Guilty::Peer,
             Self::Cancelled { .. } => Guilty::User,
-            Self::System { .. } | Self::Device(_) => Guilty::Local,
+            Self::System { .. } | Self::Device(_) | Self::Plugin(_) => Guilty::Local,
             Self::Usage(_) => Guilty::Caller,
         }
     }
@@ -143,5 +147,11 @@ impl Error {
 impl From<gputcp_gpu::Error> for Error {
     fn from(error: gputcp_gpu::Error) -> Self {
         Self::Device(Arc::new(error))
+    }
+}
+
+impl From<gputcp_nccl_abi::drive::Error> for Error {
+    fn from(error: gputcp_nccl_abi::drive::Error) -> Self {
+        Self::Plugin(Arc::new(error))
     }
 }

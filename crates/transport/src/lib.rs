@@ -46,9 +46,11 @@
 
 #![forbid(unsafe_code)]
 
+mod canceller;
 pub mod contract;
 mod error;
 mod options;
+pub mod plugin;
 mod sockets;
 pub mod transfer;
 
@@ -56,7 +58,8 @@ pub use gputcp_proto::{handle::Handle, recv::Received, send::Sent};
 pub use gputcp_socket::TcpInfo;
 
 pub use self::{
+    canceller::Canceller,
     error::{Error, Guilty, Result},
     options::{Options, SLABS_MAX},
-    sockets::{Canceller, Connector, Listener, RecvComm, RecvRequest, SendComm, SendRequest, stay_near},
+    sockets::{Connector, Listener, RecvComm, RecvRequest, SendComm, SendRequest, stay_near},
 };

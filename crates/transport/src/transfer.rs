@@ -100,6 +100,7 @@ impl<C: SendEnd> Sender<C> {
         self.in_flight.clear();
         let mut moved = Moved::default();
         let limit = self.plan.window * connections.len();
+        let batch = connections.first().map_or(1, C::batch);
         for chunk in ChunkPlan::new(message.bytes, self.plan.chunk_bytes) {
             let connection = (chunk.index % connections.len() as u64) as usize;
             // The window is checked before posting, never after.
@@ -112,13 +113,13 @@ impl<C: SendEnd> Sender<C> {
                         break request;
                     }
                 }
-                self.finish_oldest(connections, C::BATCH, &mut moved)?;
+                self.finish_oldest(connections, batch, &mut moved)?;
             };
             self.in_flight.push_back(Flying { request, connection, bytes: chunk.bytes });
         }
         while !self.in_flight.is_empty() {
             // Nothing is left to post: sleep once.
-            let rest = if C::BATCH > 1 { self.in_flight.len() } else { 1 };
+            let rest = if batch > 1 { self.in_flight.len() } else { 1 };
             self.finish_oldest(connections, rest, &mut moved)?;
         }
         Ok(moved)
@@ -162,9 +163,10 @@ impl<C: RecvEnd> Receiver<C> {
     /// differently.
     pub fn finish(&mut self, connections: &mut [C], mut receiving: Receiving<'_>) -> Result<Moved> {
         let mut moved = Moved::default();
+        let batch = connections.first().map_or(1, C::batch);
         while !self.in_flight.is_empty() {
             let all_posted = receiving.next.is_none() && receiving.chunks.is_finished();
-            let batch = if all_posted && C::BATCH > 1 { self.in_flight.len() } else { C::BATCH };
+            let batch = if all_posted && batch > 1 { self.in_flight.len() } else { batch };
             for at in newest_first(batch.min(self.in_flight.len())) {
                 let Some(flying) = self.in_flight.remove(at) else { return Err(no_slot()) };
                 let received = connections[flying.connection].wait(flying.request, self.plan.patience)?;

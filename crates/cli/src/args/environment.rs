@@ -7,9 +7,11 @@ use std::{collections::BTreeMap, ffi::OsString};
 
 use super::{
     MeasureArgs, NetworkArgs,
+    check::CheckArgs,
     memory::{MemoryArg, Selector},
     parse_bind, parse_channels, parse_chunk, parse_congestion, parse_factor, parse_iterations, parse_port,
     parse_seed, parse_segment, parse_slabs, parse_socket_buffer, parse_streams, parse_warmup,
+    plugin::{PluginArg, PluginArgs, parse_device},
     size::{parse_seconds, parse_size, parse_windows},
 };
 use crate::{
@@ -68,6 +70,7 @@ impl Environment {
         let chunk = ["GPUTCP_CHUNK", "UCCL_TCPX_CHUNK_BYTES", "NCCL_P2P_NET_CHUNKSIZE"];
         self.fill(&mut args.chunk, &chunk, parse_chunk)?;
         self.fill(&mut args.window, &["GPUTCP_WINDOW"], parse_windows)?;
+        self.complete_plugin(&mut args.plugin)?;
         let host_flag = kind(args) == Some(Memory::Host);
         self.complete_memory(args)?;
         // With --memory host there is nothing to unpack: a variable that says how must not turn that into an error.
@@ -90,6 +93,15 @@ impl Environment {
         self.fill(&mut args.seed, &["GPUTCP_SEED"], parse_seed)?;
         self.fill(&mut args.timeout, &["GPUTCP_TIMEOUT"], parse_seconds)?;
         self.fill(&mut args.interval, &["GPUTCP_INTERVAL"], parse_seconds)
+    }
+
+    /// Fills in which plugin to use.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] naming the variable whose value is bad.
+    pub fn complete_plugin(&self, args: &mut PluginArgs) -> Result<(), Failure> {
+        self.fill(&mut args.plugin, &["GPUTCP_PLUGIN", "UCCL_TCPX_PLUGIN_PATH"], PluginArg::parse)?;
+        self.fill(&mut args.plugin_device, &["GPUTCP_PLUGIN_DEVICE"], parse_device)
     }
 
     /// Fills in the memory and the GPUs. A flag that names a GPU beats a variable that names other memory, and the reverse.
@@ -116,10 +128,12 @@ impl Environment {
         self.fill(&mut args.bind, &["NCCL_SOCKET_IFNAME"], Bind::parse_nccl)
     }
 
-    /// The variables that are set and have no meaning here yet.
-    #[must_use]
-    pub fn ignored(&self) -> Vec<&'static str> {
-        ["UCCL_TCPX_PLUGIN_PATH"].into_iter().filter(|name| self.0.contains_key(*name)).collect()
+    /// Fills in what the command line left open about checking a plugin.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] naming the variable whose value is bad.
+    pub fn complete_check(&self, args: &mut CheckArgs) -> Result<(), Failure> {
+        self.fill(&mut args.timeout, &["GPUTCP_TIMEOUT"], parse_seconds)
     }
 
     /// NCCL's sockets per connection: sockets per thread × threads.
@@ -240,6 +254,18 @@ mod tests {
         let (a, b) = (("NCCL_P2P_NET_CHUNKSIZE", "131072"), ("UCCL_TCPX_CHUNK_BYTES", "262144"));
         assert_eq!(chunk(&[a]), Some(131_072));
         assert_eq!(chunk(&[a, b]), Some(262_144));
+    }
+
+    #[test]
+    fn the_seeds_name_for_a_plugin_comes_last() {
+        let named = |name: &str| PluginArg::Of { name: name.into(), version: None };
+        let plugin = |pairs: &[(&str, &str)], args| completed(pairs, args).unwrap().plugin.plugin;
+        let pairs = [("UCCL_TCPX_PLUGIN_PATH", "/old.so"), ("GPUTCP_PLUGIN", "/new.so")];
+        assert_eq!(plugin(&pairs[..1], MeasureArgs::default()), Some(named("/old.so")));
+        assert_eq!(plugin(&pairs, MeasureArgs::default()), Some(named("/new.so")));
+        let none = PluginArgs { plugin: Some(PluginArg::None), plugin_device: None };
+        let flag = MeasureArgs { plugin: none, ..Default::default() };
+        assert_eq!(plugin(&pairs, flag), Some(PluginArg::None));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The command line as it is typed: letters and words only. What they mean together is checked in [`request`].
 
+pub mod check;
 pub mod environment;
 pub mod memory;
+pub mod plugin;
 pub mod request;
 pub mod size;
 
@@ -11,7 +13,9 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use gputcp_proto::frame::STREAMS_MAX;
 
 use self::{
+    check::{CheckArgs, CheckSideArgs},
     memory::{MemoryArg, Selector},
+    plugin::{PluginArg, PluginArgs},
     size::{Windows, parse_count, parse_seconds, parse_size, parse_windows},
 };
 use crate::{host::bind::Bind, settings::Unpack};
@@ -40,6 +44,47 @@ pub enum Command {
     Server(ServerArgs),
     /// Measure between this machine and a server
     Client(ClientArgs),
+    /// Look at a NCCL net plugin
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+}
+
+/// What to do with a plugin.
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// List a plugin's devices
+    List(PluginListArgs),
+    /// Check whether a plugin does what NCCL demands of it
+    Check(CheckArgs),
+    /// One side of one check, in a process of its own
+    #[command(hide = true)]
+    CheckSide(CheckSideArgs),
+}
+
+impl PluginCommand {
+    /// How much to say.
+    #[must_use]
+    pub const fn talk(&self) -> TalkArgs {
+        match self {
+            Self::List(args) => args.talk,
+            Self::Check(args) => args.talk,
+            Self::CheckSide(_) => TalkArgs { quiet: false, verbose: 0 },
+        }
+    }
+}
+
+/// `gputcp plugin list`.
+#[derive(Debug, Args)]
+pub struct PluginListArgs {
+    /// The plugin: its path, or its name as in NCCL_NET_PLUGIN; :v8 behind it asks for that version of the interface
+    #[arg(value_name = "PATH[:VERSION]", value_parser = PluginArg::parse)]
+    pub plugin: PluginArg,
+    /// Print one JSON document
+    #[arg(short = 'J', long)]
+    pub json: bool,
+    /// How much to say.
+    #[command(flatten)]
+    pub talk: TalkArgs,
 }
 
 /// `gputcp loopback`.
@@ -81,6 +126,9 @@ pub struct ServerArgs {
     /// Give up after this long without progress (default: the client's)
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub timeout: Option<Duration>,
+    /// The plugin for clients that ask for one.
+    #[command(flatten)]
+    pub plugin: PluginArgs,
     /// Where to listen.
     #[command(flatten)]
     pub network: NetworkArgs,
@@ -206,6 +254,10 @@ pub struct MeasureArgs {
     /// Fixed receive buffer of the data sockets [default: the kernel tunes it]
     #[arg(long, value_name = "SIZE", value_parser = parse_socket_buffer, help_heading = "Transfer")]
     pub rcvbuf: Option<u32>,
+
+    /// What carries the data.
+    #[command(flatten)]
+    pub plugin: PluginArgs,
 
     /// Verify every timed message, outside the clock (the default)
     #[arg(long, overrides_with = "no_verify", help_heading = "Measuring")]

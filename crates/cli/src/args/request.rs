@@ -8,12 +8,13 @@ use super::{
     MeasureArgs,
     environment::Environment,
     memory::Selector,
+    plugin::PluginArgs,
     size::{Windows, show_size},
 };
 use crate::{
     failure::Failure,
     measure::memory::Wanted,
-    settings::{Flow, MESSAGE_BYTES_MAX, Memory, SIZES_MAX, SOCKETS_MAX, Settings, Unpack},
+    settings::{Flow, MESSAGE_BYTES_MAX, Memory, SIZES_MAX, SOCKETS_MAX, Settings, Transport, Unpack},
 };
 
 /// A measurement to make.
@@ -23,6 +24,8 @@ pub struct Request {
     pub settings: Settings,
     /// The memory asked for; where nobody has a GPU it is that of `settings`.
     pub memory: Wanted,
+    /// The plugin to move it through.
+    pub plugin: PluginArgs,
     /// The GPU of this side.
     pub gpu: Option<Selector>,
     /// The GPU of the other side.
@@ -116,6 +119,7 @@ impl Request {
         let settings = Settings {
             sizes: sizes(&args, if latency { 4 << 10 } else { 64 << 20 })?,
             flow,
+            transport: Transport::Sockets,
             streams: args.streams.unwrap_or(1),
             channels,
             chunk_bytes: args.chunk.unwrap_or(Plan::CHUNK_BYTES),
@@ -137,6 +141,7 @@ impl Request {
         Ok(Self {
             settings,
             memory: wanted,
+            plugin: args.plugin,
             gpu: args.gpu,
             peer_gpu: args.peer_gpu,
             cut,

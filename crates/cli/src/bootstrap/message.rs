@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     failure::Failure,
-    host::{gpu::GpuFacts, identity::Identity},
+    host::{gpu::GpuFacts, identity::Identity, plugin::PluginFacts},
     settings::Settings,
 };
 
@@ -40,6 +40,9 @@ pub struct Ask {
     pub memory_automatic: bool,
     /// The name of the GPU that the server shall use.
     pub server_gpu: Option<String>,
+    /// The client's plugin, if one is to carry the data.
+    #[serde(default)]
+    pub plugin: Option<PluginFacts>,
     /// The client's GPU; a server that has several and was told none takes another.
     pub client_gpu_uuid: Option<String>,
 }
@@ -51,6 +54,9 @@ pub struct Accept {
     pub gpu: Option<GpuFacts>,
     /// Why it has none, where one was asked for if possible.
     pub no_gpu: Option<String>,
+    /// The plugin that it uses, if one carries the data.
+    #[serde(default)]
+    pub plugin: Option<PluginFacts>,
 }
 
 /// Where one side's listeners are.

@@ -2,7 +2,7 @@
 
 use gputcp_proto::session::Role;
 
-use super::{family, hello, warn_of_ignored};
+use super::{family, hello};
 use crate::{
     args::{ClientArgs, environment::Environment, request::Request},
     bootstrap::{DEFAULT_PORT, dial::Destination},
@@ -27,7 +27,6 @@ pub fn run(
     environment.complete_network(&mut args.network)?;
     let damage = Damage { iteration: args.measure.damage };
     let request = Request::new(args.measure, environment)?;
-    warn_of_ignored(environment, talk);
     let port = args.network.port.unwrap_or(DEFAULT_PORT);
     if port == 0 {
         return Err(Failure::Usage(

@@ -15,9 +15,14 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
 };
 
-use super::{family, hello, warn_of_ignored};
+use super::{family, hello};
 use crate::{
-    args::{LoopbackArgs, TalkArgs, environment::Environment, request::Request},
+    args::{
+        LoopbackArgs, TalkArgs,
+        environment::Environment,
+        plugin::{PluginArg, PluginArgs},
+        request::Request,
+    },
     bootstrap::{dial::Destination, message::printable},
     failure::Failure,
     host::{bind::Family, usage::available_memory_bytes},
@@ -39,13 +44,12 @@ pub fn run(
 ) -> Result<(), Failure> {
     let damage = Damage { iteration: args.measure.damage };
     let request = Request::new(args.measure, environment)?;
-    warn_of_ignored(environment, talk);
     let proposal = Proposal::of(&request, talk)?;
     let (roles, available) = ([Role::Client, Role::Server], available_memory_bytes());
     proposal.settings.check_memory("this host", &roles, available).map_err(Failure::Usage)?;
     let timeout = request.settings.timeout();
     let family = family(args.family);
-    let mut server = ServerProcess::start(family, args.talk, talk)?;
+    let mut server = ServerProcess::start(family, &request.plugin, args.talk, talk)?;
     let port = server.port(interrupt)?;
     let destination =
         Destination { host: family.loopback().to_string(), port, bind: None, family, timeout, talk };
@@ -76,11 +80,16 @@ struct ServerProcess {
 }
 
 impl ServerProcess {
-    fn start(family: Family, talk_args: TalkArgs, talk: Talk) -> Result<Self, Failure> {
+    fn start(family: Family, plugin: &PluginArgs, talk_args: TalkArgs, talk: Talk) -> Result<Self, Failure> {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("gputcp").args(["server", "--once", "--port", "0"]);
         command.arg("--bind").arg(family.loopback().to_string());
         command.arg("--child-of").arg(std::process::id().to_string());
+        // By flags: they beat the variables that the process inherits.
+        command.arg("--plugin").arg(plugin.plugin.as_ref().map_or_else(|| "none".into(), PluginArg::typed));
+        if let Some(device) = &plugin.plugin_device {
+            command.arg("--plugin-device").arg(device);
+        }
         match talk_args.verbose {
             0 => command.arg("--quiet"),
             level => command.arg(format!("-{}", "v".repeat(usize::from(level.min(3))))),

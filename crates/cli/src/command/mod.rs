@@ -2,13 +2,13 @@
 
 pub mod client;
 pub mod loopback;
+pub mod plugin;
 pub mod server;
 
 use crate::{
-    args::{FamilyArgs, environment::Environment},
+    args::FamilyArgs,
     bootstrap::message::Hello,
     host::{bind::Family, identity::Identity},
-    output::Talk,
 };
 
 /// How this process introduces itself.
@@ -21,13 +21,5 @@ const fn family(args: FamilyArgs) -> Family {
         (true, _) => Family::V4,
         (_, true) => Family::V6,
         _ => Family::Any,
-    }
-}
-
-fn warn_of_ignored(environment: &Environment, talk: Talk) {
-    for name in environment.ignored() {
-        talk.warn(&format!(
-            "the variable {name} is set, but this build drives no plugins yet: it is ignored"
-        ));
     }
 }

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
-use super::{family, hello, warn_of_ignored};
+use super::{family, hello};
 use crate::{
     args::{ServerArgs, environment::Environment, request::DEFAULT_TIMEOUT},
     bootstrap::{DEFAULT_PORT, door::Door, link::Link},
     failure::Failure,
+    host::plugin::NetPlugin,
     interrupt::Interrupt,
     measure::server::{Served, serve},
     output::{Output, Talk},
@@ -28,7 +29,8 @@ pub fn run(
         belong_to(parent)?;
     }
     environment.complete_network(&mut args.network)?;
-    warn_of_ignored(environment, talk);
+    environment.complete_plugin(&mut args.plugin)?;
+    let plugin = NetPlugin::open(&args.plugin, args.timeout.unwrap_or(DEFAULT_TIMEOUT), talk)?;
     let port = args.network.port.unwrap_or(DEFAULT_PORT);
     let door = Door::open(args.network.bind.as_ref(), family(args.network.family), port)?;
     let address = door.address();
@@ -49,7 +51,7 @@ pub fn run(
         let outcome = match door.next(&hello, interrupt, nobody) {
             Err(Failure::Interrupted) => return Err(Failure::Interrupted),
             Err(failure) => Err(failure),
-            Ok((link, _)) => session(link, args.timeout, &door, talk),
+            Ok((link, _)) => session(link, args.timeout, plugin.as_ref(), &door, talk),
         };
         if args.once || outcome == Err(Failure::Interrupted) {
             return outcome;
@@ -60,9 +62,15 @@ pub fn run(
     }
 }
 
-fn session(mut link: Link, timeout: Option<Duration>, door: &Door, talk: Talk) -> Result<(), Failure> {
+fn session(
+    mut link: Link,
+    timeout: Option<Duration>,
+    plugin: Option<&NetPlugin>,
+    door: &Door,
+    talk: Talk,
+) -> Result<(), Failure> {
     let before = door.strays();
-    let Served { messages, received, sent } = serve(&mut link, timeout, || door.strays() - before)?;
+    let Served { messages, received, sent } = serve(&mut link, timeout, plugin, || door.strays() - before)?;
     let peer = link.peer().to_owned();
     drop(link);
     let mut moved = Vec::new();

@@ -4,4 +4,5 @@ pub mod bind;
 pub mod gpu;
 pub mod identity;
 pub mod link;
+pub mod plugin;
 pub mod usage;

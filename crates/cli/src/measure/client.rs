@@ -32,7 +32,8 @@ use crate::{
     },
     output::Talk,
     report::{
-        Ceiling, Config, Report, Row, SCHEMA, SideFacts, Sides, gpus::Gpus, printer::Printer, warnings,
+        Ceiling, Config, Plugins, Report, Row, SCHEMA, SideFacts, Sides, gpus::Gpus, printer::Printer,
+        warnings,
     },
     settings::{Flow, Settings},
 };
@@ -85,11 +86,13 @@ impl Measurement<'_> {
         link.say(Kind::Settings, &self.proposal.ask(&settings), Instant::now() + patience)?;
         let opening = self.proposal.opening();
         let accept: Accept = link.hear(Kind::Accept, Instant::now() + patience + opening)?;
+        let plugins = self.proposal.plugins(&accept, link.peer())?;
         let gpus = self.proposal.conclude(&mut settings, accept, link.peer(), self.talk)?;
         let gpu = self.proposal.gpu.as_ref().map(|gpu| &gpu.device);
-        let mut side = Side::set_up(link, Role::Client, settings.clone(), gpu)?;
+        let plugin = self.proposal.plugin.as_ref();
+        let mut side = Side::set_up(link, Role::Client, settings.clone(), gpu, plugin)?;
         side.damage = self.damage;
-        let config = self.config(settings, side.setup);
+        let config = self.config(settings, plugins, side.setup);
         self.printer.head(&config, (&self.here.host, &printable(&self.there.host)), &gpus)?;
 
         let mut course = Course::new(self, gpus, link.local_address()?.ip());
@@ -123,7 +126,7 @@ impl Measurement<'_> {
         Ok(settings)
     }
 
-    fn config(&self, settings: Settings, setup: Duration) -> Config {
+    fn config(&self, settings: Settings, plugins: Option<Plugins>, setup: Duration) -> Config {
         let (iterations, time_s) = match self.request.amount {
             Amount::Count(count) => (Some(count), None),
             Amount::Time(time) => (None, Some(time.as_secs_f64())),
@@ -133,6 +136,7 @@ impl Measurement<'_> {
             iterations,
             time_s,
             warmup: self.request.warmup,
+            plugins,
             loopback: self.here.is_same_host(&self.there),
             setup_ms: setup.as_micros() as f64 / 1e3,
         }

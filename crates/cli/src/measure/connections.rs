@@ -3,24 +3,28 @@
 
 use std::{net::SocketAddr, time::Instant};
 
-use gputcp::{Connector, Handle, Listener, Options, RecvComm, SendComm};
+use gputcp::{Connector, Handle, Listener, Options, plugin};
 use gputcp_gpu::{Device, UnpackMode};
 use gputcp_proto::session::{Kind, Role};
 
-use super::raw;
+use super::{
+    raw,
+    transport::{Inbound, Outbound},
+};
 use crate::{
     bootstrap::{
         link::Link,
         message::{Handles, from_hex, to_hex},
     },
     failure::Failure,
+    host::plugin::NetPlugin,
     settings::{Settings, Unpack},
 };
 
 /// The listeners of a side that receives.
 pub(super) struct Listening {
-    listeners: Vec<Listener>,
-    accepted: Vec<Option<RecvComm>>,
+    listeners: Vec<AnyListener>,
+    accepted: Vec<Option<Inbound>>,
     pub(super) raw: Option<raw::RawListener>,
     local: SocketAddr,
 }
@@ -30,6 +34,7 @@ impl Listening {
         receives: bool,
         settings: &Settings,
         device: Option<&Device>,
+        plugin: Option<&NetPlugin>,
         local: SocketAddr,
     ) -> Result<Self, Failure> {
         let mut all = Self { listeners: Vec::new(), accepted: Vec::new(), raw: None, local };
@@ -37,7 +42,12 @@ impl Listening {
             let options = options(settings, device, settings.recv_window, local);
             let any_port = with_port(local, 0);
             for _ in 0..settings.channels {
-                all.listeners.push(Listener::bind(any_port, options.clone())?);
+                all.listeners.push(match plugin {
+                    None => AnyListener::Sockets(Listener::bind(any_port, options.clone())?),
+                    Some(NetPlugin { plugin, device, .. }) => {
+                        AnyListener::Plugin(plugin::Listener::open(plugin, device, plugin_options(&options))?)
+                    }
+                });
                 all.accepted.push(None);
             }
             if settings.ceiling {
@@ -49,13 +59,13 @@ impl Listening {
 
     pub(super) fn handles(&self) -> Handles {
         Handles {
-            connections: self.listeners.iter().map(|listener| to_hex(&listener.handle().encode())).collect(),
+            connections: self.listeners.iter().map(|listener| to_hex(&listener.handle())).collect(),
             raw: self.raw.as_ref().map(|raw| raw.handle(self.local)),
         }
     }
 
     /// Whether all are connected; then they are in `comms`, in order.
-    pub(super) fn poll(&mut self, comms: &mut Vec<RecvComm>) -> Result<bool, Failure> {
+    pub(super) fn poll(&mut self, comms: &mut Vec<Inbound>) -> Result<bool, Failure> {
         for (listener, accepted) in self.listeners.iter_mut().zip(&mut self.accepted) {
             if accepted.is_none() {
                 *accepted = listener.poll()?;
@@ -69,14 +79,59 @@ impl Listening {
     }
 
     pub(super) fn strays(&self) -> u64 {
-        self.listeners.iter().map(Listener::strays).sum()
+        self.listeners.iter().map(AnyListener::strays).sum()
+    }
+}
+
+/// Either transport's listener.
+enum AnyListener {
+    Sockets(Listener),
+    Plugin(plugin::Listener),
+}
+
+impl AnyListener {
+    fn handle(&self) -> [u8; Handle::BYTES] {
+        match self {
+            Self::Sockets(listener) => listener.handle().encode(),
+            Self::Plugin(listener) => listener.handle(),
+        }
+    }
+
+    fn poll(&mut self) -> Result<Option<Inbound>, gputcp::Error> {
+        Ok(match self {
+            Self::Sockets(listener) => listener.poll()?.map(Inbound::Sockets),
+            Self::Plugin(listener) => listener.poll()?.map(Box::new).map(Inbound::Plugin),
+        })
+    }
+
+    /// A plugin keeps its own count, if it does.
+    fn strays(&self) -> u64 {
+        match self {
+            Self::Sockets(listener) => listener.strays(),
+            Self::Plugin(_) => 0,
+        }
     }
 }
 
 /// The connectors of a side that sends.
 pub(super) struct Connecting {
-    connectors: Vec<Connector>,
-    connected: Vec<Option<SendComm>>,
+    connectors: Vec<AnyConnector>,
+    connected: Vec<Option<Outbound>>,
+}
+
+/// Either transport's connector.
+enum AnyConnector {
+    Sockets(Connector),
+    Plugin(plugin::Connector),
+}
+
+impl AnyConnector {
+    fn poll(&mut self) -> Result<Option<Outbound>, gputcp::Error> {
+        Ok(match self {
+            Self::Sockets(connector) => connector.poll()?.map(Outbound::Sockets),
+            Self::Plugin(connector) => connector.poll()?.map(Box::new).map(Outbound::Plugin),
+        })
+    }
 }
 
 impl Connecting {
@@ -84,6 +139,7 @@ impl Connecting {
         sends: bool,
         settings: &Settings,
         device: Option<&Device>,
+        plugin: Option<&NetPlugin>,
         local: SocketAddr,
         theirs: &Handles,
     ) -> Result<Self, Failure> {
@@ -107,16 +163,24 @@ impl Connecting {
         for text in &theirs.connections {
             let bytes = from_hex::<{ Handle::BYTES }>(text)
                 .ok_or_else(|| Failure::Peer("the other side's handle is no 128 bytes".into()))?;
-            let handle = Handle::decode(&bytes)
-                .map_err(|violation| Failure::violation("the other side", &violation))?;
-            all.connectors.push(Connector::new(&handle, options.clone())?);
+            all.connectors.push(match plugin {
+                None => {
+                    let handle = Handle::decode(&bytes)
+                        .map_err(|violation| Failure::violation("the other side", &violation))?;
+                    AnyConnector::Sockets(Connector::new(&handle, options.clone())?)
+                }
+                Some(NetPlugin { plugin, device, .. }) => {
+                    let options = plugin_options(&options);
+                    AnyConnector::Plugin(plugin::Connector::new(plugin, device, &bytes, options))
+                }
+            });
             all.connected.push(None);
         }
         Ok(all)
     }
 
     /// Whether all are connected; then they are in `comms`, in order.
-    pub(super) fn poll(&mut self, comms: &mut Vec<SendComm>) -> Result<bool, Failure> {
+    pub(super) fn poll(&mut self, comms: &mut Vec<Outbound>) -> Result<bool, Failure> {
         for (connector, connected) in self.connectors.iter_mut().zip(&mut self.connected) {
             if connected.is_none() {
                 *connected = connector.poll()?;
@@ -170,12 +234,22 @@ pub(super) fn options(
         device: device.cloned(),
         unpack: match settings.unpack {
             // Only the receiver unpacks; a sender with a device and a host destination at the other end still stages.
-            Unpack::Kernel | Unpack::None => UnpackMode::Kernel,
+            Unpack::Kernel | Unpack::None | Unpack::InPlace => UnpackMode::Kernel,
             Unpack::Copy => UnpackMode::Copy,
             Unpack::Host => UnpackMode::Host,
         },
         timeout: settings.timeout(),
         ..default
+    }
+}
+
+/// The part of the options that a plugin's connections have.
+fn plugin_options(options: &Options) -> plugin::Options {
+    plugin::Options {
+        gpu: options.device.clone(),
+        unpack: options.unpack,
+        timeout: options.timeout,
+        ..plugin::Options::default()
     }
 }
 
@@ -194,7 +268,7 @@ mod tests {
         let settings = Request::new(MeasureArgs::default(), &Environment::default()).unwrap().settings;
         let begin = |handles: &Handles| {
             let local = SocketAddr::from(([127, 0, 0, 1], 0));
-            Connecting::begin(true, &settings, None, local, handles).err().unwrap().to_string()
+            Connecting::begin(true, &settings, None, None, local, handles).err().unwrap().to_string()
         };
         let none = begin(&Handles { connections: Vec::new(), raw: None });
         assert_eq!(none, "the other side offers 0 connections where 1 were agreed on");

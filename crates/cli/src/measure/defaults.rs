@@ -2,13 +2,17 @@
 
 use crate::{
     args::{request::Cut, size::Windows},
-    settings::{Flow, Memory, Settings, Unpack},
+    settings::{Flow, Memory, Settings, Transport, Unpack},
 };
 
 /// Completes what was not asked for; `cores` are the smaller side's.
 pub(super) fn complete(settings: &mut Settings, cut: &Cut, cores: u32) {
     let cores = cores.clamp(1, STREAMS_AUTO) as u16;
     settings.streams = cut.streams.unwrap_or_else(|| (cores / settings.channels).max(1));
+    if settings.transport == Transport::Plugin {
+        // What it does with sockets, and how many, is its own matter; windows and chunks stay as every plugin takes them.
+        return;
+    }
     let windows = cut.windows.unwrap_or_else(|| Windows::of_streams(settings.streams));
     (settings.send_window, settings.recv_window) = (windows.send, windows.recv);
     if settings.memory == Memory::Cuda {
@@ -59,6 +63,16 @@ mod tests {
         assert_eq!(host, (2, 512 << 10, None, [12, 16]));
         let gpu = completed(Memory::Cuda, Cut::default(), 32);
         assert_eq!(gpu, (8, 4 << 20, Some(2 << 20), [24, 32]));
+    }
+
+    #[test]
+    fn a_plugin_gets_what_every_plugin_takes() {
+        let mut settings = Request::new(MeasureArgs::default(), &Environment::default()).unwrap().settings;
+        settings.transport = Transport::Plugin;
+        settings.memory = Memory::Cuda;
+        complete(&mut settings, &Cut::default(), 32);
+        let Settings { streams, chunk_bytes, send_window, recv_window, .. } = settings;
+        assert_eq!((streams, chunk_bytes, send_window, recv_window), (8, 512 << 10, 12, 16));
     }
 
     #[test]

@@ -11,11 +11,12 @@ use crate::{
     failure::Failure,
     host::{
         gpu::{Gpu, GpuFacts},
+        plugin::NetPlugin,
         usage::available_memory_bytes,
     },
     output::Talk,
-    report::gpus::Gpus,
-    settings::{Memory, Settings},
+    report::{Plugins, gpus::Gpus},
+    settings::{Memory, PLUGIN_WINDOW_MAX, Settings, Transport, Unpack},
 };
 
 /// What was asked for.
@@ -48,6 +49,8 @@ pub struct Proposal {
     pub settings: Settings,
     /// This side's GPU.
     pub gpu: Option<Gpu>,
+    /// This side's plugin, if one is to carry the data.
+    pub plugin: Option<NetPlugin>,
     wanted: Wanted,
     peer_gpu: Option<Selector>,
 }
@@ -59,6 +62,10 @@ impl Proposal {
     /// [`Failure::Run`] with the driver's reason if one was asked for and cannot be had.
     pub fn of(request: &Request, talk: Talk) -> Result<Self, Failure> {
         let Request { mut settings, memory: mut wanted, gpu: selector, peer_gpu, .. } = request.clone();
+        let plugin = NetPlugin::open(&request.plugin, settings.timeout(), talk)?;
+        if let Some(plugin) = &plugin {
+            adapt(&mut settings, &mut wanted, plugin)?;
+        }
         let mut gpu = None;
         let mut has = true;
         if !matches!(wanted, Wanted::Exactly(Memory::Host | Memory::Soft)) {
@@ -81,7 +88,7 @@ impl Proposal {
         if settings.memory != Memory::Cuda {
             wanted = Wanted::Exactly(settings.memory);
         }
-        Ok(Self { settings, gpu, wanted, peer_gpu })
+        Ok(Self { settings, gpu, plugin, wanted, peer_gpu })
     }
 
     /// What to tell the server; `settings` are those of this proposal, completed.
@@ -91,8 +98,22 @@ impl Proposal {
             settings: settings.clone(),
             memory_automatic: self.wanted == Wanted::Automatic,
             server_gpu: self.peer_gpu.as_ref().map(|selector| selector.as_str().to_owned()),
+            plugin: self.plugin.as_ref().map(|plugin| plugin.facts.clone()),
             client_gpu_uuid: self.gpu.as_ref().map(|gpu| gpu.facts.uuid.clone()),
         }
+    }
+
+    /// The plugins of both ends, if they carry the data.
+    ///
+    /// # Errors
+    /// [`Failure::Peer`] if the server names none, or another than it must.
+    pub fn plugins(&self, accept: &Accept, peer: &str) -> Result<Option<Plugins>, Failure> {
+        let Some(client) = self.plugin.as_ref().map(|plugin| plugin.facts.clone()) else { return Ok(None) };
+        let server = accept.plugin.clone().ok_or_else(|| {
+            Failure::Peer(format!("{peer} does not speak of a plugin: run the same gputcp on both ends"))
+        })?;
+        client.check_matches(&server).map_err(Failure::Peer)?;
+        Ok(Some(Plugins { client, server: server.printable() }))
     }
 
     /// How much longer than usual the server may take for its answer.
@@ -163,6 +184,48 @@ pub fn answer(ask: &mut Ask) -> Result<(Accept, Option<Gpu>), String> {
     }
     accept.gpu = gpu.as_ref().map(|gpu| gpu.facts.clone());
     Ok((accept, gpu))
+}
+
+/// Fits settings to a plugin's device: the memory that it takes, who unpacks, how much may be in flight.
+fn adapt(settings: &mut Settings, wanted: &mut Wanted, plugin: &NetPlugin) -> Result<(), Failure> {
+    let usage = |what: String| Err(Failure::Usage(what));
+    let (name, device) = (&plugin.facts.name, &plugin.facts.device);
+    settings.transport = Transport::Plugin;
+    // The built-in transport's own.
+    settings.segment_bytes = None;
+    settings.slabs = None;
+    if let Some(most) = plugin.device.max_bytes.filter(|&most| most < settings.chunk_bytes) {
+        return usage(format!(
+            "the plugin {name} moves at most {most} bytes at a time on its device {device}: lower --chunk"
+        ));
+    }
+    if settings.send_window.max(settings.recv_window) > PLUGIN_WINDOW_MAX {
+        return usage(format!(
+            "a plugin takes no more than {PLUGIN_WINDOW_MAX} requests at a time for sure: lower --window (GPUTCP_WINDOW)"
+        ));
+    }
+    match *wanted {
+        Wanted::Exactly(Memory::Cuda) if !plugin.takes_gpu_memory() => {
+            return usage(format!(
+                "the plugin {name} takes no GPU memory on its device {device}: choose --memory host"
+            ));
+        }
+        Wanted::Exactly(Memory::Host | Memory::Soft) if !plugin.device.host => {
+            return usage(format!(
+                "the plugin {name} takes no host memory on its device {device}: choose --memory cuda"
+            ));
+        }
+        Wanted::Automatic if !plugin.takes_gpu_memory() => {
+            *wanted = Wanted::Exactly(Memory::Host);
+            settings.memory = Memory::Host;
+            settings.unpack = Unpack::None;
+        }
+        _ => {}
+    }
+    if settings.unpack != Unpack::None && !plugin.unpacks() {
+        settings.unpack = Unpack::InPlace;
+    }
+    settings.check().map_err(Failure::Usage)
 }
 
 /// For a driver that starts and a GPU that wakes up.

@@ -13,7 +13,10 @@ use gputcp::transfer::{Message, Moved};
 use gputcp_gpu::{Buffer, Mismatch, Pattern};
 use gputcp_proto::session::{Kind, Role};
 
-use super::side::{Bare, Incoming, Outgoing, Side};
+use super::{
+    side::{Bare, Incoming, Outgoing, Side},
+    transport::Inbound,
+};
 use crate::{
     bootstrap::{
         link::Link,
@@ -203,8 +206,8 @@ impl Counted {
     pub(super) fn of(incoming: &Incoming) -> Self {
         let comms = || incoming.comms.iter();
         Self {
-            landed: comms().map(gputcp::RecvComm::bytes_landed).sum(),
-            unpacked: comms().map(gputcp::RecvComm::bytes_placed).sum(),
+            landed: comms().map(Inbound::bytes_landed).sum(),
+            unpacked: comms().map(Inbound::bytes_placed).sum(),
         }
     }
 

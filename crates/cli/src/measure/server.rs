@@ -18,8 +18,8 @@ use crate::{
         message::{Accept, Ask, Begin, Bye, End, Reason, Refuse, Work},
     },
     failure::Failure,
-    host::{gpu::Gpu, usage::available_memory_bytes},
-    settings::{Flow, Settings},
+    host::{gpu::Gpu, plugin::NetPlugin, usage::available_memory_bytes},
+    settings::{Flow, Settings, Transport},
 };
 
 /// What was done for one client.
@@ -33,16 +33,18 @@ pub struct Served {
     pub sent: u64,
 }
 
-/// Serves one client that was greeted. `timeout` bounds its waits if the server has a bound of its own.
+/// Serves one client that was greeted. `timeout` bounds its waits if the server has a bound of its own;
+/// `plugin` is there for a client that asks for one.
 ///
 /// # Errors
 /// If the session failed or was interrupted; the client has been told.
 pub fn serve(
     link: &mut Link,
     timeout: Option<Duration>,
+    plugin: Option<&NetPlugin>,
     strays: impl Fn() -> u64,
 ) -> Result<Served, Failure> {
-    let failure = match carry(link, timeout, strays) {
+    let failure = match carry(link, timeout, plugin, strays) {
         Ok(served) => return Ok(served),
         Err(_) if link.interrupt().fired() => Failure::Interrupted,
         Err(failure) => link.explain(failure),
@@ -51,10 +53,15 @@ pub fn serve(
     Err(failure)
 }
 
-fn carry(link: &mut Link, timeout: Option<Duration>, strays: impl Fn() -> u64) -> Result<Served, Failure> {
+fn carry(
+    link: &mut Link,
+    timeout: Option<Duration>,
+    plugin: Option<&NetPlugin>,
+    strays: impl Fn() -> u64,
+) -> Result<Served, Failure> {
     let first = timeout.map_or(FIRST, |bound| bound.min(FIRST));
     let mut ask: Ask = link.hear(Kind::Settings, Instant::now() + first)?;
-    let (accept, gpu) = match check(&mut ask) {
+    let (accept, gpu) = match check(&mut ask, plugin) {
         Ok(checked) => checked,
         Err(reason) => {
             let reason = Reason::new(&reason);
@@ -71,7 +78,8 @@ fn carry(link: &mut Link, timeout: Option<Duration>, strays: impl Fn() -> u64) -
     }
     let patience = settings.patience(settings.memory_bytes());
     link.say(Kind::Accept, &accept, Instant::now() + patience)?;
-    let mut side = Side::set_up(link, Role::Server, settings.clone(), gpu.as_ref().map(|gpu| &gpu.device))?;
+    let mut side =
+        Side::set_up(link, Role::Server, settings.clone(), gpu.as_ref().map(|gpu| &gpu.device), plugin)?;
     let mut served = Served::default();
     loop {
         // Between two runs the client prints what it has, which may take it as long as the timeout.
@@ -112,10 +120,25 @@ impl Served {
 }
 
 /// Whether this machine can do what the client asks for; the memory is settled with it.
-fn check(ask: &mut Ask) -> Result<(Accept, Option<Gpu>), String> {
+fn check(ask: &mut Ask, plugin: Option<&NetPlugin>) -> Result<(Accept, Option<Gpu>), String> {
     ask.settings.check()?;
+    let plugin = match (ask.settings.transport, &ask.plugin, plugin) {
+        (Transport::Sockets, ..) => None,
+        (Transport::Plugin, Some(theirs), Some(mine)) => {
+            theirs.check_matches(&mine.facts)?;
+            Some(mine.facts.clone())
+        }
+        (Transport::Plugin, None, _) => return Err("a plugin was asked for and none was named".into()),
+        // Nobody loads code into this process but who started it.
+        (Transport::Plugin, _, None) => {
+            return Err(
+                "the client uses a plugin and the server has none: start it with --plugin as well".into()
+            );
+        }
+    };
     ask.settings.congestion.as_deref().map_or(Ok(()), check_congestion)?;
-    let answer = answer(ask)?;
+    let mut answer = answer(ask)?;
+    answer.0.plugin = plugin;
     ask.settings.check_memory("the server", &[Role::Server], available_memory_bytes())?;
     Ok(answer)
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use gputcp::{
-    Canceller, RecvComm, SendComm, TcpInfo,
+    Canceller, TcpInfo,
     transfer::{Message, Moved, Plan, Receiver, Sender},
 };
 use gputcp_gpu::{Buffer, Device, SoftOptions};
@@ -13,6 +13,7 @@ use super::{
     connections::{Connecting, Listening, exchange_handles, options},
     damage::Damage,
     raw::{self, Area, PipelineSpec, RawSockets},
+    transport::{Inbound, Outbound},
 };
 use crate::{
     bootstrap::{
@@ -20,8 +21,9 @@ use crate::{
         message::{Ready, TcpCounters},
     },
     failure::Failure,
+    host::plugin::NetPlugin,
     interrupt::Hook,
-    settings::{Memory, Settings},
+    settings::{Memory, Settings, Transport},
 };
 
 /// One end, ready to run.
@@ -46,9 +48,9 @@ pub struct Outgoing {
     /// The messages' source.
     pub buffer: Buffer,
     /// Connections; chunk i travels on connection i mod N.
-    pub comms: Vec<SendComm>,
+    pub comms: Vec<Outbound>,
     /// The engine.
-    pub sender: Sender<SendComm>,
+    pub sender: Sender<Outbound>,
     /// Raw sockets for the ceiling.
     pub raw: Option<Bare>,
 }
@@ -58,11 +60,11 @@ pub struct Incoming {
     /// The messages' destination.
     pub buffer: Buffer,
     /// Connections; chunk i travels on connection i mod N.
-    pub comms: Vec<RecvComm>,
+    pub comms: Vec<Inbound>,
     /// How messages are cut.
     pub plan: Plan,
     /// The engine.
-    pub receiver: Receiver<RecvComm>,
+    pub receiver: Receiver<Inbound>,
     /// Raw sockets for the ceiling.
     pub raw: Option<Bare>,
 }
@@ -77,7 +79,7 @@ pub struct Bare {
 
 impl Side {
     /// Makes this end: exchanges handles with the other, connects, and says that it is ready. `gpu` is this end's, if its
-    /// messages are in GPU memory.
+    /// messages are in GPU memory; so is `plugin`, if one carries them.
     ///
     /// # Errors
     /// If memory or sockets are refused here, or the other side fails.
@@ -86,7 +88,9 @@ impl Side {
         role: Role,
         settings: Settings,
         gpu: Option<&Device>,
+        plugin: Option<&NetPlugin>,
     ) -> Result<Self, Failure> {
+        let plugin = plugin.filter(|_| settings.transport == Transport::Plugin);
         let (source, destination) = settings.memory_of(role);
         let (sends, receives) = (source.is_some(), destination.is_some());
         let local = link.local_address()?;
@@ -100,12 +104,14 @@ impl Side {
         drop(leave);
         let device = |place: &Option<Place>| place.as_ref().and_then(|place| place.device.clone());
 
-        let mut listening = Listening::open(receives, &settings, device(&destination).as_ref(), local)?;
+        let mut listening =
+            Listening::open(receives, &settings, device(&destination).as_ref(), plugin, local)?;
         let theirs = exchange_handles(link, role, &listening.handles(), Instant::now() + patience)?;
         // The other side has its memory by now: what follows is the connections' own time.
         let began = Instant::now();
         let deadline = began + patience;
-        let mut connecting = Connecting::begin(sends, &settings, device(&source).as_ref(), local, &theirs)?;
+        let mut connecting =
+            Connecting::begin(sends, &settings, device(&source).as_ref(), plugin, local, &theirs)?;
         let mut comms = (Vec::new(), Vec::new());
         // Both directions are polled side by side: the other end may wait for either first.
         while !(connecting.poll(&mut comms.0)? & listening.poll(&mut comms.1)?) {
@@ -117,6 +123,13 @@ impl Side {
                 )));
             }
             link.watch(&[], Instant::now() + POLL)?;
+        }
+        // Known to a plugin before anything is timed.
+        if let Some(place) = &source {
+            comms.0.iter_mut().try_for_each(|comm| comm.register(&place.buffer))?;
+        }
+        if let Some(place) = &destination {
+            comms.1.iter_mut().try_for_each(|comm| comm.register(&place.buffer))?;
         }
         let strays = listening.strays();
         let sockets = usize::from(settings.streams) * usize::from(settings.channels);
@@ -140,8 +153,8 @@ impl Side {
         let setup = began.elapsed();
 
         let on_interrupt = {
-            let cancellers: Vec<Canceller> = comms.0.iter().map(SendComm::canceller).collect();
-            let more: Vec<Canceller> = comms.1.iter().map(RecvComm::canceller).collect();
+            let cancellers: Vec<Canceller> = comms.0.iter().map(Outbound::canceller).collect();
+            let more: Vec<Canceller> = comms.1.iter().map(Inbound::canceller).collect();
             let raw: Vec<_> = [&raw_out, &raw_in].into_iter().flatten().map(RawSockets::canceller).collect();
             link.interrupt().on_fire(move || {
                 cancellers.iter().chain(&more).for_each(|canceller| canceller.cancel("interrupted"));
@@ -195,10 +208,13 @@ impl Side {
         self.outgoing.as_ref()?.comms.first()?.congestion()
     }
 
-    /// What the kernel counted on the sockets that this side sends with.
+    /// What the kernel counted on the sockets that this side sends with; nobody knows a plugin's.
     #[must_use]
     pub fn tcp(&self) -> Option<TcpCounters> {
-        let infos: Vec<TcpInfo> = self.outgoing.as_ref()?.comms.iter().flat_map(SendComm::tcp_info).collect();
+        let infos: Vec<TcpInfo> = self.outgoing.as_ref()?.comms.iter().flat_map(Outbound::tcp_info).collect();
+        if infos.is_empty() {
+            return None;
+        }
         let median = |of: fn(&TcpInfo) -> u32| {
             let mut values: Vec<u32> = infos.iter().map(of).collect();
             values.sort_unstable();

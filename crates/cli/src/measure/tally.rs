@@ -19,7 +19,8 @@ pub struct Tally {
     ways: Vec<(Way, Sums)>,
     /// The sender's counter when the last message before these was sent.
     retransmits_before: u64,
-    tcp: TcpCounters,
+    /// Nothing where nobody knows the sockets.
+    tcp: Option<TcpCounters>,
 }
 
 /// The messages of one way.
@@ -47,7 +48,7 @@ impl Tally {
         Self {
             ways: ways.iter().map(|&way| (way, Sums::default())).collect(),
             retransmits_before: before.retransmits,
-            tcp: before,
+            tcp: None,
         }
     }
 
@@ -75,7 +76,7 @@ impl Tally {
             }
         }
         if let Some(tcp) = tcp_of(outcome) {
-            self.tcp = tcp;
+            self.tcp = Some(tcp);
         }
     }
 
@@ -141,11 +142,11 @@ impl Tally {
                     sender: round(sums.sender_cpu.as_secs_f64() / gb),
                     receiver: round(sums.receiver_cpu.as_secs_f64() / gb),
                 }),
-                tcp: RowTcp {
-                    retransmits: self.tcp.retransmits.saturating_sub(self.retransmits_before),
-                    rtt_us: self.tcp.rtt_us,
-                    cwnd_packets: self.tcp.cwnd_packets,
-                },
+                tcp: self.tcp.map(|tcp| RowTcp {
+                    retransmits: tcp.retransmits.saturating_sub(self.retransmits_before),
+                    rtt_us: tcp.rtt_us,
+                    cwnd_packets: tcp.cwnd_packets,
+                }),
             })
         });
         rows.collect()

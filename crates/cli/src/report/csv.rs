@@ -54,7 +54,7 @@ const COLUMNS: &[Column] = &[
     ("bytes_unpacked", |row| row.bytes_unpacked.to_string()),
     ("sender_cpu_s_per_gb", |row| number(row.cpu_s_per_gb.map(|cpu| cpu.sender))),
     ("receiver_cpu_s_per_gb", |row| number(row.cpu_s_per_gb.map(|cpu| cpu.receiver))),
-    ("retransmits", |row| row.tcp.retransmits.to_string()),
+    ("retransmits", |row| row.tcp.map(|tcp| tcp.retransmits.to_string()).unwrap_or_default()),
 ];
 
 fn number(value: Option<f64>) -> String {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bootstrap::message::TcpCounters,
-    host::gpu::GpuFacts,
+    host::{gpu::GpuFacts, plugin::PluginFacts},
     settings::{Memory, Settings, Unpack},
 };
 
@@ -56,10 +56,22 @@ pub struct Config {
     pub time_s: Option<f64>,
     /// Messages of each size before the timed ones.
     pub warmup: u32,
+    /// The plugins that carried the data, if any did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugins: Option<Plugins>,
     /// Whether both ends are on one machine, so that no network was involved.
     pub loopback: bool,
     /// How long the connections took to make, in milliseconds.
     pub setup_ms: f64,
+}
+
+/// The plugin of each end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Plugins {
+    /// The client's.
+    pub client: PluginFacts,
+    /// The server's.
+    pub server: PluginFacts,
 }
 
 /// The two ends. With data in both directions, the client is called the sender.
@@ -181,8 +193,8 @@ pub struct Row {
     pub bytes_unpacked: u64,
     /// CPU time of each process per gigabyte moved; with both ways at once only in the row of their sum.
     pub cpu_s_per_gb: Option<CpuCost>,
-    /// What the kernel counted while this was measured.
-    pub tcp: RowTcp,
+    /// What the kernel counted while this was measured; none where a plugin keeps its sockets to itself.
+    pub tcp: Option<RowTcp>,
 }
 
 /// Chunks in flight.

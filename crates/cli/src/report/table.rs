@@ -3,10 +3,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Config, Report, Row, SideFacts, Sides, Slices, Way, gpus::Gpus, memory_name};
+use super::{Config, Plugins, Report, Row, SideFacts, Sides, Slices, Way, gpus::Gpus, memory_name};
 use crate::{
     args::size::show_size,
-    settings::{Flow, Settings, Unpack},
+    settings::{Flow, Settings, Transport, Unpack},
 };
 
 /// What was measured, and the columns' names.
@@ -16,6 +16,9 @@ pub fn head(version: &str, config: &Config, hosts: (&str, &str), gpus: &Gpus) ->
     let mut text = String::new();
     let _ = writeln!(text, "# gputcp {version}: {}", ends(config, hosts));
     let _ = writeln!(text, "# {}", transfer(settings));
+    if let Some(Plugins { client, server }) = &config.plugins {
+        let _ = writeln!(text, "# client plugin {client}\n# server plugin {server}");
+    }
     for (side, gpu) in [("client", &gpus.client), ("server", &gpus.server)] {
         let _ = gpu.as_ref().map(|gpu| writeln!(text, "# {side} GPU {gpu}"));
     }
@@ -56,7 +59,8 @@ pub fn row(row: &Row) -> String {
     let ceiling = or_dash(row.ceiling.map(|Slices { median, .. }| figure(median)));
     let percent = or_dash(row.percent_of_ceiling.map(|percent| format!("{percent:.1}")));
     let (sender, receiver) = row.cpu_s_per_gb.map(|cpu| (seconds(cpu.sender), seconds(cpu.receiver))).unzip();
-    let (sender, receiver, resent) = (or_dash(sender), or_dash(receiver), row.tcp.retransmits);
+    let (sender, receiver) = (or_dash(sender), or_dash(receiver));
+    let resent = or_dash(row.tcp.map(|tcp| tcp.retransmits.to_string()));
     let _ = match row.way {
         Way::RoundTrip => writeln!(text, "{ceiling:>9}{percent:>6}{sender:>8}{receiver:>8}{resent:>7}"),
         _ => writeln!(text, "{ceiling:>8}{percent:>6}{sender:>6}{receiver:>6}{resent:>6}"),
@@ -170,12 +174,17 @@ fn transfer(settings: &Settings) -> String {
     let memory = memory_name(settings.memory, settings.destination());
     let unpack = match settings.unpack {
         Unpack::None => "received in place".to_owned(),
+        Unpack::InPlace => "written in place by the plugin".to_owned(),
         mode => format!("unpack {}", mode.name()),
     };
     let Settings { streams, channels, send_window, recv_window, .. } = settings;
     let channels = if *channels == 1 { String::new() } else { format!(" × {channels} channels") };
+    let streams = match settings.transport {
+        Transport::Sockets => format!("{streams} streams"),
+        Transport::Plugin => format!("raw TCP of {streams} streams"),
+    };
     format!(
-        "{memory} memory, {unpack}; {streams} streams{channels}, chunk {}, window {send_window}/{recv_window}",
+        "{memory} memory, {unpack}; {streams}{channels}, chunk {}, window {send_window}/{recv_window}",
         show_size(settings.chunk_bytes)
     )
 }

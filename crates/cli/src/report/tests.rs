@@ -88,6 +88,7 @@ fn report_of(settings: Settings, gpus: &Gpus) -> Report {
             iterations: Some(20),
             time_s: None,
             warmup: 3,
+            plugins: None,
             loopback: true,
             setup_ms: 4.25,
         },

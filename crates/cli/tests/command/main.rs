@@ -1,9 +1,11 @@
 //! The command as its users meet it: what it prints, how it ends, and that it always does.
 
 mod bootstrap;
+mod conformance;
 mod gpu;
 mod interrupted;
 mod measure;
 mod output;
+mod plugin;
 mod process;
 mod usage;

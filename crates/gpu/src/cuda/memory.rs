@@ -40,8 +40,10 @@ impl DeviceMemory {
     pub(super) fn allocate(context: &Arc<Context>, bytes: u64) -> Result<Self, Error> {
         context.make_current()?;
         let driver = context.driver;
-        let Some(with_pad) = bytes.checked_add(PAGE_BYTES - 1).and_then(|bytes| usize::try_from(bytes).ok())
-        else {
+        // Whole pages, so that a dma-buf can be made of them, wherever on a page the driver begins.
+        let pages = bytes.checked_next_multiple_of(PAGE_BYTES);
+        let with_pad = pages.and_then(|bytes| bytes.checked_add(PAGE_BYTES - 1));
+        let Some(with_pad) = with_pad.and_then(|bytes| usize::try_from(bytes).ok()) else {
             return Err(Error::GpuOutOfMemory { asked: bytes, free: free(context) });
         };
         let mut given: Address = 0;

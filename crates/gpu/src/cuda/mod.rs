@@ -5,6 +5,7 @@
 //! pattern's kernels. Invariant I4: all objects of the driver are made with the device or with a lane.
 
 mod context;
+mod foreign;
 mod fragments;
 mod gpu;
 mod kernels;

@@ -54,12 +54,23 @@ pub(super) const EVENT_DISABLE_TIMING: c_uint = 2;
 /// `CU_STREAM_WRITE_VALUE_DEFAULT`: a fence for the whole system comes before the write.
 pub(super) const WRITE_VALUE_DEFAULT: c_uint = 0;
 
+/// `CU_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD`.
+pub(super) const RANGE_DMA_BUF: c_int = 1;
+/// `CU_POINTER_ATTRIBUTE_MEMORY_TYPE`.
+pub(super) const POINTER_MEMORY_TYPE: c_int = 2;
+/// `CU_MEMORYTYPE_HOST`.
+pub(super) const MEMORY_TYPE_HOST: c_uint = 1;
+
 /// Declares the table, and how it is read from a library.
 macro_rules! functions {
-    ($($field:ident = $symbol:literal ($($argument:ty),*);)*) => {
+    (
+        $($field:ident = $symbol:literal ($($argument:ty),*);)*
+        @optional $($optional:ident = $optional_symbol:literal ($($optional_argument:ty),*);)*
+    ) => {
         /// The driver's functions. Each takes what cuda.h says, and gives a [`Code`].
         pub(super) struct Driver {
             $(pub(super) $field: unsafe extern "C" fn($($argument),*) -> Code,)*
+            $(pub(super) $optional: Option<unsafe extern "C" fn($($optional_argument),*) -> Code>,)*
             /// Last: the functions are its.
             _library: Library,
         }
@@ -75,6 +86,11 @@ macro_rules! functions {
                         // SAFETY: the caller's promise. The pointer is used only while the library is open.
                         let found = unsafe { library.get(concat!($symbol, "\0").as_bytes()) };
                         *found.map_err(|_| $symbol)?
+                    },)*
+                    $($optional: {
+                        // SAFETY: as above.
+                        let found = unsafe { library.get(concat!($optional_symbol, "\0").as_bytes()) };
+                        found.ok().map(|found| *found)
                     },)*
                     _library: library,
                 })
@@ -129,4 +145,9 @@ functions! {
     event_record = "cuEventRecord" (EventHandle, StreamHandle);
     event_elapsed = "cuEventElapsedTime" (*mut f32, EventHandle, EventHandle);
     event_synchronize = "cuEventSynchronize" (EventHandle);
+
+    @optional
+    memory_range = "cuMemGetAddressRange_v2" (*mut Address, *mut usize, Address);
+    memory_handle = "cuMemGetHandleForAddressRange" (*mut c_void, Address, usize, c_int, u64);
+    pointer_attribute = "cuPointerGetAttribute" (*mut c_void, c_int, Address);
 }

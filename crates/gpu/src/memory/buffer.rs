@@ -1,13 +1,13 @@
 //! Buffers: memory that transfers read from and write to. All access goes through claims.
 
-use std::sync::Arc;
+use std::{any::Any, ptr::NonNull, sync::Arc};
 
 use super::{
     claim::{ReadClaim, WriteClaim},
     hold::{Hold, Region},
     table::Access,
 };
-use crate::{ClaimError, Error, MemoryKind, Mismatch, Pattern, cuda::Gpu};
+use crate::{ClaimError, Device, Error, MemoryKind, Mismatch, Pattern, cuda::Gpu};
 
 /// Memory of one kind. Clones share the memory and its claims; it is freed when the last clone and claim are gone.
 #[derive(Debug, Clone)]
@@ -41,6 +41,32 @@ impl Buffer {
         let buffer = Self { region: Region::on_gpu(gpu, bytes)?, kind };
         gpu.clear(buffer.write(0, bytes)?.hold())?;
         Ok(buffer)
+    }
+
+    /// Memory that foreign code owns, such as the bounce region of a NCCL net plugin, for lanes of `device` to work on.
+    /// `keeper` is dropped with the last clone and claim.
+    ///
+    /// # Errors
+    /// If `bytes` is 0.
+    ///
+    /// # Safety
+    /// From `start` on, `bytes` bytes must be memory of the device (for the software GPU host memory), and stay so while
+    /// `keeper` lives; of those bytes that are claimed and are really touched. The owner may change them at any time, so
+    /// only lanes may be given the claims.
+    pub unsafe fn foreign(
+        start: NonNull<u8>,
+        bytes: u64,
+        device: &Device,
+        keeper: Arc<dyn Any + Send + Sync>,
+    ) -> Result<Self, Error> {
+        Ok(Self { region: Region::foreign(start, bytes, device.gpu(), keeper)?, kind: device.kind() })
+    }
+
+    /// The address of its first byte, as whoever reaches the memory knows it. To tell foreign code where it is, which may
+    /// touch it only under a claim.
+    #[must_use]
+    pub fn address(&self) -> NonNull<u8> {
+        self.region.start()
     }
 
     /// Its length in bytes.

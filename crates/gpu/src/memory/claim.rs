@@ -3,7 +3,7 @@
 //! Memory that is being written is only ever named by address: sockets and lanes may fill several parts of one claim at
 //! a time, from several threads.
 
-use std::{io, os::fd::BorrowedFd, slice};
+use std::{io, os::fd::BorrowedFd, ptr::NonNull, slice};
 
 use super::{hold::Hold, socket};
 use crate::{
@@ -41,6 +41,13 @@ impl ReadClaim {
     #[must_use]
     pub const fn kind(&self) -> MemoryKind {
         self.hold.kind()
+    }
+
+    /// The address of its first byte, as whoever reaches the memory knows it: the CPU, or a GPU. To hand to foreign code,
+    /// which may read there only while the claim lives.
+    #[must_use]
+    pub const fn address(&self) -> NonNull<u8> {
+        self.hold.start()
     }
 
     /// Writes `header` and `bytes` bytes from `offset` to the socket, in one call; either may be empty. Gives how many
@@ -100,6 +107,13 @@ impl WriteClaim {
     #[must_use]
     pub const fn kind(&self) -> MemoryKind {
         self.hold.kind()
+    }
+
+    /// The address of its first byte, as whoever reaches the memory knows it: the CPU, or a GPU. To hand to foreign code,
+    /// which may write there only while the claim lives.
+    #[must_use]
+    pub const fn address(&self) -> NonNull<u8> {
+        self.hold.start()
     }
 
     /// Reads up to `bytes` bytes from the socket to `offset`, in one call. Gives how many came; 0 when the peer has

@@ -5,6 +5,8 @@
 //! given a claim that the entry excludes.
 
 use std::{
+    any::Any,
+    fmt,
     ptr::NonNull,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -56,6 +58,20 @@ impl Region {
         Ok(Self::of(Memory::Device { memory, gpu: Arc::clone(gpu) }, bytes))
     }
 
+    /// Memory that somebody else owns: of the GPU, or else of the host.
+    pub(super) fn foreign(
+        start: NonNull<u8>,
+        bytes: u64,
+        gpu: Option<&Arc<Gpu>>,
+        keeper: Arc<dyn Any + Send + Sync>,
+    ) -> Result<Arc<Self>, Error> {
+        if bytes == 0 {
+            return Err(Error::Empty);
+        }
+        let memory = Memory::Foreign(Foreign { start, gpu: gpu.cloned(), _keeper: keeper });
+        Ok(Self::of(memory, bytes))
+    }
+
     fn of(memory: Memory, bytes: u64) -> Arc<Self> {
         let claims = Mutex::new(ClaimTable::new(bytes));
         Arc::new(Self { memory, bytes, claims, holders: [const { AtomicU32::new(0) }; CLAIMS_MAX] })
@@ -65,12 +81,14 @@ impl Region {
     pub(super) const fn gpu(&self) -> Option<&Arc<Gpu>> {
         match &self.memory {
             Memory::Device { gpu, .. } => Some(gpu),
+            Memory::Foreign(foreign) => foreign.gpu.as_ref(),
             Memory::Pages(_) | Memory::Pinned(_) => None,
         }
     }
 
-    fn start(&self) -> NonNull<u8> {
+    pub(super) fn start(&self) -> NonNull<u8> {
         match &self.memory {
+            Memory::Foreign(foreign) => foreign.start,
             Memory::Pages(pages) => pages.start(),
             Memory::Pinned(pinned) => pinned.start(),
             Memory::Device { memory, .. } => memory.start(),
@@ -93,6 +111,26 @@ enum Memory {
     Pages(Pages),
     Pinned(Pinned),
     Device { memory: DeviceMemory, gpu: Arc<Gpu> },
+    Foreign(Foreign),
+}
+
+/// Memory that somebody else owns.
+struct Foreign {
+    start: NonNull<u8>,
+    /// The GPU whose memory it is; none for host memory.
+    gpu: Option<Arc<Gpu>>,
+    _keeper: Arc<dyn Any + Send + Sync>,
+}
+
+// SAFETY: memory belongs to the process or the device, not to a thread; the value itself gives out an address only.
+unsafe impl Send for Foreign {}
+// SAFETY: as above.
+unsafe impl Sync for Foreign {}
+
+impl fmt::Debug for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Foreign").field("start", &self.start).field("gpu", &self.gpu).finish()
+    }
 }
 
 /// Who can reach a piece of memory.
@@ -165,6 +203,8 @@ impl Hold {
             Memory::Pages(_) => Place::Pages,
             Memory::Pinned(_) => Place::Pinned,
             Memory::Device { memory, .. } => Place::Device(memory.ordinal()),
+            Memory::Foreign(Foreign { gpu: Some(gpu), .. }) => Place::Device(gpu.device().ordinal),
+            Memory::Foreign(Foreign { gpu: None, .. }) => Place::Pages,
         }
     }
 

@@ -28,7 +28,6 @@ use socket2::Socket;
 
 use self::shared::{Shared, Side};
 pub use self::{
-    canceller::Canceller,
     connect::Connector,
     cores::stay_near,
     listen::Listener,

@@ -67,7 +67,7 @@ fn live(mut link: Link, role: Role, settings: &Settings) -> Vec<Outcome> {
     greet(&mut link, role);
     let device =
         Device::soft(SoftOptions { lateness: Duration::from_micros(200), seed: 3, ..SoftOptions::default() });
-    let mut side = Side::set_up(&mut link, role, settings.clone(), Some(&device)).unwrap();
+    let mut side = Side::set_up(&mut link, role, settings.clone(), Some(&device), None).unwrap();
     let kind = match settings.flow {
         Flow::Forward | Flow::RoundTrip => Kind::BeginForward,
         Flow::Backward => Kind::BeginBackward,

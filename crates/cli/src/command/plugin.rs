@@ -1,0 +1,149 @@
+//! `gputcp plugin`: what a NCCL net plugin says of itself; `check` says whether it does what it must.
+
+pub mod check;
+pub mod check_side;
+
+use gputcp::plugin::{Plugin, Properties};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{
+    args::{PluginListArgs, plugin::PluginArgs, request::DEFAULT_TIMEOUT},
+    failure::Failure,
+    host::plugin::NetPlugin,
+    output::{Output, Talk},
+};
+
+/// Runs `gputcp plugin list`.
+///
+/// # Errors
+/// If there is no such plugin, or it fails.
+pub fn list(args: &PluginListArgs, talk: Talk) -> Result<(), Failure> {
+    let asked = PluginArgs { plugin: Some(args.plugin.clone()), plugin_device: None };
+    let Some(NetPlugin { plugin, versions, .. }) = NetPlugin::open(&asked, DEFAULT_TIMEOUT, talk)? else {
+        return Err(Failure::Usage("name a plugin: its path, or its name as in NCCL_NET_PLUGIN".into()));
+    };
+    let listing = Listing::of(&plugin, versions);
+    let text = if args.json { listing.json() } else { listing.table() };
+    Output { timeout: DEFAULT_TIMEOUT }.print(&text)
+}
+
+/// A plugin and its devices.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Listing {
+    schema: &'static str,
+    /// What the plugin calls itself.
+    name: String,
+    library: String,
+    /// The version of the interface that is spoken with it.
+    version: u32,
+    /// All that it has.
+    versions: Vec<u32>,
+    devices: Vec<Device>,
+}
+
+/// A device, as the plugin describes it.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Device {
+    index: usize,
+    name: String,
+    /// 0 where the plugin does not know.
+    speed_mbit: u32,
+    pci_path: Option<String>,
+    guid: u64,
+    port: i32,
+    /// The kinds of memory that it takes: host, cuda, dmabuf.
+    pointers: Vec<&'static str>,
+    max_receives: u32,
+    max_connections: u32,
+    latency_us: f32,
+    /// The longest request, where the version says so.
+    max_bytes: Option<u64>,
+    device_type: String,
+    device_version: i32,
+    force_flush: bool,
+    registration_is_global: bool,
+}
+
+impl Listing {
+    fn of(plugin: &Plugin, versions: Vec<u32>) -> Self {
+        Self {
+            schema: "gputcp.plugin-list/1",
+            name: plugin.name().into(),
+            library: plugin.library().into(),
+            version: plugin.version(),
+            versions,
+            devices: plugin.devices().iter().map(Device::of).collect(),
+        }
+    }
+
+    fn json(&self) -> String {
+        let mut text =
+            serde_json::to_string_pretty(self).expect("a listing has only string keys and finite numbers");
+        text.push('\n');
+        text
+    }
+
+    /// Aligned columns behind a head of comments.
+    fn table(&self) -> String {
+        let versions: Vec<String> = self.versions.iter().map(|version| format!("v{version}")).collect();
+        let head = format!(
+            "# plugin {} from {}, spoken to by v{} of the interface (it has {})\n",
+            self.name,
+            self.library,
+            self.version,
+            versions.join(", ")
+        );
+        let names = ["#", "name", "Gb/s", "pointers", "recvs", "comms", "type", "PCI path"].map(String::from);
+        let rows: Vec<[String; 8]> =
+            std::iter::once(names).chain(self.devices.iter().map(Device::row)).collect();
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..8).map(width).collect();
+        let lines = rows.iter().map(|row| {
+            let cells: Vec<String> =
+                row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
+            cells.join("  ").trim_end().to_owned() + "\n"
+        });
+        head + &lines.collect::<String>()
+    }
+}
+
+impl Device {
+    fn of(device: &Properties) -> Self {
+        let kinds = [(device.host, "host"), (device.cuda, "cuda"), (device.dma_buf, "dmabuf")];
+        Self {
+            index: device.index,
+            name: device.name.clone(),
+            speed_mbit: device.speed_mbit,
+            pci_path: device.pci_path.clone(),
+            guid: device.guid,
+            port: device.port,
+            pointers: kinds.into_iter().filter_map(|(takes, kind)| takes.then_some(kind)).collect(),
+            max_receives: device.max_recvs,
+            max_connections: device.max_comms,
+            latency_us: device.latency_us,
+            max_bytes: device.max_bytes,
+            device_type: device.kind.to_string(),
+            device_version: device.device_version,
+            force_flush: device.force_flush,
+            registration_is_global: device.reg_is_global,
+        }
+    }
+
+    fn row(&self) -> [String; 8] {
+        let speed = match self.speed_mbit {
+            0 => "-".into(),
+            speed => (f64::from(speed) / 1e3).to_string(),
+        };
+        [
+            self.index.to_string(),
+            self.name.clone(),
+            speed,
+            self.pointers.join("+"),
+            self.max_receives.to_string(),
+            self.max_connections.to_string(),
+            self.device_type.clone(),
+            self.pci_path.clone().unwrap_or_else(|| "-".into()),
+        ]
+    }
+}

@@ -1,0 +1,174 @@
+//! What came out of checking a plugin: the report, as JSON, or as a [`table`] for people.
+
+pub mod table;
+
+use std::time::Duration;
+
+use gputcp_nccl_check::{Check, Outcome, probe::Probed};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The name of the report's form. A reader that knows it knows the fields; more may be added, none change their meaning.
+pub const SCHEMA: &str = "gputcp.plugin-check/1";
+/// How long a check may take if nothing else is said.
+pub const DEFAULT_LIMIT: Duration = Duration::from_secs(10);
+
+/// The checks of one plugin.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The program's version.
+    pub version: String,
+    /// What was checked.
+    pub plugin: Plugin,
+    /// How long a check was allowed to take.
+    pub limit_s: f64,
+    /// Whether it was cut short; then checks are missing.
+    pub interrupted: bool,
+    /// How many demands are met.
+    pub passed: u32,
+    /// How many are not.
+    pub failed: u32,
+    /// How many do not apply.
+    pub skipped: u32,
+    /// How long it took.
+    pub took_s: f64,
+    /// One for each check, in the order of a plugin's life.
+    pub results: Vec<Row>,
+}
+
+/// What was checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Plugin {
+    /// How it was named.
+    pub file: String,
+    /// How it calls itself.
+    pub name: String,
+    /// The version of its interface.
+    pub interface: u32,
+    /// How many devices it has.
+    pub devices: u32,
+    /// Which of them was used.
+    pub device: u32,
+}
+
+/// A check and its outcome.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Row {
+    /// The check's name.
+    pub id: String,
+    /// Whether the demand is met.
+    pub result: Result,
+    /// What the plugin must do.
+    pub expected: String,
+    /// What it did; for a skipped check, why.
+    pub seen: String,
+    /// What of NCCL's depends on it.
+    pub because: String,
+    /// How long it took.
+    pub took_ms: f64,
+}
+
+/// Whether a demand is met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Result {
+    /// It is.
+    Pass,
+    /// It is not.
+    Fail,
+    /// It does not apply.
+    Skipped,
+}
+
+/// A check that can be performed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Listed {
+    /// Its name.
+    pub id: String,
+    /// What the plugin must do.
+    pub expected: String,
+    /// What of NCCL's depends on it.
+    pub because: String,
+    /// The first version of the interface that has the demand.
+    pub since: u32,
+}
+
+impl Report {
+    /// A report without results.
+    #[must_use]
+    pub fn new(plugin: Plugin, limit: Duration) -> Self {
+        Self {
+            schema: SCHEMA.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            plugin,
+            limit_s: limit.as_secs_f64(),
+            interrupted: false,
+            passed: 0,
+            failed: 0,
+            skipped: 0,
+            took_s: 0.0,
+            results: Vec::new(),
+        }
+    }
+
+    /// Adds a result, and counts it.
+    pub fn add(&mut self, row: Row) {
+        match row.result {
+            Result::Pass => self.passed += 1,
+            Result::Fail => self.failed += 1,
+            Result::Skipped => self.skipped += 1,
+        }
+        self.results.push(row);
+    }
+}
+
+impl Plugin {
+    /// What is known of it.
+    #[must_use]
+    pub fn new(file: String, probed: &Probed, device: u32) -> Self {
+        Self { file, name: probed.name.clone(), interface: probed.version, devices: probed.devices, device }
+    }
+}
+
+impl Row {
+    /// How a check ended.
+    #[must_use]
+    pub fn new(check: &Check, outcome: &Outcome, took: Duration) -> Self {
+        let (result, seen) = match outcome {
+            Outcome::Pass(seen) => (Result::Pass, seen),
+            Outcome::Fail(seen) => (Result::Fail, seen),
+            Outcome::Skipped(why) => (Result::Skipped, why),
+        };
+        Self {
+            id: check.id.into(),
+            result,
+            expected: check.expected.into(),
+            seen: seen.clone(),
+            because: check.because.into(),
+            took_ms: took.as_secs_f64() * 1e3,
+        }
+    }
+}
+
+/// The checks as a document.
+#[must_use]
+pub fn list(checks: &[&Check]) -> Vec<Listed> {
+    let listed = |check: &&Check| Listed {
+        id: check.id.into(),
+        expected: check.expected.into(),
+        because: check.because.into(),
+        since: check.since,
+    };
+    checks.iter().map(listed).collect()
+}
+
+/// A document with a newline at its end.
+#[must_use]
+pub fn json(document: &impl Serialize) -> String {
+    let mut text =
+        serde_json::to_string_pretty(document).expect("a report has only string keys and finite numbers");
+    text.push('\n');
+    text
+}

@@ -1,0 +1,181 @@
+//! A NCCL net plugin on this machine: the one that a session uses, the device of it, and what a report says of both.
+
+use std::{fmt, process, sync::Arc, thread, time::Duration};
+
+use gputcp::plugin::{DeviceKind, Library, Plugin, PluginError, Properties, stuck_call};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    args::plugin::{PluginArg, PluginArgs},
+    bootstrap::message::printable,
+    failure::Failure,
+    output::Talk,
+};
+
+/// A plugin that was started, and the device to use.
+#[derive(Debug, Clone)]
+pub struct NetPlugin {
+    /// The plugin.
+    pub plugin: Arc<Plugin>,
+    /// The device.
+    pub device: Properties,
+    /// The versions of the interface that its library has.
+    pub versions: Vec<u32>,
+    /// What they are.
+    pub facts: PluginFacts,
+}
+
+/// What a plugin is, and the device of it that carries the data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PluginFacts {
+    /// What it calls itself.
+    pub name: String,
+    /// The version of the interface that is spoken with it.
+    pub version: u32,
+    /// The library that it came from.
+    pub library: String,
+    /// The device's name.
+    pub device: String,
+    /// The device's speed in Mbit/s, as the plugin says; 0 where it does not know.
+    pub speed_mbit: u32,
+    /// Who works on what the device received: `host` for nobody, `unpack` for the unpack queue.
+    pub device_type: String,
+}
+
+impl NetPlugin {
+    /// Opens the plugin that was asked for, if one was. From then on it is watched: a call that does not return for
+    /// `timeout` ends the process, as nothing else can end the call.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] if there is no such plugin or device; [`Failure::Run`] if it fails.
+    pub fn open(args: &PluginArgs, timeout: Duration, talk: Talk) -> Result<Option<Self>, Failure> {
+        let Some(PluginArg::Of { name, version }) = &args.plugin else { return Ok(None) };
+        watch(timeout, talk)?;
+        let failed = |error: PluginError| match error {
+            PluginError::Open(_) | PluginError::NoTable { .. } | PluginError::NoDevice { .. } => {
+                Failure::Usage(error.to_string())
+            }
+            error => Failure::Run(error.to_string()),
+        };
+        let library = Library::open(name).map_err(failed)?;
+        let plugin = library.plugin(*version).map_err(failed)?;
+        let device = plugin.device(args.plugin_device.as_deref()).map_err(failed)?.clone();
+        let facts = PluginFacts {
+            name: plugin.name().to_owned(),
+            version: plugin.version(),
+            library: plugin.library().to_owned(),
+            device: device.name.clone(),
+            speed_mbit: device.speed_mbit,
+            device_type: device.kind.to_string(),
+        };
+        tracing::info!(plugin = %facts, "started");
+        Ok(Some(Self { plugin, device, versions: library.versions().to_vec(), facts }))
+    }
+
+    /// Whether the device leaves what it receives into GPU memory in a bounce region, to be unpacked.
+    #[must_use]
+    pub fn unpacks(&self) -> bool {
+        self.device.kind == DeviceKind::Unpack
+    }
+
+    /// Whether the device takes the memory of GPUs.
+    #[must_use]
+    pub const fn takes_gpu_memory(&self) -> bool {
+        self.device.cuda || self.device.dma_buf
+    }
+}
+
+/// Ends the process when a plugin does not return.
+fn watch(timeout: Duration, talk: Talk) -> Result<(), Failure> {
+    let life = move || {
+        loop {
+            thread::sleep(LOOK.min(timeout));
+            if let Some((call, inside)) = stuck_call(timeout) {
+                let failure = Failure::Run(format!(
+                    "the plugin has not returned from {call} for {:.0} s (the bound is --timeout): it hangs, ask its authors",
+                    inside.as_secs_f64()
+                ));
+                talk.error(&failure);
+                process::exit(failure.exit_code().into());
+            }
+        }
+    };
+    let thread = thread::Builder::new().name("plugin watch".into()).spawn(life);
+    thread.map(drop).map_err(|error| Failure::Run(format!("could not start the plugin's watch: {error}")))
+}
+
+/// Between two looks at whether a plugin hangs.
+const LOOK: Duration = Duration::from_millis(250);
+
+impl PluginFacts {
+    /// The same, fit for a terminal: it came from the other side.
+    #[must_use]
+    pub fn printable(self) -> Self {
+        let short = |text: &str| printable(text).chars().take(200).collect();
+        Self {
+            name: short(&self.name),
+            library: short(&self.library),
+            device: short(&self.device),
+            device_type: short(&self.device_type),
+            ..self
+        }
+    }
+
+    /// Whether connections between the two can be expected to work.
+    ///
+    /// # Errors
+    /// A sentence that says what differs.
+    pub fn check_matches(&self, server: &Self) -> Result<(), String> {
+        if self.name != server.name {
+            return Err(format!(
+                "the client uses the plugin {} and the server {}: use the same on both ends",
+                printable(&self.name),
+                printable(&server.name)
+            ));
+        }
+        if self.device_type != server.device_type {
+            return Err(format!(
+                "the client's plugin has devices of type {} and the server's of type {}: set both up alike",
+                printable(&self.device_type),
+                printable(&server.device_type)
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for PluginFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, version, library, device, speed_mbit, .. } = self;
+        write!(f, "{name} v{version} on {device}")?;
+        if *speed_mbit > 0 {
+            write!(f, " ({} Gb/s)", f64::from(*speed_mbit) / 1e3)?;
+        }
+        write!(f, ", from {library}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_must_speak_the_same_plugin() {
+        let facts = |name: &str, device_type: &str| PluginFacts {
+            name: name.into(),
+            version: 8,
+            library: "/x.so".into(),
+            device: "eth0".into(),
+            speed_mbit: 25_000,
+            device_type: device_type.into(),
+        };
+        let mine = facts("A", "host");
+        assert_eq!(mine.to_string(), "A v8 on eth0 (25 Gb/s), from /x.so");
+        assert_eq!(mine.check_matches(&PluginFacts { version: 11, ..facts("A", "host") }), Ok(()));
+        assert!(mine.check_matches(&facts("B", "host")).unwrap_err().contains("the same on both ends"));
+        assert!(mine.check_matches(&facts("A", "unpack")).unwrap_err().contains("type unpack"));
+        let hostile = PluginFacts { device: "\x1b[31m".repeat(100), ..facts("A", "host") }.printable();
+        assert!(!hostile.device.contains('\x1b') && hostile.device.chars().count() == 200);
+    }
+}

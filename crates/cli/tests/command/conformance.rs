@@ -1,0 +1,272 @@
+//! Checking plugins: the test plugin passes, and for each demand that it is told to violate, the check of that demand, and
+//! no other that it is not known to take along, turns red.
+
+use std::{
+    os::unix::process::CommandExt as _,
+    process::Output,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{
+    plugin::{plugin, with},
+    process::{Running, expect, gputcp, run, stderr, stdout},
+};
+
+/// A check, the version to violate it at, and the knobs besides that it needs.
+type Violation = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+const VIOLATIONS: &[Violation] = &[
+    ("init-counts-references", "v11", &[]),
+    ("init-counts-references", "v5", &[]),
+    ("finalize-accepts-null", "v11", &[]),
+    ("device-count", "v8", &[]),
+    ("device-names-unique", "v8", &[]),
+    ("properties-sane", "v11", &[]),
+    ("listen-does-not-block", "v8", &[]),
+    ("connect-accept-not-yet", "v8", &[]),
+    ("dev-handle-null-pointer-accepted", "v7", &[]),
+    ("accept-survives-strays", "v5", &[]),
+    ("several-accepts", "v11", &[]),
+    ("null-mhandle", "v8", &[]),
+    ("deregister-in-flight", "v11", &[]),
+    ("requests-32", "v5", &[]),
+    ("full-is-null-not-error", "v7", &[]),
+    ("never-in-progress-code", "v8", &[]),
+    ("irecv-overwrites-request-0x1", "v11", &[]),
+    ("posted-order", "v8", &[]),
+    ("grouped-tags", "v5", &[("MAX_RECVS", "4")]),
+    ("grouped-tags", "v11", &[("MAX_RECVS", "8")]),
+    ("size-zero", "v8", &[]),
+    ("receive-larger-than-send", "v11", &[]),
+    ("send-larger-than-receive", "v8", &[]),
+    ("test-any-order", "v7", &[]),
+    ("done-once", "v8", &[]),
+    ("null-sizes", "v5", &[]),
+    ("progress-without-test", "v11", &[]),
+    ("slot-reuse", "v8", &[]),
+    ("slot-reuse", "unpack", &[]),
+    ("gpu-data-at-done", "v8", &[("GPU", "soft")]),
+    ("iflush", "v11", &[("GPU", "soft")]),
+    ("unpack-queue", "unpack", &[("GPU", "soft")]),
+    ("close-with-dead-peer-does-not-hang", "v8", &[]),
+    ("close-mid-transfer", "v11", &[]),
+    ("threads", "v8", &[]),
+    ("data-integrity", "v5", &[]),
+];
+
+/// Checks that are quick, and that no violation takes along but those of [`BROAD`].
+const NEIGHBOURS: &[&str] =
+    &["device-count", "several-accepts", "null-mhandle", "size-zero", "done-once", "test-any-order"];
+
+/// What is violated in a way that other checks see as well.
+const BROAD: &[(&str, &str)] = &[("posted-order", "test-any-order")];
+
+fn report(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("no document: {error}: {}", stderr(output)))
+}
+
+/// The names of the checks with this result.
+fn with_result<'report>(report: &'report Value, result: &str) -> Vec<&'report str> {
+    let rows = report["results"].as_array().expect("results").iter();
+    rows.filter(|row| row["result"] == result).map(|row| row["id"].as_str().expect("a name")).collect()
+}
+
+fn seen<'report>(report: &'report Value, id: &str) -> &'report str {
+    let rows = report["results"].as_array().expect("results");
+    let row = rows.iter().find(|row| row["id"] == id).unwrap_or_else(|| panic!("{id} was performed"));
+    row["seen"].as_str().expect("a sentence")
+}
+
+#[test]
+fn a_good_plugin_passes_at_every_version() {
+    const NO_GPU: &[&str] = &["gpu-data-at-done", "iflush", "unpack-queue"];
+    const OLD: &[&str] = &["finalize-accepts-null", "irecv-overwrites-request-0x1"];
+    for (version, knobs, skipped) in [
+        ("v5", &[][..], [OLD, &["dev-handle-null-pointer-accepted", "grouped-tags"], NO_GPU].concat()),
+        ("v7", &[("GPU", "soft")], [OLD, &["grouped-tags", "unpack-queue"]].concat()),
+        ("v8", &[("MAX_RECVS", "4")], [OLD, NO_GPU].concat()),
+        ("v11", &[("GPU", "soft")], ["grouped-tags", "unpack-queue"].to_vec()),
+        ("unpack", &[("MAX_RECVS", "2")], NO_GPU.to_vec()),
+        ("unpack", &[("GPU", "soft")], ["grouped-tags", "gpu-data-at-done", "iflush"].to_vec()),
+        (
+            "v11",
+            &[("SLOTS", "16"), ("NOT_YET", "3"), ("DELAY_US", "500")],
+            [&["grouped-tags"], NO_GPU].concat(),
+        ),
+    ] {
+        // Building it is not counted.
+        let path = plugin(version);
+        let began = Instant::now();
+        let output = with(knobs, &["plugin", "check", "-J", "-m", "soft", &path]);
+        expect(&output, 0);
+        let report = report(&output);
+        assert_eq!(report["schema"], "gputcp.plugin-check/1");
+        assert_eq!(report["failed"], 0);
+        let mut seen = with_result(&report, "skipped");
+        let mut skipped = skipped;
+        seen.sort_unstable();
+        skipped.sort_unstable();
+        assert_eq!(seen, skipped, "{version} {knobs:?}");
+        assert!(began.elapsed() < Duration::from_secs(20), "{version} took {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn sixteen_requests_are_enough_and_noted() {
+    let args = ["plugin", "check", "-J", "--only", "requests-32", &plugin("v8")];
+    let output = with(&[("SLOTS", "16")], &args);
+    expect(&output, 0);
+    assert!(
+        seen(&report(&output), "requests-32").contains("16 receives: fewer than 32"),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[test]
+fn each_violation_turns_its_check_red_and_no_other() {
+    // Two at a time: they wait more than they work.
+    let halves = VIOLATIONS.split_at(VIOLATIONS.len() / 2);
+    std::thread::scope(|scope| {
+        for half in [halves.0, halves.1] {
+            scope.spawn(move || half.iter().for_each(violation));
+        }
+    });
+}
+
+fn violation((id, version, more): &Violation) {
+    let path = plugin(version);
+    let mut args = vec!["plugin", "check", "-J", "-m", "soft", "--timeout", "5", &path, "--only", id];
+    // What blocks every call of a kind would make every check slow.
+    let blocks = ["listen-does-not-block", "connect-accept-not-yet"].contains(id);
+    for neighbour in NEIGHBOURS.iter().filter(|_| !blocks) {
+        args.extend(["--only", neighbour]);
+    }
+    let output = with(&[&[("VIOLATE", *id)], *more].concat(), &args);
+    expect(&output, 1);
+    let report = report(&output);
+    let red = with_result(&report, "fail");
+    assert!(red.contains(id), "{id} at {version}: {report}");
+    for other in red.iter().filter(|other| *other != id) {
+        assert!(BROAD.contains(&(id, other)), "{other} is red with {id} at {version}: {report}");
+    }
+}
+
+#[test]
+fn every_check_can_fail() {
+    let list: Value =
+        serde_json::from_slice(&run(&["plugin", "check", "--list", "-J"]).stdout).expect("a list");
+    for check in list.as_array().expect("a list") {
+        let id = check["id"].as_str().expect("a name");
+        assert!(VIOLATIONS.iter().any(|(violated, ..)| *violated == id), "nothing violates {id}");
+    }
+}
+
+#[test]
+fn one_violation_is_one_red_row_of_all() {
+    let output = with(&[("VIOLATE", "null-sizes")], &["plugin", "check", &plugin("v8")]);
+    expect(&output, 1);
+    let text = stdout(&output);
+    assert_eq!(text.matches(" FAIL ").count(), 1, "{text}");
+    assert!(text.contains("test answered 4 (ncclInvalidArgument)"), "{text}");
+    assert!(text.contains("expected: test takes NULL for sizes"), "{text}");
+    assert!(text.lines().skip(1).all(|line| line.chars().count() <= 100), "{text}");
+    assert!(stderr(&output).contains("1 of 33 checks failed"), "{}", stderr(&output));
+}
+
+#[test]
+fn crashes_and_hangs_are_rows() {
+    let only = ["--only", "size-zero", "--only", "device-count"];
+    for (knob, value, said) in [
+        ("CRASH", "connect:1", "crashed: SIGABRT in connect (sending side)"),
+        ("CRASH", "irecv:2", "crashed: SIGABRT in irecv (receiving side)"),
+        ("HANG", "test:2", "hung for 1.5 s in test"),
+        ("HANG", "listen:1", "hung for 1.5 s in listen (receiving side)"),
+        ("ERROR", "isend:2:2", "isend answered 2 (ncclSystemError)"),
+        ("ERROR", "accept:1:77", "accept answered 77, which is no code of NCCL's"),
+    ] {
+        let path = plugin("v8");
+        let args = [&["plugin", "check", "-J", "--timeout", "1.5", &path][..], &only].concat();
+        let output = with(&[(knob, value)], &args);
+        expect(&output, 1);
+        let report = report(&output);
+        assert_eq!(with_result(&report, "fail"), ["size-zero"], "{knob} {value}: {report}");
+        assert!(seen(&report, "size-zero").starts_with(said), "{knob} {value}: {report}");
+    }
+}
+
+#[test]
+fn what_is_no_plugin_is_a_sentence() {
+    let v8 = plugin("v8");
+    let missing = format!("{v8}.not");
+    let version = format!("{v8}:11");
+    let unknown = format!("{v8}:99");
+    for (name, said) in [
+        (env!("CARGO_MANIFEST_PATH"), "is not a library for this machine"),
+        (missing.as_str(), "there is no file"),
+        ("libc.so.6", "is a library, but no NCCL net plugin"),
+        (version.as_str(), "has v8 of the interface, and v11 can be checked"),
+        (unknown.as_str(), "has v8 of the interface"),
+        ("/", "is a folder"),
+        ("none", "name a plugin"),
+    ] {
+        let output = run(&["plugin", "check", name]);
+        expect(&output, 2);
+        assert_eq!(stdout(&output), "");
+        assert!(stderr(&output).contains(said), "{name}: {}", stderr(&output));
+        assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn what_does_not_start_is_a_sentence() {
+    for (knob, value, said) in [
+        ("ERROR", "init:1:2", "does not start: init answered 2 (ncclSystemError)"),
+        ("DEVICES", "0", "devices said that there are 0"),
+        ("DEVICES", "-1", "devices said that there are -1"),
+        ("CRASH", "init:1", "does not start: crashed: SIGABRT in init"),
+        ("HANG", "init:1", "does not start: hung for 1 s in init"),
+        ("SLOTS", "many", "init answered 5"),
+    ] {
+        let output = with(&[(knob, value)], &["plugin", "check", "--timeout", "1", &plugin("v11")]);
+        expect(&output, 1);
+        assert_eq!(stdout(&output), "");
+        assert!(stderr(&output).contains(said), "{knob} {value}: {}", stderr(&output));
+    }
+    let output = run(&["plugin", "check", "--device", "3", &plugin("v8")]);
+    expect(&output, 1);
+    assert!(stderr(&output).contains("it has no device 3"), "{}", stderr(&output));
+}
+
+#[test]
+fn senseless_options_are_usage_errors() {
+    for args in [
+        &["plugin", "check"][..],
+        &["plugin", "check", "--only", "nothing", "x"],
+        &["plugin", "check", "--timeout", "0", "x"],
+    ] {
+        expect(&run(args), 2);
+    }
+    expect(&run(&["plugin", "check-side", "size-zero", "x", "y", "--device", "0", "--limit", "1"]), 2);
+}
+
+#[test]
+fn an_interrupt_prints_what_was_checked_and_leaves_nobody_behind() {
+    let mut command =
+        gputcp(&["plugin", "check", "-J", "--only", "device-count", "--only", "size-zero", &plugin("v8")]);
+    command.env("GPUTCP_TEST_PLUGIN_HANG", "isend:1").process_group(0);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let running = Running::start(command);
+    std::thread::sleep(Duration::from_millis(700));
+    running.signal(rustix::process::Signal::INT);
+    let began = Instant::now();
+    // `output` fails if a process is left behind that holds the pipes.
+    let output = running.output();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    expect(&output, 130);
+    let report = report(&output);
+    assert_eq!((&report["interrupted"], &report["passed"]), (&true.into(), &1.into()));
+}

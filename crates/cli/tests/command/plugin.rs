@@ -1,0 +1,217 @@
+//! The main job over a NCCL net plugin: the test plugin, whole, and with each fault that a plugin can have.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Output},
+    sync::OnceLock,
+};
+
+use serde_json::Value;
+
+use crate::process::{Server, expect, finish, gputcp, small, stderr, stdout};
+
+/// A file of the test plugin, built.
+pub(crate) fn plugin(version: &str) -> String {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        // target/PROFILE/gputcp
+        let command = assert_cmd::cargo::cargo_bin!("gputcp");
+        let profile = command.parent().expect("it lies in a folder");
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "-p", "gputcp-test-plugin", "--examples", "--target-dir"]);
+        build.arg(profile.parent().expect("it lies in a folder"));
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.status().expect("cargo runs").success());
+        profile.join("examples")
+    });
+    let path = folder.join(format!("libnccl_net_test_{version}.so"));
+    path.into_os_string().into_string().expect("a path of text")
+}
+
+/// Runs the command with knobs of the test plugin.
+pub(crate) fn with(knobs: &[(&str, &str)], args: &[&str]) -> Output {
+    let mut command = gputcp(args);
+    command.envs(knobs.iter().map(|(knob, value)| (format!("GPUTCP_TEST_PLUGIN_{knob}"), value)));
+    finish(command)
+}
+
+fn loopback(version: &str, knobs: &[(&str, &str)], more: &[&str]) -> Output {
+    let path = plugin(version);
+    with(knobs, &small(&[&["loopback", "-J", "--plugin", &path, "--timeout", "5"], more].concat()))
+}
+
+/// Whether it moved and verified everything; gives the report.
+#[track_caller]
+fn verified(output: &Output) -> Value {
+    expect(output, 0);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+    for row in report["results"].as_array().expect("results") {
+        let both = if ["both", "round-trip"].contains(&row["way"].as_str().expect("a way")) { 2 } else { 1 };
+        let bytes =
+            row["iterations"].as_u64().expect("a count") * both * row["bytes"].as_u64().expect("a size");
+        assert_eq!(row["verified"], true);
+        for key in ["bytes_sent", "bytes_landed", "bytes_unpacked"] {
+            assert_eq!(row[key], bytes, "{key}");
+        }
+        assert!(row["tcp"].is_null(), "nobody knows a plugin's sockets");
+    }
+    report
+}
+
+#[test]
+fn every_direction_goes_through_a_plugin() {
+    for more in [
+        &[][..],
+        &["-m", "soft"],
+        &["-m", "soft", "--unpack", "none"],
+        &["-R"],
+        &["--bidir", "--channels", "2"],
+        &["--window", "1", "--chunk", "4097"],
+        &["--no-ceiling"],
+        &["--latency", "-n", "100", "-s", "4K"],
+    ] {
+        let report = match more {
+            ["--latency", ..] => {
+                let path = plugin("v8");
+                verified(&with(&[], &[&["loopback", "-J", "--plugin", &path], more].concat()))
+            }
+            _ => verified(&loopback("v8", &[], more)),
+        };
+        let config = &report["config"];
+        assert_eq!(config["transport"], "plugin");
+        for side in ["client", "server"] {
+            assert_eq!(config["plugins"][side]["name"], "GpuTcpTest");
+            assert_eq!(config["plugins"][side]["version"], 8);
+            assert_eq!(config["plugins"][side]["device"], "loopback0");
+        }
+        let soft = more.contains(&"soft") && !more.contains(&"none");
+        assert_eq!(report["results"][0]["unpack"], if soft { "in-place" } else { "none" });
+    }
+}
+
+#[test]
+fn plugins_that_are_hard_to_please_are_pleased() {
+    for (version, knobs) in [
+        ("v5", &[("FIFO", "1"), ("SLOTS", "16")][..]),
+        ("v7", &[("SIZES", "wrong"), ("NOT_YET", "3")]),
+        ("v11", &[("SIZES", "missing"), ("SLOTS", "4")]),
+        ("v8", &[("DELAY_US", "300"), ("DEVICES", "3"), ("SLOTS", "1")]),
+    ] {
+        verified(&loopback(version, knobs, &[]));
+    }
+    let path = plugin("v8");
+    let asked = format!("{path}:v8");
+    let args = small(&["loopback", "-J", "--plugin", &asked, "--plugin-device", "2"]);
+    let report = verified(&with(&[("DEVICES", "3")], &args));
+    assert_eq!(report["config"]["plugins"]["server"]["device"], "loopback2");
+}
+
+#[test]
+fn what_lies_in_an_unpack_queue_is_unpacked() {
+    for mode in ["kernel", "copy", "host"] {
+        let knobs = [("GPU", "soft"), ("FIFO", "1"), ("SIZES", "wrong"), ("SLOTS", "16")];
+        let report = verified(&loopback("unpack", &knobs, &["-m", "soft", "--unpack", mode]));
+        assert_eq!(report["results"][0]["unpack"], mode);
+        assert_eq!(report["config"]["plugins"]["server"]["device_type"], "unpack");
+    }
+    for more in [&["--bidir", "-m", "soft"][..], &["-m", "host"], &["-m", "soft", "--unpack", "none"]] {
+        verified(&loopback("unpack", &[("GPU", "soft")], more));
+    }
+}
+
+#[test]
+fn a_plugin_that_fails_is_named_with_its_call() {
+    for (fault, words, code) in [
+        ("init:1:3", "failed in init with code 3 (ncclInternalError)", 1),
+        ("devices:1:99", "failed in devices with code 99, which is none of NCCL's", 1),
+        ("listen:1:5", "failed in listen with code 5 (ncclInvalidUsage)", 5),
+        ("connect:1:6", "failed in connect with code 6 (ncclRemoteError)", 5),
+        ("regMr:1:1", "failed in regMr with code 1 (ncclUnhandledCudaError)", 1),
+        ("isend:5:3", "failed in isend with code 3", 1),
+        ("irecv:5:3", "failed in irecv with code 3", 5),
+        ("test:9:2", "failed in test with code 2 (ncclSystemError)", 5),
+        ("closeSend:1:2", "failed in closeSend with code 2", 1),
+    ] {
+        let output = loopback("v8", &[("ERROR", fault)], &["--no-ceiling"]);
+        let said = stderr(&output);
+        assert!(said.contains(words) && said.contains("GpuTcpTest (v8)"), "{fault}: {said}");
+        expect(&output, code);
+    }
+    let none = loopback("v8", &[("DEVICES", "0")], &[]);
+    expect(&none, 2);
+    assert!(stderr(&none).contains("none at all"), "{}", stderr(&none));
+    let absurd = loopback("v8", &[("DEVICES", "-1")], &[]);
+    expect(&absurd, 1);
+    assert!(stderr(&absurd).contains("answers devices with -1 devices"), "{}", stderr(&absurd));
+}
+
+#[test]
+fn a_plugin_that_never_returns_ends_the_command() {
+    for call in ["init:1", "isend:4", "test:7", "closeSend:1"] {
+        let path = plugin("v8");
+        let args = small(&["loopback", "--plugin", &path, "--no-ceiling", "--timeout", "1"]);
+        let output = with(&[("HANG", call)], &args);
+        let name = call.split(':').next().expect("a name").trim_end_matches("Send");
+        let words = format!("has not returned from {name}");
+        assert!(stderr(&output).contains(&words), "{call}: {}", stderr(&output));
+        assert_ne!(output.status.code(), Some(0));
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_a_usage_error() {
+    let path = plugin("v8");
+    let old = format!("{path}:v6");
+    for (args, words) in [
+        (&["loopback", "--plugin", "/no/such.so"][..], "there is no file /no/such.so"),
+        (&["loopback", "--plugin", &old], "has no v6 of the interface, but v8"),
+        (&["loopback", "--plugin", &path, "-m", "cuda"], "takes no GPU memory on its device loopback0"),
+        (&["loopback", "--plugin", &path, "--window", "17"], "lower --window"),
+        (
+            &["loopback", "--plugin", &path, "--plugin-device", "eth7"],
+            "has no device eth7: it has 0 (loopback0)",
+        ),
+        (&["plugin", "list", "none"], "name a plugin"),
+        (&["server", "--plugin", "libc.so.6"], "no NCCL net plugin"),
+    ] {
+        let output = with(&[], args);
+        expect(&output, 2);
+        assert!(stderr(&output).contains(words), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_server_loads_no_code_that_it_was_not_started_with() {
+    let path = plugin("v8");
+    let mut plain = Server::start(&[]);
+    let refused = finish(plain.client(&small(&["--plugin", &path])));
+    expect(&refused, 5);
+    assert!(stderr(&refused).contains("start it with --plugin as well"), "{}", stderr(&refused));
+    plain.hear("start it with --plugin as well");
+    // One that has a plugin serves both kinds.
+    let both = Server::start(&["--plugin", &path]);
+    for plugin in [&["--plugin", &path][..], &["--plugin", "none"]] {
+        expect(&finish(both.client(&small(plugin))), 0);
+    }
+}
+
+#[test]
+fn variables_name_a_plugin_and_a_list_shows_it() {
+    let path = plugin("unpack");
+    let mut command = gputcp(&small(&["loopback", "-J"]));
+    command.env("UCCL_TCPX_PLUGIN_PATH", &path);
+    verified(&finish(command));
+    let listed = with(&[("DEVICES", "2"), ("GPU", "soft")], &["plugin", "list", &path]);
+    expect(&listed, 0);
+    let text = stdout(&listed);
+    assert!(
+        text.contains("v11, v8, v7") && text.contains("loopback1") && text.contains("host+cuda"),
+        "{text}"
+    );
+    let listed = with(&[("DEVICES", "2"), ("GPU", "soft")], &["plugin", "list", "-J", &format!("{path}:7")]);
+    let document: Value = serde_json::from_slice(&listed.stdout).expect("one JSON document");
+    assert_eq!((&document["version"], &document["devices"][1]["index"]), (&7.into(), &1.into()));
+    assert_eq!(document["devices"][0]["device_type"], "unpack");
+}

@@ -1,0 +1,224 @@
+//! Finding a plugin's library, and in it the newest table that is known. It is never closed: plugins leave threads behind.
+
+use std::{ffi::CString, io, mem::ManuallyDrop, path::Path, ptr::NonNull, sync::Arc};
+
+use libloading::os::unix;
+
+use super::{
+    Plugin,
+    error::{Error, Result},
+    name::candidates,
+};
+use crate::sys::{Table, c_void, v5, v6, v7, v8, v9, v10, v11, v12};
+
+/// An open library with at least one net plugin in it.
+#[derive(Debug)]
+pub struct Library {
+    name: Arc<str>,
+    /// Never closed.
+    handle: ManuallyDrop<unix::Library>,
+    /// The versions of its tables, the newest first, known or not.
+    versions: Vec<u32>,
+}
+
+/// A table, of a version that is known. Where it lies rather than what it says: some plugins complete theirs in `init`.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Found {
+    V5(NonNull<v5::Net>),
+    V6(NonNull<v6::Net>),
+    V7(NonNull<v7::Net>),
+    V8(NonNull<v8::Net>),
+    V9(NonNull<v9::Net>),
+    V10(NonNull<v10::Net>),
+    V11(NonNull<v11::Net>),
+    V12(NonNull<v12::Net>),
+}
+
+impl Library {
+    /// Opens the library that a name stands for, as NCCL does with `NCCL_NET_PLUGIN`: a path, a library's name, the `x` of
+    /// `libnccl-net-x.so`, or several by commas, of which the first that opens is taken. An empty name stands for
+    /// `libnccl-net.so`. Its initialisers run: whoever names a plugin wants its code in this process.
+    ///
+    /// # Errors
+    /// The loader's reason and what to do, if none opens; [`Error::NoTable`] if it has no net plugin at all.
+    pub fn open(name: &str) -> Result<Self> {
+        let mut refused = Vec::new();
+        for candidate in candidates(name) {
+            // SAFETY: runs the library's initialisers, which is what the caller asks for.
+            match unsafe { unix::Library::open(Some(&candidate), unix::RTLD_NOW | unix::RTLD_LOCAL) } {
+                Ok(handle) => return Self::look_into(candidate.into(), handle),
+                Err(error) => refused.push((candidate, reason(&error))),
+            }
+        }
+        Err(Error::Open(why(&refused).into()))
+    }
+
+    fn look_into(name: Arc<str>, handle: unix::Library) -> Result<Self> {
+        let handle = ManuallyDrop::new(handle);
+        let has = |&version: &u32| address(&handle, &symbol(version)).is_some();
+        let versions = (3..=20).rev().filter(has).collect();
+        let library = Self { name, handle, versions };
+        if library.versions.is_empty() { Err(library.no_table(None)) } else { Ok(library) }
+    }
+
+    /// The name that was opened.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The versions of the interface that it has, the newest first; those that are not known included.
+    #[must_use]
+    pub fn versions(&self) -> &[u32] {
+        &self.versions
+    }
+
+    /// Starts the plugin of this version, or of the newest that is known.
+    ///
+    /// # Errors
+    /// [`Error::NoTable`] naming what the library has instead; what [`Plugin`]'s start fails for.
+    pub fn plugin(&self, version: Option<u32>) -> Result<Arc<Plugin>> {
+        let wanted = |known: u32| version.is_none_or(|version| version == known);
+        let found =
+            KNOWN.iter().filter(|(version, _)| wanted(*version)).find_map(|(_, find)| find(&self.handle));
+        Plugin::start(&self.name, found.ok_or_else(|| self.no_table(version))?)
+    }
+
+    fn no_table(&self, asked: Option<u32>) -> Error {
+        let list: Vec<String> = self.versions.iter().map(|version| format!("v{version}")).collect();
+        let (list, newest, oldest) = (list.join(", "), KNOWN[0].0, KNOWN[KNOWN.len() - 1].0);
+        let has = match (asked, list.as_str()) {
+            (_, "") => {
+                "is a library, but no NCCL net plugin: it has no symbol ncclNetPlugin_v…; name another".into()
+            }
+            (Some(version), _) if !(oldest..=newest).contains(&version) => {
+                format!(
+                    "was asked for v{version} of the interface, and v{oldest} to v{newest} are known here"
+                )
+            }
+            (Some(version), list) => {
+                format!("has no v{version} of the interface, but {list}: ask for one of these")
+            }
+            (None, list) => {
+                format!(
+                    "has {list} of the interface, and v{oldest} to v{newest} are known here: use another release of it"
+                )
+            }
+        };
+        Error::NoTable { library: self.name.clone(), has: has.into() }
+    }
+}
+
+/// The versions that are known, the newest first, and how each one's table is found.
+#[expect(clippy::type_complexity, reason = "a table of functions, read here only")]
+const KNOWN: [(u32, fn(&unix::Library) -> Option<Found>); 8] = [
+    (12, |library| find(library).map(Found::V12)),
+    (11, |library| find(library).map(Found::V11)),
+    (10, |library| find(library).map(Found::V10)),
+    (9, |library| find(library).map(Found::V9)),
+    (8, |library| find(library).map(Found::V8)),
+    (7, |library| find(library).map(Found::V7)),
+    (6, |library| find(library).map(Found::V6)),
+    (5, |library| find(library).map(Found::V5)),
+];
+
+fn find<T: Table>(library: &unix::Library) -> Option<NonNull<T>> {
+    let table = address(library, T::SYMBOL)?.cast::<T>();
+    table.is_aligned().then_some(table)
+}
+
+fn symbol(version: u32) -> CString {
+    CString::new(format!("ncclNetPlugin_v{version}")).unwrap_or_default()
+}
+
+/// Where a symbol is.
+fn address(library: &unix::Library, symbol: &std::ffi::CStr) -> Option<NonNull<c_void>> {
+    // SAFETY: the address is taken, and nothing is said here of what is there.
+    let found = unsafe { library.get::<*mut c_void>(symbol.to_bytes_with_nul()) };
+    NonNull::new(found.ok()?.as_raw_ptr())
+}
+
+fn reason(error: &libloading::Error) -> String {
+    // What the loader itself says is in the cause.
+    match error {
+        libloading::Error::DlOpen { desc } => format!("{desc:?}").trim_matches('"').to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// One sentence about all that was tried.
+fn why(refused: &[(String, String)]) -> String {
+    for (candidate, reason) in refused {
+        let file = Path::new(candidate);
+        match file.metadata() {
+            _ if !candidate.contains('/') => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return format!("there is no file {candidate}: correct the plugin's path");
+            }
+            Ok(data) if data.is_dir() => {
+                return format!("{candidate} is a folder: name the plugin's library in it");
+            }
+            _ => {}
+        }
+        if ["invalid ELF header", "file too short", "wrong ELF class"]
+            .iter()
+            .any(|sign| reason.contains(sign))
+        {
+            return format!(
+                "{candidate} is not a library for this machine ({reason}): correct the plugin's path"
+            );
+        }
+        if reason.contains("undefined symbol") {
+            return format!(
+                "the plugin {candidate} needs a symbol that no library has ({reason}): install the release of what it was \
+                 built with, and add its folder to LD_LIBRARY_PATH"
+            );
+        }
+        let its_own = reason.starts_with(&format!("{candidate}:"));
+        if reason.contains("cannot open shared object file") && !its_own {
+            return format!(
+                "the plugin {candidate} needs a library that is not found ({reason}): install it, or add its folder to \
+                 LD_LIBRARY_PATH"
+            );
+        }
+        if !reason.contains("No such file") {
+            return format!("the plugin {candidate} cannot be opened: {reason}");
+        }
+    }
+    let tried: Vec<&str> = refused.iter().map(|(candidate, _)| candidate.as_str()).collect();
+    format!("there is no plugin {}: give its path, or add its folder to LD_LIBRARY_PATH", tried.join(" or "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(name: &str) -> String {
+        Library::open(name).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_no_plugin_is_a_sentence() {
+        assert_eq!(
+            refusal("gputcp-no-such"),
+            "there is no plugin gputcp-no-such or libnccl-net-gputcp-no-such.so: give its path, or add its folder to \
+             LD_LIBRARY_PATH"
+        );
+        assert_eq!(refusal("/no/such.so"), "there is no file /no/such.so: correct the plugin's path");
+        assert!(refusal("/tmp/.").contains("is a folder"), "{}", refusal("/tmp/."));
+        let text = refusal(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+        assert!(text.contains("not a library for this machine"), "{text}");
+        // A library that everyone has, and that is no plugin.
+        let text = refusal("libc.so.6");
+        assert!(text.starts_with("libc.so.6 is a library, but no NCCL net plugin"), "{text}");
+        assert!(refusal("a\0b").contains("cannot be opened"), "{}", refusal("a\0b"));
+    }
+
+    #[test]
+    fn what_a_library_lacks_is_told_from_what_is_missing() {
+        let says = |reason: &str| why(&[("libx.so".into(), reason.into())]);
+        let text = says("libcudart.so.12: cannot open shared object file: No such file or directory");
+        assert!(text.contains("LD_LIBRARY_PATH") && text.contains("libcudart"), "{text}");
+        assert!(says("./libx.so: undefined symbol: foo").contains("foo"));
+    }
+}

@@ -1,0 +1,39 @@
+//! The driving side: what NCCL does with a net plugin, behind an API that is safe as far as the plugin keeps to the
+//! interface. A plugin is code in this process; what it does beyond the interface, nobody can check.
+//!
+//! In the order of its life: a [`Library`] is found and opened (`name`), its newest known table read through one view over
+//! all versions (`calls`), a [`Plugin`] started from it (`logger` takes its messages), its devices described
+//! ([`Properties`]), connections made ([`Listener`], [`Connector`]) and used ([`SendComm`], [`RecvComm`]); what a device
+//! of the unpack type received is found by its `queue`.
+//!
+//! Invariants: a plugin is told only of memory that a claim or a registration of its connection keeps alive; the claim of
+//! a request in flight is the connection's own, until the request is done or the connection is closed, whatever its
+//! owner drops; a length that the plugin's version cannot say is refused, never cut; a plugin is never unloaded.
+
+mod calls;
+mod comm;
+mod connect;
+mod error;
+mod library;
+mod listen;
+mod logger;
+mod name;
+mod plugin;
+mod properties;
+mod queue;
+mod recv;
+mod send;
+mod watch;
+
+pub use self::{
+    comm::Pointer,
+    connect::Connector,
+    error::{Error, Result},
+    library::Library,
+    listen::Listener,
+    plugin::Plugin,
+    properties::{DeviceKind, Properties},
+    recv::{Consumable, Flushing, Landed, RecvComm, Scattered, Unpacking},
+    send::{SendComm, SentOff},
+    watch::stuck_call,
+};

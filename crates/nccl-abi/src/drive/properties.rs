@@ -1,0 +1,340 @@
+//! What a plugin says of its devices, checked: whatever makes no sense is an error that says what it was.
+
+use std::{ffi::c_char, fmt};
+
+use crate::sys::{c_int, constants, v5, v7, v8, v9, v10, v11, v12};
+
+/// A device of a plugin, as the plugin describes it.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Properties {
+    /// Its place in the plugin's list.
+    pub index: usize,
+    /// Its name, as a network interface's.
+    pub name: String,
+    /// Where it is in /sys, if the plugin says so.
+    pub pci_path: Option<String>,
+    /// Identifies the chip.
+    pub guid: u64,
+    /// Whether it takes host memory.
+    pub host: bool,
+    /// Whether it takes the memory of CUDA GPUs.
+    pub cuda: bool,
+    /// Whether it takes that memory by a dma-buf.
+    pub dma_buf: bool,
+    /// Whether a registration serves every connection.
+    pub reg_is_global: bool,
+    /// Whether `iflush` is needed on every GPU.
+    pub force_flush: bool,
+    /// Its speed in Mbit/s; 0 where the plugin does not know.
+    pub speed_mbit: u32,
+    /// Its port.
+    pub port: i32,
+    /// Its latency in µs; 0 where the plugin does not say.
+    pub latency_us: f32,
+    /// The most connections.
+    pub max_comms: u32,
+    /// The most receives of one request.
+    pub max_recvs: u32,
+    /// Who works on what it received.
+    pub kind: DeviceKind,
+    /// The version of that.
+    pub device_version: i32,
+    /// The longest request in bytes, where the version says so.
+    pub max_bytes: Option<u64>,
+}
+
+/// Who works on what a device received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeviceKind {
+    /// Nobody: the bytes are where they belong.
+    Host,
+    /// The caller unpacks them from the plugin's bounce region.
+    Unpack,
+    /// Something that is not known here.
+    Other(u32),
+}
+
+/// What a version's properties say; nothing where the version has no word for it.
+pub(super) struct Raw {
+    name: *const c_char,
+    pci_path: *const c_char,
+    guid: u64,
+    ptr_support: c_int,
+    reg_is_global: c_int,
+    force_flush: c_int,
+    speed: c_int,
+    port: c_int,
+    latency: f32,
+    max_comms: c_int,
+    max_recvs: c_int,
+    net_device_type: u32,
+    net_device_version: c_int,
+    /// How many devices are behind it, and the most that there is room for.
+    behind: Option<(c_int, usize)>,
+    max_p2p_bytes: Option<usize>,
+}
+
+impl Properties {
+    /// What makes sense of it.
+    ///
+    /// # Safety
+    /// The texts end in zeros, if they are not NULL.
+    pub(super) unsafe fn check(index: usize, raw: &Raw) -> Result<Self, String> {
+        let of = |what: String| format!("{what} for device {index}");
+        let text = |start, what: &str| {
+            // SAFETY: the caller's promise.
+            unsafe { text(start) }.map_err(|why| of(format!("a {what} that {why}")))
+        };
+        let number = |value: c_int, least: c_int, most: c_int, what: &str| {
+            if (least..=most).contains(&value) {
+                Ok(value as u32)
+            } else {
+                Err(of(format!("a {what} of {value}")))
+            }
+        };
+        let name = text(raw.name, "name")?.ok_or_else(|| of("no name".into()))?;
+        let takes = |kind| raw.ptr_support & kind != 0;
+        number(raw.ptr_support, 1, 0xffff, "pointer support")?;
+        if !(raw.latency >= 0.0 && raw.latency < 1e9) {
+            return Err(of(format!("a latency of {} µs", raw.latency)));
+        }
+        if let Some((count, room)) = raw.behind
+            && !(0..=room as c_int).contains(&count)
+        {
+            return Err(of(format!("{count} devices behind it")));
+        }
+        if let Some(bytes) = raw.max_p2p_bytes
+            && !(1..=constants::NET_BYTES_MAX).contains(&bytes)
+        {
+            return Err(of(format!("a longest request of {bytes} bytes")));
+        }
+        Ok(Self {
+            index,
+            name,
+            pci_path: text(raw.pci_path, "PCI path")?,
+            guid: raw.guid,
+            host: takes(constants::PTR_HOST),
+            cuda: takes(constants::PTR_CUDA),
+            dma_buf: takes(constants::PTR_DMABUF),
+            reg_is_global: raw.reg_is_global != 0,
+            force_flush: raw.force_flush != 0,
+            speed_mbit: number(raw.speed, 0, SPEED_MAX, "speed in Mbit/s")?,
+            port: raw.port,
+            latency_us: raw.latency,
+            max_comms: number(raw.max_comms, 1, c_int::MAX, "number of connections")?,
+            max_recvs: number(raw.max_recvs, 1, 1024, "number of receives per request")?,
+            kind: match raw.net_device_type {
+                constants::NET_DEVICE_HOST => DeviceKind::Host,
+                constants::NET_DEVICE_UNPACK => DeviceKind::Unpack,
+                other => DeviceKind::Other(other),
+            },
+            device_version: raw.net_device_version,
+            max_bytes: raw.max_p2p_bytes.map(|bytes| bytes as u64),
+        })
+    }
+
+    /// Whether somebody calls it so.
+    #[must_use]
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => f.pad("host"),
+            Self::Unpack => f.pad("unpack"),
+            Self::Other(number) => f.pad(&format!("type {number}")),
+        }
+    }
+}
+
+/// A text of bounded length; nothing for NULL.
+///
+/// # Safety
+/// It ends in a zero.
+unsafe fn text(start: *const c_char) -> Result<Option<String>, &'static str> {
+    if start.is_null() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    for at in 0..=TEXT_BYTES {
+        // SAFETY: no byte before this one was the closing zero.
+        match unsafe { start.add(at).read() } as u8 {
+            0 if bytes.is_empty() => return Ok(None),
+            0 => {
+                let text = String::from_utf8(bytes).map_err(|_| "is no UTF-8")?;
+                let odd = text.chars().any(char::is_control);
+                return if odd { Err("has control characters") } else { Ok(Some(text)) };
+            }
+            byte => bytes.push(byte),
+        }
+    }
+    Err("does not end")
+}
+
+/// As long as a path can be (PATH_MAX).
+const TEXT_BYTES: usize = 4096;
+/// 100 Tbit/s.
+const SPEED_MAX: c_int = 100_000_000;
+
+/// What all versions have.
+macro_rules! common {
+    ($props:ident) => {
+        Self {
+            name: $props.name,
+            pci_path: $props.pci_path,
+            guid: $props.guid,
+            ptr_support: $props.ptr_support,
+            reg_is_global: 0,
+            force_flush: 0,
+            speed: $props.speed,
+            port: $props.port,
+            latency: $props.latency,
+            max_comms: $props.max_comms,
+            max_recvs: $props.max_recvs,
+            net_device_type: constants::NET_DEVICE_HOST,
+            net_device_version: constants::NET_DEVICE_HOST_VERSION,
+            behind: None,
+            max_p2p_bytes: None,
+        }
+    };
+}
+
+impl From<v5::Properties> for Raw {
+    fn from(props: v5::Properties) -> Self {
+        common!(props)
+    }
+}
+
+impl From<v7::Properties> for Raw {
+    fn from(props: v7::Properties) -> Self {
+        let v7::Properties { net_device_type, net_device_version, .. } = props;
+        Self { net_device_type, net_device_version, ..common!(props) }
+    }
+}
+
+impl From<v8::Properties> for Raw {
+    fn from(props: v8::Properties) -> Self {
+        let v8::Properties { reg_is_global, net_device_type, net_device_version, .. } = props;
+        Self { reg_is_global, net_device_type, net_device_version, ..common!(props) }
+    }
+}
+
+/// From version 9 on, what is read here is the same.
+macro_rules! with_virtual_devices {
+    ($($props:ty)*) => {
+        $(impl From<$props> for Raw {
+            fn from(props: $props) -> Self {
+                Self {
+                    reg_is_global: props.reg_is_global,
+                    force_flush: props.force_flush,
+                    net_device_type: props.net_device_type,
+                    net_device_version: props.net_device_version,
+                    behind: Some((props.v_props.ndevs, props.v_props.devs.len())),
+                    max_p2p_bytes: Some(props.max_p2p_bytes),
+                    ..common!(props)
+                }
+            }
+        })*
+    };
+}
+with_virtual_devices!(v9::Properties v10::Properties v11::Properties v12::Properties);
+
+#[cfg(test)]
+mod tests {
+    use std::ptr;
+
+    use super::*;
+    use crate::sys::device::VProps;
+
+    fn good() -> v11::Properties {
+        v11::Properties {
+            name: c"eth0".as_ptr().cast_mut(),
+            pci_path: ptr::null_mut(),
+            guid: 7,
+            ptr_support: 3,
+            reg_is_global: 0,
+            force_flush: 1,
+            speed: 100_000,
+            port: 0,
+            latency: 2.5,
+            max_comms: 65536,
+            max_recvs: 1,
+            net_device_type: 1,
+            net_device_version: 7,
+            v_props: VProps { ndevs: 1, devs: [0; 4] },
+            max_p2p_bytes: 1 << 40,
+            max_coll_bytes: 1 << 40,
+            max_multi_request_size: 0,
+        }
+    }
+
+    fn check(change: impl FnOnce(&mut v11::Properties)) -> Result<Properties, String> {
+        let mut props = good();
+        change(&mut props);
+        // SAFETY: the texts of these tests are literals of C.
+        unsafe { Properties::check(3, &props.into()) }
+    }
+
+    #[test]
+    fn what_makes_sense_is_taken() {
+        let props = check(|_| {}).unwrap();
+        assert_eq!((props.index, props.name.as_str(), props.pci_path.as_deref()), (3, "eth0", None));
+        assert!(props.host && props.cuda && !props.dma_buf && props.force_flush && !props.reg_is_global);
+        assert_eq!(
+            (props.kind, props.device_version, props.max_bytes),
+            (DeviceKind::Unpack, 7, Some(1 << 40))
+        );
+        let unknown = check(|props| props.net_device_type = 9).unwrap();
+        assert_eq!(unknown.kind.to_string(), "type 9");
+        // An older version says less, and that is no error.
+        let v5 = v5::Properties {
+            name: c"a".as_ptr().cast_mut(),
+            pci_path: c"/sys/x".as_ptr().cast_mut(),
+            guid: 0,
+            ptr_support: 1,
+            speed: 0,
+            port: -1,
+            latency: 0.0,
+            max_comms: 1,
+            max_recvs: 1,
+        };
+        // SAFETY: as above.
+        let props = unsafe { Properties::check(0, &v5.into()) }.unwrap();
+        assert_eq!(
+            (props.pci_path.as_deref(), props.kind, props.max_bytes),
+            (Some("/sys/x"), DeviceKind::Host, None)
+        );
+    }
+
+    #[test]
+    fn what_makes_none_is_named() {
+        let endless = vec![b'x'; 5000];
+        let endless = endless.as_ptr().cast_mut().cast::<c_char>();
+        let refusals: [(&str, Result<Properties, String>); 13] = [
+            ("no name for device 3", check(|p| p.name = ptr::null_mut())),
+            ("no name for device 3", check(|p| p.name = c"".as_ptr().cast_mut())),
+            ("a name that is no UTF-8 for device 3", check(|p| p.name = c"\xff".as_ptr().cast_mut())),
+            (
+                "a name that has control characters for device 3",
+                check(|p| p.name = c"\x1b[31m".as_ptr().cast_mut()),
+            ),
+            ("a PCI path that does not end for device 3", check(|p| p.pci_path = endless)),
+            ("a pointer support of 0 for device 3", check(|p| p.ptr_support = 0)),
+            ("a speed in Mbit/s of -1 for device 3", check(|p| p.speed = -1)),
+            ("a latency of NaN µs for device 3", check(|p| p.latency = f32::NAN)),
+            ("a number of connections of 0 for device 3", check(|p| p.max_comms = 0)),
+            ("a number of receives per request of 4096 for device 3", check(|p| p.max_recvs = 4096)),
+            ("5 devices behind it for device 3", check(|p| p.v_props.ndevs = 5)),
+            ("a longest request of 0 bytes for device 3", check(|p| p.max_p2p_bytes = 0)),
+            ("a longest request of 1099511627777 bytes for device 3", check(|p| p.max_p2p_bytes += 1)),
+        ];
+        for (sentence, refused) in refusals {
+            assert_eq!(refused, Err(sentence.to_owned()));
+        }
+    }
+}

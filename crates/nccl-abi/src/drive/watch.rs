@@ -1,0 +1,81 @@
+//! Who is inside a plugin, and for how long: foreign code that never returns cannot be ended, but it can be noticed.
+//!
+//! Each thread has a place of its own to note what it calls, so that noting costs no lock.
+
+use std::{
+    ptr,
+    sync::{
+        OnceLock,
+        atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+/// The call to a plugin that has not returned for the longest time, if that is longer than `bound`; gives its name and
+/// how long.
+#[must_use]
+pub fn stuck_call(bound: Duration) -> Option<(&'static str, Duration)> {
+    let now = micros();
+    let inside = PLACES.iter().filter_map(|place| {
+        let (call, since) = (place.call.load(Relaxed), place.since_us.load(Relaxed));
+        // SAFETY: NULL, or a reference that lives for ever.
+        let call = unsafe { call.as_ref() }?;
+        Some((*call, Duration::from_micros(now.saturating_sub(since))))
+    });
+    inside.filter(|(_, inside)| *inside > bound).max_by_key(|(_, inside)| *inside)
+}
+
+/// Notes a call while it lasts.
+pub(super) fn watched<R>(call: &'static &'static str, work: impl FnOnce() -> R) -> R {
+    let place = &PLACES[MINE.with(|mine| *mine)];
+    place.since_us.store(micros(), Relaxed);
+    place.call.store(ptr::from_ref(call).cast_mut(), Relaxed);
+    let result = work();
+    place.call.store(ptr::null_mut(), Relaxed);
+    result
+}
+
+struct Place {
+    /// NULL while nothing is called.
+    call: AtomicPtr<&'static str>,
+    since_us: AtomicU64,
+}
+
+/// Since this was first asked.
+fn micros() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_micros() as u64
+}
+
+/// Threads that drive plugins are few; should they be more, two share a place, and one of them is not seen.
+static PLACES: [Place; 64] =
+    [const { Place { call: AtomicPtr::new(ptr::null_mut()), since_us: AtomicU64::new(0) } }; 64];
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static MINE: usize = NEXT.fetch_add(1, Relaxed) % PLACES.len();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn who_stays_inside_is_noticed_and_who_leaves_is_not() {
+        let bound = Duration::from_millis(20);
+        thread::scope(|scope| {
+            scope.spawn(|| watched(&"slow", || thread::sleep(Duration::from_millis(300))));
+            let deadline = Instant::now() + Duration::from_secs(10);
+            let stuck = loop {
+                match stuck_call(bound) {
+                    Some(stuck) => break stuck,
+                    None => assert!(Instant::now() < deadline, "it was never noticed"),
+                }
+            };
+            assert!(stuck.0 == "slow" && stuck.1 > bound, "{stuck:?}");
+        });
+        assert_eq!(stuck_call(bound), None);
+    }
+}

@@ -1,0 +1,70 @@
+//! Version 10, NCCL 2.26 on: profilers, a configuration for connect.
+
+use super::{
+    c_char, c_int,
+    device::VProps,
+    functions::{
+        AcceptV7, Close, ConnectV10, DeregMr, Devices, GetDeviceMr, GetProperties, Iflush, InitV10,
+        IrecvConsumed, IrecvV10, IsendV10, Listen, MakeVDevice, RegMrDmaBuf, RegMrV8, Test,
+    },
+    table,
+};
+
+/// A device's properties.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Properties {
+    pub name: *mut c_char,
+    /// NULL where there is none.
+    pub pci_path: *mut c_char,
+    pub guid: u64,
+    /// The sum of the `PTR_*` types it takes.
+    pub ptr_support: c_int,
+    /// Not 0 where a registration serves every connection.
+    pub reg_is_global: c_int,
+    /// Not 0 where `iflush` is needed on every GPU.
+    pub force_flush: c_int,
+    /// In Mbit/s.
+    pub speed: c_int,
+    pub port: c_int,
+    /// In µs.
+    pub latency: f32,
+    pub max_comms: c_int,
+    /// The most receives of one request.
+    pub max_recvs: c_int,
+    /// One of the `NET_DEVICE_*` numbers.
+    pub net_device_type: u32,
+    pub net_device_version: c_int,
+    pub v_props: VProps,
+    /// The longest send in bytes.
+    pub max_p2p_bytes: usize,
+    pub max_coll_bytes: usize,
+}
+
+/// The plugin's functions.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Net {
+    pub name: *const c_char,
+    pub init: Option<InitV10>,
+    pub devices: Option<Devices>,
+    pub get_properties: Option<GetProperties<Properties>>,
+    pub listen: Option<Listen>,
+    pub connect: Option<ConnectV10>,
+    pub accept: Option<AcceptV7>,
+    pub reg_mr: Option<RegMrV8>,
+    pub reg_mr_dma_buf: Option<RegMrDmaBuf>,
+    pub dereg_mr: Option<DeregMr>,
+    pub isend: Option<IsendV10>,
+    pub irecv: Option<IrecvV10>,
+    pub iflush: Option<Iflush>,
+    pub test: Option<Test>,
+    pub close_send: Option<Close>,
+    pub close_recv: Option<Close>,
+    pub close_listen: Option<Close>,
+    pub get_device_mr: Option<GetDeviceMr>,
+    pub irecv_consumed: Option<IrecvConsumed>,
+    pub make_v_device: Option<MakeVDevice<VProps>>,
+}
+
+table!(10, c"ncclNetPlugin_v10");

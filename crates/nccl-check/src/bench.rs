@@ -1,0 +1,393 @@
+//! A side's tools: the plugin's functions with their answers judged as NCCL would: success goes on, "not yet" asks again,
+//! anything else ends the check with a sentence.
+
+use std::{
+    ffi::c_int,
+    ptr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use gputcp_nccl_abi::{
+    ResultCode,
+    sys::{
+        constants::{HANDLE_BYTES, PTR_HOST},
+        device::{DeviceHandle, DeviceHandleStorage},
+    },
+};
+
+use crate::{
+    block::Block,
+    journal::Journal,
+    link::Link,
+    raw::{Group, Handle, P, Properties, Raw, UNWRITTEN},
+    stop::{Stop, fail},
+};
+
+/// One side of a check: the plugin, and the way to the other side.
+pub(crate) struct Bench {
+    pub(crate) plugin: Plugin,
+    pub(crate) link: Link,
+}
+
+/// The plugin and its device. Clones are the same, for another thread.
+#[derive(Clone)]
+pub(crate) struct Plugin {
+    pub(crate) raw: Raw,
+    pub(crate) dev: c_int,
+    /// The GPU whose memory is used, if there is one.
+    pub(crate) gpu: Option<String>,
+    deadline: Instant,
+    journal: Journal,
+    /// How often a function answered with the code that none may answer.
+    pub(crate) in_progress: Arc<AtomicU32>,
+    /// Connections and the registrations to be taken back before they are closed, by address.
+    registered: Arc<Mutex<Vec<(usize, usize)>>>,
+}
+
+/// A listener and the handle that leads to it.
+pub(crate) struct Listening {
+    pub(crate) comm: P,
+    pub(crate) handle: Handle,
+}
+
+/// A request in flight, and its memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request {
+    pub(crate) pointer: P,
+    pub(crate) block: Block,
+}
+
+impl Plugin {
+    pub(crate) fn new(raw: Raw, dev: u32, gpu: Option<String>, deadline: Instant, journal: Journal) -> Self {
+        // More devices than C can count are refused by the plugin's own properties.
+        let dev = c_int::try_from(dev).unwrap_or(c_int::MAX);
+        Self { raw, dev, gpu, deadline, journal, in_progress: Arc::default(), registered: Arc::default() }
+    }
+
+    /// Calls a function under its name.
+    pub(crate) fn call<T>(&self, function: &str, call: impl FnOnce(&Raw) -> T) -> T {
+        self.journal.call(function, || call(&self.raw))
+    }
+
+    /// What a code means: true for success, false for "in progress", which counts as "not yet" here: one check is about it.
+    pub(crate) fn success(&self, function: &str, code: c_int) -> Result<bool, Stop> {
+        if code == ResultCode::InProgress.number() {
+            self.in_progress.fetch_add(1, Relaxed);
+            return Ok(false);
+        }
+        if code == ResultCode::SUCCESS { Ok(true) } else { fail(answered(function, code)) }
+    }
+
+    /// An error once the check has taken too long.
+    pub(crate) fn in_time(&self, what: &str) -> Result<(), Stop> {
+        if Instant::now() < self.deadline { Ok(()) } else { fail(format!("{what} within the time limit")) }
+    }
+
+    pub(crate) fn init(&mut self) -> Result<(), Stop> {
+        let journal = self.journal.clone();
+        let code = journal.call("init", || self.raw.init());
+        self.success("init", code)?;
+        match self.raw.missing() {
+            None => Ok(()),
+            Some(function) => fail(format!("the plugin has no function {function}")),
+        }
+    }
+
+    pub(crate) fn properties(&self) -> Result<Properties, Stop> {
+        self.call("getProperties", |raw| raw.properties(self.dev))
+            .or_else(|code| fail(answered("getProperties", code)))
+    }
+
+    pub(crate) fn listen(&self) -> Result<Listening, Stop> {
+        let mut handle = Handle([0; HANDLE_BYTES]);
+        let (code, comm) = self.call("listen", |raw| raw.listen(self.dev, &mut handle));
+        self.success("listen", code)?;
+        if comm.is_null() {
+            return fail("listen answered success, but gave no listen comm");
+        }
+        Ok(Listening { comm, handle })
+    }
+
+    /// Connects, asking again as often as the plugin says "not yet".
+    pub(crate) fn connect(&self, handle: &mut Handle) -> Result<P, Stop> {
+        loop {
+            if let Some(comm) = self.connect_once(handle)? {
+                return Ok(comm);
+            }
+            self.in_time("connect never gave a connection")?;
+            pause();
+        }
+    }
+
+    pub(crate) fn connect_once(&self, handle: &mut Handle) -> Result<Option<P>, Stop> {
+        let mut device = device_handle();
+        let (code, comm) = self.call("connect", |raw| raw.connect(self.dev, handle, &raw mut device));
+        Ok(self.success("connect", code)?.then_some(comm).filter(|comm| !comm.is_null()))
+    }
+
+    /// Accepts, asking again as often as the plugin says "not yet".
+    pub(crate) fn accept(&self, listener: P) -> Result<P, Stop> {
+        loop {
+            if let Some(comm) = self.accept_once(listener)? {
+                return Ok(comm);
+            }
+            self.in_time("accept never gave the connection")?;
+            pause();
+        }
+    }
+
+    pub(crate) fn accept_once(&self, listener: P) -> Result<Option<P>, Stop> {
+        self.accept_with(listener, device_handle()).map(|(comm, _)| comm)
+    }
+
+    /// The same; the device handle is where the plugin says after it.
+    pub(crate) fn accept_with(
+        &self,
+        listener: P,
+        mut device: *mut DeviceHandle,
+    ) -> Result<(Option<P>, *mut DeviceHandle), Stop> {
+        let (code, comm) = self.call("accept", |raw| raw.accept(listener, &raw mut device));
+        let comm = self.success("accept", code)?.then_some(comm).filter(|comm| !comm.is_null());
+        Ok((comm, device))
+    }
+
+    /// Memory for a message, registered for a connection until that is closed.
+    pub(crate) fn room(&self, comm: P, bytes: usize) -> Result<Block, Stop> {
+        let mut block = Block::new(bytes);
+        block.mhandle = self.register(comm, block)?;
+        self.registered().push((comm.addr(), block.mhandle.expose_provenance()));
+        Ok(block)
+    }
+
+    /// Memory with the bytes of a message, likewise.
+    pub(crate) fn message(&self, comm: P, bytes: usize, message: u64) -> Result<Block, Stop> {
+        let block = self.room(comm, bytes)?;
+        block.fill(message);
+        Ok(block)
+    }
+
+    pub(crate) fn register(&self, comm: P, block: Block) -> Result<P, Stop> {
+        // A plugin may refuse to register nothing.
+        self.register_as(comm, block.pointer(), block.bytes.max(1), PTR_HOST)
+    }
+
+    pub(crate) fn register_as(&self, comm: P, data: P, bytes: usize, kind: c_int) -> Result<P, Stop> {
+        let (code, mhandle) = self.call("regMr", |raw| raw.reg_mr(comm, data, bytes, kind));
+        self.success("regMr", code)?;
+        Ok(mhandle)
+    }
+
+    pub(crate) fn deregister(&self, comm: P, mhandle: P) -> Result<(), Stop> {
+        let code = self.call("deregMr", |raw| raw.dereg_mr(comm, mhandle));
+        self.success("deregMr", code).map(drop)
+    }
+
+    /// Takes all registrations of a connection back, as NCCL does before it closes.
+    fn deregister_all(&self, comm: P) -> Result<(), Stop> {
+        let mut own = Vec::new();
+        self.registered().retain(|&(of, mhandle)| {
+            let keep = of != comm.addr();
+            if !keep {
+                own.push(mhandle);
+            }
+            keep
+        });
+        own.into_iter()
+            .try_for_each(|mhandle| self.deregister(comm, ptr::with_exposed_provenance_mut(mhandle)))
+    }
+
+    fn registered(&self) -> MutexGuard<'_, Vec<(usize, usize)>> {
+        self.registered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Posts a send; `None` is "not yet".
+    pub(crate) fn isend(&self, comm: P, block: Block) -> Result<Option<Request>, Stop> {
+        self.isend_tagged(comm, block, TAG)
+    }
+
+    pub(crate) fn isend_tagged(&self, comm: P, block: Block, tag: c_int) -> Result<Option<Request>, Stop> {
+        let (code, pointer) =
+            self.call("isend", |raw| raw.isend(comm, block.pointer(), block.bytes, tag, block.mhandle));
+        let posted = self.success("isend", code)? && !pointer.is_null();
+        Ok(posted.then_some(Request { pointer, block }))
+    }
+
+    /// Posts a receive; `None` is "not yet".
+    pub(crate) fn irecv(&self, comm: P, block: Block) -> Result<Option<Request>, Stop> {
+        let (code, pointer) = self.call("irecv", |raw| raw.irecv(comm, &mut alone(block), ptr::null_mut()));
+        let posted = self.success("irecv", code)? && !pointer.is_null();
+        Ok(posted.then_some(Request { pointer, block }))
+    }
+
+    /// Posts a send, asking again as often as the plugin says "not yet".
+    pub(crate) fn send(&self, comm: P, block: Block) -> Result<Request, Stop> {
+        self.until("isend never gave a request", || self.isend(comm, block))
+    }
+
+    /// Posts a receive, asking again as often as the plugin says "not yet".
+    pub(crate) fn recv(&self, comm: P, block: Block) -> Result<Request, Stop> {
+        self.until("irecv never gave a request", || self.irecv(comm, block))
+    }
+
+    /// Asks for a request; its size once it is done.
+    pub(crate) fn test(&self, request: Request) -> Result<Option<usize>, Stop> {
+        let mut done = 0;
+        let mut size = UNWRITTEN;
+        let code = self.call("test", |raw| raw.test(request.pointer, &raw mut done, &raw mut size));
+        let answered = self.success("test", code)?;
+        // What is no size is told by the check that is about sizes.
+        Ok((answered && done != 0).then_some(usize::try_from(size).unwrap_or(usize::MAX)))
+    }
+
+    /// Waits for a request; gives its size.
+    pub(crate) fn wait(&self, request: Request) -> Result<usize, Stop> {
+        self.until("test never said that a request is done", || self.test(request))
+    }
+
+    /// Gives a finished receive's slot back, where the plugin keeps it.
+    pub(crate) fn consume(&self, comm: P, request: Request) -> Result<(), Stop> {
+        match self.call("irecvConsumed", |raw| raw.irecv_consumed(comm, 1, request.pointer)) {
+            Some(code) => self.success("irecvConsumed", code).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for a receive, looks whether it holds a message, and gives its slot back.
+    pub(crate) fn take(&self, comm: P, request: Request, bytes: usize, message: u64) -> Result<(), Stop> {
+        self.wait(request)?;
+        request.block.check(bytes, message).or_else(|why| fail(format!("in message {message}, {why}")))?;
+        self.consume(comm, request)
+    }
+
+    pub(crate) fn close_send(&self, comm: P) -> Result<(), Stop> {
+        self.deregister_all(comm)?;
+        self.close_send_as_it_is(comm)
+    }
+
+    /// Closes without taking registrations back, whatever is in flight.
+    pub(crate) fn close_send_as_it_is(&self, comm: P) -> Result<(), Stop> {
+        let code = self.call("closeSend", |raw| raw.close_send(comm));
+        self.success("closeSend", code).map(drop)
+    }
+
+    pub(crate) fn close_recv(&self, comm: P) -> Result<(), Stop> {
+        self.deregister_all(comm)?;
+        self.close_recv_as_it_is(comm)
+    }
+
+    /// Closes without taking registrations back, whatever is in flight.
+    pub(crate) fn close_recv_as_it_is(&self, comm: P) -> Result<(), Stop> {
+        let code = self.call("closeRecv", |raw| raw.close_recv(comm));
+        self.success("closeRecv", code).map(drop)
+    }
+
+    pub(crate) fn close_listen(&self, comm: P) -> Result<(), Stop> {
+        let code = self.call("closeListen", |raw| raw.close_listen(comm));
+        self.success("closeListen", code).map(drop)
+    }
+
+    /// Asks until there is something.
+    pub(crate) fn until<T>(
+        &self,
+        never: &str,
+        mut ask: impl FnMut() -> Result<Option<T>, Stop>,
+    ) -> Result<T, Stop> {
+        let began = Instant::now();
+        loop {
+            if let Some(found) = ask()? {
+                return Ok(found);
+            }
+            self.in_time(never)?;
+            // The plugin's own threads, and the other side, need the cores too.
+            if began.elapsed() < Duration::from_millis(1) { thread::yield_now() } else { pause() }
+        }
+    }
+}
+
+impl Bench {
+    /// Listens, tells the other side where, and takes its connection.
+    pub(crate) fn meet_sender(&mut self) -> Result<(Listening, P), Stop> {
+        let listening = self.plugin.listen()?;
+        self.link.tell(&listening.handle.0)?;
+        let comm = self.plugin.accept(listening.comm)?;
+        Ok((listening, comm))
+    }
+
+    /// Hears where the other side listens, and connects.
+    pub(crate) fn meet_receiver(&mut self) -> Result<P, Stop> {
+        let mut handle = self.hear_handle()?;
+        self.plugin.connect(&mut handle)
+    }
+
+    pub(crate) fn hear_handle(&mut self) -> Result<Handle, Stop> {
+        let said = self.link.hear()?;
+        <[u8; HANDLE_BYTES]>::try_from(&said[..]).map(Handle).or_else(|_| fail("the sides lost step"))
+    }
+
+    /// Receives one message, to see that the connection works.
+    pub(crate) fn receive_one(&self, comm: P, message: u64) -> Result<(), Stop> {
+        let plugin = &self.plugin;
+        let request = plugin.recv(comm, plugin.room(comm, ONE_BYTES)?)?;
+        plugin.take(comm, request, ONE_BYTES, message)
+    }
+
+    /// Sends one message.
+    pub(crate) fn send_one(&self, comm: P, message: u64) -> Result<(), Stop> {
+        let plugin = &self.plugin;
+        let request = plugin.send(comm, plugin.message(comm, ONE_BYTES, message)?)?;
+        plugin.wait(request).map(drop)
+    }
+
+    /// Ends a receiving connection once the other side has seen everything arrive, and its listener.
+    pub(crate) fn part_from_sender(&mut self, listening: &Listening, comm: P) -> Result<(), Stop> {
+        self.link.meet()?;
+        self.plugin.close_recv(comm)?;
+        self.plugin.close_listen(listening.comm)
+    }
+
+    /// Ends a sending connection once the other side has everything.
+    pub(crate) fn part_from_receiver(&mut self, comm: P) -> Result<(), Stop> {
+        self.link.meet()?;
+        self.plugin.close_send(comm)
+    }
+}
+
+/// A group of one.
+pub(crate) fn alone(block: Block) -> Group {
+    Group {
+        data: vec![block.pointer()],
+        sizes: vec![block.bytes],
+        tags: vec![TAG],
+        mhandles: vec![block.mhandle],
+    }
+}
+
+/// Room for a device handle, as some plugins need it.
+pub(crate) fn device_handle() -> *mut DeviceHandle {
+    let storage = Box::leak(Box::new(DeviceHandleStorage([0; 512])));
+    (&raw mut *storage).cast()
+}
+
+/// A code in words.
+pub(crate) fn answered(function: &str, code: c_int) -> String {
+    match ResultCode::of(code) {
+        Some(meaning) => format!("{function} answered {code} ({meaning})"),
+        None if code == ResultCode::SUCCESS => format!("{function} answered success"),
+        None => format!("{function} answered {code}, which is no code of NCCL's"),
+    }
+}
+
+/// What asks again waits this long.
+pub(crate) fn pause() {
+    thread::sleep(Duration::from_micros(200));
+}
+
+/// The tag of all that is not told apart by tags.
+const TAG: c_int = 7;
+/// A short message.
+const ONE_BYTES: usize = 1000;

@@ -1,0 +1,101 @@
+//! Memory that is lent to the plugin: bytes of a pattern, between guards that nobody may write to.
+//!
+//! It is never freed: a plugin that writes to it too late is to be found out, not to break the process that looks.
+
+use crate::raw::P;
+
+/// A piece of memory. Copies are the same piece.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Block {
+    start: *mut u8,
+    pub(crate) bytes: usize,
+    /// Its registration; NULL is a legal one.
+    pub(crate) mhandle: P,
+}
+
+// SAFETY: memory that is never freed; whoever reads or writes it does so while the plugin may not.
+unsafe impl Send for Block {}
+
+impl Block {
+    /// Memory for a message, cleared.
+    pub(crate) fn new(bytes: usize) -> Self {
+        let whole = vec![GUARD; bytes + 2 * GUARD_BYTES].leak();
+        whole[GUARD_BYTES..GUARD_BYTES + bytes].fill(0);
+        Self { start: whole[GUARD_BYTES..].as_mut_ptr(), bytes, mhandle: std::ptr::null_mut() }
+    }
+
+    /// Memory that is not the CPU's, to be posted.
+    pub(crate) const fn lent(start: *mut u8, bytes: usize, mhandle: P) -> Self {
+        Self { start, bytes, mhandle }
+    }
+
+    pub(crate) fn fill(&self, message: u64) {
+        for (at, byte) in (0..).zip(self.slice()) {
+            *byte = pattern(message, at);
+        }
+    }
+
+    pub(crate) const fn pointer(&self) -> P {
+        self.start.cast()
+    }
+
+    /// Whether the first bytes are those of a message, and nobody touched the rest, nor the guards.
+    pub(crate) fn check(&self, bytes: usize, message: u64) -> Result<(), String> {
+        let here = self.slice();
+        if let Some(at) = (0..bytes).find(|&at| here[at] != pattern(message, at)) {
+            let wrong = (at..bytes).filter(|&at| here[at] != pattern(message, at)).count();
+            return Err(format!(
+                "byte {at} of {bytes} is not the one that was sent, nor are {} others",
+                wrong - 1
+            ));
+        }
+        if let Some(at) = here[bytes..].iter().position(|&byte| byte != 0) {
+            return Err(format!("byte {} was written, behind a message of {bytes}", bytes + at));
+        }
+        self.check_guards()
+    }
+
+    /// Whether nobody wrote before or behind the memory.
+    pub(crate) fn check_guards(&self) -> Result<(), String> {
+        let guard = |from: usize| {
+            // SAFETY: within the allocation, which is never freed; the request that lent it has ended.
+            unsafe { std::slice::from_raw_parts(self.start.sub(GUARD_BYTES).add(from), GUARD_BYTES) }
+        };
+        let touched = |guard: &[u8]| guard.iter().any(|&byte| byte != GUARD);
+        if touched(guard(0)) || touched(guard(GUARD_BYTES + self.bytes)) {
+            return Err("memory beside the message was written".into());
+        }
+        Ok(())
+    }
+
+    /// Reads a byte while the plugin may be writing it.
+    pub(crate) fn peek(&self, at: usize) -> u8 {
+        assert!(at < self.bytes, "within the message");
+        // SAFETY: within the allocation; volatile, as another thread may write it.
+        unsafe { self.start.add(at).read_volatile() }
+    }
+
+    #[expect(clippy::mut_from_ref, reason = "a piece of memory, of which copies are the same")]
+    fn slice(&self) -> &mut [u8] {
+        // SAFETY: within the allocation, which is never freed. A side looks at a message before it lends it, and after the
+        // plugin has said that it is done.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.bytes) }
+    }
+}
+
+/// The bytes of a message: different in each, and without a period that a length of the plugin's could hit.
+pub(crate) const fn pattern(message: u64, at: usize) -> u8 {
+    let mut x =
+        message.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (at as u64 / 8).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x ^= x >> 29;
+    x = x.wrapping_mul(0x94d0_49bb_1331_11eb);
+    // Never 0, which is what memory holds before.
+    match (x >> (8 * (at % 8))) as u8 {
+        0 => 1,
+        byte => byte,
+    }
+}
+
+const GUARD: u8 = 0xa5;
+/// What a message that is too long would reach.
+const GUARD_BYTES: usize = 16 << 10;

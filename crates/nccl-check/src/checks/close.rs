@@ -1,0 +1,148 @@
+//! Closing what is under way: after the peer's death, and in mid-transfer.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    bench::{Bench, Request, pause},
+    block::Block,
+    stop::{Seen, Stop, fail},
+};
+
+pub(super) fn dead_surviving(bench: &mut Bench) -> Seen {
+    // A connection each way: the survivor receives on one and sends on the other.
+    let (listening, recv_comm) = bench.meet_sender()?;
+    let send_comm = bench.meet_receiver()?;
+    let plugin = &bench.plugin;
+    let receives = in_flight(|| plugin.room(recv_comm, BYTES), |block| plugin.irecv(recv_comm, block))?;
+    let sends = in_flight(|| plugin.message(send_comm, BYTES, 1), |block| plugin.isend(send_comm, block))?;
+    bench.link.tell(b"posted")?;
+    if !matches!(bench.link.hear(), Err(Stop::Alone)) {
+        return fail("the sides lost step");
+    }
+    // Some time to notice; whether an error is answered or not, closing comes next.
+    let noticed = [&receives, &sends].map(|requests| fails(bench, requests));
+    let began = Instant::now();
+    bench.plugin.call("closeRecv", |raw| raw.close_recv(recv_comm));
+    bench.plugin.call("closeSend", |raw| raw.close_send(send_comm));
+    bench.plugin.call("closeListen", |raw| raw.close_listen(listening.comm));
+    let took = began.elapsed();
+    if took > SOON {
+        return fail(format!("closing took {:.1} s", took.as_secs_f64()));
+    }
+    let told = match noticed {
+        [true, true] => "test answered errors to receiver and sender",
+        [true, false] => "test answered an error to the receiver",
+        [false, true] => "test answered an error to the sender",
+        [false, false] => "test told nobody",
+    };
+    Ok(format!("{told}; all was closed within {:.0} ms", took.as_secs_f64() * 1e3))
+}
+
+pub(super) fn dead_dying(bench: &mut Bench) -> Seen {
+    let send_comm = bench.meet_receiver()?;
+    let (_, recv_comm) = bench.meet_sender()?;
+    bench.link.hear()?;
+    let plugin = &bench.plugin;
+    // Something is under way both ways, and nothing complete.
+    in_flight(|| plugin.message(send_comm, BYTES, 1), |block| plugin.isend(send_comm, block))?;
+    plugin.irecv(recv_comm, plugin.room(recv_comm, BYTES)?)?;
+    let own = rustix::process::getpid();
+    let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
+    loop {
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// Whether test answers an error soon, for one of these, the oldest first. Some may have been done before the end came.
+fn fails(bench: &Bench, requests: &[Request]) -> bool {
+    let until = Instant::now() + NOTICED;
+    let mut open = requests.iter();
+    let mut oldest = open.next();
+    while let Some(request) = oldest
+        && Instant::now() < until
+    {
+        match bench.plugin.test(*request) {
+            Err(_) => return true,
+            Ok(Some(_)) => oldest = open.next(),
+            Ok(None) => pause(),
+        }
+    }
+    false
+}
+
+pub(super) fn mid_receiving(bench: &mut Bench) -> Seen {
+    let (listening, comm) = bench.meet_sender()?;
+    let plugin = &bench.plugin;
+    let posted = in_flight(|| plugin.room(comm, BYTES), |block| plugin.irecv(comm, block))?;
+    bench.link.meet()?;
+    close_in_time(|| bench.plugin.close_recv_as_it_is(comm))?;
+    bench.plugin.close_listen(listening.comm)?;
+    // From here on the memory is this side's again.
+    for request in &posted {
+        request.block.fill(MINE);
+    }
+    thread::sleep(QUIET);
+    for request in &posted {
+        let own = request.block.check(BYTES, MINE);
+        own.or_else(|_| fail("the memory of a receive was written after closeRecv had returned"))?;
+    }
+    Ok(format!("{} receives were in flight", posted.len()))
+}
+
+pub(super) fn mid_sending(bench: &mut Bench) -> Seen {
+    let comm = bench.meet_receiver()?;
+    let plugin = &bench.plugin;
+    let posted = in_flight(|| plugin.message(comm, BYTES, 1), |block| plugin.isend(comm, block))?;
+    bench.link.meet()?;
+    close_in_time(|| bench.plugin.close_send_as_it_is(comm))?;
+    Ok(format!("{} sends were in flight", posted.len()))
+}
+
+fn close_in_time(close: impl FnOnce() -> Result<(), Stop>) -> Result<(), Stop> {
+    let began = Instant::now();
+    close().map_err(|stop| match stop {
+        Stop::Failed(why) => Stop::Failed(format!("with requests in flight, {why}")),
+        other => other,
+    })?;
+    match began.elapsed() {
+        took if took < SOON => Ok(()),
+        took => fail(format!("with requests in flight, closing took {:.1} s", took.as_secs_f64())),
+    }
+}
+
+/// A few requests, as far as the plugin takes them now.
+fn in_flight(
+    memory: impl Fn() -> Result<Block, Stop>,
+    one: impl Fn(Block) -> Result<Option<Request>, Stop>,
+) -> Result<Vec<Request>, Stop> {
+    let mut posted = Vec::new();
+    let mut block = memory()?;
+    for _ in 0..100 {
+        match one(block)? {
+            Some(request) => posted.push(request),
+            None => {
+                pause();
+                continue;
+            }
+        }
+        if posted.len() == FEW {
+            break;
+        }
+        block = memory()?;
+    }
+    Ok(posted)
+}
+
+const FEW: usize = 4;
+/// More than sockets hold, so that it is under way for long.
+const BYTES: usize = 8 << 20;
+const MINE: u64 = 99;
+/// What does not hang is done by then.
+const SOON: Duration = Duration::from_secs(5);
+/// How long a peer's death may stay unnoticed before closing is tried all the same.
+const NOTICED: Duration = Duration::from_millis(300);
+/// A late write comes within this, if one comes.
+const QUIET: Duration = Duration::from_millis(50);

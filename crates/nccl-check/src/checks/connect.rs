@@ -1,0 +1,143 @@
+//! Listening, connecting and accepting.
+
+use std::{
+    ptr,
+    time::{Duration, Instant},
+};
+
+use gputcp_nccl_abi::sys::device::DeviceHandle;
+
+use crate::{
+    bench::{Bench, Plugin, pause},
+    raw::P,
+    stop::{Seen, Stop, fail},
+};
+
+pub(super) fn listen_does_not_block(plugin: &mut Plugin) -> Seen {
+    plugin.init()?;
+    let began = Instant::now();
+    let listening = plugin.listen()?;
+    let took = began.elapsed();
+    at_once("listen", took)?;
+    plugin.close_listen(listening.comm)?;
+    Ok(format!("it returned after {:.1} ms", took.as_secs_f64() * 1e3))
+}
+
+pub(super) fn not_yet_receiving(bench: &mut Bench) -> Seen {
+    let listening = bench.plugin.listen()?;
+    for _ in 0..3 {
+        let began = Instant::now();
+        let taken = bench.plugin.accept_once(listening.comm)?;
+        at_once("accept, with nobody there,", began.elapsed())?;
+        if taken.is_some() {
+            return fail("accept gave a connection before anybody had connected");
+        }
+    }
+    bench.link.tell(&listening.handle.0)?;
+    // The other side's first connect returns before anybody accepts.
+    bench.link.hear()?;
+    let comm = bench.plugin.accept(listening.comm)?;
+    bench.receive_one(comm, 1)?;
+    bench.part_from_sender(&listening, comm)?;
+    Ok("accept said \"not yet\" three times, then gave the connection".into())
+}
+
+pub(super) fn not_yet_sending(bench: &mut Bench) -> Seen {
+    let mut handle = bench.hear_handle()?;
+    let began = Instant::now();
+    let mut comm = bench.plugin.connect_once(&mut handle)?;
+    at_once("connect, before anybody accepts,", began.elapsed())?;
+    bench.link.tell(b"called")?;
+    let mut calls = 1;
+    let comm = loop {
+        if let Some(comm) = comm {
+            break comm;
+        }
+        bench.plugin.in_time("connect never gave a connection")?;
+        pause();
+        comm = bench.plugin.connect_once(&mut handle)?;
+        calls += 1;
+    };
+    bench.send_one(comm, 1)?;
+    bench.part_from_receiver(comm)?;
+    Ok(format!("connect gave the connection in call {calls}"))
+}
+
+pub(super) fn dev_handle_receiving(bench: &mut Bench) -> Seen {
+    for (message, device) in no_device_handles() {
+        let listening = bench.plugin.listen()?;
+        bench.link.tell(&listening.handle.0)?;
+        let plugin = &bench.plugin;
+        let comm = plugin.until("accept never gave the connection", || {
+            let (code, comm) = plugin.call("accept", |raw| raw.accept(listening.comm, device));
+            Ok(plugin.success("accept", code)?.then_some(comm).filter(|comm| !comm.is_null()))
+        })?;
+        bench.receive_one(comm, message)?;
+        bench.part_from_sender(&listening, comm)?;
+    }
+    Ok("accept took both".into())
+}
+
+pub(super) fn dev_handle_sending(bench: &mut Bench) -> Seen {
+    for (message, device) in no_device_handles() {
+        let mut handle = bench.hear_handle()?;
+        let plugin = &bench.plugin;
+        let comm = plugin.until("connect never gave a connection", || {
+            let (code, comm) = plugin.call("connect", |raw| raw.connect(plugin.dev, &mut handle, device));
+            Ok(plugin.success("connect", code)?.then_some(comm).filter(|comm| !comm.is_null()))
+        })?;
+        bench.send_one(comm, message)?;
+        bench.part_from_receiver(comm)?;
+    }
+    Ok("connect took both".into())
+}
+
+pub(super) fn several_receiving(bench: &mut Bench) -> Seen {
+    let listening = bench.plugin.listen()?;
+    let mut comms: Vec<P> = Vec::new();
+    for _ in 0..SEVERAL {
+        bench.link.tell(&listening.handle.0)?;
+        let nth = comms.len() + 1;
+        let comm = bench.plugin.accept(listening.comm).map_err(|stop| match stop {
+            Stop::Failed(why) => Stop::Failed(format!("for connection {nth} of one listen comm, {why}")),
+            other => other,
+        })?;
+        comms.push(comm);
+        bench.link.meet()?;
+    }
+    for (comm, message) in comms.iter().zip(0..) {
+        bench.receive_one(*comm, message)?;
+    }
+    bench.link.meet()?;
+    comms.iter().try_for_each(|&comm| bench.plugin.close_recv(comm))?;
+    bench.plugin.close_listen(listening.comm)?;
+    Ok(format!("{SEVERAL} connections, each with its own data"))
+}
+
+pub(super) fn several_sending(bench: &mut Bench) -> Seen {
+    let mut comms: Vec<P> = Vec::new();
+    for _ in 0..SEVERAL {
+        comms.push(bench.meet_receiver()?);
+        bench.link.meet()?;
+    }
+    for (comm, message) in comms.iter().zip(0..) {
+        bench.send_one(*comm, message)?;
+    }
+    bench.link.meet()?;
+    comms.iter().try_for_each(|&comm| bench.plugin.close_send(comm))?;
+    Ok(String::new())
+}
+
+/// The two ways to want no device handle.
+fn no_device_handles() -> [(u64, *mut *mut DeviceHandle); 2] {
+    let to_null = Box::leak(Box::new(ptr::null_mut()));
+    [(1, ptr::null_mut()), (2, to_null)]
+}
+
+fn at_once(what: &str, took: Duration) -> Result<(), Stop> {
+    if took < AT_ONCE { Ok(()) } else { fail(format!("{what} took {:.1} s", took.as_secs_f64())) }
+}
+
+/// What does not wait is done by then, on a machine that is busy.
+const AT_ONCE: Duration = Duration::from_secs(1);
+const SEVERAL: usize = 3;

@@ -1,0 +1,75 @@
+//! Many messages of many sizes, several in flight.
+
+use std::collections::VecDeque;
+
+use crate::{
+    bench::{Bench, Plugin},
+    raw::P,
+    stop::{Seen, Stop},
+};
+
+pub(super) fn receiving(bench: &mut Bench) -> Seen {
+    let (listening, comm) = bench.meet_sender()?;
+    let bytes = receive(&bench.plugin, comm, &sizes())?;
+    bench.part_from_sender(&listening, comm)?;
+    Ok(format!("{} messages, {bytes} bytes", sizes().len()))
+}
+
+pub(super) fn sending(bench: &mut Bench) -> Seen {
+    let comm = bench.meet_receiver()?;
+    send(&bench.plugin, comm, &sizes())?;
+    bench.part_from_receiver(comm)?;
+    Ok(String::new())
+}
+
+/// Receives messages of these sizes, each into a little more room, and looks at every byte.
+pub(super) fn receive(plugin: &Plugin, comm: P, sizes: &[usize]) -> Result<usize, Stop> {
+    let mut posted = VecDeque::new();
+    let mut unposted = sizes.iter();
+    let mut bytes = 0;
+    for (message, &size) in (0..).zip(sizes) {
+        while posted.len() < WINDOW {
+            let Some(&size) = unposted.next() else { break };
+            posted.push_back(plugin.recv(comm, plugin.room(comm, size + ROOM)?)?);
+        }
+        if let Some(request) = posted.pop_front() {
+            plugin.take(comm, request, size, message)?;
+            bytes += size;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Sends messages of these sizes.
+pub(super) fn send(plugin: &Plugin, comm: P, sizes: &[usize]) -> Result<(), Stop> {
+    let mut posted = VecDeque::new();
+    for (message, &size) in (0..).zip(sizes) {
+        if posted.len() == WINDOW
+            && let Some(oldest) = posted.pop_front()
+        {
+            plugin.wait(oldest)?;
+        }
+        posted.push_back(plugin.send(comm, plugin.message(comm, size, message)?)?);
+    }
+    posted.into_iter().try_for_each(|request| plugin.wait(request).map(drop))
+}
+
+/// Small ones, those around powers of two, and long ones of any length. Empty ones are another check's.
+fn sizes() -> Vec<usize> {
+    let mut sizes: Vec<usize> = (1..10).collect();
+    for power in [12, 16, 19, 20] {
+        sizes.extend([(1 << power) - 1, 1 << power, (1 << power) + 1]);
+    }
+    let mut random = 1u64;
+    for _ in 0..30 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // Evenly over the lengths' logarithms, up to 2 MiB.
+        let power = (random >> 59) % 22;
+        sizes.push(((random >> 20) as usize) % (1 << power) + 1);
+    }
+    sizes
+}
+
+/// Few enough for every plugin.
+const WINDOW: usize = 8;
+const ROOM: usize = 64;

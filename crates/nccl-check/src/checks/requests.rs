@@ -1,0 +1,315 @@
+//! How many requests fit, what happens when no more do, and when a slot is free again.
+
+use std::{collections::VecDeque, ptr, sync::atomic::Ordering::Relaxed};
+
+use gputcp_nccl_abi::sys::constants::{OPTIONAL_RECV_COMPLETION, REQUESTS_MAX};
+
+use crate::{
+    bench::{Bench, Plugin, Request, alone, answered, pause},
+    block::Block,
+    raw::P,
+    stop::{Seen, Stop, fail},
+};
+
+pub(super) fn count_receiving(bench: &mut Bench) -> Seen {
+    let (listening, comm) = bench.meet_sender()?;
+    let plugin = &bench.plugin;
+    let posted = post(REQUESTS_MAX, |_| plugin.room(comm, BYTES), |block| plugin.irecv(comm, block))?;
+    bench.link.tell_number(posted.len() as u64)?;
+    let sent = bench.link.hear_number()? as usize;
+    for (message, request) in (0..).zip(posted.iter().take(sent)) {
+        plugin.take(comm, *request, BYTES, message)?;
+    }
+    bench.part_from_sender(&listening, comm)?;
+    enough(posted.len(), "receives")
+}
+
+pub(super) fn count_sending(bench: &mut Bench) -> Seen {
+    let comm = bench.meet_receiver()?;
+    let receives = bench.link.hear_number()? as usize;
+    let plugin = &bench.plugin;
+    let posted =
+        post(receives, |message| plugin.message(comm, BYTES, message), |block| plugin.isend(comm, block))?;
+    bench.link.tell_number(posted.len() as u64)?;
+    for request in &posted {
+        plugin.wait(*request)?;
+    }
+    bench.part_from_receiver(comm)?;
+    // Fewer receives leave fewer sends to try, and are told by the other side.
+    if posted.len() == receives { Ok(format!("{receives} sends")) } else { enough(posted.len(), "sends") }
+}
+
+/// Posts up to `most`; ends at the first that is refused, in whatever way.
+fn post(
+    most: usize,
+    memory: impl Fn(u64) -> Result<Block, Stop>,
+    one: impl Fn(Block) -> Result<Option<Request>, Stop>,
+) -> Result<Vec<Request>, Stop> {
+    let mut posted = Vec::new();
+    while posted.len() < most {
+        let block = memory(posted.len() as u64)?;
+        match persist(|| one(block)) {
+            Ok(Some(request)) => posted.push(request),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    Ok(posted)
+}
+
+/// Asks again as long as "not yet" may not mean "full".
+fn persist(mut one: impl FnMut() -> Result<Option<Request>, Stop>) -> Result<Option<Request>, Stop> {
+    for _ in 0..REFUSALS {
+        if let Some(request) = one()? {
+            return Ok(Some(request));
+        }
+        pause();
+    }
+    Ok(None)
+}
+
+fn enough(count: usize, what: &str) -> Seen {
+    match count {
+        REQUESTS_MAX.. => Ok(format!("{count} {what}")),
+        ENOUGH.. => {
+            Ok(format!("{count} {what}: fewer than {REQUESTS_MAX}, and enough for NCCL's pipeline of 8"))
+        }
+        _ => fail(format!("only {count} {what}")),
+    }
+}
+
+pub(super) fn full_receiving(bench: &mut Bench) -> Seen {
+    let (listening, comm) = bench.meet_sender()?;
+    let mut posted = VecDeque::new();
+    let full =
+        fill(&mut posted, |_| bench.plugin.room(comm, BYTES), |block| bench.plugin.irecv(comm, block))?;
+    bench.link.tell_number(posted.len() as u64)?;
+    let count = (bench.link.hear_number()? as usize).max(posted.len());
+    let (mut taken, mut next) = (0, posted.len());
+    while taken < count {
+        if let Some(request) = posted.pop_front() {
+            bench.plugin.take(comm, request, BYTES, taken as u64)?;
+            taken += 1;
+        }
+        if next < count {
+            posted.push_back(bench.plugin.recv(comm, bench.plugin.room(comm, BYTES)?)?);
+            next += 1;
+        }
+    }
+    bench.part_from_sender(&listening, comm)?;
+    Ok(full.map_or_else(|| NEVER_FULL.into(), |slots| format!("full after {slots} receives")))
+}
+
+pub(super) fn full_sending(bench: &mut Bench) -> Seen {
+    let comm = bench.meet_receiver()?;
+    let receives = bench.link.hear_number()? as usize;
+    let mut posted = VecDeque::new();
+    let message = |number| bench.plugin.message(comm, BYTES, number);
+    let full = fill(&mut posted, message, |block| bench.plugin.isend(comm, block))?;
+    bench.link.tell_number(posted.len() as u64)?;
+    let count = receives.max(posted.len());
+    let mut next = posted.len();
+    while let Some(request) = posted.pop_front() {
+        bench.plugin.wait(request)?;
+        if next < count {
+            posted.push_back(bench.plugin.send(comm, message(next as u64)?)?);
+            next += 1;
+        }
+    }
+    bench.part_from_receiver(comm)?;
+    Ok(full.map_or_else(|| NEVER_FULL.into(), |slots| format!("full after {slots} sends")))
+}
+
+/// Posts until no more fit. The number that did, if there was an end.
+fn fill(
+    posted: &mut VecDeque<Request>,
+    memory: impl Fn(u64) -> Result<Block, Stop>,
+    one: impl Fn(Block) -> Result<Option<Request>, Stop>,
+) -> Result<Option<usize>, Stop> {
+    while posted.len() < FULL_MAX {
+        let count = posted.len();
+        let block = memory(count as u64)?;
+        let request = persist(|| one(block)).map_err(|stop| match stop {
+            Stop::Failed(why) => Stop::Failed(format!("with {count} in flight, {why}")),
+            other => other,
+        })?;
+        match request {
+            Some(request) => posted.push_back(request),
+            None => return Ok(Some(count)),
+        }
+    }
+    Ok(None)
+}
+
+pub(super) fn in_progress_receiving(bench: &mut Bench) -> Seen {
+    let listening = bench.plugin.listen()?;
+    for _ in 0..10 {
+        bench.plugin.accept_once(listening.comm)?;
+    }
+    bench.link.tell(&listening.handle.0)?;
+    let comm = bench.plugin.accept(listening.comm)?;
+    let plugin = &bench.plugin;
+    let posted = post(REQUESTS_MAX + 1, |_| plugin.room(comm, BYTES), |block| plugin.irecv(comm, block))?;
+    let Some(&oldest) = posted.first() else { return fail("irecv never gave a request") };
+    for _ in 0..10 {
+        if plugin.test(oldest)?.is_some() {
+            return fail("a receive was done before anything was sent");
+        }
+    }
+    bench.link.tell_number(posted.len() as u64)?;
+    for (message, request) in (0..).zip(&posted) {
+        plugin.take(comm, *request, BYTES, message)?;
+    }
+    bench.part_from_sender(&listening, comm)?;
+    never_in_progress(&bench.plugin)
+}
+
+pub(super) fn in_progress_sending(bench: &mut Bench) -> Seen {
+    let comm = bench.meet_receiver()?;
+    let count = bench.link.hear_number()?;
+    let mut posted = VecDeque::new();
+    for message in 0..count {
+        posted.push_back(bench.plugin.send(comm, bench.plugin.message(comm, BYTES, message)?)?);
+        if posted.len() == FEW
+            && let Some(oldest) = posted.pop_front()
+        {
+            bench.plugin.wait(oldest)?;
+        }
+    }
+    posted.iter().try_for_each(|request| bench.plugin.wait(*request).map(drop))?;
+    bench.part_from_receiver(comm)?;
+    never_in_progress(&bench.plugin)
+}
+
+fn never_in_progress(plugin: &Plugin) -> Seen {
+    match plugin.in_progress.load(Relaxed) {
+        0 => Ok("no call answered 7".into()),
+        times => fail(format!("7 (ncclInProgress) was answered {times} times")),
+    }
+}
+
+pub(super) fn overwrites_receiving(bench: &mut Bench) -> Seen {
+    let (listening, comm) = bench.meet_sender()?;
+    let plugin = &bench.plugin;
+    let before: P = ptr::without_provenance_mut(OPTIONAL_RECV_COMPLETION);
+    let mut posted = Vec::new();
+    // What irecv said when it gave no request.
+    let mut last = NEVER_FULL.to_owned();
+    while posted.len() < FULL_MAX {
+        let block = plugin.room(comm, BYTES)?;
+        let request = persist(|| {
+            let (code, pointer) = plugin.call("irecv", |raw| raw.irecv(comm, &mut alone(block), before));
+            if code == 0 && pointer == before {
+                return fail(format!(
+                    "with {} receives in flight, irecv left the request at 0x1",
+                    posted.len()
+                ));
+            }
+            // An error when full is told by the check that is about that.
+            last = match (code, pointer.is_null()) {
+                (0, true) => "NULL when full".into(),
+                (0, false) => NEVER_FULL.into(),
+                _ => answered("irecv", code),
+            };
+            Ok((code == 0 && !pointer.is_null()).then_some(Request { pointer, block }))
+        })?;
+        match request {
+            Some(request) => posted.push(request),
+            None => break,
+        }
+    }
+    bench.link.tell_number(posted.len() as u64)?;
+    for (message, request) in (0..).zip(&posted) {
+        plugin.take(comm, *request, BYTES, message)?;
+    }
+    bench.part_from_sender(&listening, comm)?;
+    if posted.is_empty() {
+        return fail("irecv never gave a request");
+    }
+    Ok(format!("{} requests, then {last}", posted.len()))
+}
+
+pub(super) fn overwrites_sending(bench: &mut Bench) -> Seen {
+    in_progress_sending(bench).map(|_| String::new()).or_else(|stop| match stop {
+        // A code that another check is about.
+        Stop::Failed(_) if bench.plugin.in_progress.load(Relaxed) > 0 => Ok(String::new()),
+        other => Err(other),
+    })
+}
+
+pub(super) fn reuse_receiving(bench: &mut Bench) -> Seen {
+    let (listening, comm) = bench.meet_sender()?;
+    let plugin = &bench.plugin;
+    let mut posted = VecDeque::new();
+    let (room, irecv) = (|_| plugin.room(comm, BYTES), |block| plugin.irecv(comm, block));
+    posted.extend(post(REQUESTS_MAX, room, irecv)?);
+    let slots = posted.len();
+    if slots == 0 {
+        return fail("irecv never gave a request");
+    }
+    bench.link.tell_number((slots * ROUNDS) as u64)?;
+    let mut kept = String::new();
+    if plugin.raw.keeps_slots() {
+        // All are done, none is consumed: every slot is the GPU's.
+        for (message, request) in (0..).zip(&posted) {
+            plugin.wait(*request)?;
+            let right = request.block.check(BYTES, message);
+            right.or_else(|why| fail(format!("in message {message}, {why}")))?;
+        }
+        let more =
+            if slots < REQUESTS_MAX { plugin.irecv(comm, plugin.room(comm, BYTES)?) } else { Ok(None) };
+        if matches!(more, Ok(Some(_))) {
+            return fail(format!("with {slots} receives done and none consumed, irecv gave another slot"));
+        }
+        posted.drain(..).try_for_each(|request| plugin.consume(comm, request))?;
+        kept = " (after irecvConsumed)".into();
+    }
+    let mut taken = if kept.is_empty() { 0 } else { slots };
+    let mut next = slots;
+    while taken < slots * ROUNDS {
+        if let Some(request) = posted.pop_front() {
+            plugin.take(comm, request, BYTES, taken as u64)?;
+            taken += 1;
+        }
+        while next < slots * ROUNDS && posted.len() < slots {
+            let request = {
+                let block = room(0)?;
+                plugin.until("irecv gave no slot again", || irecv(block))?
+            };
+            posted.push_back(request);
+            next += 1;
+        }
+    }
+    bench.part_from_sender(&listening, comm)?;
+    Ok(format!("{slots} slots were used {ROUNDS} times each{kept}"))
+}
+
+pub(super) fn reuse_sending(bench: &mut Bench) -> Seen {
+    let comm = bench.meet_receiver()?;
+    let count = bench.link.hear_number()?;
+    let plugin = &bench.plugin;
+    let mut posted = VecDeque::new();
+    for message in 0..count {
+        let block = plugin.message(comm, BYTES, message)?;
+        if posted.len() == FEW
+            && let Some(oldest) = posted.pop_front()
+        {
+            plugin.wait(oldest)?;
+        }
+        posted.push_back(plugin.until("isend gave no slot again", || plugin.isend(comm, block))?);
+    }
+    posted.iter().try_for_each(|request| plugin.wait(*request).map(drop))?;
+    bench.part_from_receiver(comm)?;
+    Ok(String::new())
+}
+
+/// Few enough for every plugin.
+const FEW: usize = 8;
+/// Fewer have been seen to do.
+const ENOUGH: usize = 16;
+/// A plugin that takes as many will take any number.
+const FULL_MAX: usize = 512;
+/// Who says "not yet" as often means "full".
+const REFUSALS: usize = 50;
+const ROUNDS: usize = 8;
+const BYTES: usize = 256;
+const NEVER_FULL: &str = "never full: 512 were taken";

@@ -1,0 +1,103 @@
+//! How a check ended: what a side tells its parent, and what becomes of both sides' words.
+
+use crate::stop::{Seen, Stop};
+
+/// How a check ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The demand is met: what was seen.
+    Pass(String),
+    /// It is not: what was seen.
+    Fail(String),
+    /// It does not apply: why.
+    Skipped(String),
+}
+
+/// What a side tells its parent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// When, on the system's clock that only goes forward, in nanoseconds: the same clock for both sides.
+    pub(crate) at_ns: u64,
+    pub(crate) word: Word,
+    pub(crate) seen: String,
+}
+
+/// How a side ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Word {
+    Pass,
+    Fail,
+    Skipped,
+    /// The other side has the word.
+    Alone,
+    /// The plugin's file is of no use.
+    Unloadable,
+}
+
+impl From<Seen> for Told {
+    fn from(seen: Seen) -> Self {
+        let (word, seen) = match seen {
+            Ok(seen) => (Word::Pass, seen),
+            Err(Stop::Failed(seen)) => (Word::Fail, seen),
+            Err(Stop::Skipped(seen)) => (Word::Skipped, seen),
+            Err(Stop::Alone) => (Word::Alone, String::new()),
+        };
+        Self::now(word, seen)
+    }
+}
+
+impl Told {
+    pub(crate) fn now(word: Word, seen: String) -> Self {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let at_ns = now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned();
+        Self { at_ns, word, seen }
+    }
+
+    pub(crate) fn encode(&self) -> String {
+        let seen: String = self.seen.chars().take(SEEN_CHARS).collect();
+        let word = WORDS.iter().find(|(word, _)| *word == self.word).map_or("", |(_, text)| text);
+        format!("{} {word} {}\n", self.at_ns, seen.replace('\n', " "))
+    }
+
+    /// `None` if that is not what a side tells.
+    pub(crate) fn decode(text: &str) -> Option<Self> {
+        let (at, said) = text.strip_suffix('\n')?.split_once(' ')?;
+        let (at_ns, (word, seen)) = (at.parse().ok()?, said.split_once(' ')?);
+        let word = WORDS.iter().find(|(_, text)| *text == word)?.0;
+        let seen = seen.chars().map(|c| if c.is_control() { '·' } else { c }).collect();
+        Some(Self { at_ns, word, seen })
+    }
+}
+
+const WORDS: [(Word, &str); 5] = [
+    (Word::Pass, "pass"),
+    (Word::Fail, "fail"),
+    (Word::Skipped, "skipped"),
+    (Word::Alone, "alone"),
+    (Word::Unloadable, "unloadable"),
+];
+/// More is no sentence.
+const SEEN_CHARS: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_side_tells_survives_the_pipe() {
+        for seen in [
+            Ok("fine".to_owned()),
+            Err(Stop::Failed("bad\nnews\x1b".into())),
+            Err(Stop::Skipped("not here".into())),
+            Err(Stop::Alone),
+        ] {
+            let told = Told::from(seen.clone());
+            let back = Told::decode(&told.encode()).unwrap();
+            assert_eq!(back.word, told.word);
+            assert!(!back.seen.contains(['\n', '\x1b']), "{back:?}");
+        }
+        for nonsense in ["", "pass", "pass fine\n", "1 pass fine", "1 maybe yes\n"] {
+            assert_eq!(Told::decode(nonsense), None, "{nonsense:?}");
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! The processes of a check: both sides, started, watched and ended. Whatever a plugin does to them becomes an outcome.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{net::UnixStream, process::ExitStatusExt as _},
+    },
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    checks::Check,
+    journal::Read,
+    outcome::{Outcome, Told, Word},
+    probe::{PROBE, Probed, Unfit},
+    side::Side,
+};
+
+/// Checks one plugin.
+#[derive(Debug)]
+pub struct Checker<Start> {
+    /// The plugin's path or name.
+    pub plugin: String,
+    /// The version to check; the newest without.
+    pub version: Option<u32>,
+    /// The device.
+    pub dev: u32,
+    /// The GPU whose memory is used: `soft`, or a real one's name.
+    pub gpu: Option<String>,
+    /// How long a check may take.
+    pub limit: Duration,
+    /// The command that performs a side, by calling [`crate::side::run`].
+    pub start: Start,
+}
+
+/// Why a check came to no outcome.
+#[derive(Debug)]
+pub enum Broken {
+    /// The system did not let its processes be started or watched.
+    System(io::Error),
+    /// The caller asked to stop.
+    Stopped,
+}
+
+impl<Start: Fn(&Side) -> Command> Checker<Start> {
+    /// Whether the plugin can be checked.
+    ///
+    /// # Errors
+    /// [`Broken`]; within, why it cannot.
+    pub fn probe(&self, go_on: impl Fn() -> bool) -> Result<Result<Probed, Unfit>, Broken> {
+        let ends = self.watch(&PROBE, &go_on)?;
+        if let Some(End::Told(told)) = ends.first() {
+            match told.word {
+                Word::Unloadable => return Ok(Err(Unfit::NoPlugin(told.seen.clone()))),
+                Word::Pass => return Ok(Probed::read(&told.seen).ok_or_else(no_sense)),
+                _ => {}
+            }
+        }
+        match judge(self.limit, &ends) {
+            Outcome::Fail(why) => Ok(Err(Unfit::NoStart(why))),
+            Outcome::Pass(_) | Outcome::Skipped(_) => Ok(Err(no_sense())),
+        }
+    }
+
+    /// Performs a check with a plugin of this version.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn check(
+        &self,
+        check: &'static Check,
+        version: u32,
+        go_on: impl Fn() -> bool,
+    ) -> Result<Outcome, Broken> {
+        if version < check.since {
+            return Ok(Outcome::Skipped(format!("a demand from version {} on", check.since)));
+        }
+        Ok(judge(self.limit, &self.watch(check, &go_on)?))
+    }
+
+    /// Starts the sides, and watches them to their ends.
+    fn watch(&self, check: &'static Check, go_on: &dyn Fn() -> bool) -> Result<Vec<End>, Broken> {
+        let (one, other) = UnixStream::pair().map_err(Broken::System)?;
+        let mut processes = vec![self.spawn(check, false, one).map_err(Broken::System)?];
+        if check.is_pair() {
+            processes.push(self.spawn(check, true, other).map_err(Broken::System)?);
+        }
+        let began = Instant::now();
+        // Once a side has failed, the other has no reason to stay.
+        let mut failed: Option<Instant> = None;
+        loop {
+            for process in &mut processes {
+                process.look(began).map_err(Broken::System)?;
+                if process
+                    .end
+                    .as_ref()
+                    .is_some_and(|(end, _)| !matches!(end, End::Told(told) if told.word == Word::Pass))
+                {
+                    failed.get_or_insert_with(Instant::now);
+                }
+            }
+            if processes.iter().all(|process| process.end.is_some()) {
+                break;
+            }
+            if !go_on() {
+                return Err(Broken::Stopped);
+            }
+            let over = began.elapsed() > self.limit;
+            if over || failed.is_some_and(|since| since.elapsed() > GRACE && !check.survives()) {
+                for process in processes.iter_mut().filter(|process| process.end.is_none()) {
+                    process.give_up(over, began).map_err(Broken::System)?;
+                }
+                break;
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        Ok(processes.iter_mut().filter_map(|process| process.end.take().map(|(end, _)| end)).collect())
+    }
+
+    fn spawn(&self, check: &'static Check, sends: bool, link: UnixStream) -> io::Result<Process> {
+        let journal = Read::new()?;
+        let side = Side {
+            check,
+            sends,
+            plugin: self.plugin.clone(),
+            version: self.version,
+            dev: self.dev,
+            gpu: self.gpu.clone(),
+            // It gives up first, and says why.
+            limit: self.limit.mul_f64(0.8),
+            journal: journal.path(),
+        };
+        let mut command = (self.start)(&side);
+        command.stdin(OwnedFd::from(link)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        let pipe = |pipe: Option<OwnedFd>| -> io::Result<Pipe> {
+            let fd = pipe.ok_or(io::ErrorKind::BrokenPipe)?;
+            rustix::io::ioctl_fionbio(fd.as_fd(), true)?;
+            Ok(Pipe { file: File::from(fd), last: Vec::new() })
+        };
+        let told = pipe(child.stdout.take().map(OwnedFd::from))?;
+        let stderr = pipe(child.stderr.take().map(OwnedFd::from))?;
+        Ok(Process { child, journal, told, stderr, sends, dies: check.survives() && sends, end: None })
+    }
+}
+
+impl Check {
+    /// Whether its sending side dies, and the receiving side goes on without it.
+    fn survives(&self) -> bool {
+        self.id == "close-with-dead-peer-does-not-hang"
+    }
+}
+
+/// How a side ended.
+#[derive(Debug)]
+enum End {
+    Told(Told),
+    /// In words, the signal and what was running.
+    Crashed(String),
+    /// In words, for how long and in what.
+    Hung(String),
+    /// It died as it was meant to, or was ended because the other side had failed.
+    Gone,
+}
+
+/// A side's process. Dropping it ends it.
+struct Process {
+    child: Child,
+    journal: Read,
+    told: Pipe,
+    stderr: Pipe,
+    sends: bool,
+    dies: bool,
+    end: Option<(End, Duration)>,
+}
+
+impl Process {
+    /// Notices its end.
+    fn look(&mut self, began: Instant) -> io::Result<()> {
+        self.told.drain();
+        self.stderr.drain();
+        if self.end.is_none()
+            && let Some(status) = self.child.try_wait()?
+        {
+            self.told.drain();
+            self.stderr.drain();
+            let end = match Told::decode(&self.told.text()) {
+                Some(told) => End::Told(told),
+                None if self.dies && status.signal() == Some(SIGKILL) => End::Gone,
+                None => End::Crashed(self.crashed(status)),
+            };
+            self.end = Some((end, began.elapsed()));
+        }
+        Ok(())
+    }
+
+    /// Ends it; `over` tells that its time was.
+    fn give_up(&mut self, over: bool, began: Instant) -> io::Result<()> {
+        let running = self.running();
+        self.child.kill()?;
+        self.child.wait()?;
+        let end = if over { End::Hung(format!("hung {running}")) } else { End::Gone };
+        self.end = Some((end, began.elapsed()));
+        Ok(())
+    }
+
+    fn crashed(&mut self, status: ExitStatus) -> String {
+        let running = self.running();
+        let how = match (status.signal(), status.code()) {
+            (Some(signal), _) => format!("crashed: {} {running}", signal_name(signal)),
+            (None, Some(code)) => format!("ended its process with exit code {code} {running}"),
+            (None, None) => format!("ended its process {running}"),
+        };
+        // The plugin may have said why.
+        let said = self.stderr.text();
+        match said.lines().rev().find(|line| !line.trim().is_empty()) {
+            Some(line) => format!("{how}; its last words: {}", shown(line)),
+            None => how,
+        }
+    }
+
+    fn running(&self) -> String {
+        let side = if self.sends { "sending" } else { "receiving" };
+        match &self.journal.running()[..] {
+            [] => format!("outside of any call ({side} side)"),
+            functions => format!("in {} ({side} side)", functions.join(" and ")),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a side says, without waiting for it: a process that it left behind may hold the pipe.
+struct Pipe {
+    file: File,
+    last: Vec<u8>,
+}
+
+impl Pipe {
+    fn drain(&mut self) {
+        let mut bytes = [0; 4096];
+        // Whoever talks without end is not listened to without end.
+        for _ in 0..16 {
+            match self.file.read(&mut bytes) {
+                Ok(read @ 1..) => self.last.extend_from_slice(&bytes[..read]),
+                _ => break,
+            }
+        }
+        let surplus = self.last.len().saturating_sub(LAST_BYTES);
+        self.last.drain(..surplus);
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.last).into_owned()
+    }
+}
+
+/// Makes one outcome of how the sides ended.
+fn judge(limit: Duration, ends: &[End]) -> Outcome {
+    let crash = ends.iter().find_map(|end| match end {
+        End::Crashed(how) => Some(how.clone()),
+        _ => None,
+    });
+    let hang = ends.iter().find_map(|end| match end {
+        End::Hung(how) => Some(how.replacen("hung", &format!("hung for {} s", limit.as_secs_f64()), 1)),
+        _ => None,
+    });
+    let told = |word: Word| {
+        let seen = ends.iter().filter_map(|end| match end {
+            End::Told(told) if told.word == word => Some(told.seen.as_str()),
+            _ => None,
+        });
+        let mut seen: Vec<&str> = seen.filter(|seen| !seen.is_empty()).collect();
+        // Both sides may have the same to say.
+        seen.dedup();
+        seen.join("; ")
+    };
+    let has = |word: Word| ends.iter().any(|end| matches!(end, End::Told(told) if told.word == word));
+    // Who hung is why the other side gave up.
+    if let Some(how) = crash.or(hang) {
+        return Outcome::Fail(how);
+    }
+    // What the other side saw after that is a consequence.
+    let failures = ends.iter().filter_map(|end| match end {
+        End::Told(told) if matches!(told.word, Word::Fail | Word::Unloadable) => Some(told),
+        _ => None,
+    });
+    if let Some(first) = failures.min_by_key(|told| told.at_ns) {
+        return Outcome::Fail(first.seen.clone());
+    }
+    if has(Word::Skipped) {
+        return Outcome::Skipped(told(Word::Skipped));
+    }
+    if has(Word::Alone) || !has(Word::Pass) {
+        return Outcome::Fail("the sides lost each other, and neither said why".into());
+    }
+    Outcome::Pass(told(Word::Pass))
+}
+
+fn no_sense() -> Unfit {
+    Unfit::NoStart("what its process said makes no sense".into())
+}
+
+fn shown(line: &str) -> String {
+    line.trim().chars().take(200).map(|c| if c.is_control() { '·' } else { c }).collect()
+}
+
+fn signal_name(number: i32) -> String {
+    let name = match number {
+        4 => "SIGILL",
+        5 => "SIGTRAP",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        SIGKILL => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        15 => "SIGTERM",
+        31 => "SIGSYS",
+        other => return format!("signal {other}"),
+    };
+    name.to_owned()
+}
+
+const SIGKILL: i32 = 9;
+/// A check's processes are looked at this often.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// How long a side may go on after the other has failed, to say what it saw.
+const GRACE: Duration = Duration::from_millis(500);
+/// A verdict, or a plugin's last words.
+const LAST_BYTES: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(word: Word, seen: &str) -> End {
+        End::Told(Told::now(word, seen.into()))
+    }
+
+    #[test]
+    fn the_cause_comes_before_its_consequences() {
+        let limit = Duration::from_secs(10);
+        let judge = |ends: &[End]| judge(limit, ends);
+        assert_eq!(
+            judge(&[told(Word::Fail, "was not heard of"), End::Hung("hung in test (sending side)".into())]),
+            Outcome::Fail("hung for 10 s in test (sending side)".into())
+        );
+        assert_eq!(
+            judge(&[told(Word::Alone, ""), told(Word::Fail, "bad data")]),
+            Outcome::Fail("bad data".into())
+        );
+        assert_eq!(judge(&[told(Word::Pass, "fine"), End::Gone]), Outcome::Pass("fine".into()));
+        assert_eq!(
+            judge(&[told(Word::Skipped, "none"), told(Word::Alone, "")]),
+            Outcome::Skipped("none".into())
+        );
+        assert!(matches!(judge(&[told(Word::Alone, ""), told(Word::Alone, "")]), Outcome::Fail(_)));
+        assert!(matches!(judge(&[End::Gone, End::Gone]), Outcome::Fail(_)));
+    }
+}

@@ -1,0 +1,59 @@
+//! Whether a plugin can be checked at all: it is loaded, started and asked for its devices, in a process of its own.
+
+use crate::{
+    bench::Plugin,
+    checks::{Check, Run},
+    raw::Raw,
+    stop::{Seen, fail},
+};
+
+/// What a plugin is, as far as it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    /// Its name.
+    pub name: String,
+    /// The version of its table.
+    pub version: u32,
+    /// How many devices it has.
+    pub devices: u32,
+}
+
+/// Why a plugin cannot be checked, in a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unfit {
+    /// The file is no plugin, or not of that version.
+    NoPlugin(String),
+    /// It is a plugin, and does not start.
+    NoStart(String),
+}
+
+/// The probe as a check.
+pub(crate) static PROBE: Check = Check {
+    id: "probe",
+    expected: "the plugin is loaded, starts, and has a device",
+    because: "else NCCL goes on to the next plugin",
+    since: 5,
+    run: Run::Alone(probe),
+};
+
+fn probe(plugin: &mut Plugin) -> Seen {
+    plugin.init()?;
+    let (code, devices) = plugin.call("devices", Raw::devices);
+    plugin.success("devices", code)?;
+    match devices {
+        1.. if plugin.dev < devices => {
+            Ok(format!("{} {devices} {}", plugin.raw.version(), plugin.raw.name()))
+        }
+        1.. => fail(format!("it has no device {}: devices said that there are {devices}", plugin.dev)),
+        _ => fail(format!("devices said that there are {devices}: it finds no network that it can use")),
+    }
+}
+
+impl Probed {
+    /// Reads what [`probe`] says.
+    pub(crate) fn read(seen: &str) -> Option<Self> {
+        let mut words = seen.splitn(3, ' ');
+        let (version, devices) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some(Self { name: words.next()?.to_owned(), version, devices })
+    }
+}

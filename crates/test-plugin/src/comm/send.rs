@@ -1,0 +1,359 @@
+//! The sending end. Sends meet announced receives in posted order; a message is cut into segments, which go round the data
+//! sockets. A thread per socket writes them, whether or not anybody calls `test`.
+
+use std::{
+    collections::VecDeque,
+    net::Shutdown,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use gputcp_nccl_abi::ResultCode;
+use socket2::Socket;
+
+use super::{Age, Done, LEAK_FROM, Tested, lock, shut};
+use crate::{
+    gpu::Staging,
+    knobs::{Knobs, PARTS_MAX},
+    memory::Lent,
+    wire::{Announcement, Header, recv_array, send_all},
+};
+
+/// The sending end of a connection.
+pub(crate) struct SendComm {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// For each data socket: its queue has work, or the end has come.
+    work: Vec<Condvar>,
+    /// The control socket first.
+    sockets: Vec<Socket>,
+    knobs: &'static Knobs,
+}
+
+struct State {
+    requests: Vec<Request>,
+    /// Slots of sends that no receive has met.
+    posted: VecDeque<usize>,
+    /// Receives that not all sends have met.
+    receives: VecDeque<Receive>,
+    /// For each data socket, the messages that it carries segments of: at most one job per slot.
+    queues: Vec<VecDeque<Job>>,
+    next_number: u64,
+    /// How many segments there have been.
+    segments: usize,
+    refused: u32,
+    failed: Option<ResultCode>,
+    /// The other side takes nothing more; what it had announced is still sent.
+    left: bool,
+    closing: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Request {
+    stage: Stage,
+    age: Age,
+    data: Lent,
+    bytes: usize,
+    tag: i32,
+    /// The receive that it met, and which part of it.
+    receive: u64,
+    part: usize,
+    fits: bool,
+    segments_left: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Free,
+    Posted,
+    Sending,
+    Sent,
+    /// Done, and never free again.
+    Leaked,
+}
+
+struct Receive {
+    said: Announcement,
+    met: [bool; PARTS_MAX],
+}
+
+/// A socket's share of a message: from this segment on, every so many sockets.
+#[derive(Debug, Clone, Copy)]
+struct Job {
+    slot: usize,
+    first: usize,
+}
+
+impl SendComm {
+    pub(crate) fn start(
+        sockets: Vec<Socket>,
+        slots: usize,
+        knobs: &'static Knobs,
+    ) -> Result<Self, ResultCode> {
+        let streams = sockets.len() - 1;
+        let free = Request {
+            stage: Stage::Free,
+            age: Age::new(0),
+            data: Lent { start: std::ptr::null_mut(), kind: crate::memory::Kind::Host },
+            bytes: 0,
+            tag: 0,
+            receive: 0,
+            part: 0,
+            fits: true,
+            segments_left: 0,
+        };
+        let state = State {
+            requests: vec![free; slots],
+            posted: VecDeque::with_capacity(slots),
+            receives: VecDeque::with_capacity(64),
+            queues: (0..streams).map(|_| VecDeque::with_capacity(slots)).collect(),
+            next_number: 0,
+            segments: 0,
+            refused: 0,
+            failed: None,
+            left: false,
+            closing: false,
+        };
+        let work = (0..streams).map(|_| Condvar::new()).collect();
+        let shared = Arc::new(Shared { state: Mutex::new(state), work, sockets, knobs });
+        let mut comm = Self { shared: shared.clone(), threads: Vec::with_capacity(streams + 1) };
+        let mut spawn = |name: String, run: Box<dyn FnOnce(&Shared) + Send>| {
+            let shared = shared.clone();
+            let thread = thread::Builder::new().name(name).spawn(move || run(&shared));
+            thread.map(|thread| comm.threads.push(thread)).map_err(|_| ResultCode::System)
+        };
+        spawn("announced".into(), Box::new(Shared::listen_to_announcements))?;
+        for stream in 0..streams {
+            let staging = Staging::new(knobs)?;
+            spawn(format!("send {stream}"), Box::new(move |shared| shared.write(stream, staging)))?;
+        }
+        Ok(comm)
+    }
+
+    /// The slot of a new send; `None` if there is none.
+    pub(crate) fn isend(&self, data: Lent, bytes: usize, tag: i32) -> Result<Option<usize>, ResultCode> {
+        let shared = &*self.shared;
+        let mut state = lock(&shared.state);
+        if let Some(code) = state.failed.or_else(|| state.left.then_some(ResultCode::Remote)) {
+            return Err(code);
+        }
+        if state.refused < shared.knobs.not_yet {
+            state.refused += 1;
+            return Ok(None);
+        }
+        let Some(slot) = state.requests.iter().position(|request| request.stage == Stage::Free) else {
+            return if shared.knobs.violates("full-is-null-not-error") {
+                Err(ResultCode::Internal)
+            } else {
+                Ok(None)
+            };
+        };
+        state.refused = 0;
+        let age = Age::new(state.next_number);
+        state.next_number += 1;
+        let stage = Stage::Posted;
+        state.requests[slot] =
+            Request { stage, age, data, bytes, tag, receive: 0, part: 0, fits: true, segments_left: 0 };
+        state.posted.push_back(slot);
+        shared.meet(&mut state);
+        Ok(Some(slot))
+    }
+
+    pub(crate) fn test(&self, slot: usize) -> Tested {
+        let shared = &*self.shared;
+        let mut state = lock(&shared.state);
+        let (failed, left) = (state.failed, state.left);
+        let oldest = || {
+            state
+                .requests
+                .iter()
+                .filter(|other| other.stage != Stage::Free)
+                .map(|other| other.age.number)
+                .min()
+        };
+        if shared.knobs.fifo && oldest() != Some(state.requests[slot].age.number) {
+            return Err(ResultCode::System);
+        }
+        let request = &mut state.requests[slot];
+        if matches!(request.stage, Stage::Free | Stage::Leaked) {
+            return Err(ResultCode::InvalidArgument);
+        }
+        request.age.asked = request.age.asked.saturating_add(1);
+        if request.stage != Stage::Sent {
+            let lost = (left && request.stage == Stage::Posted).then_some(ResultCode::Remote);
+            return failed.or(lost).map_or(Ok(None), Err);
+        }
+        if !request.fits {
+            return Err(ResultCode::InvalidUsage);
+        }
+        if request.age.asked <= shared.knobs.not_yet
+            || request.age.ready_at.is_some_and(|at| Instant::now() < at)
+        {
+            return Ok(None);
+        }
+        let leaks = shared.knobs.violates("slot-reuse") && request.age.number >= LEAK_FROM;
+        request.stage = if leaks { Stage::Leaked } else { Stage::Free };
+        let mut done = Done { parts: 1, bytes: [0; PARTS_MAX], capacities: [0; PARTS_MAX] };
+        done.bytes[0] = request.bytes;
+        done.capacities[0] = request.bytes;
+        Ok(Some(done))
+    }
+
+    /// Whether the other side has gone, or the connection has failed.
+    pub(crate) fn is_dead(&self) -> bool {
+        let state = lock(&self.shared.state);
+        state.failed.is_some() || state.left
+    }
+
+    /// Whether any request is in flight.
+    pub(crate) fn is_busy(&self) -> bool {
+        lock(&self.shared.state)
+            .requests
+            .iter()
+            .any(|request| !matches!(request.stage, Stage::Free | Stage::Leaked))
+    }
+}
+
+impl Drop for SendComm {
+    fn drop(&mut self) {
+        let mut state = lock(&self.shared.state);
+        state.closing = true;
+        drop(state);
+        // What was written still reaches the other side; only then the stream ends.
+        shut(&self.shared.sockets[1..], Shutdown::Write);
+        shut(&self.shared.sockets[..1], Shutdown::Both);
+        self.shared.work.iter().for_each(Condvar::notify_all);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn listen_to_announcements(&self) {
+        while let Ok(Some(bytes)) = recv_array(&self.sockets[0]) {
+            let Some(said) = Announcement::decode(&bytes) else { break };
+            let mut state = lock(&self.state);
+            state.receives.push_back(Receive { said, met: [false; PARTS_MAX] });
+            self.meet(&mut state);
+        }
+        lock(&self.state).left = true;
+    }
+
+    /// Brings sends and receives together, as far as there are both.
+    fn meet(&self, state: &mut State) {
+        while let Some(receive) = state.receives.front_mut() {
+            let parts = receive.said.parts;
+            let wanted = |slot: usize| {
+                let tagged = parts > 1 && !self.knobs.violates("grouped-tags");
+                let tag = state.requests[slot].tag;
+                (0..parts).find(|&part| !receive.met[part] && (!tagged || receive.said.tags[part] == tag))
+            };
+            let found = if self.knobs.violates("posted-order") && state.posted.len() > 1 {
+                state.posted.len() - 1
+            } else {
+                0
+            };
+            let found = (found..state.posted.len()).find_map(|at| Some((at, wanted(state.posted[at])?)));
+            let Some((at, part)) = found else { return };
+            receive.met[part] = true;
+            let (number, capacity) = (receive.said.receive, receive.said.capacities[part] as usize);
+            if receive.met[..parts].iter().all(|&met| met) {
+                state.receives.pop_front();
+            }
+            let Some(slot) = state.posted.remove(at) else { return };
+            let request = &mut state.requests[slot];
+            if self.knobs.violates("send-larger-than-receive") {
+                request.bytes = request.bytes.min(capacity);
+            }
+            (request.stage, request.receive, request.part) = (Stage::Sending, number, part);
+            request.fits = request.bytes <= capacity;
+            request.segments_left = if request.fits { self.segments(request.bytes) } else { 1 };
+            self.deal(state, slot);
+        }
+    }
+
+    /// Gives the segments of a message to the data sockets, in turn.
+    fn deal(&self, state: &mut State, slot: usize) {
+        let (streams, segments) = (self.work.len(), state.requests[slot].segments_left);
+        for first in 0..segments.min(streams) {
+            let stream = (state.segments + first) % streams;
+            state.queues[stream].push_back(Job { slot, first });
+            self.work[stream].notify_one();
+        }
+        state.segments = (state.segments + segments) % streams;
+    }
+
+    fn segments(&self, bytes: usize) -> usize {
+        bytes.div_ceil(self.knobs.segment_bytes).max(1)
+    }
+
+    /// What the thread of a data socket does.
+    fn write(&self, stream: usize, mut staging: Staging) {
+        let streams = self.work.len();
+        let mut state = lock(&self.state);
+        loop {
+            if state.closing || state.failed.is_some() {
+                return;
+            }
+            let Some(job) = state.queues[stream].pop_front() else {
+                state = wait(&self.work[stream], state);
+                continue;
+            };
+            let request = state.requests[job.slot];
+            drop(state);
+            let segments = if request.fits { self.segments(request.bytes) } else { 1 };
+            let mut written = 0;
+            for segment in (job.first..segments).step_by(streams) {
+                if let Err(code) = self.write_segment(stream, segment, &request, &mut staging) {
+                    return self.fail(code);
+                }
+                written += 1;
+            }
+            state = lock(&self.state);
+            let request = &mut state.requests[job.slot];
+            request.segments_left -= written;
+            if request.segments_left == 0 {
+                request.stage = Stage::Sent;
+                let delay = self.knobs.delay;
+                request.age.ready_at = (!delay.is_zero()).then(|| Instant::now() + delay);
+            }
+        }
+    }
+
+    fn write_segment(
+        &self,
+        stream: usize,
+        segment: usize,
+        request: &Request,
+        staging: &mut Staging,
+    ) -> Result<(), ResultCode> {
+        let offset = segment * self.knobs.segment_bytes;
+        let bytes = if request.fits { (request.bytes - offset).min(self.knobs.segment_bytes) } else { 0 };
+        let header = Header {
+            receive: request.receive,
+            part: request.part as u32,
+            bytes: bytes as u32,
+            offset: offset as u64,
+            total: request.bytes as u64,
+        };
+        // SAFETY: the host lends `request.bytes` bytes until it is told that the request is done, which needs the
+        // segments that this thread has not written, or until the connection is closed, which waits for this thread.
+        let body = unsafe { staging.read(request.data, offset, bytes)? };
+        send_all(&self.sockets[stream + 1], &header.encode(), body).map_err(|_| ResultCode::Remote)
+    }
+
+    fn fail(&self, code: ResultCode) {
+        lock(&self.state).failed.get_or_insert(code);
+        self.work.iter().for_each(Condvar::notify_all);
+    }
+}
+
+fn wait<'state>(work: &Condvar, state: MutexGuard<'state, State>) -> MutexGuard<'state, State> {
+    work.wait(state).unwrap_or_else(PoisonError::into_inner)
+}

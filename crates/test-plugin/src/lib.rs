@@ -1,0 +1,47 @@
+//! A NCCL net plugin for tests: loopback sockets, whatever NCCL demands of a plugin, and knobs to break each demand.
+//!
+//! The files (`cargo build -p gputcp-test-plugin --examples`, then `target/debug/examples/`):
+//!
+//! | file | symbols |
+//! |---|---|
+//! | `libnccl_net_test_v5.so` | `ncclNetPlugin_v5` |
+//! | `libnccl_net_test_v7.so` | `ncclNetPlugin_v7` |
+//! | `libnccl_net_test_v8.so` | `ncclNetPlugin_v8` |
+//! | `libnccl_net_test_v11.so` | `ncclNetPlugin_v11` |
+//! | `libnccl_net_test_unpack.so` | v7, v8 and v11, with `irecvConsumed`: a receive's slot is kept until then |
+//!
+//! A file of its own for each version, because NCCL takes the newest symbol that it finds: what a file offers is decided
+//! when it is linked, and a variable could only pretend otherwise. The plugin is written against sockets and not upon the
+//! library `gputcp`, so that each of the two can show mistakes of the other.
+//!
+//! The knobs, as environment variables `GPUTCP_TEST_PLUGIN_…`, read at the first call:
+//!
+//! | knob | values | meaning |
+//! |---|---|---|
+//! | `SLOTS` | 1 to 64, default 32 | receives in flight per connection (sends: × `MAX_RECVS`); 16 at most with an unpack queue |
+//! | `STREAMS` | 1 to 64, default the cores, at most 8 | data sockets per connection, of the side that connects |
+//! | `SEGMENT_BYTES` | 4096 to 1 GiB, default 512 KiB | what one data socket carries at a time |
+//! | `CONGESTION` | default `cubic` | congestion control of the sockets |
+//! | `NOT_YET` | default 0 | `connect`, `accept`, `isend`, `irecv` and `test` each say "not yet" this often first |
+//! | `FIFO` | 0 or 1 | `test` of any but the oldest request is an error, as in Google's TCPX |
+//! | `SIZES` | `right`, `missing`, `wrong` | what `test` writes as sizes |
+//! | `GPU` | `none`, `soft`, `cuda`, `cuda:INDEX` | whether CUDA pointers are taken, and what they are: memory that the CPU reaches, or a real GPU's. With the unpack file, receives to them go through the unpack queue |
+//! | `DELAY_US` | default 0 | how long after its end a request is said to be done |
+//! | `MAX_RECVS` | 1 to 8, default 1 | receives of one request, told apart by tags |
+//! | `DEVICES` | −1 to 64, default 1 | how many devices there are said to be |
+//! | `ERROR` | `FUNCTION:NTH:CODE` | the n-th call of a function, by NCCL's name, answers this code |
+//! | `HANG` | `FUNCTION:NTH` | it never returns |
+//! | `CRASH` | `FUNCTION:NTH` | it ends the process with SIGABRT |
+//! | `VIOLATE` | names of checks, by commas | each breaks the demand that the check of `gputcp plugin check` is about |
+
+mod comm;
+mod connect;
+pub mod exports;
+mod faults;
+mod gpu;
+mod handle;
+mod knobs;
+mod listen;
+mod memory;
+mod unpack;
+mod wire;

@@ -1,0 +1,140 @@
+//! Waiting for code that can only be asked again: a short spin, then short sleeps, a bound on silence, and an end by
+//! whoever cancels.
+
+use std::{
+    hint,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{Error, Result, canceller::Cancel};
+
+/// Says that a connection was cancelled, and why.
+#[derive(Debug, Default)]
+pub(super) struct Cancelled {
+    /// Looked at on every way round.
+    is_so: AtomicBool,
+    reason: Mutex<Arc<str>>,
+}
+
+impl Cancelled {
+    pub(super) fn check(&self) -> Result<()> {
+        if !self.is_so.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Err(Error::Cancelled { reason })
+    }
+}
+
+impl Cancel for Cancelled {
+    fn cancel(&self, reason: &str) {
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason.into();
+        self.is_so.store(true, Ordering::Release);
+    }
+}
+
+/// One wait. Nothing is known of the bytes inside a plugin: only the end of a request breaks the silence.
+#[derive(Debug)]
+pub(super) struct Wait<'a> {
+    cancelled: &'a Cancelled,
+    what: &'static str,
+    with: &'a Arc<str>,
+    patience: Duration,
+    spin: Duration,
+    since: Instant,
+    sleep: Duration,
+}
+
+impl<'a> Wait<'a> {
+    /// For a request of `bytes` bytes.
+    pub(super) fn new(
+        cancelled: &'a Cancelled,
+        (what, with): (&'static str, &'a Arc<str>),
+        patience: Duration,
+        bytes: u64,
+    ) -> Self {
+        let spin = if bytes <= SHORT_BYTES { SPIN_SHORT } else { SPIN };
+        Self { cancelled, what, with, patience, spin, since: Instant::now(), sleep: SLEEP_MIN }
+    }
+
+    /// A request has ended: the silence begins anew.
+    pub(super) fn moved(&mut self) {
+        self.since = Instant::now();
+        self.sleep = SLEEP_MIN;
+    }
+
+    /// Rests a little, before the plugin is asked again.
+    ///
+    /// # Errors
+    /// If the connection was cancelled, or the silence has lasted too long.
+    pub(super) fn rest(&mut self) -> Result<()> {
+        if self.since.elapsed() < self.spin {
+            hint::spin_loop();
+            return Ok(());
+        }
+        let sleep = self.next_sleep()?;
+        thread::sleep(sleep);
+        Ok(())
+    }
+
+    /// How long to rest for, where there is a better way than to sleep.
+    ///
+    /// # Errors
+    /// As [`Self::rest`].
+    pub(super) fn next_sleep(&mut self) -> Result<Duration> {
+        self.cancelled.check()?;
+        if self.since.elapsed() >= self.patience {
+            return Err(Error::Timeout { what: self.what, peer: self.with.clone(), after: self.patience });
+        }
+        let sleep = self.sleep;
+        if self.since.elapsed() >= BRISK {
+            self.sleep = (2 * sleep).min(SLEEP_MAX);
+        }
+        Ok(sleep)
+    }
+}
+
+/// Short messages are waited for as the sockets' own are: a sleep would double their round trip.
+const SHORT_BYTES: u64 = 64 << 10;
+const SPIN_SHORT: Duration = Duration::from_micros(60);
+/// A chunk of the usual length takes ten times as long; the window behind it keeps everyone busy.
+const SPIN: Duration = Duration::from_micros(5);
+/// To which the kernel adds its slack of 50 µs: some ten looks in the time that a chunk of 512 KiB takes at 1 GB/s.
+const SLEEP_MIN: Duration = Duration::from_micros(10);
+/// Whoever has been silent for longer is no longer asked so often.
+const BRISK: Duration = Duration::from_millis(1);
+const SLEEP_MAX: Duration = Duration::from_micros(250);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_ends_a_wait_and_an_end_begins_it_anew() {
+        let (cancelled, with) = (Cancelled::default(), Arc::from("them"));
+        let mut wait = Wait::new(&cancelled, ("receiving", &with), Duration::from_millis(20), 1 << 20);
+        let began = Instant::now();
+        let error = loop {
+            if let Err(error) = wait.rest() {
+                break error;
+            }
+        };
+        assert!(matches!(error, Error::Timeout { what: "receiving", .. }), "{error}");
+        assert!(began.elapsed() >= Duration::from_millis(20));
+        wait.moved();
+        assert!(wait.rest().is_ok());
+    }
+
+    #[test]
+    fn a_cancelled_wait_says_why() {
+        let (cancelled, with) = (Cancelled::default(), Arc::from("them"));
+        cancelled.cancel("enough");
+        let mut wait = Wait::new(&cancelled, ("sending", &with), Duration::from_secs(60), 1 << 20);
+        assert_eq!(wait.next_sleep().unwrap_err().to_string(), "cancelled: enough");
+    }
+}
