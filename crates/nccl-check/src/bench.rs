@@ -39,6 +39,8 @@ pub(crate) struct Bench {
 pub(crate) struct Plugin {
     pub(crate) raw: Raw,
     pub(crate) dev: c_int,
+    /// The GPU whose memory is used, if there is one.
+    pub(crate) gpu: Option<String>,
     deadline: Instant,
     journal: Journal,
     /// How often a function answered with the code that none may answer.
@@ -61,10 +63,10 @@ pub(crate) struct Request {
 }
 
 impl Plugin {
-    pub(crate) fn new(raw: Raw, dev: u32, deadline: Instant, journal: Journal) -> Self {
+    pub(crate) fn new(raw: Raw, dev: u32, gpu: Option<String>, deadline: Instant, journal: Journal) -> Self {
         // More devices than C can count are refused by the plugin's own properties.
         let dev = c_int::try_from(dev).unwrap_or(c_int::MAX);
-        Self { raw, dev, deadline, journal, in_progress: Arc::default(), registered: Arc::default() }
+        Self { raw, dev, gpu, deadline, journal, in_progress: Arc::default(), registered: Arc::default() }
     }
 
     /// Calls a function under its name.
@@ -171,8 +173,11 @@ impl Plugin {
 
     pub(crate) fn register(&self, comm: P, block: Block) -> Result<P, Stop> {
         // A plugin may refuse to register nothing.
-        let bytes = block.bytes.max(1);
-        let (code, mhandle) = self.call("regMr", |raw| raw.reg_mr(comm, block.pointer(), bytes, PTR_HOST));
+        self.register_as(comm, block.pointer(), block.bytes.max(1), PTR_HOST)
+    }
+
+    pub(crate) fn register_as(&self, comm: P, data: P, bytes: usize, kind: c_int) -> Result<P, Stop> {
+        let (code, mhandle) = self.call("regMr", |raw| raw.reg_mr(comm, data, bytes, kind));
         self.success("regMr", code)?;
         Ok(mhandle)
     }

@@ -24,6 +24,11 @@ impl Block {
         Self { start: whole[GUARD_BYTES..].as_mut_ptr(), bytes, mhandle: std::ptr::null_mut() }
     }
 
+    /// Memory that is not the CPU's, to be posted.
+    pub(crate) const fn lent(start: *mut u8, bytes: usize, mhandle: P) -> Self {
+        Self { start, bytes, mhandle }
+    }
+
     pub(crate) fn fill(&self, message: u64) {
         for (at, byte) in (0..).zip(self.slice()) {
             *byte = pattern(message, at);

@@ -12,6 +12,7 @@
 mod bench;
 mod block;
 pub mod checks;
+mod gpu;
 pub mod journal;
 mod link;
 mod logger;

@@ -29,6 +29,8 @@ pub struct Checker<Start> {
     pub version: Option<u32>,
     /// The device.
     pub dev: u32,
+    /// The GPU whose memory is used: `soft`, or a real one's name.
+    pub gpu: Option<String>,
     /// How long a check may take.
     pub limit: Duration,
     /// The command that performs a side, by calling [`crate::side::run`].
@@ -127,6 +129,7 @@ impl<Start: Fn(&Side) -> Command> Checker<Start> {
             plugin: self.plugin.clone(),
             version: self.version,
             dev: self.dev,
+            gpu: self.gpu.clone(),
             // It gives up first, and says why.
             limit: self.limit.mul_f64(0.8),
             journal: journal.path(),

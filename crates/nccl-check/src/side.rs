@@ -32,6 +32,8 @@ pub struct Side {
     pub version: Option<u32>,
     /// The device.
     pub dev: u32,
+    /// The GPU whose memory is used: `soft`, or a real one's name.
+    pub gpu: Option<String>,
     /// How long it may take before it gives up.
     pub limit: Duration,
     /// Where it writes what it calls.
@@ -55,7 +57,7 @@ pub fn run(side: &Side) -> Result<(), String> {
     let told_to = File::from(told);
     let told = match journal.call("load", || Raw::load(&side.plugin, side.version)) {
         Ok(raw) => {
-            let plugin = Plugin::new(raw, side.dev, deadline, journal);
+            let plugin = Plugin::new(raw, side.dev, side.gpu.clone(), deadline, journal);
             Told::from(perform(side, plugin, Link::new(link, deadline)))
         }
         Err(seen) => Told::now(Word::Unloadable, seen),

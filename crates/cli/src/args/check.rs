@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use gputcp_nccl_check::Check;
 
-use super::{TalkArgs, plugin::PluginArg, size::parse_seconds};
+use super::{TalkArgs, memory::MemoryArg, plugin::PluginArg, size::parse_seconds};
 
 /// `gputcp plugin check`.
 #[derive(Debug, Args)]
@@ -22,6 +22,10 @@ pub struct CheckArgs {
     /// The plugin's device, by index
     #[arg(long, value_name = "INDEX", default_value_t = 0)]
     pub device: u32,
+    /// Memory for the checks of GPU memory: host (none), soft (the software GPU), cuda or cuda:GPU [default: the first GPU
+    /// that there is]
+    #[arg(short, long, value_name = "KIND", value_parser = MemoryArg::parse)]
+    pub memory: Option<MemoryArg>,
     /// How long a check may take [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub timeout: Option<Duration>,
@@ -49,6 +53,9 @@ pub struct CheckSideArgs {
     /// The device.
     #[arg(long)]
     pub device: u32,
+    /// The GPU.
+    #[arg(long)]
+    pub gpu: Option<String>,
     /// How long it may take.
     #[arg(long, value_parser = parse_seconds)]
     pub limit: Duration,

@@ -6,6 +6,7 @@
 mod close;
 mod connect;
 mod data;
+mod gpu;
 mod memory;
 mod order;
 mod progress;
@@ -250,6 +251,27 @@ pub const CHECKS: &[Check] = &[
         because: "NCCL sends without end over one connection; with irecvConsumed the GPU still reads the slot's data",
         since: 5,
         run: Run::Pair { receiving: requests::reuse_receiving, sending: requests::reuse_sending },
+    },
+    Check {
+        id: "gpu-data-at-done",
+        expected: "what was received to GPU memory is there when test says done",
+        because: "from compute capability 9.0 on NCCL does not call iflush unless forceFlush is 1",
+        since: 5,
+        run: Run::Pair { receiving: gpu::done_receiving, sending: gpu::sending },
+    },
+    Check {
+        id: "iflush",
+        expected: "iflush of received GPU memory succeeds, and its request, if it gives one, ends",
+        because: "NCCL flushes after receiving to the memory of GPUs that need it, or with forceFlush",
+        since: 5,
+        run: Run::Pair { receiving: gpu::flush_receiving, sending: gpu::sending },
+    },
+    Check {
+        id: "unpack-queue",
+        expected: "receive k is described in row k mod 16 of the queue: fragments of the bounce region that make up its data",
+        because: "NCCL's kernels find what was received by counting receives, and unpack it from there",
+        since: 7,
+        run: Run::Pair { receiving: gpu::queue_receiving, sending: gpu::sending },
     },
     Check {
         id: "close-with-dead-peer-does-not-hang",

@@ -17,7 +17,7 @@ use socket2::Socket;
 use super::{Age, Done, LEAK_FROM, Tested, lock, shut};
 use crate::{
     gpu::Staging,
-    knobs::{Knobs, PARTS_MAX},
+    knobs::{Gpu, Knobs, PARTS_MAX},
     memory::{Kind, Lent},
     unpack::Queue,
     wire::{Announcement, Header, recv_array, send_all},
@@ -354,12 +354,19 @@ impl Shared {
         if request.landed[part] < header.total as usize {
             return;
         }
-        if self.knobs.violates("data-integrity") && header.total > 4096 && header.total % 2 == 1 {
-            let memory = request.posting.memory[part];
-            if memory.kind == Kind::Host {
-                // SAFETY: as in `receive`: the request is not done.
-                unsafe { *memory.start.add(header.total as usize - 1) ^= 1 };
+        let memory = request.posting.memory[part];
+        let spoil = match memory.kind {
+            Kind::Host => {
+                self.knobs.violates("data-integrity") && header.total > 4096 && header.total % 2 == 1
             }
+            // A real GPU's memory cannot be spoiled from here.
+            Kind::Gpu => {
+                self.knobs.violates("gpu-data-at-done") && self.knobs.gpu == Gpu::Soft && header.total > 0
+            }
+        };
+        if spoil {
+            // SAFETY: as in `receive`: the request is not done.
+            unsafe { *memory.start.add(header.total as usize - 1) ^= 1 };
         }
         request.left -= 1;
         if request.left == 0 {

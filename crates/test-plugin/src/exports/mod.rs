@@ -1,4 +1,4 @@
-//! The plugin as C sees it: a table per version. What the versions have in common is in [`calls`], in the newest version's
+//! The plugin as C sees it: a table per version. What the versions have in common is in `calls`, in the newest version's
 //! shape; a version's file holds what differs.
 
 mod calls;

@@ -2,6 +2,7 @@
 
 use std::{io::IsTerminal as _, time::Instant};
 
+use gputcp_gpu::Device;
 use gputcp_nccl_check::{
     CHECKS, Check,
     pair::{Broken, Checker},
@@ -11,11 +12,15 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::check_side;
 use crate::{
-    args::{check::CheckArgs, environment::Environment, plugin::PluginArg, request::DEFAULT_TIMEOUT},
+    args::{
+        check::CheckArgs, environment::Environment, memory::MemoryArg, plugin::PluginArg,
+        request::DEFAULT_TIMEOUT,
+    },
     conformance::{self, Plugin, Report, Row, table},
     failure::Failure,
     interrupt::Interrupt,
     output::{Output, Talk},
+    settings::Memory,
 };
 
 /// Runs the subcommand.
@@ -44,8 +49,9 @@ pub fn run(
         return Err(Failure::Usage("there is nothing to check: name a plugin".into()));
     };
     let limit = args.timeout.unwrap_or(conformance::DEFAULT_LIMIT);
+    let gpu = gpu(args.memory);
     let checker =
-        Checker { plugin: name.clone(), version, dev: args.device, limit, start: check_side::command };
+        Checker { plugin: name.clone(), version, dev: args.device, gpu, limit, start: check_side::command };
     let go_on = || !interrupt.fired();
     let began = Instant::now();
     let probed = checker.probe(go_on).map_err(broken)?.map_err(|unfit| match unfit {
@@ -74,6 +80,19 @@ pub fn run(
     match report.failed {
         0 => Ok(()),
         count => Err(Failure::Run(format!("{count} of {} checks failed", report.results.len()))),
+    }
+}
+
+/// The GPU whose memory is used, as the checker calls it.
+fn gpu(asked: Option<MemoryArg>) -> Option<String> {
+    let first = || "0".to_owned();
+    match asked {
+        None => (Device::count() > 0).then(first),
+        Some(MemoryArg { kind: Memory::Host, .. }) => None,
+        Some(MemoryArg { kind: Memory::Soft, .. }) => Some("soft".into()),
+        Some(MemoryArg { kind: Memory::Cuda, gpu }) => {
+            Some(gpu.map_or_else(first, |selector| selector.as_str().to_owned()))
+        }
     }
 }
 

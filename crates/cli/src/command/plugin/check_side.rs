@@ -17,6 +17,7 @@ pub fn run(args: &CheckSideArgs) -> Result<(), Failure> {
         plugin: args.plugin.clone(),
         version: args.version,
         dev: args.device,
+        gpu: args.gpu.clone(),
         limit: args.limit,
         journal: args.journal.clone(),
     };
@@ -31,6 +32,9 @@ pub(super) fn command(side: &Side) -> Command {
     command.arg("--limit").arg(side.limit.as_secs_f64().to_string());
     if let Some(version) = side.version {
         command.arg("--version").arg(version.to_string());
+    }
+    if let Some(gpu) = &side.gpu {
+        command.arg("--gpu").arg(gpu);
     }
     if side.sends {
         command.arg("--sends");

@@ -1,0 +1,217 @@
+//! GPU memory: received in place, flushed, or unpacked from the plugin's queue.
+
+use std::{collections::VecDeque, ptr::NonNull};
+
+use gputcp_nccl_abi::sys::{
+    constants::{NET_DEVICE_UNPACK, NET_DEVICE_UNPACK_VERSION},
+    device::DeviceHandle,
+    unpack::{FRAGMENTS_MAX, NetUnpackMeta, QUEUE_DEPTH, UnpackDeviceHandle},
+};
+use gputcp_proto::bounce::Fragment;
+
+use crate::{
+    bench::{Bench, Plugin, Request, device_handle},
+    gpu::{Gpu, Room},
+    raw::P,
+    stop::{Seen, Stop, fail, skip},
+};
+
+pub(super) fn done_receiving(bench: &mut Bench) -> Seen {
+    let gpu = in_place(bench)?;
+    let (listening, comm) = bench.meet_sender()?;
+    bench.link.tell_number(SIZES.len() as u64)?;
+    for (message, bytes) in (0..).zip(SIZES) {
+        let room = gpu.room(&bench.plugin, comm, bytes)?;
+        let request = bench.plugin.recv(comm, room.block)?;
+        bench.plugin.wait(request)?;
+        room.check(message)?;
+        bench.plugin.consume(comm, request)?;
+        keep(room);
+    }
+    bench.part_from_sender(&listening, comm)?;
+    Ok(format!("{} messages were there without a flush", SIZES.len()))
+}
+
+pub(super) fn flush_receiving(bench: &mut Bench) -> Seen {
+    let gpu = in_place(bench)?;
+    let (listening, comm) = bench.meet_sender()?;
+    bench.link.tell_number(SIZES.len() as u64)?;
+    for (message, bytes) in (0..).zip(SIZES) {
+        let room = gpu.room(&bench.plugin, comm, bytes)?;
+        let request = bench.plugin.recv(comm, room.block)?;
+        bench.plugin.wait(request)?;
+        flush(&bench.plugin, comm, request)?;
+        room.check(message)?;
+        bench.plugin.consume(comm, request)?;
+        keep(room);
+    }
+    bench.part_from_sender(&listening, comm)?;
+    Ok(format!("{} messages were there after it", SIZES.len()))
+}
+
+fn flush(plugin: &Plugin, comm: P, received: Request) -> Result<(), Stop> {
+    let block = received.block;
+    let flushed = plugin.until("iflush never gave a request that ends", || {
+        let called =
+            plugin.call("iflush", |raw| raw.iflush(comm, block.pointer(), block.bytes, block.mhandle));
+        let Some((code, pointer)) = called else { return fail("the plugin has no function iflush") };
+        Ok(plugin.success("iflush", code)?.then_some(pointer))
+    })?;
+    if !flushed.is_null() {
+        plugin.wait(Request { pointer: flushed, block })?;
+    }
+    Ok(())
+}
+
+/// The other side of all three.
+pub(super) fn sending(bench: &mut Bench) -> Seen {
+    let gpu = match Gpu::open(&bench.plugin) {
+        Ok(gpu) => gpu,
+        // Told by the other side.
+        Err(Stop::Skipped(_)) => return Err(Stop::Alone),
+        Err(other) => return Err(other),
+    };
+    let comm = bench.meet_receiver()?;
+    let count = bench.link.hear_number()?;
+    let mut posted = VecDeque::new();
+    for message in 0..count {
+        let room = gpu.room(&bench.plugin, comm, SIZES[message as usize % SIZES.len()])?;
+        room.fill(message)?;
+        if posted.len() == FEW
+            && let Some(oldest) = posted.pop_front()
+        {
+            bench.plugin.wait(oldest)?;
+        }
+        posted.push_back(bench.plugin.send(comm, room.block)?);
+        keep(room);
+    }
+    posted.into_iter().try_for_each(|request| bench.plugin.wait(request).map(drop))?;
+    bench.part_from_receiver(comm)?;
+    Ok(String::new())
+}
+
+pub(super) fn queue_receiving(bench: &mut Bench) -> Seen {
+    if !has_queue(&bench.plugin)? {
+        return skip("it has no unpack queue");
+    }
+    let mut gpu = Gpu::open(&bench.plugin)?;
+    let listening = bench.plugin.listen()?;
+    bench.link.tell(&listening.handle.0)?;
+    let plugin = &bench.plugin;
+    let (comm, device) = plugin.until("accept never gave the connection", || {
+        let (comm, device) = plugin.accept_with(listening.comm, device_handle())?;
+        Ok(comm.map(|comm| (comm, device)))
+    })?;
+    let queue = Queue::find(device, &mut gpu)?;
+    bench.link.tell_number(RECEIVES)?;
+    let mut fragments = Vec::new();
+    let mut most = 0;
+    for number in 0..RECEIVES {
+        let room = gpu.room(&bench.plugin, comm, SIZES[number as usize % SIZES.len()])?;
+        let request = bench.plugin.recv(comm, room.block)?;
+        bench.plugin.wait(request)?;
+        queue.read(number, &mut fragments)?;
+        let bytes: u64 = fragments.iter().map(|fragment| fragment.bytes).sum();
+        if bytes != room.block.bytes as u64 {
+            return fail(format!(
+                "receive {number} of {} bytes has {} fragments of {bytes} bytes in row {}",
+                room.block.bytes,
+                fragments.len(),
+                number as usize % QUEUE_DEPTH
+            ));
+        }
+        gpu.unpack(queue.bounce, BOUNCE_BYTES, &fragments, &room)?;
+        room.check(number)?;
+        bench.plugin.consume(comm, request)?;
+        most = most.max(fragments.len());
+        keep(room);
+    }
+    bench.part_from_sender(&listening, comm)?;
+    Ok(format!("{RECEIVES} receives of up to {most} fragments were unpacked"))
+}
+
+/// What a device handle of the unpack type leads to.
+struct Queue {
+    meta: NonNull<NetUnpackMeta>,
+    bounce: NonNull<u8>,
+}
+
+impl Queue {
+    fn find(device: *mut DeviceHandle, gpu: &mut Gpu) -> Result<Self, Stop> {
+        // SAFETY: NULL, this check's own storage, or what accept put in its place: its word.
+        let Some(device) = (unsafe { device.as_ref() }) else { return fail("accept gave no device handle") };
+        let (kind, version) = (device.net_device_type, device.net_device_version);
+        if (kind, version) != (NET_DEVICE_UNPACK, NET_DEVICE_UNPACK_VERSION) {
+            return fail(format!(
+                "the device's type is {NET_DEVICE_UNPACK}, version {NET_DEVICE_UNPACK_VERSION}, its handle's {kind}, \
+                 version {version}"
+            ));
+        }
+        let bytes = size_of::<UnpackDeviceHandle>();
+        let Some(start) = NonNull::new(device.handle.cast::<u8>()).filter(|_| device.size >= bytes) else {
+            return fail(format!("the device handle is {} bytes at {:?}", device.size, device.handle));
+        };
+        let words = gpu.read(start, bytes)?;
+        let word = |at: usize| {
+            let bytes = words[at..at + 8].try_into().unwrap_or_default();
+            NonNull::new(std::ptr::with_exposed_provenance_mut::<u8>(u64::from_ne_bytes(bytes) as usize))
+        };
+        match (word(0), word(8)) {
+            (Some(meta), Some(bounce)) if meta.cast::<NetUnpackMeta>().is_aligned() => {
+                Ok(Self { meta: meta.cast(), bounce })
+            }
+            _ => {
+                fail("the device handle names no queue, or one that is not on 16 bytes, or no bounce region")
+            }
+        }
+    }
+
+    /// The fragments of a receive that is done.
+    fn read(&self, number: u64, fragments: &mut Vec<Fragment>) -> Result<(), Stop> {
+        let row = number as usize % QUEUE_DEPTH;
+        let meta = self.meta.as_ptr();
+        // SAFETY: the queue's layout, in memory that the CPU reaches; written before test said done.
+        let count = unsafe { (&raw const (*meta).cnt[row]).read_volatile() };
+        if count > FRAGMENTS_MAX as u64 {
+            return fail(format!("row {row} has {count} fragments, and room for {FRAGMENTS_MAX}"));
+        }
+        fragments.clear();
+        for index in 0..count as usize {
+            // SAFETY: as above, below the row's length.
+            let one = unsafe { (&raw const (*meta).mem[row][index]).read_volatile() };
+            fragments.push(Fragment {
+                source_offset: one.src_off.into(),
+                bytes: one.len.into(),
+                destination_offset: one.dst_off,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The GPU, for a plugin that receives in place.
+fn in_place(bench: &mut Bench) -> Result<Gpu, Stop> {
+    let gpu = Gpu::open(&bench.plugin)?;
+    if has_queue(&bench.plugin)? {
+        return skip("what it receives is unpacked from its queue");
+    }
+    Ok(gpu)
+}
+
+fn has_queue(plugin: &Plugin) -> Result<bool, Stop> {
+    Ok(matches!(plugin.properties()?.net_device, Some((NET_DEVICE_UNPACK, _))))
+}
+
+/// Lent memory is not freed: a plugin that writes to it too late is to be found out, not to break the process that looks.
+fn keep(room: Room) {
+    std::mem::forget(room);
+}
+
+/// An empty one, a short one, one of a page, and longer ones.
+const SIZES: [usize; 5] = [0, 100, 4096, 300_000, 1 << 20];
+/// More than the queue has rows.
+const RECEIVES: u64 = 20;
+/// What an offset of 32 bits can name.
+const BOUNCE_BYTES: u64 = 4 << 30;
+/// Few enough for every plugin.
+const FEW: usize = 8;
