@@ -55,7 +55,8 @@ fn send_all(lane: &mut Lane, source: &Buffer, socket: &UnixStream) {
     while let Some(segment) = side.deal(Carrier::Any).unwrap() {
         let header = segment.header().encode();
         let mut staging =
-            Staging::start(ring.issue().unwrap(), segment, &mut lane.stage_from(&claim)).unwrap();
+            Staging::start(ring.issue().unwrap(), segment, &mut lane.stage_from(&claim, UnpackMode::Kernel))
+                .unwrap();
         let mut staged: Staged = loop {
             assert!(staging.completion().wait(soon()).unwrap());
             match staging.poll().unwrap() {

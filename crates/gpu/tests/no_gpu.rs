@@ -52,3 +52,22 @@ fn the_checks_pass_or_say_why_they_were_skipped() {
         "{text}"
     );
 }
+
+fn soak(args: &[&str]) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_gpu-check"))
+        .args(["--soft", "--soak", "1", "--seed", "7"])
+        .args(args)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn a_soak_verifies_every_byte_and_finds_a_wrong_one() {
+    let (passed, text) = soak(&[]);
+    assert!(passed && text.contains(", every byte verified"), "{text}");
+    let (passed, text) = soak(&["--damage", "9"]);
+    assert!(!passed && text.contains("seed 9: "), "{text}");
+    assert!(text.contains("wrong_bytes: 1") && text.contains("--soak 1 --seed 9"), "{text}");
+}

@@ -243,15 +243,17 @@ impl<const N: usize> SendSide<N> {
         self.cursor < self.announced && self.window.holder(self.cursor).is_some()
     }
 
-    /// How long a stream's next segment should be, of a message of `total` bytes: a stream that holds nothing gets a short
-    /// one, to begin at once; then half of its share of what is there, so that all streams end together.
+    /// How long a stream's next segment should be, of a message of `total` bytes: a short one at first, then no more than it
+    /// holds already, so that all streams begin at once; and no more than half of its share of what is there, so that they
+    /// end together.
     fn fitting(&self, stream: usize, total: u64) -> u64 {
         let (piece, longest) = (self.plan.piece_of(total), self.plan.longest_of(total));
-        if longest == piece || self.streams.holds_nothing(stream) {
+        let longest = longest.min(self.streams.holds(stream));
+        if longest <= piece {
             return piece;
         }
         let fair = self.ready_bytes(longest * 2 * self.streams.count()) / (2 * self.streams.count());
-        (fair / piece * piece).clamp(piece, longest)
+        (fair.min(longest) / piece * piece).max(piece)
     }
 
     /// How many bytes can be dealt, counted as far as `enough`.

@@ -60,9 +60,9 @@ impl<const N: usize> Streams<N> {
         self.count as u64
     }
 
-    /// Whether the receiver is known to have finished all that the stream was dealt.
-    pub(crate) const fn holds_nothing(&self, stream: usize) -> bool {
-        self.unread[stream] == 0
+    /// How much a stream was dealt whose receives are not known to be finished.
+    pub(crate) const fn holds(&self, stream: usize) -> u64 {
+        self.unread[stream]
     }
 
     pub(crate) const fn took(&mut self, stream: usize, seq: u64, bytes: u64) {

@@ -36,7 +36,7 @@ pub struct Options {
     /// The device whose memory will be sent or received. Its lanes are made at connect (invariant I4); without one only
     /// plain host memory can be used.
     pub device: Option<Device>,
-    /// How bounced bytes reach device memory.
+    /// How bounced bytes reach device memory; and whether kernels or copies stage what is sent from there.
     pub unpack: UnpackMode,
     /// How long the peer may be silent when it owes an answer, and how long unacknowledged data may stay in flight.
     pub timeout: Duration,

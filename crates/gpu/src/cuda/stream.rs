@@ -113,9 +113,26 @@ impl Stream {
         })
     }
 
-    /// Starts one copy of a part of a source to a slab.
-    pub(crate) fn stage(&mut self, source: &Hold, slabs: &Hold, part: Fragment) -> Result<(), Error> {
-        self.copy_each(source, slabs, &[part])
+    /// Starts one kernel that copies a part of a source to a slab.
+    ///
+    /// Its flag is written by the stream, behind a fence for the whole system, and not by the next kernel: the CPU reads
+    /// the slab as soon as it sees the flag, and stores to host memory must not be overtaken by it.
+    pub(crate) fn stage_by_kernel(
+        &mut self,
+        source: &Hold,
+        slabs: &Hold,
+        part: Fragment,
+    ) -> Result<(), Error> {
+        self.check_reach(source)?;
+        self.check_reach(slabs)?;
+        let only = Entry::new(&part, source.address(), slabs.address());
+        self.launch(Some(source), Some(slabs), |stream, number| {
+            // SAFETY: the part lies within both holds, which the command keeps until it is done; the lane reaches both.
+            unsafe {
+                stream.launch_unpack(stream.queue(), 0, only, Summary::of(&[part]), (number - 1) as u32)
+            }?;
+            stream.timeline.mark(number as u32).map(|()| Raised::Here)
+        })
     }
 
     /// Starts other work as one command that keeps the holds.

@@ -8,7 +8,7 @@ use gputcp_proto::bounce::Fragment;
 
 use super::stream::Stream;
 use crate::{
-    Error,
+    Error, UnpackMode,
     host::{Stores, copy_bytes},
     memory::Hold,
 };
@@ -61,7 +61,8 @@ impl Scratch {
                 } else {
                     // The CPU does not reach it: the stream brings it to the scratch, before the run goes on from there.
                     let destination_offset = self.at_used();
-                    stream.stage(source, lane, Fragment { source_offset, bytes, destination_offset })?;
+                    let part = Fragment { source_offset, bytes, destination_offset };
+                    stream.stage(source, lane, part, UnpackMode::Copy)?;
                 }
                 self.used += bytes;
                 run.bytes += bytes;

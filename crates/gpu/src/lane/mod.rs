@@ -134,9 +134,10 @@ impl Lane {
         UnpackInto { lane: self, destination, mode }
     }
 
-    /// Stages segments of `source` into slabs.
-    pub const fn stage_from<'a>(&'a mut self, source: &'a ReadClaim) -> StageFrom<'a> {
-        StageFrom { lane: self, source }
+    /// Stages segments of `source` into slabs: by a kernel in mode [`UnpackMode::Kernel`], else by copies. Lanes that copy
+    /// share the GPU's copy engine, one after the other; kernels share the bus side by side.
+    pub const fn stage_from<'a>(&'a mut self, source: &'a ReadClaim, mode: UnpackMode) -> StageFrom<'a> {
+        StageFrom { lane: self, source, mode }
     }
 
     /// Starts to unpack fragments of any bounce region. Where they overlap at the destination, the later one wins. Waits
@@ -186,10 +187,11 @@ impl Lane {
         source: &ReadClaim,
         source_offset: u64,
         bytes: u64,
+        mode: UnpackMode,
     ) -> Result<Done, Error> {
         let destination_offset = self.idle_slab(index, bytes);
         let fragment = Fragment { source_offset, bytes, destination_offset };
-        self.stream.stage(source.hold(), self.memory.hold(), fragment)?;
+        self.stream.stage(source.hold(), self.memory.hold(), fragment, mode)?;
         self.slabs[index].pending = self.stream.launched();
         Ok(self.stream.now())
     }

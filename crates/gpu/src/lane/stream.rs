@@ -4,7 +4,7 @@ use std::slice;
 
 use gputcp_proto::bounce::Fragment;
 
-use super::{Done, done::Timeline};
+use super::{Done, UnpackMode, done::Timeline};
 use crate::{Error, MemoryKind, cuda, host, memory::Hold};
 
 #[derive(Debug)]
@@ -47,13 +47,20 @@ impl Stream {
     }
 
     /// Starts to copy a part of a source to the lane's own memory.
-    pub(super) fn stage(&mut self, source: &Hold, lane: &Hold, part: Fragment) -> Result<(), Error> {
+    pub(super) fn stage(
+        &mut self,
+        source: &Hold,
+        lane: &Hold,
+        part: Fragment,
+        mode: UnpackMode,
+    ) -> Result<(), Error> {
         match self {
             Self::Soft(stream) => {
                 on_host(source)?;
                 stream.stage(source, lane, part)
             }
-            Self::Cuda(stream) => stream.stage(source, lane, part),
+            Self::Cuda(stream) if mode == UnpackMode::Kernel => stream.stage_by_kernel(source, lane, part),
+            Self::Cuda(stream) => stream.copy_each(source, lane, &[part]),
         }
     }
 

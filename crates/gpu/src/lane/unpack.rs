@@ -41,6 +41,7 @@ pub struct UnpackInto<'a> {
 pub struct StageFrom<'a> {
     pub(super) lane: &'a mut Lane,
     pub(super) source: &'a ReadClaim,
+    pub(super) mode: UnpackMode,
 }
 
 impl Unpack for UnpackInto<'_> {
@@ -57,7 +58,7 @@ impl Stage for StageFrom<'_> {
     type Error = Error;
 
     fn launch(&mut self, index: usize, segment: &Segment) -> Result<Done, Error> {
-        self.lane.stage_slab(index, self.source, segment.offset(), segment.bytes())
+        self.lane.stage_slab(index, self.source, segment.offset(), segment.bytes(), self.mode)
     }
 }
 

@@ -117,7 +117,7 @@ proptest! {
             prop_assert!(chunk_bytes.div_ceil(piece - base) > PIECES_MAX, "and no more than needed");
         }
         let longest = plan.longest_of(chunk_bytes);
-        prop_assert!(longest % piece == 0 && (longest == piece || longest <= segment));
+        prop_assert!(longest.is_multiple_of(piece) && (longest == piece || longest <= segment));
         prop_assert!(longest + piece > segment, "as long as may be");
     }
 

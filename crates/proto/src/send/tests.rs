@@ -287,7 +287,7 @@ fn segments_are_short_at_the_start_and_at_the_end() {
         side.written(segment);
     }
     for lengths in &dealt {
-        assert_eq!(lengths[..3], [STEP, long, long], "a short one to begin with: {dealt:?}");
+        assert_eq!(lengths[..4], [STEP, STEP, 2 * STEP, long], "short ones to begin with: {dealt:?}");
         assert!(lengths.iter().rev().take(2).all(|&bytes| bytes <= STEP), "and to end with: {dealt:?}");
     }
     assert_eq!(dealt.concat().iter().sum::<u64>(), bytes);

@@ -14,6 +14,11 @@ pub(crate) fn near(device: Option<&Device>) -> Option<CpuSet> {
     of_node(node, Path::new("/sys/devices/system/node"))
 }
 
+/// Keeps the calling thread near this device, as a connection's own I/O threads are: for whoever compares with them.
+pub fn stay_near(device: &Device) {
+    stay(near(Some(device)).as_ref());
+}
+
 /// Keeps the calling thread on these cores.
 pub(crate) fn stay(near: Option<&CpuSet>) {
     if let Some(near) = near {

@@ -29,6 +29,7 @@ use socket2::Socket;
 use self::shared::{Shared, Side};
 pub use self::{
     connect::Connector,
+    cores::stay_near,
     listen::Listener,
     recv::{RecvComm, RecvRequest},
     send::{SendComm, SendRequest},

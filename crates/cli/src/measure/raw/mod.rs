@@ -2,8 +2,8 @@
 //! thread for each: what plain TCP gives this very configuration.
 //!
 //! The CPU's memory is sent and received in place, and so is the software GPU's: what its lanes cost is the engine's own. A
-//! real GPU's goes through a [`pipeline`] for each socket, because sockets cannot reach it: the copies over the bus belong
-//! to the ceiling. Round trips are those of one socket over host memory, whatever the messages are in.
+//! real GPU's goes through a pipeline for each socket, because sockets cannot reach it: the copies over the bus belong to the
+//! ceiling. Round trips are those of one socket over host memory, whatever the messages are in.
 
 mod area;
 mod connect;
@@ -139,6 +139,10 @@ impl RawSockets {
         let error = match broken {
             Broken::Socket(error) => error,
             Broken::Device(error) => return Failure::from(error.clone()),
+            Broken::Panicked => {
+                let bug = "a raw socket's thread panicked, which is a bug in gputcp: please report it";
+                return Failure::Run(bug.into());
+            }
         };
         Failure::Peer(format!(
             "the peer at {} is gone (a raw socket of the ceiling failed: {error}): it was killed, is stuck, or the network \

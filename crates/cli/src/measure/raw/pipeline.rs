@@ -1,6 +1,6 @@
 //! A GPU's message over one bare socket: slices of it are staged several ahead of the socket, or unpacked behind it, through
 //! a small pinned ring. Lane, ring, slices and waits are as the engine has them; there is no protocol. No header travels:
-//! the order on one socket is known, so the receiver makes them itself, and cuts as it likes. Nothing is announced, nobody deals.
+//! the order on one socket is known, so each end deals itself the same slices, by the engine's own rule.
 //!
 //! Invariant: all of it is made at connect; a slice leaves the ring only after its copy, or unpack, is finished.
 
@@ -11,11 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp::Options;
+use gputcp::{Options, SLABS_MAX};
 use gputcp_gpu::{Device, Done, Lane, LaneSpec, ReadClaim, UnpackMode, WriteClaim};
 use gputcp_proto::{
     bounce::{Filled, Filling, Unpacking},
-    frame::{Announce, SegmentHeader},
+    frame::Announce,
     plan::SegmentPlan,
     recv::RecvSide,
     send::{Carrier, Segment, SendSide},
@@ -32,7 +32,8 @@ use crate::settings::Settings;
 pub struct PipelineSpec {
     device: Device,
     ring: LaneSpec,
-    piece_bytes: u64,
+    /// What the length of a slice is a multiple of.
+    step_bytes: u64,
     unpack: UnpackMode,
     patience: Duration,
 }
@@ -41,8 +42,9 @@ pub struct PipelineSpec {
 #[derive(Debug)]
 pub(super) struct Pipeline {
     lane: Lane,
+    device: Device,
     ring: LaneSpec,
-    piece_bytes: u64,
+    step_bytes: u64,
     unpack: UnpackMode,
     patience: Duration,
     /// Copies under way to the ring, the oldest first.
@@ -57,11 +59,12 @@ impl PipelineSpec {
     #[must_use]
     pub fn of(settings: &Settings, options: &Options) -> Option<Self> {
         let device = options.device.clone().filter(|_| settings.ceiling_is_pipeline())?;
-        let slab_bytes = u64::from(options.segment_bytes).min(settings.chunk_bytes);
+        // No segment is longer than its chunk.
+        let slab_bytes = settings.chunk_bytes.min(options.segment_bytes.into());
         Some(Self {
             device,
             ring: LaneSpec { slots: options.slabs.into(), slab_bytes },
-            piece_bytes: u64::from(options.piece_bytes).min(slab_bytes),
+            step_bytes: slab_bytes.min(options.piece_bytes.into()),
             unpack: options.unpack,
             patience: options.timeout,
         })
@@ -69,17 +72,18 @@ impl PipelineSpec {
 
     /// The longest part of a message that is moved at a time.
     pub(super) const fn longest_bytes(&self) -> u64 {
-        SegmentPlan::new(self.ring.slab_bytes).with_pieces(self.piece_bytes).longest_chunk()
+        SegmentPlan::new(self.ring.slab_bytes).with_pieces(self.step_bytes).longest_chunk()
     }
 }
 
 impl Pipeline {
     pub(super) fn new(spec: &PipelineSpec) -> Result<Self, gputcp_gpu::Error> {
-        let PipelineSpec { device, ring, piece_bytes, unpack, patience } = spec;
+        let PipelineSpec { device, ring, step_bytes, unpack, patience } = spec;
         Ok(Self {
             lane: device.lane(*ring)?,
+            device: device.clone(),
             ring: *ring,
-            piece_bytes: *piece_bytes,
+            step_bytes: *step_bytes,
             unpack: *unpack,
             patience: *patience,
             copies: VecDeque::with_capacity(ring.slots),
@@ -87,47 +91,48 @@ impl Pipeline {
         })
     }
 
+    /// Keeps the calling thread on the cores that the engine's threads have for this device.
+    pub(super) fn stay_near(&self) {
+        gputcp::stay_near(&self.device);
+    }
+
     /// Sends all of a claim: while a slice is written, those behind it are copied.
     pub(super) fn send(&mut self, socket: &Socket, source: &ReadClaim) -> Result<(), Broken> {
-        let bytes = source.bytes();
-        let side = SendSide::<1>::new(1, self.ring.slab_bytes, 1);
-        let mut side = side.with_pieces(self.piece_bytes).with_streams(1);
-        let slot = first(side.post(bytes, false));
-        ours(side.announced(&Announce { seq: 0, capacity: bytes, inline_bytes: 0, done: 0 }));
+        let (mut slices, all) = self.slices(source.bytes());
         let mut free = self.free_slabs();
         loop {
             while free.has_room()
-                && let Some(slice) = ours(side.deal(Carrier::Stream(0)))
+                && let Some(slice) = next(&mut slices)
             {
-                let stage = &mut self.lane.stage_from(source);
+                let stage = &mut self.lane.stage_from(source, self.unpack);
                 self.copies.push_back(Staging::start(first(free.issue()), slice, stage)?);
             }
             let Some(copy) = self.copies.pop_front() else { break };
             self.wait(copy.completion())?;
             let (slab, slice) = self.write(socket, finished(copy.poll()?))?;
             free.release(slab);
-            side.written(slice);
+            slices.written(slice);
         }
-        ours(side.finish(slot));
+        ours(slices.finish(all));
         Ok(())
     }
 
     /// Receives all of a claim; returns when the last slice is unpacked.
     pub(super) fn receive(&mut self, socket: &Socket, destination: &WriteClaim) -> Result<(), Broken> {
-        let total = destination.bytes();
-        let mut side = RecvSide::<1>::new(1, self.ring.slab_bytes, 0).with_pieces(self.piece_bytes);
-        let (slot, _) = first(side.post(total, false));
+        let bytes = destination.bytes();
+        let (mut slices, _) = self.slices(bytes);
         let mut free = self.free_slabs();
-        let mut offset = 0;
+        let mut side = RecvSide::<1>::new(1, self.ring.slab_bytes, 0).with_pieces(self.step_bytes);
+        let (all, _) = first(side.post(bytes, false));
         loop {
-            while free.has_room() && offset < total {
-                let bytes = self.slice(offset, total);
-                let header = SegmentHeader { seq: 0, offset, total, bytes: bytes as u32 };
-                let filling = Filling::new(first(free.issue()), ours(side.begin(&header)));
-                let filled = self.read(socket, filling)?;
+            while free.has_room()
+                && let Some(slice) = next(&mut slices)
+            {
+                let landing = ours(side.begin(&slice.header()));
+                let filled = self.read(socket, Filling::new(first(free.issue()), landing))?;
+                slices.written(slice);
                 let unpack = &mut self.lane.unpack_into(destination, self.unpack);
                 self.unpacks.push_back(filled.unpack(unpack)?);
-                offset += bytes;
             }
             let Some(unpack) = self.unpacks.pop_front() else { break };
             self.wait(unpack.completion())?;
@@ -135,15 +140,17 @@ impl Pipeline {
             free.release(slab);
             side.place(placed);
         }
-        ours(side.finish(slot));
+        ours(side.finish(all));
         Ok(())
     }
 
-    /// The next slice to unpack: short at the start and at the end, as the engine's segments are.
-    fn slice(&self, offset: u64, total: u64) -> u64 {
-        let (piece, rest) = (self.piece_bytes, total - offset);
-        let half = if offset == 0 { piece } else { rest / 2 };
-        (half.min(self.ring.slab_bytes) / piece * piece).max(piece).min(rest)
+    /// What deals the slices of so many bytes, for one stream that has them to itself: a short one to begin at once, short
+    /// ones at the end, long ones between. The slot is that of them all.
+    fn slices(&self, bytes: u64) -> (SendSide<1>, Slot) {
+        let mut side = SendSide::new(1, self.ring.slab_bytes, 1).with_pieces(self.step_bytes).with_streams(1);
+        let all = first(side.post(bytes, false));
+        ours(side.announced(&Announce { seq: 0, capacity: bytes, inline_bytes: 0, done: 0 }));
+        (side, all)
     }
 
     fn write(&mut self, socket: &Socket, mut staged: Staged) -> Result<(Slot, Segment), Broken> {
@@ -174,9 +181,14 @@ impl Pipeline {
         Err(Broken::Socket(io::Error::new(io::ErrorKind::TimedOut, what)))
     }
 
-    const fn free_slabs(&self) -> Window<SLABS_MAX> {
+    const fn free_slabs(&self) -> Window<{ SLABS_MAX as usize }> {
         Window::with_depth(self.ring.slots)
     }
+}
+
+/// The next slice, if there is one.
+fn next(slices: &mut SendSide<1>) -> Option<Segment> {
+    ours(slices.deal(Carrier::Stream(0)))
 }
 
 /// A slot of a window that has one.
@@ -193,9 +205,6 @@ fn ours<T, E: std::fmt::Debug>(ruled: Result<T, E>) -> T {
 fn finished<T, E>(polled: Result<T, E>) -> T {
     polled.unwrap_or_else(|_| unreachable!("a point that was reached stays reached"))
 }
-
-/// As many as [`Options::slabs`] can be.
-const SLABS_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests;

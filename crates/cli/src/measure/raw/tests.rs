@@ -66,7 +66,7 @@ fn greet(link: &mut Link, role: Role) {
 fn live(mut link: Link, role: Role, settings: &Settings) -> Vec<Outcome> {
     greet(&mut link, role);
     let device =
-        Device::soft(SoftOptions { lateness: Duration::from_micros(200), seed: 3, lost_after: None });
+        Device::soft(SoftOptions { lateness: Duration::from_micros(200), seed: 3, ..SoftOptions::default() });
     let mut side = Side::set_up(&mut link, role, settings.clone(), Some(&device), None).unwrap();
     let kind = match settings.flow {
         Flow::Forward | Flow::RoundTrip => Kind::BeginForward,
@@ -183,4 +183,32 @@ fn a_silent_peer_ends_a_pipeline_for_good() {
     assert!(first.contains("no progress (the bound is --timeout)"), "{first}");
     assert!(second.contains("the lane stopped"), "{second}");
     assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_lost_gpu_is_no_lost_peer() {
+    let settings = settings(MeasureArgs::default());
+    let device = Device::soft(SoftOptions { lost_after: Some(3), ..SoftOptions::default() });
+    let (mut sockets, mut far) = one_end(&settings, &device);
+    let mut area = Area::of(&device.allocate(BYTES).unwrap(), &settings).unwrap();
+    thread::scope(|scope| {
+        // Its socket is shut down with the rest of the session's, and not before.
+        scope.spawn(move || drop(far.write_all(&vec![1; BYTES as usize])));
+        sockets.start_receiving(&mut area, BYTES).unwrap();
+        let failure = sockets.finish().unwrap_err();
+        drop(sockets);
+        assert!(matches!(&failure, Failure::Run(text) if !text.contains("peer")), "{failure}");
+    });
+}
+
+#[test]
+fn a_thread_that_panics_is_heard_of() {
+    let settings = settings(MeasureArgs::default());
+    let (mut sockets, _far) = one_end(&settings, &Device::soft(SoftOptions::default()));
+    // No memory to send five bytes from: nothing that is dealt looks like this.
+    let nothing = gputcp_gpu::Buffer::host(1).unwrap().read(0, 0).unwrap();
+    sockets.workers[0].give(Job::Send(nothing, 5)).unwrap();
+    sockets.open += 1;
+    let failure = sockets.finish().unwrap_err();
+    assert!(matches!(&failure, Failure::Run(text) if text.contains("a bug in gputcp")), "{failure}");
 }

@@ -30,6 +30,8 @@ pub(super) enum Broken {
     Socket(io::Error),
     /// This side's device failed.
     Device(gputcp_gpu::Error),
+    /// The thread panicked.
+    Panicked,
 }
 
 /// When a job was done.
@@ -93,6 +95,10 @@ fn work(
     todo: &mpsc::Receiver<Job>,
     done: &mpsc::Sender<Finished>,
 ) {
+    let _told = Told(done);
+    if let Some(pipeline) = &pipeline {
+        pipeline.stay_near();
+    }
     while let Ok(job) = todo.recv() {
         let result = carry(socket, pipeline.as_mut(), &job);
         let now = Instant::now();
@@ -104,6 +110,17 @@ fn work(
         drop(job);
         if done.send(result.map(|()| now)).is_err() {
             return;
+        }
+    }
+}
+
+/// Tells of a thread that panics: whoever waits for its job would wait for ever.
+struct Told<'a>(&'a mpsc::Sender<Finished>);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let _ = self.0.send(Err(Broken::Panicked));
         }
     }
 }

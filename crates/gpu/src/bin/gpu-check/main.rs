@@ -2,21 +2,29 @@
 //! prints "N passed, N failed". Without a GPU it says "skipped" and succeeds; nothing is pretended.
 //!
 //! `cargo run --release -p gputcp-gpu --bin gpu-check [-- --gpu NAME] [--quick] [--no-loss]`
+//!
+//! `--soak SECONDS` instead moves random messages from that GPU to the last one for so long, each verified to the byte;
+//! `--seed N` begins with a message of that seed, and `--soft` does it with the software GPU.
 
 mod allocations;
+mod foreign;
 mod lanes;
 mod memory;
+mod passage;
 mod random;
+mod soak;
 mod sockets;
 mod unpacks;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     process::{Command, ExitCode},
-    time::Instant,
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
-use gputcp_gpu::Device;
+use gputcp_gpu::{Device, Error, SoftOptions};
+
+use crate::soak::Soak;
 
 /// One check: a sentence that must hold, and what tries it.
 type Check = (&'static str, fn(&Scene) -> Outcome);
@@ -35,8 +43,17 @@ fn main() -> ExitCode {
     let has = |name: &str| args.iter().any(|arg| arg == name);
     let after = |name: &str| args.iter().skip_while(|arg| *arg != name).nth(1).map(String::as_str);
     let selector = after("--gpu").unwrap_or("0");
+    let number = |name: &str| after(name).map(str::parse::<u64>).transpose();
+    let (Ok(time), Ok(seed), Ok(damage)) = (number("--soak"), number("--seed"), number("--damage")) else {
+        eprintln!("--soak, --seed and --damage take a whole number");
+        return ExitCode::from(2);
+    };
+    if has("--soft") && time.is_none() || has("--soak") && time.is_none() {
+        eprintln!("--soft goes with --soak SECONDS, and that with a number: the checks are of real GPUs");
+        return ExitCode::from(2);
+    }
 
-    let device = match Device::list().and_then(|_| Device::cuda(selector)) {
+    let device = match if has("--soft") { Ok(soft()) } else { open(selector) } {
         Ok(device) => device,
         Err(error) if after("--gpu").is_some() => {
             eprintln!("{error}");
@@ -51,9 +68,20 @@ fn main() -> ExitCode {
         return report_loss(&device);
     }
     println!("{}", device.describe());
+    if let Some(seconds) = time {
+        let seed = seed.unwrap_or_else(|| UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs() << 20));
+        return soak(device, Duration::from_secs(seconds), seed, damage);
+    }
     let scene = Scene { device, quick: has("--quick") };
-    let checks: Vec<Check> =
-        [memory::CHECKS, unpacks::CHECKS, lanes::CHECKS, sockets::CHECKS, allocations::CHECKS].concat();
+    let checks: Vec<Check> = [
+        memory::CHECKS,
+        foreign::CHECKS,
+        unpacks::CHECKS,
+        lanes::CHECKS,
+        sockets::CHECKS,
+        allocations::CHECKS,
+    ]
+    .concat();
     let (mut passed, mut failed) = (0, 0);
     let mut run = |name: &str, check: &mut dyn FnMut() -> Outcome| {
         let start = Instant::now();
@@ -78,6 +106,34 @@ fn main() -> ExitCode {
     }
     println!("{passed} passed, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn open(selector: &str) -> Result<Device, Error> {
+    Device::list().and_then(|_| Device::cuda(selector))
+}
+
+/// Late enough that whoever does not wait is found out.
+fn soft() -> Device {
+    Device::soft(SoftOptions { lateness: Duration::from_micros(20), seed: 1, ..SoftOptions::default() })
+}
+
+/// From this device to the last one.
+fn soak(device: Device, time: Duration, seed: u64, damage: Option<u64>) -> ExitCode {
+    let last = match device.cuda_device() {
+        Some(_) => open(&(Device::count().max(1) - 1).to_string()),
+        None => Ok(soft()),
+    };
+    let outcome = last.map_err(text).and_then(|last| {
+        println!("to {}, seed {seed}", last.describe());
+        Soak { devices: [device, last], time, seed, damage }.run()
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// In a process of its own: the GPU is lost to all of it.

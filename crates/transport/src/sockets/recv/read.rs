@@ -119,7 +119,6 @@ impl StreamReader<'_> {
 }
 
 /// Reads a segment into a bounce buffer and launches its unpack.
-#[expect(clippy::too_many_arguments, reason = "the lane is borrowed apart from the rest of the reader")]
 fn bounce(
     shared: &Shared<RecvState>,
     socket: &Socket,

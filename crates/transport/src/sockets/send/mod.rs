@@ -75,7 +75,7 @@ impl SendComm {
         let Agreed { peer, control, data, segment_bytes, piece_bytes, inline_bytes, peer_slots } = agreed;
         let lanes = super::lanes(options, data.len(), segment_bytes)?;
         let short = super::short_lane(options, inline_bytes)?;
-        let short = short.map(|lane| Mutex::new(StagingRing::new(lane, super::SHORT_SLABS)));
+        let short = short.map(|lane| Mutex::new(StagingRing::new(lane, super::SHORT_SLABS, options.unpack)));
         let parts = Arc::new(Parts { sources: [const { RwLock::new(None) }; SLOTS], short });
         let side = SendSide::new(options.slots.into(), segment_bytes.into(), peer_slots.into())
             .with_pieces(piece_bytes.into())
@@ -88,11 +88,11 @@ impl SendComm {
         let near = cores::near(options.device.as_ref());
         let near = near.as_ref();
         comm.threads.push(super::spawn("gputcp-control", &comm.shared, near, |shared| shared.stand_by())?);
-        let slabs = options.slabs.into();
-        let mut lanes = lanes.into_iter();
+        let ring = |lane| StagingRing::new(lane, options.slabs.into(), options.unpack);
+        let mut rings = lanes.into_iter().map(ring);
         for stream in 0..comm.shared.data.len() {
-            let lane = lanes.next();
-            let life = move |shared: &Arc<Shared<SendState>>| write::run(shared, stream, lane, slabs);
+            let ring = rings.next();
+            let life = move |shared: &Arc<Shared<SendState>>| write::run(shared, stream, ring);
             comm.threads.push(super::spawn("gputcp-send", &comm.shared, near, life)?);
         }
         comm.shared.wait_for_threads(comm.threads.len());

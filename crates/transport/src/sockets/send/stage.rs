@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use gputcp_gpu::{Done, Lane, ReadClaim};
+use gputcp_gpu::{Done, Lane, ReadClaim, UnpackMode};
 use gputcp_proto::{
     send::Segment,
     stage::{Staged, Staging},
@@ -17,11 +17,12 @@ pub(super) struct StagingRing {
     pub(super) lane: Lane,
     free: Window<{ SLABS_MAX as usize }>,
     copies: VecDeque<Staging<Done>>,
+    mode: UnpackMode,
 }
 
 impl StagingRing {
-    pub(super) fn new(lane: Lane, slabs: usize) -> Self {
-        Self { lane, free: Window::with_depth(slabs), copies: VecDeque::with_capacity(slabs) }
+    pub(super) fn new(lane: Lane, slabs: usize, mode: UnpackMode) -> Self {
+        Self { lane, free: Window::with_depth(slabs), copies: VecDeque::with_capacity(slabs), mode }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -31,7 +32,7 @@ impl StagingRing {
     /// Starts a copy. The segment comes back if no slab is free.
     pub(super) fn stage(&mut self, segment: Segment, source: &ReadClaim) -> Result<Option<Segment>> {
         let Some(slot) = self.free.issue() else { return Ok(Some(segment)) };
-        self.copies.push_back(Staging::start(slot, segment, &mut self.lane.stage_from(source))?);
+        self.copies.push_back(Staging::start(slot, segment, &mut self.lane.stage_from(source, self.mode))?);
         Ok(None)
     }
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_gpu::{Lane, MemoryKind, ReadClaim};
+use gputcp_gpu::{MemoryKind, ReadClaim};
 use gputcp_proto::{
     frame::SegmentHeader,
     send::{Carrier, Segment},
@@ -25,14 +25,8 @@ use crate::{
 };
 
 /// The thread's life, until the connection closes or fails.
-pub(super) fn run(shared: &Arc<Shared<SendState>>, stream: usize, lane: Option<Lane>, slabs: usize) {
-    let writer = Writer {
-        shared,
-        stream,
-        socket: &shared.data[stream],
-        parts: shared.parts(),
-        ring: lane.map(|lane| StagingRing::new(lane, slabs)),
-    };
+pub(super) fn run(shared: &Arc<Shared<SendState>>, stream: usize, ring: Option<StagingRing>) {
+    let writer = Writer { shared, stream, socket: &shared.data[stream], parts: shared.parts(), ring };
     match writer.run() {
         Ok(()) => {
             // The end of the stream, at a segment's boundary.

@@ -15,9 +15,9 @@ const SLICE: u64 = 8 << 10;
 const PATTERN: Pattern = Pattern { seed: 5, iteration: 6 };
 
 fn spec(unpack: UnpackMode, slots: usize, lateness: Duration) -> PipelineSpec {
-    let device = Device::soft(SoftOptions { lateness, seed: 7, lost_after: None });
+    let device = Device::soft(SoftOptions { lateness, seed: 7, ..SoftOptions::default() });
     let ring = LaneSpec { slots, slab_bytes: SLICE };
-    PipelineSpec { device, ring, piece_bytes: SLICE / 4, unpack, patience: Duration::from_secs(20) }
+    PipelineSpec { device, ring, step_bytes: SLICE / 4, unpack, patience: Duration::from_secs(20) }
 }
 
 fn settings(memory: Memory, args: MeasureArgs) -> Settings {
@@ -79,13 +79,30 @@ fn slices_and_rings_are_the_engines() {
     let of = |memory: Memory, chunk_bytes: u64, segment_bytes: u32| {
         let settings = Settings { chunk_bytes, ..settings(memory, MeasureArgs::default()) };
         let device = Some(Device::soft(SoftOptions::default()));
-        let options = Options { segment_bytes, slabs: 3, device, ..Options::default() };
-        PipelineSpec::of(&settings, &options).map(|spec| spec.ring)
+        let options =
+            Options { segment_bytes, piece_bytes: 128 << 10, slabs: 3, device, ..Options::default() };
+        let spec = PipelineSpec::of(&settings, &options)?;
+        assert_eq!(spec.ring.slots, 3);
+        Some((spec.ring.slab_bytes, spec.step_bytes, spec.longest_bytes()))
     };
-    let ring = |slab_bytes| Some(LaneSpec { slots: 3, slab_bytes });
-    assert_eq!(of(Memory::Cuda, 1 << 20, 256 << 10), ring(256 << 10));
-    assert_eq!(of(Memory::Cuda, 64 << 10, 256 << 10), ring(64 << 10));
+    assert_eq!(of(Memory::Cuda, 1 << 20, 300 << 10), Some((300 << 10, 128 << 10, (256 << 10) * 4096)));
+    assert_eq!(of(Memory::Cuda, 64 << 10, 256 << 10), Some((64 << 10, 64 << 10, (64 << 10) * 4096)));
+    assert_eq!(of(Memory::Cuda, 64 << 20, 4 << 10), Some((4 << 10, 4 << 10, (4 << 10) * 4096)));
     assert_eq!(of(Memory::Soft, 1 << 20, 256 << 10), None);
+}
+
+#[test]
+fn slices_are_short_at_both_ends_and_long_between() {
+    let pipeline = Pipeline::new(&spec(UnpackMode::Kernel, 4, Duration::ZERO)).unwrap();
+    let lengths = |bytes| {
+        let (mut slices, _) = pipeline.slices(bytes);
+        std::iter::from_fn(|| next(&mut slices)).map(|slice| slice.bytes()).collect::<Vec<_>>()
+    };
+    assert_eq!(lengths(5), [5]);
+    let all = lengths(10 * SLICE + 3);
+    assert_eq!(all[..4], [SLICE / 4, SLICE / 4, SLICE / 2, SLICE]);
+    assert_eq!(all.last(), Some(&3));
+    assert_eq!(all.iter().sum::<u64>(), 10 * SLICE + 3);
 }
 
 #[test]

@@ -1,0 +1,140 @@
+//! One message on its whole way: source → slabs → socket → slabs → destination, as the transport does it. Every wait has a
+//! bound, and a side that fails takes its socket with it, so the other one ends too.
+
+use std::{
+    collections::VecDeque,
+    io::Read as _,
+    os::{fd::AsFd as _, unix::net::UnixStream},
+    thread,
+    time::Duration,
+};
+
+use gputcp_gpu::{Buffer, Lane, UnpackMode};
+use gputcp_proto::{
+    bounce::{Filled, Filling},
+    frame::{Announce, SegmentHeader},
+    recv::RecvSide,
+    send::{Carrier, SendSide},
+    stage::{Staged, Staging},
+    window::Window,
+};
+
+use crate::{Outcome, ensure, memory::soon, text};
+
+/// The most slabs of a lane that a passage uses.
+pub(crate) const SLABS_MAX: usize = 16;
+
+/// A message, and how it travels.
+#[derive(Debug)]
+pub(crate) struct Passage<'a> {
+    /// Where it is, and where in there.
+    pub(crate) from: (&'a Buffer, u64),
+    /// Where it goes.
+    pub(crate) to: (&'a Buffer, u64),
+    pub(crate) bytes: u64,
+    /// At most a slab's length, and at least a 4096th of the message's.
+    pub(crate) segment_bytes: u64,
+    /// How many of the lanes' slabs are used.
+    pub(crate) slabs: usize,
+    pub(crate) mode: UnpackMode,
+}
+
+impl Passage<'_> {
+    /// Carries the message.
+    pub(crate) fn carry(&self, sender: &mut Lane, receiver: &mut Lane) -> Outcome {
+        let (near, far) = UnixStream::pair().map_err(text)?;
+        near.set_write_timeout(Some(PATIENCE)).map_err(text)?;
+        far.set_read_timeout(Some(PATIENCE)).map_err(text)?;
+        thread::scope(|scope| {
+            let sending = scope.spawn(move || self.send(sender, near));
+            let received = self.receive(receiver, far);
+            let sent = sending.join().map_err(|_| "the sender panicked".to_owned())?;
+            // The first to fail is the sender, or the sender fails because of it.
+            match (sent, received) {
+                (Err(sent), Err(received)) => Err(format!("{received}; {sent}")),
+                (sent, received) => sent.and(received),
+            }
+        })
+    }
+
+    fn send(&self, lane: &mut Lane, socket: UnixStream) -> Outcome {
+        let claim = self.from.0.read(self.from.1, self.bytes).map_err(text)?;
+        let mut side = SendSide::<4>::new(4, self.segment_bytes, 4);
+        let slot = side.post(self.bytes, false).ok_or("no slot")?;
+        let announce = Announce { seq: 0, capacity: self.bytes, inline_bytes: 0, done: 0 };
+        side.announced(&announce).map_err(text)?;
+        let mut ring = Window::<SLABS_MAX>::with_depth(self.slabs);
+        let mut copies = VecDeque::new();
+        loop {
+            // Several segments ahead of the socket.
+            while ring.has_room() {
+                let Some(segment) = side.deal(Carrier::Any).map_err(text)? else { break };
+                let slab = ring.issue().ok_or("no slab")?;
+                copies.push_back(
+                    Staging::start(slab, segment, &mut lane.stage_from(&claim, self.mode)).map_err(text)?,
+                );
+            }
+            let Some(staging) = copies.pop_front() else { break };
+            let finished = staging.completion().wait(soon()).map_err(text)?;
+            ensure(finished, || "a copy did not finish".to_owned())?;
+            let mut staged: Staged =
+                staging.poll().map_err(text)?.map_err(|_| "a point was reached and is not done")?;
+            let header = staged.segment().header().encode();
+            let mut header = &header[..];
+            let (slab, segment) = loop {
+                let taken = lane.send(&staged, header, socket.as_fd()).map_err(text)?;
+                let of_header = taken.min(header.len());
+                header = &header[of_header..];
+                match staged.written((taken - of_header) as u64) {
+                    Ok(done) => break done,
+                    Err(again) => staged = again,
+                }
+            };
+            ring.release(slab);
+            side.written(segment);
+        }
+        side.finish(slot).map(drop).map_err(|_| "bytes are left".to_owned())
+    }
+
+    fn receive(&self, lane: &mut Lane, mut socket: UnixStream) -> Outcome {
+        let claim = self.to.0.write(self.to.1, self.bytes).map_err(text)?;
+        let mut side = RecvSide::<4>::new(4, self.segment_bytes, 0);
+        let (slot, _) = side.post(self.bytes, false).ok_or("no slot")?;
+        let mut ring = Window::<SLABS_MAX>::with_depth(self.slabs);
+        let mut pending = VecDeque::new();
+        let mut arrived = 0;
+        loop {
+            while arrived < self.bytes {
+                let Some(slab) = ring.issue() else { break };
+                let mut header = [0; SegmentHeader::BYTES];
+                socket.read_exact(&mut header).map_err(text)?;
+                let landing = side.begin(&SegmentHeader::decode(&header).map_err(text)?).map_err(text)?;
+                arrived += landing.bytes();
+                let filled = fill(lane, Filling::new(slab, landing), &socket)?;
+                pending.push_back(filled.unpack(&mut lane.unpack_into(&claim, self.mode)).map_err(text)?);
+            }
+            let Some(unpacking) = pending.pop_front() else { break };
+            let finished = unpacking.completion().wait(soon()).map_err(text)?;
+            ensure(finished, || "an unpack did not finish".to_owned())?;
+            let (slab, placed) =
+                unpacking.poll().map_err(text)?.map_err(|_| "a point was reached and is not done")?;
+            ring.release(slab);
+            side.place(placed);
+        }
+        side.finish(slot).map(drop).map_err(|_| "bytes are missing".to_owned())
+    }
+}
+
+fn fill(lane: &mut Lane, mut filling: Filling, socket: &UnixStream) -> Result<Filled, String> {
+    loop {
+        let got = lane.recv(&filling, socket.as_fd()).map_err(text)?;
+        ensure(got > 0, || "the peer closed early".to_owned())?;
+        match filling.advance(got as u64) {
+            Ok(filled) => return Ok(filled),
+            Err(again) => filling = again,
+        }
+    }
+}
+
+/// How long a socket may stand still, under a sanitizer too.
+const PATIENCE: Duration = Duration::from_secs(60);
