@@ -1,4 +1,4 @@
-//! A side's tools: the plugin's functions with their answers judged as NCCL would: success goes on, "not yet" asks again,
+//! The plugin as a check uses it: its functions with their answers judged as NCCL would: success goes on, "not yet" asks again,
 //! anything else ends the check with a sentence.
 
 use std::{
@@ -23,16 +23,10 @@ use gputcp_nccl_abi::{
 use crate::{
     block::Block,
     journal::Journal,
-    link::Link,
+    meeting::Listening,
     raw::{Group, Handle, P, Properties, Raw, UNWRITTEN},
     stop::{Stop, fail},
 };
-
-/// One side of a check: the plugin, and the way to the other side.
-pub(crate) struct Bench {
-    pub(crate) plugin: Plugin,
-    pub(crate) link: Link,
-}
 
 /// The plugin and its device. Clones are the same, for another thread.
 #[derive(Clone)]
@@ -47,12 +41,6 @@ pub(crate) struct Plugin {
     pub(crate) in_progress: Arc<AtomicU32>,
     /// Connections and the registrations to be taken back before they are closed, by address.
     registered: Arc<Mutex<Vec<(usize, usize)>>>,
-}
-
-/// A listener and the handle that leads to it.
-pub(crate) struct Listening {
-    pub(crate) comm: P,
-    pub(crate) handle: Handle,
 }
 
 /// A request in flight, and its memory.
@@ -309,54 +297,6 @@ impl Plugin {
     }
 }
 
-impl Bench {
-    /// Listens, tells the other side where, and takes its connection.
-    pub(crate) fn meet_sender(&mut self) -> Result<(Listening, P), Stop> {
-        let listening = self.plugin.listen()?;
-        self.link.tell(&listening.handle.0)?;
-        let comm = self.plugin.accept(listening.comm)?;
-        Ok((listening, comm))
-    }
-
-    /// Hears where the other side listens, and connects.
-    pub(crate) fn meet_receiver(&mut self) -> Result<P, Stop> {
-        let mut handle = self.hear_handle()?;
-        self.plugin.connect(&mut handle)
-    }
-
-    pub(crate) fn hear_handle(&mut self) -> Result<Handle, Stop> {
-        let said = self.link.hear()?;
-        <[u8; HANDLE_BYTES]>::try_from(&said[..]).map(Handle).or_else(|_| fail("the sides lost step"))
-    }
-
-    /// Receives one message, to see that the connection works.
-    pub(crate) fn receive_one(&self, comm: P, message: u64) -> Result<(), Stop> {
-        let plugin = &self.plugin;
-        let request = plugin.recv(comm, plugin.room(comm, ONE_BYTES)?)?;
-        plugin.take(comm, request, ONE_BYTES, message)
-    }
-
-    /// Sends one message.
-    pub(crate) fn send_one(&self, comm: P, message: u64) -> Result<(), Stop> {
-        let plugin = &self.plugin;
-        let request = plugin.send(comm, plugin.message(comm, ONE_BYTES, message)?)?;
-        plugin.wait(request).map(drop)
-    }
-
-    /// Ends a receiving connection once the other side has seen everything arrive, and its listener.
-    pub(crate) fn part_from_sender(&mut self, listening: &Listening, comm: P) -> Result<(), Stop> {
-        self.link.meet()?;
-        self.plugin.close_recv(comm)?;
-        self.plugin.close_listen(listening.comm)
-    }
-
-    /// Ends a sending connection once the other side has everything.
-    pub(crate) fn part_from_receiver(&mut self, comm: P) -> Result<(), Stop> {
-        self.link.meet()?;
-        self.plugin.close_send(comm)
-    }
-}
-
 /// A group of one.
 pub(crate) fn alone(block: Block) -> Group {
     Group {
@@ -389,5 +329,3 @@ pub(crate) fn pause() {
 
 /// The tag of all that is not told apart by tags.
 const TAG: c_int = 7;
-/// A short message.
-const ONE_BYTES: usize = 1000;

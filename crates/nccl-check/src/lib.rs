@@ -3,8 +3,8 @@
 //!
 //! In the order of a check's way: a [`checks::Check`] says what is demanded; a [`pair::Checker`] starts its two sides and
 //! watches them; each side ([`side::run`]) loads the plugin ([`raw`]: its functions as they are, for all versions), does its
-//! part with the tools of the `bench`, and tells an [`outcome::Outcome`]. The sides talk over a `link`; a `journal` tells
-//! the parent which function was running when a side came to no end of its own.
+//! part with the tools of the `bench` (and of `meeting`, if it has two sides), and tells an [`outcome::Outcome`]. The sides
+//! talk over a `link`; a `journal` tells the parent which function was running when a side came to no end of its own.
 //!
 //! The plugin is driven at the raw level, and not through `gputcp_nccl_abi`'s safe side: a check has to do what that one
 //! rightly forbids.
@@ -16,6 +16,7 @@ mod gpu;
 pub mod journal;
 mod link;
 mod logger;
+mod meeting;
 pub mod outcome;
 pub mod pair;
 pub mod probe;

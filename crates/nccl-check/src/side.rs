@@ -10,10 +10,11 @@ use std::{
 };
 
 use crate::{
-    bench::{Bench, Plugin},
+    bench::Plugin,
     checks::{Check, Run},
     journal::Journal,
     link::Link,
+    meeting::Bench,
     outcome::{Told, Word},
     raw::Raw,
     stop::Seen,

@@ -6,8 +6,9 @@ use std::{
 };
 
 use crate::{
-    bench::{Bench, Request, pause},
+    bench::{Request, pause},
     block::Block,
+    meeting::Bench,
     stop::{Seen, Stop, fail},
 };
 

@@ -8,7 +8,8 @@ use std::{
 use gputcp_nccl_abi::sys::device::DeviceHandle;
 
 use crate::{
-    bench::{Bench, Plugin, pause},
+    bench::{Plugin, pause},
+    meeting::Bench,
     raw::P,
     stop::{Seen, Stop, fail},
 };

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use crate::{
-    bench::{Bench, Plugin},
+    bench::Plugin,
+    meeting::Bench,
     raw::P,
     stop::{Seen, Stop},
 };

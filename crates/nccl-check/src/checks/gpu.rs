@@ -10,8 +10,9 @@ use gputcp_nccl_abi::sys::{
 use gputcp_proto::bounce::Fragment;
 
 use crate::{
-    bench::{Bench, Plugin, Request, device_handle},
+    bench::{Plugin, Request, device_handle},
     gpu::{Gpu, Room},
+    meeting::Bench,
     raw::P,
     stop::{Seen, Stop, fail, skip},
 };

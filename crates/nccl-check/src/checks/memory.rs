@@ -1,8 +1,8 @@
 //! Registrations.
 
 use crate::{
-    bench::Bench,
     block::Block,
+    meeting::Bench,
     stop::{Seen, Stop},
 };
 

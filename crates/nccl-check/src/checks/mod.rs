@@ -16,11 +16,7 @@ mod start;
 mod strays;
 mod threads;
 
-use crate::{
-    bench::{Bench, Plugin},
-    probe::PROBE,
-    stop::Seen,
-};
+use crate::{bench::Plugin, meeting::Bench, probe::PROBE, stop::Seen};
 
 /// A demand, and how it is checked.
 #[derive(Debug)]

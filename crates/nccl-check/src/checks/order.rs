@@ -3,8 +3,9 @@
 use std::ptr;
 
 use crate::{
-    bench::{Bench, Request},
+    bench::Request,
     block::Block,
+    meeting::Bench,
     raw::{Group, P},
     stop::{Seen, Stop, fail, skip},
 };

@@ -6,8 +6,9 @@ use std::{
 };
 
 use crate::{
-    bench::{Bench, Plugin, Request, pause},
+    bench::{Plugin, Request, pause},
     block::pattern,
+    meeting::Bench,
     raw::UNWRITTEN,
     stop::{Seen, Stop, fail},
 };

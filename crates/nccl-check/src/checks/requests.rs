@@ -5,8 +5,9 @@ use std::{collections::VecDeque, ptr, sync::atomic::Ordering::Relaxed};
 use gputcp_nccl_abi::sys::constants::{OPTIONAL_RECV_COMPLETION, REQUESTS_MAX};
 
 use crate::{
-    bench::{Bench, Plugin, Request, alone, answered, pause},
+    bench::{Plugin, Request, alone, answered, pause},
     block::Block,
+    meeting::Bench,
     raw::P,
     stop::{Seen, Stop, fail},
 };

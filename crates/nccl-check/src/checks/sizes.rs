@@ -9,7 +9,8 @@ use std::{
 use gputcp_nccl_abi::ResultCode;
 
 use crate::{
-    bench::{Bench, Plugin, Request, answered, pause},
+    bench::{Plugin, Request, answered, pause},
+    meeting::Bench,
     stop::{Seen, Stop, fail},
 };
 

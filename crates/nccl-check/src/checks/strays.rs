@@ -9,7 +9,8 @@ use std::{
 };
 
 use crate::{
-    bench::{Bench, pause},
+    bench::pause,
+    meeting::Bench,
     stop::{Seen, Stop, fail, skip},
 };
 

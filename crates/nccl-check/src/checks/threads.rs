@@ -4,8 +4,9 @@ use std::thread;
 
 use super::data;
 use crate::{
-    bench::{Bench, Plugin},
+    bench::Plugin,
     journal::number_this_thread,
+    meeting::Bench,
     raw::P,
     stop::{Seen, Stop},
 };
