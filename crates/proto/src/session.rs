@@ -6,8 +6,8 @@
 //! ```text
 //! header: 0 magic "GTSN"  4 version u16  6 kind u16  8 bytes u32  12 zero [4]
 //!
-//! client  Hello ──▶          Settings ──▶           Handles ──▶  Ready ──▶   Begin…   End ──▶         Bye ──▶
-//! server        ◀── Hello             ◀── Accept, Handles        Ready ◀──                  ◀── Report
+//! client  Hello ──▶          [Proof ──▶]           Settings ──▶           Handles ──▶  Ready ──▶   Begin…   End ──▶         Bye ──▶
+//! server        ◀── Hello           [◀── Proof]             ◀── Accept, Handles        Ready ◀──                  ◀── Report
 //!
 //! a run:  Begin (client), then per flow:  Filled (its sender: the data is there)  Go (its receiver: receives are posted,
 //!         my clock runs)  Sent (its sender: what I sent)  Received (its receiver: what arrived, how long it took, was it
@@ -79,6 +79,8 @@ pub enum Kind {
     Abort = 16,
     /// A flow's sender has made its data: only then may its receiver start its clock.
     Filled = 17,
+    /// This side has the key that the other asks for.
+    Proof = 18,
 }
 
 /// A frame's fixed part.
@@ -143,7 +145,7 @@ impl Session {
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Hello,
         Self::Settings,
         Self::Accept,
@@ -161,6 +163,7 @@ impl Kind {
         Self::Bye,
         Self::Abort,
         Self::Filled,
+        Self::Proof,
     ];
 
     /// Its name, for messages.
@@ -184,6 +187,7 @@ impl Kind {
             Self::Bye => "bye",
             Self::Abort => "abort",
             Self::Filled => "filled",
+            Self::Proof => "proof",
         }
     }
 
@@ -262,6 +266,8 @@ enum State {
     Greeting,
     Answering,
     Asking,
+    Proving,
+    Proven,
     Deciding,
     Listing,
     Returning,
@@ -293,7 +299,8 @@ impl State {
     const fn name(self) -> &'static str {
         match self {
             Self::Greeting | Self::Answering => "greeting",
-            Self::Asking | Self::Deciding => "agreeing on the settings",
+            Self::Proving => "proving who it is",
+            Self::Asking | Self::Proven | Self::Deciding => "agreeing on the settings",
             Self::Listing | Self::Returning | Self::Connecting { .. } => "connecting",
             Self::Idle => "between two runs",
             Self::Running { .. } => "running",
@@ -315,9 +322,12 @@ fn next(state: State, speaker: Role, kind: Kind) -> Option<State> {
 
         (State::Greeting, Client, Kind::Hello) => State::Answering,
         (State::Answering, Server, Kind::Hello) => State::Asking,
-        (State::Asking, Client, Kind::Settings) => State::Deciding,
+        // Where both sides have a key.
+        (State::Asking, Client, Kind::Proof) => State::Proving,
+        (State::Proving, Server, Kind::Proof) => State::Proven,
+        (State::Asking | State::Proven, Client, Kind::Settings) => State::Deciding,
         (State::Deciding, Server, Kind::Accept) => State::Listing,
-        (State::Answering | State::Deciding, Server, Kind::Refuse) => State::Failed,
+        (State::Answering | State::Proving | State::Deciding, Server, Kind::Refuse) => State::Failed,
         (State::Listing, Server, Kind::Handles) => State::Returning,
         (State::Returning, Client, Kind::Handles) => State::Connecting { client: false, server: false },
 

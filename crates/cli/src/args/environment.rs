@@ -3,7 +3,7 @@
 //! Values are as hostile as any input: a bad one ends the command with a sentence that names the variable. An empty one
 //! counts as unset.
 
-use std::{collections::BTreeMap, ffi::OsString};
+use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStrExt as _};
 
 use super::{
     MeasureArgs, NetworkArgs,
@@ -15,8 +15,10 @@ use super::{
     size::{parse_seconds, parse_size, parse_windows},
 };
 use crate::{
+    bootstrap::key::{KEY_VARIABLE, Key},
     failure::Failure,
     host::bind::Bind,
+    output::Talk,
     settings::{Memory, Unpack},
 };
 
@@ -125,7 +127,24 @@ impl Environment {
     pub fn complete_network(&self, args: &mut NetworkArgs) -> Result<(), Failure> {
         self.fill(&mut args.port, &["GPUTCP_PORT", "UCCL_TCPX_BOOTSTRAP_PORT_BASE"], parse_port)?;
         self.fill(&mut args.bind, &["GPUTCP_BIND"], parse_bind)?;
-        self.fill(&mut args.bind, &["NCCL_SOCKET_IFNAME"], Bind::parse_nccl)
+        self.fill(&mut args.bind, &["NCCL_SOCKET_IFNAME"], Bind::parse_nccl)?;
+        self.fill(&mut args.key_file, &["GPUTCP_KEY_FILE"], |path| Ok(path.into()))
+    }
+
+    /// The key that both ends must have: in the file, or else in the variable `GPUTCP_KEY`.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] if it cannot be read, or is too short.
+    pub fn key(&self, args: &NetworkArgs, talk: Talk) -> Result<Option<Key>, Failure> {
+        match &args.key_file {
+            Some(path) => Key::read(path, talk).map(Some),
+            None => {
+                let value = self.0.get(KEY_VARIABLE).map(|value| Key::of(value.as_bytes()));
+                value
+                    .transpose()
+                    .map_err(|what| Failure::Usage(format!("the variable {KEY_VARIABLE} {what}")))
+            }
+        }
     }
 
     /// Fills in what the command line left open about checking a plugin.

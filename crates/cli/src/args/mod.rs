@@ -7,7 +7,7 @@ pub mod plugin;
 pub mod request;
 pub mod size;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use gputcp_proto::frame::STREAMS_MAX;
@@ -149,6 +149,9 @@ pub struct NetworkArgs {
     /// Local address or network interface to use
     #[arg(short = 'B', long, value_name = "ADDRESS|IFACE", value_parser = parse_bind)]
     pub bind: Option<Bind>,
+    /// File with a key that both ends must have
+    #[arg(long, value_name = "PATH")]
+    pub key_file: Option<PathBuf>,
     /// IPv4 or IPv6.
     #[command(flatten)]
     pub family: FamilyArgs,

@@ -12,8 +12,9 @@ use rustix::{event::PollFlags, io::Errno};
 use socket2::{Domain, Socket, Type};
 
 use super::{
+    key::{Challenge, Key},
     link::Link,
-    message::{Hello, printable},
+    message::{Hello, Proof, printable},
 };
 use crate::{
     failure::Failure,
@@ -35,6 +36,8 @@ pub struct Destination {
     pub family: Family,
     /// How long one attempt to connect, and the greeting, may take.
     pub timeout: Duration,
+    /// What it must have, and this side proves to have.
+    pub key: Option<Key>,
     /// Who is told about a long wait.
     pub talk: Talk,
 }
@@ -81,8 +84,13 @@ impl Destination {
         let mut link =
             Link::new(stream, Role::Client, interrupt.clone(), format!("the server at {address}"))?;
         let deadline = Instant::now() + self.timeout;
-        link.say(Kind::Hello, hello, deadline)?;
-        let theirs = link.hear(Kind::Hello, deadline)?;
+        let challenge = self.key.as_ref().map(|_| Challenge::draw()).transpose()?;
+        let hello = Hello { challenge: challenge.as_ref().map(Challenge::text), ..hello.clone() };
+        link.say(Kind::Hello, &hello, deadline)?;
+        let theirs: Hello = link.hear(Kind::Hello, deadline)?;
+        if let (Some(key), Some(challenge)) = (&self.key, challenge) {
+            prove(&mut link, key, challenge, &theirs, deadline).inspect_err(|failure| link.abort(failure))?;
+        }
         Ok((link, theirs))
     }
 
@@ -138,6 +146,31 @@ impl Destination {
             address.ip(),
         ))))
     }
+}
+
+/// Proves that this side has the key, and has the server do so.
+fn prove(
+    link: &mut Link,
+    key: &Key,
+    mine: Challenge,
+    theirs: &Hello,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    let peer = link.peer().to_owned();
+    let Some(their_challenge) = theirs.challenge.as_deref().and_then(Challenge::parse) else {
+        return Err(Failure::Peer(format!(
+            "{peer} has no key: start it with the same --key-file, or drop this one"
+        )));
+    };
+    let mac = key.proof(Role::Client, mine, their_challenge);
+    link.say(Kind::Proof, &Proof { mac }, deadline)?;
+    let Proof { mac } = link.hear(Kind::Proof, deadline)?;
+    if key.admits(&mac, Role::Server, mine, their_challenge) {
+        return Ok(());
+    }
+    Err(Failure::Peer(format!(
+        "{peer} could not prove that it has the key: it is not the server that was meant"
+    )))
 }
 
 /// Why an attempt failed.

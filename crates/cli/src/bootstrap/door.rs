@@ -31,9 +31,10 @@ use rustix::{
 };
 
 use super::{
+    key::{Challenge, Key},
     link::{Link, frame},
     listen::listen,
-    message::{Hello, Reason, Refuse},
+    message::{Hello, Proof, Reason, Refuse},
 };
 use crate::{
     failure::Failure,
@@ -46,6 +47,8 @@ pub struct Door {
     address: SocketAddr,
     shared: Arc<Shared>,
     keeper: Option<JoinHandle<()>>,
+    /// What a client must have.
+    key: Option<Key>,
 }
 
 struct Shared {
@@ -83,11 +86,11 @@ enum Verdict {
 }
 
 impl Door {
-    /// Opens the door. Port 0 lets the system choose.
+    /// Opens the door, to those who have the key if there is one. Port 0 lets the system choose.
     ///
     /// # Errors
     /// [`Failure::Run`] if nobody can listen there; [`Failure::Usage`] if the address to bind to makes no sense.
-    pub fn open(bind: Option<&Bind>, family: Family, port: u16) -> Result<Self, Failure> {
+    pub fn open(bind: Option<&Bind>, family: Family, port: u16, key: Option<Key>) -> Result<Self, Failure> {
         let listener = listen(bind, family, port)?;
         let failed = |error: io::Error| Failure::Run(format!("could not open the server's door: {error}"));
         let address = listener.local_addr().map_err(failed)?;
@@ -108,7 +111,7 @@ impl Door {
                 .spawn(move || keep(&listener, &shared))
                 .map_err(failed)?
         };
-        Ok(Self { address, shared, keeper: Some(keeper) })
+        Ok(Self { address, shared, keeper: Some(keeper), key })
     }
 
     /// Where it is.
@@ -123,7 +126,8 @@ impl Door {
         self.shared.strays.load(Ordering::Relaxed)
     }
 
-    /// Waits for the next client, until `deadline` if there is one. It is greeted by `hello` already.
+    /// Waits for the next client, until `deadline` if there is one. It is greeted by `hello` already, and has proved that it
+    /// has the key; who cannot is a stray.
     ///
     /// # Errors
     /// [`Failure::Interrupted`], or [`Failure::Peer`] if nobody came in time or the client left at once.
@@ -133,26 +137,45 @@ impl Door {
         interrupt: &Interrupt,
         deadline: Option<Instant>,
     ) -> Result<(Link, Hello), Failure> {
+        loop {
+            let (stream, address, theirs) = self.wait(interrupt, deadline)?;
+            let name = format!("the client at {address}");
+            let mut link = Link::new(stream, Role::Server, interrupt.clone(), name)?;
+            link.already(Direction::Recv, Kind::Hello)?;
+            let until = Instant::now() + HELLO_DEADLINE;
+            let Some(key) = &self.key else {
+                link.say(Kind::Hello, hello, until)?;
+                return Ok((link, theirs));
+            };
+            match challenge(&mut link, key, hello, &theirs, until) {
+                Ok(()) => return Ok((link, theirs)),
+                Err(Failure::Interrupted) => return Err(Failure::Interrupted),
+                Err(why) => self.shared.stray(address, &why.to_string()),
+            }
+        }
+    }
+
+    /// Waits for somebody who says hello.
+    fn wait(
+        &self,
+        interrupt: &Interrupt,
+        deadline: Option<Instant>,
+    ) -> Result<(TcpStream, SocketAddr, Hello), Failure> {
         *self.shared.wanted() = Wanted::Yes;
-        let (stream, address, theirs) = loop {
+        loop {
             let mut fds = vec![PollFd::new(&self.shared.came, PollFlags::IN)];
             let came = interrupt.wait(&mut fds, deadline);
             drain(&self.shared.came);
             let mut wanted = self.shared.wanted();
             match std::mem::replace(&mut *wanted, Wanted::No) {
-                Wanted::Here(stream, address, hello) => break (stream, address, hello),
+                Wanted::Here(stream, address, hello) => return Ok((stream, address, hello)),
                 Wanted::No | Wanted::Yes if came.as_ref().is_ok_and(|&came| came) => *wanted = Wanted::Yes,
                 Wanted::No | Wanted::Yes => {
                     came?;
                     return Err(Failure::Peer("no client came in time (the bound is --timeout)".into()));
                 }
             }
-        };
-        let name = format!("the client at {address}");
-        let mut link = Link::new(stream, Role::Server, interrupt.clone(), name)?;
-        link.already(Direction::Recv, Kind::Hello)?;
-        link.say(Kind::Hello, hello, Instant::now() + HELLO_DEADLINE)?;
-        Ok((link, theirs))
+        }
     }
 }
 
@@ -229,6 +252,31 @@ impl Stranger {
             }
         }
     }
+}
+
+/// Has a client prove that it has the key, and does so in turn. Who cannot is told why not.
+fn challenge(
+    link: &mut Link,
+    key: &Key,
+    hello: &Hello,
+    theirs: &Hello,
+    until: Instant,
+) -> Result<(), Failure> {
+    let refuse = |link: &mut Link, reason: &str| {
+        link.say(Kind::Refuse, &Refuse { reason: Reason::new(reason), busy: false }, until)?;
+        Err(Failure::Peer(reason.into()))
+    };
+    let Some(their_challenge) = theirs.challenge.as_deref().and_then(Challenge::parse) else {
+        return refuse(link, "it asks for a key: give --key-file, with the key that the server has");
+    };
+    let mine = Challenge::draw()?;
+    link.say(Kind::Hello, &Hello { challenge: Some(mine.text()), ..hello.clone() }, until)?;
+    let Proof { mac } = link.hear(Kind::Proof, until)?;
+    if !key.admits(&mac, Role::Client, their_challenge, mine) {
+        return refuse(link, "the key is another: give --key-file, with the key that the server has");
+    }
+    let mac = key.proof(Role::Server, their_challenge, mine);
+    link.say(Kind::Proof, &Proof { mac }, until)
 }
 
 /// The keeper's loop.

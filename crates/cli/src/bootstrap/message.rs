@@ -18,6 +18,16 @@ pub struct Hello {
     pub version: String,
     /// The machine.
     pub identity: Identity,
+    /// What the other side shall prove its key with, in hexadecimal digits; none if this side has no key.
+    #[serde(default)]
+    pub challenge: Option<String>,
+}
+
+/// The answer to a challenge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// In hexadecimal digits.
+    pub mac: String,
 }
 
 /// Why the server will not.

@@ -1,10 +1,11 @@
 //! The bootstrap connection: how two processes find each other, agree, and keep step.
 //!
-//! [`dial`] and [`door`] make it, [`link`] moves frames over it with a deadline on every wait, [`message`] is what the
+//! [`dial`] and [`door`] make it, [`key`] proves who may, [`link`] moves frames over it with a deadline on every wait, [`message`] is what the
 //! frames say. Their order is [`gputcp_proto::session`]'s.
 
 pub mod dial;
 pub mod door;
+pub mod key;
 pub mod link;
 mod listen;
 pub mod message;

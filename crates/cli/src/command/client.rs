@@ -37,12 +37,14 @@ pub fn run(
     let proposal = Proposal::of(&request, talk)?;
     let available = available_memory_bytes();
     proposal.settings.check_memory("this host", &[Role::Client], available).map_err(Failure::Usage)?;
+    let key = environment.key(&args.network, talk)?;
     let destination = Destination {
         host: args.host,
         port,
         bind: args.network.bind,
         family: family(args.network.family),
         timeout,
+        key,
         talk,
     };
     let hello = hello();

@@ -23,7 +23,11 @@ use crate::{
         plugin::{PluginArg, PluginArgs},
         request::Request,
     },
-    bootstrap::{dial::Destination, message::printable},
+    bootstrap::{
+        dial::Destination,
+        key::{KEY_VARIABLE, Key},
+        message::printable,
+    },
     failure::Failure,
     host::{bind::Family, usage::available_memory_bytes},
     interrupt::{Interrupt, poll_until},
@@ -49,10 +53,19 @@ pub fn run(
     proposal.settings.check_memory("this host", &roles, available).map_err(Failure::Usage)?;
     let timeout = request.settings.timeout();
     let family = family(args.family);
-    let mut server = ServerProcess::start(family, &request.plugin, args.talk, talk)?;
+    // Nobody else on this machine can slip in between the two.
+    let key = Key::random()?;
+    let mut server = ServerProcess::start(family, &request.plugin, &key, args.talk, talk)?;
     let port = server.port(interrupt)?;
-    let destination =
-        Destination { host: family.loopback().to_string(), port, bind: None, family, timeout, talk };
+    let destination = Destination {
+        host: family.loopback().to_string(),
+        port,
+        bind: None,
+        family,
+        timeout,
+        key: Some(key),
+        talk,
+    };
     let hello = hello();
     let (link, theirs) = destination.greet(&hello, interrupt)?;
     Measurement {
@@ -80,10 +93,18 @@ struct ServerProcess {
 }
 
 impl ServerProcess {
-    fn start(family: Family, plugin: &PluginArgs, talk_args: TalkArgs, talk: Talk) -> Result<Self, Failure> {
+    fn start(
+        family: Family,
+        plugin: &PluginArgs,
+        key: &Key,
+        talk_args: TalkArgs,
+        talk: Talk,
+    ) -> Result<Self, Failure> {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("gputcp").args(["server", "--once", "--port", "0"]);
         command.arg("--bind").arg(family.loopback().to_string());
+        // Other users cannot read a process's variables; its arguments they can.
+        command.env_remove("GPUTCP_KEY_FILE").env(KEY_VARIABLE, key.text().unwrap_or_default());
         command.arg("--child-of").arg(std::process::id().to_string());
         // By flags: they beat the variables that the process inherits.
         command.arg("--plugin").arg(plugin.plugin.as_ref().map_or_else(|| "none".into(), PluginArg::typed));

@@ -13,7 +13,7 @@ use crate::{
 
 /// How this process introduces itself.
 fn hello() -> Hello {
-    Hello { version: env!("CARGO_PKG_VERSION").into(), identity: Identity::of_this_host() }
+    Hello { version: env!("CARGO_PKG_VERSION").into(), identity: Identity::of_this_host(), challenge: None }
 }
 
 const fn family(args: FamilyArgs) -> Family {

@@ -32,15 +32,18 @@ pub fn run(
     environment.complete_plugin(&mut args.plugin)?;
     let plugin = NetPlugin::open(&args.plugin, args.timeout.unwrap_or(DEFAULT_TIMEOUT), talk)?;
     let port = args.network.port.unwrap_or(DEFAULT_PORT);
-    let door = Door::open(args.network.bind.as_ref(), family(args.network.family), port)?;
+    let key = environment.key(&args.network, talk)?;
+    let is_open = key.is_none();
+    let door = Door::open(args.network.bind.as_ref(), family(args.network.family), port, key)?;
     let address = door.address();
     if args.child_of.is_some() {
         Output { timeout: DEFAULT_TIMEOUT }.print(&format!("{}\n", address.port()))?;
     } else {
         talk.note(&format!("listening at {address}; end with Ctrl-C"));
-        if !address.ip().is_loopback() {
+        if is_open && !address.ip().is_loopback() {
             talk.warn(
-                "everyone who reaches this port can run measurements here; bind to a trusted interface with --bind",
+                "everyone who reaches this port can run measurements here; give both ends a --key-file, or bind to a trusted \
+                 interface with --bind",
             );
         }
     }

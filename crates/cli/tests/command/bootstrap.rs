@@ -1,8 +1,10 @@
 //! Others at the other end: nobody, strangers, older versions, two at once.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt as _,
     process::Stdio,
     thread,
     time::{Duration, Instant},
@@ -262,4 +264,38 @@ fn a_second_client_waits_its_turn_or_is_told() {
     );
     assert!(said.starts_with("waiting up to 1s: "), "{said}");
     drop(first);
+}
+
+#[test]
+fn both_ends_need_the_same_key() {
+    let folder = std::env::temp_dir();
+    let write = |name: &str, text: &str| {
+        let path = folder.join(format!("{name}-{}.key", std::process::id()));
+        fs::write(&path, text).expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its owner's alone");
+        path.to_str().expect("it is text").to_owned()
+    };
+    let right = write("right", "an example of a key\n");
+    let wrong = write("wrong", "another key altogether\n");
+    let short = write("short", "short\n");
+    let server = Server::start(&["--key-file", &right]);
+    let client =
+        |more: &[&str]| run(&[&["client", "127.0.0.1", "-p", &server.port], more, &small(&[])].concat());
+    let output = client(&[]);
+    expect(&output, 5);
+    assert!(stderr(&output).contains("it asks for a key: give --key-file"), "{}", stderr(&output));
+    let output = client(&["--key-file", &wrong]);
+    expect(&output, 5);
+    assert!(stderr(&output).contains("the key is another"), "{}", stderr(&output));
+    expect(&client(&["--key-file", &right]), 0);
+    let output = client(&["--key-file", &short]);
+    expect(&output, 2);
+    assert!(stderr(&output).contains("at least 16 are needed"), "{}", stderr(&output));
+    let output = client(&["--key-file", "/no/such/file"]);
+    expect(&output, 2);
+    let mut command = gputcp(&["client", "127.0.0.1", "-p", &server.port]);
+    command.args(small(&[])).env("GPUTCP_KEY", "an example of a key");
+    expect(&finish(command), 0);
+    drop(server);
+    [right, wrong, short].iter().for_each(|path| fs::remove_file(path).expect("it was there"));
 }

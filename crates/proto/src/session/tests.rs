@@ -60,7 +60,7 @@ fn kinds_keep_their_numbers() {
         assert_eq!(Kind::from_u16(kind as u16), Some(kind));
     }
     assert_eq!(Kind::from_u16(0), None);
-    assert_eq!(Kind::from_u16(18), None);
+    assert_eq!(Kind::from_u16(19), None);
 }
 
 #[test]

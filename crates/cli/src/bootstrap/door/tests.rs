@@ -17,13 +17,17 @@ use crate::{
 };
 
 fn open() -> (Door, u16) {
-    let door = Door::open(Some(&Bind::Address(Family::V4.loopback())), Family::Any, 0).unwrap();
+    open_with(None)
+}
+
+fn open_with(key: Option<Key>) -> (Door, u16) {
+    let door = Door::open(Some(&Bind::Address(Family::V4.loopback())), Family::Any, 0, key).unwrap();
     let port = door.address().port();
     (door, port)
 }
 
 fn hello() -> Hello {
-    Hello { version: "test".into(), identity: Identity::of_this_host() }
+    Hello { version: "test".into(), identity: Identity::of_this_host(), challenge: None }
 }
 
 fn destination(port: u16, timeout: Duration) -> Destination {
@@ -33,6 +37,7 @@ fn destination(port: u16, timeout: Duration) -> Destination {
         bind: None,
         family: Family::Any,
         timeout,
+        key: None,
         talk: Talk::default(),
     }
 }
@@ -120,7 +125,7 @@ fn nobody_came() {
 fn a_port_in_use_is_one_sentence() {
     let (_door, port) = open();
     let bind = Bind::Address(Family::V4.loopback());
-    let failure = Door::open(Some(&bind), Family::Any, port).err().unwrap();
+    let failure = Door::open(Some(&bind), Family::Any, port, None).err().unwrap();
     assert_eq!(failure.exit_code(), 1);
     assert!(failure.to_string().contains("choose another --port"), "{failure}");
 }
@@ -136,5 +141,79 @@ fn a_client_that_gives_up_says_why() {
         let failure =
             link.hear::<Abort>(Kind::Settings, Instant::now() + Duration::from_secs(5)).unwrap_err();
         assert!(failure.to_string().ends_with("gave up: no more"), "{failure}");
+    });
+}
+
+fn key(text: &str) -> Option<Key> {
+    Some(Key::of(text.as_bytes()).unwrap())
+}
+
+#[test]
+fn only_who_has_the_key_comes_in() {
+    let (door, port) = open_with(key("the key of this door"));
+    let with = |key| Destination { key, ..destination(port, Duration::from_secs(10)) };
+    let greet = |key| with(key).greet(&hello(), &Interrupt::new().unwrap());
+    thread::scope(|scope| {
+        let guests = scope.spawn(|| {
+            let none = greet(None).err().unwrap().to_string();
+            let other = greet(key("the key of another")).err().unwrap().to_string();
+            // Who knows the protocol, but not the key, and says nothing more.
+            let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let mut link =
+                Link::new(stream, Role::Client, Interrupt::new().unwrap(), "the door".into()).unwrap();
+            let challenge = Some(Challenge::draw().unwrap().text());
+            let soon = Instant::now() + Duration::from_secs(10);
+            link.say(Kind::Hello, &Hello { challenge, ..hello() }, soon).unwrap();
+            link.hear::<Hello>(Kind::Hello, soon).unwrap();
+            let (_honest, theirs) = greet(key("the key of this door")).unwrap();
+            (none, other, theirs)
+        });
+        let (mut link, _) = next(&door).unwrap();
+        let (none, other, theirs) = guests.join().unwrap();
+        assert!(none.contains("it asks for a key") && none.contains("--key-file"), "{none}");
+        assert!(other.contains("the key is another"), "{other}");
+        assert_eq!(theirs.version, "test");
+        assert_eq!(door.strays(), 3);
+        link.abort(&Failure::Interrupted);
+    });
+}
+
+#[test]
+fn a_client_with_a_key_talks_to_nobody_without() {
+    let (door, port) = open();
+    let destination =
+        Destination { key: key("the key of this door"), ..destination(port, Duration::from_secs(10)) };
+    thread::scope(|scope| {
+        let client = scope
+            .spawn(|| destination.greet(&hello(), &Interrupt::new().unwrap()).err().unwrap().to_string());
+        let (mut link, _) = next(&door).unwrap();
+        let said = client.join().unwrap();
+        assert!(said.contains("has no key") && said.contains("--key-file"), "{said}");
+        let soon = Instant::now() + Duration::from_secs(10);
+        let told = link.hear::<Abort>(Kind::Settings, soon).err().unwrap().to_string();
+        assert!(told.contains("has no key"), "{told}");
+    });
+}
+
+#[test]
+fn a_server_that_cannot_prove_itself_is_not_believed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let destination =
+        Destination { key: key("the key of this door"), ..destination(port, Duration::from_secs(10)) };
+    thread::scope(|scope| {
+        let client = scope
+            .spawn(|| destination.greet(&hello(), &Interrupt::new().unwrap()).err().unwrap().to_string());
+        let (stream, _) = listener.accept().unwrap();
+        let mut link =
+            Link::new(stream, Role::Server, Interrupt::new().unwrap(), "the client".into()).unwrap();
+        let soon = Instant::now() + Duration::from_secs(10);
+        let theirs: Hello = link.hear(Kind::Hello, soon).unwrap();
+        // It sends the client's own challenge and proof back.
+        link.say(Kind::Hello, &theirs, soon).unwrap();
+        let proof: Proof = link.hear(Kind::Proof, soon).unwrap();
+        link.say(Kind::Proof, &proof, soon).unwrap();
+        let said = client.join().unwrap();
+        assert!(said.contains("could not prove that it has the key"), "{said}");
     });
 }
