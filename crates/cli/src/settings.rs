@@ -5,7 +5,7 @@ use std::time::Duration;
 use gputcp::{Options, SLABS_MAX};
 use gputcp_proto::{
     frame::{SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX},
-    plan::{PIECES_MAX, SegmentPlan},
+    plan::{PIECES_MAX, SegmentPlan, fitting_piece},
     session::Role,
 };
 use schemars::JsonSchema;
@@ -143,7 +143,8 @@ impl Settings {
         if self.memory != Memory::Host {
             let Options { segment_bytes, piece_bytes, .. } = Options::default();
             let segment = self.segment_bytes.unwrap_or(segment_bytes);
-            let plan = SegmentPlan::new(segment.into()).with_pieces(piece_bytes.min(segment).into());
+            let plan = SegmentPlan::new(segment.into())
+                .with_pieces(fitting_piece(segment.into(), piece_bytes.into()));
             if self.chunk_bytes > plan.longest_chunk() {
                 return Err(format!(
                     "a chunk of {} of a GPU's memory is more than {PIECES_MAX} segments of {}: choose longer segments, or a \

@@ -72,6 +72,19 @@ pub const PIECES_MAX: u64 = 4096;
 /// [`PIECES_MAX`] pieces of 2 GiB, rounded up to a multiple of the base (at most 64 MiB), stay below 4 GiB.
 pub const MESSAGE_BYTES_MAX: u64 = PIECES_MAX << 31;
 
+/// The length of the equal pieces into which a segment is cut: `piece_bytes` or somewhat more, so that segments are as
+/// long as asked for.
+///
+/// # Panics
+/// If `piece_bytes` is 0.
+#[must_use]
+pub const fn fitting_piece(segment_bytes: u64, piece_bytes: u64) -> u64 {
+    match segment_bytes.checked_div(segment_bytes / piece_bytes) {
+        Some(fitting) => fitting,
+        None => segment_bytes,
+    }
+}
+
 /// How the chunks of a connection are cut into segments. A segment is one or several *pieces*, as the sender likes: long
 /// ones cost least, short ones start and end a message without idle sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

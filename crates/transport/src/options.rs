@@ -18,7 +18,8 @@ pub struct Options {
     /// The length of the longest segments in bytes; the connector's holds.
     pub segment_bytes: u32,
     /// What segments are multiples of, in bytes: the first and the last ones of a message are as short as this, so that
-    /// all streams begin and end together. Where it is more than a segment, all are of one length. The connector's holds.
+    /// all streams begin and end together. It is fitted to the segment: somewhat more where that is no multiple of it, the
+    /// whole segment where that is shorter. The connector's holds.
     pub piece_bytes: u32,
     /// The longest message, in bytes, that may travel inside a control frame; the smaller of both ends' holds. It does so
     /// if it is alone, or of host memory and no longer than 16 KiB: several fare better on several sockets.

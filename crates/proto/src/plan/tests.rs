@@ -66,6 +66,20 @@ fn the_documented_case() {
 }
 
 #[test]
+fn pieces_fit_their_segment() {
+    for (segment, piece, fitting) in
+        [(2048, 512, 512), (768, 512, 768), (1280, 512, 640), (100, 512, 100), (1023, 512, 1023)]
+    {
+        assert_eq!(fitting_piece(segment, piece), fitting, "{segment} {piece}");
+        let plan = SegmentPlan::new(segment).with_pieces(fitting);
+        assert!(
+            plan.longest_of(1 << 20) + segment / fitting > segment,
+            "less than a piece's rounding is lost"
+        );
+    }
+}
+
+#[test]
 #[should_panic(expected = "at least one byte")]
 fn a_chunk_has_a_length() {
     let _ = ChunkPlan::new(1, 0);

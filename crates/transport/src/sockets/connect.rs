@@ -11,6 +11,7 @@ use std::{
 use gputcp_proto::{
     frame::{Join, Verdict, Welcome},
     handle::Handle,
+    plan::fitting_piece,
 };
 use rustix::{
     event::{PollFd, PollFlags},
@@ -61,7 +62,8 @@ impl Connector {
             streams: options.streams,
             slots: options.slots,
             segment_bytes: options.segment_bytes,
-            piece_bytes: options.piece_bytes.min(options.segment_bytes),
+            // No longer than the segment, so it fits.
+            piece_bytes: fitting_piece(options.segment_bytes.into(), options.piece_bytes.into()) as u32,
             inline_bytes: options.inline_bytes,
         };
         let sockets =

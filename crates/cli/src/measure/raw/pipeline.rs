@@ -16,7 +16,7 @@ use gputcp_gpu::{Device, Done, Lane, LaneSpec, ReadClaim, UnpackMode, WriteClaim
 use gputcp_proto::{
     bounce::{Filled, Filling, Unpacking},
     frame::Announce,
-    plan::SegmentPlan,
+    plan::{SegmentPlan, fitting_piece},
     recv::RecvSide,
     send::{Carrier, Segment, SendSide},
     stage::{Staged, Staging},
@@ -64,7 +64,7 @@ impl PipelineSpec {
         Some(Self {
             device,
             ring: LaneSpec { slots: options.slabs.into(), slab_bytes },
-            step_bytes: slab_bytes.min(options.piece_bytes.into()),
+            step_bytes: fitting_piece(slab_bytes, options.piece_bytes.into()),
             unpack: options.unpack,
             patience: options.timeout,
         })

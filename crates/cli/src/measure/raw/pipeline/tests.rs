@@ -85,7 +85,7 @@ fn slices_and_rings_are_the_engines() {
         assert_eq!(spec.ring.slots, 3);
         Some((spec.ring.slab_bytes, spec.step_bytes, spec.longest_bytes()))
     };
-    assert_eq!(of(Memory::Cuda, 1 << 20, 300 << 10), Some((300 << 10, 128 << 10, (256 << 10) * 4096)));
+    assert_eq!(of(Memory::Cuda, 1 << 20, 300 << 10), Some((300 << 10, 150 << 10, (300 << 10) * 4096)));
     assert_eq!(of(Memory::Cuda, 64 << 10, 256 << 10), Some((64 << 10, 64 << 10, (64 << 10) * 4096)));
     assert_eq!(of(Memory::Cuda, 64 << 20, 4 << 10), Some((4 << 10, 4 << 10, (4 << 10) * 4096)));
     assert_eq!(of(Memory::Soft, 1 << 20, 256 << 10), None);
