@@ -17,7 +17,7 @@ use gputcp_proto::recv::Received;
 use super::{
     Endpoint,
     send::{none_open, tag},
-    wait::{Cancelled, Wait},
+    wait::{Cancelled, Pace, Wait},
 };
 use crate::{Canceller, Error, Result, contract::RecvEnd};
 
@@ -31,6 +31,7 @@ pub struct RecvComm {
     comm: drive::RecvComm,
     endpoint: Endpoint,
     cancelled: Arc<Cancelled>,
+    pace: Pace,
     posted: u64,
     /// Receives that are consumed: the oldest ones.
     done: u64,
@@ -94,6 +95,7 @@ impl RecvComm {
             comm,
             endpoint,
             cancelled: Arc::default(),
+            pace: Pace::default(),
             posted: 0,
             done: 0,
             sizes: [Size { number: u64::MAX, bytes: 0 }; SIZES],
@@ -152,8 +154,10 @@ impl RecvComm {
         let (cancelled, name) = (self.cancelled.clone(), self.endpoint.name.clone());
         let mut wait = Wait::new(&cancelled, ("receiving a message", &name), patience, bytes);
         while self.done <= number {
+            let before = self.done;
             if self.advance()? {
                 wait.moved();
+                self.pace.ended(self.done - before);
                 continue;
             }
             match self.arrivals.front() {
@@ -162,7 +166,7 @@ impl RecvComm {
                     let until = Instant::now() + wait.next_sleep()?;
                     unpacking.done().wait(until)?;
                 }
-                _ => wait.rest()?,
+                _ => wait.rest_for(&self.pace, self.comm.in_flight())?,
             }
         }
         let size = self.sizes[number as usize % SIZES];

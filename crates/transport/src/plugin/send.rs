@@ -8,7 +8,7 @@ use gputcp_proto::send::Sent;
 
 use super::{
     Endpoint,
-    wait::{Cancelled, Wait},
+    wait::{Cancelled, Pace, Wait},
 };
 use crate::{Canceller, Error, Result, contract::SendEnd};
 
@@ -18,6 +18,7 @@ pub struct SendComm {
     comm: drive::SendComm,
     endpoint: Endpoint,
     cancelled: Arc<Cancelled>,
+    pace: Pace,
     posted: u64,
     /// Sends that are done: the oldest ones.
     done: u64,
@@ -33,7 +34,7 @@ pub struct SendRequest {
 
 impl SendComm {
     pub(super) fn start(comm: drive::SendComm, endpoint: Endpoint) -> Self {
-        Self { comm, endpoint, cancelled: Arc::default(), posted: 0, done: 0 }
+        Self { comm, endpoint, cancelled: Arc::default(), pace: Pace::default(), posted: 0, done: 0 }
     }
 
     /// Tells the plugin of memory before it is sent from, so that the first send need not.
@@ -88,8 +89,9 @@ impl SendComm {
         while self.done <= number {
             if self.test()? {
                 wait.moved();
+                self.pace.ended(1);
             } else {
-                wait.rest()?;
+                wait.rest_for(&self.pace, self.comm.in_flight())?;
             }
         }
         Ok(Sent { bytes })

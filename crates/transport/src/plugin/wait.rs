@@ -38,6 +38,33 @@ impl Cancel for Cancelled {
     }
 }
 
+/// How fast requests end: by it one looks no more often than is of use.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    last: Option<Instant>,
+    /// From one end to the next, on average of the last few.
+    each: Duration,
+}
+
+impl Pace {
+    /// So many requests were found to have ended.
+    pub(super) fn ended(&mut self, count: u64) {
+        let now = Instant::now();
+        if let (Some(last), count @ 1..) = (self.last, count) {
+            // A pause between two messages says nothing.
+            let took = (now - last).min(BRISK) / count.min(64) as u32;
+            self.each = (3 * self.each + took) / 4;
+        }
+        self.last = Some(now);
+    }
+
+    /// In about this time a quarter of those outstanding will have ended: the rest keep the plugin busy meanwhile. A look for
+    /// every request cost a twentieth of two cores on each side.
+    fn quarter(&self, outstanding: usize) -> Duration {
+        (self.each * outstanding as u32 / 4).min(SLEEP_MAX)
+    }
+}
+
 /// One wait. Nothing is known of the bytes inside a plugin: only the end of a request breaks the silence.
 #[derive(Debug)]
 pub(super) struct Wait<'a> {
@@ -73,12 +100,20 @@ impl<'a> Wait<'a> {
     /// # Errors
     /// If the connection was cancelled, or the silence has lasted too long.
     pub(super) fn rest(&mut self) -> Result<()> {
+        self.rest_for(&Pace::default(), 0)
+    }
+
+    /// The same, with so many requests outstanding that end at this pace.
+    ///
+    /// # Errors
+    /// As [`Self::rest`].
+    pub(super) fn rest_for(&mut self, pace: &Pace, outstanding: usize) -> Result<()> {
         if self.since.elapsed() < self.spin {
             hint::spin_loop();
             return Ok(());
         }
         let sleep = self.next_sleep()?;
-        thread::sleep(sleep);
+        thread::sleep(sleep.max(pace.quarter(outstanding)));
         Ok(())
     }
 
@@ -128,6 +163,21 @@ mod tests {
         assert!(began.elapsed() >= Duration::from_millis(20));
         wait.moved();
         assert!(wait.rest().is_ok());
+    }
+
+    #[test]
+    fn many_outstanding_requests_are_looked_for_less_often() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.quarter(16), Duration::ZERO, "nothing is known");
+        for _ in 0..40 {
+            pace.ended(4);
+            thread::sleep(Duration::from_micros(200));
+        }
+        // 50 µs each at least; a busy machine sleeps for longer.
+        assert!(pace.quarter(16) >= Duration::from_micros(150), "{pace:?}");
+        assert!(pace.quarter(1) < pace.quarter(16));
+        assert_eq!(pace.quarter(1_000_000), SLEEP_MAX);
+        pace.ended(0);
     }
 
     #[test]
