@@ -6,7 +6,10 @@ use std::{
     ptr,
     sync::{
         OnceLock,
-        atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicPtr, AtomicU64, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     time::{Duration, Instant},
 };
@@ -17,7 +20,9 @@ use std::{
 pub fn stuck_call(bound: Duration) -> Option<(&'static str, Duration)> {
     let now = micros();
     let inside = PLACES.iter().filter_map(|place| {
-        let (call, since) = (place.call.load(Relaxed), place.since_us.load(Relaxed));
+        // In this order: who sees a call sees its start, or a later one's, and never an earlier one's.
+        let call = place.call.load(Acquire);
+        let since = place.since_us.load(Relaxed);
         // SAFETY: NULL, or a reference that lives for ever.
         let call = unsafe { call.as_ref() }?;
         Some((*call, Duration::from_micros(now.saturating_sub(since))))
@@ -29,9 +34,9 @@ pub fn stuck_call(bound: Duration) -> Option<(&'static str, Duration)> {
 pub(super) fn watched<R>(call: &'static &'static str, work: impl FnOnce() -> R) -> R {
     let place = &PLACES[MINE.with(|mine| *mine)];
     place.since_us.store(micros(), Relaxed);
-    place.call.store(ptr::from_ref(call).cast_mut(), Relaxed);
+    place.call.store(ptr::from_ref(call).cast_mut(), Release);
     let result = work();
-    place.call.store(ptr::null_mut(), Relaxed);
+    place.call.store(ptr::null_mut(), Release);
     result
 }
 
