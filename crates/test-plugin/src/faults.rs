@@ -1,4 +1,4 @@
-//! Faults on demand: the n-th call of a function fails, hangs or crashes. A violated demand may need more than that; it is
+//! Faults on demand: the n-th call of a function fails, hangs, crashes, ends the process or prints. A violated demand may need more than that; it is
 //! violated where it would be kept.
 
 use std::{
@@ -18,6 +18,12 @@ pub(crate) fn call(function: &str, body: impl FnOnce(&'static Knobs) -> Result<(
         let knobs = Knobs::get()?;
         if due(knobs.crash.as_ref(), function, &CRASHES) {
             std::process::abort();
+        }
+        if due(knobs.exit.as_ref(), function, &EXITS) {
+            std::process::exit(0);
+        }
+        if due(knobs.print.as_ref(), function, &PRINTS) {
+            println!("{function} was called");
         }
         if due(knobs.hang.as_ref(), function, &HANGS) {
             loop {
@@ -41,5 +47,7 @@ fn due(fault: Option<&Fault>, function: &str, calls: &AtomicU64) -> bool {
 }
 
 static CRASHES: AtomicU64 = AtomicU64::new(0);
+static EXITS: AtomicU64 = AtomicU64::new(0);
+static PRINTS: AtomicU64 = AtomicU64::new(0);
 static HANGS: AtomicU64 = AtomicU64::new(0);
 static ERRORS: AtomicU64 = AtomicU64::new(0);

@@ -23,6 +23,8 @@ pub(crate) struct Knobs {
     pub(crate) error: Option<Fault>,
     pub(crate) hang: Option<Fault>,
     pub(crate) crash: Option<Fault>,
+    pub(crate) exit: Option<Fault>,
+    pub(crate) print: Option<Fault>,
     violate: Vec<String>,
 }
 
@@ -90,6 +92,8 @@ impl Knobs {
             error: fault("ERROR", true)?,
             hang: fault("HANG", false)?,
             crash: fault("CRASH", false)?,
+            exit: fault("EXIT", false)?,
+            print: fault("PRINT", false)?,
             violate: text("VIOLATE").map_or_else(Vec::new, |all| all.split(',').map(str::to_owned).collect()),
         };
         knobs.fifo |= knobs.violates("test-any-order");

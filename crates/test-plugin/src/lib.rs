@@ -29,6 +29,8 @@
 //! | `ERROR` | `FUNCTION:NTH:CODE` | the n-th call of a function, by NCCL's name, answers this code |
 //! | `HANG` | `FUNCTION:NTH` | it never returns |
 //! | `CRASH` | `FUNCTION:NTH` | it ends the process with SIGABRT |
+//! | `EXIT` | `FUNCTION:NTH` | it ends the process with exit code 0, as if all were well |
+//! | `PRINT` | `FUNCTION:NTH` | it prints a line on stdout |
 //! | `VIOLATE` | names of checks, by commas | each breaks the demand that the check of `gputcp plugin check` is about |
 
 mod comm;
