@@ -2,7 +2,7 @@
 
 use std::{fmt, process, sync::Arc, thread, time::Duration};
 
-use gputcp::plugin::{DeviceKind, Library, Plugin, PluginError, Properties, stuck_call};
+use gputcp::plugin::{DeviceKind, Library, Plugin, PluginError, Properties, on_exit_inside, stuck_call};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::{
     args::plugin::{PluginArg, PluginArgs},
     bootstrap::message::printable,
     failure::Failure,
-    output::Talk,
+    output::{Output, Talk},
 };
 
 /// A plugin that was started, and the device to use.
@@ -51,6 +51,9 @@ impl NetPlugin {
     /// [`Failure::Usage`] if there is no such plugin or device; [`Failure::Run`] if it fails.
     pub fn open(args: &PluginArgs, timeout: Duration, talk: Talk) -> Result<Option<Self>, Failure> {
         let Some(PluginArg::Of { name, version }) = &args.plugin else { return Ok(None) };
+        // What a plugin prints is no result.
+        Output::keep_stdout()?;
+        on_exit_inside(ended);
         watch(timeout, talk)?;
         let failed = |error: PluginError| match error {
             PluginError::Open(_) | PluginError::NoTable { .. } | PluginError::NoDevice { .. } => {
@@ -84,6 +87,14 @@ impl NetPlugin {
     pub const fn takes_gpu_memory(&self) -> bool {
         self.device.cuda || self.device.dma_buf
     }
+}
+
+/// Says that a plugin ended the process, and gives the exit code.
+fn ended(call: &'static str) -> i32 {
+    let failure =
+        Failure::Run(format!("the plugin ended this process in {call}: it is broken, ask its authors"));
+    Talk::default().error(&failure);
+    failure.exit_code().into()
 }
 
 /// Ends the process when a plugin does not return.

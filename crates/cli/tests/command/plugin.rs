@@ -169,6 +169,34 @@ fn a_plugin_that_never_returns_ends_the_command() {
 }
 
 #[test]
+fn what_a_plugin_prints_is_no_result() {
+    let path = plugin("v8");
+    for call in ["init:1", "test:7", "closeSend:1"] {
+        let output = loopback("v8", &[("PRINT", call)], &["--no-ceiling"]);
+        verified(&output);
+        assert!(stderr(&output).contains(" was called"), "{call}: {}", stderr(&output));
+    }
+    let listed = with(&[("PRINT", "init")], &["plugin", "list", "-J", &path]);
+    serde_json::from_slice::<Value>(&listed.stdout).expect("one JSON document and nothing else");
+}
+
+#[test]
+fn a_plugin_that_ends_the_process_is_no_success() {
+    let path = plugin("v8");
+    for call in ["init", "devices"] {
+        let output = with(&[("EXIT", call)], &["plugin", "list", &path]);
+        let words = format!("the plugin ended this process in {call}");
+        assert!(stderr(&output).contains(&words), "{call}: {}", stderr(&output));
+        expect(&output, 1);
+    }
+    for call in ["init:1", "isend:4", "test:7", "closeSend:1"] {
+        let output = loopback("v8", &[("EXIT", call)], &["--no-ceiling"]);
+        assert!(stderr(&output).contains("the plugin ended this process"), "{call}: {}", stderr(&output));
+        assert_ne!(output.status.code(), Some(0));
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_a_usage_error() {
     let path = plugin("v8");
     let old = format!("{path}:v6");
