@@ -40,6 +40,16 @@ pub(crate) fn call(function: &str, body: impl FnOnce(&'static Knobs) -> Result<(
     chosen.unwrap_or(code)
 }
 
+/// Run when the file is loaded, before anybody calls a function: `load` for the knobs.
+extern "C" fn load() {
+    call("load", |_| Ok(()));
+}
+
+// SAFETY: functions without arguments are what the loader runs of this section.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LOAD: extern "C" fn() = load;
+
 fn due(fault: Option<&Fault>, function: &str, calls: &AtomicU64) -> bool {
     fault.is_some_and(|fault| {
         fault.function.eq_ignore_ascii_case(function) && calls.fetch_add(1, Relaxed) + 1 == fault.nth

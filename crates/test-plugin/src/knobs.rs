@@ -1,6 +1,6 @@
 //! The knobs: what the environment says about the plugin's behaviour. The table of them is in the crate's page.
 //!
-//! Read once, at the first call. A value that makes no sense fails `init` with a sentence on stderr.
+//! Read once, when the file is loaded. A value that makes no sense fails `init` with a sentence on stderr.
 
 use std::{env, fmt::Display, str::FromStr, sync::OnceLock, time::Duration};
 

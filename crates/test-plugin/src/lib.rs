@@ -11,7 +11,8 @@
 //! when it is linked, and a variable could only pretend otherwise. The plugin is written against sockets and not upon the
 //! library `gputcp`, so that each of the two can show mistakes of the other.
 //!
-//! The knobs, as environment variables `GPUTCP_TEST_PLUGIN_…`, read at the first call:
+//! The knobs, as environment variables `GPUTCP_TEST_PLUGIN_…`, read when the file is loaded (which is a function, `load`,
+//! too):
 //!
 //! | knob | values | meaning |
 //! |---|---|---|

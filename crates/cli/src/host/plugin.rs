@@ -1,8 +1,15 @@
 //! A NCCL net plugin on this machine: the one that a session uses, the device of it, and what a report says of both.
 
-use std::{fmt, process, sync::Arc, thread, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Barrier},
+    thread,
+    time::Duration,
+};
 
-use gputcp::plugin::{DeviceKind, Library, Plugin, PluginError, Properties, on_exit_inside, stuck_call};
+use gputcp::plugin::{
+    DeviceKind, Library, Plugin, PluginError, Properties, leave, on_exit_inside, stuck_call,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -99,7 +106,11 @@ fn ended(call: &'static str) -> i32 {
 
 /// Ends the process when a plugin does not return.
 fn watch(timeout: Duration, talk: Talk) -> Result<(), Failure> {
+    // A thread that starts waits for the loader, which the plugin may hold.
+    let begun = Arc::new(Barrier::new(2));
+    let begins = begun.clone();
     let life = move || {
+        begins.wait();
         loop {
             thread::sleep(LOOK.min(timeout));
             if let Some((call, inside)) = stuck_call(timeout) {
@@ -108,12 +119,14 @@ fn watch(timeout: Duration, talk: Talk) -> Result<(), Failure> {
                     inside.as_secs_f64()
                 ));
                 talk.error(&failure);
-                process::exit(failure.exit_code().into());
+                leave(failure.exit_code().into());
             }
         }
     };
     let thread = thread::Builder::new().name("plugin watch".into()).spawn(life);
-    thread.map(drop).map_err(|error| Failure::Run(format!("could not start the plugin's watch: {error}")))
+    thread.map_err(|error| Failure::Run(format!("could not start the plugin's watch: {error}")))?;
+    begun.wait();
+    Ok(())
 }
 
 /// Between two looks at whether a plugin hangs.

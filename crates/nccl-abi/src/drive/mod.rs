@@ -37,5 +37,5 @@ pub use self::{
     properties::{DeviceKind, Properties},
     recv::{Consumable, Flushing, Landed, RecvComm, Scattered, Unpacking},
     send::{SendComm, SentOff},
-    watch::{on_exit_inside, stuck_call},
+    watch::{leave, on_exit_inside, stuck_call},
 };

@@ -46,15 +46,21 @@ pub fn on_exit_inside(tell: fn(&'static str) -> c_int) {
 
 /// Run by `exit`, on the thread that called it.
 extern "C" fn at_exit() {
-    unsafe extern "C" {
-        safe fn _exit(code: c_int) -> !;
-    }
     // SAFETY: NULL, or a reference that lives for ever.
     let call = unsafe { PLACES[MINE.with(|mine| *mine)].call.load(Relaxed).as_ref() };
     if let (Some(call), Some(tell)) = (call, TELL.get()) {
         // Nothing may unwind into C.
-        _exit(catch_unwind(|| tell(call)).unwrap_or(1));
+        leave(catch_unwind(|| tell(call)).unwrap_or(1));
     }
+}
+
+/// Ends the process at once. `exit` would first run what foreign code has registered, and wait for the loader, which a call
+/// that is stuck in `dlopen` holds.
+pub fn leave(code: c_int) -> ! {
+    unsafe extern "C" {
+        safe fn _exit(code: c_int) -> !;
+    }
+    _exit(code)
 }
 
 /// Notes a call while it lasts.
