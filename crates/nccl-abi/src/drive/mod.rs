@@ -25,6 +25,7 @@ mod recv;
 mod send;
 #[cfg(test)]
 mod tests;
+mod text;
 mod watch;
 
 pub use self::{
