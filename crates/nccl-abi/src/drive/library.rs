@@ -93,7 +93,9 @@ impl Library {
         Plugin::start(&self.name, found.ok_or_else(|| self.no_table(version))?)
     }
 
-    fn no_table(&self, asked: Option<u32>) -> Error {
+    /// Says what the library has instead of this version, or of any that is known.
+    #[must_use]
+    pub fn no_table(&self, asked: Option<u32>) -> Error {
         let list: Vec<String> = self.versions.iter().map(|version| format!("v{version}")).collect();
         let (list, newest, oldest) = (list.join(", "), KNOWN[0].0, KNOWN[KNOWN.len() - 1].0);
         let has = match (asked, list.as_str()) {
