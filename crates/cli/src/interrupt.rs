@@ -8,7 +8,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Barrier, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -67,14 +67,20 @@ impl Interrupt {
     pub fn watch_signals(&self) -> io::Result<()> {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         let interrupt = self.clone();
+        // A thread that starts waits for the loader, which a plugin may hold from now on.
+        let begun = Arc::new(Barrier::new(2));
+        let begins = begun.clone();
         thread::Builder::new().name("signals".into()).spawn(move || {
+            begins.wait();
             for _ in signals.forever() {
                 if interrupt.fired() {
-                    std::process::exit(i32::from(Failure::Interrupted.exit_code()));
+                    // Not by `exit`, in which a plugin could hold it.
+                    gputcp::plugin::leave(Failure::Interrupted.exit_code().into());
                 }
                 interrupt.fire();
             }
         })?;
+        begun.wait();
         Ok(())
     }
 

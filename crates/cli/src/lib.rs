@@ -60,7 +60,7 @@ fn run(command: Command, talk: Talk) -> Result<(), Failure> {
         Command::Loopback(args) => command::loopback::run(args, &environment, &interrupt, talk),
         Command::Server(args) => command::server::run(args, &environment, &interrupt, talk),
         Command::Client(args) => command::client::run(args, &environment, &interrupt, talk),
-        Command::Plugin(PluginCommand::List(args)) => command::plugin::list(&args, talk),
+        Command::Plugin(PluginCommand::List(args)) => command::plugin::list(&args, &interrupt, talk),
         Command::Plugin(PluginCommand::Check(args)) => {
             command::plugin::check::run(args, &environment, &interrupt, talk)
         }

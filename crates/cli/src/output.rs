@@ -5,13 +5,15 @@
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
 use rustix::{
     event::{PollFd, PollFlags},
-    io::Errno,
+    io::{Errno, fcntl_dupfd_cloexec},
+    stdio::{dup2_stdout, stderr, stdout},
 };
 use tracing::level_filters::LevelFilter;
 
@@ -30,13 +32,28 @@ pub struct Talk {
     quiet: bool,
 }
 
+/// Where results go, once stdout is no longer theirs alone.
+static KEPT: OnceLock<Result<OwnedFd, Errno>> = OnceLock::new();
+
 impl Output {
+    /// Keeps stdout for results: whatever else writes there from now on, such as a plugin, writes to stderr.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] if the system has no descriptor left.
+    pub fn keep_stdout() -> Result<(), Failure> {
+        // Above the three descriptors that everyone knows.
+        let keep = || fcntl_dupfd_cloexec(stdout(), 3).and_then(|kept| dup2_stdout(stderr()).map(|()| kept));
+        let kept = KEPT.get_or_init(keep).as_ref().map(drop);
+        kept.map_err(|error| Failure::Run(format!("could not keep standard output for the results: {error}")))
+    }
+
     /// Prints a piece of the result.
     ///
     /// # Errors
     /// [`Failure::Run`] if it cannot be written: the disk is full, or the reader is gone, or reads nothing.
     pub fn print(&self, text: &str) -> Result<(), Failure> {
-        write_bounded(rustix::stdio::stdout(), text.as_bytes(), self.timeout).map_err(|error| {
+        let out = KEPT.get().and_then(|kept| kept.as_ref().ok()).map_or_else(|| stdout(), AsFd::as_fd);
+        write_bounded(out, text.as_bytes(), self.timeout).map_err(|error| {
             let what = match error.kind() {
                 io::ErrorKind::BrokenPipe => "its reader has closed it".into(),
                 io::ErrorKind::StorageFull => "the disk is full".into(),
@@ -107,7 +124,7 @@ struct Stderr;
 impl io::Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // Nobody can be told that stderr is broken.
-        let _ = write_bounded(rustix::stdio::stderr(), bytes, STDERR_TIMEOUT);
+        let _ = write_bounded(stderr(), bytes, STDERR_TIMEOUT);
         Ok(bytes.len())
     }
 

@@ -1,6 +1,6 @@
 //! The knobs: what the environment says about the plugin's behaviour. The table of them is in the crate's page.
 //!
-//! Read once, at the first call. A value that makes no sense fails `init` with a sentence on stderr.
+//! Read once, when the file is loaded. A value that makes no sense fails `init` with a sentence on stderr.
 
 use std::{env, fmt::Display, str::FromStr, sync::OnceLock, time::Duration};
 
@@ -23,6 +23,8 @@ pub(crate) struct Knobs {
     pub(crate) error: Option<Fault>,
     pub(crate) hang: Option<Fault>,
     pub(crate) crash: Option<Fault>,
+    pub(crate) exit: Option<Fault>,
+    pub(crate) print: Option<Fault>,
     violate: Vec<String>,
 }
 
@@ -90,6 +92,8 @@ impl Knobs {
             error: fault("ERROR", true)?,
             hang: fault("HANG", false)?,
             crash: fault("CRASH", false)?,
+            exit: fault("EXIT", false)?,
+            print: fault("PRINT", false)?,
             violate: text("VIOLATE").map_or_else(Vec::new, |all| all.split(',').map(str::to_owned).collect()),
         };
         knobs.fifo |= knobs.violates("test-any-order");

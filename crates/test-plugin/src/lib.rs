@@ -11,7 +11,8 @@
 //! when it is linked, and a variable could only pretend otherwise. The plugin is written against sockets and not upon the
 //! library `gputcp`, so that each of the two can show mistakes of the other.
 //!
-//! The knobs, as environment variables `GPUTCP_TEST_PLUGIN_…`, read at the first call:
+//! The knobs, as environment variables `GPUTCP_TEST_PLUGIN_…`, read when the file is loaded (which is a function, `load`,
+//! too):
 //!
 //! | knob | values | meaning |
 //! |---|---|---|
@@ -29,6 +30,8 @@
 //! | `ERROR` | `FUNCTION:NTH:CODE` | the n-th call of a function, by NCCL's name, answers this code |
 //! | `HANG` | `FUNCTION:NTH` | it never returns |
 //! | `CRASH` | `FUNCTION:NTH` | it ends the process with SIGABRT |
+//! | `EXIT` | `FUNCTION:NTH` | it ends the process with exit code 0, as if all were well |
+//! | `PRINT` | `FUNCTION:NTH` | it prints a line on stdout |
 //! | `VIOLATE` | names of checks, by commas | each breaks the demand that the check of `gputcp plugin check` is about |
 
 mod comm;

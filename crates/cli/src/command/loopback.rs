@@ -3,7 +3,10 @@
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _},
-    os::{fd::AsFd as _, unix::process::CommandExt as _},
+    os::{
+        fd::AsFd as _,
+        unix::process::{CommandExt as _, ExitStatusExt as _},
+    },
     process::{Child, Command, ExitStatus, Stdio},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -90,6 +93,7 @@ pub fn run(
 struct ServerProcess {
     child: Child,
     stderr: Option<JoinHandle<()>>,
+    talk: Talk,
 }
 
 impl ServerProcess {
@@ -121,7 +125,7 @@ impl ServerProcess {
         let failed = |error: io::Error| Failure::Run(format!("could not start the server process: {error}"));
         let mut child = command.spawn().map_err(failed)?;
         let stderr = child.stderr.take();
-        let mut process = Self { child, stderr: None };
+        let mut process = Self { child, stderr: None, talk };
         if let Some(stderr) = stderr {
             let pass_on = move || {
                 for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
@@ -178,6 +182,12 @@ impl Drop for ServerProcess {
         let deadline = Instant::now() + GRACE;
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(5));
+        }
+        if let Ok(Some(status)) = self.child.try_wait()
+            && status.signal().is_some()
+        {
+            // A crashed process says nothing itself.
+            self.talk.pass_on(&format!("server: the server process was ended by a {status}"));
         }
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -3,7 +3,7 @@
 pub mod check;
 pub mod check_side;
 
-use gputcp::plugin::{Plugin, Properties};
+use gputcp::plugin::{Plugin, Properties, leave};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -11,6 +11,7 @@ use crate::{
     args::{PluginListArgs, plugin::PluginArgs, request::DEFAULT_TIMEOUT},
     failure::Failure,
     host::plugin::NetPlugin,
+    interrupt::Interrupt,
     output::{Output, Talk},
 };
 
@@ -18,7 +19,9 @@ use crate::{
 ///
 /// # Errors
 /// If there is no such plugin, or it fails.
-pub fn list(args: &PluginListArgs, talk: Talk) -> Result<(), Failure> {
+pub fn list(args: &PluginListArgs, interrupt: &Interrupt, talk: Talk) -> Result<(), Failure> {
+    // Nothing is under way that would have to be ended in good order.
+    let _leave = interrupt.on_fire(|| leave(Failure::Interrupted.exit_code().into()));
     let asked = PluginArgs { plugin: Some(args.plugin.clone()), plugin_device: None };
     let Some(NetPlugin { plugin, versions, .. }) = NetPlugin::open(&asked, DEFAULT_TIMEOUT, talk)? else {
         return Err(Failure::Usage("name a plugin: its path, or its name as in NCCL_NET_PLUGIN".into()));

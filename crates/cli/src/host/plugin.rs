@@ -1,8 +1,15 @@
 //! A NCCL net plugin on this machine: the one that a session uses, the device of it, and what a report says of both.
 
-use std::{fmt, process, sync::Arc, thread, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Barrier},
+    thread,
+    time::Duration,
+};
 
-use gputcp::plugin::{DeviceKind, Library, Plugin, PluginError, Properties, stuck_call};
+use gputcp::plugin::{
+    DeviceKind, Library, Plugin, PluginError, Properties, leave, on_exit_inside, stuck_call,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +17,7 @@ use crate::{
     args::plugin::{PluginArg, PluginArgs},
     bootstrap::message::printable,
     failure::Failure,
-    output::Talk,
+    output::{Output, Talk},
 };
 
 /// A plugin that was started, and the device to use.
@@ -51,6 +58,9 @@ impl NetPlugin {
     /// [`Failure::Usage`] if there is no such plugin or device; [`Failure::Run`] if it fails.
     pub fn open(args: &PluginArgs, timeout: Duration, talk: Talk) -> Result<Option<Self>, Failure> {
         let Some(PluginArg::Of { name, version }) = &args.plugin else { return Ok(None) };
+        // What a plugin prints is no result.
+        Output::keep_stdout()?;
+        on_exit_inside(ended);
         watch(timeout, talk)?;
         let failed = |error: PluginError| match error {
             PluginError::Open(_) | PluginError::NoTable { .. } | PluginError::NoDevice { .. } => {
@@ -86,9 +96,21 @@ impl NetPlugin {
     }
 }
 
+/// Says that a plugin ended the process, and gives the exit code.
+fn ended(call: &'static str) -> i32 {
+    let failure =
+        Failure::Run(format!("the plugin ended this process in {call}: it is broken, ask its authors"));
+    Talk::default().error(&failure);
+    failure.exit_code().into()
+}
+
 /// Ends the process when a plugin does not return.
 fn watch(timeout: Duration, talk: Talk) -> Result<(), Failure> {
+    // A thread that starts waits for the loader, which the plugin may hold.
+    let begun = Arc::new(Barrier::new(2));
+    let begins = begun.clone();
     let life = move || {
+        begins.wait();
         loop {
             thread::sleep(LOOK.min(timeout));
             if let Some((call, inside)) = stuck_call(timeout) {
@@ -97,12 +119,14 @@ fn watch(timeout: Duration, talk: Talk) -> Result<(), Failure> {
                     inside.as_secs_f64()
                 ));
                 talk.error(&failure);
-                process::exit(failure.exit_code().into());
+                leave(failure.exit_code().into());
             }
         }
     };
     let thread = thread::Builder::new().name("plugin watch".into()).spawn(life);
-    thread.map(drop).map_err(|error| Failure::Run(format!("could not start the plugin's watch: {error}")))
+    thread.map_err(|error| Failure::Run(format!("could not start the plugin's watch: {error}")))?;
+    begun.wait();
+    Ok(())
 }
 
 /// Between two looks at whether a plugin hangs.

@@ -117,9 +117,9 @@ impl Side {
         while !(connecting.poll(&mut comms.0)? & listening.poll(&mut comms.1)?) {
             if Instant::now() >= deadline {
                 return Err(Failure::Peer(format!(
-                    "{} made no data connection within {:?}: a firewall may block ports between the two",
+                    "{} made no data connection within {:.1} s: a firewall may block ports between the two",
                     link.peer(),
-                    patience
+                    patience.as_secs_f64()
                 )));
             }
             link.watch(&[], Instant::now() + POLL)?;

@@ -212,8 +212,8 @@ fn what_is_no_plugin_is_a_sentence() {
         (env!("CARGO_MANIFEST_PATH"), "is not a library for this machine"),
         (missing.as_str(), "there is no file"),
         ("libc.so.6", "is a library, but no NCCL net plugin"),
-        (version.as_str(), "has v8 of the interface, and v11 can be checked"),
-        (unknown.as_str(), "has v8 of the interface"),
+        (version.as_str(), "has no v11 of the interface, but v8: ask for one of these"),
+        (unknown.as_str(), "was asked for v99 of the interface, and v5 to v12 are known"),
         ("/", "is a folder"),
         ("none", "name a plugin"),
     ] {

@@ -2,13 +2,16 @@
 
 use std::{
     path::PathBuf,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
 };
 
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::process::{Server, expect, finish, gputcp, small, stderr, stdout};
+use crate::process::{Running, Server, expect, finish, gputcp, small, stderr, stdout};
 
 /// A file of the test plugin, built.
 pub(crate) fn plugin(version: &str) -> String {
@@ -157,15 +160,67 @@ fn a_plugin_that_fails_is_named_with_its_call() {
 
 #[test]
 fn a_plugin_that_never_returns_ends_the_command() {
-    for call in ["init:1", "isend:4", "test:7", "closeSend:1"] {
+    for call in ["load", "init:1", "isend:4", "test:7", "closeSend:1"] {
         let path = plugin("v8");
         let args = small(&["loopback", "--plugin", &path, "--no-ceiling", "--timeout", "1"]);
         let output = with(&[("HANG", call)], &args);
         let name = call.split(':').next().expect("a name").trim_end_matches("Send");
+        let name = if name == "load" { "dlopen" } else { name };
         let words = format!("has not returned from {name}");
         assert!(stderr(&output).contains(&words), "{call}: {}", stderr(&output));
         assert_ne!(output.status.code(), Some(0));
     }
+}
+
+#[test]
+fn what_a_plugin_prints_is_no_result() {
+    let path = plugin("v8");
+    for call in ["init:1", "test:7", "closeSend:1"] {
+        let output = loopback("v8", &[("PRINT", call)], &["--no-ceiling"]);
+        verified(&output);
+        assert!(stderr(&output).contains(" was called"), "{call}: {}", stderr(&output));
+    }
+    let listed = with(&[("PRINT", "init")], &["plugin", "list", "-J", &path]);
+    serde_json::from_slice::<Value>(&listed.stdout).expect("one JSON document and nothing else");
+}
+
+#[test]
+fn a_plugin_that_ends_the_process_is_no_success() {
+    let path = plugin("v8");
+    for call in ["load", "init", "devices"] {
+        let output = with(&[("EXIT", call)], &["plugin", "list", &path]);
+        let inside = if call == "load" { "dlopen" } else { call };
+        let words = format!("the plugin ended this process in {inside}");
+        assert!(stderr(&output).contains(&words), "{call}: {}", stderr(&output));
+        expect(&output, 1);
+    }
+    for call in ["init:1", "isend:4", "test:7", "closeSend:1"] {
+        let output = loopback("v8", &[("EXIT", call)], &["--no-ceiling"]);
+        assert!(stderr(&output).contains("the plugin ended this process"), "{call}: {}", stderr(&output));
+        assert_ne!(output.status.code(), Some(0));
+    }
+}
+
+#[test]
+fn a_plugin_that_crashes_the_server_is_told_of() {
+    let output = loopback("v8", &[("CRASH", "accept:1")], &[]);
+    let said = stderr(&output);
+    assert!(said.contains("the server process was ended by a signal: 6 (SIGABRT)"), "{said}");
+    expect(&output, 5);
+}
+
+#[test]
+fn a_list_is_interrupted_at_once() {
+    let path = plugin("v8");
+    let mut command = gputcp(&["plugin", "list", &path]);
+    command.env("GPUTCP_TEST_PLUGIN_HANG", "load").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut listing = Running::start(command);
+    // Before its signals are watched, one would end it without an exit code.
+    thread::sleep(Duration::from_millis(500));
+    let began = Instant::now();
+    listing.signal(Signal::INT);
+    assert_eq!(listing.wait().code(), Some(130));
+    assert!(began.elapsed() < Duration::from_secs(5));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::{
     Plugin,
     error::{Error, Result},
     name::candidates,
+    watch::watched,
 };
 use crate::sys::{Table, c_void, v5, v6, v7, v8, v9, v10, v11, v12};
 
@@ -44,8 +45,16 @@ impl Library {
     pub fn open(name: &str) -> Result<Self> {
         let mut refused = Vec::new();
         for candidate in candidates(name) {
+            // The loader would wait for a pipe's writer.
+            if candidate.contains('/') && Path::new(&candidate).metadata().is_ok_and(|data| !data.is_file()) {
+                refused.push((candidate, "it is no file".to_owned()));
+                continue;
+            }
             // SAFETY: runs the library's initialisers, which is what the caller asks for.
-            match unsafe { unix::Library::open(Some(&candidate), unix::RTLD_NOW | unix::RTLD_LOCAL) } {
+            let opened = watched(&"dlopen", || unsafe {
+                unix::Library::open(Some(&candidate), unix::RTLD_NOW | unix::RTLD_LOCAL)
+            });
+            match opened {
                 Ok(handle) => return Self::look_into(candidate.into(), handle),
                 Err(error) => refused.push((candidate, reason(&error))),
             }
@@ -84,7 +93,9 @@ impl Library {
         Plugin::start(&self.name, found.ok_or_else(|| self.no_table(version))?)
     }
 
-    fn no_table(&self, asked: Option<u32>) -> Error {
+    /// Says what the library has instead of this version, or of any that is known.
+    #[must_use]
+    pub fn no_table(&self, asked: Option<u32>) -> Error {
         let list: Vec<String> = self.versions.iter().map(|version| format!("v{version}")).collect();
         let (list, newest, oldest) = (list.join(", "), KNOWN[0].0, KNOWN[KNOWN.len() - 1].0);
         let has = match (asked, list.as_str()) {
@@ -158,6 +169,11 @@ fn why(refused: &[(String, String)]) -> String {
             Ok(data) if data.is_dir() => {
                 return format!("{candidate} is a folder: name the plugin's library in it");
             }
+            Ok(data) if !data.is_file() => {
+                return format!(
+                    "{candidate} is a pipe or a device, not a library: correct the plugin's path"
+                );
+            }
             _ => {}
         }
         if ["invalid ELF header", "file too short", "wrong ELF class"]
@@ -206,6 +222,7 @@ mod tests {
         );
         assert_eq!(refusal("/no/such.so"), "there is no file /no/such.so: correct the plugin's path");
         assert!(refusal("/tmp/.").contains("is a folder"), "{}", refusal("/tmp/."));
+        assert!(refusal("/dev/zero").contains("is a pipe or a device"), "{}", refusal("/dev/zero"));
         let text = refusal(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
         assert!(text.contains("not a library for this machine"), "{text}");
         // A library that everyone has, and that is no plugin.

@@ -1,12 +1,13 @@
 //! Where a plugin's messages go: to `tracing`, and the last warning to the error that it explains.
 
 use std::{
-    ffi::{CStr, c_char, c_int, c_ulong},
+    ffi::{c_char, c_int, c_ulong},
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
 };
 
+use super::text;
 use crate::sys::{constants, functions::Logger};
 
 /// What is given to `init`.
@@ -40,7 +41,7 @@ unsafe extern "C" fn log(
     format: *const c_char,
 ) {
     // SAFETY: the plugin's promise: texts that end in a zero, or NULL.
-    let (file, format) = unsafe { (text(file), text(format)) };
+    let (file, format) = unsafe { (text::shown(file, TEXT_BYTES), text::shown(format, TEXT_BYTES)) };
     // Nothing may unwind into the plugin. What is lost is one message.
     let _ = catch_unwind(AssertUnwindSafe(|| say(level, flags, &file, line, &format)));
 }
@@ -53,27 +54,17 @@ fn say(level: c_int, flags: c_ulong, file: &str, line: c_int, format: &str) {
         }
         constants::LOG_WARN | constants::LOG_ABORT => {
             tracing::warn!(target: "plugin", "{file}:{line} {format}");
-            *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(format.into());
+            // What says nothing explains nothing.
+            if !format.is_empty() {
+                *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(format.into());
+            }
         }
         _ => tracing::trace!(target: "plugin", flags, "{file}:{line} {format}"),
     }
 }
 
-/// A plugin's text, bounded and fit for a terminal.
-///
-/// # Safety
-/// NULL, or the start of a text that ends in a zero.
-unsafe fn text(start: *const c_char) -> String {
-    if start.is_null() {
-        return String::new();
-    }
-    // SAFETY: the caller's promise.
-    let text = unsafe { CStr::from_ptr(start) }.to_string_lossy();
-    text.trim_end().chars().take(TEXT_CHARS).map(|c| if c.is_control() { '·' } else { c }).collect()
-}
-
 /// More is no message.
-const TEXT_CHARS: usize = 500;
+const TEXT_BYTES: usize = 500;
 
 #[cfg(test)]
 mod tests {
@@ -89,6 +80,9 @@ mod tests {
         assert_eq!(last_warning().as_deref(), Some("no %s for %d· after %f"));
         // SAFETY: nothing is named.
         unsafe { logger(99, 0, std::ptr::null(), -1, std::ptr::null()) };
+        assert_eq!(last_warning(), None);
+        // SAFETY: as above.
+        unsafe { logger(constants::LOG_WARN, 0, std::ptr::null(), 0, c" ".as_ptr()) };
         assert_eq!(last_warning(), None);
     }
 }

@@ -25,6 +25,7 @@ mod recv;
 mod send;
 #[cfg(test)]
 mod tests;
+mod text;
 mod watch;
 
 pub use self::{
@@ -37,5 +38,5 @@ pub use self::{
     properties::{DeviceKind, Properties},
     recv::{Consumable, Flushing, Landed, RecvComm, Scattered, Unpacking},
     send::{SendComm, SentOff},
-    watch::stuck_call,
+    watch::{leave, on_exit_inside, stuck_call},
 };

@@ -1,7 +1,6 @@
 //! A plugin that was started: its name, its devices, and how its answers become errors.
 
 use std::{
-    ffi::CStr,
     fmt, ptr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -12,6 +11,7 @@ use super::{
     library::Found,
     logger,
     properties::Properties,
+    text,
     watch::watched,
 };
 use crate::sys::{c_int, c_void, constants::TRAFFIC_CLASS_UNDEFINED, device::Config};
@@ -184,12 +184,8 @@ fn read(library: &Arc<str>, found: Found) -> Result<Calls> {
 
 /// A plugin's name for itself; the library's if it has none that can be read.
 fn name(start: *const std::ffi::c_char, library: &Arc<str>) -> Arc<str> {
-    if start.is_null() {
-        return library.clone();
-    }
     // SAFETY: a table's name ends in a zero.
-    let text = unsafe { CStr::from_ptr(start) }.to_string_lossy();
-    let text: String = text.chars().take(NAME_CHARS).map(|c| if c.is_control() { '·' } else { c }).collect();
+    let text = unsafe { text::shown(start, NAME_BYTES) };
     if text.is_empty() { library.clone() } else { text.into() }
 }
 
@@ -197,4 +193,4 @@ fn name(start: *const std::ffi::c_char, library: &Arc<str>) -> Arc<str> {
 static STARTED: Mutex<Vec<(usize, Arc<Plugin>)>> = Mutex::new(Vec::new());
 /// More devices than this are an error of the plugin.
 const DEVICES_MAX: c_int = 1024;
-const NAME_CHARS: usize = 100;
+const NAME_BYTES: usize = 100;

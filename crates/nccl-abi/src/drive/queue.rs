@@ -56,7 +56,7 @@ impl UnpackQueue {
         let Some(handle) = NonNull::new(device.handle.cast::<u8>()).filter(|_| device.size >= wanted) else {
             return absurd(format!("a device handle of {} bytes at {:?}", device.size, device.handle));
         };
-        let [meta, bounce, _] = read_words(handle, gpu, lane)?;
+        let [meta, bounce, _] = read_words(handle, gpu, lane, keeper)?;
         let pointer = |word: u64| NonNull::new(std::ptr::with_exposed_provenance_mut::<u8>(word as usize));
         let (Some(meta), Some(bounce)) = (pointer(meta), pointer(bounce)) else {
             return absurd("a device handle without a queue or a bounce region".into());
@@ -154,10 +154,11 @@ fn check(fragments: &[Fragment], capacity: u64, bounce: u64) -> Result<u64, Stri
 }
 
 /// The three words of an [`UnpackDeviceHandle`], which lies in the GPU's memory: by a copy.
-fn read_words(handle: NonNull<u8>, gpu: &Device, lane: &mut Lane) -> Result<[u64; 3]> {
+fn read_words(handle: NonNull<u8>, gpu: &Device, lane: &mut Lane, keeper: &Arc<()>) -> Result<[u64; 3]> {
     let bytes = size_of::<UnpackDeviceHandle>() as u64;
-    // SAFETY: the plugin's, of at least this length, while the connection is open; the copy below is waited for.
-    let foreign = unsafe { Buffer::foreign(handle, bytes, gpu, Arc::new(())) }?;
+    // SAFETY: the plugin's, of at least this length, while the connection is open, which is as long as the keeper is
+    // shared: also by a copy that is not done in time.
+    let foreign = unsafe { Buffer::foreign(handle, bytes, gpu, keeper.clone()) }?;
     let landing = gpu.pinned(bytes)?;
     let claim = |result: Result<_, gputcp_gpu::ClaimError>| result.map_err(gputcp_gpu::Error::from);
     let all = Fragment { source_offset: 0, bytes, destination_offset: 0 };

@@ -1,12 +1,18 @@
-//! Who is inside a plugin, and for how long: foreign code that never returns cannot be ended, but it can be noticed.
+//! Who is inside a plugin, and for how long: foreign code that never returns cannot be ended, but it can be noticed; and
+//! foreign code that ends the process does not do so with a success that nobody had.
 //!
 //! Each thread has a place of its own to note what it calls, so that noting costs no lock.
 
 use std::{
+    ffi::c_int,
+    panic::catch_unwind,
     ptr,
     sync::{
         OnceLock,
-        atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicPtr, AtomicU64, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     time::{Duration, Instant},
 };
@@ -17,7 +23,9 @@ use std::{
 pub fn stuck_call(bound: Duration) -> Option<(&'static str, Duration)> {
     let now = micros();
     let inside = PLACES.iter().filter_map(|place| {
-        let (call, since) = (place.call.load(Relaxed), place.since_us.load(Relaxed));
+        // In this order: who sees a call sees its start, or a later one's, and never an earlier one's.
+        let call = place.call.load(Acquire);
+        let since = place.since_us.load(Relaxed);
         // SAFETY: NULL, or a reference that lives for ever.
         let call = unsafe { call.as_ref() }?;
         Some((*call, Duration::from_micros(now.saturating_sub(since))))
@@ -25,13 +33,43 @@ pub fn stuck_call(bound: Duration) -> Option<(&'static str, Duration)> {
     inside.filter(|(_, inside)| *inside > bound).max_by_key(|(_, inside)| *inside)
 }
 
+/// Has `tell` called when a plugin ends the process from within a call, on the thread that made it: with the call's name.
+/// What `tell` gives is the process's exit code. The first one counts.
+pub fn on_exit_inside(tell: fn(&'static str) -> c_int) {
+    unsafe extern "C" {
+        safe fn atexit(what: extern "C" fn()) -> c_int;
+    }
+    if TELL.set(tell).is_ok() && atexit(at_exit) != 0 {
+        tracing::warn!("a plugin that ends the process will go unnoticed: the system runs nothing at exit");
+    }
+}
+
+/// Run by `exit`, on the thread that called it.
+extern "C" fn at_exit() {
+    // SAFETY: NULL, or a reference that lives for ever.
+    let call = unsafe { PLACES[MINE.with(|mine| *mine)].call.load(Relaxed).as_ref() };
+    if let (Some(call), Some(tell)) = (call, TELL.get()) {
+        // Nothing may unwind into C.
+        leave(catch_unwind(|| tell(call)).unwrap_or(1));
+    }
+}
+
+/// Ends the process at once. `exit` would first run what foreign code has registered, and wait for the loader, which a call
+/// that is stuck in `dlopen` holds.
+pub fn leave(code: c_int) -> ! {
+    unsafe extern "C" {
+        safe fn _exit(code: c_int) -> !;
+    }
+    _exit(code)
+}
+
 /// Notes a call while it lasts.
 pub(super) fn watched<R>(call: &'static &'static str, work: impl FnOnce() -> R) -> R {
     let place = &PLACES[MINE.with(|mine| *mine)];
     place.since_us.store(micros(), Relaxed);
-    place.call.store(ptr::from_ref(call).cast_mut(), Relaxed);
+    place.call.store(ptr::from_ref(call).cast_mut(), Release);
     let result = work();
-    place.call.store(ptr::null_mut(), Relaxed);
+    place.call.store(ptr::null_mut(), Release);
     result
 }
 
@@ -50,6 +88,8 @@ fn micros() -> u64 {
 /// Threads that drive plugins are few; should they be more, two share a place, and one of them is not seen.
 static PLACES: [Place; 64] =
     [const { Place { call: AtomicPtr::new(ptr::null_mut()), since_us: AtomicU64::new(0) } }; 64];
+/// Whom to tell of an exit from within a call.
+static TELL: OnceLock<fn(&'static str) -> c_int> = OnceLock::new();
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {

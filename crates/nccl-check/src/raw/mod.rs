@@ -83,14 +83,7 @@ impl Raw {
                 Err(format!("{name} has no function init: it is broken, ask its authors"))
             }
             Some(table) => Ok(Self { table, library, ctx: ptr::null_mut() }),
-            None => {
-                let has: Vec<String> = found.versions().iter().map(|version| format!("v{version}")).collect();
-                let asked = version.map_or_else(|| "v5 to v12".into(), |version| format!("v{version}"));
-                Err(format!(
-                    "{name} has {} of the interface, and {asked} can be checked: ask for what is both",
-                    has.join(", ")
-                ))
-            }
+            None => Err(found.no_table(version).to_string()),
         }
     }
 

@@ -27,7 +27,9 @@ use std::{sync::Arc, time::Duration};
 
 use gputcp_gpu::{Device, MemoryKind, UnpackMode};
 use gputcp_nccl_abi::drive::Pointer;
-pub use gputcp_nccl_abi::drive::{DeviceKind, Error as PluginError, Library, Plugin, Properties, stuck_call};
+pub use gputcp_nccl_abi::drive::{
+    DeviceKind, Error as PluginError, Library, Plugin, Properties, leave, on_exit_inside, stuck_call,
+};
 
 pub use self::{
     connect::Connector,
