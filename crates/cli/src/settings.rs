@@ -309,6 +309,17 @@ impl Settings {
     }
 }
 
+impl Transport {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sockets => "sockets",
+            Self::Plugin => "plugin",
+        }
+    }
+}
+
 impl Memory {
     /// The kind of this name.
     ///

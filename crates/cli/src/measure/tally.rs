@@ -119,6 +119,7 @@ impl Tally {
             Some(Row {
                 bytes,
                 way: *way,
+                transport: settings.transport,
                 chunk_bytes: settings.chunk_bytes,
                 window: Window { send: settings.send_window, recv: settings.recv_window },
                 streams: settings.streams,

@@ -24,6 +24,7 @@ type Column = (&'static str, fn(&Row) -> String);
 const COLUMNS: &[Column] = &[
     ("bytes", |row| row.bytes.to_string()),
     ("way", |row| way(row.way).into()),
+    ("transport", |row| row.transport.name().into()),
     ("memory", |row| row.memory.name().into()),
     ("destination", |row| row.destination.name().into()),
     ("source_gpu", |row| words(row.source_gpu.as_deref())),

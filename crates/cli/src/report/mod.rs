@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bootstrap::message::TcpCounters,
     host::{gpu::GpuFacts, plugin::PluginFacts},
-    settings::{Memory, Settings, Unpack},
+    settings::{Memory, Settings, Transport, Unpack},
 };
 
 /// The name of the report's form. A reader that knows it knows the fields; more may be added, none change their meaning.
@@ -153,6 +153,8 @@ pub struct Row {
     pub bytes: u64,
     /// Which way the data went.
     pub way: Way,
+    /// What carried it.
+    pub transport: Transport,
     /// Bytes per request.
     pub chunk_bytes: u64,
     /// Chunks in flight.
