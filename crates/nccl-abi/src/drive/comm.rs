@@ -9,7 +9,10 @@ use std::{
     mem,
     os::fd::AsRawFd as _,
     ptr::{self, NonNull},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use gputcp_gpu::{Buffer, Device};
@@ -33,6 +36,8 @@ pub enum Pointer {
 /// A connection of a plugin, and what it works on. `C` is the claim that its requests need.
 pub(super) struct Comm<C> {
     pub(super) plugin: Arc<Plugin>,
+    /// Which connection of the process it is.
+    number: u64,
     /// Which device of the plugin.
     device: usize,
     comm: NonNull<c_void>,
@@ -66,6 +71,8 @@ struct Flight<C> {
 /// A request that the plugin is done with.
 #[derive(Debug)]
 pub(super) struct Over<C> {
+    /// The connection's number.
+    of: u64,
     pub(super) request: NonNull<c_void>,
     pub(super) claim: C,
     pub(super) pointer: Pointer,
@@ -91,6 +98,14 @@ impl<C> Over<C> {
 }
 
 impl<C> Comm<C> {
+    /// Checks that a request is this connection's: the plugin would be given what it does not know.
+    ///
+    /// # Panics
+    /// If it is another's.
+    pub(super) fn check_own<D>(&self, over: &Over<D>) {
+        assert_eq!(over.of, self.number, "a request goes back to the connection that it was posted on");
+    }
+
     /// Takes a connection that the plugin gave.
     pub(super) fn new(
         plugin: &Arc<Plugin>,
@@ -101,6 +116,7 @@ impl<C> Comm<C> {
     ) -> Self {
         Self {
             plugin: plugin.clone(),
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             device,
             comm,
             close,
@@ -222,7 +238,7 @@ impl<C> Comm<C> {
         };
         // 0 is what many leave there, and no request of ours is empty and says less by it.
         let said = u64::try_from(size).ok().filter(|&size| 0 < size && size <= bytes);
-        Ok(Some(Over { request, claim, pointer, handle, bytes, said }))
+        Ok(Some(Over { of: self.number, request, claim, pointer, handle, bytes, said }))
     }
 
     /// Asks for a request of the connection; gives the size that the plugin says when it is done.
@@ -295,3 +311,6 @@ impl<C> Drop for Comm<C> {
 
 /// More than the one that is due.
 const SIZES: usize = 8;
+
+/// The next connection's number.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);

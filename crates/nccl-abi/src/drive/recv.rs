@@ -170,7 +170,9 @@ impl RecvComm {
     /// # Errors
     /// If the plugin fails.
     pub fn test_flush(&mut self, flushing: Flushing) -> Result<Result<Consumable, Flushing>> {
-        let done = self.comm().ask(flushing.request, "test")?.is_some();
+        let comm = self.comm();
+        comm.check_own(&flushing.over);
+        let done = comm.ask(flushing.request, "test")?.is_some();
         Ok(if done { Ok(Consumable { over: flushing.over }) } else { Err(flushing) })
     }
 
@@ -183,6 +185,7 @@ impl RecvComm {
         let (Some(queue), Some(comm)) = (&self.queue, &mut self.comm) else {
             unreachable!("only a connection with a queue has scattered receives");
         };
+        comm.check_own(&over);
         let found = queue.read(number, over.bytes, &mut self.fragments);
         let bytes = found.map_err(|what| {
             comm.fail();
@@ -203,6 +206,7 @@ impl RecvComm {
     pub fn consume(&mut self, consumable: Consumable) -> Result<u64> {
         let Consumable { over } = consumable;
         let comm = self.comm();
+        comm.check_own(&over);
         if let Some(consumed) = comm.plugin.calls.optional.irecv_consumed {
             // SAFETY: the request was given by this connection, is done, and is given back once.
             let code =
