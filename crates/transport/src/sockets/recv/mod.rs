@@ -213,6 +213,17 @@ impl RecvComm {
         ending::close(&self.shared, &mut self.threads, open, deadline)
     }
 
+    /// Says goodbye and returns: a thread of its own waits for the peer's, up to `patience`, and ends the others. What was
+    /// sent still arrives. For whoever must not wait, as a NCCL net plugin.
+    ///
+    /// # Errors
+    /// If requests are still in flight or the connection has failed: then it is reset, and nothing touches the requests'
+    /// memory any more.
+    pub fn leave(mut self, patience: Duration) -> Result<()> {
+        let open = lock(&self.shared.state).side.in_flight();
+        ending::leave(&self.shared, &mut self.threads, open, patience)
+    }
+
     /// Ends every wait on this connection from another thread.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
