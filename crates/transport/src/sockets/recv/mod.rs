@@ -150,13 +150,21 @@ impl RecvComm {
         Ok(Some(RecvRequest { slot, bytes }))
     }
 
-    /// The finished receive, or the request back while bytes are missing. Never waits.
+    /// The finished receive, or the request back while bytes are missing. Reads what the control socket has, and waits for
+    /// nothing but the rest of a short message that has begun to arrive.
     ///
     /// # Errors
     /// If the connection has failed.
     pub fn test(&mut self, request: RecvRequest) -> Result<Result<Received, RecvRequest>> {
         let RecvRequest { slot, bytes } = request;
-        match self.shared.finish(slot)? {
+        let finished = match self.shared.finish(slot)? {
+            Err(slot) => {
+                self.shared.look();
+                self.shared.finish(slot)?
+            }
+            finished => finished,
+        };
+        match finished {
             Ok(received) => Ok(Ok(received)),
             Err(slot) => {
                 self.shared.check()?;

@@ -126,12 +126,17 @@ impl SendComm {
         Ok(Some(SendRequest { slot }))
     }
 
-    /// The finished send, or the request back while bytes are left. Never waits.
+    /// The finished send, or the request back while bytes are left. Reads what the control socket has, and waits for
+    /// nothing but the rest of a short message that has begun to arrive.
     ///
     /// # Errors
     /// If the connection has failed.
     pub fn test(&mut self, request: SendRequest) -> Result<Result<Sent, SendRequest>> {
-        match self.shared.finish(request.slot) {
+        let finished = self.shared.finish(request.slot).or_else(|slot| {
+            self.shared.look();
+            self.shared.finish(slot)
+        });
+        match finished {
             Ok(sent) => Ok(Ok(sent)),
             Err(slot) => {
                 self.shared.check()?;
