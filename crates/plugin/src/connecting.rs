@@ -88,3 +88,61 @@ static ATTEMPTS: Mutex<Vec<Attempt>> = Mutex::new(Vec::new());
 const NUMBER: usize = Handle::BYTES - 8;
 /// A process with 8 GPUs, 32 channels and 16 peers each makes as many at a time.
 const ATTEMPTS_MAX: usize = 8 * 32 * 16;
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use gputcp::{Listener, Options};
+
+    use super::*;
+    use crate::settings::{Congestion, Settings};
+
+    fn plugin() -> Plugin {
+        let settings = Settings {
+            streams: 2,
+            congestion: Congestion::Auto,
+            segment_bytes: 64 << 10,
+            slabs: 1,
+            timeout: Duration::from_secs(5),
+            speed_mbit: None,
+            interfaces: None,
+        };
+        Plugin { settings, devices: Vec::new() }
+    }
+
+    fn listener() -> Listener {
+        Listener::bind("127.0.0.1:0".parse().unwrap(), Options::default()).unwrap()
+    }
+
+    #[test]
+    fn an_attempt_goes_on_in_the_same_memory_and_nowhere_else() {
+        let (plugin, mut first, second) = (plugin(), listener(), listener());
+        let mut bytes = first.handle().encode();
+        assert!(connect(&mut bytes, &plugin).unwrap().is_none(), "nobody has accepted");
+        let number = bytes[NUMBER..].to_vec();
+        assert!(connect(&mut bytes, &plugin).unwrap().is_none());
+        assert_eq!(bytes[NUMBER..], number);
+        // A number that belongs to another handle.
+        let mut stolen = second.handle().encode();
+        stolen[NUMBER..].copy_from_slice(&number);
+        assert!(connect(&mut stolen, &plugin).unwrap().is_none());
+        assert_ne!(stolen[NUMBER..], number);
+        let until = Instant::now() + Duration::from_secs(10);
+        let (mut accepted, mut connected) = (None, None);
+        while accepted.is_none() || connected.is_none() {
+            assert!(Instant::now() < until);
+            accepted = accepted.or_else(|| first.poll().unwrap());
+            if connected.is_none() {
+                connected = connect(&mut bytes, &plugin).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_handle_is_refused() {
+        for bytes in [[0; Handle::BYTES], [7; Handle::BYTES]] {
+            assert_eq!(connect(&mut { bytes }, &plugin()).unwrap_err(), ResultCode::InvalidArgument);
+        }
+    }
+}
