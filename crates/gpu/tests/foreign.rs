@@ -49,3 +49,17 @@ fn nothing_is_no_memory() {
     assert_eq!(device.bytes_at(NonNull::dangling()), Ok(None));
     assert!(device.dma_buf(&Buffer::host(1).unwrap()).is_none());
 }
+
+#[test]
+fn claims_on_lent_memory_keep_nobody_off() {
+    let mut bytes = [0u8; 64];
+    // SAFETY: the bytes outlive the buffer and its claims, which are not used to touch them.
+    let lent = unsafe { Buffer::lent(NonNull::from(&mut bytes).cast(), 64) }.unwrap();
+    assert_eq!((lent.kind(), lent.bytes()), (gputcp_gpu::MemoryKind::Host, 64));
+    let all = lent.write(0, 64).unwrap();
+    let (twice, read) = (lent.write(8, 8).unwrap(), lent.read(0, 64).unwrap());
+    assert_eq!((twice.address(), read.bytes()), (all.address().map_addr(|at| at.saturating_add(8)), 64));
+    assert!(lent.read(60, 5).is_err(), "beyond the buffer there is nothing to lend");
+    // SAFETY: no byte is named.
+    assert_eq!(unsafe { Buffer::lent(NonNull::dangling(), 0) }.unwrap_err(), Error::Empty);
+}

@@ -301,3 +301,37 @@ fn a_lost_device_ends_both_sides_and_both_say_so() {
         assert!(began.elapsed() < AT_ONCE);
     }
 }
+
+#[test]
+fn what_was_sent_arrives_after_its_sender_has_left() {
+    let (mut sender, mut receiver) = pair(&options(2));
+    let from = Place::Host.buffer(1 << 20);
+    let to = Place::Host.buffer(1 << 20);
+    let pattern = gputcp_gpu::Pattern { seed: 3, iteration: 4 };
+    from.fill(pattern, 0, 1 << 20).unwrap();
+    let receive = receiver.irecv(&to, 0, 1 << 20).unwrap().unwrap();
+    let send = sender.isend(&from, 0, 1 << 20).unwrap().unwrap();
+    sender.wait(send, soon()).unwrap();
+    let began = Instant::now();
+    // The receiver has not said goodbye, and does not for a while.
+    sender.leave(Duration::from_secs(10)).unwrap();
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(receiver.wait(receive, soon()).unwrap().bytes, 1 << 20);
+    assert_eq!(to.verify(pattern, 0, 1 << 20), Ok(Ok(())));
+    receiver.leave(Duration::from_secs(10)).unwrap();
+}
+
+#[test]
+fn whoever_leaves_with_requests_in_flight_resets_the_connection() {
+    let (sender, mut receiver) = pair(&options(1));
+    let to = Place::Host.buffer(1 << 20);
+    let _receive = receiver.irecv(&to, 0, 1 << 20).unwrap().unwrap();
+    let began = Instant::now();
+    let error = receiver.leave(Duration::from_secs(10)).unwrap_err();
+    assert_eq!(error.guilty(), Guilty::Caller, "{error:?}");
+    // Nobody touches its memory any more.
+    assert!(to.write(0, 1 << 20).is_ok());
+    drop(sender);
+    assert!(began.elapsed() < AT_ONCE);
+}

@@ -5,6 +5,7 @@ mod conformance;
 mod gpu;
 mod interrupted;
 mod measure;
+mod net_plugin;
 mod output;
 mod plugin;
 mod process;

@@ -62,6 +62,20 @@ impl Buffer {
         Ok(Self { region: Region::foreign(start, bytes, device.gpu(), keeper)?, kind: device.kind() })
     }
 
+    /// Host memory that foreign code lends for transfers, as NCCL lends it to a net plugin. Claims on it keep nobody off: its
+    /// owner decides who may touch what, and may have reasons to lend the same bytes twice.
+    ///
+    /// # Errors
+    /// If `bytes` is 0.
+    ///
+    /// # Safety
+    /// For as long as a claim on some of the `bytes` bytes from `start` lives, those are mapped for reading, or for writing
+    /// if it is a claim to write. While bytes of a claim to read are being sent, nobody writes them; while bytes of a claim
+    /// to write are being received, no reference to them exists.
+    pub unsafe fn lent(start: NonNull<u8>, bytes: u64) -> Result<Self, Error> {
+        Ok(Self { region: Region::lent(start, bytes)?, kind: MemoryKind::Host })
+    }
+
     /// The address of its first byte, as whoever reaches the memory knows it. To tell foreign code where it is, which may
     /// touch it only under a claim.
     #[must_use]

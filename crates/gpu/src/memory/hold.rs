@@ -30,6 +30,8 @@ pub(super) struct Region {
     memory: Memory,
     bytes: u64,
     claims: Mutex<ClaimTable>,
+    /// Whether a claim to write excludes others. Not where whoever lent the memory decides who may touch what.
+    exclusive: bool,
     /// How many holds share each entry of the table.
     holders: [AtomicU32; CLAIMS_MAX],
 }
@@ -68,13 +70,27 @@ impl Region {
         if bytes == 0 {
             return Err(Error::Empty);
         }
-        let memory = Memory::Foreign(Foreign { start, gpu: gpu.cloned(), _keeper: keeper });
+        let memory = Memory::Foreign(Foreign { start, gpu: gpu.cloned(), _keeper: Some(keeper) });
         Ok(Self::of(memory, bytes))
     }
 
+    /// Host memory whose owner decides who may touch what.
+    pub(super) fn lent(start: NonNull<u8>, bytes: u64) -> Result<Arc<Self>, Error> {
+        if bytes == 0 {
+            return Err(Error::Empty);
+        }
+        let memory = Memory::Foreign(Foreign { start, gpu: None, _keeper: None });
+        Ok(Self::new(memory, bytes, false))
+    }
+
     fn of(memory: Memory, bytes: u64) -> Arc<Self> {
+        Self::new(memory, bytes, true)
+    }
+
+    fn new(memory: Memory, bytes: u64, exclusive: bool) -> Arc<Self> {
         let claims = Mutex::new(ClaimTable::new(bytes));
-        Arc::new(Self { memory, bytes, claims, holders: [const { AtomicU32::new(0) }; CLAIMS_MAX] })
+        let holders = [const { AtomicU32::new(0) }; CLAIMS_MAX];
+        Arc::new(Self { memory, bytes, claims, exclusive, holders })
     }
 
     /// The GPU whose memory it is.
@@ -119,7 +135,7 @@ struct Foreign {
     start: NonNull<u8>,
     /// The GPU whose memory it is; none for host memory.
     gpu: Option<Arc<Gpu>>,
-    _keeper: Arc<dyn Any + Send + Sync>,
+    _keeper: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 // SAFETY: memory belongs to the process or the device, not to a thread; the value itself gives out an address only.
@@ -168,6 +184,8 @@ impl Hold {
         bytes: u64,
         access: Access,
     ) -> Result<Self, ClaimError> {
+        // Entered as reads, claims exclude nobody.
+        let access = if region.exclusive { access } else { Access::Read };
         let mut claims = region.claims();
         let mut taken = claims.take(offset, bytes, access);
         if matches!(taken, Err(ClaimError::Overlap { .. } | ClaimError::TooMany)) {

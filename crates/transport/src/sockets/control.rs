@@ -134,6 +134,14 @@ impl ControlSocket {
         Ok(Lead { control: self, reader: lock(&self.reader) })
     }
 
+    /// Has what is there read, unless somebody is at it already: for a caller who asks again and again, and would otherwise
+    /// wait for the standby thread to wake up.
+    pub(crate) fn look(&self, dispatch: impl FnOnce(&mut Reader)) {
+        if let Ok(mut reader) = self.reader.try_lock() {
+            dispatch(&mut reader);
+        }
+    }
+
     /// The standby thread's life: calls `dispatch` whenever frames are there to be read, until that says to end, or
     /// [`ControlSocket::stop`].
     pub(crate) fn stand_by(&self, mut dispatch: impl FnMut(&mut Reader) -> bool) -> io::Result<()> {

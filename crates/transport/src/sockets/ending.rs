@@ -1,6 +1,11 @@
-//! How a connection ends: in good order by [`close`], with both goodbyes, or by [`abandon`].
+//! How a connection ends: in good order by [`close`], with both goodbyes, or by [`leave`], which waits for the peer's behind
+//! the caller's back; or by [`abandon`].
 
-use std::{sync::Arc, thread::JoinHandle, time::Instant};
+use std::{
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
 
 use gputcp_proto::frame::Control;
 
@@ -17,6 +22,39 @@ pub(crate) fn close<S: Side>(
     open: usize,
     deadline: Instant,
 ) -> Result<()> {
+    say_goodbye(shared, threads, open)?;
+    hear_goodbye(shared, threads, deadline)
+}
+
+/// Says goodbye, and leaves the rest to a thread of its own, which gives the peer `patience`: for whoever must not wait. Two
+/// processes that close their connections one after another, in different orders, would wait for each other.
+pub(crate) fn leave<S: Side + Send + 'static>(
+    shared: &Arc<Shared<S>>,
+    threads: &mut Vec<JoinHandle<()>>,
+    open: usize,
+    patience: Duration,
+) -> Result<()> {
+    say_goodbye(shared, threads, open)?;
+    let (rest, mut ending) = (Arc::clone(shared), std::mem::take(threads));
+    let deadline = Instant::now() + patience;
+    let last = thread::Builder::new().name("gputcp-leave".into()).spawn(move || {
+        // Nobody is left to be told how it went.
+        let _ = hear_goodbye(&rest, &mut ending, deadline);
+    });
+    last.map(drop).map_err(|error| {
+        // Nobody waits for the threads any more, but they do end.
+        let error = Error::system("start a thread to end the connection", error);
+        shared.fail(error.clone());
+        shared.control.stop();
+        error
+    })
+}
+
+fn say_goodbye<S: Side>(
+    shared: &Arc<Shared<S>>,
+    threads: &mut Vec<JoinHandle<()>>,
+    open: usize,
+) -> Result<()> {
     if open > 0 {
         abandon(shared, threads);
         return Err(Error::usage(format!(
@@ -28,7 +66,14 @@ pub(crate) fn close<S: Side>(
     shared
         .control
         .write(&Control::Goodbye.encode(), shared.timeout)
-        .map_err(|error| shared.check().err().unwrap_or_else(|| shared.socket_failed(&error)))?;
+        .map_err(|error| shared.check().err().unwrap_or_else(|| shared.socket_failed(&error)))
+}
+
+fn hear_goodbye<S: Side>(
+    shared: &Arc<Shared<S>>,
+    threads: &mut Vec<JoinHandle<()>>,
+    deadline: Instant,
+) -> Result<()> {
     let closed = shared.wait_for("closing the connection", Bound::Deadline(deadline), None, false, || {
         Ok(if shared.peer_has_said_goodbye() { Ready::Yes(()) } else { Ready::No })
     });

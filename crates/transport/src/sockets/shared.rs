@@ -214,6 +214,13 @@ impl<S: Side> Shared<S> {
         }
     }
 
+    /// Handles what the control socket has, if nobody else does.
+    pub(crate) fn look(&self) {
+        self.control.look(|reader| {
+            self.pump(reader);
+        });
+    }
+
     /// The standby thread's life.
     pub(crate) fn stand_by(&self) {
         if let Err(error) = self.control.stand_by(|reader| self.pump(reader)) {

@@ -150,13 +150,21 @@ impl RecvComm {
         Ok(Some(RecvRequest { slot, bytes }))
     }
 
-    /// The finished receive, or the request back while bytes are missing. Never waits.
+    /// The finished receive, or the request back while bytes are missing. Reads what the control socket has, and waits for
+    /// nothing but the rest of a short message that has begun to arrive.
     ///
     /// # Errors
     /// If the connection has failed.
     pub fn test(&mut self, request: RecvRequest) -> Result<Result<Received, RecvRequest>> {
         let RecvRequest { slot, bytes } = request;
-        match self.shared.finish(slot)? {
+        let finished = match self.shared.finish(slot)? {
+            Err(slot) => {
+                self.shared.look();
+                self.shared.finish(slot)?
+            }
+            finished => finished,
+        };
+        match finished {
             Ok(received) => Ok(Ok(received)),
             Err(slot) => {
                 self.shared.check()?;
@@ -211,6 +219,17 @@ impl RecvComm {
     pub fn close(mut self, deadline: Instant) -> Result<()> {
         let open = lock(&self.shared.state).side.in_flight();
         ending::close(&self.shared, &mut self.threads, open, deadline)
+    }
+
+    /// Says goodbye and returns: a thread of its own waits for the peer's, up to `patience`, and ends the others. What was
+    /// sent still arrives. For whoever must not wait, as a NCCL net plugin.
+    ///
+    /// # Errors
+    /// If requests are still in flight or the connection has failed: then it is reset, and nothing touches the requests'
+    /// memory any more.
+    pub fn leave(mut self, patience: Duration) -> Result<()> {
+        let open = lock(&self.shared.state).side.in_flight();
+        ending::leave(&self.shared, &mut self.threads, open, patience)
     }
 
     /// Ends every wait on this connection from another thread.

@@ -126,12 +126,17 @@ impl SendComm {
         Ok(Some(SendRequest { slot }))
     }
 
-    /// The finished send, or the request back while bytes are left. Never waits.
+    /// The finished send, or the request back while bytes are left. Reads what the control socket has, and waits for
+    /// nothing but the rest of a short message that has begun to arrive.
     ///
     /// # Errors
     /// If the connection has failed.
     pub fn test(&mut self, request: SendRequest) -> Result<Result<Sent, SendRequest>> {
-        match self.shared.finish(request.slot) {
+        let finished = self.shared.finish(request.slot).or_else(|slot| {
+            self.shared.look();
+            self.shared.finish(slot)
+        });
+        match finished {
             Ok(sent) => Ok(Ok(sent)),
             Err(slot) => {
                 self.shared.check()?;
@@ -182,6 +187,17 @@ impl SendComm {
     pub fn close(mut self, deadline: Instant) -> Result<()> {
         let open = lock(&self.shared.state).side.in_flight();
         ending::close(&self.shared, &mut self.threads, open, deadline)
+    }
+
+    /// Says goodbye and returns: a thread of its own waits for the peer's, up to `patience`, and ends the others. What was
+    /// sent still arrives. For whoever must not wait, as a NCCL net plugin.
+    ///
+    /// # Errors
+    /// If requests are still in flight or the connection has failed: then it is reset, and nothing touches the requests'
+    /// memory any more.
+    pub fn leave(mut self, patience: Duration) -> Result<()> {
+        let open = lock(&self.shared.state).side.in_flight();
+        ending::leave(&self.shared, &mut self.threads, open, patience)
     }
 
     /// Ends every wait on this connection from another thread.

@@ -1,0 +1,127 @@
+//! libnccl-net-gputcp.so: it passes every check in every version, moves data, and says what is wrong with its settings.
+
+use std::{process::Output, sync::OnceLock};
+
+use serde_json::Value;
+
+use crate::{
+    plugin::build,
+    process::{expect, finish, gputcp, run, small, stderr, stdout},
+};
+
+/// The plugin's file, built.
+fn ours() -> &'static str {
+    static PATH: OnceLock<String> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let path = build(&["-p", "gputcp-plugin"]).join("libnccl_net_gputcp.so");
+        path.into_os_string().into_string().expect("a path of text")
+    })
+}
+
+fn with(variables: &[(&str, &str)], args: &[&str]) -> Output {
+    let mut command = gputcp(args);
+    command.envs(variables.iter().copied());
+    finish(command)
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("no document: {error}: {}", stderr(output)))
+}
+
+#[test]
+fn no_check_fails_in_any_version() {
+    const ALWAYS: &[&str] = &["grouped-tags", "gpu-data-at-done", "iflush", "unpack-queue"];
+    const FINALIZE: &str = "finalize-accepts-null";
+    const OVERWRITES: &str = "irecv-overwrites-request-0x1";
+    let versions: [(u32, &[&str]); 7] = [
+        (6, &[FINALIZE, OVERWRITES, "dev-handle-null-pointer-accepted"]),
+        (7, &[FINALIZE, OVERWRITES]),
+        (8, &[FINALIZE, OVERWRITES]),
+        (9, &[FINALIZE]),
+        (10, &[FINALIZE]),
+        (11, &[]),
+        (12, &[]),
+    ];
+    ours();
+    // Two at a time: they wait more than they work.
+    let halves = versions.split_at(versions.len() / 2);
+    std::thread::scope(|scope| {
+        for half in [halves.0, halves.1] {
+            scope.spawn(move || {
+                half.iter().for_each(|(version, skipped)| check(*version, &[ALWAYS, skipped].concat()))
+            });
+        }
+    });
+}
+
+/// All checks, of which exactly these have nothing to check.
+fn check(version: u32, skipped: &[&str]) {
+    let output = run(&["plugin", "check", "-J", "-m", "soft", &format!("{}:v{version}", ours())]);
+    expect(&output, 0);
+    let report = json(&output);
+    let rows = report["results"].as_array().expect("results").iter();
+    let mut seen: Vec<&str> = rows
+        .filter(|row| row["result"] == "skipped")
+        .map(|row| row["id"].as_str().expect("a name"))
+        .collect();
+    let mut skipped = skipped.to_vec();
+    seen.sort_unstable();
+    skipped.sort_unstable();
+    assert_eq!((report["failed"].as_u64(), seen), (Some(0), skipped), "v{version}");
+}
+
+#[test]
+fn data_moves_every_way() {
+    for (streams, more) in [
+        ("1", &[][..]),
+        ("4", &["-R", "--chunk", "70001"]),
+        ("2", &["--bidir", "--channels", "2"]),
+        ("2", &["--window", "16", "--chunk", "4K"]),
+    ] {
+        let args = [&["loopback", "-J", "-m", "host", "--plugin", ours(), "--no-ceiling"], more].concat();
+        let output = with(&[("GPUTCP_STREAMS", streams)], &small(&args));
+        expect(&output, 0);
+        for row in json(&output)["results"].as_array().expect("results") {
+            assert_eq!(row["verified"], true, "{more:?}");
+        }
+    }
+}
+
+#[test]
+fn devices_are_the_interfaces_that_are_asked_for() {
+    let output =
+        with(&[("NCCL_SOCKET_IFNAME", "=lo"), ("GPUTCP_SPEED", "25000")], &["plugin", "list", ours()]);
+    expect(&output, 0);
+    let text = stdout(&output);
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows.len(), 1, "{text}");
+    assert_eq!(rows[0][..4], ["0", "lo", "25", "host"], "{text}");
+}
+
+#[test]
+fn a_bad_setting_is_a_sentence() {
+    for (variable, value, said) in [
+        (
+            "GPUTCP_STREAMS",
+            "0",
+            "the variable GPUTCP_STREAMS is \"0\", but streams are a whole number from 1 to 64",
+        ),
+        (
+            "GPUTCP_CONGESTION",
+            "nosuch",
+            "the variable GPUTCP_CONGESTION is \"nosuch\", but this machine lets no socket use it",
+        ),
+        ("GPUTCP_SEGMENT", "1", "the variable GPUTCP_SEGMENT is \"1\", but a segment has between 4K and 64M"),
+        ("NCCL_SOCKET_IFNAME", "nowhere", "there is no interface that NCCL_SOCKET_IFNAME means"),
+    ] {
+        let output = with(&[(variable, value)], &["plugin", "list", ours()]);
+        expect(&output, 1);
+        assert_eq!(stdout(&output), "");
+        assert!(stderr(&output).contains(said), "{variable}={value}: {}", stderr(&output));
+    }
+}

@@ -1,0 +1,148 @@
+//! Connections in the making. NCCL calls `connect` again and again with the same 128 bytes of memory, until it has the
+//! connection: a number in the handle's last bytes, which the listener leaves zero, says which attempt is meant.
+//!
+//! The bytes are not trusted: a number that is unknown, or belongs to another handle, begins anew.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use gputcp::{Connector, Handle, SendComm};
+use gputcp_nccl_abi::ResultCode;
+
+use crate::{
+    answer::{failed, refused},
+    started::Plugin,
+};
+
+/// One attempt.
+#[derive(Debug)]
+struct Attempt {
+    number: u64,
+    handle: Handle,
+    connector: Connector,
+}
+
+/// The connection to whom the handle names, once it is there. Until then the number of the attempt is written to the handle.
+pub(crate) fn connect(
+    bytes: &mut [u8; Handle::BYTES],
+    plugin: &Plugin,
+) -> Result<Option<SendComm>, ResultCode> {
+    let mut plain = *bytes;
+    plain[NUMBER..].fill(0);
+    let handle = Handle::decode(&plain).map_err(|violation| {
+        refused(&format!(
+            "connect was given a handle that {violation}: all ranks need the same version of this plugin"
+        ))
+    })?;
+    let mut said = [0; 8];
+    said.copy_from_slice(&bytes[NUMBER..]);
+    let known = take(u64::from_ne_bytes(said), &handle);
+    let mut attempt = known.map_or_else(|| Attempt::begin(handle, plugin), Ok)?;
+    // Outside the lock: connections are made side by side.
+    let comm = attempt.connector.poll().map_err(|error| failed(&error))?;
+    if comm.is_none() {
+        bytes[NUMBER..].copy_from_slice(&attempt.number.to_ne_bytes());
+        put(attempt);
+    }
+    Ok(comm)
+}
+
+/// Gives up all attempts: nobody is left who could ask again.
+pub(crate) fn give_up() {
+    lock().clear();
+}
+
+impl Attempt {
+    fn begin(handle: Handle, plugin: &Plugin) -> Result<Self, ResultCode> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let options = plugin.options_to(handle.address.ip());
+        let connector = Connector::new(&handle, options).map_err(|error| failed(&error))?;
+        Ok(Self { number: NEXT.fetch_add(1, Relaxed), handle, connector })
+    }
+}
+
+fn take(number: u64, handle: &Handle) -> Option<Attempt> {
+    let mut attempts = lock();
+    let at = attempts.iter().position(|attempt| attempt.number == number && attempt.handle == *handle)?;
+    Some(attempts.remove(at))
+}
+
+fn put(attempt: Attempt) {
+    let mut attempts = lock();
+    if attempts.len() == ATTEMPTS_MAX {
+        // Each goes to the end when it is asked for: the first was given up by NCCL long ago.
+        attempts.remove(0);
+    }
+    attempts.push(attempt);
+}
+
+fn lock() -> MutexGuard<'static, Vec<Attempt>> {
+    ATTEMPTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+static ATTEMPTS: Mutex<Vec<Attempt>> = Mutex::new(Vec::new());
+
+/// Where the number stands.
+const NUMBER: usize = Handle::BYTES - 8;
+/// A process with 8 GPUs, 32 channels and 16 peers each makes as many at a time.
+const ATTEMPTS_MAX: usize = 8 * 32 * 16;
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use gputcp::{Listener, Options};
+
+    use super::*;
+    use crate::settings::{Congestion, Settings};
+
+    fn plugin() -> Plugin {
+        let settings = Settings {
+            streams: 2,
+            congestion: Congestion::Auto,
+            segment_bytes: 64 << 10,
+            slabs: 1,
+            timeout: Duration::from_secs(5),
+            speed_mbit: None,
+            interfaces: None,
+        };
+        Plugin { settings, devices: Vec::new() }
+    }
+
+    fn listener() -> Listener {
+        Listener::bind("127.0.0.1:0".parse().unwrap(), Options::default()).unwrap()
+    }
+
+    #[test]
+    fn an_attempt_goes_on_in_the_same_memory_and_nowhere_else() {
+        let (plugin, mut first, second) = (plugin(), listener(), listener());
+        let mut bytes = first.handle().encode();
+        assert!(connect(&mut bytes, &plugin).unwrap().is_none(), "nobody has accepted");
+        let number = bytes[NUMBER..].to_vec();
+        assert!(connect(&mut bytes, &plugin).unwrap().is_none());
+        assert_eq!(bytes[NUMBER..], number);
+        // A number that belongs to another handle.
+        let mut stolen = second.handle().encode();
+        stolen[NUMBER..].copy_from_slice(&number);
+        assert!(connect(&mut stolen, &plugin).unwrap().is_none());
+        assert_ne!(stolen[NUMBER..], number);
+        let until = Instant::now() + Duration::from_secs(10);
+        let (mut accepted, mut connected) = (None, None);
+        while accepted.is_none() || connected.is_none() {
+            assert!(Instant::now() < until);
+            accepted = accepted.or_else(|| first.poll().unwrap());
+            if connected.is_none() {
+                connected = connect(&mut bytes, &plugin).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_handle_is_refused() {
+        for bytes in [[0; Handle::BYTES], [7; Handle::BYTES]] {
+            assert_eq!(connect(&mut { bytes }, &plugin()).unwrap_err(), ResultCode::InvalidArgument);
+        }
+    }
+}

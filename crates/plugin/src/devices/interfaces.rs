@@ -1,0 +1,116 @@
+//! The machine's interfaces, and which of them are used.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
+
+use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
+
+use super::Pattern;
+
+/// An interface that is up and has an address that other machines can reach it by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Interface {
+    name: String,
+    address: SocketAddr,
+    is_loopback: bool,
+}
+
+/// Names and addresses of the interfaces to use: those that are asked for; else all but the loopback and those of
+/// containers and virtual machines on this one; else the loopback.
+pub(super) fn choose(asked: Option<&Pattern>) -> Result<Vec<(String, SocketAddr)>, String> {
+    choose_of(all()?, asked)
+}
+
+fn choose_of(all: Vec<Interface>, asked: Option<&Pattern>) -> Result<Vec<(String, SocketAddr)>, String> {
+    let names: Vec<&str> = all.iter().map(|interface| interface.name.as_str()).collect();
+    let there =
+        if names.is_empty() { "there are none".into() } else { format!("there are {}", names.join(", ")) };
+    let outward = |interface: &&Interface| {
+        !interface.is_loopback && !OF_GUESTS.iter().any(|prefix| interface.name.starts_with(prefix))
+    };
+    let mut chosen: Vec<Interface> = match asked {
+        Some(pattern) => all.iter().filter(|interface| pattern.admits(&interface.name)).cloned().collect(),
+        None => all.iter().filter(outward).cloned().collect(),
+    };
+    if chosen.is_empty() && asked.is_none() {
+        chosen = all.iter().filter(|interface| interface.is_loopback).cloned().collect();
+    }
+    if chosen.is_empty() {
+        let which = if asked.is_some() { "that NCCL_SOCKET_IFNAME means" } else { "to use" };
+        return Err(format!(
+            "there is no interface {which}: of those that are up and have an address, {there}; set NCCL_SOCKET_IFNAME to one"
+        ));
+    }
+    Ok(chosen.into_iter().map(|interface| (interface.name, interface.address)).collect())
+}
+
+/// Each interface with its best address: one of IPv4 if it has any.
+fn all() -> Result<Vec<Interface>, String> {
+    let list = getifaddrs().map_err(|error| format!("could not list the network interfaces: {error}"))?;
+    let mut found: Vec<Interface> = list
+        .filter(|entry| entry.flags.contains(InterfaceFlags::IFF_UP))
+        .filter_map(|entry| {
+            let address = entry.address?;
+            let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+            // A link-local address means nothing without the interface, and that is the other machine's own affair.
+            let v6 = || address.as_sockaddr_in6().map(|v6| v6.ip()).filter(|ip| !ip.is_unicast_link_local());
+            let ip = v4.or_else(|| v6().map(IpAddr::V6))?;
+            Some(Interface {
+                name: entry.interface_name,
+                address: SocketAddr::new(ip, 0),
+                is_loopback: entry.flags.contains(InterfaceFlags::IFF_LOOPBACK),
+            })
+        })
+        .collect();
+    // Stable: the system lists the addresses of IPv4 first, and that of IPv6 is taken where there is no other.
+    found.sort_by_key(|interface| interface.address.is_ipv6());
+    let mut named = BTreeSet::new();
+    found.retain(|interface| named.insert(interface.name.clone()));
+    Ok(found)
+}
+
+/// Interfaces that lead to guests of this machine, as NCCL leaves them out.
+const OF_GUESTS: [&str; 2] = ["docker", "virbr"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(names: &[&str]) -> Vec<Interface> {
+        let one = |name: &&str| Interface {
+            name: (*name).to_owned(),
+            address: "10.0.0.1:0".parse().unwrap(),
+            is_loopback: *name == "lo",
+        };
+        names.iter().map(one).collect()
+    }
+
+    fn chosen(names: &[&str], asked: Option<&str>) -> Result<Vec<String>, String> {
+        let pattern = asked.map(|asked| Pattern::parse(asked).unwrap());
+        let chosen = choose_of(machine(names), pattern.as_ref())?;
+        Ok(chosen.into_iter().map(|(name, _)| name).collect())
+    }
+
+    #[test]
+    fn whoever_leads_outward_is_used_or_else_the_loopback() {
+        let all = ["lo", "eth0", "docker0", "virbr0", "eth1"];
+        assert_eq!(chosen(&all, None).unwrap(), ["eth0", "eth1"]);
+        assert_eq!(chosen(&["lo", "docker0"], None).unwrap(), ["lo"]);
+        assert_eq!(chosen(&all, Some("=docker0,lo")).unwrap(), ["lo", "docker0"]);
+        assert_eq!(chosen(&all, Some("^lo,eth")).unwrap(), ["docker0", "virbr0"]);
+    }
+
+    #[test]
+    fn none_is_a_sentence_that_names_those_there_are() {
+        let why = chosen(&["lo", "eth0"], Some("ib")).unwrap_err();
+        assert!(why.contains("NCCL_SOCKET_IFNAME means") && why.contains("lo, eth0"), "{why}");
+        assert!(chosen(&["docker0"], None).unwrap_err().contains("no interface to use"));
+    }
+
+    #[test]
+    fn this_machine_has_a_loopback() {
+        assert!(all().unwrap().iter().any(|interface| interface.is_loopback));
+    }
+}

@@ -1,0 +1,44 @@
+//! What the system says of an interface, in /sys/class/net.
+
+use std::{
+    ffi::CString,
+    fs,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
+
+/// Its speed in Mbit/s, where the system knows one: a virtual interface says nothing, or -1.
+pub(super) fn speed_mbit(interface: &str) -> Option<u32> {
+    let text = fs::read_to_string(folder(interface).join("speed")).ok()?;
+    text.trim().parse().ok().filter(|speed| (1..=SPEED_MAX).contains(speed))
+}
+
+/// The PCI function behind it: NCCL counts how far GPUs are from there. That of a virtio interface lies one folder above its
+/// device.
+pub(super) fn pci_path(interface: &str) -> Option<CString> {
+    let device = fs::canonicalize(folder(interface).join("device")).ok()?;
+    let function = device.ancestors().find(|folder| is_pci(folder))?;
+    CString::new(function.as_os_str().as_bytes()).ok()
+}
+
+fn is_pci(folder: &Path) -> bool {
+    fs::read_link(folder.join("subsystem")).is_ok_and(|bus| bus.file_name().is_some_and(|name| name == "pci"))
+}
+
+fn folder(interface: &str) -> PathBuf {
+    Path::new("/sys/class/net").join(interface)
+}
+
+/// 100 Tbit/s: more is no speed.
+const SPEED_MAX: u32 = 100_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_has_neither() {
+        assert_eq!((speed_mbit("lo"), pci_path("lo")), (None, None));
+        assert_eq!((speed_mbit("nowhere"), pci_path("nowhere")), (None, None));
+    }
+}

@@ -1,0 +1,63 @@
+//! Starting and ending the plugin, and what it says of its devices.
+
+use std::ffi::c_int;
+
+use gputcp_nccl_abi::{guard::guard, sys::functions::Logger};
+
+use super::P;
+use crate::{
+    devices::Device,
+    log,
+    started::{self, started},
+};
+
+/// A communicator, in versions that have such. Its address tells them apart.
+struct Communicator {
+    _one_of_a_kind: u8,
+}
+
+/// `ctx` is NULL in versions without communicators.
+pub(in crate::exports) fn init(logger: Logger, ctx: *mut P) -> c_int {
+    guard(|| {
+        log::keep(logger);
+        if !ctx.is_null() {
+            // NCCL ends what did not start as well, with what it finds here.
+            // SAFETY: room for a pointer.
+            unsafe { ctx.write(std::ptr::null_mut()) };
+        }
+        started::start()?;
+        if !ctx.is_null() {
+            // SAFETY: as above.
+            unsafe { ctx.write(Box::into_raw(Box::new(Communicator { _one_of_a_kind: 0 })).cast()) };
+        }
+        Ok(())
+    })
+}
+
+pub(in crate::exports) fn finalize(ctx: P) -> c_int {
+    guard(|| {
+        if !ctx.is_null() {
+            // SAFETY: `init` gave this pointer, and NCCL ends it once.
+            drop(unsafe { Box::from_raw(ctx.cast::<Communicator>()) });
+            started::end();
+        }
+        Ok(())
+    })
+}
+
+pub(in crate::exports) fn devices(count: *mut c_int) -> c_int {
+    guard(|| {
+        let devices = started()?.devices.len();
+        // SAFETY: room for a number. A machine has few interfaces.
+        unsafe { count.write(devices as c_int) };
+        Ok(())
+    })
+}
+
+/// Gives the device to whoever writes its properties in a version's layout.
+pub(in crate::exports) fn describe(dev: c_int, write: impl FnOnce(&'static Device)) -> c_int {
+    guard(|| {
+        write(started()?.device(dev)?);
+        Ok(())
+    })
+}

@@ -1,0 +1,219 @@
+//! The functions as C calls them. Where a signature changed, the name says the version that it came with, as in
+//! `gputcp_nccl_abi::sys::functions`. What older versions do not say has its usual value.
+
+use std::{ffi::c_int, ptr};
+
+use gputcp_nccl_abi::{
+    ResultCode,
+    sys::{
+        device::{Config, DeviceHandle, NetAttr},
+        functions::{Logger, Profiler},
+    },
+};
+
+use super::calls::{self, P};
+
+pub(super) unsafe extern "C" fn init(logger: Logger) -> c_int {
+    calls::init(logger, ptr::null_mut())
+}
+
+pub(super) unsafe extern "C" fn init_v10(logger: Logger, _: Profiler) -> c_int {
+    calls::init(logger, ptr::null_mut())
+}
+
+pub(super) unsafe extern "C" fn init_v11(
+    ctx: *mut P,
+    _: u64,
+    _: *mut Config,
+    logger: Logger,
+    _: Profiler,
+) -> c_int {
+    calls::init(logger, ctx)
+}
+
+pub(super) unsafe extern "C" fn finalize(ctx: P) -> c_int {
+    calls::finalize(ctx)
+}
+
+pub(super) unsafe extern "C" fn set_net_attr(_: P, _: *mut NetAttr) -> c_int {
+    ResultCode::SUCCESS
+}
+
+pub(super) unsafe extern "C" fn devices(count: *mut c_int) -> c_int {
+    calls::devices(count)
+}
+
+pub(super) unsafe extern "C" fn listen(dev: c_int, handle: P, listener: *mut P) -> c_int {
+    calls::listen(dev, handle, listener)
+}
+
+pub(super) unsafe extern "C" fn listen_v11(_: P, dev: c_int, handle: P, listener: *mut P) -> c_int {
+    calls::listen(dev, handle, listener)
+}
+
+pub(super) unsafe extern "C" fn connect(dev: c_int, handle: P, comm: *mut P) -> c_int {
+    calls::connect(dev, handle, comm, ptr::null_mut())
+}
+
+pub(super) unsafe extern "C" fn connect_v7(
+    dev: c_int,
+    handle: P,
+    comm: *mut P,
+    device: *mut *mut DeviceHandle,
+) -> c_int {
+    calls::connect(dev, handle, comm, device)
+}
+
+pub(super) unsafe extern "C" fn connect_v10(
+    dev: c_int,
+    _: *mut Config,
+    handle: P,
+    comm: *mut P,
+    device: *mut *mut DeviceHandle,
+) -> c_int {
+    calls::connect(dev, handle, comm, device)
+}
+
+pub(super) unsafe extern "C" fn connect_v11(
+    _: P,
+    dev: c_int,
+    handle: P,
+    comm: *mut P,
+    device: *mut *mut DeviceHandle,
+) -> c_int {
+    calls::connect(dev, handle, comm, device)
+}
+
+pub(super) unsafe extern "C" fn accept(listener: P, comm: *mut P) -> c_int {
+    calls::accept(listener, comm, ptr::null_mut())
+}
+
+pub(super) unsafe extern "C" fn accept_v7(
+    listener: P,
+    comm: *mut P,
+    device: *mut *mut DeviceHandle,
+) -> c_int {
+    calls::accept(listener, comm, device)
+}
+
+pub(super) unsafe extern "C" fn reg_mr(_: P, data: P, bytes: c_int, kind: c_int, mhandle: *mut P) -> c_int {
+    // More than an int holds arrives cut: nothing is then registered, and each request names its memory itself.
+    calls::reg_mr(data, usize::try_from(bytes).unwrap_or(0), kind, mhandle)
+}
+
+pub(super) unsafe extern "C" fn reg_mr_v8(
+    _: P,
+    data: P,
+    bytes: usize,
+    kind: c_int,
+    mhandle: *mut P,
+) -> c_int {
+    calls::reg_mr(data, bytes, kind, mhandle)
+}
+
+pub(super) unsafe extern "C" fn dereg_mr(_: P, mhandle: P) -> c_int {
+    calls::dereg_mr(mhandle)
+}
+
+pub(super) unsafe extern "C" fn isend(
+    comm: P,
+    data: P,
+    bytes: c_int,
+    _: c_int,
+    mhandle: P,
+    request: *mut P,
+) -> c_int {
+    let Ok(bytes) = usize::try_from(bytes) else { return ResultCode::InvalidArgument.number() };
+    calls::isend(comm, data, bytes, mhandle, request)
+}
+
+pub(super) unsafe extern "C" fn isend_v9(
+    comm: P,
+    data: P,
+    bytes: usize,
+    _: c_int,
+    mhandle: P,
+    request: *mut P,
+) -> c_int {
+    calls::isend(comm, data, bytes, mhandle, request)
+}
+
+pub(super) unsafe extern "C" fn isend_v10(
+    comm: P,
+    data: P,
+    bytes: usize,
+    _: c_int,
+    mhandle: P,
+    _: P,
+    request: *mut P,
+) -> c_int {
+    calls::isend(comm, data, bytes, mhandle, request)
+}
+
+pub(super) unsafe extern "C" fn irecv(
+    comm: P,
+    n: c_int,
+    data: *mut P,
+    sizes: *mut c_int,
+    _: *mut c_int,
+    mhandles: *mut P,
+    request: *mut P,
+) -> c_int {
+    // SAFETY: NCCL gives `n` sizes, of which the first is read if it is the only one.
+    let bytes = || usize::try_from(unsafe { *sizes }).map_err(|_| ResultCode::InvalidArgument);
+    calls::irecv(comm, n, data, bytes, mhandles, request)
+}
+
+pub(super) unsafe extern "C" fn irecv_v9(
+    comm: P,
+    n: c_int,
+    data: *mut P,
+    sizes: *mut usize,
+    _: *mut c_int,
+    mhandles: *mut P,
+    request: *mut P,
+) -> c_int {
+    // SAFETY: as above.
+    calls::irecv(comm, n, data, || Ok(unsafe { *sizes }), mhandles, request)
+}
+
+pub(super) unsafe extern "C" fn irecv_v10(
+    comm: P,
+    n: c_int,
+    data: *mut P,
+    sizes: *mut usize,
+    _: *mut c_int,
+    mhandles: *mut P,
+    _: *mut P,
+    request: *mut P,
+) -> c_int {
+    // SAFETY: as above.
+    calls::irecv(comm, n, data, || Ok(unsafe { *sizes }), mhandles, request)
+}
+
+pub(super) unsafe extern "C" fn iflush(
+    _: P,
+    _: c_int,
+    _: *mut P,
+    _: *mut c_int,
+    _: *mut P,
+    request: *mut P,
+) -> c_int {
+    calls::iflush(request)
+}
+
+pub(super) unsafe extern "C" fn test(request: P, done: *mut c_int, sizes: *mut c_int) -> c_int {
+    calls::test(request, done, sizes)
+}
+
+pub(super) unsafe extern "C" fn close_send(comm: P) -> c_int {
+    calls::close(comm)
+}
+
+pub(super) unsafe extern "C" fn close_recv(comm: P) -> c_int {
+    calls::close(comm)
+}
+
+pub(super) unsafe extern "C" fn close_listen(listener: P) -> c_int {
+    calls::close_listen(listener)
+}

@@ -1,0 +1,170 @@
+//! What NCCL looks up: a table for each version, from 6 (NCCL 2.13) to 12 (NCCL 2.30). It takes the newest that it knows.
+
+use std::{ffi::c_int, ptr};
+
+use gputcp_nccl_abi::sys::{
+    constants::{NET_DEVICE_HOST, NET_DEVICE_HOST_VERSION},
+    device::{VProps, VPropsV12},
+    v6, v7, v8, v9, v10, v11, v12,
+};
+
+use super::{calls, forms};
+
+/// The table of a version: the functions whose form changed, those that came later, and what its properties have besides.
+macro_rules! table {
+    (
+        $(#[$doc:meta])*
+        $symbol:ident: $version:ident, $init:ident, $listen:ident, $connect:ident, $accept:ident, $reg_mr:ident, $isend:ident,
+        $irecv:ident, { $($field:ident: $value:expr,)* }, |$dev:ident| { $($property:ident: $says:expr,)* }
+    ) => {
+        $(#[$doc])*
+        #[unsafe(no_mangle)]
+        pub static $symbol: $version::Net = {
+            unsafe extern "C" fn properties($dev: c_int, out: *mut $version::Properties) -> c_int {
+                calls::describe($dev, |device| {
+                    let says = $version::Properties {
+                        // NCCL only reads the texts; they stay as long as the process.
+                        name: device.name.as_ptr().cast_mut(),
+                        pci_path: device.pci_path.as_ref().map_or(ptr::null_mut(), |path| path.as_ptr().cast_mut()),
+                        guid: $dev as u64,
+                        ptr_support: calls::PTR_SUPPORT,
+                        speed: device.speed_mbit as c_int,
+                        port: 0,
+                        // Unknown, as NCCL's own sockets say.
+                        latency: 0.0,
+                        max_comms: calls::MAX_COMMS,
+                        max_recvs: calls::MAX_RECVS,
+                        $($property: $says,)*
+                    };
+                    // SAFETY: NCCL gives room for this version's properties.
+                    unsafe { out.write(says) };
+                })
+            }
+            $version::Net {
+                name: calls::NAME.as_ptr(),
+                init: Some(forms::$init),
+                devices: Some(forms::devices),
+                get_properties: Some(properties),
+                listen: Some(forms::$listen),
+                connect: Some(forms::$connect),
+                accept: Some(forms::$accept),
+                reg_mr: Some(forms::$reg_mr),
+                // For memory of GPUs alone.
+                reg_mr_dma_buf: None,
+                dereg_mr: Some(forms::dereg_mr),
+                isend: Some(forms::$isend),
+                irecv: Some(forms::$irecv),
+                iflush: Some(forms::iflush),
+                test: Some(forms::test),
+                close_send: Some(forms::close_send),
+                close_recv: Some(forms::close_recv),
+                close_listen: Some(forms::close_listen),
+                $($field: $value,)*
+            }
+        };
+    };
+}
+
+table! {
+    /// NCCL 2.13 to 2.18.
+    ncclNetPlugin_v6: v6, init, listen, connect, accept, reg_mr, isend, irecv, {}, |dev| {}
+}
+
+table! {
+    /// NCCL 2.19.
+    ncclNetPlugin_v7: v7, init, listen, connect_v7, accept_v7, reg_mr, isend, irecv, {
+        get_device_mr: None,
+        irecv_consumed: None,
+    }, |dev| {
+        net_device_type: NET_DEVICE_HOST,
+        net_device_version: NET_DEVICE_HOST_VERSION,
+    }
+}
+
+table! {
+    /// NCCL 2.20 to 2.23.
+    ncclNetPlugin_v8: v8, init, listen, connect_v7, accept_v7, reg_mr_v8, isend, irecv, {
+        get_device_mr: None,
+        irecv_consumed: None,
+    }, |dev| {
+        reg_is_global: 0,
+        net_device_type: NET_DEVICE_HOST,
+        net_device_version: NET_DEVICE_HOST_VERSION,
+    }
+}
+
+table! {
+    /// NCCL 2.24 and 2.25.
+    ncclNetPlugin_v9: v9, init, listen, connect_v7, accept_v7, reg_mr_v8, isend_v9, irecv_v9, {
+        get_device_mr: None,
+        irecv_consumed: None,
+        make_v_device: None,
+    }, |dev| {
+        reg_is_global: 0,
+        force_flush: 0,
+        net_device_type: NET_DEVICE_HOST,
+        net_device_version: NET_DEVICE_HOST_VERSION,
+        v_props: VProps { ndevs: 1, devs: [dev, 0, 0, 0] },
+        max_p2p_bytes: calls::LONGEST_BYTES,
+        max_coll_bytes: calls::LONGEST_BYTES,
+    }
+}
+
+table! {
+    /// NCCL 2.26 and 2.27.
+    ncclNetPlugin_v10: v10, init_v10, listen, connect_v10, accept_v7, reg_mr_v8, isend_v10, irecv_v10, {
+        get_device_mr: None,
+        irecv_consumed: None,
+        make_v_device: None,
+    }, |dev| {
+        reg_is_global: 0,
+        force_flush: 0,
+        net_device_type: NET_DEVICE_HOST,
+        net_device_version: NET_DEVICE_HOST_VERSION,
+        v_props: VProps { ndevs: 1, devs: [dev, 0, 0, 0] },
+        max_p2p_bytes: calls::LONGEST_BYTES,
+        max_coll_bytes: calls::LONGEST_BYTES,
+    }
+}
+
+table! {
+    /// NCCL 2.28 and 2.29.
+    ncclNetPlugin_v11: v11, init_v11, listen_v11, connect_v11, accept_v7, reg_mr_v8, isend_v10, irecv_v10, {
+        get_device_mr: None,
+        irecv_consumed: None,
+        make_v_device: None,
+        finalize: Some(forms::finalize),
+        set_net_attr: Some(forms::set_net_attr),
+    }, |dev| {
+        reg_is_global: 0,
+        force_flush: 0,
+        net_device_type: NET_DEVICE_HOST,
+        net_device_version: NET_DEVICE_HOST_VERSION,
+        v_props: VProps { ndevs: 1, devs: [dev, 0, 0, 0] },
+        max_p2p_bytes: calls::LONGEST_BYTES,
+        max_coll_bytes: calls::LONGEST_BYTES,
+        max_multi_request_size: 1,
+    }
+}
+
+table! {
+    /// NCCL 2.30 and later.
+    ncclNetPlugin_v12: v12, init_v11, listen_v11, connect_v11, accept_v7, reg_mr_v8, isend_v10, irecv_v10, {
+        get_device_mr: None,
+        irecv_consumed: None,
+        make_v_device: None,
+        finalize: Some(forms::finalize),
+        set_net_attr: Some(forms::set_net_attr),
+    }, |dev| {
+        reg_is_global: 0,
+        force_flush: 0,
+        net_device_type: NET_DEVICE_HOST,
+        net_device_version: NET_DEVICE_HOST_VERSION,
+        v_props: VPropsV12 { ndevs: 1, devs: [dev, 0, 0, 0, 0, 0, 0, 0] },
+        max_p2p_bytes: calls::LONGEST_BYTES,
+        max_coll_bytes: calls::LONGEST_BYTES,
+        max_multi_request_size: 1,
+        rail_id: -1,
+        plane_id: -1,
+    }
+}

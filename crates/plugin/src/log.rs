@@ -1,0 +1,64 @@
+//! Messages go to NCCL's logger, at its levels: warnings always appear, the rest with NCCL_DEBUG=INFO. Nothing is written to
+//! stdout or stderr.
+
+use std::{
+    ffi::{CString, c_int, c_ulong},
+    panic::Location,
+    sync::{Mutex, PoisonError},
+};
+
+use gputcp_nccl_abi::sys::{
+    constants::{LOG_INFO, LOG_WARN},
+    functions::Logger,
+};
+
+/// Keeps NCCL's logger, which is one for the process.
+pub(crate) fn keep(logger: Logger) {
+    if logger.is_some() {
+        *LOGGER.lock().unwrap_or_else(PoisonError::into_inner) = logger;
+    }
+}
+
+/// What users must read.
+#[track_caller]
+pub(crate) fn warn(text: &str) {
+    say(LOG_WARN, text);
+}
+
+/// What helps to see what is going on.
+#[track_caller]
+pub(crate) fn info(text: &str) {
+    say(LOG_INFO, text);
+}
+
+#[track_caller]
+fn say(level: c_int, text: &str) {
+    let logger = *LOGGER.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(logger) = logger else { return };
+    let place = Location::caller();
+    let (Ok(file), Ok(format)) = (CString::new(place.file()), CString::new(format(text))) else { return };
+    // SAFETY: the logger that NCCL gave to `init` is NCCL's own function and stays; both texts end in zeros, and the
+    // format asks for no arguments.
+    unsafe { logger(level, NCCL_NET, file.as_ptr(), place.line() as c_int, format.as_ptr()) };
+}
+
+/// The text as a printf format without arguments: percent signs are doubled, control characters made visible.
+fn format(text: &str) -> String {
+    let plain: String = text.chars().map(|c| if c.is_control() { '·' } else { c }).collect();
+    format!("NET/gputcp : {}", plain.replace('%', "%%"))
+}
+
+static LOGGER: Mutex<Logger> = Mutex::new(None);
+
+/// The subsystem that messages belong to (`NCCL_NET` in nccl_common.h).
+const NCCL_NET: c_ulong = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_is_taken_for_a_format() {
+        assert_eq!(format("50 % of %s\nand %n\0"), "NET/gputcp : 50 %% of %%s·and %%n·");
+    }
+}

@@ -1,0 +1,206 @@
+//! Settings, from the environment: the names and meanings of the command's flags, and NCCL's own for interfaces. A bad value is
+//! a sentence that names its variable; an empty one counts as unset.
+
+use std::{env, ffi::OsString, fmt, num::NonZero, sync::Arc, thread, time::Duration};
+
+use gputcp::{Options, SLABS_MAX};
+use gputcp_proto::frame::{SEGMENT_BYTES, STREAMS_MAX};
+use rustix::net::{AddressFamily, SocketType, socket, sockopt};
+
+use crate::devices::Pattern;
+
+/// What can be set.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Settings {
+    /// Data sockets per connection (`GPUTCP_STREAMS`).
+    pub(crate) streams: u16,
+    /// Congestion control (`GPUTCP_CONGESTION`).
+    pub(crate) congestion: Congestion,
+    /// The longest segments in bytes (`GPUTCP_SEGMENT`).
+    pub(crate) segment_bytes: u32,
+    /// Slabs per data socket (`GPUTCP_SLABS`).
+    pub(crate) slabs: u16,
+    /// How long unacknowledged data may stay in flight, and a peer may take to say goodbye (`GPUTCP_TIMEOUT`).
+    pub(crate) timeout: Duration,
+    /// The speed that devices are said to have, in Mbit/s, whatever the system says (`GPUTCP_SPEED`).
+    pub(crate) speed_mbit: Option<u32>,
+    /// Which interfaces to use (`NCCL_SOCKET_IFNAME`).
+    pub(crate) interfaces: Option<Pattern>,
+}
+
+/// Which congestion control sockets use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Congestion {
+    /// Cubic to an address of this very machine, where it was measured to be faster, else the system's.
+    Auto,
+    /// This one.
+    Named(Arc<str>),
+}
+
+impl Settings {
+    /// The process's own.
+    pub(crate) fn of_process() -> Result<Self, String> {
+        Self::read(|name| env::var_os(name))
+    }
+
+    fn read(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, String> {
+        let variables = Variables(get);
+        let usual = Options::default();
+        let streams = variables.one("GPUTCP_STREAMS", |text| count(text, "streams", 1..=STREAMS_MAX))?;
+        let slabs = variables.one("GPUTCP_SLABS", |text| count(text, "slabs", 1..=SLABS_MAX))?;
+        Ok(Self {
+            streams: streams.unwrap_or_else(streams_of_this_machine),
+            congestion: variables.one("GPUTCP_CONGESTION", Congestion::parse)?.unwrap_or(Congestion::Auto),
+            segment_bytes: variables.one("GPUTCP_SEGMENT", segment)?.unwrap_or(usual.segment_bytes),
+            slabs: slabs.unwrap_or(usual.slabs),
+            timeout: variables.one("GPUTCP_TIMEOUT", seconds)?.unwrap_or(usual.timeout),
+            speed_mbit: variables.one("GPUTCP_SPEED", |text| count(text, "Mbit/s", 1..=SPEED_MAX))?,
+            interfaces: variables.one("NCCL_SOCKET_IFNAME", Pattern::parse)?,
+        })
+    }
+}
+
+impl Congestion {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if text.len() > CONGESTION_CHARS_MAX || !text.bytes().all(word) {
+            return Err("a congestion control is auto, or a name like cubic or bbr".into());
+        }
+        if !Self::is_there(text) {
+            return Err(
+                "this machine lets no socket use it (see net.ipv4.tcp_allowed_congestion_control)".into()
+            );
+        }
+        Ok(Self::Named(text.into()))
+    }
+
+    /// Whether sockets of this process may use it.
+    pub(crate) fn is_there(name: &str) -> bool {
+        let tried = socket(AddressFamily::INET, SocketType::STREAM, None);
+        tried.and_then(|socket| sockopt::set_tcp_congestion(socket, name)).is_ok()
+    }
+}
+
+/// Where values come from.
+struct Variables<F>(F);
+
+impl<F: Fn(&str) -> Option<OsString>> Variables<F> {
+    fn one<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+        let Some(value) = (self.0)(name).filter(|value| !value.is_empty()) else { return Ok(None) };
+        let parsed =
+            value.to_str().ok_or_else(|| "that is no text".to_owned()).and_then(|text| parse(text.trim()));
+        parsed.map(Some).map_err(|why| {
+            let shown: String =
+                value.to_string_lossy().chars().take(40).flat_map(char::escape_default).collect();
+            format!("the variable {name} is \"{shown}\", but {why}; correct or unset it")
+        })
+    }
+}
+
+fn count<T>(text: &str, what: &str, range: std::ops::RangeInclusive<T>) -> Result<T, String>
+where
+    T: std::str::FromStr + PartialOrd + fmt::Display,
+{
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("{what} are a whole number from {} to {}", range.start(), range.end()))
+}
+
+/// Bytes as the command takes them, like `512K`; the suffixes are binary.
+fn segment(text: &str) -> Result<u32, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, suffix) = text.split_at(digits);
+    let shift = match suffix.to_ascii_lowercase().as_str() {
+        "" | "b" => Some(0),
+        "k" | "kib" => Some(10),
+        "m" | "mib" => Some(20),
+        _ => None,
+    };
+    let bytes = shift.and_then(|shift| number.parse::<u32>().ok()?.checked_mul(1 << shift));
+    bytes.filter(|bytes| SEGMENT_BYTES.contains(bytes)).ok_or_else(|| {
+        let (least, most) = (SEGMENT_BYTES.start() >> 10, SEGMENT_BYTES.end() >> 20);
+        format!("a segment has between {least}K and {most}M, like 512K")
+    })
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "a time is between 0.1 and 86400 seconds".into())
+}
+
+/// How many streams a connection has if nobody says. NCCL makes many connections, one for each channel, peer and direction,
+/// and each stream has a thread: all of them together keep the cores busy, so each has few.
+fn streams_of_this_machine() -> u16 {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    (cores / CORES_PER_STREAM).clamp(1, 4) as u16
+}
+
+/// NCCL's usual ring has 2 or more channels with a connection each way, so 4 or more connections.
+const CORES_PER_STREAM: usize = 8;
+/// 100 Tbit/s.
+const SPEED_MAX: u32 = 100_000_000;
+/// The kernel's TCP_CA_NAME_MAX is 16, with its end.
+const CONGESTION_CHARS_MAX: usize = 15;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings, String> {
+        let find = |name: &str| pairs.iter().find(|(known, _)| *known == name);
+        Settings::read(|name| find(name).map(|(_, value)| value.into()))
+    }
+
+    #[test]
+    fn what_is_set_holds_and_the_rest_is_usual() {
+        let usual = read(&[("GPUTCP_STREAMS", "")]).unwrap();
+        assert!((1..=4).contains(&usual.streams));
+        assert_eq!((usual.congestion.clone(), usual.speed_mbit), (Congestion::Auto, None));
+        let set = [
+            ("GPUTCP_STREAMS", "5"),
+            ("GPUTCP_CONGESTION", "auto"),
+            ("GPUTCP_SEGMENT", "1MiB"),
+            ("GPUTCP_SLABS", " 3 "),
+            ("GPUTCP_TIMEOUT", "2.5"),
+            ("GPUTCP_SPEED", "25000"),
+        ];
+        let expected = Settings {
+            streams: 5,
+            segment_bytes: 1 << 20,
+            slabs: 3,
+            timeout: Duration::from_millis(2500),
+            speed_mbit: Some(25_000),
+            ..usual
+        };
+        assert_eq!(read(&set), Ok(expected));
+        assert_eq!(
+            read(&[("GPUTCP_CONGESTION", "reno")]).unwrap().congestion,
+            Congestion::Named("reno".into())
+        );
+    }
+
+    #[test]
+    fn a_bad_value_names_its_variable() {
+        for (name, value) in [
+            ("GPUTCP_STREAMS", "0"),
+            ("GPUTCP_STREAMS", "65"),
+            ("GPUTCP_CONGESTION", "no such"),
+            ("GPUTCP_CONGESTION", "nosuch"),
+            ("GPUTCP_SEGMENT", "4095"),
+            ("GPUTCP_SEGMENT", "9999999999M"),
+            ("GPUTCP_SEGMENT", "1x"),
+            ("GPUTCP_SLABS", "17"),
+            ("GPUTCP_TIMEOUT", "NaN"),
+            ("GPUTCP_SPEED", "fast"),
+            ("NCCL_SOCKET_IFNAME", "^"),
+        ] {
+            let why = read(&[(name, value)]).unwrap_err();
+            assert!(why.starts_with(&format!("the variable {name} is \"{value}\", but ")), "{why}");
+            assert!(why.ends_with("; correct or unset it"), "{why}");
+        }
+        let hostile = read(&[("GPUTCP_STREAMS", "\x1b[31m4")]).unwrap_err();
+        assert!(!hostile.contains('\x1b'), "{hostile}");
+    }
+}

@@ -1,0 +1,116 @@
+//! The plugin once it is started: its settings and devices, which are the same for all communicators of the process, as NCCL
+//! keeps the addresses of the names.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use gputcp::Options;
+use gputcp_nccl_abi::ResultCode;
+
+use crate::{
+    answer::refused,
+    connecting,
+    devices::{self, Device},
+    log,
+    settings::{Congestion, Settings},
+};
+
+/// What the first successful `init` found.
+#[derive(Debug)]
+pub(crate) struct Plugin {
+    pub(crate) settings: Settings,
+    pub(crate) devices: Vec<Device>,
+}
+
+/// Starts it for one more communicator.
+///
+/// # Errors
+/// A code, after the log was told what to correct.
+pub(crate) fn start() -> Result<(), ResultCode> {
+    static FIRST: Mutex<()> = Mutex::new(());
+    let _one = FIRST.lock().unwrap_or_else(PoisonError::into_inner);
+    if PLUGIN.get().is_none() {
+        let plugin = Plugin::find().map_err(|why| {
+            log::warn(&why);
+            ResultCode::InvalidUsage
+        })?;
+        plugin.introduce();
+        let _ = PLUGIN.set(plugin);
+    }
+    COMMUNICATORS.fetch_add(1, Relaxed);
+    Ok(())
+}
+
+/// Ends it for one communicator. Connections end by their own closes.
+pub(crate) fn end() {
+    if COMMUNICATORS.fetch_sub(1, Relaxed) == 1 {
+        connecting::give_up();
+    }
+}
+
+/// The plugin, which must have been started.
+///
+/// # Errors
+/// If it was not.
+pub(crate) fn started() -> Result<&'static Plugin, ResultCode> {
+    PLUGIN.get().ok_or_else(|| {
+        log::warn("a function was called before init");
+        ResultCode::InvalidUsage
+    })
+}
+
+impl Plugin {
+    fn find() -> Result<Self, String> {
+        let settings = Settings::of_process()?;
+        let devices = devices::find(&settings)?;
+        Ok(Self { settings, devices })
+    }
+
+    fn introduce(&self) {
+        let devices: Vec<String> = self.devices.iter().map(ToString::to_string).collect();
+        log::info(&format!(
+            "version {}, {} per connection, devices: {}",
+            env!("CARGO_PKG_VERSION"),
+            match self.settings.streams {
+                1 => "1 stream".to_owned(),
+                streams => format!("{streams} streams"),
+            },
+            devices.join(", ")
+        ));
+    }
+
+    /// The device that NCCL calls by this number.
+    pub(crate) fn device(&self, number: i32) -> Result<&Device, ResultCode> {
+        let device = usize::try_from(number).ok().and_then(|number| self.devices.get(number));
+        device.ok_or_else(|| refused(&format!("there is no device {number}, but {}", self.devices.len())))
+    }
+
+    /// How connections are accepted.
+    pub(crate) fn options(&self) -> Options {
+        let Settings { streams, segment_bytes, slabs, timeout, .. } = self.settings;
+        let congestion = match &self.settings.congestion {
+            Congestion::Auto => None,
+            Congestion::Named(name) => Some(name.clone()),
+        };
+        Options { streams, segment_bytes, slabs, timeout, congestion, ..Options::default() }
+    }
+
+    /// How a connection to this address is made: the connecting side sends, so its congestion control counts.
+    pub(crate) fn options_to(&self, ip: IpAddr) -> Options {
+        let mut options = self.options();
+        let is_here = ip.is_loopback() || self.devices.iter().any(|device| device.address.ip() == ip);
+        if self.settings.congestion == Congestion::Auto && is_here && Congestion::is_there("cubic") {
+            options.congestion = Some("cubic".into());
+        }
+        options
+    }
+}
+
+static PLUGIN: OnceLock<Plugin> = OnceLock::new();
+/// Those that were started and not ended. Before version 11 nothing ends one.
+static COMMUNICATORS: AtomicUsize = AtomicUsize::new(0);
