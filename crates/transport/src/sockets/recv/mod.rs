@@ -150,15 +150,15 @@ impl RecvComm {
         Ok(Some(RecvRequest { slot, bytes }))
     }
 
-    /// The finished receive, or the request back while bytes are missing. Reads what the control socket has, and waits for
-    /// nothing but the rest of a short message that has begun to arrive.
+    /// The finished receive, or the request back while bytes are missing. Where a short message may come, reads what the control
+    /// socket has, and waits for nothing but the rest of a message that has begun to arrive.
     ///
     /// # Errors
     /// If the connection has failed.
     pub fn test(&mut self, request: RecvRequest) -> Result<Result<Received, RecvRequest>> {
         let RecvRequest { slot, bytes } = request;
         let finished = match self.shared.finish(slot)? {
-            Err(slot) => {
+            Err(slot) if self.may_come_short(bytes) => {
                 self.shared.look();
                 self.shared.finish(slot)?
             }
@@ -194,8 +194,7 @@ impl RecvComm {
         let index = request.slot.index();
         let mut slot = Some(request.slot);
         let shared = &self.shared;
-        let short = request.bytes <= EAGER_BYTES.min(self.inline_bytes);
-        let spin = short || (request.bytes <= self.inline_bytes && shared.came_short());
+        let spin = self.may_come_short(request.bytes);
         shared.wait_for("receiving a message", bound, Some(index), spin, || {
             let Some(held) = slot.take() else { return Ok(Ready::No) };
             match shared.finish(held)? {
@@ -210,6 +209,12 @@ impl RecvComm {
                 }
             }
         })
+    }
+
+    /// Whether a message to a receive of `bytes` may well travel on the control socket.
+    fn may_come_short(&self, bytes: u64) -> bool {
+        bytes <= EAGER_BYTES.min(self.inline_bytes)
+            || (bytes <= self.inline_bytes && self.shared.came_short())
     }
 
     /// Waits for the sender's goodbye, says it too, and ends the threads. All requests must be finished.

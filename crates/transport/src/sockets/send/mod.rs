@@ -126,14 +126,16 @@ impl SendComm {
         Ok(Some(SendRequest { slot }))
     }
 
-    /// The finished send, or the request back while bytes are left. Reads what the control socket has, and waits for
-    /// nothing but the rest of a short message that has begun to arrive.
+    /// The finished send, or the request back while bytes are left. Looks itself for the announcement that a send waits for,
+    /// and may then write short messages.
     ///
     /// # Errors
     /// If the connection has failed.
     pub fn test(&mut self, request: SendRequest) -> Result<Result<Sent, SendRequest>> {
         let finished = self.shared.finish(request.slot).or_else(|slot| {
-            self.shared.look();
+            if !self.shared.is_begun(&slot) {
+                self.shared.look();
+            }
             self.shared.finish(slot)
         });
         match finished {
