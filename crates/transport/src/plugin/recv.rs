@@ -126,6 +126,9 @@ impl RecvComm {
             return Ok(None);
         }
         let (cancelled, name) = (self.cancelled.clone(), self.endpoint.name.clone());
+        if self.outstanding() == 0 {
+            self.pace.begins();
+        }
         let mut wait = None;
         while !self.comm.irecv(destination, offset, bytes, tag(self.posted))? {
             if self.outstanding() > 0 {

@@ -59,6 +59,9 @@ impl SendComm {
         if comm.in_flight() >= endpoint.options.slots.into() {
             return Ok(None);
         }
+        if comm.in_flight() == 0 {
+            self.pace.begins();
+        }
         let mut wait = None;
         while !comm.isend(source, offset, bytes, tag(self.posted))? {
             if comm.in_flight() > 0 {

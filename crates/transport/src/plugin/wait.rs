@@ -47,21 +47,25 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    /// The first after a pause is posted: how long that was says nothing.
+    pub(super) const fn begins(&mut self) {
+        self.last = None;
+    }
+
     /// So many requests were found to have ended.
     pub(super) fn ended(&mut self, count: u64) {
         let now = Instant::now();
         if let (Some(last), count @ 1..) = (self.last, count) {
-            // A pause between two messages says nothing.
-            let took = (now - last).min(BRISK) / count.min(64) as u32;
+            let took = (now - last) / count.min(64) as u32;
             self.each = (3 * self.each + took) / 4;
         }
         self.last = Some(now);
     }
 
-    /// In about this time a quarter of those outstanding will have ended: the rest keep the plugin busy meanwhile. A look for
-    /// every request cost a twentieth of two cores on each side.
-    fn quarter(&self, outstanding: usize) -> Duration {
-        (self.each * outstanding as u32 / 4).min(SLEEP_MAX)
+    /// In about this time half of those outstanding will have ended: the others keep the plugin busy meanwhile. On two cores
+    /// a look for every request cost each side a twentieth of them, and one for every quarter still a tenth of the rate.
+    fn half(&self, outstanding: usize) -> Duration {
+        (self.each * outstanding as u32 / 2).min(HALF_MAX)
     }
 }
 
@@ -114,7 +118,7 @@ impl<'a> Wait<'a> {
             return Ok(());
         }
         let sleep = self.next_sleep()?;
-        thread::sleep(sleep.max(pace.quarter(outstanding)));
+        thread::sleep(sleep.max(pace.half(outstanding)));
         Ok(())
     }
 
@@ -148,6 +152,8 @@ const SLEEP: Duration = Duration::from_micros(50);
 /// Whoever has been silent for longer is no longer asked so often.
 const BRISK: Duration = Duration::from_millis(1);
 const SLEEP_MAX: Duration = Duration::from_micros(250);
+/// Half of 12 chunks of 512 KiB at 4 GB/s.
+const HALF_MAX: Duration = Duration::from_micros(800);
 
 #[cfg(test)]
 mod tests {
@@ -172,15 +178,20 @@ mod tests {
     #[test]
     fn many_outstanding_requests_are_looked_for_less_often() {
         let mut pace = Pace::default();
-        assert_eq!(pace.quarter(16), Duration::ZERO, "nothing is known");
+        assert_eq!(pace.half(16), Duration::ZERO, "nothing is known");
         for _ in 0..40 {
             pace.ended(4);
             thread::sleep(Duration::from_micros(200));
         }
         // 50 µs each at least; a busy machine sleeps for longer.
-        assert!(pace.quarter(16) >= Duration::from_micros(150), "{pace:?}");
-        assert!(pace.quarter(1) < pace.quarter(16));
-        assert_eq!(pace.quarter(1_000_000), SLEEP_MAX);
+        assert!(pace.half(16) >= Duration::from_micros(300), "{pace:?}");
+        assert!(pace.half(1) < pace.half(16));
+        assert_eq!(pace.half(1_000_000), HALF_MAX);
+        let before = pace.half(1);
+        pace.begins();
+        thread::sleep(Duration::from_millis(20));
+        pace.ended(1);
+        assert_eq!(pace.half(1), before, "a pause says nothing");
         pace.ended(0);
     }
 
