@@ -4,7 +4,10 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use gputcp_gpu::{Device, UnpackMode};
-use gputcp_proto::frame::{INLINE_BYTES_MAX, SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX};
+use gputcp_proto::{
+    frame::{INLINE_BYTES_MAX, SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX},
+    key::Key,
+};
 
 use crate::{Error, Result};
 
@@ -34,6 +37,9 @@ pub struct Options {
     pub recv_buffer_bytes: Option<u32>,
     /// The local address that the connector's sockets use.
     pub bind: Option<IpAddr>,
+    /// A key that both ends must have. Each proves to the other that it does: a connector without it is a stray to the
+    /// listener, a listener without it is an error to the connector.
+    pub key: Option<Key>,
     /// The device whose memory will be sent or received. Its lanes are made at connect (invariant I4); without one only
     /// plain host memory can be used.
     pub device: Option<Device>,
@@ -58,6 +64,7 @@ impl Default for Options {
             send_buffer_bytes: None,
             recv_buffer_bytes: None,
             bind: None,
+            key: None,
             device: None,
             unpack: UnpackMode::Kernel,
             timeout: Duration::from_secs(30),

@@ -14,6 +14,7 @@ use gputcp::{Error, Handle, RecvComm};
 use gputcp_proto::{
     Violation,
     frame::{Announce, Control, Join, SegmentHeader, Token, Welcome},
+    key::Proof,
 };
 
 /// A sender made of bare sockets: control first, then one data socket.
@@ -33,6 +34,7 @@ impl Impostor {
             segment_bytes: 64 << 10,
             piece_bytes: 64 << 10,
             inline_bytes: 4096,
+            proof: Proof::NONE,
         }
     }
 
@@ -207,7 +209,8 @@ fn a_receiver_that_announces_what_it_may_not_is_refused() {
             .collect();
         sockets.sort_by_key(|(index, _)| *index);
         let control = &mut sockets[0].1;
-        let welcome = Welcome { verdict: gputcp_proto::frame::Verdict::Accepted, slots: 32, inline_bytes: 0 };
+        let verdict = gputcp_proto::frame::Verdict::Accepted;
+        let welcome = Welcome { verdict, slots: 32, inline_bytes: 0, proof: Proof::NONE };
         control.write_all(&welcome.encode()).unwrap();
         let mut sender = connecting.join().unwrap();
         for seq in seqs {

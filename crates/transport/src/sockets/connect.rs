@@ -11,6 +11,7 @@ use std::{
 use gputcp_proto::{
     frame::{Join, Verdict, Welcome},
     handle::Handle,
+    key::Proof,
     plan::fitting_piece,
 };
 use rustix::{
@@ -65,6 +66,7 @@ impl Connector {
             // No longer than the segment, so it fits.
             piece_bytes: fitting_piece(options.segment_bytes.into(), options.piece_bytes.into()) as u32,
             inline_bytes: options.inline_bytes,
+            proof: Proof::NONE,
         };
         let sockets =
             (0..=options.streams).map(|_| open(handle.address, &peer, &options)).collect::<Result<_>>()?;
@@ -79,13 +81,20 @@ impl Connector {
     pub fn poll(&mut self) -> Result<Option<SendComm>> {
         let mut joined = true;
         for (index, joining) in self.sockets.iter_mut().enumerate() {
-            let join = Join { index: index as u16, ..self.join };
-            joined &= joining.advance(&join, &self.peer)?;
+            if joining.sent < Join::BYTES {
+                let join = Join { index: index as u16, ..self.join }.proved(self.options.key.as_ref());
+                joined &= joining.advance(&join, &self.peer)?;
+            }
         }
         // A refusal can come before all sockets are up.
         let Some(welcome) = self.read_welcome()? else { return Ok(None) };
         if welcome.verdict != Verdict::Accepted {
             return Err(Error::refused(&self.peer, welcome.verdict));
+        }
+        let key = self.options.key.as_ref();
+        if !welcome.is_proved(&self.join.proved(key), key) {
+            let why = "it could not prove that it has the key: it is not the listener that was meant, or has none";
+            return Err(Error::Refused { peer: self.peer.clone(), why: why.into() });
         }
         if !joined {
             return Ok(None);

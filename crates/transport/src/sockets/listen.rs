@@ -4,7 +4,7 @@
 //! disturbing anyone: never waited for, bounded in number, counted.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     io,
     net::{IpAddr, SocketAddr},
     os::fd::AsFd,
@@ -16,6 +16,7 @@ use gputcp_proto::{
     Violation,
     frame::{Join, Token, Verdict, Welcome},
     handle::Handle,
+    key::Proof,
 };
 use rustix::{
     event::{PollFd, PollFlags},
@@ -37,6 +38,8 @@ pub struct Listener {
     /// Connections whose sockets are not all here.
     partial: Vec<Partial>,
     strays: u64,
+    /// With a key: what the connections so far were called, so that nobody is let in by saying again what was overheard.
+    known: HashSet<Token>,
 }
 
 #[derive(Debug)]
@@ -77,7 +80,8 @@ impl Listener {
             .as_socket()
             .ok_or_else(|| fail(io::ErrorKind::AddrNotAvailable.into()))?;
         let handle = Handle { address: local, token: random_token()? };
-        Ok(Self { socket, options, handle, unknown: VecDeque::new(), partial: Vec::new(), strays: 0 })
+        let (unknown, partial, known) = (VecDeque::new(), Vec::new(), HashSet::new());
+        Ok(Self { socket, options, handle, unknown, partial, strays: 0, known })
     }
 
     /// What a sender needs to connect.
@@ -202,11 +206,19 @@ impl Listener {
         if join.listen_token != self.handle.token {
             return self.refuse(&socket, Verdict::WrongToken);
         }
+        if !join.is_proved(self.options.key.as_ref()) {
+            return self.refuse(&socket, Verdict::WrongKey);
+        }
         let known = self.partial.iter().position(|partial| partial.join.comm_token == join.comm_token);
         let at = match known {
             Some(at) => at,
             None if self.partial.len() == PARTIAL_MAX => return self.refuse(&socket, Verdict::Busy),
+            None if self.known.contains(&join.comm_token) => return self.refuse(&socket, Verdict::WrongToken),
+            None if self.known.len() == KNOWN_MAX => return self.refuse(&socket, Verdict::Busy),
             None => {
+                if self.options.key.is_some() {
+                    self.known.insert(join.comm_token);
+                }
                 let sockets = (0..=join.streams).map(|_| None).collect();
                 self.partial.push(Partial { join, peer, sockets, since: Instant::now() });
                 self.partial.len() - 1
@@ -214,8 +226,7 @@ impl Listener {
         };
         let partial = &mut self.partial[at];
         let index = usize::from(join.index);
-        let agrees = Join { index: 0, ..join } == Join { index: 0, ..partial.join };
-        if !agrees || partial.sockets[index].is_some() {
+        if !join.agrees_with(&partial.join) || partial.sockets[index].is_some() {
             return self.refuse(&socket, Verdict::BadSettings);
         }
         partial.sockets[index] = Some(socket);
@@ -231,6 +242,8 @@ impl Listener {
     /// Answers a whole connection and starts it. `None` if its peer has gone meanwhile.
     fn welcome(&mut self, whole: Partial) -> Result<Option<RecvComm>> {
         let Partial { join, peer, sockets, .. } = whole;
+        let key = self.options.key.as_ref();
+        let asked = Join { index: 0, ..join }.proved(key);
         let mut sockets = sockets.into_iter().flatten();
         let Some(control) = sockets.next() else { return Ok(None) };
         let data: Vec<Socket> = sockets.collect();
@@ -238,7 +251,8 @@ impl Listener {
             tuning::tune(socket, &self.options)?;
         }
         let inline_bytes = join.inline_bytes.min(self.options.inline_bytes);
-        let welcome = Welcome { verdict: Verdict::Accepted, slots: self.options.slots, inline_bytes };
+        let (verdict, slots) = (Verdict::Accepted, self.options.slots);
+        let welcome = Welcome { verdict, slots, inline_bytes, proof: Proof::NONE }.proved(&asked, key);
         if rustix::net::send(&control, &welcome.encode(), SendFlags::NOSIGNAL) != Ok(Welcome::BYTES) {
             self.strays += 1;
             return Ok(None);
@@ -267,7 +281,13 @@ impl Unknown {
         while self.have < self.join.len() {
             match rustix::net::recv(self.socket.as_fd(), &mut self.join[self.have..], RecvFlags::empty()) {
                 Ok((0, _)) => return Known::Stray,
-                Ok((got, _)) => self.have += got,
+                Ok((got, _)) => {
+                    self.have += got;
+                    if let Some(Err(violation)) = self.join[..self.have].first_chunk().map(Join::check_start)
+                    {
+                        return self.stray(&violation);
+                    }
+                }
                 Err(rustix::io::Errno::AGAIN) => return Known::NotYet,
                 Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return Known::Stray,
@@ -275,22 +295,24 @@ impl Unknown {
         }
         match Join::decode(&self.join) {
             Ok(join) => Known::Join(join),
-            Err(violation) => {
-                match violation {
-                    Violation::Version { .. } => refuse(&self.socket, Verdict::WrongVersion),
-                    Violation::Field { .. } => refuse(&self.socket, Verdict::BadSettings),
-                    // Whoever speaks another language gets no answer.
-                    _ => {}
-                }
-                tracing::debug!(peer = %self.peer, %violation, "dropped a stray connection");
-                Known::Stray
-            }
+            Err(violation) => self.stray(&violation),
         }
+    }
+
+    fn stray(&self, violation: &Violation) -> Known {
+        match violation {
+            Violation::Version { .. } => refuse(&self.socket, Verdict::WrongVersion),
+            Violation::Field { .. } => refuse(&self.socket, Verdict::BadSettings),
+            // Whoever speaks another language gets no answer.
+            _ => {}
+        }
+        tracing::debug!(peer = %self.peer, %violation, "dropped a stray connection");
+        Known::Stray
     }
 }
 
 fn refuse(socket: &Socket, verdict: Verdict) {
-    let answer = Welcome { verdict, slots: 0, inline_bytes: 0 }.encode();
+    let answer = Welcome::refusal(verdict).encode();
     let _ = rustix::net::send(socket, &answer, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
 }
 
@@ -318,6 +340,8 @@ const ACCEPTS: usize = 128;
 const UNKNOWN_MAX: usize = 512;
 /// Connections that may be half here at a time: a process makes dozens at start, one per channel and peer.
 const PARTIAL_MAX: usize = 128;
+/// Connections that a listener with a key makes in its life; each leaves 16 bytes.
+const KNOWN_MAX: usize = 1 << 16;
 /// How long a socket may take to say who it is.
 const HELLO: Duration = Duration::from_secs(5);
 /// How often the late are looked for while waiting.
