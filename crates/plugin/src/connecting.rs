@@ -107,6 +107,9 @@ mod tests {
             timeout: Duration::from_secs(5),
             speed_mbit: None,
             interfaces: None,
+            family: None,
+            key: None,
+            open_key_file: None,
         };
         Plugin { settings, devices: Vec::new() }
     }

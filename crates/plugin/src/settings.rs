@@ -1,18 +1,21 @@
 //! Settings, from the environment: the names and meanings of the command's flags, and NCCL's own for interfaces. A bad value is
 //! a sentence that names its variable; an empty one counts as unset.
 
-use std::{env, ffi::OsString, fmt, num::NonZero, sync::Arc, thread, time::Duration};
+use std::{
+    env, ffi::OsString, fmt, net::IpAddr, num::NonZero, os::unix::ffi::OsStrExt as _, path::PathBuf,
+    sync::Arc, thread, time::Duration,
+};
 
-use gputcp::{Options, SLABS_MAX};
+use gputcp::{Key, KeyFile, Options, SLABS_MAX};
 use gputcp_proto::frame::{SEGMENT_BYTES, STREAMS_MAX};
 use rustix::net::{AddressFamily, SocketType, socket, sockopt};
 
 use crate::devices::Pattern;
 
 /// What can be set.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    /// Data sockets per connection (`GPUTCP_STREAMS`).
+    /// Data sockets per connection (`GPUTCP_STREAMS`; else NCCL's threads × sockets per thread).
     pub(crate) streams: u16,
     /// Congestion control (`GPUTCP_CONGESTION`).
     pub(crate) congestion: Congestion,
@@ -26,6 +29,12 @@ pub(crate) struct Settings {
     pub(crate) speed_mbit: Option<u32>,
     /// Which interfaces to use (`NCCL_SOCKET_IFNAME`).
     pub(crate) interfaces: Option<Pattern>,
+    /// Which addresses of theirs (`NCCL_SOCKET_FAMILY`).
+    pub(crate) family: Option<Family>,
+    /// What every end of a job must have (`GPUTCP_KEY_FILE`, else `GPUTCP_KEY`).
+    pub(crate) key: Option<Key>,
+    /// The file with the key, if others than its owner may read it.
+    pub(crate) open_key_file: Option<PathBuf>,
 }
 
 /// Which congestion control sockets use.
@@ -35,6 +44,13 @@ pub(crate) enum Congestion {
     Auto,
     /// This one.
     Named(Arc<str>),
+}
+
+/// IPv4 or IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
 }
 
 impl Settings {
@@ -47,6 +63,8 @@ impl Settings {
         let variables = Variables(get);
         let usual = Options::default();
         let streams = variables.one("GPUTCP_STREAMS", |text| count(text, "streams", 1..=STREAMS_MAX))?;
+        let streams = streams.map_or_else(|| variables.sockets_of_nccl(), |streams| Ok(Some(streams)))?;
+        let (key, open_key_file) = variables.key()?;
         let slabs = variables.one("GPUTCP_SLABS", |text| count(text, "slabs", 1..=SLABS_MAX))?;
         Ok(Self {
             streams: streams.unwrap_or_else(streams_of_this_machine),
@@ -56,6 +74,9 @@ impl Settings {
             timeout: variables.one("GPUTCP_TIMEOUT", seconds)?.unwrap_or(usual.timeout),
             speed_mbit: variables.one("GPUTCP_SPEED", |text| count(text, "Mbit/s", 1..=SPEED_MAX))?,
             interfaces: variables.one("NCCL_SOCKET_IFNAME", Pattern::parse)?,
+            family: variables.one("NCCL_SOCKET_FAMILY", Family::parse)?,
+            key,
+            open_key_file,
         })
     }
 }
@@ -84,12 +105,26 @@ impl Congestion {
     }
 }
 
+impl Family {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "AF_INET" => Ok(Self::V4),
+            "AF_INET6" => Ok(Self::V6),
+            _ => Err("a family of addresses is AF_INET or AF_INET6".into()),
+        }
+    }
+
+    pub(crate) const fn admits(self, ip: IpAddr) -> bool {
+        matches!((self, ip), (Self::V4, IpAddr::V4(_)) | (Self::V6, IpAddr::V6(_)))
+    }
+}
+
 /// Where values come from.
 struct Variables<F>(F);
 
 impl<F: Fn(&str) -> Option<OsString>> Variables<F> {
     fn one<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
-        let Some(value) = (self.0)(name).filter(|value| !value.is_empty()) else { return Ok(None) };
+        let Some(value) = self.get(name) else { return Ok(None) };
         let parsed =
             value.to_str().ok_or_else(|| "that is no text".to_owned()).and_then(|text| parse(text.trim()));
         parsed.map(Some).map_err(|why| {
@@ -97,6 +132,38 @@ impl<F: Fn(&str) -> Option<OsString>> Variables<F> {
                 value.to_string_lossy().chars().take(40).flat_map(char::escape_default).collect();
             format!("the variable {name} is \"{shown}\", but {why}; correct or unset it")
         })
+    }
+
+    fn get(&self, name: &str) -> Option<OsString> {
+        (self.0)(name).filter(|value| !value.is_empty())
+    }
+
+    /// NCCL's sockets per connection: its threads × the sockets of each. 1 where only the other is set.
+    fn sockets_of_nccl(&self) -> Result<Option<u16>, String> {
+        let (threads, each) = ("NCCL_SOCKET_NTHREADS", "NCCL_NSOCKS_PERTHREAD");
+        let one = |name| self.one(name, |text| count(text, "sockets", 1..=STREAMS_MAX));
+        let (by, sockets) = (one(threads)?, one(each)?);
+        if by.is_none() && sockets.is_none() {
+            return Ok(None);
+        }
+        let product = by.unwrap_or(1) * sockets.unwrap_or(1);
+        if product > STREAMS_MAX {
+            return Err(format!(
+                "{threads} × {each} asks for {product} sockets, but a connection has at most {STREAMS_MAX}: lower one of them, \
+                 or set GPUTCP_STREAMS"
+            ));
+        }
+        Ok(Some(product))
+    }
+
+    /// The key, and the file that it was read from if others may read that too. A key's value is never shown.
+    fn key(&self) -> Result<(Option<Key>, Option<PathBuf>), String> {
+        if let Some(path) = self.get(KeyFile::PATH_VARIABLE).map(PathBuf::from) {
+            let file = KeyFile::read(&path)?;
+            return Ok((Some(file.key), file.is_open_to_others.then_some(path)));
+        }
+        let key = self.get(KeyFile::KEY_VARIABLE).map(|value| Key::of(value.as_bytes())).transpose();
+        Ok((key.map_err(|what| format!("the variable {} {what}", KeyFile::KEY_VARIABLE))?, None))
     }
 }
 
@@ -166,19 +233,36 @@ mod tests {
             ("GPUTCP_TIMEOUT", "2.5"),
             ("GPUTCP_SPEED", "25000"),
         ];
-        let expected = Settings {
-            streams: 5,
-            segment_bytes: 1 << 20,
-            slabs: 3,
-            timeout: Duration::from_millis(2500),
-            speed_mbit: Some(25_000),
-            ..usual
-        };
-        assert_eq!(read(&set), Ok(expected));
+        let found = read(&set).unwrap();
+        assert_eq!((found.streams, found.segment_bytes, found.slabs), (5, 1 << 20, 3));
+        assert_eq!((found.timeout, found.speed_mbit), (Duration::from_millis(2500), Some(25_000)));
+        assert_eq!((found.congestion, found.interfaces), (usual.congestion, usual.interfaces));
+        assert!(usual.key.is_none() && usual.family.is_none());
         assert_eq!(
             read(&[("GPUTCP_CONGESTION", "reno")]).unwrap().congestion,
             Congestion::Named("reno".into())
         );
+    }
+
+    #[test]
+    fn nccls_sockets_count_where_no_streams_are_asked_for() {
+        let streams = |pairs| read(pairs).unwrap().streams;
+        assert_eq!(streams(&[("NCCL_SOCKET_NTHREADS", "4"), ("NCCL_NSOCKS_PERTHREAD", "3")]), 12);
+        assert_eq!(streams(&[("NCCL_NSOCKS_PERTHREAD", "7")]), 7);
+        assert_eq!(streams(&[("NCCL_SOCKET_NTHREADS", "64"), ("GPUTCP_STREAMS", "2")]), 2);
+        let family = read(&[("NCCL_SOCKET_FAMILY", "AF_INET6")]).unwrap().family.unwrap();
+        assert!(family.admits("::1".parse().unwrap()) && !family.admits("127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_key_comes_from_its_file_or_else_from_its_variable_and_is_never_shown() {
+        let said = read(&[("GPUTCP_KEY", "a key of some length")]).unwrap();
+        assert_eq!(said.key.as_ref().and_then(Key::text), Some("a key of some length"));
+        assert!(!format!("{said:?}").contains("some length"));
+        let short = read(&[("GPUTCP_KEY", "short")]).unwrap_err();
+        assert!(short.starts_with("the variable GPUTCP_KEY has a key of 5 bytes"), "{short}");
+        let missing = read(&[("GPUTCP_KEY_FILE", "/nowhere"), ("GPUTCP_KEY", "a key of some length")]);
+        assert!(missing.unwrap_err().starts_with("the key file /nowhere cannot be read"));
     }
 
     #[test]
@@ -195,11 +279,15 @@ mod tests {
             ("GPUTCP_TIMEOUT", "NaN"),
             ("GPUTCP_SPEED", "fast"),
             ("NCCL_SOCKET_IFNAME", "^"),
+            ("NCCL_SOCKET_FAMILY", "AF_UNIX"),
+            ("NCCL_SOCKET_NTHREADS", "0"),
         ] {
             let why = read(&[(name, value)]).unwrap_err();
             assert!(why.starts_with(&format!("the variable {name} is \"{value}\", but ")), "{why}");
             assert!(why.ends_with("; correct or unset it"), "{why}");
         }
+        let many = read(&[("NCCL_SOCKET_NTHREADS", "16"), ("NCCL_NSOCKS_PERTHREAD", "5")]).unwrap_err();
+        assert!(many.contains("asks for 80 sockets") && many.ends_with("or set GPUTCP_STREAMS"), "{many}");
         let hostile = read(&[("GPUTCP_STREAMS", "\x1b[31m4")]).unwrap_err();
         assert!(!hostile.contains('\x1b'), "{hostile}");
     }

@@ -67,6 +67,9 @@ pub(crate) fn started() -> Result<&'static Plugin, ResultCode> {
 impl Plugin {
     fn find() -> Result<Self, String> {
         let settings = Settings::of_process()?;
+        if let Some(path) = &settings.open_key_file {
+            log::warn(&format!("the key file {} can be read by others: `chmod 600` it", path.display()));
+        }
         let devices = devices::find(&settings)?;
         Ok(Self { settings, devices })
     }
@@ -74,12 +77,13 @@ impl Plugin {
     fn introduce(&self) {
         let devices: Vec<String> = self.devices.iter().map(ToString::to_string).collect();
         log::info(&format!(
-            "version {}, {} per connection, devices: {}",
+            "version {}, {} per connection, {}, devices: {}",
             env!("CARGO_PKG_VERSION"),
             match self.settings.streams {
                 1 => "1 stream".to_owned(),
                 streams => format!("{streams} streams"),
             },
+            if self.settings.key.is_some() { "with a key" } else { "without a key" },
             devices.join(", ")
         ));
     }
@@ -97,7 +101,8 @@ impl Plugin {
             Congestion::Auto => None,
             Congestion::Named(name) => Some(name.clone()),
         };
-        Options { streams, segment_bytes, slabs, timeout, congestion, ..Options::default() }
+        let key = self.settings.key.clone();
+        Options { streams, segment_bytes, slabs, timeout, congestion, key, ..Options::default() }
     }
 
     /// How a connection to this address is made: the connecting side sends, so its congestion control counts.

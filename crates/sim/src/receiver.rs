@@ -198,12 +198,8 @@ impl<'a, const N: usize> Receiver<'a, N> {
                 RecvSide::new(depth, u64::from(join.segment_bytes), u64::from(inline_bytes))
                     .with_pieces(u64::from(join.piece_bytes)),
             );
-            let welcome = Welcome {
-                verdict: Verdict::Accepted,
-                slots: depth as u16,
-                inline_bytes,
-                proof: Proof::NONE,
-            };
+            let welcome =
+                Welcome { verdict: Verdict::Accepted, slots: depth as u16, inline_bytes, proof: Proof::NONE };
             self.control_out.push(&welcome.encode());
             world.wake_soon(Who::ReceiverUser);
             world.wake_soon(Who::ReceiverControl);

@@ -24,6 +24,10 @@ use crate::{
     settings::{Memory, Unpack},
 };
 
+/// What holds the key between `loopback` and its child: not the variable of the user's key, which plugins in both processes may
+/// read.
+pub(crate) const SESSION_KEY_VARIABLE: &str = "GPUTCP_SESSION_KEY";
+
 /// The variables that concern us, as they are when the command starts.
 #[derive(Debug, Clone, Default)]
 pub struct Environment(BTreeMap<String, OsString>);
@@ -147,6 +151,15 @@ impl Environment {
                     .map_err(|what| Failure::Usage(format!("the variable {} {what}", KeyFile::KEY_VARIABLE)))
             }
         }
+    }
+
+    /// The key that the parent of a `--child-of` process drew for the session with it.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] if it is too short.
+    pub fn session_key(&self) -> Result<Option<Key>, Failure> {
+        let key = self.0.get(SESSION_KEY_VARIABLE).map(|value| Key::of(value.as_bytes())).transpose();
+        key.map_err(|what| Failure::Usage(format!("the variable {SESSION_KEY_VARIABLE} {what}")))
     }
 
     /// Fills in what the command line left open about checking a plugin.

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp::{Key, KeyFile};
+use gputcp::Key;
 use gputcp_proto::session::Role;
 use rustix::{
     event::PollFlags,
@@ -23,15 +23,11 @@ use super::{family, hello};
 use crate::{
     args::{
         LoopbackArgs, TalkArgs,
-        environment::Environment,
+        environment::{Environment, SESSION_KEY_VARIABLE},
         plugin::{PluginArg, PluginArgs},
         request::Request,
     },
-    bootstrap::{
-        dial::Destination,
-        key,
-        message::printable,
-    },
+    bootstrap::{dial::Destination, key, message::printable},
     failure::Failure,
     host::{bind::Family, usage::available_memory_bytes},
     interrupt::{Interrupt, poll_until},
@@ -109,7 +105,7 @@ impl ServerProcess {
         command.arg0("gputcp").args(["server", "--once", "--port", "0"]);
         command.arg("--bind").arg(family.loopback().to_string());
         // Other users cannot read a process's variables; its arguments they can.
-        command.env_remove(KeyFile::PATH_VARIABLE).env(KeyFile::KEY_VARIABLE, key.text().unwrap_or_default());
+        command.env(SESSION_KEY_VARIABLE, key.text().unwrap_or_default());
         command.arg("--child-of").arg(std::process::id().to_string());
         // By flags: they beat the variables that the process inherits.
         command.arg("--plugin").arg(plugin.plugin.as_ref().map_or_else(|| "none".into(), PluginArg::typed));

@@ -27,7 +27,7 @@ pub(crate) struct Device {
 /// # Errors
 /// A sentence, if there are none.
 pub(crate) fn find(settings: &Settings) -> Result<Vec<Device>, String> {
-    let chosen = interfaces::choose(settings.interfaces.as_ref())?;
+    let chosen = interfaces::choose(settings.interfaces.as_ref(), settings.family)?;
     let device = |(name, address): (String, SocketAddr)| {
         Some(Device {
             address,

@@ -93,7 +93,8 @@ impl Connector {
         }
         let key = self.options.key.as_ref();
         if !welcome.is_proved(&self.join.proved(key), key) {
-            let why = "it could not prove that it has the key: it is not the listener that was meant, or has none";
+            let why =
+                "it could not prove that it has the key: it is not the listener that was meant, or has none";
             return Err(Error::Refused { peer: self.peer.clone(), why: why.into() });
         }
         if !joined {

@@ -213,7 +213,9 @@ impl Listener {
         let at = match known {
             Some(at) => at,
             None if self.partial.len() == PARTIAL_MAX => return self.refuse(&socket, Verdict::Busy),
-            None if self.known.contains(&join.comm_token) => return self.refuse(&socket, Verdict::WrongToken),
+            None if self.known.contains(&join.comm_token) => {
+                return self.refuse(&socket, Verdict::WrongToken);
+            }
             None if self.known.len() == KNOWN_MAX => return self.refuse(&socket, Verdict::Busy),
             None => {
                 if self.options.key.is_some() {
