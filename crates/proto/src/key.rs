@@ -15,7 +15,7 @@ pub struct Key(Arc<[u8]>);
 
 /// What proves that somebody has the key; all zero where nobody was asked for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Proof(pub [u8; Proof::BYTES]);
+pub struct Proof(pub [u8; Self::BYTES]);
 
 impl Key {
     /// The fewest bytes of a key: 128 bits, if they are random.
