@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod conformance;
+mod doctor;
 mod gpu;
 mod interrupted;
 mod measure;
