@@ -35,8 +35,10 @@ pub struct Options {
     pub send_buffer_bytes: Option<u32>,
     /// A fixed receive buffer, likewise.
     pub recv_buffer_bytes: Option<u32>,
-    /// The local address that the connector's sockets use.
-    pub bind: Option<IpAddr>,
+    /// The local addresses that the connector's data sockets use in turn, the control socket the first; none leaves them to the
+    /// system. With several, and several at the listener, data socket i goes from the i-th to the i-th, each modulo their
+    /// number: interface to interface of the same place where both ends have as many.
+    pub bind: Vec<IpAddr>,
     /// A key that both ends must have. Each proves to the other that it does: a connector without it is a stray to the
     /// listener, a listener without it is an error to the connector.
     pub key: Option<Key>,
@@ -63,7 +65,7 @@ impl Default for Options {
             congestion: None,
             send_buffer_bytes: None,
             recv_buffer_bytes: None,
-            bind: None,
+            bind: Vec::new(),
             key: None,
             device: None,
             unpack: UnpackMode::Kernel,

@@ -194,7 +194,7 @@ fn a_receiver_that_announces_what_it_may_not_is_refused() {
     for (seqs, wanted) in [(vec![1u64], "due"), ((0..33).collect(), "still unmatched")] {
         let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let (_, real) = listen(&options(1));
-        let handle = Handle { address: stranger.local_addr().unwrap(), token: real.token };
+        let handle = Handle::at(stranger.local_addr().unwrap(), real.token);
         let connecting = thread::spawn(move || {
             gputcp::Connector::new(&handle, options(1)).unwrap().connect(soon()).unwrap()
         });

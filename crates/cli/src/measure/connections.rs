@@ -230,7 +230,7 @@ pub(super) fn options(
         congestion: settings.congestion.as_deref().map(Into::into),
         send_buffer_bytes: settings.send_buffer_bytes,
         recv_buffer_bytes: settings.recv_buffer_bytes,
-        bind: Some(local.ip()),
+        bind: vec![local.ip()],
         device: device.cloned(),
         unpack: match settings.unpack {
             // Only the receiver unpacks; a sender with a device and a host destination at the other end still stages.

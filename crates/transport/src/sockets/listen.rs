@@ -30,7 +30,10 @@ use crate::{Error, Options, Result};
 /// Waits for senders. Its [`Handle`] tells them where, and proves that they were told.
 #[derive(Debug)]
 pub struct Listener {
-    socket: Socket,
+    /// One for each address.
+    sockets: Vec<Socket>,
+    /// Which of them is asked next: none can keep the others waiting.
+    next: usize,
     options: Options,
     handle: Handle,
     /// Sockets that have not said who they are, the oldest first.
@@ -65,23 +68,41 @@ impl Listener {
     /// # Errors
     /// If the options are out of range or the system refuses (port in use, no such address).
     pub fn bind(address: SocketAddr, options: Options) -> Result<Self> {
+        Self::bind_all(&[address], options)
+    }
+
+    /// Listens on several addresses of one family at once, such as one of each of several interfaces: a connection's data
+    /// sockets are spread over them.
+    ///
+    /// # Errors
+    /// As [`Listener::bind`]; or if there is no address, more than [`Handle::ADDRESSES_MAX`], or one of another family.
+    pub fn bind_all(addresses: &[SocketAddr], options: Options) -> Result<Self> {
         options.check()?;
-        let doing = || format!("listen on {address}");
-        let fail = |error: io::Error| Error::system(doing(), error);
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP))
-            .map_err(fail)?;
-        socket.set_reuse_address(true).map_err(fail)?;
-        socket.set_nonblocking(true).map_err(fail)?;
-        socket.bind(&address.into()).map_err(fail)?;
-        socket.listen(BACKLOG).map_err(fail)?;
-        let local = socket
-            .local_addr()
-            .map_err(fail)?
-            .as_socket()
-            .ok_or_else(|| fail(io::ErrorKind::AddrNotAvailable.into()))?;
-        let handle = Handle { address: local, token: random_token()? };
+        let most = Handle::ADDRESSES_MAX;
+        let (Some(first), 1..=Handle::ADDRESSES_MAX) = (addresses.first(), addresses.len()) else {
+            let count = addresses.len();
+            return Err(Error::usage(format!("a listener was given {count} addresses; it has 1 to {most}")));
+        };
+        if let Some(other) = addresses.iter().find(|other| other.is_ipv4() != first.is_ipv4()) {
+            return Err(Error::usage(format!(
+                "a listener was given {first} and {other}; its addresses are all of IPv4 or all of IPv6"
+            )));
+        }
+        let mut sockets = Vec::with_capacity(addresses.len());
+        let mut handle = Handle::at(*first, random_token()?);
+        for (index, &address) in addresses.iter().enumerate() {
+            let fail = |error: io::Error| Error::system(format!("listen on {address}"), error);
+            let socket = listen(address).map_err(fail)?;
+            let local = socket.local_addr().map_err(fail)?.as_socket();
+            let local = local.ok_or_else(|| fail(io::ErrorKind::AddrNotAvailable.into()))?;
+            match index.checked_sub(1) {
+                None => handle.address = local,
+                Some(index) => handle.others[index] = Some(local),
+            }
+            sockets.push(socket);
+        }
         let (unknown, partial, known) = (VecDeque::new(), Vec::new(), HashSet::new());
-        Ok(Self { socket, options, handle, unknown, partial, strays: 0, known })
+        Ok(Self { sockets, next: 0, options, handle, unknown, partial, strays: 0, known })
     }
 
     /// What a sender needs to connect.
@@ -93,7 +114,7 @@ impl Listener {
     /// The handle as seen from a network where this machine has address `ip`: for a listener on an unspecified address.
     #[must_use]
     pub const fn handle_at(&self, ip: IpAddr) -> Handle {
-        Handle { address: SocketAddr::new(ip, self.handle.address.port()), token: self.handle.token }
+        Handle::at(SocketAddr::new(ip, self.handle.address.port()), self.handle.token)
     }
 
     /// How many sockets were dropped because they were nobody's.
@@ -161,7 +182,8 @@ impl Listener {
                 let (peer, after) = ("the sender".into(), deadline.saturating_duration_since(began));
                 return Err(Error::Timeout { what: "waiting for a connection", peer, after });
             }
-            let mut watched = vec![PollFd::new(&self.socket, PollFlags::IN)];
+            let mut watched: Vec<_> =
+                self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
             watched.extend(self.unknown.iter().map(|unknown| PollFd::new(&unknown.socket, PollFlags::IN)));
             let next = deadline.min(Instant::now() + LOOK);
             poll_until(&mut watched, Some(next))
@@ -169,12 +191,17 @@ impl Listener {
         }
     }
 
-    /// The next socket in the kernel's queue.
+    /// The next socket in one of the kernel's queues, each in turn.
     fn accept_socket(&mut self) -> Result<Option<Unknown>> {
-        loop {
-            let (socket, address) = match self.socket.accept() {
+        let mut empty = 0;
+        while empty < self.sockets.len() {
+            self.next = (self.next + 1) % self.sockets.len();
+            let (socket, address) = match self.sockets[self.next].accept() {
                 Ok(accepted) => accepted,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    empty += 1;
+                    continue;
+                }
                 // The peer was gone before we looked (accept(2), "Error handling").
                 Err(error) if is_transient(&error) => continue,
                 Err(error) => return Err(Error::system("accept a connection", error)),
@@ -191,6 +218,7 @@ impl Listener {
                 since: Instant::now(),
             }));
         }
+        Ok(None)
     }
 
     fn drop_the_late(&mut self) {
@@ -270,6 +298,15 @@ impl Listener {
         };
         RecvComm::start(agreed, &self.options).map(Some)
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
 }
 
 enum Known {
