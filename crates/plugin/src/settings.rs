@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) interfaces: Option<Pattern>,
     /// Which addresses of theirs (`NCCL_SOCKET_FAMILY`).
     pub(crate) family: Option<Family>,
+    /// Who joins interfaces to one device (`GPUTCP_MERGE`, and whether NCCL was asked to).
+    pub(crate) merging: Merging,
     /// What every end of a job must have (`GPUTCP_KEY_FILE`, else `GPUTCP_KEY`).
     pub(crate) key: Option<Key>,
     /// The file with the key, if others than its owner may read it.
@@ -44,6 +46,17 @@ pub(crate) enum Congestion {
     Auto,
     /// This one.
     Named(Arc<str>),
+}
+
+/// Who joins interfaces to one device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Merging {
+    /// This plugin, those of the highest speed.
+    Ours,
+    /// NCCL, those that it wants: it was asked to by its own variables.
+    Nccl,
+    /// Nobody.
+    Nobody,
 }
 
 /// IPv4 or IPv6.
@@ -75,6 +88,7 @@ impl Settings {
             speed_mbit: variables.one("GPUTCP_SPEED", |text| count(text, "Mbit/s", 1..=SPEED_MAX))?,
             interfaces: variables.one("NCCL_SOCKET_IFNAME", Pattern::parse)?,
             family: variables.one("NCCL_SOCKET_FAMILY", Family::parse)?,
+            merging: variables.merging()?,
             key,
             open_key_file,
         })
@@ -154,6 +168,25 @@ impl<F: Fn(&str) -> Option<OsString>> Variables<F> {
             ));
         }
         Ok(Some(product))
+    }
+
+    /// Ours if it is asked for, or nothing is said; NCCL's where its variables ask for that. NCCL would also join, unasked, all
+    /// interfaces that it sees on one PCI function, and it sees all virtual ones on one.
+    fn merging(&self) -> Result<Merging, String> {
+        let ours = self.one("GPUTCP_MERGE", |text| match text {
+            "0" => Ok(false),
+            "1" => Ok(true),
+            _ => Err("it is 1 to join the fastest interfaces to one more device, or 0".into()),
+        })?;
+        let level = self.get("NCCL_NET_MERGE_LEVEL");
+        let is_apart = level.as_ref().is_some_and(|level| level == "LOC");
+        let is_nccls = self.get("NCCL_NET_FORCE_MERGE").is_some() || (level.is_some() && !is_apart);
+        Ok(match ours {
+            Some(true) => Merging::Ours,
+            _ if is_nccls => Merging::Nccl,
+            None if !is_apart => Merging::Ours,
+            _ => Merging::Nobody,
+        })
     }
 
     /// The key, and the file that it was read from if others may read that too. A key's value is never shown.
@@ -255,6 +288,24 @@ mod tests {
     }
 
     #[test]
+    fn one_of_the_two_joins_interfaces() {
+        use Merging::{Nccl, Nobody, Ours};
+        const LEVEL: &str = "NCCL_NET_MERGE_LEVEL";
+        for (pairs, expected) in [
+            (&[][..], Ours),
+            (&[("GPUTCP_MERGE", "0")], Nobody),
+            (&[(LEVEL, "LOC")], Nobody),
+            (&[(LEVEL, "PHB")], Nccl),
+            (&[(LEVEL, "PHB"), ("GPUTCP_MERGE", "0")], Nccl),
+            (&[(LEVEL, "PHB"), ("GPUTCP_MERGE", "1")], Ours),
+            (&[(LEVEL, "LOC"), ("GPUTCP_MERGE", "1")], Ours),
+            (&[("NCCL_NET_FORCE_MERGE", "eth0,eth1"), (LEVEL, "LOC")], Nccl),
+        ] {
+            assert_eq!(read(pairs).unwrap().merging, expected, "{pairs:?}");
+        }
+    }
+
+    #[test]
     fn a_key_comes_from_its_file_or_else_from_its_variable_and_is_never_shown() {
         let said = read(&[("GPUTCP_KEY", "a key of some length")]).unwrap();
         assert_eq!(said.key.as_ref().and_then(Key::text), Some("a key of some length"));
@@ -280,6 +331,7 @@ mod tests {
             ("GPUTCP_SPEED", "fast"),
             ("NCCL_SOCKET_IFNAME", "^"),
             ("NCCL_SOCKET_FAMILY", "AF_UNIX"),
+            ("GPUTCP_MERGE", "yes"),
             ("NCCL_SOCKET_NTHREADS", "0"),
         ] {
             let why = read(&[(name, value)]).unwrap_err();
