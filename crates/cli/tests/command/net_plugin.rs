@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The plugin's file, built.
-fn ours() -> &'static str {
+pub(crate) fn ours() -> &'static str {
     static PATH: OnceLock<String> = OnceLock::new();
     PATH.get_or_init(|| {
         let path = build(&["-p", "gputcp-plugin"]).join("libnccl_net_gputcp.so");
