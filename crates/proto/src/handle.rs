@@ -20,7 +20,7 @@ pub struct Handle {
     /// The listener's address; the first, if it has several.
     pub address: SocketAddr,
     /// Its other addresses, those that there are first. All are of one family.
-    pub others: [Option<SocketAddr>; Handle::ADDRESSES_MAX - 1],
+    pub others: [Option<SocketAddr>; Self::ADDRESSES_MAX - 1],
     /// The listener's token.
     pub token: Token,
 }

@@ -121,7 +121,7 @@ pub(super) struct Connecting {
 
 /// Either transport's connector.
 enum AnyConnector {
-    Sockets(Connector),
+    Sockets(Box<Connector>),
     Plugin(plugin::Connector),
 }
 
@@ -167,7 +167,7 @@ impl Connecting {
                 None => {
                     let handle = Handle::decode(&bytes)
                         .map_err(|violation| Failure::violation("the other side", &violation))?;
-                    AnyConnector::Sockets(Connector::new(&handle, options.clone())?)
+                    AnyConnector::Sockets(Box::new(Connector::new(&handle, options.clone())?))
                 }
                 Some(NetPlugin { plugin, device, .. }) => {
                     let options = plugin_options(&options);
