@@ -98,4 +98,24 @@ fn it_does_what_nccl_demands() {
     let (status, printed, said) = Running::start(&cables.right, &[], &args).end(Duration::from_secs(60));
     assert!(status.success(), "{printed}{said}");
     assert!(printed.contains("device 2 of 3"), "{printed}");
+    assert!(printed.contains("devices 0 and 1 stay apart"), "{printed}");
+}
+
+#[test]
+fn nccl_joins_devices_where_it_was_told_to() {
+    let Some(cables) = Cables::lay("join", 2) else { return };
+    for (version, name) in
+        [(9, "NCCL_NET_FORCE_MERGE"), (11, "NCCL_NET_MERGE_LEVEL"), (12, "NCCL_NET_MERGE_LEVEL")]
+    {
+        let args = format!("plugin check -J --only virtual-devices {}:v{version}", ours());
+        let check = Running::start(&cables.right, &[(name, "SYS")], &args);
+        let (status, printed, said) = check.end(Duration::from_secs(60));
+        assert!(status.success(), "{printed}{said}");
+        let report: Value = serde_json::from_str(&printed).expect("a document");
+        assert_eq!(report["plugin"]["devices"], 2, "{printed}");
+        assert_eq!(report["results"][0]["result"], "pass", "{printed}");
+        let seen = report["results"][0]["seen"].as_str().expect("a sentence");
+        // Linux says 10 Gb/s of a veth.
+        assert_eq!(seen, "devices 0 and 1 were joined to cable0+cable1, 20000 Mbit/s");
+    }
 }

@@ -31,7 +31,8 @@ fn json(output: &Output) -> Value {
 
 #[test]
 fn no_check_fails_in_any_version() {
-    const ALWAYS: &[&str] = &["grouped-tags", "gpu-data-at-done", "iflush", "unpack-queue"];
+    const ALWAYS: &[&str] =
+        &["grouped-tags", "gpu-data-at-done", "iflush", "unpack-queue", "virtual-devices"];
     const FINALIZE: &str = "finalize-accepts-null";
     const OVERWRITES: &str = "irecv-overwrites-request-0x1";
     let versions: [(u32, &[&str]); 7] = [

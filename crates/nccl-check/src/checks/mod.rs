@@ -100,6 +100,14 @@ pub const CHECKS: &[Check] = &[
         run: Run::Alone(start::properties_sane),
     },
     Check {
+        id: "virtual-devices",
+        expected: "makeVDevice joins two devices to one that comes behind all others and names both behind it; or refuses, by \
+                   any error but ncclInvalidUsage, and changes nothing",
+        because: "NCCL counts devices again after joining some, takes the new ones for virtual, and 2.24 ends at that error",
+        since: 9,
+        run: Run::Alone(start::virtual_devices),
+    },
+    Check {
         id: "listen-does-not-block",
         expected: "listen returns at once, though nobody connects",
         because: "NCCL listens before it tells anybody the handle: whoever waits there waits for ever",

@@ -2,14 +2,17 @@
 
 use std::{ffi::c_int, ptr};
 
-use gputcp_nccl_abi::sys::constants::{
-    NET_BYTES_MAX, NET_DEVICE_HOST, NET_DEVICE_UNPACK, PTR_CUDA, PTR_DMABUF, PTR_HOST,
+use gputcp_nccl_abi::{
+    ResultCode,
+    sys::constants::{
+        HANDLE_BYTES, NET_BYTES_MAX, NET_DEVICE_HOST, NET_DEVICE_UNPACK, PTR_CUDA, PTR_DMABUF, PTR_HOST,
+    },
 };
 
 use crate::{
     bench::{Plugin, answered},
-    raw::{P, Properties, Raw, text},
-    stop::{Seen, Stop, fail},
+    raw::{Handle, P, Properties, Raw, text},
+    stop::{Seen, Stop, fail, skip},
 };
 
 pub(super) fn init_counts_references(plugin: &mut Plugin) -> Seen {
@@ -71,7 +74,7 @@ pub(super) fn properties_sane(plugin: &mut Plugin) -> Seen {
     let mut kept = Vec::new();
     for dev in 0..count {
         let props = properties(plugin, dev)?;
-        sane(&props, dev).or_else(|what| fail(format!("device {dev} has {what}")))?;
+        sane(&props, (1, dev)).or_else(|what| fail(format!("device {dev} has {what}")))?;
         kept.push((props.name, name_of(&props)?));
     }
     for dev in 0..count {
@@ -99,7 +102,50 @@ pub(super) fn properties_sane(plugin: &mut Plugin) -> Seen {
     ))
 }
 
-fn sane(props: &Properties, dev: c_int) -> Result<(), String> {
+pub(super) fn virtual_devices(plugin: &mut Plugin) -> Seen {
+    plugin.init()?;
+    let before = count(plugin)?;
+    if before < 2 {
+        return skip("there is one device: nothing to join");
+    }
+    let mut names = Vec::new();
+    for dev in 0..before {
+        names.push(name_of(&properties(plugin, dev)?)?);
+    }
+    let Some((code, index)) = plugin.call("makeVDevice", |raw| raw.make_v_device(&[0, 1])) else {
+        return skip("the plugin has no function makeVDevice");
+    };
+    let after = count(plugin)?;
+    if code != ResultCode::SUCCESS {
+        if code == ResultCode::InvalidUsage.number() {
+            return fail(format!("joining devices 0 and 1, {}", answered("makeVDevice", code)));
+        }
+        return match after == before {
+            true => Ok(format!("devices 0 and 1 stay apart: {}", answered("makeVDevice", code))),
+            false => {
+                fail(format!("joining was refused, and yet there are {after} devices and were {before}"))
+            }
+        };
+    }
+    if (index, after) != (before, before + 1) {
+        return fail(format!(
+            "of {before} devices two were joined to device {index}, and then there were {after}"
+        ));
+    }
+    let props = properties(plugin, index)?;
+    sane(&props, (2, 0)).or_else(|what| fail(format!("the joined device {index} has {what}")))?;
+    let name = name_of(&props)?;
+    if names.contains(&name) {
+        return fail(format!("the joined device has another one's name, {name}"));
+    }
+    let (code, listener) = plugin.call("listen", |raw| raw.listen(index, &mut Handle([0; HANDLE_BYTES])));
+    plugin.success("listen", code)?;
+    plugin.close_listen(listener)?;
+    Ok(format!("devices 0 and 1 were joined to {name}, {} Mbit/s", props.speed))
+}
+
+/// `behind`: how many devices should be behind it, and the first.
+fn sane(props: &Properties, behind: (c_int, c_int)) -> Result<(), String> {
     let known = PTR_HOST | PTR_CUDA | PTR_DMABUF;
     let wrong = if props.ptr_support & PTR_HOST == 0 || props.ptr_support & !known != 0 {
         format!("a ptrSupport of {:#x}", props.ptr_support)
@@ -115,7 +161,7 @@ fn sane(props: &Properties, dev: c_int) -> Result<(), String> {
         format!("a netDeviceType of {kind}, neither {NET_DEVICE_HOST} nor {NET_DEVICE_UNPACK}")
     } else if let Some(bytes) = props.max_p2p_bytes.filter(|bytes| !(1..=NET_BYTES_MAX).contains(bytes)) {
         format!("a maxP2pBytes of {bytes}")
-    } else if let Some((count, first)) = props.behind.filter(|&behind| behind != (1, dev)) {
+    } else if let Some((count, first)) = props.behind.filter(|&said| said != behind) {
         format!("a vProps of {count} devices, the first of which is {first}")
     } else {
         return Ok(());

@@ -144,6 +144,15 @@ impl Raw {
         self.table.properties(dev)
     }
 
+    /// Joins up to four devices to one, whose number it gives, or [`UNWRITTEN`]; `None` where the plugin has no function for
+    /// that.
+    #[must_use]
+    pub fn make_v_device(&self, devs: &[c_int]) -> Option<(c_int, c_int)> {
+        let mut index = UNWRITTEN;
+        let code = self.table.make_v_device(&raw mut index, devs)?;
+        Some((code, index))
+    }
+
     /// Listens; writes the handle's 128 bytes.
     #[must_use]
     pub fn listen(&self, dev: c_int, handle: &mut Handle) -> (c_int, P) {

@@ -10,7 +10,7 @@ use std::{
 
 use gputcp_nccl_abi::sys::{
     self, Table as _,
-    device::{Config, DeviceHandle},
+    device::{Config, DeviceHandle, VProps, VPropsV12},
     v5, v6, v7, v8, v9, v10, v11, v12,
 };
 use libloading::Library;
@@ -208,6 +208,27 @@ impl Table {
             Self::V11(net) => with_behind!(net),
             Self::V12(net) => with_behind!(net),
         })
+    }
+
+    /// `None` where there is no such function.
+    pub(super) fn make_v_device(&self, index: *mut c_int, devs: &[c_int]) -> Option<c_int> {
+        /// Asks in a version's list, which has room for more.
+        macro_rules! ask {
+            ($net:expr, $list:ident) => {
+                $net.make_v_device.is_some().then(|| {
+                    let mut list = $list { ndevs: devs.len() as c_int, devs: [0; _] };
+                    list.devs[..devs.len()].copy_from_slice(devs);
+                    call!($net.make_v_device, index, &raw mut list)
+                })
+            };
+        }
+        match self {
+            Self::V5(_) | Self::V6(_) | Self::V7(_) | Self::V8(_) => None,
+            Self::V9(net) => ask!(net, VProps),
+            Self::V10(net) => ask!(net, VProps),
+            Self::V11(net) => ask!(net, VProps),
+            Self::V12(net) => ask!(net, VPropsV12),
+        }
     }
 
     pub(super) fn listen(&self, ctx: P, dev: c_int, handle: P, listener: *mut P) -> c_int {

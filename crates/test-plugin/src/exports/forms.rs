@@ -6,7 +6,7 @@ use std::ffi::{c_int, c_void};
 use gputcp_nccl_abi::{
     ResultCode,
     sys::{
-        device::{Config, DeviceHandle, NetAttr},
+        device::{Config, DeviceHandle, NetAttr, VProps, VPropsV12},
         functions::{Logger, Profiler},
     },
 };
@@ -36,6 +36,18 @@ pub(super) unsafe extern "C" fn init_v11<const KEEP: bool>(
 
 pub(super) unsafe extern "C" fn devices(count: *mut c_int) -> c_int {
     calls::devices(count)
+}
+
+pub(super) unsafe extern "C" fn make_v_device(out: *mut c_int, asked: *mut VProps) -> c_int {
+    // SAFETY: the host gives a whole list.
+    let VProps { ndevs, devs } = unsafe { *asked };
+    calls::make_v_device(out, devs.get(..ndevs as usize).unwrap_or_default())
+}
+
+pub(super) unsafe extern "C" fn make_v_device_v12(out: *mut c_int, asked: *mut VPropsV12) -> c_int {
+    // SAFETY: as above.
+    let VPropsV12 { ndevs, devs } = unsafe { *asked };
+    calls::make_v_device(out, devs.get(..ndevs as usize).unwrap_or_default())
 }
 
 pub(super) unsafe extern "C" fn listen(dev: c_int, handle: P, listener: *mut P) -> c_int {

@@ -129,14 +129,14 @@ version! {
         reg_mr_dma_buf: None,
         get_device_mr: None,
         irecv_consumed: None,
-        make_v_device: None,
+        make_v_device: Some(forms::make_v_device),
     }
     properties of facts {
         net_device_type: facts.net_device_type,
         net_device_version: facts.net_device_version,
         reg_is_global: 0,
         force_flush: 0,
-        v_props: VProps { ndevs: 1, devs: [facts.dev, 0, 0, 0] },
+        v_props: VProps { ndevs: facts.behind.len() as c_int, devs: places(&facts.behind) },
         max_p2p_bytes: LONGEST_BYTES,
         max_coll_bytes: LONGEST_BYTES,
     }
@@ -150,14 +150,14 @@ version! {
         reg_mr_dma_buf: None,
         get_device_mr: None,
         irecv_consumed: None,
-        make_v_device: None,
+        make_v_device: Some(forms::make_v_device),
     }
     properties of facts {
         net_device_type: facts.net_device_type,
         net_device_version: facts.net_device_version,
         reg_is_global: 0,
         force_flush: 0,
-        v_props: VProps { ndevs: 1, devs: [facts.dev, 0, 0, 0] },
+        v_props: VProps { ndevs: facts.behind.len() as c_int, devs: places(&facts.behind) },
         max_p2p_bytes: LONGEST_BYTES,
         max_coll_bytes: LONGEST_BYTES,
     }
@@ -171,7 +171,7 @@ version! {
         reg_mr_dma_buf: None,
         get_device_mr: None,
         irecv_consumed: None,
-        make_v_device: None,
+        make_v_device: Some(forms::make_v_device),
         finalize: Some(forms::finalize),
         set_net_attr: Some(forms::set_net_attr),
     }
@@ -180,7 +180,7 @@ version! {
         net_device_version: facts.net_device_version,
         reg_is_global: 0,
         force_flush: 0,
-        v_props: VProps { ndevs: 1, devs: [facts.dev, 0, 0, 0] },
+        v_props: VProps { ndevs: facts.behind.len() as c_int, devs: places(&facts.behind) },
         max_p2p_bytes: LONGEST_BYTES,
         max_coll_bytes: LONGEST_BYTES,
         max_multi_request_size: 1,
@@ -195,7 +195,7 @@ version! {
         reg_mr_dma_buf: None,
         get_device_mr: None,
         irecv_consumed: None,
-        make_v_device: None,
+        make_v_device: Some(forms::make_v_device_v12),
         finalize: Some(forms::finalize),
         set_net_attr: Some(forms::set_net_attr),
     }
@@ -204,7 +204,7 @@ version! {
         net_device_version: facts.net_device_version,
         reg_is_global: 0,
         force_flush: 0,
-        v_props: VPropsV12 { ndevs: 1, devs: [facts.dev, 0, 0, 0, 0, 0, 0, 0] },
+        v_props: VPropsV12 { ndevs: facts.behind.len() as c_int, devs: places(&facts.behind) },
         max_p2p_bytes: LONGEST_BYTES,
         max_coll_bytes: LONGEST_BYTES,
         max_multi_request_size: 1,
@@ -216,3 +216,10 @@ version! {
 
 /// The longest message.
 const LONGEST_BYTES: usize = 1 << 30;
+
+/// The devices behind a device, in as many places as a version has.
+fn places<const N: usize>(behind: &[c_int]) -> [c_int; N] {
+    let mut places = [0; N];
+    places.iter_mut().zip(behind).for_each(|(place, &dev)| *place = dev);
+    places
+}

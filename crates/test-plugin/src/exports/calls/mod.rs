@@ -8,7 +8,7 @@ mod start;
 pub(super) use self::{
     connection::{accept, close_listen, close_recv, close_send, connect, dereg_mr, listen, reg_mr},
     request::{Arrays, iflush, irecv, irecv_consumed, isend, test},
-    start::{devices, finalize, init, properties},
+    start::{devices, finalize, init, make_v_device, properties},
 };
 
 use std::{
@@ -31,8 +31,7 @@ fn comm_of<'comm>(comm: P) -> &'comm Comm {
 }
 
 fn check_device(dev: c_int, knobs: &Knobs) -> Result<(), ResultCode> {
-    let devices = if knobs.violates("device-names-unique") { 2 } else { knobs.devices };
-    if (0..devices).contains(&dev) { Ok(()) } else { Err(ResultCode::InvalidArgument) }
+    if (0..start::all(knobs)).contains(&dev) { Ok(()) } else { Err(ResultCode::InvalidArgument) }
 }
 
 fn not_yet(knobs: &Knobs) -> Result<(), ResultCode> {

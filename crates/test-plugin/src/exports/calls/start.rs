@@ -3,7 +3,7 @@
 use std::{
     ffi::{CString, c_char, c_int},
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
 };
@@ -17,11 +17,14 @@ use gputcp_nccl_abi::{
 };
 
 use super::{P, check_device, has_queue};
-use crate::{faults::call, knobs::Gpu};
+use crate::{
+    faults::call,
+    knobs::{Gpu, Knobs},
+};
 
 /// What a device's properties say, in any version.
 pub(in crate::exports) struct Facts {
-    pub(in crate::exports) dev: c_int,
+    pub(in crate::exports) behind: Vec<c_int>,
     pub(in crate::exports) name: *mut c_char,
     pub(in crate::exports) guid: u64,
     pub(in crate::exports) ptr_support: c_int,
@@ -76,12 +79,40 @@ pub(in crate::exports) fn finalize(ctx: P) -> c_int {
 pub(in crate::exports) fn devices(count: *mut c_int) -> c_int {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     call("devices", |knobs| {
-        let mut number = if knobs.violates("device-names-unique") { 2 } else { knobs.devices };
+        let mut number = all(knobs);
         if knobs.violates("device-count") {
             number += CALLS.fetch_add(1, Relaxed).min(1).cast_signed();
         }
         // SAFETY: the host gives room for a number.
         unsafe { count.write(number) };
+        Ok(())
+    })
+}
+
+/// The devices that there are, and those made of them.
+pub(super) fn all(knobs: &Knobs) -> c_int {
+    own(knobs) + made().len() as c_int
+}
+
+fn own(knobs: &Knobs) -> c_int {
+    if knobs.violates("device-names-unique") { 2 } else { knobs.devices }
+}
+
+/// The devices behind those that were made.
+fn made() -> MutexGuard<'static, Vec<Vec<c_int>>> {
+    static MADE: Mutex<Vec<Vec<c_int>>> = Mutex::new(Vec::new());
+    MADE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(in crate::exports) fn make_v_device(out: *mut c_int, behind: &[c_int]) -> c_int {
+    call("makeVDevice", |knobs| {
+        let number = all(knobs);
+        if !knobs.violates("virtual-devices") {
+            behind.iter().try_for_each(|&dev| check_device(dev, knobs))?;
+            made().push(behind.to_vec());
+        }
+        // SAFETY: the host gives room for a number.
+        unsafe { out.write(number) };
         Ok(())
     })
 }
@@ -101,8 +132,9 @@ pub(in crate::exports) fn properties(dev: c_int, write: impl FnOnce(Facts)) -> c
         } else {
             (NET_DEVICE_HOST, NET_DEVICE_HOST_VERSION)
         };
+        let behind = made().get((dev - own(knobs)).max(-1) as usize).cloned();
         write(Facts {
-            dev,
+            behind: behind.unwrap_or_else(|| vec![dev]),
             name: names[dev as usize].as_ptr().cast_mut(),
             guid: dev as u64 + 1,
             ptr_support: if knobs.gpu == Gpu::None { PTR_HOST } else { PTR_HOST | PTR_CUDA },
