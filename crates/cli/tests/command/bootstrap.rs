@@ -92,11 +92,11 @@ fn not_a_server_of_ours() {
     assert!(silent.contains("was silent for 0.5 s"), "{silent}");
     let gone = meet(b"", false);
     assert!(gone.contains("is gone while greeting"), "{gone}");
-    let half = meet(b"GTSN\x01\x00\x01\x00", true);
+    let half = meet(b"GTSN\x02\x00\x01\x00", true);
     assert!(half.contains("was silent"), "{half}");
     let other = meet(b"GTSN\x63\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00", true);
     assert!(other.contains("speaks protocol version 99"), "{other}");
-    let hostile = meet(b"GTSN\x01\x00\x01\x00\xff\xff\xff\xff\x00\x00\x00\x00", true);
+    let hostile = meet(b"GTSN\x02\x00\x01\x00\xff\xff\xff\xff\x00\x00\x00\x00", true);
     assert!(hostile.contains("length is 4294967295"), "{hostile}");
 }
 
@@ -224,7 +224,7 @@ fn strangers_disturb_no_transfer() {
         match round % 3 {
             0 => {}
             1 => stranger.write_all(b"\x16\x03\x01 garbage").expect("it is taken"),
-            _ => stranger.write_all(b"GTSN\x01\x00").expect("it is taken"),
+            _ => stranger.write_all(b"GTSN\x02\x00").expect("it is taken"),
         }
         strangers.push(stranger);
         thread::sleep(Duration::from_millis(20));
