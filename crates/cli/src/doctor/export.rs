@@ -108,7 +108,7 @@ mod tests {
         let all = vec![interface("eth0", Some(10_000)), interface("eth1", None), interface("br-1a2b", None)];
         let export = Export {
             plugin: Some("/opt/it's here/libnccl-net-gputcp.so".into()),
-            interfaces: Interfaces { all, unknown_sizes: None },
+            interfaces: Interfaces { all, ..Interfaces::default() },
             limits: Limits { files: (Some(1024), None), ..Limits::default() },
         };
         insta::assert_snapshot!(export.lines());

@@ -1,10 +1,10 @@
 //! Network interfaces: speed, packet sizes, BIG TCP.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, net::IpAddr, path::Path};
 
 use super::{Finding, bytes, said};
 use crate::host::{
-    bind::addresses,
+    bind::{addresses, masked_addresses},
     rtnetlink::{self, PacketSizes},
 };
 
@@ -13,6 +13,8 @@ use crate::host::{
 pub struct Interfaces {
     /// Those that have an address, in the system's order.
     pub all: Vec<Interface>,
+    /// Two interfaces that lead to other machines and have addresses in one subnet, with the second's address.
+    pub same_subnet: Option<(String, String, IpAddr)>,
     /// Why the packet sizes are not known, if they are not.
     pub unknown_sizes: Option<String>,
 }
@@ -61,7 +63,12 @@ impl Interfaces {
                 name,
             }
         });
-        Self { all: all.collect(), unknown_sizes }
+        let all: Vec<Interface> = all.collect();
+        let outward: Vec<(String, IpAddr, IpAddr)> = masked_addresses()
+            .into_iter()
+            .filter(|(name, ..)| all.iter().any(|one| one.name == *name && one.is_outward()))
+            .collect();
+        Self { same_subnet: same_subnet(&outward), all, unknown_sizes }
     }
 
     /// The fastest one's speed in Mbit/s.
@@ -72,7 +79,7 @@ impl Interfaces {
 
     /// Those that lead to other machines.
     pub fn outward(&self) -> impl Iterator<Item = &Interface> {
-        self.all.iter().filter(|interface| !interface.is_loopback && !interface.leads_to_guests())
+        self.all.iter().filter(|interface| interface.is_outward())
     }
 
     /// Judges.
@@ -82,6 +89,16 @@ impl Interfaces {
         if self.outward().next().is_none() {
             let seen = "no interface but the loopback has an address: no other machine can be reached";
             findings.push(Finding::better("network", seen).by("ip addr"));
+        }
+        if let Some((first, second, ip)) = &self.same_subnet {
+            let seen = format!(
+                "{first} and {second} have addresses in one subnet: what goes there leaves by one of them only, unless routes go by \
+                 source"
+            );
+            let command = format!(
+                "sudo ip rule add from {ip} table 101 && sudo ip route add default dev {second} table 101"
+            );
+            findings.push(Finding::better("network", seen).by(command));
         }
         if let Some(why) = &self.unknown_sizes {
             let seen = format!("the packet sizes are not known, the kernel did not tell them: {why}");
@@ -96,6 +113,10 @@ impl Interface {
     #[must_use]
     pub fn leads_to_guests(&self) -> bool {
         OF_GUESTS.iter().any(|prefix| self.name.starts_with(prefix))
+    }
+
+    fn is_outward(&self) -> bool {
+        !self.is_loopback && !self.leads_to_guests()
     }
 
     fn judge(&self) -> Vec<Finding> {
@@ -149,6 +170,22 @@ impl Interface {
     }
 }
 
+/// The first two interfaces with addresses in one subnet. Each is a name, an address and its mask.
+fn same_subnet(all: &[(String, IpAddr, IpAddr)]) -> Option<(String, String, IpAddr)> {
+    let network = |ip: &IpAddr, mask: &IpAddr| match (ip, mask) {
+        (IpAddr::V4(ip), IpAddr::V4(mask)) => Some(u128::from(ip.to_bits() & mask.to_bits())),
+        (IpAddr::V6(ip), IpAddr::V6(mask)) => Some(ip.to_bits() & mask.to_bits()),
+        _ => None,
+    };
+    all.iter().enumerate().find_map(|(at, (second, ip, mask))| {
+        let shares = |other: &&(String, IpAddr, IpAddr)| {
+            other.0 != *second && other.2 == *mask && network(&other.1, &other.2) == network(ip, mask)
+        };
+        let (first, ..) = all[..at].iter().find(shares)?;
+        Some((first.clone(), second.clone(), *ip))
+    })
+}
+
 impl PacketSizes {
     fn packets(&self) -> String {
         let pair = |what: &str, sizes: Option<(u32, u32)>| {
@@ -199,13 +236,38 @@ mod tests {
             Interface { speed_mbit: None, sizes: sizes(9000, 65_536, None), ..card.clone() },
             Interface { name: "docker0".into(), is_hardware: false, driver: None, ..card },
         ];
-        let report = crate::doctor::Report::new("x".into(), Interfaces { all, unknown_sizes: None }.judge());
+        let report =
+            crate::doctor::Report::new("x".into(), Interfaces { all, ..Interfaces::default() }.judge());
         insta::assert_snapshot!(report.text().split_once('\n').map_or("", |(_, rest)| rest));
     }
 
     #[test]
+    fn interfaces_of_one_subnet_are_found() {
+        let address =
+            |name: &str, ip: &str, mask: &str| (name.to_owned(), ip.parse().unwrap(), mask.parse().unwrap());
+        let mut all = vec![
+            address("eth0", "10.0.1.2", "255.255.255.0"),
+            address("eth0", "10.0.2.3", "255.255.255.0"),
+            address("eth0", "10.0.2.4", "255.255.255.0"),
+            address("eth1", "10.0.3.2", "255.255.255.0"),
+            address("eth1", "10.0.1.3", "255.255.0.0"),
+            address("eth1", "fd00:1::1", "ffff:ffff::"),
+        ];
+        assert_eq!(same_subnet(&all), None);
+        all.push(address("eth2", "10.0.3.9", "255.255.255.0"));
+        let found = same_subnet(&all);
+        assert_eq!(found, Some(("eth1".into(), "eth2".into(), "10.0.3.9".parse().unwrap())));
+        let report = Interfaces { same_subnet: found, ..Interfaces::default() }.judge();
+        let command = report.last().and_then(|finding| finding.command.as_deref());
+        assert!(
+            command.is_some_and(|command| command.starts_with("sudo ip rule add from 10.0.3.9 ")),
+            "{report:?}"
+        );
+    }
+
+    #[test]
     fn a_machine_alone_and_an_old_kernel_are_said_so() {
-        let alone = Interfaces { all: Vec::new(), unknown_sizes: Some("no such".into()) };
+        let alone = Interfaces { unknown_sizes: Some("no such".into()), ..Interfaces::default() };
         let report = crate::doctor::Report::new("x".into(), alone.judge());
         assert!(report.text().contains("no other machine can be reached: ip addr"), "{}", report.text());
         assert!(report.text().contains("did not tell them: no such"), "{}", report.text());

@@ -123,6 +123,27 @@ pub fn addresses() -> Vec<(String, SocketAddr)> {
         .collect()
 }
 
+/// All addresses of this machine with the masks of their subnets: interface, address, mask. Link-local ones are the same on every
+/// interface, and left out.
+#[must_use]
+pub fn masked_addresses() -> Vec<(String, IpAddr, IpAddr)> {
+    let ip = |address: nix::sys::socket::SockaddrStorage| {
+        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    };
+    let is_local = |ip: &IpAddr| match ip {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    let Ok(interfaces) = getifaddrs() else { return Vec::new() };
+    interfaces
+        .filter_map(|interface| {
+            let (address, mask) = (ip(interface.address?)?, ip(interface.netmask?)?);
+            (!is_local(&address)).then_some((interface.interface_name, address, mask))
+        })
+        .collect()
+}
+
 /// The best address of the interfaces that match: IPv4 first, a link-local one last.
 fn choose(family: Family, matches: impl Fn(&str) -> bool) -> Option<SocketAddr> {
     addresses()
@@ -165,6 +186,13 @@ mod tests {
         assert!(matches_nccl("=eth1,ib0", "ib0"));
         assert!(!matches_nccl("^docker,lo", "lo"));
         assert!(matches_nccl("^docker,lo", "eth0"));
+    }
+
+    #[test]
+    fn the_loopback_has_its_mask() {
+        let all = masked_addresses();
+        let loopback = all.iter().find(|(_, ip, _)| *ip == IpAddr::V4(Ipv4Addr::LOCALHOST));
+        assert_eq!(loopback.map(|(.., mask)| *mask), "255.0.0.0".parse().ok(), "{all:?}");
     }
 
     #[test]
