@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStrExt as _};
 use gputcp::{Key, KeyFile};
 
 use super::{
-    MeasureArgs, NetworkArgs,
+    FamilyArgs, MeasureArgs, NetworkArgs,
     check::CheckArgs,
     memory::{MemoryArg, Selector},
     parse_bind, parse_channels, parse_chunk, parse_congestion, parse_factor, parse_iterations, parse_port,
@@ -131,10 +131,28 @@ impl Environment {
     /// # Errors
     /// [`Failure::Usage`] naming the variable whose value is bad.
     pub fn complete_network(&self, args: &mut NetworkArgs) -> Result<(), Failure> {
+        self.complete_family(&mut args.family)?;
         self.fill(&mut args.port, &["GPUTCP_PORT", "UCCL_TCPX_BOOTSTRAP_PORT_BASE"], parse_port)?;
         self.fill(&mut args.bind, &["GPUTCP_BIND"], parse_bind)?;
         self.fill(&mut args.bind, &["NCCL_SOCKET_IFNAME"], Bind::parse_nccl)?;
         self.fill(&mut args.key_file, &[KeyFile::PATH_VARIABLE], |path| Ok(path.into()))
+    }
+
+    /// Fills in IPv4 or IPv6, as NCCL says it.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] if that is neither.
+    pub fn complete_family(&self, args: &mut FamilyArgs) -> Result<(), Failure> {
+        if args.ipv4 || args.ipv6 {
+            return Ok(());
+        }
+        let is_ipv6 = self.first(&["NCCL_SOCKET_FAMILY"], |text| match text.trim() {
+            "AF_INET" => Ok(false),
+            "AF_INET6" => Ok(true),
+            _ => Err("a family of addresses is AF_INET or AF_INET6".into()),
+        })?;
+        (args.ipv4, args.ipv6) = (is_ipv6 == Some(false), is_ipv6 == Some(true));
+        Ok(())
     }
 
     /// The key that both ends must have: in the file, or else in the variable `GPUTCP_KEY`.
@@ -310,6 +328,20 @@ mod tests {
         assert_eq!(streams(&[("NCCL_NSOCKS_PERTHREAD", "4")]), Ok(Some(4)));
         let error = streams(&[("NCCL_NSOCKS_PERTHREAD", "64"), ("NCCL_SOCKET_NTHREADS", "2")]).unwrap_err();
         assert!(error.to_string().contains("128 sockets"), "{error}");
+    }
+
+    #[test]
+    fn nccls_family_counts_where_no_flag_says_another() {
+        let completed = |value: &str, mut args: FamilyArgs| {
+            environment(&[("NCCL_SOCKET_FAMILY", value)])
+                .complete_family(&mut args)
+                .map(|()| (args.ipv4, args.ipv6))
+        };
+        let none = FamilyArgs { ipv4: false, ipv6: false };
+        assert_eq!(completed("AF_INET", none), Ok((true, false)));
+        assert_eq!(completed("AF_INET6", none), Ok((false, true)));
+        assert_eq!(completed("AF_INET6", FamilyArgs { ipv4: true, ..none }), Ok((true, false)));
+        assert!(completed("AF_UNIX", none).unwrap_err().to_string().contains("AF_INET or AF_INET6"));
     }
 
     #[test]

@@ -52,7 +52,9 @@ pub fn run(
     let (roles, available) = ([Role::Client, Role::Server], available_memory_bytes());
     proposal.settings.check_memory("this host", &roles, available).map_err(Failure::Usage)?;
     let timeout = request.settings.timeout();
-    let family = family(args.family);
+    let mut family_args = args.family;
+    environment.complete_family(&mut family_args)?;
+    let family = family(family_args);
     // Nobody else on this machine can slip in between the two.
     let key = key::random()?;
     let mut server = ServerProcess::start(family, &request.plugin, &key, args.talk, talk)?;
@@ -104,6 +106,8 @@ impl ServerProcess {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("gputcp").args(["server", "--once", "--port", "0"]);
         command.arg("--bind").arg(family.loopback().to_string());
+        // By a flag: it beats the variable that the process inherits.
+        command.arg(if family.loopback().is_ipv4() { "--ipv4" } else { "--ipv6" });
         // Other users cannot read a process's variables; its arguments they can.
         command.env(SESSION_KEY_VARIABLE, key.text().unwrap_or_default());
         command.arg("--child-of").arg(std::process::id().to_string());
