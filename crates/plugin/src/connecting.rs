@@ -106,6 +106,7 @@ mod tests {
             slabs: 1,
             timeout: Duration::from_secs(5),
             speed_mbit: None,
+            nccl_defaults: false,
             interfaces: None,
         };
         Plugin { settings, devices: Vec::new() }

@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     /// The speed that devices are said to have, in Mbit/s, whatever the system says (`GPUTCP_SPEED`).
     pub(crate) speed_mbit: Option<u32>,
+    /// Whether variables of NCCL's that are unset are set to what suits this network (`GPUTCP_NCCL_DEFAULTS`).
+    pub(crate) nccl_defaults: bool,
     /// Which interfaces to use (`NCCL_SOCKET_IFNAME`).
     pub(crate) interfaces: Option<Pattern>,
 }
@@ -55,6 +57,7 @@ impl Settings {
             slabs: slabs.unwrap_or(usual.slabs),
             timeout: variables.one("GPUTCP_TIMEOUT", seconds)?.unwrap_or(usual.timeout),
             speed_mbit: variables.one("GPUTCP_SPEED", |text| count(text, "Mbit/s", 1..=SPEED_MAX))?,
+            nccl_defaults: variables.one("GPUTCP_NCCL_DEFAULTS", switch)?.unwrap_or(true),
             interfaces: variables.one("NCCL_SOCKET_IFNAME", Pattern::parse)?,
         })
     }
@@ -123,6 +126,14 @@ fn segment(text: &str) -> Result<u32, String> {
         let (least, most) = (SEGMENT_BYTES.start() >> 10, SEGMENT_BYTES.end() >> 20);
         format!("a segment has between {least}K and {most}M, like 512K")
     })
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "0" => Ok(false),
+        "1" => Ok(true),
+        _ => Err("a switch is 0 or 1".into()),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

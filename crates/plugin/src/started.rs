@@ -16,7 +16,7 @@ use crate::{
     answer::refused,
     connecting,
     devices::{self, Device},
-    log,
+    log, nccl,
     settings::{Congestion, Settings},
 };
 
@@ -40,6 +40,7 @@ pub(crate) fn start() -> Result<(), ResultCode> {
             ResultCode::InvalidUsage
         })?;
         plugin.introduce();
+        plugin.tune_nccl();
         let _ = PLUGIN.set(plugin);
     }
     COMMUNICATORS.fetch_add(1, Relaxed);
@@ -69,6 +70,13 @@ impl Plugin {
         let settings = Settings::of_process()?;
         let devices = devices::find(&settings)?;
         Ok(Self { settings, devices })
+    }
+
+    fn tune_nccl(&self) {
+        let set = if self.settings.nccl_defaults { nccl::set_unset() } else { Vec::new() };
+        if !set.is_empty() {
+            log::info(&format!("set what was unset: {} (GPUTCP_NCCL_DEFAULTS=0 leaves it)", set.join(" ")));
+        }
     }
 
     fn introduce(&self) {
