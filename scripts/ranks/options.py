@@ -6,6 +6,9 @@ import pathlib
 
 from . import environment
 
+# For options by which the leading process tells its ranks what they are.
+HIDDEN = argparse.SUPPRESS
+
 
 def parser(doc):
     """A parser with the common options; the program's docstring is its help."""
@@ -18,11 +21,10 @@ def parser(doc):
     made.add_argument("--backend", choices=("nccl", "gloo"), default="nccl", help="gloo rehearses the program without a GPU")
     made.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu goes with gloo")
     made.add_argument("--keep", metavar="FOLDER", help="keep the ranks' output and NCCL's log here")
-    # How the leading process tells its ranks who they are.
-    made.add_argument("--as-rank", type=int, help=argparse.SUPPRESS)
-    made.add_argument("--gpus", type=int, help=argparse.SUPPRESS)
-    made.add_argument("--store-port", type=int, help=argparse.SUPPRESS)
-    made.add_argument("--say-to", type=int, help=argparse.SUPPRESS)
+    made.add_argument("--as-rank", type=int, help=HIDDEN)
+    made.add_argument("--gpus", type=int, help=HIDDEN)
+    made.add_argument("--store-port", type=int, help=HIDDEN)
+    made.add_argument("--say-to", type=int, help=HIDDEN)
     return made
 
 

@@ -5,6 +5,7 @@ import datetime
 import faulthandler
 import json
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -60,6 +61,8 @@ def run(options, main):
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     die_with_parent()
+    # A core of a process with a GPU is large, and slow to write.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     rank = Rank(options)
     try:
         main(rank)
