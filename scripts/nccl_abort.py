@@ -59,7 +59,7 @@ def case(chosen, how, mode):
     """One case: whether all survivors ended with an error in time."""
     net = (environment.gputcp(chosen.plugin) if chosen.backend == "nccl" else {}) | MODES[mode] | QUICK_END
     bound_s = chosen.bound + (chosen.timeout if how == "stopped" else 0)
-    with launch.Ranks(chosen, net, ["--how", how, "--mode", mode]) as ranks:
+    with launch.Ranks(chosen, f"{how}-{mode}", net, ["--how", how, "--mode", mode]) as ranks:
         wait_for_loops(chosen, ranks)
         ranks.signal(chosen.victim, signal.SIGKILL if how == "killed" else signal.SIGSTOP)
         struck = time.monotonic()

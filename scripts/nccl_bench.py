@@ -114,14 +114,15 @@ def lead(chosen):
 def start(chosen, round_, name):
     """One configuration in fresh processes: what was measured, and what went wrong."""
     net = chosen.configurations[name]
-    one = {"config": name, "round": round_, "faults": [], "measures": [], "networks": [], "channels": [0, 0], "nccl": ""}
+    one = {"config": name, "round": round_, "faults": [], "measures": []}
+    one |= {"networks": [], "notes": [], "channels": [0, 0], "nccl": ""}
     began, said = time.monotonic(), {}
 
     def heard(event):
         said.setdefault((event.fields["kind"], event.fields["bytes"]), {})[event.rank] = event.fields
 
     try:
-        with launch.Ranks(chosen, net) as ranks:
+        with launch.Ranks(chosen, f"{name}-{round_ + 1}", net) as ranks:
             try:
                 ranks.collect(chosen.limit, heard)
             finally:
@@ -135,7 +136,7 @@ def start(chosen, round_, name):
         one["faults"].append(str(why))
     one["took_s"] = time.monotonic() - began
     faults = "".join(f"\n  {fault}" for fault in one["faults"])
-    print(f"round {round_ + 1}/{chosen.rounds} {name}: {one['took_s']:.1f} s, {'+'.join(one['networks'])}, "
+    print(f"round {round_ + 1}/{chosen.rounds} {name}: {one['took_s']:.1f} s, network {'+'.join(one['networks']) or 'unknown'}, "
           f"{one['channels'][0]} channels, {one['channels'][1]} per peer{faults}", file=sys.stderr, flush=True)
     return one
 
@@ -145,7 +146,7 @@ def network(one, ranks, expected):
     for rank in range(ranks.options.ranks):
         read = log.read(ranks.log(rank))
         one["networks"] = sorted(set(one["networks"]) | read.networks)
-        one["channels"], one["nccl"] = read.channels, read.version
+        one["channels"], one["nccl"], one["notes"] = read.channels, read.version, read.notes
         one["faults"] += [f"rank {rank}: {fault}" for fault in read.objections(expected)]
 
 

@@ -40,7 +40,7 @@ def lead(chosen):
         good = report(name, faults, event.fields["what"], max(fields["seconds"] for fields in said[name].values())) and good
 
     net = environment.gputcp(chosen.plugin) if chosen.backend == "nccl" else {}
-    with launch.Ranks(chosen, net) as ranks:
+    with launch.Ranks(chosen, "correct", net) as ranks:
         try:
             ranks.collect(chosen.limit, heard)
         finally:

@@ -14,6 +14,9 @@ import time
 
 from . import environment
 
+# How often the processes are looked at, to see which have ended.
+LOOK_S = 0.02
+
 
 class Failed(Exception):
     """A run that did not do its work; the text is a sentence."""
@@ -38,20 +41,21 @@ class Ended:
 
 
 class Ranks:
-    """The processes of one start. Leaving the `with` kills whatever still runs."""
+    """The processes of one start, which has a name. Leaving the `with` kills whatever still runs."""
 
-    def __init__(self, options, net, arguments=()):
+    def __init__(self, options, name, net, arguments=()):
         import torch.distributed as dist
 
         if options.device == "cuda":
             options.gpus = gpus(options)
         self.options = options
-        self.folder = pathlib.Path(options.keep or tempfile.mkdtemp(prefix="nccl-ranks-"))
+        self.folder = pathlib.Path(options.keep) / name if options.keep else pathlib.Path(tempfile.mkdtemp(prefix="nccl-ranks-"))
         self.folder.mkdir(parents=True, exist_ok=True)
         # The store is here and not in rank 0, so that it survives any rank.
         self.store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         self.selector = selectors.DefaultSelector()
-        self.processes, self.pipes, self.unread, self.waiting = {}, {}, {}, []
+        self.processes, self.pipes, self.unread = {}, {}, {}
+        self.running, self.waiting = set(), []
         try:
             for rank in range(options.ranks):
                 self._start(rank, net, arguments)
@@ -75,13 +79,12 @@ class Ranks:
             left = until - time.monotonic()
             if left <= 0:
                 return None
-            for key, _ in self.selector.select(min(left, 1.0)):
-                kind, rank = key.data
+            for key, _ in self.selector.select(min(left, LOOK_S)):
+                self._read(key.data)
+            for rank in [rank for rank in self.running if self.processes[rank].poll() is not None]:
                 self._read(rank)
-                if kind == "process":
-                    self.selector.unregister(key.fileobj)
-                    os.close(key.fileobj)
-                    self.waiting.append(Ended(rank, self.processes[rank].wait(), time.monotonic()))
+                self.running.discard(rank)
+                self.waiting.append(Ended(rank, self.processes[rank].returncode, time.monotonic()))
         return self.waiting.pop(0)
 
     def collect(self, limit_s, heard):
@@ -145,16 +148,20 @@ class Ranks:
         for process in self.processes.values():
             if process.poll() is None:
                 process.kill()
-        for process in self.processes.values():
-            process.wait()
-        for key in list(self.selector.get_map().values()):
-            self.selector.unregister(key.fileobj)
-            os.close(key.fileobj)
+        for rank, process in self.processes.items():
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                print(f"rank {rank}, process {process.pid}, does not end even when it is killed", file=sys.stderr)
         self.selector.close()
+        for hear in self.pipes.values():
+            os.close(hear)
         if not self.options.keep:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start(self, rank, net, arguments):
+        # A log of an earlier run must not speak for this one.
+        self.log(rank).unlink(missing_ok=True)
         hear, say = os.pipe()
         os.set_blocking(hear, False)
         command = [sys.executable, "-u", sys.argv[0], *sys.argv[1:], *arguments, "--as-rank", str(rank), "--say-to", str(say)]
@@ -170,8 +177,8 @@ class Ranks:
             )
         os.close(say)
         self.pipes[rank], self.unread[rank] = hear, b""
-        self.selector.register(hear, selectors.EVENT_READ, ("pipe", rank))
-        self.selector.register(os.pidfd_open(self.processes[rank].pid), selectors.EVENT_READ, ("process", rank))
+        self.selector.register(hear, selectors.EVENT_READ, rank)
+        self.running.add(rank)
 
     def _read(self, rank):
         while rank in self.pipes:

@@ -7,6 +7,8 @@ import re
 NETWORK = re.compile(r"NCCL INFO Using network (\S+)")
 VERSION = re.compile(r"NCCL version (\S+)")
 CHANNELS = re.compile(r"(\d+) coll channels.* (\d+) p2p channels, (\d+) p2p channels per peer")
+NOTE = re.compile(r"NCCL INFO (NET/\S+ ?: .*)")
+NOTES = 8
 VIA = re.compile(r"Channel \d+(?:/\d+)? : .* via (?:NET/([^/\s]+)|(P2P|SHM))")
 
 
@@ -21,6 +23,8 @@ class Log:
     #: Of the first communicator: channels for collectives, and per peer for send and receive.
     channels: tuple = (0, 0)
     warnings: list = dataclasses.field(default_factory=list)
+    #: What networks say about themselves, each sentence once: versions, interfaces, sockets.
+    notes: list = dataclasses.field(default_factory=list)
 
     def objections(self, network):
         """Why this log does not prove that everything went over this network."""
@@ -49,6 +53,9 @@ def read(path):
             log.channels = log.channels if any(log.channels) else (int(found[1]), int(found[3]))
         elif found := VERSION.search(line):
             log.version = log.version or found[1]
+        elif found := NOTE.search(line):
+            if found[1] not in log.notes and len(log.notes) < NOTES:
+                log.notes.append(found[1])
         elif " NCCL WARN " in line:
             log.warnings.append(line.split(" NCCL WARN ", 1)[1])
     return log

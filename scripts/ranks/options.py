@@ -20,7 +20,7 @@ def parser(doc):
     made.add_argument("--env", action="append", default=[], metavar="VAR=VALUE", help="one more variable for all ranks")
     made.add_argument("--backend", choices=("nccl", "gloo"), default="nccl", help="gloo rehearses the program without a GPU")
     made.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu goes with gloo")
-    made.add_argument("--keep", metavar="FOLDER", help="keep the ranks' output and NCCL's log here")
+    made.add_argument("--keep", metavar="FOLDER", help="keep the ranks' output and NCCL's logs here, in a folder for each start")
     made.add_argument("--as-rank", type=int, help=HIDDEN)
     made.add_argument("--gpus", type=int, help=HIDDEN)
     made.add_argument("--store-port", type=int, help=HIDDEN)

@@ -14,6 +14,7 @@ def lines(about, names, starts):
            f"{about['cores']} cores, Linux {about['kernel']}, {about['interface']}, {about['backend']}")
     yield f"# medians of {about['rounds']} rounds; (×): times as fast as {names[0]}, or times its CPU"
     yield row("", names)
+    yield row("network", ["+".join(of(starts, name)[0]["networks"]) or "-" for name in names])
     yield row("channels, per peer", ["{}, {}".format(*of(starts, name)[0]["channels"]) for name in names])
     for kind, bytes_ in measured(starts):
         if kind not in ("idle", "waiting"):
@@ -26,7 +27,7 @@ def lines(about, names, starts):
     for kind, text in (("waiting", "cores while waiting, one rank"), ("idle", "cores idle, all ranks")):
         yield row(text, cells(names, starts, kind, 0, cores))
     if faults := sum(len(start["faults"]) for start in starts):
-        yield f"# {faults} faults: see above"
+        yield f"# {faults} faults, said on stderr as they came"
     else:
         network = "every network as asked for" if about["backend"] == "nccl" else "a rehearsal that says nothing of any network"
         yield f"# {len(starts)} starts, every iteration verified, {network}"

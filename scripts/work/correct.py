@@ -1,6 +1,7 @@
 """What a rank does in nccl_correct.py: every check, against values made by `ranks.pattern`."""
 
 import contextlib
+import gc
 import random
 import time
 
@@ -235,4 +236,6 @@ class Checks:
             self.rank.finish_device()
             self.expect(f"cycle {cycle}, communicator {which}", got.fault(self.sum(torch.int32, seed, count)))
         dist.destroy_process_group()
+        del within, group
+        gc.collect()
         self.rank.meet(f"after cycle {cycle}")
