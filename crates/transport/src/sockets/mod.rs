@@ -17,6 +17,7 @@ mod locks;
 mod recv;
 mod send;
 mod shared;
+mod task;
 mod tuning;
 
 use std::{sync::Arc, thread::JoinHandle};

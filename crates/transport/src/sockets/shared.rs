@@ -24,6 +24,7 @@ use super::{
     control::{ControlSocket, Incoming, Reader, poll_until},
     doorbell::Doorbell,
     locks::lock,
+    task::{Step, Waker},
 };
 use crate::{Error, Result};
 
@@ -35,8 +36,8 @@ pub(crate) struct Shared<S> {
     pub(crate) control: ControlSocket,
     pub(crate) data: Vec<Socket>,
     pub(crate) state: Mutex<S>,
-    /// Tells each I/O thread that there is something for it to carry, or that the connection ends.
-    pub(crate) work: Box<[Condvar]>,
+    /// Tells each data socket's task that there is something for it to carry, or that the connection ends.
+    pub(crate) work: Box<[Waker]>,
     pub(crate) doorbell: Doorbell,
     pub(crate) counters: Counters,
     begun: (Mutex<usize>, Condvar),
@@ -71,6 +72,13 @@ pub(crate) enum Ready<T> {
     AfterLane(Done),
 }
 
+/// A data socket's end, about which the control socket is heard.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    error: Option<io::Error>,
+    until: Instant,
+}
+
 impl<S: Side> Shared<S> {
     pub(crate) fn new(
         peer: Arc<str>,
@@ -87,7 +95,7 @@ impl<S: Side> Shared<S> {
             peer,
             timeout,
             control: ControlSocket::new(control).map_err(|error| Error::system(doing, error))?,
-            work: data.iter().map(|_| Condvar::new()).collect(),
+            work: data.iter().map(|_| Waker::default()).collect(),
             data,
             state: Mutex::new(state),
             doorbell: Doorbell::new().map_err(|error| Error::system(doing, error))?,
@@ -191,6 +199,7 @@ impl<S: Side> Shared<S> {
                 Ok(Ok(Incoming::Nothing)) => return true,
                 Ok(Ok(Incoming::Frame(Control::Goodbye))) => {
                     self.peer_said_goodbye.store(true, Ordering::Release);
+                    self.wake_all();
                     self.doorbell.ring_all();
                     Ok(())
                 }
@@ -242,33 +251,25 @@ impl<S: Side> Shared<S> {
         for socket in self.data.iter().chain([self.control.socket()]) {
             let _ = socket.shutdown(Shutdown::Both);
         }
-        // Under the lock, or a thread between its look at `failure` and its sleep would miss the call.
-        drop(lock(&self.state));
-        self.work.iter().for_each(Condvar::notify_all);
+        self.wake_all();
         self.doorbell.ring_all();
     }
 
-    /// A data socket failed or ended early. The control socket usually knows better why (an abort, a goodbye): it gets a
-    /// moment to say so.
-    pub(crate) fn data_failed(&self, error: &io::Error) {
-        let until = Instant::now() + VERDICT;
-        while Instant::now() < until && self.failure.get().is_none() && !self.is_closing() {
-            std::thread::sleep(Duration::from_millis(2));
+    /// Hears the control socket about a data socket that failed or ended early: it usually knows better why (an abort, a
+    /// goodbye), and gets a moment to say so. What to wait for, or the end.
+    pub(crate) fn hear(&self, verdict: &Verdict) -> Step {
+        let in_order = verdict.error.is_none() && self.peer_has_said_goodbye();
+        if in_order || self.is_closing() || self.has_failed() {
+            return Step::Ended;
         }
-        if self.failure.get().is_none() && !self.is_closing() {
-            self.fail(self.socket_failed(error));
+        if Instant::now() < verdict.until {
+            return Step::Until(verdict.until);
         }
-    }
-
-    /// A data socket ended at a segment's boundary: in good order if the peer says goodbye on the control socket too.
-    pub(crate) fn stream_ended(&self) {
-        let until = Instant::now() + VERDICT;
-        while !self.peer_has_said_goodbye() && !self.is_closing() && !self.has_failed() {
-            if Instant::now() >= until {
-                return self.fail(self.gone("a data socket closed without a goodbye"));
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        self.fail(match &verdict.error {
+            Some(error) => self.socket_failed(error),
+            None => self.gone("a data socket closed without a goodbye"),
+        });
+        Step::Ended
     }
 
     /// The failure, if the connection has failed.
@@ -291,8 +292,15 @@ impl<S: Side> Shared<S> {
     /// Wakes the I/O threads to end once nothing is left to carry.
     pub(crate) fn begin_close(&self) {
         self.closing.store(true, Ordering::Release);
+        self.wake_all();
+    }
+
+    /// Has every task look at the connection again.
+    fn wake_all(&self) {
+        // Either a task that has just begun sees at its first look, which takes the lock, what has changed; or it has set
+        // its waker before.
         drop(lock(&self.state));
-        self.work.iter().for_each(Condvar::notify_all);
+        self.work.iter().for_each(Waker::wake);
     }
 
     pub(crate) fn misbehaved(&self, violation: Violation) -> Error {
@@ -312,6 +320,18 @@ impl<S: Side> Shared<S> {
             UnexpectedEof => self.gone("its connection closed in the middle of a message"),
             _ => self.gone(error.to_string()),
         }
+    }
+}
+
+impl Verdict {
+    /// A socket's failure.
+    pub(crate) fn on(error: io::Error) -> Self {
+        Self { error: Some(error), until: Instant::now() + VERDICT }
+    }
+
+    /// The end of a stream at a segment's boundary: in good order if the peer says goodbye on the control socket too.
+    pub(crate) fn on_end() -> Self {
+        Self { error: None, until: Instant::now() + VERDICT }
     }
 }
 

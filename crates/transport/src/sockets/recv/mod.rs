@@ -26,7 +26,7 @@ use gputcp_proto::{
 };
 use gputcp_socket::TcpInfo;
 
-use self::{announce::Announcer, unpack::BounceRing};
+use self::{announce::Announcer, read::StreamReader, unpack::BounceRing};
 use super::{
     EAGER_BYTES, SHORT_SLABS,
     agreed::{Agreed, SLOTS},
@@ -36,6 +36,7 @@ use super::{
     cores, ending,
     locks::{lock, write_lock},
     shared::{Ready, Shared, Side},
+    task::run_alone,
 };
 use crate::{Error, Result};
 
@@ -120,7 +121,10 @@ impl RecvComm {
         let mut lanes = lanes.into_iter();
         for stream in 0..comm.shared.data.len() {
             let lane = lanes.next();
-            let life = move |shared: &Arc<Shared<RecvState>>| read::run(shared, stream, lane);
+            let life = move |shared: &Arc<Shared<RecvState>>| {
+                shared.work[stream].is_here();
+                run_alone(StreamReader::new(shared, stream, lane));
+            };
             comm.threads.push(super::spawn("gputcp-recv", &comm.shared, near, life)?);
         }
         comm.shared.wait_for_threads(comm.threads.len());

@@ -77,7 +77,7 @@ impl Shared<RecvState> {
             unreachable!("device memory is refused without lanes")
         };
         let (bytes, index) = (landing.bytes(), landing.slot_index());
-        let slot = self.bounce_slot(ring)?;
+        let slot = self.wait_for_bounce_slot(ring)?;
         let mut lane = lock(lane);
         let mut progress = Some(Err(Filling::new(slot, landing)));
         let deadline = Instant::now() + self.timeout;

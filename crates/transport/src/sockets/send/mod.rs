@@ -21,7 +21,7 @@ use gputcp_proto::{
 };
 use gputcp_socket::TcpInfo;
 
-use self::stage::StagingRing;
+use self::{stage::StagingRing, write::Writer};
 use super::{
     EAGER_BYTES,
     agreed::{Agreed, SLOTS},
@@ -31,6 +31,7 @@ use super::{
     cores, ending,
     locks::{lock, write_lock},
     shared::{Ready, Shared, Side},
+    task::run_alone,
 };
 use crate::{Error, Result};
 
@@ -92,7 +93,10 @@ impl SendComm {
         let mut rings = lanes.into_iter().map(ring);
         for stream in 0..comm.shared.data.len() {
             let ring = rings.next();
-            let life = move |shared: &Arc<Shared<SendState>>| write::run(shared, stream, ring);
+            let life = move |shared: &Arc<Shared<SendState>>| {
+                shared.work[stream].is_here();
+                run_alone(Writer::new(shared, stream, ring));
+            };
             comm.threads.push(super::spawn("gputcp-send", &comm.shared, near, life)?);
         }
         comm.shared.wait_for_threads(comm.threads.len());
@@ -243,7 +247,7 @@ impl Shared<SendState> {
     /// Wakes the I/O thread whose turn it is.
     fn wake(&self, stream: Option<usize>) {
         if let Some(stream) = stream {
-            self.work[stream].notify_one();
+            self.work[stream].wake();
         }
     }
 

@@ -20,7 +20,8 @@ use crate::{
     Error, Result,
     sockets::{
         locks::{lock, read_lock},
-        shared::Shared,
+        shared::{Shared, Verdict},
+        task::Step,
     },
 };
 
@@ -94,9 +95,12 @@ impl Shared<SendState> {
             unreachable!("the ring is empty: each message is written before the next is staged");
         }
         let staged = loop {
-            match ring.oldest(Instant::now() + SLICE)? {
-                Some(staged) => break staged,
-                None => self.check()?,
+            match ring.oldest()? {
+                Ok(staged) => break staged,
+                Err(copying) => {
+                    self.check()?;
+                    copying.wait(Instant::now() + SLICE)?;
+                }
             }
         };
         let (mut left, mut done) = (Some(staged), None);
@@ -124,7 +128,10 @@ impl Shared<SendState> {
 
     /// The control socket failed in the middle of a message. It may know better why.
     fn control_failed(&self, error: &io::Error) -> Error {
-        self.data_failed(error);
+        let verdict = Verdict::on(io::Error::from(error.kind()));
+        while let Step::Until(_) = self.hear(&verdict) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         self.check().err().unwrap_or_else(|| self.socket_failed(error))
     }
 }
