@@ -27,13 +27,16 @@ use gputcp_socket::TcpInfo;
 use rustix::thread::CpuSet;
 use socket2::Socket;
 
-use self::shared::{Shared, Side};
 pub use self::{
     connect::Connector,
     cores::stay_near,
     listen::Listener,
     recv::{RecvComm, RecvRequest},
     send::{SendComm, SendRequest},
+};
+use self::{
+    control::Alone,
+    shared::{Shared, Side},
 };
 use crate::{Error, Options, Result};
 
@@ -69,6 +72,11 @@ fn check_on_device(longest: Option<u64>, bytes: u64) -> Result<()> {
 const SHORT_SLABS: usize = 4;
 /// The longest message that travels on the control socket although others are under way.
 const EAGER_BYTES: u64 = 16 << 10;
+
+/// What a connection's own thread stands by with.
+fn alone() -> Result<Arc<Alone>> {
+    Ok(Arc::new(Alone::new().map_err(|error| Error::system("set up the connection's descriptors", error))?))
+}
 
 /// Starts one of a connection's threads. Should it panic, the connection fails at once instead of at a deadline.
 fn spawn<S: Side + Send + 'static>(

@@ -21,7 +21,7 @@ use socket2::Socket;
 
 use super::{
     bound::Bound,
-    control::{ControlSocket, Incoming, Reader, poll_until},
+    control::{Alone, ControlSocket, Incoming, Reader, Watch, poll_until},
     doorbell::Doorbell,
     locks::lock,
     task::{Step, Waker},
@@ -58,8 +58,18 @@ pub(crate) struct Counters {
 
 /// A side's own answer to control frames.
 pub(crate) trait Side: Sized {
-    /// Handles an announcement or an inline message; its payload is read from the reader.
+    /// Handles an announcement, or begins with an inline message: the reader is then amid it.
     fn dispatch(shared: &Shared<Self>, frame: Control, reader: &mut Reader) -> Result<()>;
+
+    /// Reads on in the message that the reader is amid. False if more of it is to come.
+    fn take_rest(_: &Shared<Self>, _: &mut Reader) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// Writes the messages that the control socket had no room for.
+    fn write_on(_: &Shared<Self>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What a waiter's question came to.
@@ -84,6 +94,7 @@ impl<S: Side> Shared<S> {
         peer: Arc<str>,
         timeout: Duration,
         control: Socket,
+        watch: &Watch,
         data: Vec<Socket>,
         state: S,
     ) -> Result<Self> {
@@ -94,7 +105,7 @@ impl<S: Side> Shared<S> {
         Ok(Self {
             peer,
             timeout,
-            control: ControlSocket::new(control).map_err(|error| Error::system(doing, error))?,
+            control: ControlSocket::new(control, watch).map_err(|error| Error::system(doing, error))?,
             work: data.iter().map(|_| Waker::default()).collect(),
             data,
             state: Mutex::new(state),
@@ -195,6 +206,16 @@ impl<S: Side> Shared<S> {
             return false;
         }
         loop {
+            if reader.amid {
+                match S::take_rest(self, reader) {
+                    Ok(true) => {}
+                    Ok(false) => return true,
+                    Err(error) => {
+                        self.fail(error);
+                        return false;
+                    }
+                }
+            }
             let handled = match reader.next(&self.control) {
                 Ok(Ok(Incoming::Nothing)) => return true,
                 Ok(Ok(Incoming::Frame(Control::Goodbye))) => {
@@ -208,11 +229,14 @@ impl<S: Side> Shared<S> {
                     Err(Error::PeerAborted { peer: self.peer.clone(), reason })
                 }
                 Ok(Ok(Incoming::Frame(frame))) => S::dispatch(self, frame, reader),
-                Ok(Ok(Incoming::End)) if self.peer_has_said_goodbye() => {
+                Ok(Ok(Incoming::End)) if self.peer_has_said_goodbye() && self.control.broken().is_none() => {
                     self.control_ended.store(true, Ordering::Release);
                     return false;
                 }
-                Ok(Ok(Incoming::End)) => Err(self.gone("its connection closed without a goodbye")),
+                Ok(Ok(Incoming::End)) => Err(match self.control.broken() {
+                    Some(error) => self.socket_failed(error),
+                    None => self.gone("its connection closed without a goodbye"),
+                }),
                 Ok(Err(violation)) => Err(self.misbehaved(violation)),
                 Err(error) => Err(self.socket_failed(&error)),
             };
@@ -230,11 +254,44 @@ impl<S: Side> Shared<S> {
         });
     }
 
+    /// Does what the control socket is ready for. False when nothing more can come.
+    pub(crate) fn attend(&self) -> bool {
+        let written = self.control.write_on().or_else(|error| self.control_failed(error));
+        let written = written.and_then(|()| S::write_on(self));
+        let more = self.control.look(|reader| self.pump(reader)).unwrap_or(true);
+        let armed = if more { self.control.arm() } else { Ok(()) };
+        let armed = armed.map_err(|error| Error::system("watch the control socket", error));
+        match written.and(armed) {
+            Ok(()) => more,
+            Err(error) => {
+                self.fail(error);
+                false
+            }
+        }
+    }
+
     /// The standby thread's life.
-    pub(crate) fn stand_by(&self) {
-        if let Err(error) = self.control.stand_by(|reader| self.pump(reader)) {
+    pub(crate) fn stand_by(&self, alone: &Alone) {
+        let life = self.control.arm().and_then(|()| alone.stand_by(|| self.attend()));
+        if let Err(error) = life {
             self.fail(Error::system("watch the control socket", error));
         }
+    }
+
+    /// Nothing more can be written on the control socket. Where the peer has closed or reset it, what it has said before is still
+    /// there to be read, and tells why; whoever reads it fails the connection then.
+    ///
+    /// # Errors
+    /// If the connection has failed by then.
+    pub(crate) fn control_failed(&self, error: io::Error) -> Result<()> {
+        let closed = matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
+        if closed && !self.peer_has_said_goodbye() {
+            self.control.broke(error);
+            self.look();
+        } else {
+            self.fail(self.socket_failed(&error));
+        }
+        self.check()
     }
 
     /// Poisons the connection. The first failure counts. Must not be called with the state locked.

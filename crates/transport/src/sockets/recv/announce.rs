@@ -4,13 +4,11 @@
 //! announcements then share one write and one wake-up at the sender. Whoever matches a receive sends what is held back,
 //! so a held announcement never depends on anybody polling.
 
+use std::io;
+
 use gputcp_proto::frame::{Announce, Control};
 
-use super::RecvState;
-use crate::{
-    Result,
-    sockets::{agreed::SLOTS, shared::Shared},
-};
+use crate::sockets::{agreed::SLOTS, control::ControlSocket};
 
 #[derive(Debug)]
 pub(super) struct Announcer {
@@ -26,31 +24,26 @@ impl Announcer {
     }
 
     /// A receive was posted.
-    pub(super) fn posted(&mut self, announce: Announce, shared: &Shared<RecvState>) -> Result<()> {
+    pub(super) fn posted(&mut self, announce: Announce, control: &ControlSocket) -> io::Result<()> {
         let frame = Control::Announce(announce).encode();
         self.held[self.held_bytes..self.held_bytes + frame.len()].copy_from_slice(&frame);
         self.held_bytes += frame.len();
-        self.flush_if_due(shared)
+        self.flush_if_due(control)
     }
 
     /// The first bytes of an announced receive's message have come.
-    pub(super) fn matched(&mut self, shared: &Shared<RecvState>) -> Result<()> {
+    pub(super) fn matched(&mut self, control: &ControlSocket) -> io::Result<()> {
         self.unmatched -= 1;
-        self.flush_if_due(shared)
+        self.flush_if_due(control)
     }
 
-    fn flush_if_due(&mut self, shared: &Shared<RecvState>) -> Result<()> {
+    fn flush_if_due(&mut self, control: &ControlSocket) -> io::Result<()> {
         let held = self.held_bytes / Control::BYTES;
         if held == 0 || (held < BATCH && self.unmatched >= LOW_WATER) {
             return Ok(());
         }
-        shared
-            .control
-            .write(&self.held[..self.held_bytes], shared.timeout)
-            .map_err(|error| shared.check().err().unwrap_or_else(|| shared.socket_failed(&error)))?;
         self.unmatched += held;
-        self.held_bytes = 0;
-        Ok(())
+        control.write(&self.held[..std::mem::take(&mut self.held_bytes)])
     }
 }
 

@@ -8,6 +8,7 @@ mod short;
 mod unpack;
 
 use std::{
+    io,
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -26,13 +27,13 @@ use gputcp_proto::{
 };
 use gputcp_socket::TcpInfo;
 
-use self::{announce::Announcer, read::StreamReader, unpack::BounceRing};
+use self::{announce::Announcer, read::StreamReader, short::Coming, unpack::BounceRing};
 use super::{
     EAGER_BYTES, SHORT_SLABS,
     agreed::{Agreed, SLOTS},
     bound::Bound,
     canceller::Canceller,
-    control::Reader,
+    control::{Alone, ControlSocket, Reader},
     cores, ending,
     locks::{lock, write_lock},
     shared::{Ready, Shared, Side},
@@ -48,6 +49,7 @@ use crate::{Error, Result};
 pub struct RecvComm {
     shared: Arc<Shared<RecvState>>,
     threads: Vec<JoinHandle<()>>,
+    alone: Arc<Alone>,
     inline_bytes: u64,
     /// The longest message of device memory; none without a device.
     longest_on_device: Option<u64>,
@@ -80,6 +82,8 @@ pub(crate) struct Parts {
     rings: Vec<Mutex<BounceRing>>,
     /// The control socket's lane.
     short: Option<Mutex<Lane>>,
+    /// The message that is being read off the control socket.
+    coming: Mutex<Option<Coming>>,
     mode: UnpackMode,
     /// Whether the last bytes came on the control socket.
     came_short: AtomicBool,
@@ -104,6 +108,7 @@ impl RecvComm {
             announcer: Mutex::new(Announcer::new()),
             rings: stream_rings.chain(short.iter().map(|_| ring(SHORT_SLABS))).collect(),
             short,
+            coming: Mutex::new(None),
             mode: options.unpack,
             came_short: AtomicBool::new(false),
         });
@@ -112,12 +117,20 @@ impl RecvComm {
         let plan = SegmentPlan::new(segment_bytes.into()).with_pieces(piece_bytes.into());
         let longest_on_device = (!lanes.is_empty()).then(|| plan.longest_chunk());
         let state = RecvState { side, open_streams: data.len(), parts };
-        let shared = Arc::new(Shared::new(peer, options.timeout, control, data, state)?);
-        let mut comm =
-            Self { shared, threads: Vec::new(), inline_bytes: inline_bytes.into(), longest_on_device };
+        let alone = super::alone()?;
+        let shared = Arc::new(Shared::new(peer, options.timeout, control, &alone.watch(), data, state)?);
+        let mut comm = Self {
+            shared,
+            threads: Vec::new(),
+            alone: alone.clone(),
+            inline_bytes: inline_bytes.into(),
+            longest_on_device,
+        };
         let near = cores::near(options.device.as_ref());
         let near = near.as_ref();
-        comm.threads.push(super::spawn("gputcp-control", &comm.shared, near, |shared| shared.stand_by())?);
+        comm.threads.push(super::spawn("gputcp-control", &comm.shared, near, move |shared| {
+            shared.stand_by(&alone);
+        })?);
         let mut lanes = lanes.into_iter();
         for stream in 0..comm.shared.data.len() {
             let lane = lanes.next();
@@ -150,12 +163,12 @@ impl RecvComm {
         *write_lock(&state.parts.destinations[slot.index()]) = Some(claim);
         let parts = state.parts.clone();
         drop(state);
-        lock(&parts.announcer).posted(announce, &self.shared)?;
+        self.shared.tell(|announcer, control| announcer.posted(announce, control), &parts)?;
         Ok(Some(RecvRequest { slot, bytes }))
     }
 
     /// The finished receive, or the request back while bytes are missing. Where a short message may come, reads what the control
-    /// socket has, and waits for nothing but the rest of a message that has begun to arrive.
+    /// socket has. Never waits for the peer.
     ///
     /// # Errors
     /// If the connection has failed.
@@ -227,7 +240,7 @@ impl RecvComm {
     /// If requests are still in flight, or the peer does not close by the deadline.
     pub fn close(mut self, deadline: Instant) -> Result<()> {
         let open = lock(&self.shared.state).side.in_flight();
-        ending::close(&self.shared, &mut self.threads, open, deadline)
+        ending::close(&self.shared, &self.alone, &mut self.threads, open, deadline)
     }
 
     /// Says goodbye and returns: a thread of its own waits for the peer's, up to `patience`, and ends the others. What was
@@ -238,7 +251,7 @@ impl RecvComm {
     /// memory any more.
     pub fn leave(mut self, patience: Duration) -> Result<()> {
         let open = lock(&self.shared.state).side.in_flight();
-        ending::leave(&self.shared, &mut self.threads, open, patience)
+        ending::leave(&self.shared, &self.alone, &mut self.threads, open, patience)
     }
 
     /// Ends every wait on this connection from another thread.
@@ -274,13 +287,29 @@ impl RecvComm {
 
 impl Drop for RecvComm {
     fn drop(&mut self) {
-        ending::abandon(&self.shared, &mut self.threads);
+        ending::abandon(&self.shared, &self.alone, &mut self.threads);
     }
 }
 
 impl Shared<RecvState> {
     fn parts(&self) -> Arc<Parts> {
         lock(&self.state).parts.clone()
+    }
+
+    /// Has announcements written.
+    fn tell(
+        &self,
+        write: impl FnOnce(&mut Announcer, &ControlSocket) -> io::Result<()>,
+        parts: &Parts,
+    ) -> Result<()> {
+        let written = write(&mut lock(&parts.announcer), &self.control);
+        // Not under the lock: what is read then may be matched to a receive.
+        written.or_else(|error| self.control_failed(error))
+    }
+
+    /// The first bytes of an announced receive's message have come.
+    fn matched(&self, parts: &Parts) -> Result<()> {
+        self.tell(Announcer::matched, parts)
     }
 
     /// Whether the last bytes came on the control socket: the next may well, too.
@@ -343,5 +372,9 @@ impl Side for RecvState {
             }));
         };
         shared.take_inline(seq, bytes.into(), reader)
+    }
+
+    fn take_rest(shared: &Shared<Self>, reader: &mut Reader) -> Result<bool> {
+        shared.take_rest_of_inline(reader)
     }
 }

@@ -97,7 +97,7 @@ impl StreamReader {
     fn begin(&mut self, landing: Landing) -> Next {
         if landing.offset() == 0 {
             self.parts.came_short.store(false, Ordering::Relaxed);
-            lock(&self.parts.announcer).matched(&self.shared).map_err(Stop::Failed)?;
+            self.shared.matched(&self.parts).map_err(Stop::Failed)?;
         }
         let place = read_lock(&self.parts.destinations[landing.slot_index()]);
         let Some(destination) = place.as_ref() else { unreachable!("a posted receive has a destination") };

@@ -21,13 +21,13 @@ use gputcp_proto::{
 };
 use gputcp_socket::TcpInfo;
 
-use self::{stage::StagingRing, write::Writer};
+use self::{short::ShortSends, stage::StagingRing, write::Writer};
 use super::{
     EAGER_BYTES,
     agreed::{Agreed, SLOTS},
     bound::Bound,
     canceller::Canceller,
-    control::Reader,
+    control::{Alone, Reader},
     cores, ending,
     locks::{lock, write_lock},
     shared::{Ready, Shared, Side},
@@ -43,6 +43,7 @@ use crate::{Error, Result};
 pub struct SendComm {
     shared: Arc<Shared<SendState>>,
     threads: Vec<JoinHandle<()>>,
+    alone: Arc<Alone>,
     /// The longest message of device memory; none without a device.
     longest_on_device: Option<u64>,
 }
@@ -66,8 +67,7 @@ pub(crate) struct SendState {
 pub(crate) struct Parts {
     /// The sources of the sends in flight, by slot. I/O threads hold the read lock while they read.
     sources: [RwLock<Option<ReadClaim>>; SLOTS],
-    /// Where short messages of device memory are staged; none without a device.
-    short: Option<Mutex<StagingRing>>,
+    short: Mutex<ShortSends>,
 }
 
 impl SendComm {
@@ -76,7 +76,8 @@ impl SendComm {
         let Agreed { peer, control, data, segment_bytes, piece_bytes, inline_bytes, peer_slots } = agreed;
         let lanes = super::lanes(options, data.len(), segment_bytes)?;
         let short = super::short_lane(options, inline_bytes)?;
-        let short = short.map(|lane| Mutex::new(StagingRing::new(lane, super::SHORT_SLABS, options.unpack)));
+        let short = short.map(|lane| StagingRing::new(lane, super::SHORT_SLABS, options.unpack));
+        let short = Mutex::new(ShortSends::new(short));
         let parts = Arc::new(Parts { sources: [const { RwLock::new(None) }; SLOTS], short });
         let side = SendSide::new(options.slots.into(), segment_bytes.into(), peer_slots.into())
             .with_pieces(piece_bytes.into())
@@ -84,11 +85,14 @@ impl SendComm {
         let plan = SegmentPlan::new(segment_bytes.into()).with_pieces(piece_bytes.into());
         let longest_on_device = (!lanes.is_empty()).then(|| plan.longest_chunk());
         let state = SendState { side, parts };
-        let shared = Arc::new(Shared::new(peer, options.timeout, control, data, state)?);
-        let mut comm = Self { shared, threads: Vec::new(), longest_on_device };
+        let alone = super::alone()?;
+        let shared = Arc::new(Shared::new(peer, options.timeout, control, &alone.watch(), data, state)?);
+        let mut comm = Self { shared, threads: Vec::new(), alone: alone.clone(), longest_on_device };
         let near = cores::near(options.device.as_ref());
         let near = near.as_ref();
-        comm.threads.push(super::spawn("gputcp-control", &comm.shared, near, |shared| shared.stand_by())?);
+        comm.threads.push(super::spawn("gputcp-control", &comm.shared, near, move |shared| {
+            shared.stand_by(&alone);
+        })?);
         let ring = |lane| StagingRing::new(lane, options.slabs.into(), options.unpack);
         let mut rings = lanes.into_iter().map(ring);
         for stream in 0..comm.shared.data.len() {
@@ -131,7 +135,7 @@ impl SendComm {
     }
 
     /// The finished send, or the request back while bytes are left. Looks itself for the announcement that a send waits for,
-    /// and may then write short messages.
+    /// and may then write short messages. Never waits for the peer.
     ///
     /// # Errors
     /// If the connection has failed.
@@ -192,7 +196,7 @@ impl SendComm {
     /// If requests are still in flight, or the peer does not answer by the deadline.
     pub fn close(mut self, deadline: Instant) -> Result<()> {
         let open = lock(&self.shared.state).side.in_flight();
-        ending::close(&self.shared, &mut self.threads, open, deadline)
+        ending::close(&self.shared, &self.alone, &mut self.threads, open, deadline)
     }
 
     /// Says goodbye and returns: a thread of its own waits for the peer's, up to `patience`, and ends the others. What was
@@ -203,7 +207,7 @@ impl SendComm {
     /// memory any more.
     pub fn leave(mut self, patience: Duration) -> Result<()> {
         let open = lock(&self.shared.state).side.in_flight();
-        ending::leave(&self.shared, &mut self.threads, open, patience)
+        ending::leave(&self.shared, &self.alone, &mut self.threads, open, patience)
     }
 
     /// Ends every wait on this connection from another thread.
@@ -239,7 +243,7 @@ impl SendComm {
 
 impl Drop for SendComm {
     fn drop(&mut self) {
-        ending::abandon(&self.shared, &mut self.threads);
+        ending::abandon(&self.shared, &self.alone, &mut self.threads);
     }
 }
 
@@ -299,5 +303,10 @@ impl Side for SendState {
         announced.map_err(|violation| shared.misbehaved(violation))?;
         shared.wake(next);
         shared.carry_dealt(dealt)
+    }
+
+    fn write_on(shared: &Shared<Self>) -> Result<()> {
+        let parts = shared.parts();
+        shared.write_short(lock(&parts.short), &parts)
     }
 }
