@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Place, close, listen, options, soon};
-use gputcp::{Error, Handle, Options, RecvComm, SendComm};
+use common::{Place, close, listen, options, sender_to_impostor, soon};
+use gputcp::{Error, Handle, Options, RecvComm};
 use gputcp_gpu::Pattern;
 use gputcp_proto::{
     Violation,
@@ -191,7 +191,7 @@ fn an_aborts_text_is_made_harmless() {
 #[test]
 fn a_receiver_that_announces_what_it_may_not_is_refused() {
     for (seqs, wanted) in [(vec![1u64], "due"), ((0..33).collect(), "still unmatched")] {
-        let (mut sender, mut control) = sender_to_impostor(options(1), None);
+        let (mut sender, mut control, _data) = sender_to_impostor(options(1), None);
         for seq in seqs {
             control
                 .write_all(
@@ -209,40 +209,6 @@ fn a_receiver_that_announces_what_it_may_not_is_refused() {
             .unwrap();
         assert!(error.to_string().contains(wanted), "{error}");
     }
-}
-
-/// A sender of one stream, and the control socket of a receiver made of bare sockets, whose data socket is never read.
-fn sender_to_impostor(options: Options, recv_buffer_bytes: Option<usize>) -> (SendComm, TcpStream) {
-    let stranger = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    if let Some(bytes) = recv_buffer_bytes {
-        // Before it listens: what it accepts has the same.
-        stranger.set_recv_buffer_size(bytes).unwrap();
-    }
-    stranger.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
-    stranger.listen(8).unwrap();
-    let stranger = std::net::TcpListener::from(stranger);
-    let (_, real) = listen(&options);
-    let handle = Handle { address: stranger.local_addr().unwrap(), token: real.token };
-    let connecting =
-        thread::spawn(move || gputcp::Connector::new(&handle, options).unwrap().connect(soon()).unwrap());
-    // The sockets come in any order: the control socket's join has index 0.
-    let mut sockets: Vec<(u16, TcpStream)> = (0..2)
-        .map(|_| {
-            let mut socket = stranger.accept().unwrap().0;
-            let mut join = [0; Join::BYTES];
-            socket.read_exact(&mut join).unwrap();
-            (Join::decode(&join).unwrap().index, socket)
-        })
-        .collect();
-    sockets.sort_by_key(|(index, _)| *index);
-    let (_, mut control) = sockets.swap_remove(0);
-    let (_, data) = sockets.remove(0);
-    let welcome =
-        Welcome { verdict: gputcp_proto::frame::Verdict::Accepted, slots: 32, inline_bytes: 64 << 10 };
-    control.write_all(&welcome.encode()).unwrap();
-    // Open until the process ends: its end would be noticed.
-    std::mem::forget(data);
-    (connecting.join().unwrap(), control)
 }
 
 #[test]
@@ -385,7 +351,7 @@ fn a_message_of_which_half_has_come_holds_up_nobody_and_is_gone_on_with() {
 fn a_peer_that_does_not_read_holds_up_neither_a_send_nor_a_test() {
     // Room for a few of the messages only, on either side.
     let opts = Options { send_buffer_bytes: Some(8 << 10), ..options(1) };
-    let (mut sender, mut control) = sender_to_impostor(opts, Some(8 << 10));
+    let (mut sender, mut control, _data) = sender_to_impostor(opts, Some(8 << 10));
     let (count, bytes) = (32, 16 << 10);
     for seq in 0..count {
         let announce = Announce { seq, capacity: bytes, inline_bytes: bytes as u32, done: 0 };

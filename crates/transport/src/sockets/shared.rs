@@ -99,9 +99,6 @@ impl<S: Side> Shared<S> {
         state: S,
     ) -> Result<Self> {
         let doing = "set up the connection's descriptors";
-        for socket in &data {
-            socket.set_nonblocking(false).map_err(|error| Error::system(doing, error))?;
-        }
         Ok(Self {
             peer,
             timeout,

@@ -3,19 +3,36 @@
 
 use std::{
     io,
-    sync::OnceLock,
+    os::fd::BorrowedFd,
+    sync::{Arc, OnceLock},
     thread::{self, Thread},
     time::{Duration, Instant},
 };
 
 use gputcp_gpu::Done;
+use rustix::event::epoll::EventFlags;
 
+use super::pool::Job;
 use crate::Error;
 
 /// The work for one data socket, from connect to close.
 pub(crate) trait Task: Send + 'static {
+    /// What its thread is called, if it has one of its own.
+    fn name() -> &'static str
+    where
+        Self: Sized;
+
     /// Goes on as far as it can, or until it has done its share. May be called at any time.
     fn step(&mut self) -> Step;
+
+    /// Its data socket.
+    fn socket(&self) -> BorrowedFd<'_>;
+
+    /// What it may have to wait for there.
+    fn events(&self) -> EventFlags;
+
+    /// Fails its connection.
+    fn fail(&self, error: Error);
 }
 
 /// Why a task has returned.
@@ -43,20 +60,33 @@ pub(crate) enum Stop {
 
 /// How a task is woken. What happens before it is set, the task sees at its first step.
 #[derive(Debug, Default)]
-pub(crate) struct Waker(OnceLock<Thread>);
+pub(crate) struct Waker(OnceLock<Sleeper>);
+
+#[derive(Debug)]
+enum Sleeper {
+    Thread(Thread),
+    Job(Arc<Job>),
+}
 
 impl Waker {
     /// Has the task stepped once more. Whoever changes what the task looks at does that before.
     pub(crate) fn wake(&self) {
-        if let Some(thread) = self.0.get() {
-            thread.unpark();
+        match self.0.get() {
+            Some(Sleeper::Thread(thread)) => thread.unpark(),
+            Some(Sleeper::Job(job)) => job.wake(),
+            None => {}
         }
     }
 
     /// The calling thread is the one to wake.
     pub(crate) fn is_here(&self) {
         // Set once: a task has one thread for life.
-        let _ = self.0.set(thread::current());
+        let _ = self.0.set(Sleeper::Thread(thread::current()));
+    }
+
+    /// The task is a pool's, as this job.
+    pub(crate) fn is_job(&self, job: &Arc<Job>) {
+        let _ = self.0.set(Sleeper::Job(job.clone()));
     }
 }
 

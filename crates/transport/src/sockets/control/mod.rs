@@ -85,6 +85,11 @@ impl ControlSocket {
         self.armed.rearm(&self.socket)
     }
 
+    /// Stops telling standby.
+    pub(crate) fn disarm(&self) {
+        self.armed.leave(&self.socket);
+    }
+
     /// Notes that nothing can be written any more.
     pub(crate) fn broke(&self, error: io::Error) {
         // The first says more than those that follow from it.

@@ -1,5 +1,5 @@
 //! Who stands by: sleeps on an epoll set, in which the control socket is armed for one event at a time. A thread for one
-//! connection ([`Alone`]).
+//! connection ([`Alone`]), or a pool's for all of its own.
 
 use std::{
     io,
@@ -63,6 +63,11 @@ impl Armed {
     pub(super) fn rearm(&self, socket: &Socket) -> io::Result<()> {
         let wants = lock(&self.wants);
         if wants.led && !wants.room { Ok(()) } else { self.modify(socket, &wants) }
+    }
+
+    pub(super) fn leave(&self, socket: &Socket) {
+        // Fails only if it has been done.
+        let _ = epoll::delete(&self.watch.set, socket);
     }
 
     fn modify(&self, socket: &Socket, wants: &Wants) -> io::Result<()> {

@@ -13,7 +13,6 @@ use std::{
         Arc, Mutex, RwLock,
         atomic::{AtomicBool, Ordering},
     },
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -33,23 +32,24 @@ use super::{
     agreed::{Agreed, SLOTS},
     bound::Bound,
     canceller::Canceller,
-    control::{Alone, ControlSocket, Reader},
-    cores, ending,
+    control::{ControlSocket, Reader},
+    cores,
+    driver::Driver,
+    ending,
     locks::{lock, write_lock},
     shared::{Ready, Shared, Side},
-    task::run_alone,
 };
 use crate::{Error, Result};
 
 /// The receiving end of a connection: posts receives, waits for them, oldest first or in any order.
 ///
-/// Its threads were made at connect: one per data socket, one for the control socket. Dropped without
+/// It has threads of its own from connect on, one per data socket and one for the control socket, unless it was made with a
+/// pool ([`Options::pool`](crate::Options::pool)). Dropped without
 /// [`RecvComm::close`], it resets the connection.
 #[derive(Debug)]
 pub struct RecvComm {
     shared: Arc<Shared<RecvState>>,
-    threads: Vec<JoinHandle<()>>,
-    alone: Arc<Alone>,
+    driver: Driver,
     inline_bytes: u64,
     /// The longest message of device memory; none without a device.
     longest_on_device: Option<u64>,
@@ -117,30 +117,14 @@ impl RecvComm {
         let plan = SegmentPlan::new(segment_bytes.into()).with_pieces(piece_bytes.into());
         let longest_on_device = (!lanes.is_empty()).then(|| plan.longest_chunk());
         let state = RecvState { side, open_streams: data.len(), parts };
-        let alone = super::alone()?;
-        let shared = Arc::new(Shared::new(peer, options.timeout, control, &alone.watch(), data, state)?);
-        let mut comm = Self {
-            shared,
-            threads: Vec::new(),
-            alone: alone.clone(),
-            inline_bytes: inline_bytes.into(),
-            longest_on_device,
-        };
+        let driver = Driver::new(options.pool.as_ref())?;
+        let shared = Arc::new(Shared::new(peer, options.timeout, control, &driver.watch(), data, state)?);
+        let mut comm = Self { shared, driver, inline_bytes: inline_bytes.into(), longest_on_device };
         let near = cores::near(options.device.as_ref());
-        let near = near.as_ref();
-        comm.threads.push(super::spawn("gputcp-control", &comm.shared, near, move |shared| {
-            shared.stand_by(&alone);
-        })?);
         let mut lanes = lanes.into_iter();
-        for stream in 0..comm.shared.data.len() {
-            let lane = lanes.next();
-            let life = move |shared: &Arc<Shared<RecvState>>| {
-                shared.work[stream].is_here();
-                run_alone(StreamReader::new(shared, stream, lane));
-            };
-            comm.threads.push(super::spawn("gputcp-recv", &comm.shared, near, life)?);
-        }
-        comm.shared.wait_for_threads(comm.threads.len());
+        let shared = comm.shared.clone();
+        let tasks = (0..shared.data.len()).map(|stream| StreamReader::new(&shared, stream, lanes.next()));
+        comm.driver.start(&shared, near.as_ref(), tasks)?;
         Ok(comm)
     }
 
@@ -240,10 +224,10 @@ impl RecvComm {
     /// If requests are still in flight, or the peer does not close by the deadline.
     pub fn close(mut self, deadline: Instant) -> Result<()> {
         let open = lock(&self.shared.state).side.in_flight();
-        ending::close(&self.shared, &self.alone, &mut self.threads, open, deadline)
+        ending::close(&self.shared, &mut self.driver, open, deadline)
     }
 
-    /// Says goodbye and returns: a thread of its own waits for the peer's, up to `patience`, and ends the others. What was
+    /// Says goodbye and returns: a thread of its own, or the pool, waits for the peer's, up to `patience`, and ends the work. What was
     /// sent still arrives. For whoever must not wait, as a NCCL net plugin.
     ///
     /// # Errors
@@ -251,7 +235,7 @@ impl RecvComm {
     /// memory any more.
     pub fn leave(mut self, patience: Duration) -> Result<()> {
         let open = lock(&self.shared.state).side.in_flight();
-        ending::leave(&self.shared, &self.alone, &mut self.threads, open, patience)
+        ending::leave(&self.shared, &mut self.driver, open, patience)
     }
 
     /// Ends every wait on this connection from another thread.
@@ -287,7 +271,7 @@ impl RecvComm {
 
 impl Drop for RecvComm {
     fn drop(&mut self) {
-        ending::abandon(&self.shared, &self.alone, &mut self.threads);
+        ending::abandon(&self.shared, &mut self.driver);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -13,13 +13,16 @@ use gputcp_proto::{
     frame::SegmentHeader,
     recv::{InPlace, Landing},
 };
-use rustix::net::RecvFlags;
+use rustix::{event::epoll::EventFlags, net::RecvFlags};
 
 use super::{Parts, RecvState};
-use crate::sockets::{
-    locks::{lock, read_lock},
-    shared::{Shared, Verdict},
-    task::{SHARE, Step, Stop, Task, attempt},
+use crate::{
+    Error,
+    sockets::{
+        locks::{lock, read_lock},
+        shared::{Shared, Verdict},
+        task::{SHARE, Step, Stop, Task, attempt},
+    },
 };
 
 /// The receiver's part of one data socket, until the peer closes the stream or the connection fails.
@@ -178,6 +181,10 @@ impl StreamReader {
 }
 
 impl Task for StreamReader {
+    fn name() -> &'static str {
+        "gputcp-recv"
+    }
+
     fn step(&mut self) -> Step {
         for _ in 0..SHARE {
             match self.go_on() {
@@ -191,5 +198,17 @@ impl Task for StreamReader {
             }
         }
         Step::Again
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.shared.data[self.stream].as_fd()
+    }
+
+    fn events(&self) -> EventFlags {
+        EventFlags::IN | EventFlags::ET
+    }
+
+    fn fail(&self, error: Error) {
+        self.shared.fail(error);
     }
 }

@@ -8,7 +8,6 @@ mod write;
 
 use std::{
     sync::{Arc, Mutex, RwLock, atomic::Ordering},
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -27,23 +26,24 @@ use super::{
     agreed::{Agreed, SLOTS},
     bound::Bound,
     canceller::Canceller,
-    control::{Alone, Reader},
-    cores, ending,
+    control::Reader,
+    cores,
+    driver::Driver,
+    ending,
     locks::{lock, write_lock},
     shared::{Ready, Shared, Side},
-    task::run_alone,
 };
 use crate::{Error, Result};
 
 /// The sending end of a connection: posts messages, waits for them, oldest first or in any order.
 ///
-/// Its threads were made at connect: one per data socket, one for the control socket. Dropped without
+/// It has threads of its own from connect on, one per data socket and one for the control socket, unless it was made with a
+/// pool ([`Options::pool`](crate::Options::pool)). Dropped without
 /// [`SendComm::close`], it resets the connection.
 #[derive(Debug)]
 pub struct SendComm {
     shared: Arc<Shared<SendState>>,
-    threads: Vec<JoinHandle<()>>,
-    alone: Arc<Alone>,
+    driver: Driver,
     /// The longest message of device memory; none without a device.
     longest_on_device: Option<u64>,
 }
@@ -85,25 +85,15 @@ impl SendComm {
         let plan = SegmentPlan::new(segment_bytes.into()).with_pieces(piece_bytes.into());
         let longest_on_device = (!lanes.is_empty()).then(|| plan.longest_chunk());
         let state = SendState { side, parts };
-        let alone = super::alone()?;
-        let shared = Arc::new(Shared::new(peer, options.timeout, control, &alone.watch(), data, state)?);
-        let mut comm = Self { shared, threads: Vec::new(), alone: alone.clone(), longest_on_device };
+        let driver = Driver::new(options.pool.as_ref())?;
+        let shared = Arc::new(Shared::new(peer, options.timeout, control, &driver.watch(), data, state)?);
+        let mut comm = Self { shared, driver, longest_on_device };
         let near = cores::near(options.device.as_ref());
-        let near = near.as_ref();
-        comm.threads.push(super::spawn("gputcp-control", &comm.shared, near, move |shared| {
-            shared.stand_by(&alone);
-        })?);
         let ring = |lane| StagingRing::new(lane, options.slabs.into(), options.unpack);
         let mut rings = lanes.into_iter().map(ring);
-        for stream in 0..comm.shared.data.len() {
-            let ring = rings.next();
-            let life = move |shared: &Arc<Shared<SendState>>| {
-                shared.work[stream].is_here();
-                run_alone(Writer::new(shared, stream, ring));
-            };
-            comm.threads.push(super::spawn("gputcp-send", &comm.shared, near, life)?);
-        }
-        comm.shared.wait_for_threads(comm.threads.len());
+        let shared = comm.shared.clone();
+        let tasks = (0..shared.data.len()).map(|stream| Writer::new(&shared, stream, rings.next()));
+        comm.driver.start(&shared, near.as_ref(), tasks)?;
         Ok(comm)
     }
 
@@ -196,10 +186,10 @@ impl SendComm {
     /// If requests are still in flight, or the peer does not answer by the deadline.
     pub fn close(mut self, deadline: Instant) -> Result<()> {
         let open = lock(&self.shared.state).side.in_flight();
-        ending::close(&self.shared, &self.alone, &mut self.threads, open, deadline)
+        ending::close(&self.shared, &mut self.driver, open, deadline)
     }
 
-    /// Says goodbye and returns: a thread of its own waits for the peer's, up to `patience`, and ends the others. What was
+    /// Says goodbye and returns: a thread of its own, or the pool, waits for the peer's, up to `patience`, and ends the work. What was
     /// sent still arrives. For whoever must not wait, as a NCCL net plugin.
     ///
     /// # Errors
@@ -207,7 +197,7 @@ impl SendComm {
     /// memory any more.
     pub fn leave(mut self, patience: Duration) -> Result<()> {
         let open = lock(&self.shared.state).side.in_flight();
-        ending::leave(&self.shared, &self.alone, &mut self.threads, open, patience)
+        ending::leave(&self.shared, &mut self.driver, open, patience)
     }
 
     /// Ends every wait on this connection from another thread.
@@ -243,7 +233,7 @@ impl SendComm {
 
 impl Drop for SendComm {
     fn drop(&mut self) {
-        ending::abandon(&self.shared, &self.alone, &mut self.threads);
+        ending::abandon(&self.shared, &mut self.driver);
     }
 }
 

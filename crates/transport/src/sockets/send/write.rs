@@ -1,7 +1,10 @@
 //! One data socket's task: takes segments as they are dealt and writes them, header and bytes in one call. Host memory
 //! goes out in place, device memory from the staging ring.
 
-use std::{os::fd::AsFd, sync::Arc};
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
+};
 
 use gputcp_gpu::MemoryKind;
 use gputcp_proto::{
@@ -9,7 +12,7 @@ use gputcp_proto::{
     send::{Carrier, Segment, TooLong},
     stage::Staged,
 };
-use socket2::Socket;
+use rustix::event::epoll::EventFlags;
 
 use super::{Parts, SendState, stage::StagingRing};
 use crate::{
@@ -48,10 +51,6 @@ type Next = Result<Option<Step>, Stop>;
 impl Writer {
     pub(super) fn new(shared: &Arc<Shared<SendState>>, stream: usize, ring: Option<StagingRing>) -> Self {
         Self { parts: shared.parts(), shared: shared.clone(), stream, ring, at: At::Between }
-    }
-
-    fn socket(&self) -> &Socket {
-        &self.shared.data[self.stream]
     }
 
     fn go_on(&mut self) -> Next {
@@ -105,7 +104,7 @@ impl Writer {
             Some(segment) => Ok(segment),
             None if closing => {
                 // The end of the stream, at a segment's boundary.
-                let _ = self.socket().shutdown(std::net::Shutdown::Write);
+                let _ = self.shared.data[self.stream].shutdown(std::net::Shutdown::Write);
                 Err(Step::Ended)
             }
             None => Err(Step::Work),
@@ -141,7 +140,7 @@ impl Writer {
         let place = read_lock(&self.parts.sources[segment.slot_index()]);
         let Some(source) = place.as_ref() else { unreachable!("a dealt segment has a source") };
         let (offset, left) = (segment.offset() + sent, segment.bytes() - sent);
-        let written = attempt(|| source.send(self.socket().as_fd(), &header[head as usize..], offset, left))?;
+        let written = attempt(|| source.send(self.socket(), &header[head as usize..], offset, left))?;
         drop(place);
         let taken = taken + written.unwrap_or(0) as u64;
         if taken == SegmentHeader::BYTES as u64 + segment.bytes() {
@@ -183,6 +182,10 @@ impl Writer {
 }
 
 impl Task for Writer {
+    fn name() -> &'static str {
+        "gputcp-send"
+    }
+
     fn step(&mut self) -> Step {
         for _ in 0..SHARE {
             match self.go_on() {
@@ -196,6 +199,18 @@ impl Task for Writer {
             }
         }
         Step::Again
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.shared.data[self.stream].as_fd()
+    }
+
+    fn events(&self) -> EventFlags {
+        EventFlags::OUT | EventFlags::ET
+    }
+
+    fn fail(&self, error: Error) {
+        self.shared.fail(error);
     }
 }
 
