@@ -153,7 +153,8 @@ impl Worker {
                 Step::Again => lock(&self.inbox).make_ready(at),
                 Step::Lane(done) => {
                     lock(&self.inbox).make_ready(at);
-                    lane = Some(done);
+                    // The first to have been started on is likely to be the first that is done.
+                    lane.get_or_insert(done);
                 }
                 Step::Until(moment) => lock(&self.inbox).set_timer(at, Some(moment)),
                 Step::Socket | Step::Work | Step::Ended => {}
