@@ -93,7 +93,7 @@ const ATTEMPTS_MAX: usize = 8 * 32 * 16;
 mod tests {
     use std::time::{Duration, Instant};
 
-    use gputcp::{Listener, Options};
+    use gputcp::{IoPool, Listener, Options};
 
     use super::*;
     use crate::settings::{Congestion, Settings};
@@ -101,6 +101,7 @@ mod tests {
     fn plugin() -> Plugin {
         let settings = Settings {
             streams: 2,
+            threads: 2,
             congestion: Congestion::Auto,
             segment_bytes: 64 << 10,
             slabs: 1,
@@ -109,7 +110,7 @@ mod tests {
             nccl_defaults: false,
             interfaces: None,
         };
-        Plugin { settings, devices: Vec::new() }
+        Plugin { settings, devices: Vec::new(), pool: IoPool::new(2).unwrap() }
     }
 
     fn listener() -> Listener {

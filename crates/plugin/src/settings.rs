@@ -3,7 +3,7 @@
 
 use std::{env, ffi::OsString, fmt, num::NonZero, sync::Arc, thread, time::Duration};
 
-use gputcp::{Options, SLABS_MAX};
+use gputcp::{IoPool, Options, SLABS_MAX};
 use gputcp_proto::frame::{SEGMENT_BYTES, STREAMS_MAX};
 use rustix::net::{AddressFamily, SocketType, socket, sockopt};
 
@@ -14,6 +14,8 @@ use crate::devices::Pattern;
 pub(crate) struct Settings {
     /// Data sockets per connection (`GPUTCP_STREAMS`).
     pub(crate) streams: u16,
+    /// Threads that carry the data of all connections of the process (`GPUTCP_THREADS`).
+    pub(crate) threads: usize,
     /// Congestion control (`GPUTCP_CONGESTION`).
     pub(crate) congestion: Congestion,
     /// The longest segments in bytes (`GPUTCP_SEGMENT`).
@@ -49,9 +51,12 @@ impl Settings {
         let variables = Variables(get);
         let usual = Options::default();
         let streams = variables.one("GPUTCP_STREAMS", |text| count(text, "streams", 1..=STREAMS_MAX))?;
+        let threads =
+            variables.one("GPUTCP_THREADS", |text| count(text, "threads", 1..=IoPool::THREADS_MAX))?;
         let slabs = variables.one("GPUTCP_SLABS", |text| count(text, "slabs", 1..=SLABS_MAX))?;
         Ok(Self {
             streams: streams.unwrap_or_else(streams_of_this_machine),
+            threads: threads.unwrap_or_else(threads_of_this_machine),
             congestion: variables.one("GPUTCP_CONGESTION", Congestion::parse)?.unwrap_or(Congestion::Auto),
             segment_bytes: variables.one("GPUTCP_SEGMENT", segment)?.unwrap_or(usual.segment_bytes),
             slabs: slabs.unwrap_or(usual.slabs),
@@ -141,15 +146,27 @@ fn seconds(text: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "a time is between 0.1 and 86400 seconds".into())
 }
 
-/// How many streams a connection has if nobody says. NCCL makes many connections, one for each channel, peer and direction,
-/// and each stream has a thread: all of them together keep the cores busy, so each has few.
+/// How many streams a connection has if nobody says. NCCL makes many connections, one for each channel, peer and direction: all
+/// of them together keep the threads busy, so each has few.
 fn streams_of_this_machine() -> u16 {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    (cores / CORES_PER_STREAM).clamp(1, 4) as u16
+    (cores() / CORES_PER_STREAM).clamp(1, 4) as u16
+}
+
+/// How many threads a process has if nobody says. NCCL usually runs a process for each GPU, several to a machine, which share its
+/// cores with each other and with NCCL's own threads; a process with all GPUs has more to carry, and more than this pays off
+/// only there.
+fn threads_of_this_machine() -> usize {
+    (cores() / CORES_PER_THREAD).clamp(2, 16)
+}
+
+/// The cores that this process may use.
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// NCCL's usual ring has 2 or more channels with a connection each way, so 4 or more connections.
 const CORES_PER_STREAM: usize = 8;
+const CORES_PER_THREAD: usize = 4;
 /// 100 Tbit/s.
 const SPEED_MAX: u32 = 100_000_000;
 /// The kernel's TCP_CA_NAME_MAX is 16, with its end.
@@ -167,10 +184,11 @@ mod tests {
     #[test]
     fn what_is_set_holds_and_the_rest_is_usual() {
         let usual = read(&[("GPUTCP_STREAMS", "")]).unwrap();
-        assert!((1..=4).contains(&usual.streams));
+        assert!((1..=4).contains(&usual.streams) && (2..=16).contains(&usual.threads));
         assert_eq!((usual.congestion.clone(), usual.speed_mbit), (Congestion::Auto, None));
         let set = [
             ("GPUTCP_STREAMS", "5"),
+            ("GPUTCP_THREADS", "64"),
             ("GPUTCP_CONGESTION", "auto"),
             ("GPUTCP_SEGMENT", "1MiB"),
             ("GPUTCP_SLABS", " 3 "),
@@ -179,6 +197,7 @@ mod tests {
         ];
         let expected = Settings {
             streams: 5,
+            threads: 64,
             segment_bytes: 1 << 20,
             slabs: 3,
             timeout: Duration::from_millis(2500),
@@ -197,6 +216,8 @@ mod tests {
         for (name, value) in [
             ("GPUTCP_STREAMS", "0"),
             ("GPUTCP_STREAMS", "65"),
+            ("GPUTCP_THREADS", "0"),
+            ("GPUTCP_THREADS", "65"),
             ("GPUTCP_CONGESTION", "no such"),
             ("GPUTCP_CONGESTION", "nosuch"),
             ("GPUTCP_SEGMENT", "4095"),

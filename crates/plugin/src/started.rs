@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use gputcp::Options;
+use gputcp::{IoPool, Options};
 use gputcp_nccl_abi::ResultCode;
 
 use crate::{
@@ -25,6 +25,8 @@ use crate::{
 pub(crate) struct Plugin {
     pub(crate) settings: Settings,
     pub(crate) devices: Vec<Device>,
+    /// The threads of all connections, started by the first.
+    pub(crate) pool: IoPool,
 }
 
 /// Starts it for one more communicator.
@@ -69,7 +71,8 @@ impl Plugin {
     fn find() -> Result<Self, String> {
         let settings = Settings::of_process()?;
         let devices = devices::find(&settings)?;
-        Ok(Self { settings, devices })
+        let pool = IoPool::new(settings.threads).map_err(|error| error.to_string())?;
+        Ok(Self { settings, devices, pool })
     }
 
     fn tune_nccl(&self) {
@@ -81,13 +84,12 @@ impl Plugin {
 
     fn introduce(&self) {
         let devices: Vec<String> = self.devices.iter().map(ToString::to_string).collect();
+        let counted = |count: usize, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
         log::info(&format!(
-            "version {}, {} per connection, devices: {}",
+            "version {}, {} per connection, {} for all, devices: {}",
             env!("CARGO_PKG_VERSION"),
-            match self.settings.streams {
-                1 => "1 stream".to_owned(),
-                streams => format!("{streams} streams"),
-            },
+            counted(self.settings.streams.into(), "stream"),
+            counted(self.settings.threads, "thread"),
             devices.join(", ")
         ));
     }
@@ -105,7 +107,8 @@ impl Plugin {
             Congestion::Auto => None,
             Congestion::Named(name) => Some(name.clone()),
         };
-        Options { streams, segment_bytes, slabs, timeout, congestion, ..Options::default() }
+        let pool = Some(self.pool.clone());
+        Options { streams, segment_bytes, slabs, timeout, congestion, pool, ..Options::default() }
     }
 
     /// How a connection to this address is made: the connecting side sends, so its congestion control counts.

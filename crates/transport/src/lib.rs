@@ -61,5 +61,5 @@ pub use self::{
     canceller::Canceller,
     error::{Error, Guilty, Result},
     options::{Options, SLABS_MAX},
-    sockets::{Connector, Listener, RecvComm, RecvRequest, SendComm, SendRequest, stay_near},
+    sockets::{Connector, IoPool, Listener, RecvComm, RecvRequest, SendComm, SendRequest, stay_near},
 };
