@@ -40,7 +40,9 @@ def loop(rank, chosen):
 
 
 def abort(rank, before):
-    """Gives the communicator up while a peer is dead or silent, and leaves the process in good order."""
+    """Gives up the process group while a peer is dead or silent, and leaves the process in good order.
+
+    PyTorch has aborted the communicator in which the error was before it raised it; this ends what there is besides."""
     began = time.monotonic()
     if rank.backend == "nccl":
         dist.distributed_c10d._abort_process_group()
