@@ -37,7 +37,7 @@ def parse():
     made.add_argument("--victim", type=int, metavar="RANK", help="who is killed or stopped (default: the last rank)")
     made.add_argument("--bytes", type=int, default=16 << 20, metavar="B", help="of each all_reduce (default 16 MiB)")
     made.add_argument("--bound", type=float, default=20, metavar="S", help="seconds to end in (default 20)")
-    made.add_argument("--timeout", type=float, default=6, metavar="S", help="the group's timeout for a stopped rank (default 6)")
+    made.add_argument("--timeout", type=float, default=8, metavar="S", help="the group's timeout for a stopped rank (default 8)")
     made.add_argument("--only", choices=("killed", "stopped"), help="half of the cases")
     # Which case a rank is in.
     made.add_argument("--how", choices=("killed", "stopped"), help=options.HIDDEN)
