@@ -6,8 +6,9 @@ rank must end with an error within a bound. Nobody may hang, and nobody may take
 
   killed, watchdog    PyTorch as it comes (TORCH_NCCL_ASYNC_ERROR_HANDLING=3): its watchdog thread asks NCCL for errors, hears of
                       the broken connection that the plugin reports, and ends the process. NCCL is not asked to clean up
-  killed, wait        TORCH_NCCL_BLOCKING_WAIT=1: wait() raises the error instead; the program aborts the communicator, so that
-                      NCCL has the plugin close connections whose peer is dead, and exits in good order
+  killed, wait        TORCH_NCCL_BLOCKING_WAIT=1: there is no watchdog; wait() asks NCCL for errors, aborts the communicator, so
+                      that NCCL has the plugin close connections whose peer is dead, and raises. The program then exits in good
+                      order. That it "noticed" includes this abort
   stopped, watchdog   a stopped process keeps its connections and its kernel acknowledges data, so only time tells: the group's
                       timeout (--timeout) has to end the process
   stopped, wait       the same by wait(); the plugin closes connections whose peer is alive and silent
@@ -36,7 +37,7 @@ def parse():
     made.add_argument("--victim", type=int, metavar="RANK", help="who is killed or stopped (default: the last rank)")
     made.add_argument("--bytes", type=int, default=16 << 20, metavar="B", help="of each all_reduce (default 16 MiB)")
     made.add_argument("--bound", type=float, default=20, metavar="S", help="seconds to end in (default 20)")
-    made.add_argument("--timeout", type=float, default=6, metavar="S", help="the group's timeout for a stopped rank (default 6)")
+    made.add_argument("--timeout", type=float, default=8, metavar="S", help="the group's timeout for a stopped rank (default 8)")
     made.add_argument("--only", choices=("killed", "stopped"), help="half of the cases")
     # Which case a rank is in.
     made.add_argument("--how", choices=("killed", "stopped"), help=options.HIDDEN)

@@ -96,12 +96,11 @@ def configurations(chosen):
 
 def lead(chosen):
     """All starts, then the table."""
-    starts = []
+    about, starts = machine(chosen), []
     for round_ in range(chosen.rounds):
         names = list(chosen.configurations)
         for name in names if round_ % 2 == 0 else reversed(names):
             starts.append(start(chosen, round_, name))
-    about = machine(chosen)
     if chosen.json:
         report = {"schema": "gputcp.nccl-bench/1", "machine": about, "environments": chosen.configurations, "starts": starts}
         with open(chosen.json, "w") as file:

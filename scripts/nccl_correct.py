@@ -62,7 +62,8 @@ def report_network(chosen, ranks):
         for warning in one.warnings[:5]:
             print(f"rank {rank}: NCCL warned: {warning}", file=sys.stderr)
         faults += [f"rank {rank}: the plugin warned: {warning}" for warning in one.warnings if "NET/gputcp" in warning]
-    return report("network", faults, f"NCCL {logs[0].version}, {connections} connections over gputcp, {channels}", 0)
+    what = f"NCCL {logs[0].version}, {connections} connections over gputcp {logs[0].interface}, {channels}"
+    return report("network", faults, what, 0)
 
 
 def report(name, faults, what, seconds):

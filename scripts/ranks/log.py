@@ -7,6 +7,7 @@ import re
 NETWORK = re.compile(r"NCCL INFO Using network (\S+)")
 VERSION = re.compile(r"NCCL version (\S+)")
 CHANNELS = re.compile(r"(\d+) coll channels.* (\d+) p2p channels, (\d+) p2p channels per peer")
+LOADED = re.compile(r"NET/Plugin: Loaded net plugin \S+ \((v\d+)\)")
 NOTE = re.compile(r"NCCL INFO (NET/\S+ ?: .*)")
 NOTES = 8
 VIA = re.compile(r"Channel \d+(?:/\d+)? : .* via (?:NET/([^/\s]+)|(P2P|SHM))")
@@ -17,6 +18,8 @@ class Log:
     """One rank's log."""
 
     version: str = ""
+    #: Of a plugin's interface, as `v11`.
+    interface: str = ""
     networks: set = dataclasses.field(default_factory=set)
     #: Connections by what carries them: a network's name, `P2P` or `SHM`.
     carried: collections.Counter = dataclasses.field(default_factory=collections.Counter)
@@ -53,6 +56,8 @@ def read(path):
             log.channels = log.channels if any(log.channels) else (int(found[1]), int(found[3]))
         elif found := VERSION.search(line):
             log.version = log.version or found[1]
+        elif found := LOADED.search(line):
+            log.interface = found[1]
         elif found := NOTE.search(line):
             if found[1] not in log.notes and len(log.notes) < NOTES:
                 log.notes.append(found[1])

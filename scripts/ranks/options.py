@@ -6,6 +6,8 @@ import pathlib
 
 from . import environment
 
+# MAX_STR_LEN of NCCL's plugin/net.cc, less the end of the text.
+NCCL_NAME_MAX = 254
 # For options by which the leading process tells its ranks what they are.
 HIDDEN = argparse.SUPPRESS
 
@@ -50,6 +52,8 @@ def found_plugin(made, path):
         target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", root / "target"))
         path = target / "release" / "libnccl_net_gputcp.so"
     path = pathlib.Path(path).resolve()
+    if "," in str(path) or len(str(path)) > NCCL_NAME_MAX:
+        made.error(f"NCCL cannot open {path}: a comma separates plugins, and names have {NCCL_NAME_MAX} bytes at most")
     if not path.is_file():
         made.error(f"there is no plugin at {path}: build it (cargo build --release -p gputcp-plugin) or name it with --plugin")
     return str(path)

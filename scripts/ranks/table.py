@@ -12,7 +12,7 @@ def lines(about, names, starts):
     versions = " + ".join(sorted({start["nccl"] for start in starts if start["nccl"]})) or "none"
     yield (f"# NCCL {versions}, PyTorch {about['torch']}, {about['ranks']} ranks on {about['gpus']} GPUs ({about['gpu']}), "
            f"{about['cores']} cores, Linux {about['kernel']}, {about['interface']}, {about['backend']}")
-    yield f"# medians of {about['rounds']} rounds; (×): times as fast as {names[0]}, or times its CPU"
+    yield f"# medians of {about['rounds']} rounds; in brackets: times as fast as {names[0]}, or times its CPU"
     yield row("", names)
     yield row("network", ["+".join(of(starts, name)[0]["networks"]) or "-" for name in names])
     yield row("channels, per peer", ["{}, {}".format(*of(starts, name)[0]["channels"]) for name in names])

@@ -14,6 +14,8 @@ BEFORE_STRIKE = 5
 def loop(rank, chosen):
     """Never returns by itself. In mode `wait` the error arrives here; in mode `watchdog` PyTorch ends the process."""
     before = census.threads(), census.descriptors()
+    # A slow start is not to be taken for silence.
+    rank.meet("here")
     rank.open_group(timeout_s=chosen.timeout if chosen.how == "stopped" else 60)
     count = chosen.bytes // 4
     data = pattern.data(torch.float32, rank.number, count, rank.count, rank.device)
@@ -40,7 +42,9 @@ def loop(rank, chosen):
 
 
 def abort(rank, before):
-    """Gives the communicator up while a peer is dead or silent, and leaves the process in good order."""
+    """Gives up the process group while a peer is dead or silent, and leaves the process in good order.
+
+    PyTorch has aborted the communicator in which the error was before it raised it; this ends what there is besides."""
     began = time.monotonic()
     if rank.backend == "nccl":
         dist.distributed_c10d._abort_process_group()
