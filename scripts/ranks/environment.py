@@ -17,8 +17,12 @@ FOREIGN = ("NCCL_", "TORCH_NCCL_", "GPUTCP_")
 
 
 def gputcp(plugin):
-    """NCCL over our plugin, or not at all."""
-    return {"NCCL_NET_PLUGIN": plugin, "NCCL_NET": "gputcp"}
+    """NCCL over our plugin, or not at all.
+
+    The reference count keeps the plugin when the last communicator ends: NCCL 2.28 forgets its name then, and cannot open it
+    again for the next one (NVIDIA/nccl issue 1978).
+    """
+    return {"NCCL_NET_PLUGIN": plugin, "NCCL_NET": "gputcp", "NCCL_NET_PLUGIN_REF_COUNT": "1"}
 
 
 def socket():

@@ -5,7 +5,7 @@
 //! `connecting` (connections in the making), `comm` (a connection and its requests), `memory` (what NCCL lends). `nccl` sets
 //! what NCCL should do otherwise over this network, `log` is its own logger, `answer` turns errors into NCCL's codes.
 //!
-//! The transport has threads of its own, so requests go on whether or not NCCL calls `test`. What NCCL demands is checked by
+//! One pool of threads carries all connections, so requests go on whether or not NCCL calls `test`. What NCCL demands is checked by
 //! `gputcp plugin check`; docs/NCCL.md tells users how to switch the plugin on.
 
 mod answer;
