@@ -2,7 +2,8 @@
 //! say what came out ([`report`]).
 //!
 //! The way of a command: [`args`] what was typed → [`settings`] what both ends agree on → [`bootstrap`] → [`measure`] →
-//! [`report`] → [`output`]. [`conformance`] is the report of checking a plugin. [`host`] knows this machine, [`interrupt`] is Ctrl-C, [`failure`] the exit codes.
+//! [`report`] → [`output`]. [`conformance`] is the report of checking a plugin, [`doctor`] that of looking at
+//! this machine. [`host`] knows this machine, [`interrupt`] is Ctrl-C, [`failure`] the exit codes.
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +11,7 @@ pub mod args;
 pub mod bootstrap;
 pub mod command;
 pub mod conformance;
+pub mod doctor;
 pub mod failure;
 pub mod host;
 pub mod interrupt;
@@ -40,6 +42,7 @@ pub fn main() -> ExitCode {
         Command::Loopback(args) => args.talk,
         Command::Server(args) => args.talk,
         Command::Client(args) => args.talk,
+        Command::Doctor(args) => args.talk,
         Command::Plugin(command) => command.talk(),
     });
     match run(cli.command, talk) {
@@ -60,6 +63,7 @@ fn run(command: Command, talk: Talk) -> Result<(), Failure> {
         Command::Loopback(args) => command::loopback::run(args, &environment, &interrupt, talk),
         Command::Server(args) => command::server::run(args, &environment, &interrupt, talk),
         Command::Client(args) => command::client::run(args, &environment, &interrupt, talk),
+        Command::Doctor(args) => command::doctor::run(&args, &interrupt),
         Command::Plugin(PluginCommand::List(args)) => command::plugin::list(&args, &interrupt, talk),
         Command::Plugin(PluginCommand::Check(args)) => {
             command::plugin::check::run(args, &environment, &interrupt, talk)

@@ -89,7 +89,7 @@ thread_local! {
     static THREAD: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The most threads of a side that call the plugin.
-const THREADS: usize = 4;
+/// The most threads of a side that call the plugin: its own, and those of the check of threads.
+const THREADS: usize = 5;
 /// The longest name of a function is `irecvConsumed`.
 const ENTRY_BYTES: usize = 16;

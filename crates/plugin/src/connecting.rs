@@ -13,6 +13,7 @@ use gputcp_nccl_abi::ResultCode;
 
 use crate::{
     answer::{failed, refused},
+    devices::Device,
     started::Plugin,
 };
 
@@ -27,6 +28,7 @@ struct Attempt {
 /// The connection to whom the handle names, once it is there. Until then the number of the attempt is written to the handle.
 pub(crate) fn connect(
     bytes: &mut [u8; Handle::BYTES],
+    device: &Device,
     plugin: &Plugin,
 ) -> Result<Option<SendComm>, ResultCode> {
     let mut plain = *bytes;
@@ -39,7 +41,7 @@ pub(crate) fn connect(
     let mut said = [0; 8];
     said.copy_from_slice(&bytes[NUMBER..]);
     let known = take(u64::from_ne_bytes(said), &handle);
-    let mut attempt = known.map_or_else(|| Attempt::begin(handle, plugin), Ok)?;
+    let mut attempt = known.map_or_else(|| Attempt::begin(handle, device, plugin), Ok)?;
     // Outside the lock: connections are made side by side.
     let comm = attempt.connector.poll().map_err(|error| failed(&error))?;
     if comm.is_none() {
@@ -55,9 +57,9 @@ pub(crate) fn give_up() {
 }
 
 impl Attempt {
-    fn begin(handle: Handle, plugin: &Plugin) -> Result<Self, ResultCode> {
+    fn begin(handle: Handle, device: &Device, plugin: &Plugin) -> Result<Self, ResultCode> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let options = plugin.options_to(handle.address.ip());
+        let options = plugin.options_to(device, &handle);
         let connector = Connector::new(&handle, options).map_err(|error| failed(&error))?;
         Ok(Self { number: NEXT.fetch_add(1, Relaxed), handle, connector })
     }
@@ -96,9 +98,12 @@ mod tests {
     use gputcp::{IoPool, Listener, Options};
 
     use super::*;
-    use crate::settings::{Congestion, Settings};
+    use crate::{
+        devices,
+        settings::{Congestion, Merging, Settings},
+    };
 
-    fn plugin() -> Plugin {
+    fn plugin() -> (Plugin, &'static Device) {
         let settings = Settings {
             streams: 2,
             threads: 2,
@@ -109,8 +114,14 @@ mod tests {
             speed_mbit: None,
             nccl_defaults: false,
             interfaces: None,
+            family: None,
+            merging: Merging::Nobody,
+            key: None,
+            open_key_file: None,
         };
-        Plugin { settings, devices: Vec::new(), pool: IoPool::new(2).unwrap() }
+        let devices = devices::find(&settings).unwrap();
+        let device = devices.get(0).unwrap();
+        (Plugin { settings, devices, pool: IoPool::new(2).unwrap() }, device)
     }
 
     fn listener() -> Listener {
@@ -119,16 +130,16 @@ mod tests {
 
     #[test]
     fn an_attempt_goes_on_in_the_same_memory_and_nowhere_else() {
-        let (plugin, mut first, second) = (plugin(), listener(), listener());
+        let ((plugin, device), mut first, second) = (plugin(), listener(), listener());
         let mut bytes = first.handle().encode();
-        assert!(connect(&mut bytes, &plugin).unwrap().is_none(), "nobody has accepted");
+        assert!(connect(&mut bytes, device, &plugin).unwrap().is_none(), "nobody has accepted");
         let number = bytes[NUMBER..].to_vec();
-        assert!(connect(&mut bytes, &plugin).unwrap().is_none());
+        assert!(connect(&mut bytes, device, &plugin).unwrap().is_none());
         assert_eq!(bytes[NUMBER..], number);
         // A number that belongs to another handle.
         let mut stolen = second.handle().encode();
         stolen[NUMBER..].copy_from_slice(&number);
-        assert!(connect(&mut stolen, &plugin).unwrap().is_none());
+        assert!(connect(&mut stolen, device, &plugin).unwrap().is_none());
         assert_ne!(stolen[NUMBER..], number);
         let until = Instant::now() + Duration::from_secs(10);
         let (mut accepted, mut connected) = (None, None);
@@ -136,7 +147,7 @@ mod tests {
             assert!(Instant::now() < until);
             accepted = accepted.or_else(|| first.poll().unwrap());
             if connected.is_none() {
-                connected = connect(&mut bytes, &plugin).unwrap();
+                connected = connect(&mut bytes, device, &plugin).unwrap();
             }
         }
     }
@@ -144,7 +155,8 @@ mod tests {
     #[test]
     fn what_is_no_handle_is_refused() {
         for bytes in [[0; Handle::BYTES], [7; Handle::BYTES]] {
-            assert_eq!(connect(&mut { bytes }, &plugin()).unwrap_err(), ResultCode::InvalidArgument);
+            let (plugin, device) = plugin();
+            assert_eq!(connect(&mut { bytes }, device, &plugin).unwrap_err(), ResultCode::InvalidArgument);
         }
     }
 }

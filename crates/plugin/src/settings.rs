@@ -1,18 +1,21 @@
 //! Settings, from the environment: the names and meanings of the command's flags, and NCCL's own for interfaces. A bad value is
 //! a sentence that names its variable; an empty one counts as unset.
 
-use std::{env, ffi::OsString, fmt, num::NonZero, sync::Arc, thread, time::Duration};
+use std::{
+    env, ffi::OsString, fmt, net::IpAddr, num::NonZero, os::unix::ffi::OsStrExt as _, path::PathBuf,
+    sync::Arc, thread, time::Duration,
+};
 
-use gputcp::{IoPool, Options, SLABS_MAX};
+use gputcp::{IoPool, Key, KeyFile, Options, SLABS_MAX};
 use gputcp_proto::frame::{SEGMENT_BYTES, STREAMS_MAX};
 use rustix::net::{AddressFamily, SocketType, socket, sockopt};
 
 use crate::devices::Pattern;
 
 /// What can be set.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    /// Data sockets per connection (`GPUTCP_STREAMS`).
+    /// Data sockets per connection (`GPUTCP_STREAMS`; else NCCL's threads × sockets per thread).
     pub(crate) streams: u16,
     /// Threads that carry the data of all connections of the process (`GPUTCP_THREADS`).
     pub(crate) threads: usize,
@@ -30,6 +33,14 @@ pub(crate) struct Settings {
     pub(crate) nccl_defaults: bool,
     /// Which interfaces to use (`NCCL_SOCKET_IFNAME`).
     pub(crate) interfaces: Option<Pattern>,
+    /// Which addresses of theirs (`NCCL_SOCKET_FAMILY`).
+    pub(crate) family: Option<Family>,
+    /// Who joins interfaces to one device (`GPUTCP_MERGE`, and whether NCCL was asked to).
+    pub(crate) merging: Merging,
+    /// What every end of a job must have (`GPUTCP_KEY_FILE`, else `GPUTCP_KEY`).
+    pub(crate) key: Option<Key>,
+    /// The file with the key, if others than its owner may read it.
+    pub(crate) open_key_file: Option<PathBuf>,
 }
 
 /// Which congestion control sockets use.
@@ -39,6 +50,24 @@ pub(crate) enum Congestion {
     Auto,
     /// This one.
     Named(Arc<str>),
+}
+
+/// Who joins interfaces to one device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Merging {
+    /// This plugin, those of the highest speed.
+    Ours,
+    /// NCCL, those that it wants: it was asked to by its own variables.
+    Nccl,
+    /// Nobody.
+    Nobody,
+}
+
+/// IPv4 or IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
 }
 
 impl Settings {
@@ -53,6 +82,8 @@ impl Settings {
         let streams = variables.one("GPUTCP_STREAMS", |text| count(text, "streams", 1..=STREAMS_MAX))?;
         let threads =
             variables.one("GPUTCP_THREADS", |text| count(text, "threads", 1..=IoPool::THREADS_MAX))?;
+        let streams = streams.map_or_else(|| variables.sockets_of_nccl(), |streams| Ok(Some(streams)))?;
+        let (key, open_key_file) = variables.key()?;
         let slabs = variables.one("GPUTCP_SLABS", |text| count(text, "slabs", 1..=SLABS_MAX))?;
         Ok(Self {
             streams: streams.unwrap_or_else(streams_of_this_machine),
@@ -64,6 +95,10 @@ impl Settings {
             speed_mbit: variables.one("GPUTCP_SPEED", |text| count(text, "Mbit/s", 1..=SPEED_MAX))?,
             nccl_defaults: variables.one("GPUTCP_NCCL_DEFAULTS", switch)?.unwrap_or(true),
             interfaces: variables.one("NCCL_SOCKET_IFNAME", Pattern::parse)?,
+            family: variables.one("NCCL_SOCKET_FAMILY", Family::parse)?,
+            merging: variables.merging()?,
+            key,
+            open_key_file,
         })
     }
 }
@@ -92,12 +127,26 @@ impl Congestion {
     }
 }
 
+impl Family {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "AF_INET" => Ok(Self::V4),
+            "AF_INET6" => Ok(Self::V6),
+            _ => Err("a family of addresses is AF_INET or AF_INET6".into()),
+        }
+    }
+
+    pub(crate) const fn admits(self, ip: IpAddr) -> bool {
+        matches!((self, ip), (Self::V4, IpAddr::V4(_)) | (Self::V6, IpAddr::V6(_)))
+    }
+}
+
 /// Where values come from.
 struct Variables<F>(F);
 
 impl<F: Fn(&str) -> Option<OsString>> Variables<F> {
     fn one<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
-        let Some(value) = (self.0)(name).filter(|value| !value.is_empty()) else { return Ok(None) };
+        let Some(value) = self.get(name) else { return Ok(None) };
         let parsed =
             value.to_str().ok_or_else(|| "that is no text".to_owned()).and_then(|text| parse(text.trim()));
         parsed.map(Some).map_err(|why| {
@@ -105,6 +154,57 @@ impl<F: Fn(&str) -> Option<OsString>> Variables<F> {
                 value.to_string_lossy().chars().take(40).flat_map(char::escape_default).collect();
             format!("the variable {name} is \"{shown}\", but {why}; correct or unset it")
         })
+    }
+
+    fn get(&self, name: &str) -> Option<OsString> {
+        (self.0)(name).filter(|value| !value.is_empty())
+    }
+
+    /// NCCL's sockets per connection: its threads × the sockets of each. 1 where only the other is set.
+    fn sockets_of_nccl(&self) -> Result<Option<u16>, String> {
+        let (threads, each) = ("NCCL_SOCKET_NTHREADS", "NCCL_NSOCKS_PERTHREAD");
+        let one = |name| self.one(name, |text| count(text, "sockets", 1..=STREAMS_MAX));
+        let (by, sockets) = (one(threads)?, one(each)?);
+        if by.is_none() && sockets.is_none() {
+            return Ok(None);
+        }
+        let product = by.unwrap_or(1) * sockets.unwrap_or(1);
+        if product > STREAMS_MAX {
+            return Err(format!(
+                "{threads} × {each} asks for {product} sockets, but a connection has at most {STREAMS_MAX}: lower one of them, \
+                 or set GPUTCP_STREAMS"
+            ));
+        }
+        Ok(Some(product))
+    }
+
+    /// Ours if it is asked for, or nothing is said; NCCL's where its variables ask for that. NCCL would also join, unasked, all
+    /// interfaces that it sees on one PCI function, and it sees all virtual ones on one.
+    fn merging(&self) -> Result<Merging, String> {
+        let ours = self.one("GPUTCP_MERGE", |text| match text {
+            "0" => Ok(false),
+            "1" => Ok(true),
+            _ => Err("it is 1 to join the fastest interfaces to one more device, or 0".into()),
+        })?;
+        let level = self.get("NCCL_NET_MERGE_LEVEL");
+        let is_apart = level.as_ref().is_some_and(|level| level == "LOC");
+        let is_nccls = self.get("NCCL_NET_FORCE_MERGE").is_some() || (level.is_some() && !is_apart);
+        Ok(match ours {
+            Some(true) => Merging::Ours,
+            _ if is_nccls => Merging::Nccl,
+            None if !is_apart => Merging::Ours,
+            _ => Merging::Nobody,
+        })
+    }
+
+    /// The key, and the file that it was read from if others may read that too. A key's value is never shown.
+    fn key(&self) -> Result<(Option<Key>, Option<PathBuf>), String> {
+        if let Some(path) = self.get(KeyFile::PATH_VARIABLE).map(PathBuf::from) {
+            let file = KeyFile::read(&path)?;
+            return Ok((Some(file.key), file.is_open_to_others.then_some(path)));
+        }
+        let key = self.get(KeyFile::KEY_VARIABLE).map(|value| Key::of(value.as_bytes())).transpose();
+        Ok((key.map_err(|what| format!("the variable {} {what}", KeyFile::KEY_VARIABLE))?, None))
     }
 }
 
@@ -152,11 +252,10 @@ fn streams_of_this_machine() -> u16 {
     (cores() / CORES_PER_STREAM).clamp(1, 4) as u16
 }
 
-/// How many threads a process has if nobody says. NCCL usually runs a process for each GPU, several to a machine, which share its
-/// cores with each other and with NCCL's own threads; a process with all GPUs has more to carry, and more than this pays off
-/// only there.
+/// How many threads a process has if nobody says: as many as could run at once. A thread moves 2 to 5 GB/s, and a quarter of them cost
+/// half of the rate where two processes on 32 cores had 8 channels (22 instead of 44 GB/s). Who has nothing to do sleeps.
 fn threads_of_this_machine() -> usize {
-    (cores() / CORES_PER_THREAD).clamp(2, 16)
+    cores().clamp(2, IoPool::THREADS_MAX)
 }
 
 /// The cores that this process may use.
@@ -166,7 +265,6 @@ fn cores() -> usize {
 
 /// NCCL's usual ring has 2 or more channels with a connection each way, so 4 or more connections.
 const CORES_PER_STREAM: usize = 8;
-const CORES_PER_THREAD: usize = 4;
 /// 100 Tbit/s.
 const SPEED_MAX: u32 = 100_000_000;
 /// The kernel's TCP_CA_NAME_MAX is 16, with its end.
@@ -195,20 +293,55 @@ mod tests {
             ("GPUTCP_TIMEOUT", "2.5"),
             ("GPUTCP_SPEED", "25000"),
         ];
-        let expected = Settings {
-            streams: 5,
-            threads: 64,
-            segment_bytes: 1 << 20,
-            slabs: 3,
-            timeout: Duration::from_millis(2500),
-            speed_mbit: Some(25_000),
-            ..usual
-        };
-        assert_eq!(read(&set), Ok(expected));
+        let found = read(&set).unwrap();
+        assert_eq!((found.streams, found.threads), (5, 64));
+        assert_eq!((found.segment_bytes, found.slabs), (1 << 20, 3));
+        assert_eq!((found.timeout, found.speed_mbit), (Duration::from_millis(2500), Some(25_000)));
+        assert_eq!((found.congestion, found.interfaces), (usual.congestion, usual.interfaces));
+        assert!(usual.key.is_none() && usual.family.is_none());
         assert_eq!(
             read(&[("GPUTCP_CONGESTION", "reno")]).unwrap().congestion,
             Congestion::Named("reno".into())
         );
+    }
+
+    #[test]
+    fn nccls_sockets_count_where_no_streams_are_asked_for() {
+        let streams = |pairs| read(pairs).unwrap().streams;
+        assert_eq!(streams(&[("NCCL_SOCKET_NTHREADS", "4"), ("NCCL_NSOCKS_PERTHREAD", "3")]), 12);
+        assert_eq!(streams(&[("NCCL_NSOCKS_PERTHREAD", "7")]), 7);
+        assert_eq!(streams(&[("NCCL_SOCKET_NTHREADS", "64"), ("GPUTCP_STREAMS", "2")]), 2);
+        let family = read(&[("NCCL_SOCKET_FAMILY", "AF_INET6")]).unwrap().family.unwrap();
+        assert!(family.admits("::1".parse().unwrap()) && !family.admits("127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn one_of_the_two_joins_interfaces() {
+        use Merging::{Nccl, Nobody, Ours};
+        const LEVEL: &str = "NCCL_NET_MERGE_LEVEL";
+        for (pairs, expected) in [
+            (&[][..], Ours),
+            (&[("GPUTCP_MERGE", "0")], Nobody),
+            (&[(LEVEL, "LOC")], Nobody),
+            (&[(LEVEL, "PHB")], Nccl),
+            (&[(LEVEL, "PHB"), ("GPUTCP_MERGE", "0")], Nccl),
+            (&[(LEVEL, "PHB"), ("GPUTCP_MERGE", "1")], Ours),
+            (&[(LEVEL, "LOC"), ("GPUTCP_MERGE", "1")], Ours),
+            (&[("NCCL_NET_FORCE_MERGE", "eth0,eth1"), (LEVEL, "LOC")], Nccl),
+        ] {
+            assert_eq!(read(pairs).unwrap().merging, expected, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_comes_from_its_file_or_else_from_its_variable_and_is_never_shown() {
+        let said = read(&[("GPUTCP_KEY", "a key of some length")]).unwrap();
+        assert_eq!(said.key.as_ref().and_then(Key::text), Some("a key of some length"));
+        assert!(!format!("{said:?}").contains("some length"));
+        let short = read(&[("GPUTCP_KEY", "short")]).unwrap_err();
+        assert!(short.starts_with("the variable GPUTCP_KEY has a key of 5 bytes"), "{short}");
+        let missing = read(&[("GPUTCP_KEY_FILE", "/nowhere"), ("GPUTCP_KEY", "a key of some length")]);
+        assert!(missing.unwrap_err().starts_with("the key file /nowhere cannot be read"));
     }
 
     #[test]
@@ -227,11 +360,16 @@ mod tests {
             ("GPUTCP_TIMEOUT", "NaN"),
             ("GPUTCP_SPEED", "fast"),
             ("NCCL_SOCKET_IFNAME", "^"),
+            ("NCCL_SOCKET_FAMILY", "AF_UNIX"),
+            ("GPUTCP_MERGE", "yes"),
+            ("NCCL_SOCKET_NTHREADS", "0"),
         ] {
             let why = read(&[(name, value)]).unwrap_err();
             assert!(why.starts_with(&format!("the variable {name} is \"{value}\", but ")), "{why}");
             assert!(why.ends_with("; correct or unset it"), "{why}");
         }
+        let many = read(&[("NCCL_SOCKET_NTHREADS", "16"), ("NCCL_NSOCKS_PERTHREAD", "5")]).unwrap_err();
+        assert!(many.contains("asks for 80 sockets") && many.ends_with("or set GPUTCP_STREAMS"), "{many}");
         let hostile = read(&[("GPUTCP_STREAMS", "\x1b[31m4")]).unwrap_err();
         assert!(!hostile.contains('\x1b'), "{hostile}");
     }

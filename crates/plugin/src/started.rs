@@ -2,29 +2,30 @@
 //! keeps the addresses of the names.
 
 use std::{
-    net::IpAddr,
+    net::SocketAddr,
     sync::{
         Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
 
-use gputcp::{IoPool, Options};
+use gputcp::{Handle, IoPool, Options};
 use gputcp_nccl_abi::ResultCode;
+use gputcp_proto::frame::STREAMS_MAX;
 
 use crate::{
     answer::refused,
     connecting,
-    devices::{self, Device},
+    devices::{self, Device, Devices},
     log, nccl,
-    settings::{Congestion, Settings},
+    settings::{Congestion, Merging, Settings},
 };
 
 /// What the first successful `init` found.
 #[derive(Debug)]
 pub(crate) struct Plugin {
     pub(crate) settings: Settings,
-    pub(crate) devices: Vec<Device>,
+    pub(crate) devices: Devices,
     /// The threads of all connections, started by the first.
     pub(crate) pool: IoPool,
 }
@@ -70,6 +71,9 @@ pub(crate) fn started() -> Result<&'static Plugin, ResultCode> {
 impl Plugin {
     fn find() -> Result<Self, String> {
         let settings = Settings::of_process()?;
+        if let Some(path) = &settings.open_key_file {
+            log::warn(&format!("the key file {} can be read by others: `chmod 600` it", path.display()));
+        }
         let devices = devices::find(&settings)?;
         let pool = IoPool::new(settings.threads).map_err(|error| error.to_string())?;
         Ok(Self { settings, devices, pool })
@@ -83,21 +87,36 @@ impl Plugin {
     }
 
     fn introduce(&self) {
-        let devices: Vec<String> = self.devices.iter().map(ToString::to_string).collect();
+        let devices: Vec<String> = self.devices.all().iter().map(ToString::to_string).collect();
         let counted = |count: usize, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
         log::info(&format!(
-            "version {}, {} per connection, {} for all, devices: {}",
+            "version {}, {} per connection, {} for all, {}, devices: {}",
             env!("CARGO_PKG_VERSION"),
             counted(self.settings.streams.into(), "stream"),
             counted(self.settings.threads, "thread"),
+            if self.settings.key.is_some() { "with a key" } else { "without a key" },
             devices.join(", ")
         ));
     }
 
     /// The device that NCCL calls by this number.
-    pub(crate) fn device(&self, number: i32) -> Result<&Device, ResultCode> {
-        let device = usize::try_from(number).ok().and_then(|number| self.devices.get(number));
-        device.ok_or_else(|| refused(&format!("there is no device {number}, but {}", self.devices.len())))
+    pub(crate) fn device(&self, number: i32) -> Result<&'static Device, ResultCode> {
+        let device = self.devices.get(number);
+        device.ok_or_else(|| refused(&format!("there is no device {number}, but {}", self.devices.count())))
+    }
+
+    /// A device over several others, as NCCL asks for, and its number. If NCCL was not told to join any, it is refused: it
+    /// then goes on with the devices as they are.
+    pub(crate) fn join(&self, numbers: &[i32]) -> Result<i32, ResultCode> {
+        if self.settings.merging != Merging::Nccl {
+            log::info(&format!(
+                "the devices {numbers:?} stay apart, as neither NCCL_NET_MERGE_LEVEL nor NCCL_NET_FORCE_MERGE asks to join them"
+            ));
+            return Err(ResultCode::InvalidArgument);
+        }
+        let (number, device) = self.devices.join(numbers).map_err(|why| refused(&why))?;
+        log::info(&format!("device {number} is {device}"));
+        Ok(number)
     }
 
     /// How connections are accepted.
@@ -107,14 +126,21 @@ impl Plugin {
             Congestion::Auto => None,
             Congestion::Named(name) => Some(name.clone()),
         };
-        let pool = Some(self.pool.clone());
-        Options { streams, segment_bytes, slabs, timeout, congestion, pool, ..Options::default() }
+        let (key, pool) = (self.settings.key.clone(), Some(self.pool.clone()));
+        Options { streams, segment_bytes, slabs, timeout, congestion, key, pool, ..Options::default() }
     }
 
-    /// How a connection to this address is made: the connecting side sends, so its congestion control counts.
-    pub(crate) fn options_to(&self, ip: IpAddr) -> Options {
+    /// How a connection from this device to a listener is made: the connecting side sends, so its congestion control counts.
+    /// Each interface, on the side that has more of them, gets as many streams as one alone has.
+    pub(crate) fn options_to(&self, device: &Device, handle: &Handle) -> Options {
         let mut options = self.options();
-        let is_here = ip.is_loopback() || self.devices.iter().any(|device| device.address.ip() == ip);
+        if device.is_merged() {
+            options.bind = device.addresses.iter().map(SocketAddr::ip).collect();
+        }
+        let interfaces = device.addresses.len().max(handle.addresses().count()) as u16;
+        options.streams = options.streams.saturating_mul(interfaces).min(STREAMS_MAX);
+        let ip = handle.address.ip();
+        let is_here = ip.is_loopback() || self.devices.all().iter().any(|device| device.has(ip));
         if self.settings.congestion == Congestion::Auto && is_here && Congestion::is_there("cubic") {
             options.congestion = Some("cubic".into());
         }

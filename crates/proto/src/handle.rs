@@ -1,9 +1,10 @@
 //! The 128-byte handle by which a sender finds a listener. The listener makes it, any other channel carries it (the
-//! bootstrap connection of the command, NCCL's own bootstrap for the plugin).
+//! bootstrap connection of the command, NCCL's own bootstrap for the plugin, which keeps the last eight bytes for itself).
 //!
 //! ```text
-//! 0 magic "GTHD"  4 version u16  6 family u16 (4 or 6)  8 token [16]  24 address [16] (IPv4 in the first four bytes)
-//! 40 port u16  42 zero [2]  44 scope id u32  48 zero [80]
+//! 0 magic "GTHD"  4 version u16  6 family u8 (4 or 6)  7 addresses u8 (1 to 4)  8 token [16]
+//! 24 four times: 0 address [16] (IPv4 in the first four bytes)  16 port u16  18 zero [2]  20 scope id u32; zero if there is none
+//! 120 zero [8]
 //! ```
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -16,8 +17,10 @@ use crate::{
 /// Where a listener is, and the token that proves one was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handle {
-    /// The listener's address.
+    /// The listener's address; the first, if it has several.
     pub address: SocketAddr,
+    /// Its other addresses, those that there are first. All are of one family.
+    pub others: [Option<SocketAddr>; Self::ADDRESSES_MAX - 1],
     /// The listener's token.
     pub token: Token,
 }
@@ -25,7 +28,20 @@ pub struct Handle {
 impl Handle {
     /// Its length: NCCL's `NCCL_NET_HANDLE_MAXSIZE`.
     pub const BYTES: usize = 128;
+    /// The most addresses of a listener: as many as NCCL merges to one device before version 12 of its interface.
+    pub const ADDRESSES_MAX: usize = 4;
     const MAGIC: u32 = u32::from_le_bytes(*b"GTHD");
+
+    /// The handle of a listener with one address.
+    #[must_use]
+    pub const fn at(address: SocketAddr, token: Token) -> Self {
+        Self { address, others: [None; Self::ADDRESSES_MAX - 1], token }
+    }
+
+    /// All addresses, the first one first.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        std::iter::once(self.address).chain(self.others.into_iter().flatten())
+    }
 
     /// The handle's bytes.
     #[must_use]
@@ -33,19 +49,20 @@ impl Handle {
         let mut out = [0; Self::BYTES];
         put(&mut out, 0, &Self::MAGIC.to_le_bytes());
         put(&mut out, 4, &VERSION.to_le_bytes());
+        out[6] = if self.address.is_ipv4() { 4 } else { 6 };
+        out[7] = self.addresses().count() as u8;
         put(&mut out, 8, &self.token.0);
-        match self.address {
-            SocketAddr::V4(v4) => {
-                put(&mut out, 6, &4u16.to_le_bytes());
-                put(&mut out, 24, &v4.ip().octets());
+        for (index, address) in self.addresses().enumerate() {
+            let at = PLACES + index * PLACE;
+            match address {
+                SocketAddr::V4(v4) => put(&mut out, at, &v4.ip().octets()),
+                SocketAddr::V6(v6) => {
+                    put(&mut out, at, &v6.ip().octets());
+                    put(&mut out, at + 20, &v6.scope_id().to_le_bytes());
+                }
             }
-            SocketAddr::V6(v6) => {
-                put(&mut out, 6, &6u16.to_le_bytes());
-                put(&mut out, 24, &v6.ip().octets());
-                put(&mut out, 44, &v6.scope_id().to_le_bytes());
-            }
+            put(&mut out, at + 16, &address.port().to_le_bytes());
         }
-        put(&mut out, 40, &self.address.port().to_le_bytes());
         out
     }
 
@@ -56,33 +73,50 @@ impl Handle {
     pub fn decode(bytes: &[u8; Self::BYTES]) -> Result<Self, Violation> {
         check_magic(Self::MAGIC, bytes)?;
         check_version(u16_at(bytes, 4))?;
-        check_zero("handle", &bytes[42..44])?;
-        check_zero("handle", &bytes[48..])?;
-        let port = u16_at(bytes, 40);
-        if port == 0 {
-            return Err(Violation::Field { frame: "handle", field: "port", value: 0 });
+        let count = usize::from(bytes[7]);
+        if !(1..=Self::ADDRESSES_MAX).contains(&count) {
+            return Err(field("number of addresses", bytes[7].into()));
         }
-        let address = match u16_at(bytes, 6) {
-            4 => {
-                check_zero("handle", &bytes[28..40])?;
-                check_zero("handle", &bytes[44..48])?;
-                SocketAddr::new(IpAddr::V4(Ipv4Addr::from(array_at::<4>(bytes, 24))), port)
-            }
-            6 => {
-                let ip = Ipv6Addr::from(array_at::<16>(bytes, 24));
-                SocketAddr::V6(SocketAddrV6::new(ip, port, 0, u32_at(bytes, 44)))
-            }
-            other => {
-                return Err(Violation::Field {
-                    frame: "handle",
-                    field: "address family",
-                    value: u64::from(other),
-                });
-            }
-        };
-        Ok(Self { address, token: Token(array_at(bytes, 8)) })
+        let address = |index: usize| address(bytes[6], &array_at(bytes, PLACES + index * PLACE));
+        let mut others = [None; Self::ADDRESSES_MAX - 1];
+        for (index, other) in (1..count).zip(&mut others) {
+            *other = Some(address(index)?);
+        }
+        check_zero("handle", &bytes[PLACES + count * PLACE..])?;
+        Ok(Self { address: address(0)?, others, token: Token(array_at(bytes, 8)) })
     }
 }
+
+/// The address in a place.
+fn address(family: u8, place: &[u8; PLACE]) -> Result<SocketAddr, Violation> {
+    let port = u16_at(place, 16);
+    if port == 0 {
+        return Err(field("port", 0));
+    }
+    check_zero("handle", &place[18..20])?;
+    match family {
+        4 => {
+            check_zero("handle", &place[4..16])?;
+            check_zero("handle", &place[20..])?;
+            Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::from(array_at::<4>(place, 0))), port))
+        }
+        6 => {
+            let ip = Ipv6Addr::from(array_at::<16>(place, 0));
+            Ok(SocketAddr::V6(SocketAddrV6::new(ip, port, 0, u32_at(place, 20))))
+        }
+        other => Err(field("address family", other.into())),
+    }
+}
+
+const fn field(field: &'static str, value: u64) -> Violation {
+    Violation::Field { frame: "handle", field, value }
+}
+
+/// Where the addresses begin, and how long each is.
+const PLACES: usize = 24;
+const PLACE: usize = 24;
+const _: () =
+    assert!(PLACES + Handle::ADDRESSES_MAX * PLACE == Handle::BYTES - 8, "the plugin's eight bytes are free");
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@
 //! - [`stage`]: a source that the socket cannot read is copied to a staging buffer first.
 //! - [`send`]: the sender's side: posted sends meet announced receives and are dealt out as segments.
 //! - [`frame`] and [`handle`]: the bytes on the wire.
+//! - [`key`]: the proof that both ends share a key.
 //! - [`recv`]: the receiver's side: which bytes may land where, once each.
 //! - [`bounce`]: the life of a bounce buffer, from filling to the finished unpack.
 //! - [`session`]: what the two ends of a measurement say to each other, and when.
@@ -143,6 +144,7 @@
 pub mod bounce;
 pub mod frame;
 pub mod handle;
+pub mod key;
 pub mod plan;
 pub mod recv;
 pub mod send;

@@ -5,6 +5,7 @@ mod stream;
 use gputcp_proto::{
     Violation,
     frame::{Control, Join, Verdict, Welcome},
+    key::Proof,
     recv::{InPlace, Placed, RecvSide},
     window::Slot,
 };
@@ -179,11 +180,14 @@ impl<'a, const N: usize> Receiver<'a, N> {
         if join.listen_token != LISTEN_TOKEN {
             return field("listen token", 0);
         }
+        if !join.is_proved(None) {
+            return field("proof", 0);
+        }
         if join.index != index {
             return field("socket index", u64::from(join.index));
         }
         let first = *self.first_join.get_or_insert(join);
-        if (Join { index, ..first }) != join {
+        if !join.agrees_with(&first) {
             return field("difference to the other sockets'", u64::from(index));
         }
         self.joined += 1;
@@ -194,7 +198,8 @@ impl<'a, const N: usize> Receiver<'a, N> {
                 RecvSide::new(depth, u64::from(join.segment_bytes), u64::from(inline_bytes))
                     .with_pieces(u64::from(join.piece_bytes)),
             );
-            let welcome = Welcome { verdict: Verdict::Accepted, slots: depth as u16, inline_bytes };
+            let welcome =
+                Welcome { verdict: Verdict::Accepted, slots: depth as u16, inline_bytes, proof: Proof::NONE };
             self.control_out.push(&welcome.encode());
             world.wake_soon(Who::ReceiverUser);
             world.wake_soon(Who::ReceiverControl);

@@ -6,6 +6,7 @@ mod stream;
 use gputcp_proto::{
     Violation,
     frame::{Control, Join, Token, Welcome},
+    key::Proof,
     send::{Carrier, Segment, SendSide},
     window::Slot,
 };
@@ -61,6 +62,7 @@ impl<'a, const N: usize> Sender<'a, N> {
             segment_bytes: settings.segment_bytes,
             piece_bytes: settings.piece_bytes,
             inline_bytes: settings.inline_bytes,
+            proof: Proof::NONE,
         };
         let mut control_out = Outbox::default();
         control_out.push(&join(0).encode());
@@ -154,6 +156,9 @@ impl<'a, const N: usize> Sender<'a, N> {
         if self.side.is_none() {
             let Some(bytes) = self.welcome.read_frame(world, wire)? else { return Ok(()) };
             let welcome = Welcome::decode(&bytes)?;
+            if welcome.proof != Proof::NONE {
+                return Err(Violation::Field { frame: "welcome", field: "proof", value: 0 }.into());
+            }
             let depth = self.settings.send_depth;
             let slots = usize::from(welcome.slots).min(N);
             self.side = Some(

@@ -138,6 +138,9 @@ impl Error {
             Verdict::WrongToken => "the handle belongs to another listener (it is stale, or was mixed up)",
             Verdict::BadSettings => "it does not take these settings",
             Verdict::Busy => "it has too many half-made connections, try again",
+            Verdict::WrongKey => {
+                "it asks for a key, or has another one: give both ends the same (GPUTCP_KEY_FILE)"
+            }
             Verdict::WrongVersion => "it speaks another version, run the same gputcp on both ends",
         };
         Self::Refused { peer: peer.clone(), why: why.into() }

@@ -49,17 +49,19 @@
 mod canceller;
 pub mod contract;
 mod error;
+mod key_file;
 mod options;
 pub mod plugin;
 mod sockets;
 pub mod transfer;
 
-pub use gputcp_proto::{handle::Handle, recv::Received, send::Sent};
+pub use gputcp_proto::{handle::Handle, key::Key, recv::Received, send::Sent};
 pub use gputcp_socket::TcpInfo;
 
 pub use self::{
     canceller::Canceller,
     error::{Error, Guilty, Result},
+    key_file::KeyFile,
     options::{Options, SLABS_MAX},
     sockets::{Connector, IoPool, Listener, RecvComm, RecvRequest, SendComm, SendRequest, stay_near},
 };

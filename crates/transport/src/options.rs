@@ -4,7 +4,10 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use gputcp_gpu::{Device, UnpackMode};
-use gputcp_proto::frame::{INLINE_BYTES_MAX, SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX};
+use gputcp_proto::{
+    frame::{INLINE_BYTES_MAX, SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX},
+    key::Key,
+};
 
 use crate::{Error, IoPool, Result};
 
@@ -32,8 +35,13 @@ pub struct Options {
     pub send_buffer_bytes: Option<u32>,
     /// A fixed receive buffer, likewise.
     pub recv_buffer_bytes: Option<u32>,
-    /// The local address that the connector's sockets use.
-    pub bind: Option<IpAddr>,
+    /// The local addresses that the connector's data sockets use in turn, the control socket the first; none leaves them to the
+    /// system. With several, and several at the listener, data socket i goes from the i-th to the i-th, each modulo their
+    /// number: interface to interface of the same place where both ends have as many.
+    pub bind: Vec<IpAddr>,
+    /// A key that both ends must have. Each proves to the other that it does: a connector without it is a stray to the
+    /// listener, a listener without it is an error to the connector.
+    pub key: Option<Key>,
     /// The device whose memory will be sent or received. Its lanes are made at connect (invariant I4); without one only
     /// plain host memory can be used.
     pub device: Option<Device>,
@@ -60,7 +68,8 @@ impl Default for Options {
             congestion: None,
             send_buffer_bytes: None,
             recv_buffer_bytes: None,
-            bind: None,
+            bind: Vec::new(),
+            key: None,
             device: None,
             unpack: UnpackMode::Kernel,
             pool: None,

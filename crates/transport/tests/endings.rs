@@ -151,7 +151,7 @@ fn nobody_listening_is_said_at_once_and_names_the_place() {
 fn a_listener_that_never_answers_is_given_up() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let (_, real) = listen(&options(1));
-    let handle = Handle { address: silent.local_addr().unwrap(), token: real.token };
+    let handle = Handle::at(silent.local_addr().unwrap(), real.token);
     let connector = Connector::new(&handle, options(2)).unwrap();
     let error = connector.connect(Instant::now() + Duration::from_millis(200)).unwrap_err();
     assert!(matches!(error, Error::Timeout { what: "connecting", .. }), "{error:?}");

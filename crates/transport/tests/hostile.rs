@@ -15,6 +15,7 @@ use gputcp_gpu::Pattern;
 use gputcp_proto::{
     Violation,
     frame::{Announce, Control, Join, SegmentHeader, Token, Welcome},
+    key::Proof,
 };
 
 /// A sender made of bare sockets: control first, then one data socket.
@@ -34,6 +35,7 @@ impl Impostor {
             segment_bytes: 64 << 10,
             piece_bytes: 64 << 10,
             inline_bytes: 4096,
+            proof: Proof::NONE,
         }
     }
 

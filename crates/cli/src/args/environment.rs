@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStrExt as _};
 
+use gputcp::{Key, KeyFile};
+
 use super::{
     MeasureArgs, NetworkArgs,
     check::CheckArgs,
@@ -15,12 +17,16 @@ use super::{
     size::{parse_seconds, parse_size, parse_windows},
 };
 use crate::{
-    bootstrap::key::{KEY_VARIABLE, Key},
+    bootstrap::key,
     failure::Failure,
     host::bind::Bind,
     output::Talk,
     settings::{Memory, Unpack},
 };
+
+/// What holds the key between `loopback` and its child: not the variable of the user's key, which plugins in both processes may
+/// read.
+pub(crate) const SESSION_KEY_VARIABLE: &str = "GPUTCP_SESSION_KEY";
 
 /// The variables that concern us, as they are when the command starts.
 #[derive(Debug, Clone, Default)]
@@ -128,7 +134,7 @@ impl Environment {
         self.fill(&mut args.port, &["GPUTCP_PORT", "UCCL_TCPX_BOOTSTRAP_PORT_BASE"], parse_port)?;
         self.fill(&mut args.bind, &["GPUTCP_BIND"], parse_bind)?;
         self.fill(&mut args.bind, &["NCCL_SOCKET_IFNAME"], Bind::parse_nccl)?;
-        self.fill(&mut args.key_file, &["GPUTCP_KEY_FILE"], |path| Ok(path.into()))
+        self.fill(&mut args.key_file, &[KeyFile::PATH_VARIABLE], |path| Ok(path.into()))
     }
 
     /// The key that both ends must have: in the file, or else in the variable `GPUTCP_KEY`.
@@ -137,14 +143,23 @@ impl Environment {
     /// [`Failure::Usage`] if it cannot be read, or is too short.
     pub fn key(&self, args: &NetworkArgs, talk: Talk) -> Result<Option<Key>, Failure> {
         match &args.key_file {
-            Some(path) => Key::read(path, talk).map(Some),
+            Some(path) => key::read(path, talk).map(Some),
             None => {
-                let value = self.0.get(KEY_VARIABLE).map(|value| Key::of(value.as_bytes()));
+                let value = self.0.get(KeyFile::KEY_VARIABLE).map(|value| Key::of(value.as_bytes()));
                 value
                     .transpose()
-                    .map_err(|what| Failure::Usage(format!("the variable {KEY_VARIABLE} {what}")))
+                    .map_err(|what| Failure::Usage(format!("the variable {} {what}", KeyFile::KEY_VARIABLE)))
             }
         }
+    }
+
+    /// The key that the parent of a `--child-of` process drew for the session with it.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] if it is too short.
+    pub fn session_key(&self) -> Result<Option<Key>, Failure> {
+        let key = self.0.get(SESSION_KEY_VARIABLE).map(|value| Key::of(value.as_bytes())).transpose();
+        key.map_err(|what| Failure::Usage(format!("the variable {SESSION_KEY_VARIABLE} {what}")))
     }
 
     /// Fills in what the command line left open about checking a plugin.

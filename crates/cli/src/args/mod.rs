@@ -1,6 +1,7 @@
 //! The command line as it is typed: letters and words only. What they mean together is checked in [`request`].
 
 pub mod check;
+pub mod doctor;
 pub mod environment;
 pub mod memory;
 pub mod plugin;
@@ -14,6 +15,7 @@ use gputcp_proto::frame::STREAMS_MAX;
 
 use self::{
     check::{CheckArgs, CheckSideArgs},
+    doctor::DoctorArgs,
     memory::{MemoryArg, Selector},
     plugin::{PluginArg, PluginArgs},
     size::{Windows, parse_count, parse_seconds, parse_size, parse_windows},
@@ -44,6 +46,8 @@ pub enum Command {
     Server(ServerArgs),
     /// Measure between this machine and a server
     Client(ClientArgs),
+    /// Look at this machine: what is well, what could be better, and what to type for it
+    Doctor(DoctorArgs),
     /// Look at a NCCL net plugin
     #[command(subcommand)]
     Plugin(PluginCommand),

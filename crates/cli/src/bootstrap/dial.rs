@@ -7,12 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gputcp::Key;
 use gputcp_proto::session::{Kind, Role};
 use rustix::{event::PollFlags, io::Errno};
 use socket2::{Domain, Socket, Type};
 
 use super::{
-    key::{Challenge, Key},
+    key::{self, Challenge},
     link::Link,
     message::{Hello, Proof, printable},
 };
@@ -162,10 +163,10 @@ fn prove(
             "{peer} has no key: start it with the same --key-file, or drop this one"
         )));
     };
-    let mac = key.proof(Role::Client, mine, their_challenge);
+    let mac = key::proof(key, Role::Client, mine, their_challenge);
     link.say(Kind::Proof, &Proof { mac }, deadline)?;
     let Proof { mac } = link.hear(Kind::Proof, deadline)?;
-    if key.admits(&mac, Role::Server, mine, their_challenge) {
+    if key::admits(key, &mac, Role::Server, mine, their_challenge) {
         return Ok(());
     }
     Err(Failure::Peer(format!(

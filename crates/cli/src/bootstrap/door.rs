@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gputcp::Key;
 use gputcp_proto::{
     Violation,
     frame::VERSION,
@@ -31,7 +32,7 @@ use rustix::{
 };
 
 use super::{
-    key::{Challenge, Key},
+    key::{self, Challenge},
     link::{Link, frame},
     listen::listen,
     message::{Hello, Proof, Reason, Refuse},
@@ -272,10 +273,10 @@ fn challenge(
     let mine = Challenge::draw()?;
     link.say(Kind::Hello, &Hello { challenge: Some(mine.text()), ..hello.clone() }, until)?;
     let Proof { mac } = link.hear(Kind::Proof, until)?;
-    if !key.admits(&mac, Role::Client, their_challenge, mine) {
+    if !key::admits(key, &mac, Role::Client, their_challenge, mine) {
         return refuse(link, "the key is another: give --key-file, with the key that the server has");
     }
-    let mac = key.proof(Role::Server, their_challenge, mine);
+    let mac = key::proof(key, Role::Server, their_challenge, mine);
     link.say(Kind::Proof, &Proof { mac }, until)
 }
 

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gputcp::Key;
 use gputcp_proto::session::Role;
 use rustix::{
     event::PollFlags,
@@ -22,15 +23,11 @@ use super::{family, hello};
 use crate::{
     args::{
         LoopbackArgs, TalkArgs,
-        environment::Environment,
+        environment::{Environment, SESSION_KEY_VARIABLE},
         plugin::{PluginArg, PluginArgs},
         request::Request,
     },
-    bootstrap::{
-        dial::Destination,
-        key::{KEY_VARIABLE, Key},
-        message::printable,
-    },
+    bootstrap::{dial::Destination, key, message::printable},
     failure::Failure,
     host::{bind::Family, usage::available_memory_bytes},
     interrupt::{Interrupt, poll_until},
@@ -57,7 +54,7 @@ pub fn run(
     let timeout = request.settings.timeout();
     let family = family(args.family);
     // Nobody else on this machine can slip in between the two.
-    let key = Key::random()?;
+    let key = key::random()?;
     let mut server = ServerProcess::start(family, &request.plugin, &key, args.talk, talk)?;
     let port = server.port(interrupt)?;
     let destination = Destination {
@@ -108,7 +105,7 @@ impl ServerProcess {
         command.arg0("gputcp").args(["server", "--once", "--port", "0"]);
         command.arg("--bind").arg(family.loopback().to_string());
         // Other users cannot read a process's variables; its arguments they can.
-        command.env_remove("GPUTCP_KEY_FILE").env(KEY_VARIABLE, key.text().unwrap_or_default());
+        command.env(SESSION_KEY_VARIABLE, key.text().unwrap_or_default());
         command.arg("--child-of").arg(std::process::id().to_string());
         // By flags: they beat the variables that the process inherits.
         command.arg("--plugin").arg(plugin.plugin.as_ref().map_or_else(|| "none".into(), PluginArg::typed));

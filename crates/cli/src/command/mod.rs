@@ -1,6 +1,7 @@
 //! The subcommands.
 
 pub mod client;
+pub mod doctor;
 pub mod loopback;
 pub mod plugin;
 pub mod server;

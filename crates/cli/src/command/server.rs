@@ -32,7 +32,10 @@ pub fn run(
     environment.complete_plugin(&mut args.plugin)?;
     let plugin = NetPlugin::open(&args.plugin, args.timeout.unwrap_or(DEFAULT_TIMEOUT), talk)?;
     let port = args.network.port.unwrap_or(DEFAULT_PORT);
-    let key = environment.key(&args.network, talk)?;
+    let key = match args.child_of {
+        Some(_) => environment.session_key()?,
+        None => environment.key(&args.network, talk)?,
+    };
     let is_open = key.is_none();
     let door = Door::open(args.network.bind.as_ref(), family(args.network.family), port, key)?;
     let address = door.address();

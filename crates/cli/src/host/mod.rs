@@ -5,4 +5,5 @@ pub mod gpu;
 pub mod identity;
 pub mod link;
 pub mod plugin;
+pub mod rtnetlink;
 pub mod usage;

@@ -121,7 +121,7 @@ pub(super) struct Connecting {
 
 /// Either transport's connector.
 enum AnyConnector {
-    Sockets(Connector),
+    Sockets(Box<Connector>),
     Plugin(plugin::Connector),
 }
 
@@ -167,7 +167,7 @@ impl Connecting {
                 None => {
                     let handle = Handle::decode(&bytes)
                         .map_err(|violation| Failure::violation("the other side", &violation))?;
-                    AnyConnector::Sockets(Connector::new(&handle, options.clone())?)
+                    AnyConnector::Sockets(Box::new(Connector::new(&handle, options.clone())?))
                 }
                 Some(NetPlugin { plugin, device, .. }) => {
                     let options = plugin_options(&options);
@@ -230,7 +230,7 @@ pub(super) fn options(
         congestion: settings.congestion.as_deref().map(Into::into),
         send_buffer_bytes: settings.send_buffer_bytes,
         recv_buffer_bytes: settings.recv_buffer_bytes,
-        bind: Some(local.ip()),
+        bind: vec![local.ip()],
         device: device.cloned(),
         unpack: match settings.unpack {
             // Only the receiver unpacks; a sender with a device and a host destination at the other end still stages.

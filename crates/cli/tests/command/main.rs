@@ -1,10 +1,14 @@
 //! The command as its users meet it: what it prints, how it ends, and that it always does.
 
 mod bootstrap;
+#[path = "../common/cables.rs"]
+mod cables;
 mod conformance;
+mod doctor;
 mod gpu;
 mod interrupted;
 mod measure;
+mod merged_interfaces;
 mod net_plugin;
 mod output;
 mod plugin;

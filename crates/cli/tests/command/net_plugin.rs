@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use crate::{
     plugin::build,
-    process::{expect, finish, gputcp, run, small, stderr, stdout},
+    process::{Server, expect, finish, gputcp, run, small, stderr, stdout},
 };
 
 /// The plugin's file, built.
-fn ours() -> &'static str {
+pub(crate) fn ours() -> &'static str {
     static PATH: OnceLock<String> = OnceLock::new();
     PATH.get_or_init(|| {
         let path = build(&["-p", "gputcp-plugin"]).join("libnccl_net_gputcp.so");
@@ -104,6 +104,28 @@ fn devices_are_the_interfaces_that_are_asked_for() {
 }
 
 #[test]
+fn both_ends_need_the_same_key() {
+    // Both processes of a loopback inherit what the plugin reads.
+    let key = [("GPUTCP_KEY", "an example of a key")];
+    let args = small(&["loopback", "-J", "-m", "host", "--plugin", ours(), "--no-ceiling"]);
+    let output = with(&key, &args);
+    expect(&output, 0);
+    assert_eq!(json(&output)["results"][0]["verified"], true);
+    // The sessions agree on a key, the plugins do not.
+    let server = Server::start_with(&key, &["-B", "127.0.0.1", "--plugin", ours()]);
+    let file = std::env::temp_dir().join(format!("plugin-{}.key", std::process::id()));
+    std::fs::write(&file, key[0].1).expect("a file");
+    let path = file.to_str().expect("it is text");
+    let mut client =
+        server.client(&small(&["-m", "host", "--plugin", ours(), "--no-ceiling", "--key-file", path]));
+    client.env("GPUTCP_KEY", "another key altogether");
+    let output = finish(client);
+    std::fs::remove_file(&file).expect("it was there");
+    expect(&output, 5);
+    assert!(stderr(&output).contains("give both ends the same (GPUTCP_KEY_FILE)"), "{}", stderr(&output));
+}
+
+#[test]
 fn a_bad_setting_is_a_sentence() {
     for (variable, value, said) in [
         (
@@ -122,6 +144,9 @@ fn a_bad_setting_is_a_sentence() {
             "the variable GPUTCP_CONGESTION is \"nosuch\", but this machine lets no socket use it",
         ),
         ("GPUTCP_SEGMENT", "1", "the variable GPUTCP_SEGMENT is \"1\", but a segment has between 4K and 64M"),
+        ("NCCL_SOCKET_FAMILY", "AF_UNIX", "but a family of addresses is AF_INET or AF_INET6"),
+        ("GPUTCP_KEY", "short", "the variable GPUTCP_KEY has a key of 5 bytes, where at least 16 are needed"),
+        ("GPUTCP_KEY_FILE", "/nowhere", "the key file /nowhere cannot be read"),
         ("NCCL_SOCKET_IFNAME", "nowhere", "there is no interface that NCCL_SOCKET_IFNAME means"),
     ] {
         let output = with(&[(variable, value)], &["plugin", "list", ours()]);

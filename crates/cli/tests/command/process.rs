@@ -126,7 +126,13 @@ impl Server {
 
     /// A server at every address of this machine, if nothing else is said.
     pub(crate) fn start_anywhere(args: &[&str]) -> Self {
+        Self::start_with(&[], args)
+    }
+
+    /// The same with these variables.
+    pub(crate) fn start_with(variables: &[(&str, &str)], args: &[&str]) -> Self {
         let mut command = gputcp(&["server", "-p", "0"]);
+        command.envs(variables.iter().copied());
         command.args(args).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut running = Running::start(command);
         let stderr = running.child.stderr.take().expect("stderr is a pipe");

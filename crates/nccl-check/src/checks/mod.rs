@@ -285,7 +285,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "threads",
-        expected: "two threads use two connections at once",
+        expected: "four threads use four connections at once",
         because: "NCCL has a progress thread per GPU, and several GPUs may be in one process",
         since: 5,
         run: Run::Pair { receiving: threads::receiving, sending: threads::sending },

@@ -1,4 +1,4 @@
-//! Two connections in two threads of each process.
+//! Four connections in four threads of each process.
 
 use std::thread;
 
@@ -12,45 +12,52 @@ use crate::{
 };
 
 pub(super) fn receiving(bench: &mut Bench) -> Seen {
-    let (first, a) = bench.meet_sender()?;
-    let (second, b) = bench.meet_sender()?;
-    both(&bench.plugin, [a, b], |plugin, comm| data::receive(plugin, comm, &sizes()).map(drop))?;
+    let mut open = Vec::with_capacity(CONNECTIONS);
+    for _ in 0..CONNECTIONS {
+        open.push(bench.meet_sender()?);
+    }
+    let comms: Vec<P> = open.iter().map(|(_, comm)| *comm).collect();
+    all(&bench.plugin, &comms, |plugin, comm| data::receive(plugin, comm, &sizes()).map(drop))?;
     bench.link.meet()?;
-    for (listening, comm) in [(first, a), (second, b)] {
+    for (listening, comm) in open {
         bench.plugin.close_recv(comm)?;
         bench.plugin.close_listen(listening.comm)?;
     }
-    Ok(format!("2 × {} messages", sizes().len()))
+    Ok(format!("{CONNECTIONS} × {} messages", sizes().len()))
 }
 
 pub(super) fn sending(bench: &mut Bench) -> Seen {
-    let comms = [bench.meet_receiver()?, bench.meet_receiver()?];
-    both(&bench.plugin, comms, |plugin, comm| data::send(plugin, comm, &sizes()))?;
+    let mut comms = Vec::with_capacity(CONNECTIONS);
+    for _ in 0..CONNECTIONS {
+        comms.push(bench.meet_receiver()?);
+    }
+    all(&bench.plugin, &comms, |plugin, comm| data::send(plugin, comm, &sizes()))?;
     bench.link.meet()?;
     comms.iter().try_for_each(|&comm| bench.plugin.close_send(comm))?;
     Ok(String::new())
 }
 
-/// The same in two threads, with a connection each.
-fn both(
+/// The same in as many threads, with a connection each.
+fn all(
     plugin: &Plugin,
-    comms: [P; 2],
+    comms: &[P],
     work: impl Fn(&Plugin, P) -> Result<(), Stop> + Copy + Send + Sync,
 ) -> Result<(), Stop> {
     thread::scope(|scope| {
-        let threads = [1, 2].map(|number| {
-            let plugin = plugin.clone();
-            let comm = Comm(comms[number - 1]);
+        let start = |(index, &comm): (usize, &P)| {
+            let (plugin, comm) = (plugin.clone(), Comm(comm));
             scope.spawn(move || {
-                number_this_thread(number);
+                number_this_thread(index + 1);
                 let comm = comm;
                 work(&plugin, comm.0)
             })
-        });
-        threads
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(Stop::Failed("the check panicked".into()))))
+        };
+        let threads: Vec<_> = comms.iter().enumerate().map(start).collect();
+        let ended = threads
             .into_iter()
-            .collect()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err(Stop::Failed("the check panicked".into()))));
+        // All are waited for before the first failure is told.
+        ended.collect::<Vec<_>>().into_iter().collect()
     })
 }
 
@@ -64,3 +71,6 @@ unsafe impl Send for Comm {}
 fn sizes() -> Vec<usize> {
     (0..50).map(|number| number * number * 40 + 8).collect()
 }
+
+/// As many GPUs of one process.
+const CONNECTIONS: usize = 4;

@@ -8,6 +8,7 @@ use std::{
 use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
 
 use super::Pattern;
+use crate::settings::Family;
 
 /// An interface that is up and has an address that other machines can reach it by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +20,14 @@ struct Interface {
 
 /// Names and addresses of the interfaces to use: those that are asked for; else all but the loopback and those of
 /// containers and virtual machines on this one; else the loopback.
-pub(super) fn choose(asked: Option<&Pattern>) -> Result<Vec<(String, SocketAddr)>, String> {
-    choose_of(all()?, asked)
+pub(super) fn choose(
+    asked: Option<&Pattern>,
+    family: Option<Family>,
+) -> Result<Vec<(String, SocketAddr)>, String> {
+    choose_of(all(family)?, asked).map_err(|why| match family {
+        Some(_) => format!("{why}, or unset NCCL_SOCKET_FAMILY, which leaves out some"),
+        None => why,
+    })
 }
 
 fn choose_of(all: Vec<Interface>, asked: Option<&Pattern>) -> Result<Vec<(String, SocketAddr)>, String> {
@@ -46,8 +53,8 @@ fn choose_of(all: Vec<Interface>, asked: Option<&Pattern>) -> Result<Vec<(String
     Ok(chosen.into_iter().map(|interface| (interface.name, interface.address)).collect())
 }
 
-/// Each interface with its best address: one of IPv4 if it has any.
-fn all() -> Result<Vec<Interface>, String> {
+/// Each interface with its best address, of this family if one is asked for: one of IPv4 if it has any.
+fn all(family: Option<Family>) -> Result<Vec<Interface>, String> {
     let list = getifaddrs().map_err(|error| format!("could not list the network interfaces: {error}"))?;
     let mut found: Vec<Interface> = list
         .filter(|entry| entry.flags.contains(InterfaceFlags::IFF_UP))
@@ -57,6 +64,9 @@ fn all() -> Result<Vec<Interface>, String> {
             // A link-local address means nothing without the interface, and that is the other machine's own affair.
             let v6 = || address.as_sockaddr_in6().map(|v6| v6.ip()).filter(|ip| !ip.is_unicast_link_local());
             let ip = v4.or_else(|| v6().map(IpAddr::V6))?;
+            if family.is_some_and(|family| !family.admits(ip)) {
+                return None;
+            }
             Some(Interface {
                 name: entry.interface_name,
                 address: SocketAddr::new(ip, 0),
@@ -111,6 +121,9 @@ mod tests {
 
     #[test]
     fn this_machine_has_a_loopback() {
-        assert!(all().unwrap().iter().any(|interface| interface.is_loopback));
+        assert!(all(None).unwrap().iter().any(|interface| interface.is_loopback));
+        for (family, is_v4) in [(Family::V4, true), (Family::V6, false)] {
+            assert!(all(Some(family)).unwrap().iter().all(|interface| interface.address.is_ipv4() == is_v4));
+        }
     }
 }

@@ -1,51 +1,81 @@
-//! The devices that NCCL is told of: one for each usable network interface.
+//! The devices that NCCL is told of: one for each usable network interface, then those over several of them.
 
 mod interfaces;
+mod list;
+mod merged;
 mod pattern;
 mod system;
 
-use std::{ffi::CString, fmt, net::SocketAddr};
+use std::{
+    ffi::{CString, c_int},
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
-pub(crate) use self::pattern::Pattern;
-use crate::settings::Settings;
+pub(crate) use self::{list::Devices, pattern::Pattern};
+use crate::settings::{Merging, Settings};
 
-/// A network interface, as NCCL knows it.
-#[derive(Debug)]
+/// A network interface, or several, as NCCL knows it.
+#[derive(Debug, Clone)]
 pub(crate) struct Device {
-    /// The interface's name.
+    /// The interface's name; several joined by `+`, as NCCL's own merged devices are called.
     pub(crate) name: CString,
-    /// Where listeners listen; the port is 0.
-    pub(crate) address: SocketAddr,
-    /// The PCI function behind it, as a path in /sys.
+    /// Where listeners listen, for each interface; the ports are 0.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// The PCI function behind it, as a path in /sys; the first interface's.
     pub(crate) pci_path: Option<CString>,
-    /// In Mbit/s.
+    /// The NUMA node that the function hangs on.
+    numa_node: Option<u32>,
+    /// In Mbit/s, all interfaces together.
     pub(crate) speed_mbit: u32,
+    /// Whether somebody has said that it is as fast.
+    is_speed_known: bool,
+    /// The numbers of the devices that NCCL had joined to this one; none if it stands for itself.
+    pub(crate) behind: Vec<c_int>,
 }
 
-/// All devices, in the system's order.
+impl Device {
+    /// Whether it is over several interfaces.
+    pub(crate) fn is_merged(&self) -> bool {
+        self.addresses.len() > 1
+    }
+
+    /// Whether an address is one of its own.
+    pub(crate) fn has(&self, ip: IpAddr) -> bool {
+        self.addresses.iter().any(|address| address.ip() == ip)
+    }
+}
+
+/// All devices, in the system's order; a merged one last.
 ///
 /// # Errors
 /// A sentence, if there are none.
-pub(crate) fn find(settings: &Settings) -> Result<Vec<Device>, String> {
-    let chosen = interfaces::choose(settings.interfaces.as_ref())?;
+pub(crate) fn find(settings: &Settings) -> Result<Devices, String> {
+    let chosen = interfaces::choose(settings.interfaces.as_ref(), settings.family)?;
     let device = |(name, address): (String, SocketAddr)| {
+        let speed_mbit = settings.speed_mbit.or_else(|| system::speed_mbit(&name));
         Some(Device {
-            address,
+            addresses: vec![address],
             pci_path: system::pci_path(&name),
-            speed_mbit: settings
-                .speed_mbit
-                .or_else(|| system::speed_mbit(&name))
-                .unwrap_or_else(|| unknown_mbit(address)),
+            numa_node: system::numa_node(&name),
+            speed_mbit: speed_mbit.unwrap_or_else(|| unknown_mbit(address)),
+            is_speed_known: speed_mbit.is_some(),
+            behind: Vec::new(),
             name: CString::new(name).ok()?,
         })
     };
-    Ok(chosen.into_iter().filter_map(device).collect())
+    let mut devices: Vec<Device> = chosen.into_iter().filter_map(device).collect();
+    if settings.merging == Merging::Ours {
+        devices.extend(merged::of_the_fastest(&devices));
+    }
+    Ok(Devices::of(devices))
 }
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, address, speed_mbit, .. } = self;
-        write!(f, "{} ({}, {speed_mbit} Mbit/s)", name.to_string_lossy(), address.ip())
+        let Self { name, addresses, speed_mbit, .. } = self;
+        let ips: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
+        write!(f, "{} ({}, {speed_mbit} Mbit/s)", name.to_string_lossy(), ips.join(" and "))
     }
 }
 

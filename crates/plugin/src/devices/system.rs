@@ -21,6 +21,11 @@ pub(super) fn pci_path(interface: &str) -> Option<CString> {
     CString::new(function.as_os_str().as_bytes()).ok()
 }
 
+/// The NUMA node that it hangs on, where the machine has several and says so.
+pub(super) fn numa_node(interface: &str) -> Option<u32> {
+    fs::read_to_string(folder(interface).join("device/numa_node")).ok()?.trim().parse().ok()
+}
+
 fn is_pci(folder: &Path) -> bool {
     fs::read_link(folder.join("subsystem")).is_ok_and(|bus| bus.file_name().is_some_and(|name| name == "pci"))
 }
@@ -38,7 +43,7 @@ mod tests {
 
     #[test]
     fn the_loopback_has_neither() {
-        assert_eq!((speed_mbit("lo"), pci_path("lo")), (None, None));
+        assert_eq!((speed_mbit("lo"), pci_path("lo"), numa_node("lo")), (None, None, None));
         assert_eq!((speed_mbit("nowhere"), pci_path("nowhere")), (None, None));
     }
 }

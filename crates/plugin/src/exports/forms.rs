@@ -6,7 +6,7 @@ use std::{ffi::c_int, ptr};
 use gputcp_nccl_abi::{
     ResultCode,
     sys::{
-        device::{Config, DeviceHandle, NetAttr},
+        device::{Config, DeviceHandle, NetAttr, VProps, VPropsV12},
         functions::{Logger, Profiler},
     },
 };
@@ -41,6 +41,24 @@ pub(super) unsafe extern "C" fn set_net_attr(_: P, _: *mut NetAttr) -> c_int {
 
 pub(super) unsafe extern "C" fn devices(count: *mut c_int) -> c_int {
     calls::devices(count)
+}
+
+pub(super) unsafe extern "C" fn make_v_device(out: *mut c_int, asked: *mut VProps) -> c_int {
+    if out.is_null() || asked.is_null() {
+        return ResultCode::InvalidArgument.number();
+    }
+    // SAFETY: NCCL gives a whole list, whatever its numbers are.
+    let VProps { ndevs, devs } = unsafe { *asked };
+    calls::make_v_device(out, (ndevs, devs))
+}
+
+pub(super) unsafe extern "C" fn make_v_device_v12(out: *mut c_int, asked: *mut VPropsV12) -> c_int {
+    if out.is_null() || asked.is_null() {
+        return ResultCode::InvalidArgument.number();
+    }
+    // SAFETY: as above.
+    let VPropsV12 { ndevs, devs } = unsafe { *asked };
+    calls::make_v_device(out, (ndevs, devs))
 }
 
 pub(super) unsafe extern "C" fn listen(dev: c_int, handle: P, listener: *mut P) -> c_int {

@@ -9,26 +9,27 @@ use gputcp_nccl_abi::sys::{
 };
 
 use super::{calls, forms};
+use crate::devices::Device;
 
 /// The table of a version: the functions whose form changed, those that came later, and what its properties have besides.
 macro_rules! table {
     (
         $(#[$doc:meta])*
         $symbol:ident: $version:ident, $init:ident, $listen:ident, $connect:ident, $accept:ident, $reg_mr:ident, $isend:ident,
-        $irecv:ident, { $($field:ident: $value:expr,)* }, |$dev:ident| { $($property:ident: $says:expr,)* }
+        $irecv:ident, { $($field:ident: $value:expr,)* }, |$device:ident, $dev:ident| { $($property:ident: $says:expr,)* }
     ) => {
         $(#[$doc])*
         #[unsafe(no_mangle)]
         pub static $symbol: $version::Net = {
             unsafe extern "C" fn properties($dev: c_int, out: *mut $version::Properties) -> c_int {
-                calls::describe($dev, |device| {
+                calls::describe($dev, |$device| {
                     let says = $version::Properties {
                         // NCCL only reads the texts; they stay as long as the process.
-                        name: device.name.as_ptr().cast_mut(),
-                        pci_path: device.pci_path.as_ref().map_or(ptr::null_mut(), |path| path.as_ptr().cast_mut()),
+                        name: $device.name.as_ptr().cast_mut(),
+                        pci_path: $device.pci_path.as_ref().map_or(ptr::null_mut(), |path| path.as_ptr().cast_mut()),
                         guid: $dev as u64,
                         ptr_support: calls::PTR_SUPPORT,
-                        speed: device.speed_mbit as c_int,
+                        speed: $device.speed_mbit as c_int,
                         port: 0,
                         // Unknown, as NCCL's own sockets say.
                         latency: 0.0,
@@ -67,7 +68,7 @@ macro_rules! table {
 
 table! {
     /// NCCL 2.13 to 2.18.
-    ncclNetPlugin_v6: v6, init, listen, connect, accept, reg_mr, isend, irecv, {}, |dev| {}
+    ncclNetPlugin_v6: v6, init, listen, connect, accept, reg_mr, isend, irecv, {}, |device, dev| {}
 }
 
 table! {
@@ -75,7 +76,7 @@ table! {
     ncclNetPlugin_v7: v7, init, listen, connect_v7, accept_v7, reg_mr, isend, irecv, {
         get_device_mr: None,
         irecv_consumed: None,
-    }, |dev| {
+    }, |device, dev| {
         net_device_type: NET_DEVICE_HOST,
         net_device_version: NET_DEVICE_HOST_VERSION,
     }
@@ -86,7 +87,7 @@ table! {
     ncclNetPlugin_v8: v8, init, listen, connect_v7, accept_v7, reg_mr_v8, isend, irecv, {
         get_device_mr: None,
         irecv_consumed: None,
-    }, |dev| {
+    }, |device, dev| {
         reg_is_global: 0,
         net_device_type: NET_DEVICE_HOST,
         net_device_version: NET_DEVICE_HOST_VERSION,
@@ -98,13 +99,13 @@ table! {
     ncclNetPlugin_v9: v9, init, listen, connect_v7, accept_v7, reg_mr_v8, isend_v9, irecv_v9, {
         get_device_mr: None,
         irecv_consumed: None,
-        make_v_device: None,
-    }, |dev| {
+        make_v_device: Some(forms::make_v_device),
+    }, |device, dev| {
         reg_is_global: 0,
         force_flush: 0,
         net_device_type: NET_DEVICE_HOST,
         net_device_version: NET_DEVICE_HOST_VERSION,
-        v_props: VProps { ndevs: 1, devs: [dev, 0, 0, 0] },
+        v_props: v_props(device, dev),
         max_p2p_bytes: calls::LONGEST_BYTES,
         max_coll_bytes: calls::LONGEST_BYTES,
     }
@@ -115,13 +116,13 @@ table! {
     ncclNetPlugin_v10: v10, init_v10, listen, connect_v10, accept_v7, reg_mr_v8, isend_v10, irecv_v10, {
         get_device_mr: None,
         irecv_consumed: None,
-        make_v_device: None,
-    }, |dev| {
+        make_v_device: Some(forms::make_v_device),
+    }, |device, dev| {
         reg_is_global: 0,
         force_flush: 0,
         net_device_type: NET_DEVICE_HOST,
         net_device_version: NET_DEVICE_HOST_VERSION,
-        v_props: VProps { ndevs: 1, devs: [dev, 0, 0, 0] },
+        v_props: v_props(device, dev),
         max_p2p_bytes: calls::LONGEST_BYTES,
         max_coll_bytes: calls::LONGEST_BYTES,
     }
@@ -132,15 +133,15 @@ table! {
     ncclNetPlugin_v11: v11, init_v11, listen_v11, connect_v11, accept_v7, reg_mr_v8, isend_v10, irecv_v10, {
         get_device_mr: None,
         irecv_consumed: None,
-        make_v_device: None,
+        make_v_device: Some(forms::make_v_device),
         finalize: Some(forms::finalize),
         set_net_attr: Some(forms::set_net_attr),
-    }, |dev| {
+    }, |device, dev| {
         reg_is_global: 0,
         force_flush: 0,
         net_device_type: NET_DEVICE_HOST,
         net_device_version: NET_DEVICE_HOST_VERSION,
-        v_props: VProps { ndevs: 1, devs: [dev, 0, 0, 0] },
+        v_props: v_props(device, dev),
         max_p2p_bytes: calls::LONGEST_BYTES,
         max_coll_bytes: calls::LONGEST_BYTES,
         max_multi_request_size: 1,
@@ -152,19 +153,37 @@ table! {
     ncclNetPlugin_v12: v12, init_v11, listen_v11, connect_v11, accept_v7, reg_mr_v8, isend_v10, irecv_v10, {
         get_device_mr: None,
         irecv_consumed: None,
-        make_v_device: None,
+        make_v_device: Some(forms::make_v_device_v12),
         finalize: Some(forms::finalize),
         set_net_attr: Some(forms::set_net_attr),
-    }, |dev| {
+    }, |device, dev| {
         reg_is_global: 0,
         force_flush: 0,
         net_device_type: NET_DEVICE_HOST,
         net_device_version: NET_DEVICE_HOST_VERSION,
-        v_props: VPropsV12 { ndevs: 1, devs: [dev, 0, 0, 0, 0, 0, 0, 0] },
+        v_props: v_props_v12(device, dev),
         max_p2p_bytes: calls::LONGEST_BYTES,
         max_coll_bytes: calls::LONGEST_BYTES,
         max_multi_request_size: 1,
         rail_id: -1,
         plane_id: -1,
     }
+}
+
+/// The devices behind a device: those that NCCL had joined to it, or itself.
+fn v_props(device: &Device, dev: c_int) -> VProps {
+    let (ndevs, devs) = behind(device, dev);
+    VProps { ndevs, devs }
+}
+
+fn v_props_v12(device: &Device, dev: c_int) -> VPropsV12 {
+    let (ndevs, devs) = behind(device, dev);
+    VPropsV12 { ndevs, devs }
+}
+
+fn behind<const N: usize>(device: &Device, dev: c_int) -> (c_int, [c_int; N]) {
+    let behind = if device.behind.is_empty() { &[dev][..] } else { &device.behind };
+    let mut devs = [0; N];
+    devs.iter_mut().zip(behind).for_each(|(place, &dev)| *place = dev);
+    (behind.len().min(N) as c_int, devs)
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::key::{Key, Proof};
 
 fn any_join() -> impl Strategy<Value = Join> {
     (
@@ -22,6 +23,7 @@ fn any_join() -> impl Strategy<Value = Join> {
             segment_bytes,
             piece_bytes: 4096 + piece % (segment_bytes - 4095),
             inline_bytes,
+            proof: Proof([tokens[1][3]; Proof::BYTES]),
         })
 }
 
@@ -32,12 +34,16 @@ fn any_welcome() -> impl Strategy<Value = Welcome> {
         Verdict::BadSettings,
         Verdict::Busy,
         Verdict::WrongVersion,
+        Verdict::WrongKey,
     ]);
-    (verdict, 1..=SLOTS_MAX, 0..=INLINE_BYTES_MAX).prop_map(|(verdict, slots, inline_bytes)| Welcome {
-        verdict,
-        slots,
-        inline_bytes,
-    })
+    (verdict, 1..=SLOTS_MAX, 0..=INLINE_BYTES_MAX, any::<u8>()).prop_map(
+        |(verdict, slots, inline_bytes, proof)| Welcome {
+            verdict,
+            slots,
+            inline_bytes,
+            proof: Proof([proof; Proof::BYTES]),
+        },
+    )
 }
 
 fn any_control() -> impl Strategy<Value = Control> {
@@ -116,8 +122,10 @@ const JOIN: Join = Join {
     segment_bytes: 256 << 10,
     piece_bytes: 64 << 10,
     inline_bytes: 4096,
+    proof: Proof::NONE,
 };
-const WELCOME: Welcome = Welcome { verdict: Verdict::Accepted, slots: 16, inline_bytes: 4096 };
+const WELCOME: Welcome =
+    Welcome { verdict: Verdict::Accepted, slots: 16, inline_bytes: 4096, proof: Proof::NONE };
 
 const fn field(frame: &'static str, field: &'static str, value: u64) -> Violation {
     Violation::Field { frame, field, value }
@@ -145,7 +153,7 @@ fn a_join_is_checked_field_by_field() {
     ] {
         assert_eq!(decode(good), Ok(good), "the limits themselves are legal");
     }
-    for at in 56..Join::BYTES {
+    for at in 56..64 {
         let mut bytes = JOIN.encode();
         bytes[at] = 3;
         assert_eq!(Join::decode(&bytes), Err(field("join", "reserved byte", 3)), "byte {at}");
@@ -160,11 +168,11 @@ fn a_welcome_is_checked_field_by_field() {
     refused(Welcome { slots: 0, ..WELCOME }, "number of slots", 0);
     refused(Welcome { slots: SLOTS_MAX + 1, ..WELCOME }, "number of slots", 33);
     refused(Welcome { inline_bytes: INLINE_BYTES_MAX + 1, ..WELCOME }, "inline length", (64 << 10) + 1);
-    let refusal = Welcome { verdict: Verdict::Busy, slots: 0, inline_bytes: 0 };
+    let refusal = Welcome::refusal(Verdict::Busy);
     assert_eq!(decode(refusal), Ok(refusal), "who refuses promises no slots");
     let mut bytes = WELCOME.encode();
-    bytes[6] = 5;
-    assert_eq!(Welcome::decode(&bytes), Err(field("welcome", "verdict", 5)));
+    bytes[6] = 6;
+    assert_eq!(Welcome::decode(&bytes), Err(field("welcome", "verdict", 6)));
     for at in 10..12 {
         let mut bytes = WELCOME.encode();
         bytes[at] = 3;
@@ -204,16 +212,50 @@ fn a_control_frame_is_checked_field_by_field() {
 #[test]
 fn a_frame_of_another_magic_or_version_is_refused() {
     let mut join = JOIN.encode();
-    join[4] = 2;
-    assert_eq!(Join::decode(&join), Err(Violation::Version { ours: VERSION, theirs: 2 }));
+    join[4] = 77;
+    assert_eq!(Join::decode(&join), Err(Violation::Version { ours: VERSION, theirs: 77 }));
     join[0] = b'H';
     assert!(matches!(Join::decode(&join), Err(Violation::Magic { .. })), "the magic is looked at first");
     let mut welcome = WELCOME.encode();
     welcome[5] = 1;
-    assert_eq!(Welcome::decode(&welcome), Err(Violation::Version { ours: VERSION, theirs: 257 }));
-    assert!(matches!(Welcome::decode(&[0; 16]), Err(Violation::Magic { found: 0, .. })));
+    assert_eq!(Welcome::decode(&welcome), Err(Violation::Version { ours: VERSION, theirs: 258 }));
+    assert!(matches!(Welcome::decode(&[0; Welcome::BYTES]), Err(Violation::Magic { found: 0, .. })));
     assert!(matches!(Control::decode(&[0; 32]), Err(Violation::Magic { found: 0, .. })));
     assert!(matches!(SegmentHeader::decode(&[0; 32]), Err(Violation::Magic { found: 0, .. })));
+}
+
+#[test]
+fn a_proof_holds_for_the_frame_the_speaker_and_the_key() {
+    let (key, other) = (Key::of(&[7; 16]).unwrap(), Key::of(&[8; 16]).unwrap());
+    let join = JOIN.proved(Some(&key));
+    assert!(join.is_proved(Some(&key)) && !join.is_proved(Some(&other)) && !join.is_proved(None));
+    assert!(JOIN.is_proved(None) && !JOIN.is_proved(Some(&key)));
+    for changed in [
+        Join { index: 1, ..join },
+        Join { streams: 5, ..join },
+        Join { comm_token: Token([3; 16]), ..join },
+        Join { listen_token: Token([3; 16]), ..join },
+    ] {
+        assert!(!changed.is_proved(Some(&key)), "{changed:?}");
+        assert_eq!(changed.agrees_with(&join), changed.index == 1, "{changed:?}");
+    }
+    let welcome = WELCOME.proved(&join, Some(&key));
+    assert!(welcome.is_proved(&join, Some(&key)) && !welcome.is_proved(&join, Some(&other)));
+    assert!(!Welcome { slots: 17, ..welcome }.is_proved(&join, Some(&key)));
+    let another = Join { comm_token: Token([3; 16]), ..JOIN }.proved(Some(&key));
+    assert!(!welcome.is_proved(&another, Some(&key)), "an answer to somebody else");
+    assert!(!Welcome { proof: join.proof, ..WELCOME }.is_proved(&join, Some(&key)), "sent back");
+    assert!(WELCOME.is_proved(&JOIN, None) && !WELCOME.is_proved(&join, Some(&key)));
+}
+
+#[test]
+fn a_stranger_is_known_by_its_first_bytes() {
+    let mut start = [0; 8];
+    start.copy_from_slice(&JOIN.encode()[..8]);
+    assert_eq!(Join::check_start(&start), Ok(()));
+    start[4] = 77;
+    assert_eq!(Join::check_start(&start), Err(Violation::Version { ours: VERSION, theirs: 77 }));
+    assert!(matches!(Join::check_start(b"GET / HT"), Err(Violation::Magic { .. })));
 }
 
 #[test]

@@ -7,19 +7,24 @@ use super::*;
 fn any_handle() -> impl Strategy<Value = Handle> {
     let v4 = any::<[u8; 4]>().prop_map(|ip| IpAddr::V4(ip.into()));
     let v6 = any::<[u8; 16]>().prop_map(|ip| IpAddr::V6(ip.into()));
-    (prop_oneof![v4, v6], 1..=u16::MAX, any::<u32>(), any::<[u8; 16]>()).prop_map(
-        |(ip, port, scope, token)| {
-            let address = match ip {
-                IpAddr::V4(_) => SocketAddr::new(ip, port),
-                IpAddr::V6(v6) => SocketAddr::V6(SocketAddrV6::new(v6, port, 0, scope)),
-            };
-            Handle { address, token: Token(token) }
+    let addresses = |ip: BoxedStrategy<IpAddr>| {
+        let address = (ip, 1..=u16::MAX, any::<u32>()).prop_map(|(ip, port, scope)| match ip {
+            IpAddr::V4(_) => SocketAddr::new(ip, port),
+            IpAddr::V6(v6) => SocketAddr::V6(SocketAddrV6::new(v6, port, 0, scope)),
+        });
+        prop::collection::vec(address, 1..=Handle::ADDRESSES_MAX)
+    };
+    (prop_oneof![addresses(v4.boxed()), addresses(v6.boxed())], any::<[u8; 16]>()).prop_map(
+        |(addresses, token)| {
+            let mut handle = Handle::at(addresses[0], Token(token));
+            handle.others.iter_mut().zip(&addresses[1..]).for_each(|(other, &more)| *other = Some(more));
+            handle
         },
     )
 }
 
 fn example() -> Handle {
-    Handle { address: "192.0.2.7:12347".parse().unwrap(), token: Token([7; 16]) }
+    Handle::at("192.0.2.7:12347".parse().unwrap(), Token([7; 16]))
 }
 
 /// A good handle with one byte changed is refused, for the reason named.
@@ -42,7 +47,7 @@ fn each_field_is_checked() {
     for at in (28..40).chain(42..48).chain(48..128) {
         assert_eq!(refused(example(), at, 1), reserved, "byte {at}");
     }
-    let v6 = Handle { address: "[fe80::1%3]:80".parse().unwrap(), token: Token([1; 16]) };
+    let v6 = Handle::at("[fe80::1%3]:80".parse().unwrap(), Token([1; 16]));
     for at in (42..44).chain(48..128) {
         assert_eq!(refused(v6, at, 1), reserved, "byte {at}");
     }
@@ -51,12 +56,20 @@ fn each_field_is_checked() {
         Handle::decode(&port.encode()),
         Err(Violation::Field { frame: "handle", field: "port", value: 0 })
     );
+    let none = Violation::Field { frame: "handle", field: "number of addresses", value: 0 };
+    assert_eq!(refused(example(), 7, 0), none);
+    assert_eq!(
+        refused(example(), 7, 5),
+        Violation::Field { frame: "handle", field: "number of addresses", value: 5 }
+    );
+    // One more is promised than is there.
+    assert_eq!(refused(example(), 7, 2), Violation::Field { frame: "handle", field: "port", value: 0 });
 }
 
 #[test]
 fn the_layout_is_the_documented_one() {
     let bytes = example().encode();
-    assert_eq!(&bytes[..8], b"GTHD\x01\0\x04\0");
+    assert_eq!(&bytes[..8], b"GTHD\x02\0\x04\x01");
     assert_eq!(bytes[8..24], [7; 16]);
     assert_eq!(bytes[24..28], [192, 0, 2, 7]);
     assert_eq!(bytes[40..42], 12347u16.to_le_bytes());

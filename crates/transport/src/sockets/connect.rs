@@ -11,6 +11,7 @@ use std::{
 use gputcp_proto::{
     frame::{Join, Verdict, Welcome},
     handle::Handle,
+    key::Proof,
     plan::fitting_piece,
 };
 use rustix::{
@@ -65,9 +66,12 @@ impl Connector {
             // No longer than the segment, so it fits.
             piece_bytes: fitting_piece(options.segment_bytes.into(), options.piece_bytes.into()) as u32,
             inline_bytes: options.inline_bytes,
+            proof: Proof::NONE,
         };
-        let sockets =
-            (0..=options.streams).map(|_| open(handle.address, &peer, &options)).collect::<Result<_>>()?;
+        let sockets = ways(&options.bind, handle)
+            .take(usize::from(options.streams) + 1)
+            .map(|(from, to)| open(from, to, &peer, &options))
+            .collect::<Result<_>>()?;
         Ok(Self { peer, options, join, sockets, welcome: [0; Welcome::BYTES], welcome_have: 0 })
     }
 
@@ -79,13 +83,21 @@ impl Connector {
     pub fn poll(&mut self) -> Result<Option<SendComm>> {
         let mut joined = true;
         for (index, joining) in self.sockets.iter_mut().enumerate() {
-            let join = Join { index: index as u16, ..self.join };
-            joined &= joining.advance(&join, &self.peer)?;
+            if joining.sent < Join::BYTES {
+                let join = Join { index: index as u16, ..self.join }.proved(self.options.key.as_ref());
+                joined &= joining.advance(&join, &self.peer)?;
+            }
         }
         // A refusal can come before all sockets are up.
         let Some(welcome) = self.read_welcome()? else { return Ok(None) };
         if welcome.verdict != Verdict::Accepted {
             return Err(Error::refused(&self.peer, welcome.verdict));
+        }
+        let key = self.options.key.as_ref();
+        if !welcome.is_proved(&self.join.proved(key), key) {
+            let why =
+                "it could not prove that it has the key: it is not the listener that was meant, or has none";
+            return Err(Error::Refused { peer: self.peer.clone(), why: why.into() });
         }
         if !joined {
             return Ok(None);
@@ -142,13 +154,26 @@ impl Connector {
     }
 }
 
-fn open(address: SocketAddr, peer: &Arc<str>, options: &Options) -> Result<Joining> {
+/// From where to where each socket goes: the control socket between the first addresses, the data sockets between all in
+/// turn. Sockets from the i-th interface meet the i-th interface where both ends have as many, as networks may have no other
+/// way; with different numbers each address has its even share all the same.
+fn ways<'a>(
+    local: &'a [IpAddr],
+    handle: &'a Handle,
+) -> impl Iterator<Item = (Option<IpAddr>, SocketAddr)> + 'a {
+    let local = move |index: usize| local.get(index % local.len().max(1)).copied();
+    let remote: Vec<SocketAddr> = handle.addresses().collect();
+    let way = move |index: usize| (local(index), remote[index % remote.len()]);
+    std::iter::once(way(0)).chain((0..).map(way))
+}
+
+fn open(from: Option<IpAddr>, address: SocketAddr, peer: &Arc<str>, options: &Options) -> Result<Joining> {
     let system = |doing: &'static str| move |error: io::Error| Error::system(doing, error);
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP));
     let socket = socket.map_err(system("open a socket"))?;
     socket.set_nonblocking(true).map_err(system("make a socket non-blocking"))?;
     tuning::tune(&socket, options)?;
-    if let Some(ip) = options.bind {
+    if let Some(ip) = from {
         let ip = match (address, ip) {
             // A socket of IPv6 calls addresses of IPv4 by another name.
             (SocketAddr::V6(_), IpAddr::V4(v4)) => v4.to_ipv6_mapped().into(),

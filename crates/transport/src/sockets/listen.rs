@@ -4,7 +4,7 @@
 //! disturbing anyone: never waited for, bounded in number, counted.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     io,
     net::{IpAddr, SocketAddr},
     os::fd::AsFd,
@@ -16,6 +16,7 @@ use gputcp_proto::{
     Violation,
     frame::{Join, Token, Verdict, Welcome},
     handle::Handle,
+    key::Proof,
 };
 use rustix::{
     event::{PollFd, PollFlags},
@@ -29,7 +30,10 @@ use crate::{Error, Options, Result};
 /// Waits for senders. Its [`Handle`] tells them where, and proves that they were told.
 #[derive(Debug)]
 pub struct Listener {
-    socket: Socket,
+    /// One for each address.
+    sockets: Vec<Socket>,
+    /// Which of them is asked next: none can keep the others waiting.
+    next: usize,
     options: Options,
     handle: Handle,
     /// Sockets that have not said who they are, the oldest first.
@@ -37,6 +41,8 @@ pub struct Listener {
     /// Connections whose sockets are not all here.
     partial: Vec<Partial>,
     strays: u64,
+    /// With a key: what the connections so far were called, so that nobody is let in by saying again what was overheard.
+    known: HashSet<Token>,
 }
 
 #[derive(Debug)]
@@ -62,22 +68,41 @@ impl Listener {
     /// # Errors
     /// If the options are out of range or the system refuses (port in use, no such address).
     pub fn bind(address: SocketAddr, options: Options) -> Result<Self> {
+        Self::bind_all(&[address], options)
+    }
+
+    /// Listens on several addresses of one family at once, such as one of each of several interfaces: a connection's data
+    /// sockets are spread over them.
+    ///
+    /// # Errors
+    /// As [`Listener::bind`]; or if there is no address, more than [`Handle::ADDRESSES_MAX`], or one of another family.
+    pub fn bind_all(addresses: &[SocketAddr], options: Options) -> Result<Self> {
         options.check()?;
-        let doing = || format!("listen on {address}");
-        let fail = |error: io::Error| Error::system(doing(), error);
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP))
-            .map_err(fail)?;
-        socket.set_reuse_address(true).map_err(fail)?;
-        socket.set_nonblocking(true).map_err(fail)?;
-        socket.bind(&address.into()).map_err(fail)?;
-        socket.listen(BACKLOG).map_err(fail)?;
-        let local = socket
-            .local_addr()
-            .map_err(fail)?
-            .as_socket()
-            .ok_or_else(|| fail(io::ErrorKind::AddrNotAvailable.into()))?;
-        let handle = Handle { address: local, token: random_token()? };
-        Ok(Self { socket, options, handle, unknown: VecDeque::new(), partial: Vec::new(), strays: 0 })
+        let most = Handle::ADDRESSES_MAX;
+        let (Some(first), 1..=Handle::ADDRESSES_MAX) = (addresses.first(), addresses.len()) else {
+            let count = addresses.len();
+            return Err(Error::usage(format!("a listener was given {count} addresses; it has 1 to {most}")));
+        };
+        if let Some(other) = addresses.iter().find(|other| other.is_ipv4() != first.is_ipv4()) {
+            return Err(Error::usage(format!(
+                "a listener was given {first} and {other}; its addresses are all of IPv4 or all of IPv6"
+            )));
+        }
+        let mut sockets = Vec::with_capacity(addresses.len());
+        let mut handle = Handle::at(*first, random_token()?);
+        for (index, &address) in addresses.iter().enumerate() {
+            let fail = |error: io::Error| Error::system(format!("listen on {address}"), error);
+            let socket = listen(address).map_err(fail)?;
+            let local = socket.local_addr().map_err(fail)?.as_socket();
+            let local = local.ok_or_else(|| fail(io::ErrorKind::AddrNotAvailable.into()))?;
+            match index.checked_sub(1) {
+                None => handle.address = local,
+                Some(index) => handle.others[index] = Some(local),
+            }
+            sockets.push(socket);
+        }
+        let (unknown, partial, known) = (VecDeque::new(), Vec::new(), HashSet::new());
+        Ok(Self { sockets, next: 0, options, handle, unknown, partial, strays: 0, known })
     }
 
     /// What a sender needs to connect.
@@ -89,7 +114,7 @@ impl Listener {
     /// The handle as seen from a network where this machine has address `ip`: for a listener on an unspecified address.
     #[must_use]
     pub const fn handle_at(&self, ip: IpAddr) -> Handle {
-        Handle { address: SocketAddr::new(ip, self.handle.address.port()), token: self.handle.token }
+        Handle::at(SocketAddr::new(ip, self.handle.address.port()), self.handle.token)
     }
 
     /// How many sockets were dropped because they were nobody's.
@@ -157,7 +182,8 @@ impl Listener {
                 let (peer, after) = ("the sender".into(), deadline.saturating_duration_since(began));
                 return Err(Error::Timeout { what: "waiting for a connection", peer, after });
             }
-            let mut watched = vec![PollFd::new(&self.socket, PollFlags::IN)];
+            let mut watched: Vec<_> =
+                self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
             watched.extend(self.unknown.iter().map(|unknown| PollFd::new(&unknown.socket, PollFlags::IN)));
             let next = deadline.min(Instant::now() + LOOK);
             poll_until(&mut watched, Some(next))
@@ -165,12 +191,17 @@ impl Listener {
         }
     }
 
-    /// The next socket in the kernel's queue.
+    /// The next socket in one of the kernel's queues, each in turn.
     fn accept_socket(&mut self) -> Result<Option<Unknown>> {
-        loop {
-            let (socket, address) = match self.socket.accept() {
+        let mut empty = 0;
+        while empty < self.sockets.len() {
+            self.next = (self.next + 1) % self.sockets.len();
+            let (socket, address) = match self.sockets[self.next].accept() {
                 Ok(accepted) => accepted,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    empty += 1;
+                    continue;
+                }
                 // The peer was gone before we looked (accept(2), "Error handling").
                 Err(error) if is_transient(&error) => continue,
                 Err(error) => return Err(Error::system("accept a connection", error)),
@@ -187,6 +218,7 @@ impl Listener {
                 since: Instant::now(),
             }));
         }
+        Ok(None)
     }
 
     fn drop_the_late(&mut self) {
@@ -202,11 +234,21 @@ impl Listener {
         if join.listen_token != self.handle.token {
             return self.refuse(&socket, Verdict::WrongToken);
         }
+        if !join.is_proved(self.options.key.as_ref()) {
+            return self.refuse(&socket, Verdict::WrongKey);
+        }
         let known = self.partial.iter().position(|partial| partial.join.comm_token == join.comm_token);
         let at = match known {
             Some(at) => at,
             None if self.partial.len() == PARTIAL_MAX => return self.refuse(&socket, Verdict::Busy),
+            None if self.known.contains(&join.comm_token) => {
+                return self.refuse(&socket, Verdict::WrongToken);
+            }
+            None if self.known.len() == KNOWN_MAX => return self.refuse(&socket, Verdict::Busy),
             None => {
+                if self.options.key.is_some() {
+                    self.known.insert(join.comm_token);
+                }
                 let sockets = (0..=join.streams).map(|_| None).collect();
                 self.partial.push(Partial { join, peer, sockets, since: Instant::now() });
                 self.partial.len() - 1
@@ -214,8 +256,7 @@ impl Listener {
         };
         let partial = &mut self.partial[at];
         let index = usize::from(join.index);
-        let agrees = Join { index: 0, ..join } == Join { index: 0, ..partial.join };
-        if !agrees || partial.sockets[index].is_some() {
+        if !join.agrees_with(&partial.join) || partial.sockets[index].is_some() {
             return self.refuse(&socket, Verdict::BadSettings);
         }
         partial.sockets[index] = Some(socket);
@@ -231,6 +272,8 @@ impl Listener {
     /// Answers a whole connection and starts it. `None` if its peer has gone meanwhile.
     fn welcome(&mut self, whole: Partial) -> Result<Option<RecvComm>> {
         let Partial { join, peer, sockets, .. } = whole;
+        let key = self.options.key.as_ref();
+        let asked = Join { index: 0, ..join }.proved(key);
         let mut sockets = sockets.into_iter().flatten();
         let Some(control) = sockets.next() else { return Ok(None) };
         let data: Vec<Socket> = sockets.collect();
@@ -238,7 +281,8 @@ impl Listener {
             tuning::tune(socket, &self.options)?;
         }
         let inline_bytes = join.inline_bytes.min(self.options.inline_bytes);
-        let welcome = Welcome { verdict: Verdict::Accepted, slots: self.options.slots, inline_bytes };
+        let (verdict, slots) = (Verdict::Accepted, self.options.slots);
+        let welcome = Welcome { verdict, slots, inline_bytes, proof: Proof::NONE }.proved(&asked, key);
         if rustix::net::send(&control, &welcome.encode(), SendFlags::NOSIGNAL) != Ok(Welcome::BYTES) {
             self.strays += 1;
             return Ok(None);
@@ -256,6 +300,15 @@ impl Listener {
     }
 }
 
+fn listen(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
 enum Known {
     NotYet,
     Stray,
@@ -267,7 +320,13 @@ impl Unknown {
         while self.have < self.join.len() {
             match rustix::net::recv(self.socket.as_fd(), &mut self.join[self.have..], RecvFlags::empty()) {
                 Ok((0, _)) => return Known::Stray,
-                Ok((got, _)) => self.have += got,
+                Ok((got, _)) => {
+                    self.have += got;
+                    if let Some(Err(violation)) = self.join[..self.have].first_chunk().map(Join::check_start)
+                    {
+                        return self.stray(&violation);
+                    }
+                }
                 Err(rustix::io::Errno::AGAIN) => return Known::NotYet,
                 Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return Known::Stray,
@@ -275,22 +334,24 @@ impl Unknown {
         }
         match Join::decode(&self.join) {
             Ok(join) => Known::Join(join),
-            Err(violation) => {
-                match violation {
-                    Violation::Version { .. } => refuse(&self.socket, Verdict::WrongVersion),
-                    Violation::Field { .. } => refuse(&self.socket, Verdict::BadSettings),
-                    // Whoever speaks another language gets no answer.
-                    _ => {}
-                }
-                tracing::debug!(peer = %self.peer, %violation, "dropped a stray connection");
-                Known::Stray
-            }
+            Err(violation) => self.stray(&violation),
         }
+    }
+
+    fn stray(&self, violation: &Violation) -> Known {
+        match violation {
+            Violation::Version { .. } => refuse(&self.socket, Verdict::WrongVersion),
+            Violation::Field { .. } => refuse(&self.socket, Verdict::BadSettings),
+            // Whoever speaks another language gets no answer.
+            _ => {}
+        }
+        tracing::debug!(peer = %self.peer, %violation, "dropped a stray connection");
+        Known::Stray
     }
 }
 
 fn refuse(socket: &Socket, verdict: Verdict) {
-    let answer = Welcome { verdict, slots: 0, inline_bytes: 0 }.encode();
+    let answer = Welcome::refusal(verdict).encode();
     let _ = rustix::net::send(socket, &answer, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
 }
 
@@ -318,6 +379,8 @@ const ACCEPTS: usize = 128;
 const UNKNOWN_MAX: usize = 512;
 /// Connections that may be half here at a time: a process makes dozens at start, one per channel and peer.
 const PARTIAL_MAX: usize = 128;
+/// Connections that a listener with a key makes in its life; each leaves 16 bytes.
+const KNOWN_MAX: usize = 1 << 16;
 /// How long a socket may take to say who it is.
 const HELLO: Duration = Duration::from_secs(5);
 /// How often the late are looked for while waiting.

@@ -19,7 +19,10 @@ use gputcp::{
     transfer::{Message, Moved, Plan, Receiver, Sender},
 };
 use gputcp_gpu::{Buffer, Device, Pattern, SoftOptions};
-use gputcp_proto::frame::{Announce, Control, Join, Verdict, Welcome};
+use gputcp_proto::{
+    frame::{Announce, Control, Join, Verdict, Welcome},
+    key::Proof,
+};
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -163,7 +166,7 @@ pub fn sender_to_impostor(
     let stranger = std::net::TcpListener::from(stranger);
     let (_, real) = listen(&options);
     let streams = options.streams;
-    let handle = Handle { address: stranger.local_addr().unwrap(), token: real.token };
+    let handle = Handle::at(stranger.local_addr().unwrap(), real.token);
     let connecting =
         thread::spawn(move || Connector::new(&handle, options).unwrap().connect(soon()).unwrap());
     // The sockets come in any order: the control socket's join has index 0.
@@ -178,7 +181,8 @@ pub fn sender_to_impostor(
     sockets.sort_by_key(|(index, _)| *index);
     let mut sockets = sockets.into_iter().map(|(_, socket)| socket);
     let mut control = sockets.next().unwrap();
-    let welcome = Welcome { verdict: Verdict::Accepted, slots: 32, inline_bytes: 64 << 10 };
+    let verdict = Verdict::Accepted;
+    let welcome = Welcome { verdict, slots: 32, inline_bytes: 64 << 10, proof: Proof::NONE };
     control.write_all(&welcome.encode()).unwrap();
     (connecting.join().unwrap(), control, sockets.collect())
 }

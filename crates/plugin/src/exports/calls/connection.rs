@@ -30,8 +30,8 @@ type Listening = Mutex<Listener>;
 pub(in crate::exports) fn listen(dev: c_int, handle: P, out: *mut P) -> c_int {
     guard(|| {
         let plugin = started()?;
-        let address = plugin.device(dev)?.address;
-        let listener = Listener::bind(address, plugin.options()).map_err(|error| failed(&error))?;
+        let addresses = &plugin.device(dev)?.addresses;
+        let listener = Listener::bind_all(addresses, plugin.options()).map_err(|error| failed(&error))?;
         let said = listener.handle().encode();
         let listening: Box<Listening> = Box::new(Mutex::new(listener));
         // SAFETY: room for a handle, which is bytes of no alignment, and for a pointer.
@@ -53,11 +53,11 @@ pub(in crate::exports) fn connect(
         // SAFETY: room for a pointer: "not yet", until it is.
         unsafe { out.write(ptr::null_mut()) };
         let plugin = started()?;
-        plugin.device(dev)?;
+        let over = plugin.device(dev)?;
         let mut said = [0; Handle::BYTES];
         // SAFETY: NCCL's handle, whose memory is the plugin's to use until there is a connection.
         unsafe { said.as_mut_ptr().copy_from_nonoverlapping(handle.cast(), said.len()) };
-        let comm = connecting::connect(&mut said, plugin)?;
+        let comm = connecting::connect(&mut said, over, plugin)?;
         // SAFETY: as above.
         unsafe { handle.cast::<u8>().copy_from_nonoverlapping(said.as_ptr(), said.len()) };
         if let Some(comm) = comm {

@@ -11,7 +11,7 @@ use gputcp_nccl_abi::sys::constants::PTR_HOST;
 pub(super) use self::{
     connection::{accept, close, close_listen, connect, dereg_mr, listen, reg_mr},
     request::{iflush, irecv, isend, test},
-    start::{describe, devices, finalize, init},
+    start::{describe, devices, finalize, init, make_v_device},
 };
 
 /// Any pointer of the interface.

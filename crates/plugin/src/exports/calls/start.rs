@@ -6,6 +6,7 @@ use gputcp_nccl_abi::{guard::guard, sys::functions::Logger};
 
 use super::P;
 use crate::{
+    answer::refused,
     devices::Device,
     log,
     started::{self, started},
@@ -47,9 +48,26 @@ pub(in crate::exports) fn finalize(ctx: P) -> c_int {
 
 pub(in crate::exports) fn devices(count: *mut c_int) -> c_int {
     guard(|| {
-        let devices = started()?.devices.len();
+        let devices = started()?.devices.count();
         // SAFETY: room for a number. A machine has few interfaces.
         unsafe { count.write(devices as c_int) };
+        Ok(())
+    })
+}
+
+/// Joins the devices of a list to one, and says its number. The list is a version's own: `read` copies what it holds, of a
+/// length that is believed only where there is room for it.
+pub(in crate::exports) fn make_v_device<const N: usize>(
+    out: *mut c_int,
+    (ndevs, devs): (c_int, [c_int; N]),
+) -> c_int {
+    guard(|| {
+        let asked = usize::try_from(ndevs).ok().and_then(|ndevs| devs.get(..ndevs));
+        let asked =
+            asked.ok_or_else(|| refused(&format!("{ndevs} devices were to be joined, of at most {N}")))?;
+        let number = started()?.join(asked)?;
+        // SAFETY: room for a number.
+        unsafe { out.write(number) };
         Ok(())
     })
 }

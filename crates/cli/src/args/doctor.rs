@@ -1,0 +1,19 @@
+//! `gputcp doctor` as it is typed.
+
+use clap::Args;
+
+use super::TalkArgs;
+
+/// `gputcp doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print the lines that make NCCL use the plugin on this machine, for eval
+    #[arg(long, conflicts_with = "json")]
+    pub nccl: bool,
+    /// Print the report as one JSON document
+    #[arg(short = 'J', long)]
+    pub json: bool,
+    /// How much to say.
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}

@@ -1,0 +1,131 @@
+//! `gputcp doctor --nccl`: the lines that make NCCL use the plugin on this machine, for `eval`. What is explained stands behind
+//! `#`; a shell that runs all lines does what the reader of them expects.
+
+use std::{
+    env,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
+
+use super::{interfaces::Interfaces, limits::Limits};
+
+/// What the lines depend on.
+#[derive(Debug, Clone, Default)]
+pub struct Export {
+    /// The plugin's file, if it lies beside the command.
+    pub plugin: Option<PathBuf>,
+    /// The interfaces.
+    pub interfaces: Interfaces,
+    /// The limits.
+    pub limits: Limits,
+}
+
+impl Export {
+    /// Looks.
+    #[must_use]
+    pub fn look() -> Self {
+        let folder = env::current_exe().ok().and_then(|path| Some(path.parent()?.to_owned()));
+        Self {
+            plugin: folder.as_deref().and_then(beside),
+            interfaces: Interfaces::look(),
+            limits: Limits::look(),
+        }
+    }
+
+    /// The lines.
+    #[must_use]
+    pub fn lines(&self) -> String {
+        let mut text = format!(
+            "# gputcp {}, for NCCL; use it with: eval \"$(gputcp doctor --nccl)\"\n",
+            env!("CARGO_PKG_VERSION")
+        );
+        let mut say = |line: &str| {
+            let _ = writeln!(text, "{line}");
+        };
+        match self.plugin.as_deref().and_then(Path::to_str) {
+            Some(path) => say(&format!("export NCCL_NET_PLUGIN={}", quoted(path))),
+            None => {
+                say("# libnccl-net-gputcp.so is not beside the command: name its folder in LD_LIBRARY_PATH.");
+                say("export NCCL_NET_PLUGIN=gputcp");
+            }
+        }
+        say("# Without the next line NCCL goes on to another network if the plugin does not start.");
+        say("export NCCL_NET=gputcp");
+        let outward: Vec<&str> = self.interfaces.outward().map(|interface| interface.name.as_str()).collect();
+        let guests = self.interfaces.all.iter().any(|interface| {
+            interface.leads_to_guests()
+                && !PLUGIN_LEAVES_OUT.iter().any(|prefix| interface.name.starts_with(prefix))
+        });
+        if guests && !outward.is_empty() {
+            say("# Some interfaces lead to guests of this machine: only the others are used.");
+            say(&format!("export NCCL_SOCKET_IFNAME={}", quoted(&format!("={}", outward.join(",")))));
+        }
+        if self.interfaces.outward().any(|interface| interface.speed_mbit.is_none()) {
+            say(
+                "# The system does not know how fast some interface is. NCCL makes as many channels as the speed is worth, and is",
+            );
+            say("# told 100000 Mbit/s; if it is less, say so:");
+            say("# export GPUTCP_SPEED=25000");
+        }
+        if let Some(files) = self.limits.wanted_files() {
+            say("# NCCL makes many connections, and each stream is a socket.");
+            say(&format!("ulimit -n {files}"));
+        }
+        say(
+            "# Left as they are: GPUTCP_STREAMS (cores ÷ 8, 1 to 4), GPUTCP_CONGESTION (the system's between machines),",
+        );
+        say(
+            "# GPUTCP_SEGMENT. A shared key: export GPUTCP_KEY_FILE=/path/to/key on every machine (openssl rand -hex 32).",
+        );
+        text
+    }
+}
+
+/// The plugin's file in this folder, under its own name or under Cargo's.
+fn beside(folder: &Path) -> Option<PathBuf> {
+    FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file())
+}
+
+/// A word for a shell, whatever is in it.
+fn quoted(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-=,+:@".contains(&byte);
+    if text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+const FILES: [&str; 2] = ["libnccl-net-gputcp.so", "libnccl_net_gputcp.so"];
+/// What the plugin does not use if nobody says what to use.
+const PLUGIN_LEAVES_OUT: [&str; 2] = ["docker", "virbr"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::interfaces::Interface;
+
+    #[test]
+    fn lines_for_a_machine_with_guests_and_low_limits() {
+        let interface =
+            |name: &str, speed_mbit| Interface { name: name.into(), speed_mbit, ..Interface::default() };
+        let all = vec![interface("eth0", Some(10_000)), interface("eth1", None), interface("br-1a2b", None)];
+        let export = Export {
+            plugin: Some("/opt/it's here/libnccl-net-gputcp.so".into()),
+            interfaces: Interfaces { all, unknown_sizes: None },
+            limits: Limits { files: (Some(1024), None), ..Limits::default() },
+        };
+        insta::assert_snapshot!(export.lines());
+    }
+
+    #[test]
+    fn every_line_is_a_comment_an_export_or_a_limit() {
+        for line in Export::look().lines().lines() {
+            let known = ["#", "export NCCL_", "export GPUTCP_", "ulimit -n "];
+            assert!(known.iter().any(|start| line.starts_with(start)), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_a_shell_would_take_for_more_than_a_word_is_quoted() {
+        assert_eq!(quoted("/usr/lib/a-b_c.so"), "/usr/lib/a-b_c.so");
+        assert_eq!(quoted("/a b/$(x)"), "'/a b/$(x)'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+}

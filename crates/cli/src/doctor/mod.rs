@@ -1,0 +1,203 @@
+//! What `gputcp doctor` says of this machine: findings, each ok, could be better, or a problem, with what to type to change it.
+//!
+//! Each part of the machine has a file: what was looked at is a struct, and judging it is a function of nothing else, so that it
+//! can be tested for machines that nobody has. Nothing is changed here.
+
+pub mod cpu;
+pub mod export;
+pub mod gpu;
+pub mod interfaces;
+pub mod limits;
+pub mod loopback;
+pub mod tcp;
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::bootstrap::message::printable;
+
+/// The name of the report's form. A reader that knows it knows the fields; more may be added, none change their meaning.
+pub const SCHEMA: &str = "gputcp.doctor/1";
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The program's version.
+    pub version: String,
+    /// The host's name.
+    pub host: String,
+    /// How many findings are problems.
+    pub problems: u32,
+    /// One for each thing that was looked at.
+    pub findings: Vec<Finding>,
+}
+
+/// Something that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Finding {
+    /// What it is about.
+    pub topic: String,
+    /// Whether it is well.
+    pub verdict: Verdict,
+    /// What was seen, and what follows.
+    pub seen: String,
+    /// What to type to change it, where that is known: a command for a shell. Nobody has typed it.
+    pub command: Option<String>,
+}
+
+/// Whether something is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It is.
+    Ok,
+    /// It works, and something would make it faster.
+    CouldBeBetter,
+    /// It fails, or will under load.
+    Problem,
+}
+
+impl Report {
+    /// A report of these findings.
+    #[must_use]
+    pub fn new(host: String, findings: Vec<Finding>) -> Self {
+        let problems = findings.iter().filter(|finding| finding.verdict == Verdict::Problem).count() as u32;
+        Self { schema: SCHEMA.into(), version: env!("CARGO_PKG_VERSION").into(), host, problems, findings }
+    }
+
+    /// The report for people: a line each.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = format!("# gputcp {}: doctor, on {}\n", self.version, self.host);
+        let topics = self.findings.iter().map(|finding| finding.topic.len()).max().unwrap_or(0);
+        for Finding { topic, verdict, seen, command } in &self.findings {
+            let _ = write!(text, "{:<15}  {topic:<topics$}  {seen}", verdict.word());
+            if let Some(command) = command {
+                let _ = write!(text, ": {command}");
+            }
+            text.push('\n');
+        }
+        let count = |verdict| self.findings.iter().filter(|finding| finding.verdict == verdict).count();
+        let _ = writeln!(
+            text,
+            "# {} ok, {} could be better, {}",
+            count(Verdict::Ok),
+            count(Verdict::CouldBeBetter),
+            counted(count(Verdict::Problem), "problem")
+        );
+        text
+    }
+}
+
+impl Finding {
+    /// It is well.
+    #[must_use]
+    pub fn ok(topic: impl Into<String>, seen: impl Into<String>) -> Self {
+        Self { topic: topic.into(), verdict: Verdict::Ok, seen: seen.into(), command: None }
+    }
+
+    /// Something would make it faster.
+    #[must_use]
+    pub fn better(topic: impl Into<String>, seen: impl Into<String>) -> Self {
+        Self { verdict: Verdict::CouldBeBetter, ..Self::ok(topic, seen) }
+    }
+
+    /// It fails, or will.
+    #[must_use]
+    pub fn problem(topic: impl Into<String>, seen: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Problem, ..Self::ok(topic, seen) }
+    }
+
+    /// With what to type.
+    #[must_use]
+    pub fn by(self, command: impl Into<String>) -> Self {
+        Self { command: Some(command.into()), ..self }
+    }
+}
+
+impl Verdict {
+    /// As it stands in the report for people.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::CouldBeBetter => "could be better",
+            Self::Problem => "problem",
+        }
+    }
+}
+
+/// What a file of the system says, on one line and fit for a terminal.
+fn said(path: impl AsRef<Path>) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    Some(printable(&line).chars().take(LINE_CHARS).collect())
+}
+
+/// How many are in a list of the system's, like `0-3,8`.
+fn listed(text: &str) -> Option<usize> {
+    let mut count = 0usize;
+    for range in text.trim().split(',').filter(|range| !range.is_empty()) {
+        let (from, to) = range.split_once('-').unwrap_or((range, range));
+        let (from, to): (usize, usize) = (from.parse().ok()?, to.parse().ok()?);
+        count = count.checked_add(to.checked_sub(from)?.checked_add(1)?)?;
+    }
+    Some(count)
+}
+
+/// A number of things: `1 core`, `2 cores`.
+fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Bytes in the largest unit that keeps them whole or of some size.
+fn bytes(count: u64) -> String {
+    match count {
+        u64::MAX => "unlimited".into(),
+        ..10_240 => format!("{count} B"),
+        10_240..10_485_760 => format!("{} KiB", count >> 10),
+        10_485_760..10_737_418_240 => format!("{} MiB", count >> 20),
+        _ => format!("{} GiB", count >> 30),
+    }
+}
+
+/// The longest line that is believed of a file.
+const LINE_CHARS: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_each() {
+        let findings = vec![
+            Finding::ok("cpu", "2 cores"),
+            Finding::better("files", "1024 may be open").by("ulimit -n 65536"),
+            Finding::problem("gpu 0", "gone"),
+        ];
+        let report = Report::new("here".into(), findings);
+        assert_eq!(
+            report.text().lines().skip(1).collect::<Vec<_>>(),
+            [
+                "ok               cpu    2 cores",
+                "could be better  files  1024 may be open: ulimit -n 65536",
+                "problem          gpu 0  gone",
+                "# 1 ok, 1 could be better, 1 problem",
+            ]
+        );
+        assert_eq!(report.problems, 1);
+    }
+
+    #[test]
+    fn lists_of_the_system_are_counted() {
+        for (text, count) in [("0", Some(1)), ("0-3,8\n", Some(5)), ("", Some(0)), ("3-1", None), ("x", None)]
+        {
+            assert_eq!(listed(text), count, "{text}");
+        }
+        assert_eq!(listed("0-18446744073709551615"), None);
+    }
+}

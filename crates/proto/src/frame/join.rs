@@ -1,0 +1,242 @@
+//! How a connection begins: who a socket belongs to, and the listener's answer. Where a key is asked for, both frames carry
+//! the proof that their speaker has it. The tokens are what each side drew: the listener's for all that connect to it, the
+//! connector's for this connection, which a listener with a key takes only once.
+
+use super::{
+    INLINE_BYTES_MAX, SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX, Token, VERSION, array_at, check_magic,
+    check_version, check_zero, put, u16_at, u32_at,
+};
+use crate::{
+    Violation,
+    key::{Key, Proof},
+};
+
+/// The first frame on every socket of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Join {
+    /// The listener's token, from its handle.
+    pub listen_token: Token,
+    /// The connection's token, drawn by the connector: sockets that carry the same belong together.
+    pub comm_token: Token,
+    /// 0 for the control socket, `1..=streams` for the data sockets.
+    pub index: u16,
+    /// How many data sockets the connection has.
+    pub streams: u16,
+    /// How many sends the connector may have in flight.
+    pub slots: u16,
+    /// The longest segment.
+    pub segment_bytes: u32,
+    /// What segments are multiples of.
+    pub piece_bytes: u32,
+    /// The longest message the connector would send inside a control frame.
+    pub inline_bytes: u32,
+    /// That the connector has the key; [`Proof::NONE`] without one.
+    pub proof: Proof,
+}
+
+/// The listener's answer on the control socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Welcome {
+    /// Whether the connection is accepted.
+    pub verdict: Verdict,
+    /// How many receives the listener may have open.
+    pub slots: u16,
+    /// The longest message the listener takes inside a control frame.
+    pub inline_bytes: u32,
+    /// That the listener has the key; [`Proof::NONE`] without one.
+    pub proof: Proof,
+}
+
+/// A listener's verdict on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Verdict {
+    /// Accepted.
+    Accepted = 0,
+    /// The token is not this listener's: the handle is stale, or meant for another process.
+    WrongToken = 1,
+    /// The settings of the connector are outside what the listener takes.
+    BadSettings = 2,
+    /// The listener has no room for another half-made connection.
+    Busy = 3,
+    /// The connector speaks another version.
+    WrongVersion = 4,
+    /// The ends do not have the same key, or only one has any.
+    WrongKey = 5,
+}
+
+impl Join {
+    /// Its length on the wire.
+    pub const BYTES: usize = 96;
+    const MAGIC: u32 = u32::from_le_bytes(*b"GTJN");
+    const PROOF_AT: usize = Self::BYTES - Proof::BYTES;
+
+    /// The frame's bytes.
+    #[must_use]
+    pub fn encode(&self) -> [u8; Self::BYTES] {
+        let mut out = [0; Self::BYTES];
+        put(&mut out, 0, &Self::MAGIC.to_le_bytes());
+        put(&mut out, 4, &VERSION.to_le_bytes());
+        put(&mut out, 6, &self.index.to_le_bytes());
+        put(&mut out, 8, &self.listen_token.0);
+        put(&mut out, 24, &self.comm_token.0);
+        put(&mut out, 40, &self.streams.to_le_bytes());
+        put(&mut out, 42, &self.slots.to_le_bytes());
+        put(&mut out, 44, &self.segment_bytes.to_le_bytes());
+        put(&mut out, 48, &self.inline_bytes.to_le_bytes());
+        put(&mut out, 52, &self.piece_bytes.to_le_bytes());
+        put(&mut out, Self::PROOF_AT, &self.proof.0);
+        out
+    }
+
+    /// The frame in these bytes.
+    ///
+    /// # Errors
+    /// A [`Violation`] if it is none, is of another version, or a field is out of range.
+    pub fn decode(bytes: &[u8; Self::BYTES]) -> Result<Self, Violation> {
+        check_magic(Self::MAGIC, bytes)?;
+        check_version(u16_at(bytes, 4))?;
+        let join = Self {
+            index: u16_at(bytes, 6),
+            listen_token: Token(array_at(bytes, 8)),
+            comm_token: Token(array_at(bytes, 24)),
+            streams: u16_at(bytes, 40),
+            slots: u16_at(bytes, 42),
+            segment_bytes: u32_at(bytes, 44),
+            inline_bytes: u32_at(bytes, 48),
+            piece_bytes: u32_at(bytes, 52),
+            proof: Proof(array_at(bytes, Self::PROOF_AT)),
+        };
+        let field = |field, value| Err(Violation::Field { frame: "join", field, value });
+        if !(1..=STREAMS_MAX).contains(&join.streams) {
+            return field("number of streams", u64::from(join.streams));
+        }
+        if join.index > join.streams {
+            return field("socket index", u64::from(join.index));
+        }
+        if !(1..=SLOTS_MAX).contains(&join.slots) {
+            return field("number of slots", u64::from(join.slots));
+        }
+        if !SEGMENT_BYTES.contains(&join.segment_bytes) {
+            return field("segment length", u64::from(join.segment_bytes));
+        }
+        if !(*SEGMENT_BYTES.start()..=join.segment_bytes).contains(&join.piece_bytes) {
+            return field("piece length", u64::from(join.piece_bytes));
+        }
+        if join.inline_bytes > INLINE_BYTES_MAX {
+            return field("inline length", u64::from(join.inline_bytes));
+        }
+        check_zero("join", &bytes[56..Self::PROOF_AT])?;
+        Ok(join)
+    }
+
+    /// Whether bytes that arrive can become a join: who speaks another language, or another version of this one, is known
+    /// by the first eight.
+    ///
+    /// # Errors
+    /// A [`Violation`] if not.
+    pub fn check_start(bytes: &[u8; 8]) -> Result<(), Violation> {
+        check_magic(Self::MAGIC, bytes)?;
+        check_version(u16_at(bytes, 4))
+    }
+
+    /// The same with the proof that goes with this key.
+    #[must_use]
+    pub fn proved(self, key: Option<&Key>) -> Self {
+        let bytes = self.encode();
+        let prove = |key: &Key| key.prove(CONNECTOR, &[&bytes[..Self::PROOF_AT]]);
+        Self { proof: key.map_or(Proof::NONE, prove), ..self }
+    }
+
+    /// Whether the speaker has this key, or knows of none where there is none.
+    #[must_use]
+    pub fn is_proved(&self, key: Option<&Key>) -> bool {
+        let bytes = self.encode();
+        key.map_or(self.proof == Proof::NONE, |key| {
+            key.admits(&self.proof, CONNECTOR, &[&bytes[..Self::PROOF_AT]])
+        })
+    }
+
+    /// Whether both say the same of one connection, whichever sockets they came on.
+    #[must_use]
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        let any = |join: &Self| Self { index: 0, proof: Proof::NONE, ..*join };
+        any(self) == any(other)
+    }
+}
+
+impl Welcome {
+    /// Its length on the wire.
+    pub const BYTES: usize = 48;
+    const MAGIC: u32 = u32::from_le_bytes(*b"GTWL");
+    const PROOF_AT: usize = Self::BYTES - Proof::BYTES;
+
+    /// The frame's bytes.
+    #[must_use]
+    pub fn encode(&self) -> [u8; Self::BYTES] {
+        let mut out = [0; Self::BYTES];
+        put(&mut out, 0, &Self::MAGIC.to_le_bytes());
+        put(&mut out, 4, &VERSION.to_le_bytes());
+        put(&mut out, 6, &(self.verdict as u16).to_le_bytes());
+        put(&mut out, 8, &self.slots.to_le_bytes());
+        put(&mut out, 12, &self.inline_bytes.to_le_bytes());
+        put(&mut out, Self::PROOF_AT, &self.proof.0);
+        out
+    }
+
+    /// The frame in these bytes.
+    ///
+    /// # Errors
+    /// A [`Violation`] if it is none, is of another version, or a field is out of range.
+    pub fn decode(bytes: &[u8; Self::BYTES]) -> Result<Self, Violation> {
+        check_magic(Self::MAGIC, bytes)?;
+        check_version(u16_at(bytes, 4))?;
+        let field = |field, value| Err(Violation::Field { frame: "welcome", field, value });
+        let verdict = match u16_at(bytes, 6) {
+            0 => Verdict::Accepted,
+            1 => Verdict::WrongToken,
+            2 => Verdict::BadSettings,
+            3 => Verdict::Busy,
+            4 => Verdict::WrongVersion,
+            5 => Verdict::WrongKey,
+            other => return field("verdict", u64::from(other)),
+        };
+        let slots = u16_at(bytes, 8);
+        if verdict == Verdict::Accepted && !(1..=SLOTS_MAX).contains(&slots) {
+            return field("number of slots", u64::from(slots));
+        }
+        let inline_bytes = u32_at(bytes, 12);
+        if inline_bytes > INLINE_BYTES_MAX {
+            return field("inline length", u64::from(inline_bytes));
+        }
+        check_zero("welcome", &bytes[10..12])?;
+        Ok(Self { verdict, slots, inline_bytes, proof: Proof(array_at(bytes, Self::PROOF_AT)) })
+    }
+
+    /// A listener's no.
+    #[must_use]
+    pub const fn refusal(verdict: Verdict) -> Self {
+        Self { verdict, slots: 0, inline_bytes: 0, proof: Proof::NONE }
+    }
+
+    /// The same with the proof that goes with this key, as the answer to the control socket's join.
+    #[must_use]
+    pub fn proved(self, to: &Join, key: Option<&Key>) -> Self {
+        let (join, welcome) = (to.encode(), self.encode());
+        let prove = |key: &Key| key.prove(LISTENER, &[&join, &welcome[..Self::PROOF_AT]]);
+        Self { proof: key.map_or(Proof::NONE, prove), ..self }
+    }
+
+    /// Whether the speaker has this key, or knows of none where there is none.
+    #[must_use]
+    pub fn is_proved(&self, to: &Join, key: Option<&Key>) -> bool {
+        let (join, welcome) = (to.encode(), self.encode());
+        key.map_or(self.proof == Proof::NONE, |key| {
+            key.admits(&self.proof, LISTENER, &[&join, &welcome[..Self::PROOF_AT]])
+        })
+    }
+}
+
+/// Who proves that it has the key: neither side's proof can stand in for the other's.
+const CONNECTOR: &[u8] = b"gputcp connection, the connector\0";
+const LISTENER: &[u8] = b"gputcp connection, the listener\0";
