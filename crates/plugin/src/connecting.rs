@@ -95,7 +95,7 @@ const ATTEMPTS_MAX: usize = 8 * 32 * 16;
 mod tests {
     use std::time::{Duration, Instant};
 
-    use gputcp::{Listener, Options};
+    use gputcp::{IoPool, Listener, Options};
 
     use super::*;
     use crate::{
@@ -106,11 +106,13 @@ mod tests {
     fn plugin() -> (Plugin, &'static Device) {
         let settings = Settings {
             streams: 2,
+            threads: 2,
             congestion: Congestion::Auto,
             segment_bytes: 64 << 10,
             slabs: 1,
             timeout: Duration::from_secs(5),
             speed_mbit: None,
+            nccl_defaults: false,
             interfaces: None,
             family: None,
             merging: Merging::Nobody,
@@ -119,7 +121,7 @@ mod tests {
         };
         let devices = devices::find(&settings).unwrap();
         let device = devices.get(0).unwrap();
-        (Plugin { settings, devices }, device)
+        (Plugin { settings, devices, pool: IoPool::new(2).unwrap() }, device)
     }
 
     fn listener() -> Listener {

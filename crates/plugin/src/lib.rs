@@ -2,10 +2,10 @@
 //!
 //! NCCL finds a table of C functions for each version of the interface in [`exports`], which holds all unsafe code that
 //! touches NCCL's pointers. Behind it, in the order of a connection's life: `started` (settings and devices, once per process),
-//! `connecting` (connections in the making), `comm` (a connection and its requests), `memory` (what NCCL lends). `log` is
-//! NCCL's own logger, `answer` turns errors into NCCL's codes.
+//! `connecting` (connections in the making), `comm` (a connection and its requests), `memory` (what NCCL lends). `nccl` sets
+//! what NCCL should do otherwise over this network, `log` is its own logger, `answer` turns errors into NCCL's codes.
 //!
-//! The transport has threads of its own, so requests go on whether or not NCCL calls `test`. What NCCL demands is checked by
+//! One pool of threads carries all connections, so requests go on whether or not NCCL calls `test`. What NCCL demands is checked by
 //! `gputcp plugin check`; docs/NCCL.md tells users how to switch the plugin on.
 
 mod answer;
@@ -15,5 +15,6 @@ mod devices;
 pub mod exports;
 mod log;
 mod memory;
+mod nccl;
 mod settings;
 mod started;

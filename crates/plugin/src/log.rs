@@ -39,7 +39,7 @@ fn say(level: c_int, text: &str) {
     let (Ok(file), Ok(format)) = (CString::new(place.file()), CString::new(format(text))) else { return };
     // SAFETY: the logger that NCCL gave to `init` is NCCL's own function and stays; both texts end in zeros, and the
     // format asks for no arguments.
-    unsafe { logger(level, NCCL_NET, file.as_ptr(), place.line() as c_int, format.as_ptr()) };
+    unsafe { logger(level, SUBSYSTEMS, file.as_ptr(), place.line() as c_int, format.as_ptr()) };
 }
 
 /// The text as a printf format without arguments: percent signs are doubled, control characters made visible.
@@ -50,8 +50,9 @@ fn format(text: &str) -> String {
 
 static LOGGER: Mutex<Logger> = Mutex::new(None);
 
-/// The subsystem that messages belong to (`NCCL_NET` in nccl_common.h).
-const NCCL_NET: c_ulong = 16;
+/// The subsystems that messages belong to (`NCCL_INIT | NCCL_NET` in nccl_common.h): with `NCCL_DEBUG=INFO` alone, NCCL shows
+/// the first and not the second.
+const SUBSYSTEMS: c_ulong = 1 | 16;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use std::{
     sync::Arc, thread, time::Duration,
 };
 
-use gputcp::{Key, KeyFile, Options, SLABS_MAX};
+use gputcp::{IoPool, Key, KeyFile, Options, SLABS_MAX};
 use gputcp_proto::frame::{SEGMENT_BYTES, STREAMS_MAX};
 use rustix::net::{AddressFamily, SocketType, socket, sockopt};
 
@@ -17,6 +17,8 @@ use crate::devices::Pattern;
 pub(crate) struct Settings {
     /// Data sockets per connection (`GPUTCP_STREAMS`; else NCCL's threads × sockets per thread).
     pub(crate) streams: u16,
+    /// Threads that carry the data of all connections of the process (`GPUTCP_THREADS`).
+    pub(crate) threads: usize,
     /// Congestion control (`GPUTCP_CONGESTION`).
     pub(crate) congestion: Congestion,
     /// The longest segments in bytes (`GPUTCP_SEGMENT`).
@@ -27,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     /// The speed that devices are said to have, in Mbit/s, whatever the system says (`GPUTCP_SPEED`).
     pub(crate) speed_mbit: Option<u32>,
+    /// Whether variables of NCCL's that are unset are set to what suits this network (`GPUTCP_NCCL_DEFAULTS`).
+    pub(crate) nccl_defaults: bool,
     /// Which interfaces to use (`NCCL_SOCKET_IFNAME`).
     pub(crate) interfaces: Option<Pattern>,
     /// Which addresses of theirs (`NCCL_SOCKET_FAMILY`).
@@ -76,16 +80,20 @@ impl Settings {
         let variables = Variables(get);
         let usual = Options::default();
         let streams = variables.one("GPUTCP_STREAMS", |text| count(text, "streams", 1..=STREAMS_MAX))?;
+        let threads =
+            variables.one("GPUTCP_THREADS", |text| count(text, "threads", 1..=IoPool::THREADS_MAX))?;
         let streams = streams.map_or_else(|| variables.sockets_of_nccl(), |streams| Ok(Some(streams)))?;
         let (key, open_key_file) = variables.key()?;
         let slabs = variables.one("GPUTCP_SLABS", |text| count(text, "slabs", 1..=SLABS_MAX))?;
         Ok(Self {
             streams: streams.unwrap_or_else(streams_of_this_machine),
+            threads: threads.unwrap_or_else(threads_of_this_machine),
             congestion: variables.one("GPUTCP_CONGESTION", Congestion::parse)?.unwrap_or(Congestion::Auto),
             segment_bytes: variables.one("GPUTCP_SEGMENT", segment)?.unwrap_or(usual.segment_bytes),
             slabs: slabs.unwrap_or(usual.slabs),
             timeout: variables.one("GPUTCP_TIMEOUT", seconds)?.unwrap_or(usual.timeout),
             speed_mbit: variables.one("GPUTCP_SPEED", |text| count(text, "Mbit/s", 1..=SPEED_MAX))?,
+            nccl_defaults: variables.one("GPUTCP_NCCL_DEFAULTS", switch)?.unwrap_or(true),
             interfaces: variables.one("NCCL_SOCKET_IFNAME", Pattern::parse)?,
             family: variables.one("NCCL_SOCKET_FAMILY", Family::parse)?,
             merging: variables.merging()?,
@@ -225,16 +233,34 @@ fn segment(text: &str) -> Result<u32, String> {
     })
 }
 
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "0" => Ok(false),
+        "1" => Ok(true),
+        _ => Err("a switch is 0 or 1".into()),
+    }
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "a time is between 0.1 and 86400 seconds".into())
 }
 
-/// How many streams a connection has if nobody says. NCCL makes many connections, one for each channel, peer and direction,
-/// and each stream has a thread: all of them together keep the cores busy, so each has few.
+/// How many streams a connection has if nobody says. NCCL makes many connections, one for each channel, peer and direction: all
+/// of them together keep the threads busy, so each has few.
 fn streams_of_this_machine() -> u16 {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    (cores / CORES_PER_STREAM).clamp(1, 4) as u16
+    (cores() / CORES_PER_STREAM).clamp(1, 4) as u16
+}
+
+/// How many threads a process has if nobody says: as many as could run at once. A thread moves 2 to 5 GB/s, and a quarter of them cost
+/// half of the rate where two processes on 32 cores had 8 channels (22 instead of 44 GB/s). Who has nothing to do sleeps.
+fn threads_of_this_machine() -> usize {
+    cores().clamp(2, IoPool::THREADS_MAX)
+}
+
+/// The cores that this process may use.
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// NCCL's usual ring has 2 or more channels with a connection each way, so 4 or more connections.
@@ -256,10 +282,11 @@ mod tests {
     #[test]
     fn what_is_set_holds_and_the_rest_is_usual() {
         let usual = read(&[("GPUTCP_STREAMS", "")]).unwrap();
-        assert!((1..=4).contains(&usual.streams));
+        assert!((1..=4).contains(&usual.streams) && (2..=16).contains(&usual.threads));
         assert_eq!((usual.congestion.clone(), usual.speed_mbit), (Congestion::Auto, None));
         let set = [
             ("GPUTCP_STREAMS", "5"),
+            ("GPUTCP_THREADS", "64"),
             ("GPUTCP_CONGESTION", "auto"),
             ("GPUTCP_SEGMENT", "1MiB"),
             ("GPUTCP_SLABS", " 3 "),
@@ -267,7 +294,8 @@ mod tests {
             ("GPUTCP_SPEED", "25000"),
         ];
         let found = read(&set).unwrap();
-        assert_eq!((found.streams, found.segment_bytes, found.slabs), (5, 1 << 20, 3));
+        assert_eq!((found.streams, found.threads), (5, 64));
+        assert_eq!((found.segment_bytes, found.slabs), (1 << 20, 3));
         assert_eq!((found.timeout, found.speed_mbit), (Duration::from_millis(2500), Some(25_000)));
         assert_eq!((found.congestion, found.interfaces), (usual.congestion, usual.interfaces));
         assert!(usual.key.is_none() && usual.family.is_none());
@@ -321,6 +349,8 @@ mod tests {
         for (name, value) in [
             ("GPUTCP_STREAMS", "0"),
             ("GPUTCP_STREAMS", "65"),
+            ("GPUTCP_THREADS", "0"),
+            ("GPUTCP_THREADS", "65"),
             ("GPUTCP_CONGESTION", "no such"),
             ("GPUTCP_CONGESTION", "nosuch"),
             ("GPUTCP_SEGMENT", "4095"),

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use gputcp::{Handle, Options};
+use gputcp::{Handle, IoPool, Options};
 use gputcp_nccl_abi::ResultCode;
 use gputcp_proto::frame::STREAMS_MAX;
 
@@ -17,7 +17,7 @@ use crate::{
     answer::refused,
     connecting,
     devices::{self, Device, Devices},
-    log,
+    log, nccl,
     settings::{Congestion, Merging, Settings},
 };
 
@@ -26,6 +26,8 @@ use crate::{
 pub(crate) struct Plugin {
     pub(crate) settings: Settings,
     pub(crate) devices: Devices,
+    /// The threads of all connections, started by the first.
+    pub(crate) pool: IoPool,
 }
 
 /// Starts it for one more communicator.
@@ -41,6 +43,7 @@ pub(crate) fn start() -> Result<(), ResultCode> {
             ResultCode::InvalidUsage
         })?;
         plugin.introduce();
+        plugin.tune_nccl();
         let _ = PLUGIN.set(plugin);
     }
     COMMUNICATORS.fetch_add(1, Relaxed);
@@ -72,18 +75,25 @@ impl Plugin {
             log::warn(&format!("the key file {} can be read by others: `chmod 600` it", path.display()));
         }
         let devices = devices::find(&settings)?;
-        Ok(Self { settings, devices })
+        let pool = IoPool::new(settings.threads).map_err(|error| error.to_string())?;
+        Ok(Self { settings, devices, pool })
+    }
+
+    fn tune_nccl(&self) {
+        let set = if self.settings.nccl_defaults { nccl::set_unset() } else { Vec::new() };
+        if !set.is_empty() {
+            log::info(&format!("set what was unset: {} (GPUTCP_NCCL_DEFAULTS=0 leaves it)", set.join(" ")));
+        }
     }
 
     fn introduce(&self) {
         let devices: Vec<String> = self.devices.all().iter().map(ToString::to_string).collect();
+        let counted = |count: usize, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
         log::info(&format!(
-            "version {}, {} per connection, {}, devices: {}",
+            "version {}, {} per connection, {} for all, {}, devices: {}",
             env!("CARGO_PKG_VERSION"),
-            match self.settings.streams {
-                1 => "1 stream".to_owned(),
-                streams => format!("{streams} streams"),
-            },
+            counted(self.settings.streams.into(), "stream"),
+            counted(self.settings.threads, "thread"),
             if self.settings.key.is_some() { "with a key" } else { "without a key" },
             devices.join(", ")
         ));
@@ -116,8 +126,8 @@ impl Plugin {
             Congestion::Auto => None,
             Congestion::Named(name) => Some(name.clone()),
         };
-        let key = self.settings.key.clone();
-        Options { streams, segment_bytes, slabs, timeout, congestion, key, ..Options::default() }
+        let (key, pool) = (self.settings.key.clone(), Some(self.pool.clone()));
+        Options { streams, segment_bytes, slabs, timeout, congestion, key, pool, ..Options::default() }
     }
 
     /// How a connection from this device to a listener is made: the connecting side sends, so its congestion control counts.

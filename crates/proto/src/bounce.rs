@@ -111,6 +111,11 @@ impl Filled {
         let done = unpack.launch(self.slot.index(), &self.landing)?;
         Ok(Unpacking { slot: self.slot, landing: self.landing, done })
     }
+
+    /// The segment that it holds.
+    pub const fn landing(&self) -> &Landing {
+        &self.landing
+    }
 }
 
 /// A bounce buffer that an unpack is reading. Nobody may write it, and nobody can.

@@ -35,7 +35,7 @@ impl Kind {
     pub(crate) fn of(number: i32, knobs: &Knobs) -> Result<Self, ResultCode> {
         match number {
             PTR_HOST => Ok(Self::Host),
-            PTR_CUDA if knobs.gpu != Gpu::None => Ok(Self::Gpu),
+            PTR_CUDA if knobs.gpu != Gpu::None && !knobs.dma_buf => Ok(Self::Gpu),
             _ => Err(ResultCode::InvalidArgument),
         }
     }

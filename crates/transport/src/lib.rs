@@ -63,5 +63,5 @@ pub use self::{
     error::{Error, Guilty, Result},
     key_file::KeyFile,
     options::{Options, SLABS_MAX},
-    sockets::{Connector, Listener, RecvComm, RecvRequest, SendComm, SendRequest, stay_near},
+    sockets::{Connector, IoPool, Listener, RecvComm, RecvRequest, SendComm, SendRequest, stay_near},
 };

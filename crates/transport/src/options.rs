@@ -9,12 +9,12 @@ use gputcp_proto::{
     key::Key,
 };
 
-use crate::{Error, Result};
+use crate::{Error, IoPool, Result};
 
 /// Settings of a connection, for either end.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Data sockets per connection; the connector's number holds. One blocking thread serves each, on both sides.
+    /// Data sockets per connection; the connector's number holds. A thread serves each, on both sides, unless there is a pool.
     pub streams: u16,
     /// Requests that this side may have in flight, at most 32.
     pub slots: u16,
@@ -47,6 +47,9 @@ pub struct Options {
     pub device: Option<Device>,
     /// How bounced bytes reach device memory; and whether kernels or copies stage what is sent from there.
     pub unpack: UnpackMode,
+    /// The threads that do the connection's work, shared with other connections; without one it has threads of its own, which is
+    /// faster for one connection or a few.
+    pub pool: Option<IoPool>,
     /// How long the peer may be silent when it owes an answer, and how long unacknowledged data may stay in flight.
     pub timeout: Duration,
 }
@@ -69,6 +72,7 @@ impl Default for Options {
             key: None,
             device: None,
             unpack: UnpackMode::Kernel,
+            pool: None,
             timeout: Duration::from_secs(30),
         }
     }

@@ -9,8 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Place, close, listen, options, soon};
-use gputcp::{Error, Handle, RecvComm};
+use common::{Place, close, listen, options, sender_to_impostor, soon};
+use gputcp::{Error, Handle, Options, RecvComm};
+use gputcp_gpu::Pattern;
 use gputcp_proto::{
     Violation,
     frame::{Announce, Control, Join, SegmentHeader, Token, Welcome},
@@ -192,27 +193,7 @@ fn an_aborts_text_is_made_harmless() {
 #[test]
 fn a_receiver_that_announces_what_it_may_not_is_refused() {
     for (seqs, wanted) in [(vec![1u64], "due"), ((0..33).collect(), "still unmatched")] {
-        let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let (_, real) = listen(&options(1));
-        let handle = Handle::at(stranger.local_addr().unwrap(), real.token);
-        let connecting = thread::spawn(move || {
-            gputcp::Connector::new(&handle, options(1)).unwrap().connect(soon()).unwrap()
-        });
-        // The sockets come in any order: the control socket's join has index 0.
-        let mut sockets: Vec<(u16, TcpStream)> = (0..2)
-            .map(|_| {
-                let mut socket = stranger.accept().unwrap().0;
-                let mut join = [0; Join::BYTES];
-                socket.read_exact(&mut join).unwrap();
-                (Join::decode(&join).unwrap().index, socket)
-            })
-            .collect();
-        sockets.sort_by_key(|(index, _)| *index);
-        let control = &mut sockets[0].1;
-        let verdict = gputcp_proto::frame::Verdict::Accepted;
-        let welcome = Welcome { verdict, slots: 32, inline_bytes: 0, proof: Proof::NONE };
-        control.write_all(&welcome.encode()).unwrap();
-        let mut sender = connecting.join().unwrap();
+        let (mut sender, mut control, _data) = sender_to_impostor(options(1), None);
         for seq in seqs {
             control
                 .write_all(
@@ -343,4 +324,69 @@ fn a_slow_peer_is_waited_for_and_a_silent_one_is_not() {
     assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
     assert!(began.elapsed() < 4 * patience, "{:?}", began.elapsed());
     impostor.control.shutdown(Shutdown::Both).ok();
+}
+
+#[test]
+fn a_message_of_which_half_has_come_holds_up_nobody_and_is_gone_on_with() {
+    let (mut impostor, mut receiver) = Impostor::connect();
+    let to = Place::Host.buffer(4096);
+    let mut request = receiver.irecv(&to, 0, 4096).unwrap().unwrap();
+    let bytes: Vec<u8> = (0..4096u32).map(|at| (at % 251) as u8).collect();
+    let seq = impostor.announced().seq;
+    impostor.control.write_all(&Control::Inline { seq, bytes: 4096 }.encode()).unwrap();
+    for piece in bytes.chunks(1000) {
+        let began = Instant::now();
+        for _ in 0..20 {
+            request = receiver.test(request).unwrap().unwrap_err();
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        impostor.control.write_all(piece).unwrap();
+    }
+    assert_eq!(receiver.wait(request, soon()).unwrap().bytes, 4096);
+    let mut landed = vec![0; 4096];
+    to.read(0, 4096).unwrap().copy_to(0, &mut landed);
+    assert_eq!(landed, bytes);
+}
+
+#[test]
+fn a_peer_that_does_not_read_holds_up_neither_a_send_nor_a_test() {
+    // Room for a few of the messages only, on either side.
+    let opts = Options { send_buffer_bytes: Some(8 << 10), ..options(1) };
+    let (mut sender, mut control, _data) = sender_to_impostor(opts, Some(8 << 10));
+    let (count, bytes) = (32, 16 << 10);
+    for seq in 0..count {
+        let announce = Announce { seq, capacity: bytes, inline_bytes: bytes as u32, done: 0 };
+        control.write_all(&Control::Announce(announce).encode()).unwrap();
+    }
+    let from = Place::Host.buffer(count * bytes);
+    from.fill(Pattern { seed: 1, iteration: 2 }, 0, count * bytes).unwrap();
+    let began = Instant::now();
+    let mut requests: Vec<_> =
+        (0..count).map(|at| sender.isend(&from, at * bytes, bytes).unwrap().unwrap()).collect();
+    thread::sleep(Duration::from_millis(50));
+    let last = requests.pop().unwrap();
+    let last =
+        sender.test(last).unwrap().expect_err("the last of half a mebibyte fitted buffers of a few KiB");
+    requests.push(last);
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    // It reads after all, and finds every message whole.
+    let mut all = Vec::new();
+    for _ in 0..count {
+        let mut frame = [0; Control::BYTES];
+        control.read_exact(&mut frame).unwrap();
+        assert_eq!(
+            Control::decode(&frame).unwrap(),
+            Control::Inline { seq: all.len() as u64 / bytes, bytes: bytes as u32 }
+        );
+        let start = all.len();
+        all.resize(start + bytes as usize, 0);
+        control.read_exact(&mut all[start..]).unwrap();
+    }
+    for request in requests {
+        assert_eq!(sender.wait(request, soon()).unwrap().bytes, bytes);
+    }
+    let to = Place::Host.buffer(count * bytes);
+    to.write(0, count * bytes).unwrap().copy_from(0, &all);
+    assert_eq!(to.verify(Pattern { seed: 1, iteration: 2 }, 0, count * bytes).unwrap(), Ok(()));
 }

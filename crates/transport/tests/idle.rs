@@ -4,20 +4,13 @@ mod common;
 
 use std::{thread, time::Duration};
 
-use common::{Place, close, options, pair, soon};
+use common::{Place, close, cpu, options, pair, soon};
 
 #[test]
 fn an_idle_connection_sleeps() {
     let (mut sender, mut receiver) = pair(&options(4));
     let to = Place::Host.buffer(100);
     let request = receiver.irecv(&to, 0, 100).unwrap().unwrap();
-    // utime and stime of /proc/self/stat (proc(5)), in ticks of 10 ms.
-    let cpu = || {
-        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-        let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        Duration::from_millis(10 * ticks)
-    };
     let before = cpu();
     let waiting = thread::spawn(move || {
         receiver.wait(request, soon()).unwrap();

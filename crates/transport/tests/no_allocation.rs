@@ -6,7 +6,7 @@ use std::{alloc::System, thread};
 
 use common::{PATIENCE, Place, close, options, pair};
 use gputcp::{
-    Options,
+    IoPool, Options,
     transfer::{Message, Plan, Receiver, Sender},
 };
 use gputcp_gpu::Pattern;
@@ -18,9 +18,12 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// One test for all places: a second one at the same time would be counted too.
 #[test]
 fn a_transfer_allocates_nothing() {
-    for place in [Place::Host, Place::Soft] {
+    let pool = IoPool::new(2).unwrap();
+    let of_its_own_or_pooled = [None, Some(pool)];
+    let places = [Place::Host, Place::Soft];
+    for (place, pool) in of_its_own_or_pooled.iter().flat_map(|pool| places.map(|place| (place, pool))) {
         let (chunk_bytes, bytes) = (64 << 10, 8 << 20);
-        let (sender, receiver) = pair(&Options { device: place.device(), ..options(2) });
+        let (sender, receiver) = pair(&Options { device: place.device(), pool: pool.clone(), ..options(2) });
         let (mut sends, mut recvs) = ([sender], [receiver]);
         let (from, to) = (place.buffer(bytes), place.buffer(bytes));
         let mut sending = Sender::new(Plan { chunk_bytes, window: 12, patience: PATIENCE }, 1);
@@ -51,7 +54,7 @@ fn a_transfer_allocates_nothing() {
         assert_eq!(
             made,
             (0, 0, 0),
-            "allocations, reallocations, deallocations in {place:?} memory: {counted:?}"
+            "allocations, reallocations, deallocations in {place:?} memory, {pool:?}: {counted:?}"
         );
         // The counter counts: filling a vector shows.
         let region = Region::new(ALLOCATOR);

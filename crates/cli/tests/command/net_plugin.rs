@@ -135,6 +135,11 @@ fn a_bad_setting_is_a_sentence() {
             "the variable GPUTCP_STREAMS is \"0\", but streams are a whole number from 1 to 64",
         ),
         (
+            "GPUTCP_THREADS",
+            "65",
+            "the variable GPUTCP_THREADS is \"65\", but threads are a whole number from 1 to 64",
+        ),
+        (
             "GPUTCP_CONGESTION",
             "nosuch",
             "the variable GPUTCP_CONGESTION is \"nosuch\", but this machine lets no socket use it",

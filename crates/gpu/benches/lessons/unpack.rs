@@ -29,7 +29,7 @@ pub(crate) fn run(scene: &Scene) -> Result<()> {
         let mut report = |what: &str, from: &Buffer, mode: UnpackMode, lists: &[&[Fragment]]| -> Result<()> {
             let work = Work { from, to: &destination, mode, lists };
             let line = figures(scene, &mut lane, &work)?;
-            println!("{kind:7}{mode:7}{what:32}{line}");
+            println!("{kind:7}{mode:7}{what:30}{line}");
             Ok(())
         };
         report("plain copy of the whole", &in_order, UnpackMode::Copy, &[&[WHOLE]])?;
@@ -39,21 +39,8 @@ pub(crate) fn run(scene: &Scene) -> Result<()> {
             report("128 launches of 512 KiB", &in_order, mode, &one_by_one)?;
             report("128 launches of 128 x 4 KiB", &scattered, mode, &paged)?;
         }
-        for bytes in tiles(scene) {
-            let mut lane = device.lane(NO_SLABS)?;
-            measure::use_tiles(&mut lane, *bytes)?;
-            let work =
-                Work { from: &in_order, to: &destination, mode: UnpackMode::Kernel, lists: &one_by_one };
-            let what = format!("128 of 512 KiB, tiles of {bytes} B");
-            println!("{kind:7}{:7}{what:32}{}", "kernel", figures(scene, &mut lane, &work)?);
-        }
     }
     Ok(())
-}
-
-/// How else 512 KiB can be shared among a real GPU's warps than in tiles of 4096 bytes.
-fn tiles(scene: &Scene) -> &'static [u32] {
-    if scene.device.cuda_device().is_some() { &measure::TILES } else { &[] }
 }
 
 /// The rates of some work, by both clocks. The first round warms up.

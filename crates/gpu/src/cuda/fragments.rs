@@ -131,13 +131,11 @@ impl Summary {
         spans.windows(2).any(|pair| pair[0].0 + pair[0].1 > pair[1].0)
     }
 
-    /// A tile per warp, but no more warps than keep the device busy: the rest is done in rounds. Only a fragment of its own
-    /// is cut into tiles of another length than the usual one.
-    pub(super) fn shape(&self, multiprocessors: u32, tile_bytes: u32) -> Shape {
+    /// A tile per warp, but no more warps than keep the device busy: the rest is done in rounds.
+    pub(super) fn shape(&self, multiprocessors: u32) -> Shape {
         let count = self.count.max(1);
         let most = (multiprocessors * WARPS_PER_MULTIPROCESSOR).div_ceil(count);
-        let tile_bytes = if count == 1 { tile_bytes } else { TILE_BYTES };
-        let parts = self.longest.div_ceil(tile_bytes.into()).clamp(1, u64::from(most)) as u32;
+        let parts = self.longest.div_ceil(TILE_BYTES).clamp(1, u64::from(most)) as u32;
         Shape { parts, blocks: (count * parts).div_ceil(BLOCK_WARPS) }
     }
 }
@@ -177,14 +175,11 @@ mod tests {
 
     #[test]
     fn a_shape_covers_its_list() {
-        let shape = |list: &[(u64, u64)]| Summary::of(&fragments(list)).shape(132, TILE_BYTES);
+        let shape = |list: &[(u64, u64)]| Summary::of(&fragments(list)).shape(132);
         assert_eq!(shape(&[]), Shape { parts: 1, blocks: 1 });
         assert_eq!(shape(&[(0, 1)]), Shape { parts: 1, blocks: 1 });
         assert_eq!(shape(&[(0, 512 << 10)]), Shape { parts: 128, blocks: 16 });
         assert_eq!(shape(&[(0, 1 << 40)]), Shape { parts: 8448, blocks: 1056 });
-        let small = |list: &[(u64, u64)]| Summary::of(&fragments(list)).shape(132, 1024);
-        assert_eq!(small(&[(0, 512 << 10)]), Shape { parts: 512, blocks: 64 });
-        assert_eq!(small(&[(0, 8 << 10), (8 << 10, 8 << 10)]), Shape { parts: 2, blocks: 1 });
         let pages: Vec<_> = (0..FRAGMENTS_MAX as u64).map(|i| (i << 12, 4 << 10)).collect();
         assert_eq!(shape(&pages), Shape { parts: 1, blocks: FRAGMENTS_MAX as u32 / 8 });
     }

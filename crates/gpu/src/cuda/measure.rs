@@ -10,7 +10,6 @@ use std::{
 use gputcp_proto::bounce::Fragment;
 
 use super::{
-    kernels::SMALL_TILES,
     queue::Queue,
     stream::Stream as GpuStream,
     sys::{self, EventHandle},
@@ -87,24 +86,6 @@ pub fn unpack_per_chunk(
 /// As [`Device::lane`]; if the device is no real GPU.
 pub fn lane_with_kernel_marks(device: &Device, spec: LaneSpec) -> Result<Lane, Error> {
     Lane::on_gpu(spec, device.gpu().ok_or_else(not_real)?, Marks::Kernel)
-}
-
-/// The lengths of a tile that [`use_tiles`] takes.
-pub const TILES: [u32; 3] = SMALL_TILES;
-
-/// Has the lane's kernels cut a fragment that is alone in its list into tiles of this length, so that more of the device
-/// shares it than with the usual 4096 bytes.
-///
-/// # Errors
-/// If the lane is none of a real GPU.
-///
-/// # Panics
-/// If it is none of [`TILES`].
-pub fn use_tiles(lane: &mut Lane, bytes: u32) -> Result<(), Error> {
-    assert!(TILES.contains(&bytes), "the kernel knows tiles of {TILES:?} bytes");
-    let Stream::Cuda(stream) = lane.stream_mut() else { return Err(not_real()) };
-    stream.tile_bytes = bytes;
-    Ok(())
 }
 
 /// A claim's address on the device.

@@ -14,7 +14,7 @@ use gputcp_proto::bounce::Fragment;
 use super::{
     context::Context,
     fragments::{Entry, Lists, Summary},
-    kernels::{BLOCK_THREADS, TILE_BYTES},
+    kernels::BLOCK_THREADS,
     queue::{Queue, pointer},
     sys::Address,
     timeline::{Command, Marks, Raised, Timeline},
@@ -32,8 +32,6 @@ pub(crate) struct Stream {
     /// Where lists that are out of order are sorted.
     spans: Vec<(u64, u64)>,
     launched: u64,
-    /// What a warp copies at a time of a fragment that is alone: another length only to be measured.
-    pub(super) tile_bytes: u32,
 }
 
 impl Stream {
@@ -45,7 +43,7 @@ impl Stream {
             timeline.mark(0)?;
         }
         let (lists, spans) = (Lists::new(context)?, Vec::with_capacity(FRAGMENTS_MAX));
-        let stream = Self { timeline, lists, spans, launched: 0, tile_bytes: TILE_BYTES };
+        let stream = Self { timeline, lists, spans, launched: 0 };
         // SAFETY: an empty list names no memory.
         unsafe { stream.launch_unpack(stream.queue(), 0, Entry::default(), Summary::of(&[]), 0) }?;
         stream.queue().synchronize("start a lane")?;
@@ -232,8 +230,7 @@ impl Stream {
         mut before: u32,
     ) -> Result<(), Error> {
         let context = &queue.context;
-        let mut tile = self.tile_bytes;
-        let shape = summary.shape(context.multiprocessors, tile);
+        let shape = summary.shape(context.multiprocessors);
         let (mut count, mut parts) = (summary.count, shape.parts);
         let mut flag = self.timeline.flag();
         let mut arguments = [
@@ -243,7 +240,6 @@ impl Stream {
             pointer(&mut parts),
             pointer(&mut flag),
             pointer(&mut before),
-            pointer(&mut tile),
         ];
         let (kernel, doing) = (context.kernels.unpack, "start the unpack kernel");
         // SAFETY: the arguments are the kernel's parameters in order; the flag is the timeline's own, and the rest is the

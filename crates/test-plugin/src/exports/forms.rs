@@ -111,6 +111,18 @@ pub(super) unsafe extern "C" fn reg_mr_v8(_: P, _: P, _: usize, kind: c_int, mha
     calls::reg_mr(kind, mhandle)
 }
 
+pub(super) unsafe extern "C" fn reg_mr_dma_buf(
+    _: P,
+    _: P,
+    bytes: usize,
+    kind: c_int,
+    offset: u64,
+    fd: c_int,
+    mhandle: *mut P,
+) -> c_int {
+    calls::reg_mr_dma_buf(bytes, kind, offset, fd, mhandle)
+}
+
 pub(super) unsafe extern "C" fn dereg_mr(comm: P, mhandle: P) -> c_int {
     calls::dereg_mr(comm, mhandle)
 }

@@ -83,10 +83,10 @@ version! {
 }
 
 version! {
-    /// Version 6: dma-buf, which this plugin does not take.
+    /// Version 6: dma-buf.
     v6: init init, listen listen, connect connect, accept accept,
     reg_mr reg_mr, isend isend, irecv irecv, and {
-        reg_mr_dma_buf: None,
+        reg_mr_dma_buf: Some(forms::reg_mr_dma_buf),
     }
     properties of facts {}
 }
@@ -95,7 +95,7 @@ version! {
     /// Version 7: device handles, `irecvConsumed`.
     v7: init init, listen listen, connect connect_v7, accept accept_v7,
     reg_mr reg_mr, isend isend, irecv irecv, and {
-        reg_mr_dma_buf: None,
+        reg_mr_dma_buf: Some(forms::reg_mr_dma_buf),
         get_device_mr: None,
         irecv_consumed: None,
     }
@@ -110,7 +110,7 @@ version! {
     /// Version 8: lengths of registrations that are not cut.
     v8: init init, listen listen, connect connect_v7, accept accept_v7,
     reg_mr reg_mr_v8, isend isend, irecv irecv, and {
-        reg_mr_dma_buf: None,
+        reg_mr_dma_buf: Some(forms::reg_mr_dma_buf),
         get_device_mr: None,
         irecv_consumed: None,
     }
@@ -126,7 +126,7 @@ version! {
     /// Version 9: lengths of messages that are not cut, virtual devices.
     v9: init init, listen listen, connect connect_v7, accept accept_v7,
     reg_mr reg_mr_v8, isend isend_v9, irecv irecv_v9, and {
-        reg_mr_dma_buf: None,
+        reg_mr_dma_buf: Some(forms::reg_mr_dma_buf),
         get_device_mr: None,
         irecv_consumed: None,
         make_v_device: Some(forms::make_v_device),
@@ -147,7 +147,7 @@ version! {
     /// Version 10: profilers, a configuration.
     v10: init init_v10, listen listen, connect connect_v10, accept accept_v7,
     reg_mr reg_mr_v8, isend isend_v10, irecv irecv_v10, and {
-        reg_mr_dma_buf: None,
+        reg_mr_dma_buf: Some(forms::reg_mr_dma_buf),
         get_device_mr: None,
         irecv_consumed: None,
         make_v_device: Some(forms::make_v_device),
@@ -168,7 +168,7 @@ version! {
     /// Version 11: communicators.
     v11: init init_v11, listen listen_v11, connect connect_v11, accept accept_v7,
     reg_mr reg_mr_v8, isend isend_v10, irecv irecv_v10, and {
-        reg_mr_dma_buf: None,
+        reg_mr_dma_buf: Some(forms::reg_mr_dma_buf),
         get_device_mr: None,
         irecv_consumed: None,
         make_v_device: Some(forms::make_v_device),
@@ -192,7 +192,7 @@ version! {
     /// Version 12: rails and planes.
     v12: init init_v11, listen listen_v11, connect connect_v11, accept accept_v7,
     reg_mr reg_mr_v8, isend isend_v10, irecv irecv_v10, and {
-        reg_mr_dma_buf: None,
+        reg_mr_dma_buf: Some(forms::reg_mr_dma_buf),
         get_device_mr: None,
         irecv_consumed: None,
         make_v_device: Some(forms::make_v_device_v12),

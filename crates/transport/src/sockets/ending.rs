@@ -3,7 +3,6 @@
 
 use std::{
     sync::Arc,
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -11,97 +10,68 @@ use gputcp_proto::frame::Control;
 
 use super::{
     bound::Bound,
+    driver::Driver,
     shared::{Ready, Shared, Side},
 };
 use crate::{Error, Result};
 
-/// Says goodbye and waits for the peer's, so that neither closes on data under way; then ends the threads.
+/// Says goodbye and waits for the peer's, so that neither closes on data under way; then ends the work.
 pub(crate) fn close<S: Side>(
     shared: &Arc<Shared<S>>,
-    threads: &mut Vec<JoinHandle<()>>,
+    driver: &mut Driver,
     open: usize,
     deadline: Instant,
 ) -> Result<()> {
-    say_goodbye(shared, threads, open)?;
-    hear_goodbye(shared, threads, deadline)
+    say_goodbye(shared, driver, open)?;
+    hear_goodbye(shared, driver, deadline)
 }
 
-/// Says goodbye, and leaves the rest to a thread of its own, which gives the peer `patience`: for whoever must not wait. Two
-/// processes that close their connections one after another, in different orders, would wait for each other.
+/// Says goodbye, and leaves the rest to a thread of its own or to the pool, which gives the peer `patience`: for whoever must
+/// not wait. Two processes that close their connections one after another, in different orders, would wait for each other.
 pub(crate) fn leave<S: Side + Send + 'static>(
     shared: &Arc<Shared<S>>,
-    threads: &mut Vec<JoinHandle<()>>,
+    driver: &mut Driver,
     open: usize,
     patience: Duration,
 ) -> Result<()> {
-    say_goodbye(shared, threads, open)?;
-    let (rest, mut ending) = (Arc::clone(shared), std::mem::take(threads));
+    say_goodbye(shared, driver, open)?;
     let deadline = Instant::now() + patience;
-    let last = thread::Builder::new().name("gputcp-leave".into()).spawn(move || {
+    driver.leave(shared, deadline, move |shared, driver| {
         // Nobody is left to be told how it went.
-        let _ = hear_goodbye(&rest, &mut ending, deadline);
-    });
-    last.map(drop).map_err(|error| {
-        // Nobody waits for the threads any more, but they do end.
-        let error = Error::system("start a thread to end the connection", error);
-        shared.fail(error.clone());
-        shared.control.stop();
-        error
+        let _ = hear_goodbye(shared, driver, deadline);
     })
 }
 
-fn say_goodbye<S: Side>(
-    shared: &Arc<Shared<S>>,
-    threads: &mut Vec<JoinHandle<()>>,
-    open: usize,
-) -> Result<()> {
+fn say_goodbye<S: Side>(shared: &Arc<Shared<S>>, driver: &mut Driver, open: usize) -> Result<()> {
     if open > 0 {
-        abandon(shared, threads);
+        abandon(shared, driver);
         return Err(Error::usage(format!(
             "a connection was closed with {open} requests in flight: wait for them first"
         )));
     }
     shared.check()?;
     shared.begin_close();
-    shared
-        .control
-        .write(&Control::Goodbye.encode(), shared.timeout)
-        .map_err(|error| shared.check().err().unwrap_or_else(|| shared.socket_failed(&error)))
+    let said = shared.control.write(&Control::Goodbye.encode());
+    said.or_else(|error| shared.control_failed(error))
 }
 
-fn hear_goodbye<S: Side>(
-    shared: &Arc<Shared<S>>,
-    threads: &mut Vec<JoinHandle<()>>,
-    deadline: Instant,
-) -> Result<()> {
+fn hear_goodbye<S: Side>(shared: &Arc<Shared<S>>, driver: &mut Driver, deadline: Instant) -> Result<()> {
     let closed = shared.wait_for("closing the connection", Bound::Deadline(deadline), None, false, || {
         Ok(if shared.peer_has_said_goodbye() { Ready::Yes(()) } else { Ready::No })
     });
     if closed.is_ok() {
-        end_threads(shared, threads);
+        driver.end(shared);
     } else {
-        abandon(shared, threads);
+        abandon(shared, driver);
     }
     closed
 }
 
-/// Resets the connection, if it is still up, and ends its threads.
-pub(crate) fn abandon<S: Side>(shared: &Arc<Shared<S>>, threads: &mut Vec<JoinHandle<()>>) {
-    if threads.is_empty() {
+/// Resets the connection, if it is still up, and ends its work.
+pub(crate) fn abandon<S: Side>(shared: &Shared<S>, driver: &mut Driver) {
+    if driver.has_ended() {
         return;
     }
     shared.fail(Error::Cancelled { reason: "the connection was dropped".into() });
-    end_threads(shared, threads);
-}
-
-fn end_threads<S: Side>(shared: &Shared<S>, threads: &mut Vec<JoinHandle<()>>) {
-    shared.control.stop();
-    for socket in &shared.data {
-        // A reader that has not seen the end of its stream yet sees it now. An already closed socket is no error.
-        let _ = socket.shutdown(std::net::Shutdown::Both);
-    }
-    for thread in threads.drain(..) {
-        // A thread that panicked has said so on stderr; the connection is over either way.
-        let _ = thread.join();
-    }
+    driver.end(shared);
 }

@@ -11,26 +11,26 @@ mod connect;
 mod control;
 mod cores;
 mod doorbell;
+mod driver;
 mod ending;
 mod listen;
 mod locks;
+mod pool;
 mod recv;
 mod send;
 mod shared;
+mod task;
 mod tuning;
-
-use std::{sync::Arc, thread::JoinHandle};
 
 use gputcp_gpu::{Lane, LaneSpec};
 use gputcp_socket::TcpInfo;
-use rustix::thread::CpuSet;
 use socket2::Socket;
 
-use self::shared::{Shared, Side};
 pub use self::{
     connect::Connector,
     cores::stay_near,
     listen::Listener,
+    pool::IoPool,
     recv::{RecvComm, RecvRequest},
     send::{SendComm, SendRequest},
 };
@@ -68,33 +68,6 @@ fn check_on_device(longest: Option<u64>, bytes: u64) -> Result<()> {
 const SHORT_SLABS: usize = 4;
 /// The longest message that travels on the control socket although others are under way.
 const EAGER_BYTES: u64 = 16 << 10;
-
-/// Starts one of a connection's threads. Should it panic, the connection fails at once instead of at a deadline.
-fn spawn<S: Side + Send + 'static>(
-    name: &'static str,
-    shared: &Arc<Shared<S>>,
-    near: Option<&CpuSet>,
-    life: impl FnOnce(&Arc<Shared<S>>) + Send + 'static,
-) -> Result<JoinHandle<()>> {
-    struct Guard<S: Side>(Arc<Shared<S>>, &'static str);
-    impl<S: Side> Drop for Guard<S> {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                let panicked =
-                    std::io::Error::other("it panicked, which is a bug in gputcp: please report it");
-                self.0.fail(Error::system(format!("go on with thread {}", self.1), panicked));
-            }
-        }
-    }
-    let guard = Guard(shared.clone(), name);
-    let near = near.copied();
-    let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
-        cores::stay(near.as_ref());
-        guard.0.thread_begins();
-        life(&guard.0);
-    });
-    thread.map_err(|error| Error::system("start a thread for the connection", error))
-}
 
 fn tcp_info(sockets: &[Socket]) -> Vec<TcpInfo> {
     sockets.iter().filter_map(|socket| TcpInfo::read(socket).ok()).collect()

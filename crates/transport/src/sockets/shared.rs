@@ -21,9 +21,10 @@ use socket2::Socket;
 
 use super::{
     bound::Bound,
-    control::{ControlSocket, Incoming, Reader, poll_until},
+    control::{Alone, ControlSocket, Incoming, Reader, Watch, poll_until},
     doorbell::Doorbell,
     locks::lock,
+    task::{Step, Waker},
 };
 use crate::{Error, Result};
 
@@ -35,8 +36,8 @@ pub(crate) struct Shared<S> {
     pub(crate) control: ControlSocket,
     pub(crate) data: Vec<Socket>,
     pub(crate) state: Mutex<S>,
-    /// Tells each I/O thread that there is something for it to carry, or that the connection ends.
-    pub(crate) work: Box<[Condvar]>,
+    /// Tells each data socket's task that there is something for it to carry, or that the connection ends.
+    pub(crate) work: Box<[Waker]>,
     pub(crate) doorbell: Doorbell,
     pub(crate) counters: Counters,
     begun: (Mutex<usize>, Condvar),
@@ -57,8 +58,18 @@ pub(crate) struct Counters {
 
 /// A side's own answer to control frames.
 pub(crate) trait Side: Sized {
-    /// Handles an announcement or an inline message; its payload is read from the reader.
+    /// Handles an announcement, or begins with an inline message: the reader is then amid it.
     fn dispatch(shared: &Shared<Self>, frame: Control, reader: &mut Reader) -> Result<()>;
+
+    /// Reads on in the message that the reader is amid. False if more of it is to come.
+    fn take_rest(_: &Shared<Self>, _: &mut Reader) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// Writes the messages that the control socket had no room for.
+    fn write_on(_: &Shared<Self>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What a waiter's question came to.
@@ -71,23 +82,28 @@ pub(crate) enum Ready<T> {
     AfterLane(Done),
 }
 
+/// A data socket's end, about which the control socket is heard.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    error: Option<io::Error>,
+    until: Instant,
+}
+
 impl<S: Side> Shared<S> {
     pub(crate) fn new(
         peer: Arc<str>,
         timeout: Duration,
         control: Socket,
+        watch: &Watch,
         data: Vec<Socket>,
         state: S,
     ) -> Result<Self> {
         let doing = "set up the connection's descriptors";
-        for socket in &data {
-            socket.set_nonblocking(false).map_err(|error| Error::system(doing, error))?;
-        }
         Ok(Self {
             peer,
             timeout,
-            control: ControlSocket::new(control).map_err(|error| Error::system(doing, error))?,
-            work: data.iter().map(|_| Condvar::new()).collect(),
+            control: ControlSocket::new(control, watch).map_err(|error| Error::system(doing, error))?,
+            work: data.iter().map(|_| Waker::default()).collect(),
             data,
             state: Mutex::new(state),
             doorbell: Doorbell::new().map_err(|error| Error::system(doing, error))?,
@@ -187,10 +203,21 @@ impl<S: Side> Shared<S> {
             return false;
         }
         loop {
+            if reader.amid {
+                match S::take_rest(self, reader) {
+                    Ok(true) => {}
+                    Ok(false) => return true,
+                    Err(error) => {
+                        self.fail(error);
+                        return false;
+                    }
+                }
+            }
             let handled = match reader.next(&self.control) {
                 Ok(Ok(Incoming::Nothing)) => return true,
                 Ok(Ok(Incoming::Frame(Control::Goodbye))) => {
                     self.peer_said_goodbye.store(true, Ordering::Release);
+                    self.wake_all();
                     self.doorbell.ring_all();
                     Ok(())
                 }
@@ -199,11 +226,14 @@ impl<S: Side> Shared<S> {
                     Err(Error::PeerAborted { peer: self.peer.clone(), reason })
                 }
                 Ok(Ok(Incoming::Frame(frame))) => S::dispatch(self, frame, reader),
-                Ok(Ok(Incoming::End)) if self.peer_has_said_goodbye() => {
+                Ok(Ok(Incoming::End)) if self.peer_has_said_goodbye() && self.control.broken().is_none() => {
                     self.control_ended.store(true, Ordering::Release);
                     return false;
                 }
-                Ok(Ok(Incoming::End)) => Err(self.gone("its connection closed without a goodbye")),
+                Ok(Ok(Incoming::End)) => Err(match self.control.broken() {
+                    Some(error) => self.socket_failed(error),
+                    None => self.gone("its connection closed without a goodbye"),
+                }),
                 Ok(Err(violation)) => Err(self.misbehaved(violation)),
                 Err(error) => Err(self.socket_failed(&error)),
             };
@@ -221,11 +251,44 @@ impl<S: Side> Shared<S> {
         });
     }
 
+    /// Does what the control socket is ready for. False when nothing more can come.
+    pub(crate) fn attend(&self) -> bool {
+        let written = self.control.write_on().or_else(|error| self.control_failed(error));
+        let written = written.and_then(|()| S::write_on(self));
+        let more = self.control.look(|reader| self.pump(reader)).unwrap_or(true);
+        let armed = if more { self.control.arm() } else { Ok(()) };
+        let armed = armed.map_err(|error| Error::system("watch the control socket", error));
+        match written.and(armed) {
+            Ok(()) => more,
+            Err(error) => {
+                self.fail(error);
+                false
+            }
+        }
+    }
+
     /// The standby thread's life.
-    pub(crate) fn stand_by(&self) {
-        if let Err(error) = self.control.stand_by(|reader| self.pump(reader)) {
+    pub(crate) fn stand_by(&self, alone: &Alone) {
+        let life = self.control.arm().and_then(|()| alone.stand_by(|| self.attend()));
+        if let Err(error) = life {
             self.fail(Error::system("watch the control socket", error));
         }
+    }
+
+    /// Nothing more can be written on the control socket. Where the peer has closed or reset it, what it has said before is still
+    /// there to be read, and tells why; whoever reads it fails the connection then.
+    ///
+    /// # Errors
+    /// If the connection has failed by then.
+    pub(crate) fn control_failed(&self, error: io::Error) -> Result<()> {
+        let closed = matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
+        if closed && !self.peer_has_said_goodbye() {
+            self.control.broke(error);
+            self.look();
+        } else {
+            self.fail(self.socket_failed(&error));
+        }
+        self.check()
     }
 
     /// Poisons the connection. The first failure counts. Must not be called with the state locked.
@@ -242,33 +305,25 @@ impl<S: Side> Shared<S> {
         for socket in self.data.iter().chain([self.control.socket()]) {
             let _ = socket.shutdown(Shutdown::Both);
         }
-        // Under the lock, or a thread between its look at `failure` and its sleep would miss the call.
-        drop(lock(&self.state));
-        self.work.iter().for_each(Condvar::notify_all);
+        self.wake_all();
         self.doorbell.ring_all();
     }
 
-    /// A data socket failed or ended early. The control socket usually knows better why (an abort, a goodbye): it gets a
-    /// moment to say so.
-    pub(crate) fn data_failed(&self, error: &io::Error) {
-        let until = Instant::now() + VERDICT;
-        while Instant::now() < until && self.failure.get().is_none() && !self.is_closing() {
-            std::thread::sleep(Duration::from_millis(2));
+    /// Hears the control socket about a data socket that failed or ended early: it usually knows better why (an abort, a
+    /// goodbye), and gets a moment to say so. What to wait for, or the end.
+    pub(crate) fn hear(&self, verdict: &Verdict) -> Step {
+        let in_order = verdict.error.is_none() && self.peer_has_said_goodbye();
+        if in_order || self.is_closing() || self.has_failed() {
+            return Step::Ended;
         }
-        if self.failure.get().is_none() && !self.is_closing() {
-            self.fail(self.socket_failed(error));
+        if Instant::now() < verdict.until {
+            return Step::Until(verdict.until);
         }
-    }
-
-    /// A data socket ended at a segment's boundary: in good order if the peer says goodbye on the control socket too.
-    pub(crate) fn stream_ended(&self) {
-        let until = Instant::now() + VERDICT;
-        while !self.peer_has_said_goodbye() && !self.is_closing() && !self.has_failed() {
-            if Instant::now() >= until {
-                return self.fail(self.gone("a data socket closed without a goodbye"));
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        self.fail(match &verdict.error {
+            Some(error) => self.socket_failed(error),
+            None => self.gone("a data socket closed without a goodbye"),
+        });
+        Step::Ended
     }
 
     /// The failure, if the connection has failed.
@@ -291,8 +346,15 @@ impl<S: Side> Shared<S> {
     /// Wakes the I/O threads to end once nothing is left to carry.
     pub(crate) fn begin_close(&self) {
         self.closing.store(true, Ordering::Release);
+        self.wake_all();
+    }
+
+    /// Has every task look at the connection again.
+    fn wake_all(&self) {
+        // Either a task that has just begun sees at its first look, which takes the lock, what has changed; or it has set
+        // its waker before.
         drop(lock(&self.state));
-        self.work.iter().for_each(Condvar::notify_all);
+        self.work.iter().for_each(Waker::wake);
     }
 
     pub(crate) fn misbehaved(&self, violation: Violation) -> Error {
@@ -312,6 +374,18 @@ impl<S: Side> Shared<S> {
             UnexpectedEof => self.gone("its connection closed in the middle of a message"),
             _ => self.gone(error.to_string()),
         }
+    }
+}
+
+impl Verdict {
+    /// A socket's failure.
+    pub(crate) fn on(error: io::Error) -> Self {
+        Self { error: Some(error), until: Instant::now() + VERDICT }
+    }
+
+    /// The end of a stream at a segment's boundary: in good order if the peer says goodbye on the control socket too.
+    pub(crate) fn on_end() -> Self {
+        Self { error: None, until: Instant::now() + VERDICT }
     }
 }
 

@@ -7,15 +7,22 @@
 )]
 
 use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
 
 use gputcp::{
-    Connector, Handle, Listener, Options, RecvComm, Result, SendComm,
+    Connector, Handle, IoPool, Listener, Options, RecvComm, Result, SendComm, SendRequest,
     transfer::{Message, Moved, Plan, Receiver, Sender},
 };
 use gputcp_gpu::{Buffer, Device, Pattern, SoftOptions};
+use gputcp_proto::{
+    frame::{Announce, Control, Join, Verdict, Welcome},
+    key::Proof,
+};
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -24,7 +31,14 @@ pub fn soon() -> Instant {
 }
 
 pub fn options(streams: u16) -> Options {
-    Options { streams, timeout: Duration::from_secs(10), ..Options::default() }
+    Options { streams, timeout: Duration::from_secs(10), pool: pool(), ..Options::default() }
+}
+
+/// The pool of all connections, in the test program whose connections have one.
+fn pool() -> Option<IoPool> {
+    static POOL: OnceLock<IoPool> = OnceLock::new();
+    let pooled = env!("CARGO_CRATE_NAME") == "pooled";
+    pooled.then(|| POOL.get_or_init(|| IoPool::new(2).unwrap()).clone())
 }
 
 pub fn soft() -> Device {
@@ -135,6 +149,84 @@ pub fn move_at_and_verify(
         received
     })?;
     Ok(total)
+}
+
+/// A sender, and a receiver made of bare sockets: its control socket, and its data sockets.
+pub fn sender_to_impostor(
+    options: Options,
+    recv_buffer_bytes: Option<usize>,
+) -> (SendComm, TcpStream, Vec<TcpStream>) {
+    let stranger = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    if let Some(bytes) = recv_buffer_bytes {
+        // Before it listens: what it accepts has the same.
+        stranger.set_recv_buffer_size(bytes).unwrap();
+    }
+    stranger.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    stranger.listen(8).unwrap();
+    let stranger = std::net::TcpListener::from(stranger);
+    let (_, real) = listen(&options);
+    let streams = options.streams;
+    let handle = Handle::at(stranger.local_addr().unwrap(), real.token);
+    let connecting =
+        thread::spawn(move || Connector::new(&handle, options).unwrap().connect(soon()).unwrap());
+    // The sockets come in any order: the control socket's join has index 0.
+    let mut sockets: Vec<(u16, TcpStream)> = (0..=streams)
+        .map(|_| {
+            let mut socket = stranger.accept().unwrap().0;
+            let mut join = [0; Join::BYTES];
+            socket.read_exact(&mut join).unwrap();
+            (Join::decode(&join).unwrap().index, socket)
+        })
+        .collect();
+    sockets.sort_by_key(|(index, _)| *index);
+    let mut sockets = sockets.into_iter().map(|(_, socket)| socket);
+    let mut control = sockets.next().unwrap();
+    let verdict = Verdict::Accepted;
+    let welcome = Welcome { verdict, slots: 32, inline_bytes: 64 << 10, proof: Proof::NONE };
+    control.write_all(&welcome.encode()).unwrap();
+    (connecting.join().unwrap(), control, sockets.collect())
+}
+
+/// A sender with all its messages in flight to a peer that has asked for them and reads nothing.
+pub struct Stalled {
+    pub sender: SendComm,
+    pub from: Buffer,
+    pub bytes: u64,
+    _requests: Vec<SendRequest>,
+    _sockets: (TcpStream, Vec<TcpStream>),
+}
+
+impl Stalled {
+    pub fn connect(options: Options) -> Self {
+        let (count, each) = (16, 4 << 20);
+        let options = Options { send_buffer_bytes: Some(64 << 10), ..options };
+        let (mut sender, mut control, data) = sender_to_impostor(options, Some(64 << 10));
+        let from = Place::Host.buffer(count * each);
+        for seq in 0..count {
+            let announce = Announce { seq, capacity: each, inline_bytes: 64 << 10, done: 0 };
+            control.write_all(&Control::Announce(announce).encode()).unwrap();
+        }
+        // Long ones, and short ones that travel on the control socket.
+        let requests = (0..count).map(|at| {
+            let bytes = if at % 2 == 0 { each } else { 10_000 };
+            sender.isend(&from, at * each, bytes).unwrap().unwrap()
+        });
+        let _requests = requests.collect();
+        Self { sender, bytes: count * each, from, _requests, _sockets: (control, data) }
+    }
+
+    pub fn bytes_written(&self) -> u64 {
+        self.sender.bytes_written()
+    }
+}
+
+/// What the process has had of CPU time.
+pub fn cpu() -> Duration {
+    // utime and stime of /proc/self/stat (proc(5)), in ticks of 10 ms.
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(10 * ticks)
 }
 
 pub fn close(sends: Vec<SendComm>, recvs: Vec<RecvComm>) {

@@ -19,7 +19,6 @@ pub(crate) const CHECKS: &[Check] = &[
     ("a list with a fragment out of bounds is refused whole", hostile_lists),
     ("memory that a lane cannot reach is refused in a sentence", unreachable),
     ("the same where flags are written by a kernel", kernel_marks),
-    ("a fragment alone arrives in tiles of every length", tiles),
 ];
 
 pub(crate) const MODES: [UnpackMode; 3] = [UnpackMode::Kernel, UnpackMode::Copy, UnpackMode::Host];
@@ -122,28 +121,6 @@ fn kernel_marks(scene: &Scene) -> Outcome {
     let lane =
         measure::lane_with_kernel_marks(&scene.device, LaneSpec { slots: 0, slab_bytes: 0 }).map_err(text)?;
     random_lists_on(scene, lane, if scene.quick { 2 } else { 10 }, 5)
-}
-
-fn tiles(scene: &Scene) -> Outcome {
-    let mut random = Random(6);
-    for tile in measure::TILES {
-        let mut lane = plain_lane(scene)?;
-        measure::use_tiles(&mut lane, tile).map_err(text)?;
-        let mut stage = Stage::new(scene, lane)?;
-        for round in 0..if scene.quick { 4 } else { 16 } {
-            let (skew, tile) = (random.below(16), u64::from(tile));
-            let bytes = match round % 4 {
-                0 => random.below(70),
-                1 => tile * (1 + random.below(9)) + random.below(3) - 1,
-                2 => random.below(20_000),
-                _ => AREA - 16 - skew,
-            };
-            let shift = if round % 8 == 0 { random.below(16) } else { skew };
-            let one = Fragment { source_offset: skew, bytes, destination_offset: shift };
-            stage.agree(scene, &[vec![one]]).map_err(|why| format!("tiles of {tile}, {one:?}: {why}"))?;
-        }
-    }
-    Ok(())
 }
 
 fn random_lists_on(scene: &Scene, lane: Lane, rounds: u64, seed: u64) -> Outcome {

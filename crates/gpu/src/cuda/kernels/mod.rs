@@ -11,9 +11,7 @@ pub(super) const BLOCK_THREADS: u32 = 256;
 /// The warps of a block of `unpack`: each copies one fragment, or a part of one.
 pub(super) const BLOCK_WARPS: u32 = BLOCK_THREADS / 32;
 /// What a warp copies at a time.
-pub(super) const TILE_BYTES: u32 = 4096;
-/// What it can be told to copy at a time instead, of a fragment that is alone in its list.
-pub(super) const SMALL_TILES: [u32; 3] = [2048, 1024, 512];
+pub(super) const TILE_BYTES: u64 = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -38,8 +36,5 @@ mod tests {
     fn the_source_has_the_same_numbers() {
         assert!(SOURCE.contains(&format!("constexpr u32 BLOCK_THREADS = {BLOCK_THREADS};")));
         assert!(SOURCE.contains(&format!("constexpr u32 TILE_BYTES = {TILE_BYTES};")));
-        for tile in SMALL_TILES {
-            assert!(SOURCE.contains(&format!("copy_aligned<uint4, {tile}>")), "{tile}");
-        }
     }
 }

@@ -24,12 +24,12 @@ constexpr u32 BLOCK_WARPS = BLOCK_THREADS / WARP;
 // What a warp copies at a time: eight 16-byte loads a lane, all under way before the first is stored.
 constexpr u32 TILE_BYTES = 4096;
 
-// Copies every `parts`-th tile of `units` units, beginning with tile `part`. A tile is of `BYTES` bytes.
-template <typename Unit, u32 BYTES>
+// Copies every `parts`-th tile of `units` units, beginning with tile `part`.
+template <typename Unit>
 __device__ __forceinline__ void copy_units(const Unit* __restrict__ source, Unit* __restrict__ destination, u64 units,
                                            u32 part, u32 parts, u32 lane) {
-    constexpr u32 TILE = BYTES / sizeof(Unit);
-    constexpr u32 EACH = TILE < 8 * WARP ? TILE / WARP : 8;
+    constexpr u32 TILE = TILE_BYTES / sizeof(Unit);
+    constexpr u32 EACH = 8;
     for (u64 tile = part; tile * TILE < units; tile += parts) {
         const Unit* from = source + tile * TILE + lane;
         Unit* to = destination + tile * TILE + lane;
@@ -49,13 +49,13 @@ __device__ __forceinline__ void copy_units(const Unit* __restrict__ source, Unit
 }
 
 // As above from the first byte on, after the `head` bytes that bring both sides to a unit's start.
-template <typename Unit, u32 BYTES = TILE_BYTES>
+template <typename Unit>
 __device__ __forceinline__ void copy_aligned(const u8* source, u8* destination, u64 bytes, u32 part, u32 parts,
                                              u32 lane) {
     u64 head = (0 - (u64)destination) % sizeof(Unit);
     if (head > bytes) head = bytes;
     const u64 units = (bytes - head) / sizeof(Unit);
-    copy_units<Unit, BYTES>((const Unit*)(source + head), (Unit*)(destination + head), units, part, parts, lane);
+    copy_units((const Unit*)(source + head), (Unit*)(destination + head), units, part, parts, lane);
     // Less than a unit at both ends: a lane for each byte.
     const u64 done = head + units * sizeof(Unit);
     if (part == 0 && lane < head) destination[lane] = source[lane];
@@ -79,29 +79,14 @@ __device__ __forceinline__ void copy_entry(const Entry& entry, u32 part, u32 par
         copy_aligned<u8>(source, destination, entry.bytes, part, parts, lane);
 }
 
-// One fragment in tiles smaller than usual, so that more warps share it. False if its sides are skewed: nothing was done.
-__device__ __forceinline__ bool copy_in_tiles(const Entry& entry, u32 part, u32 parts, u32 lane, u32 tile) {
-    const u8* source = (const u8*)entry.source;
-    u8* destination = (u8*)entry.destination;
-    if ((entry.source ^ entry.destination) % 16 != 0) return false;
-    if (tile == 2048)
-        copy_aligned<uint4, 2048>(source, destination, entry.bytes, part, parts, lane);
-    else if (tile == 1024)
-        copy_aligned<uint4, 1024>(source, destination, entry.bytes, part, parts, lane);
-    else
-        copy_aligned<uint4, 512>(source, destination, entry.bytes, part, parts, lane);
-    return true;
-}
-
 // Copies `count` fragments, each by `parts` warps; their product is below 2^31. A list of one comes as an argument, and
-// `list` is null: reading it from host memory would cost a trip over the bus. All warps work on it then, in tiles of `tile`
-// bytes: 4096, 2048, 1024 or 512.
+// `list` is null: reading it from host memory would cost a trip over the bus. All warps work on it then.
 //
 // The first thing done is to raise the flag to `before`: that this kernel runs says that all work before it in the stream
 // is done, and visible to all. At the end, the same would cost a fence in every block and wait for the bus (measured on an
 // H200, 512 KiB launches back to back: 4.05 us each, against 3.00 so and 2.82 without a flag).
 extern "C" __global__ void __launch_bounds__(BLOCK_THREADS, 4)
-    unpack(const Entry* list, Entry only, u32 count, u32 parts, volatile u32* flag, u32 before, u32 tile) {
+    unpack(const Entry* list, Entry only, u32 count, u32 parts, volatile u32* flag, u32 before) {
     __shared__ Entry entries[BLOCK_WARPS];
     if (blockIdx.x == 0 && threadIdx.x == 0) *flag = before;
     const u32 warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
@@ -109,7 +94,6 @@ extern "C" __global__ void __launch_bounds__(BLOCK_THREADS, 4)
     u32 part = unit;
     if (list == nullptr) {
         parts = gridDim.x * BLOCK_WARPS;
-        if (tile < TILE_BYTES && copy_in_tiles(only, part, parts, lane, tile)) return;
     } else {
         // The block's warps work on at most as many fragments as they are, one after another in the list.
         const u32 first = blockIdx.x * BLOCK_WARPS / parts;

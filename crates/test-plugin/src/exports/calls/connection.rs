@@ -2,6 +2,7 @@
 
 use std::{
     ffi::c_int,
+    os::fd::BorrowedFd,
     ptr,
     sync::atomic::Ordering::Relaxed,
     thread,
@@ -10,7 +11,11 @@ use std::{
 
 use gputcp_nccl_abi::{
     ResultCode,
-    sys::{constants::NET_DEVICE_HOST, device::DeviceHandle, unpack::QUEUE_DEPTH},
+    sys::{
+        constants::{NET_DEVICE_HOST, PTR_CUDA},
+        device::DeviceHandle,
+        unpack::QUEUE_DEPTH,
+    },
 };
 
 use super::{
@@ -19,7 +24,7 @@ use super::{
 };
 use crate::{
     comm::{Comm, End, recv::RecvComm, send::SendComm},
-    connect,
+    connect, dma_buf,
     faults::call,
     handle::Handle,
     knobs::Knobs,
@@ -111,6 +116,30 @@ pub(in crate::exports) fn accept(listener: P, out: *mut P, device: Option<*mut *
 pub(in crate::exports) fn reg_mr(kind: c_int, out: *mut P) -> c_int {
     call("regMr", |knobs| {
         let registration = Registration { kind: Kind::of(kind, knobs)? };
+        // SAFETY: the host gives room for a pointer.
+        unsafe { out.write(Box::into_raw(Box::new(registration)).cast()) };
+        Ok(())
+    })
+}
+
+pub(in crate::exports) fn reg_mr_dma_buf(
+    bytes: usize,
+    kind: c_int,
+    offset: u64,
+    fd: c_int,
+    out: *mut P,
+) -> c_int {
+    call("regMrDmaBuf", |knobs| {
+        if kind != PTR_CUDA || !knobs.dma_buf || fd < 0 {
+            return Err(ResultCode::InvalidArgument);
+        }
+        // SAFETY: the host's, which keeps it open during the call.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        dma_buf::check(fd, offset, bytes as u64).map_err(|why| {
+            eprintln!("gputcp test plugin: {why}");
+            ResultCode::InvalidArgument
+        })?;
+        let registration = Registration { kind: Kind::Gpu };
         // SAFETY: the host gives room for a pointer.
         unsafe { out.write(Box::into_raw(Box::new(registration)).cast()) };
         Ok(())

@@ -6,7 +6,9 @@ mod request;
 mod start;
 
 pub(super) use self::{
-    connection::{accept, close_listen, close_recv, close_send, connect, dereg_mr, listen, reg_mr},
+    connection::{
+        accept, close_listen, close_recv, close_send, connect, dereg_mr, listen, reg_mr, reg_mr_dma_buf,
+    },
     request::{Arrays, iflush, irecv, irecv_consumed, isend, test},
     start::{devices, finalize, init, make_v_device, properties},
 };

@@ -12,7 +12,7 @@ use gputcp_nccl_abi::{
     ResultCode,
     sys::constants::{
         NET_DEVICE_HOST, NET_DEVICE_HOST_VERSION, NET_DEVICE_UNPACK, NET_DEVICE_UNPACK_VERSION, PTR_CUDA,
-        PTR_HOST,
+        PTR_DMABUF, PTR_HOST,
     },
 };
 
@@ -137,7 +137,11 @@ pub(in crate::exports) fn properties(dev: c_int, write: impl FnOnce(Facts)) -> c
             behind: behind.unwrap_or_else(|| vec![dev]),
             name: names[dev as usize].as_ptr().cast_mut(),
             guid: dev as u64 + 1,
-            ptr_support: if knobs.gpu == Gpu::None { PTR_HOST } else { PTR_HOST | PTR_CUDA },
+            ptr_support: match knobs.gpu {
+                Gpu::None => PTR_HOST,
+                Gpu::Cuda(_) if knobs.dma_buf => PTR_HOST | PTR_CUDA | PTR_DMABUF,
+                Gpu::Soft | Gpu::Cuda(_) => PTR_HOST | PTR_CUDA,
+            },
             speed_mbit: if knobs.violates("properties-sane") { 0 } else { 100_000 },
             max_recvs: knobs.max_recvs as c_int,
             net_device_type,

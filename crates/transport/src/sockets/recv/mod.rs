@@ -8,11 +8,11 @@ mod short;
 mod unpack;
 
 use std::{
+    io,
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicBool, Ordering},
     },
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -26,14 +26,16 @@ use gputcp_proto::{
 };
 use gputcp_socket::TcpInfo;
 
-use self::{announce::Announcer, unpack::BounceRing};
+use self::{announce::Announcer, read::StreamReader, short::Coming, unpack::BounceRing};
 use super::{
     EAGER_BYTES, SHORT_SLABS,
     agreed::{Agreed, SLOTS},
     bound::Bound,
     canceller::Canceller,
-    control::Reader,
-    cores, ending,
+    control::{ControlSocket, Reader},
+    cores,
+    driver::Driver,
+    ending,
     locks::{lock, write_lock},
     shared::{Ready, Shared, Side},
 };
@@ -41,12 +43,13 @@ use crate::{Error, Result};
 
 /// The receiving end of a connection: posts receives, waits for them, oldest first or in any order.
 ///
-/// Its threads were made at connect: one per data socket, one for the control socket. Dropped without
+/// It has threads of its own from connect on, one per data socket and one for the control socket, unless it was made with a
+/// pool ([`Options::pool`](crate::Options::pool)). Dropped without
 /// [`RecvComm::close`], it resets the connection.
 #[derive(Debug)]
 pub struct RecvComm {
     shared: Arc<Shared<RecvState>>,
-    threads: Vec<JoinHandle<()>>,
+    driver: Driver,
     inline_bytes: u64,
     /// The longest message of device memory; none without a device.
     longest_on_device: Option<u64>,
@@ -79,6 +82,8 @@ pub(crate) struct Parts {
     rings: Vec<Mutex<BounceRing>>,
     /// The control socket's lane.
     short: Option<Mutex<Lane>>,
+    /// The message that is being read off the control socket.
+    coming: Mutex<Option<Coming>>,
     mode: UnpackMode,
     /// Whether the last bytes came on the control socket.
     came_short: AtomicBool,
@@ -103,6 +108,7 @@ impl RecvComm {
             announcer: Mutex::new(Announcer::new()),
             rings: stream_rings.chain(short.iter().map(|_| ring(SHORT_SLABS))).collect(),
             short,
+            coming: Mutex::new(None),
             mode: options.unpack,
             came_short: AtomicBool::new(false),
         });
@@ -111,19 +117,14 @@ impl RecvComm {
         let plan = SegmentPlan::new(segment_bytes.into()).with_pieces(piece_bytes.into());
         let longest_on_device = (!lanes.is_empty()).then(|| plan.longest_chunk());
         let state = RecvState { side, open_streams: data.len(), parts };
-        let shared = Arc::new(Shared::new(peer, options.timeout, control, data, state)?);
-        let mut comm =
-            Self { shared, threads: Vec::new(), inline_bytes: inline_bytes.into(), longest_on_device };
+        let driver = Driver::new(options.pool.as_ref())?;
+        let shared = Arc::new(Shared::new(peer, options.timeout, control, &driver.watch(), data, state)?);
+        let mut comm = Self { shared, driver, inline_bytes: inline_bytes.into(), longest_on_device };
         let near = cores::near(options.device.as_ref());
-        let near = near.as_ref();
-        comm.threads.push(super::spawn("gputcp-control", &comm.shared, near, |shared| shared.stand_by())?);
         let mut lanes = lanes.into_iter();
-        for stream in 0..comm.shared.data.len() {
-            let lane = lanes.next();
-            let life = move |shared: &Arc<Shared<RecvState>>| read::run(shared, stream, lane);
-            comm.threads.push(super::spawn("gputcp-recv", &comm.shared, near, life)?);
-        }
-        comm.shared.wait_for_threads(comm.threads.len());
+        let shared = comm.shared.clone();
+        let tasks = (0..shared.data.len()).map(|stream| StreamReader::new(&shared, stream, lanes.next()));
+        comm.driver.start(&shared, near.as_ref(), tasks)?;
         Ok(comm)
     }
 
@@ -146,12 +147,12 @@ impl RecvComm {
         *write_lock(&state.parts.destinations[slot.index()]) = Some(claim);
         let parts = state.parts.clone();
         drop(state);
-        lock(&parts.announcer).posted(announce, &self.shared)?;
+        self.shared.tell(|announcer, control| announcer.posted(announce, control), &parts)?;
         Ok(Some(RecvRequest { slot, bytes }))
     }
 
     /// The finished receive, or the request back while bytes are missing. Where a short message may come, reads what the control
-    /// socket has, and waits for nothing but the rest of a message that has begun to arrive.
+    /// socket has. Never waits for the peer.
     ///
     /// # Errors
     /// If the connection has failed.
@@ -223,10 +224,10 @@ impl RecvComm {
     /// If requests are still in flight, or the peer does not close by the deadline.
     pub fn close(mut self, deadline: Instant) -> Result<()> {
         let open = lock(&self.shared.state).side.in_flight();
-        ending::close(&self.shared, &mut self.threads, open, deadline)
+        ending::close(&self.shared, &mut self.driver, open, deadline)
     }
 
-    /// Says goodbye and returns: a thread of its own waits for the peer's, up to `patience`, and ends the others. What was
+    /// Says goodbye and returns: a thread of its own, or the pool, waits for the peer's, up to `patience`, and ends the work. What was
     /// sent still arrives. For whoever must not wait, as a NCCL net plugin.
     ///
     /// # Errors
@@ -234,7 +235,7 @@ impl RecvComm {
     /// memory any more.
     pub fn leave(mut self, patience: Duration) -> Result<()> {
         let open = lock(&self.shared.state).side.in_flight();
-        ending::leave(&self.shared, &mut self.threads, open, patience)
+        ending::leave(&self.shared, &mut self.driver, open, patience)
     }
 
     /// Ends every wait on this connection from another thread.
@@ -270,13 +271,29 @@ impl RecvComm {
 
 impl Drop for RecvComm {
     fn drop(&mut self) {
-        ending::abandon(&self.shared, &mut self.threads);
+        ending::abandon(&self.shared, &mut self.driver);
     }
 }
 
 impl Shared<RecvState> {
     fn parts(&self) -> Arc<Parts> {
         lock(&self.state).parts.clone()
+    }
+
+    /// Has announcements written.
+    fn tell(
+        &self,
+        write: impl FnOnce(&mut Announcer, &ControlSocket) -> io::Result<()>,
+        parts: &Parts,
+    ) -> Result<()> {
+        let written = write(&mut lock(&parts.announcer), &self.control);
+        // Not under the lock: what is read then may be matched to a receive.
+        written.or_else(|error| self.control_failed(error))
+    }
+
+    /// The first bytes of an announced receive's message have come.
+    fn matched(&self, parts: &Parts) -> Result<()> {
+        self.tell(Announcer::matched, parts)
     }
 
     /// Whether the last bytes came on the control socket: the next may well, too.
@@ -339,5 +356,9 @@ impl Side for RecvState {
             }));
         };
         shared.take_inline(seq, bytes.into(), reader)
+    }
+
+    fn take_rest(shared: &Shared<Self>, reader: &mut Reader) -> Result<bool> {
+        shared.take_rest_of_inline(reader)
     }
 }

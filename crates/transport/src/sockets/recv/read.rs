@@ -1,162 +1,214 @@
-//! One data socket's thread: reads a header, has it checked, and reads the segment's bytes to where they go: a host
+//! One data socket's task: reads a header, has it checked, and reads the segment's bytes to where they go: a host
 //! destination in place, or a bounce buffer whose unpack it launches.
 
 use std::{
     io,
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd},
     sync::{Arc, atomic::Ordering},
 };
 
-use gputcp_gpu::{Lane, MemoryKind, WriteClaim};
+use gputcp_gpu::{Lane, MemoryKind};
 use gputcp_proto::{
     bounce::Filling,
     frame::SegmentHeader,
     recv::{InPlace, Landing},
 };
-use rustix::net::RecvFlags;
-use socket2::Socket;
+use rustix::{event::epoll::EventFlags, net::RecvFlags};
 
 use super::{Parts, RecvState};
 use crate::{
-    Error, Result,
+    Error,
     sockets::{
         locks::{lock, read_lock},
-        shared::Shared,
+        shared::{Shared, Verdict},
+        task::{SHARE, Step, Stop, Task, attempt},
     },
 };
 
-/// The thread's life, until the peer closes the stream or the connection fails.
-pub(super) fn run(shared: &Arc<Shared<RecvState>>, stream: usize, lane: Option<Lane>) {
-    let parts = shared.parts();
-    let mut reader = StreamReader { shared, socket: &shared.data[stream], stream, parts: &parts, lane };
-    match reader.run() {
-        Ok(()) => {
-            lock(&shared.state).open_streams -= 1;
-            shared.doorbell.ring_all();
-            shared.stream_ended();
-        }
-        Err(Stop::Failed(error)) => shared.fail(error),
-        Err(Stop::Socket(error)) => shared.data_failed(&error),
-    }
-}
-
-struct StreamReader<'a> {
-    shared: &'a Shared<RecvState>,
-    socket: &'a Socket,
+/// The receiver's part of one data socket, until the peer closes the stream or the connection fails.
+pub(super) struct StreamReader {
+    shared: Arc<Shared<RecvState>>,
     stream: usize,
-    parts: &'a Parts,
+    parts: Arc<Parts>,
     lane: Option<Lane>,
+    /// What has come of the next header.
+    header: [u8; SegmentHeader::BYTES],
+    have: usize,
+    at: At,
 }
 
-/// Why a thread ends early.
-enum Stop {
-    Failed(Error),
-    Socket(io::Error),
+/// Where it is.
+enum At {
+    /// In a header, or before one.
+    Header,
+    /// In a segment whose destination is read into.
+    InPlace(InPlace),
+    /// Before a segment that needs a bounce buffer.
+    Landing(Landing),
+    /// In a segment that is read into a bounce buffer.
+    Filling(Filling),
+    /// The socket has failed, or ended.
+    Ended(Verdict),
 }
 
-impl StreamReader<'_> {
-    fn run(&mut self) -> Result<(), Stop> {
-        while let Some(header) = self.read_header()? {
-            let landing = lock(&self.shared.state).side.begin(&header);
-            let landing = landing.map_err(|violation| Stop::Failed(self.shared.misbehaved(violation)))?;
-            if landing.offset() == 0 {
-                self.parts.came_short.store(false, Ordering::Relaxed);
-                lock(&self.parts.announcer).matched(self.shared).map_err(Stop::Failed)?;
-            }
-            let place = read_lock(&self.parts.destinations[landing.slot_index()]);
-            let Some(destination) = place.as_ref() else {
-                unreachable!("a posted receive has a destination")
-            };
-            match (destination.kind(), &mut self.lane) {
-                (MemoryKind::Host, _) => {
-                    let placed = self.read_in_place(landing, destination)?;
-                    drop(place);
-                    self.shared.placed(placed);
-                }
-                (_, Some(lane)) => {
-                    let slot = landing.slot_index();
-                    bounce(self.shared, self.socket, self.parts, self.stream, lane, landing, destination)?;
-                    // The waiter goes on to watch the lane.
-                    self.shared.doorbell.ring(slot);
-                }
-                (_, None) => unreachable!("device memory is refused without lanes"),
-            }
-        }
-        Ok(())
+/// What comes next of a step: nothing to wait for, or what to return.
+type Next = Result<Option<Step>, Stop>;
+
+impl StreamReader {
+    pub(super) fn new(shared: &Arc<Shared<RecvState>>, stream: usize, lane: Option<Lane>) -> Self {
+        let header = [0; SegmentHeader::BYTES];
+        Self { parts: shared.parts(), shared: shared.clone(), stream, lane, header, have: 0, at: At::Header }
     }
 
-    /// The next header; `None` at the end of the stream.
-    fn read_header(&self) -> Result<Option<SegmentHeader>, Stop> {
-        let mut bytes = [0; SegmentHeader::BYTES];
-        let mut have = 0;
-        while have < bytes.len() {
-            match retry(|| Ok(rustix::net::recv(self.socket, &mut bytes[have..], RecvFlags::empty())?.0))? {
-                0 if have == 0 => return Ok(None),
-                0 => return Err(Stop::Socket(io::ErrorKind::UnexpectedEof.into())),
-                got => have += got,
-            }
-        }
-        let header = SegmentHeader::decode(&bytes);
-        header.map(Some).map_err(|violation| Stop::Failed(self.shared.misbehaved(violation)))
-    }
-
-    fn read_in_place(
-        &self,
-        landing: Landing,
-        destination: &WriteClaim,
-    ) -> Result<gputcp_proto::recv::Placed, Stop> {
-        let mut in_place = InPlace::new(landing);
-        loop {
-            let offset = in_place.landing().offset() + in_place.have();
-            let got = some(retry(|| destination.recv(self.socket.as_fd(), offset, in_place.missing()))?)?;
-            self.shared.counters.carried.fetch_add(got, Ordering::Relaxed);
-            match in_place.advance(got) {
-                Ok(placed) => return Ok(placed),
-                Err(rest) => in_place = rest,
+    fn go_on(&mut self) -> Next {
+        match std::mem::replace(&mut self.at, At::Header) {
+            At::Header => self.read_header(),
+            At::InPlace(in_place) => self.read_in_place(in_place),
+            At::Landing(landing) => self.take_buffer(landing),
+            At::Filling(filling) => self.fill(filling),
+            At::Ended(verdict) => {
+                let step = self.shared.hear(&verdict);
+                self.at = At::Ended(verdict);
+                Ok(Some(step))
             }
         }
     }
-}
 
-/// Reads a segment into a bounce buffer and launches its unpack.
-fn bounce(
-    shared: &Shared<RecvState>,
-    socket: &Socket,
-    parts: &Parts,
-    stream: usize,
-    lane: &mut Lane,
-    landing: Landing,
-    destination: &WriteClaim,
-) -> Result<(), Stop> {
-    let ring = &parts.rings[stream];
-    let slot = shared.bounce_slot(ring).map_err(Stop::Failed)?;
-    let mut filling = Filling::new(slot, landing);
-    let filled = loop {
-        let got = some(retry(|| lane.recv(&filling, socket.as_fd()))?)?;
-        shared.counters.carried.fetch_add(got, Ordering::Relaxed);
+    fn read_header(&mut self) -> Next {
+        let (socket, rest) = (&self.shared.data[self.stream], &mut self.header[self.have..]);
+        match attempt(|| Ok(rustix::net::recv(socket, &mut *rest, RecvFlags::empty())?.0))? {
+            None => return Ok(Some(Step::Socket)),
+            Some(0) if self.have == 0 => {
+                lock(&self.shared.state).open_streams -= 1;
+                self.shared.doorbell.ring_all();
+                self.at = At::Ended(Verdict::on_end());
+                return Ok(None);
+            }
+            Some(0) => return Err(Stop::Socket(io::ErrorKind::UnexpectedEof.into())),
+            Some(got) => self.have += got,
+        }
+        if self.have < SegmentHeader::BYTES {
+            return Ok(None);
+        }
+        self.have = 0;
+        let misbehaved = |violation| Stop::Failed(self.shared.misbehaved(violation));
+        let header = SegmentHeader::decode(&self.header).map_err(misbehaved)?;
+        let landing = lock(&self.shared.state).side.begin(&header).map_err(misbehaved)?;
+        self.begin(landing)
+    }
+
+    fn begin(&mut self, landing: Landing) -> Next {
+        if landing.offset() == 0 {
+            self.parts.came_short.store(false, Ordering::Relaxed);
+            self.shared.matched(&self.parts).map_err(Stop::Failed)?;
+        }
+        let place = read_lock(&self.parts.destinations[landing.slot_index()]);
+        let Some(destination) = place.as_ref() else { unreachable!("a posted receive has a destination") };
+        let on_host = destination.kind() == MemoryKind::Host;
+        drop(place);
+        if on_host { self.read_in_place(InPlace::new(landing)) } else { self.take_buffer(landing) }
+    }
+
+    fn read_in_place(&mut self, in_place: InPlace) -> Next {
+        let landing = in_place.landing();
+        let place = read_lock(&self.parts.destinations[landing.slot_index()]);
+        let Some(destination) = place.as_ref() else { unreachable!("a posted receive has a destination") };
+        let socket = self.shared.data[self.stream].as_fd();
+        let offset = landing.offset() + in_place.have();
+        let got = attempt(|| destination.recv(socket, offset, in_place.missing()))?;
+        drop(place);
+        let Some(got) = got else {
+            self.at = At::InPlace(in_place);
+            return Ok(Some(Step::Socket));
+        };
+        let got = self.count(got)?;
+        match in_place.advance(got) {
+            Ok(placed) => self.shared.placed(placed),
+            Err(rest) => self.at = At::InPlace(rest),
+        }
+        Ok(None)
+    }
+
+    fn take_buffer(&mut self, landing: Landing) -> Next {
+        match self.shared.bounce_slot(&self.parts.rings[self.stream]).map_err(Stop::Failed)? {
+            Ok(slot) => self.fill(Filling::new(slot, landing)),
+            Err(unpacking) => {
+                self.at = At::Landing(landing);
+                Ok(Some(Step::Lane(unpacking)))
+            }
+        }
+    }
+
+    /// Reads into a bounce buffer, and launches its unpack when that is full.
+    fn fill(&mut self, filling: Filling) -> Next {
+        let Some(lane) = &mut self.lane else { unreachable!("device memory is refused without lanes") };
+        let socket = self.shared.data[self.stream].as_fd();
+        let got = attempt(|| lane.recv(&filling, socket))?;
+        let Some(got) = got else {
+            self.at = At::Filling(filling);
+            return Ok(Some(Step::Socket));
+        };
+        let got = self.count(got)?;
         match filling.advance(got) {
-            Ok(filled) => break filled,
-            Err(rest) => filling = rest,
+            Ok(filled) => {
+                let Some(lane) = &mut self.lane else { unreachable!("it was there a moment ago") };
+                let index = filled.landing().slot_index();
+                let place = read_lock(&self.parts.destinations[index]);
+                let Some(destination) = place.as_ref() else {
+                    unreachable!("a posted receive has a destination")
+                };
+                // Launched under the ring's lock: a waiter that finds the ring empty must not miss it.
+                let mut ring = lock(&self.parts.rings[self.stream]);
+                let unpacking = filled.unpack(&mut lane.unpack_into(destination, self.parts.mode));
+                ring.push(unpacking.map_err(|error| Stop::Failed(error.into()))?);
+                drop((ring, place));
+                // The waiter goes on to watch the lane.
+                self.shared.doorbell.ring(index);
+            }
+            Err(rest) => self.at = At::Filling(rest),
         }
-    };
-    // Launched under the ring's lock: a waiter that finds the ring empty must not miss it.
-    let mut ring = lock(ring);
-    let unpacking = filled.unpack(&mut lane.unpack_into(destination, parts.mode));
-    ring.push(unpacking.map_err(|error| Stop::Failed(error.into()))?);
-    Ok(())
+        Ok(None)
+    }
+
+    /// Counts payload bytes that have come. A stream that ends inside a segment lost some.
+    fn count(&self, got: usize) -> Result<u64, Stop> {
+        if got == 0 {
+            return Err(Stop::Socket(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.shared.counters.carried.fetch_add(got as u64, Ordering::Relaxed);
+        Ok(got as u64)
+    }
 }
 
-/// A stream that ends inside a segment lost bytes.
-fn some(got: usize) -> Result<u64, Stop> {
-    if got == 0 { Err(Stop::Socket(io::ErrorKind::UnexpectedEof.into())) } else { Ok(got as u64) }
-}
+impl Task for StreamReader {
+    fn name() -> &'static str {
+        "gputcp-recv"
+    }
 
-/// A blocking read, again when a signal interrupts it.
-fn retry(mut read: impl FnMut() -> io::Result<usize>) -> Result<usize, Stop> {
-    loop {
-        match read() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other.map_err(Stop::Socket),
+    fn step(&mut self) -> Step {
+        for _ in 0..SHARE {
+            match self.go_on() {
+                Ok(None) => {}
+                Ok(Some(step)) => return step,
+                Err(Stop::Failed(error)) => {
+                    self.shared.fail(error);
+                    return Step::Ended;
+                }
+                Err(Stop::Socket(error)) => self.at = At::Ended(Verdict::on(error)),
+            }
         }
+        Step::Again
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.shared.data[self.stream].as_fd()
+    }
+
+    fn events(&self) -> EventFlags {
+        EventFlags::IN | EventFlags::ET
+    }
+
+    fn fail(&self, error: Error) {
+        self.shared.fail(error);
     }
 }

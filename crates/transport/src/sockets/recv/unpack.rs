@@ -1,8 +1,12 @@
 //! Bounce ring → destination: unpacks under way on one stream's lane, in order, and the ring's free buffers. A buffer is
-//! freed, and its bytes counted, only by a finished unpack (invariant I2). The I/O thread looks here when it needs a
+//! freed, and its bytes counted, only by a finished unpack (invariant I2). The socket's task looks here when it needs a
 //! buffer, a waiter when it waits; so neither depends on the other.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use gputcp_gpu::Done;
 use gputcp_proto::{
@@ -53,20 +57,30 @@ impl Shared<RecvState> {
         Ok(())
     }
 
-    /// A free bounce buffer of a stream; waits for the oldest unpack if there is none.
-    pub(super) fn bounce_slot(&self, ring: &std::sync::Mutex<BounceRing>) -> Result<Slot> {
+    /// A free bounce buffer of a stream, or else the unpack that will free one.
+    pub(super) fn bounce_slot(&self, ring: &Mutex<BounceRing>) -> Result<Result<Slot, Done>> {
         loop {
-            let oldest = {
-                let mut ring = lock(ring);
-                self.reap(&mut ring)?;
-                if let Some(slot) = ring.free.issue() {
-                    return Ok(slot);
-                }
-                ring.unpacks.front().map(|unpacking| unpacking.completion().clone())
-            };
             self.check()?;
-            if let Some(oldest) = oldest {
-                oldest.wait(Instant::now() + SLICE)?;
+            let mut ring = lock(ring);
+            self.reap(&mut ring)?;
+            if let Some(slot) = ring.free.issue() {
+                return Ok(Ok(slot));
+            }
+            if let Some(oldest) = ring.unpacks.front() {
+                return Ok(Err(oldest.completion().clone()));
+            }
+            // A waiter has just found the lane lost, and is about to fail the connection.
+            drop(ring);
+            std::thread::yield_now();
+        }
+    }
+
+    /// The same, but waits for that unpack.
+    pub(super) fn wait_for_bounce_slot(&self, ring: &Mutex<BounceRing>) -> Result<Slot> {
+        loop {
+            match self.bounce_slot(ring)? {
+                Ok(slot) => return Ok(slot),
+                Err(oldest) => drop(oldest.wait(Instant::now() + SLICE)?),
             }
         }
     }
@@ -82,4 +96,4 @@ impl Shared<RecvState> {
 }
 
 /// How long an unpack is waited for before the connection is looked at again.
-const SLICE: std::time::Duration = std::time::Duration::from_millis(100);
+const SLICE: Duration = Duration::from_millis(100);

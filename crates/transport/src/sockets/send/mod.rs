@@ -8,7 +8,6 @@ mod write;
 
 use std::{
     sync::{Arc, Mutex, RwLock, atomic::Ordering},
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -21,14 +20,16 @@ use gputcp_proto::{
 };
 use gputcp_socket::TcpInfo;
 
-use self::stage::StagingRing;
+use self::{short::ShortSends, stage::StagingRing, write::Writer};
 use super::{
     EAGER_BYTES,
     agreed::{Agreed, SLOTS},
     bound::Bound,
     canceller::Canceller,
     control::Reader,
-    cores, ending,
+    cores,
+    driver::Driver,
+    ending,
     locks::{lock, write_lock},
     shared::{Ready, Shared, Side},
 };
@@ -36,12 +37,13 @@ use crate::{Error, Result};
 
 /// The sending end of a connection: posts messages, waits for them, oldest first or in any order.
 ///
-/// Its threads were made at connect: one per data socket, one for the control socket. Dropped without
+/// It has threads of its own from connect on, one per data socket and one for the control socket, unless it was made with a
+/// pool ([`Options::pool`](crate::Options::pool)). Dropped without
 /// [`SendComm::close`], it resets the connection.
 #[derive(Debug)]
 pub struct SendComm {
     shared: Arc<Shared<SendState>>,
-    threads: Vec<JoinHandle<()>>,
+    driver: Driver,
     /// The longest message of device memory; none without a device.
     longest_on_device: Option<u64>,
 }
@@ -65,8 +67,7 @@ pub(crate) struct SendState {
 pub(crate) struct Parts {
     /// The sources of the sends in flight, by slot. I/O threads hold the read lock while they read.
     sources: [RwLock<Option<ReadClaim>>; SLOTS],
-    /// Where short messages of device memory are staged; none without a device.
-    short: Option<Mutex<StagingRing>>,
+    short: Mutex<ShortSends>,
 }
 
 impl SendComm {
@@ -75,7 +76,8 @@ impl SendComm {
         let Agreed { peer, control, data, segment_bytes, piece_bytes, inline_bytes, peer_slots } = agreed;
         let lanes = super::lanes(options, data.len(), segment_bytes)?;
         let short = super::short_lane(options, inline_bytes)?;
-        let short = short.map(|lane| Mutex::new(StagingRing::new(lane, super::SHORT_SLABS, options.unpack)));
+        let short = short.map(|lane| StagingRing::new(lane, super::SHORT_SLABS, options.unpack));
+        let short = Mutex::new(ShortSends::new(short));
         let parts = Arc::new(Parts { sources: [const { RwLock::new(None) }; SLOTS], short });
         let side = SendSide::new(options.slots.into(), segment_bytes.into(), peer_slots.into())
             .with_pieces(piece_bytes.into())
@@ -83,19 +85,15 @@ impl SendComm {
         let plan = SegmentPlan::new(segment_bytes.into()).with_pieces(piece_bytes.into());
         let longest_on_device = (!lanes.is_empty()).then(|| plan.longest_chunk());
         let state = SendState { side, parts };
-        let shared = Arc::new(Shared::new(peer, options.timeout, control, data, state)?);
-        let mut comm = Self { shared, threads: Vec::new(), longest_on_device };
+        let driver = Driver::new(options.pool.as_ref())?;
+        let shared = Arc::new(Shared::new(peer, options.timeout, control, &driver.watch(), data, state)?);
+        let mut comm = Self { shared, driver, longest_on_device };
         let near = cores::near(options.device.as_ref());
-        let near = near.as_ref();
-        comm.threads.push(super::spawn("gputcp-control", &comm.shared, near, |shared| shared.stand_by())?);
         let ring = |lane| StagingRing::new(lane, options.slabs.into(), options.unpack);
         let mut rings = lanes.into_iter().map(ring);
-        for stream in 0..comm.shared.data.len() {
-            let ring = rings.next();
-            let life = move |shared: &Arc<Shared<SendState>>| write::run(shared, stream, ring);
-            comm.threads.push(super::spawn("gputcp-send", &comm.shared, near, life)?);
-        }
-        comm.shared.wait_for_threads(comm.threads.len());
+        let shared = comm.shared.clone();
+        let tasks = (0..shared.data.len()).map(|stream| Writer::new(&shared, stream, rings.next()));
+        comm.driver.start(&shared, near.as_ref(), tasks)?;
         Ok(comm)
     }
 
@@ -127,7 +125,7 @@ impl SendComm {
     }
 
     /// The finished send, or the request back while bytes are left. Looks itself for the announcement that a send waits for,
-    /// and may then write short messages.
+    /// and may then write short messages. Never waits for the peer.
     ///
     /// # Errors
     /// If the connection has failed.
@@ -188,10 +186,10 @@ impl SendComm {
     /// If requests are still in flight, or the peer does not answer by the deadline.
     pub fn close(mut self, deadline: Instant) -> Result<()> {
         let open = lock(&self.shared.state).side.in_flight();
-        ending::close(&self.shared, &mut self.threads, open, deadline)
+        ending::close(&self.shared, &mut self.driver, open, deadline)
     }
 
-    /// Says goodbye and returns: a thread of its own waits for the peer's, up to `patience`, and ends the others. What was
+    /// Says goodbye and returns: a thread of its own, or the pool, waits for the peer's, up to `patience`, and ends the work. What was
     /// sent still arrives. For whoever must not wait, as a NCCL net plugin.
     ///
     /// # Errors
@@ -199,7 +197,7 @@ impl SendComm {
     /// memory any more.
     pub fn leave(mut self, patience: Duration) -> Result<()> {
         let open = lock(&self.shared.state).side.in_flight();
-        ending::leave(&self.shared, &mut self.threads, open, patience)
+        ending::leave(&self.shared, &mut self.driver, open, patience)
     }
 
     /// Ends every wait on this connection from another thread.
@@ -235,7 +233,7 @@ impl SendComm {
 
 impl Drop for SendComm {
     fn drop(&mut self) {
-        ending::abandon(&self.shared, &mut self.threads);
+        ending::abandon(&self.shared, &mut self.driver);
     }
 }
 
@@ -243,7 +241,7 @@ impl Shared<SendState> {
     /// Wakes the I/O thread whose turn it is.
     fn wake(&self, stream: Option<usize>) {
         if let Some(stream) = stream {
-            self.work[stream].notify_one();
+            self.work[stream].wake();
         }
     }
 
@@ -295,5 +293,10 @@ impl Side for SendState {
         announced.map_err(|violation| shared.misbehaved(violation))?;
         shared.wake(next);
         shared.carry_dealt(dealt)
+    }
+
+    fn write_on(shared: &Shared<Self>) -> Result<()> {
+        let parts = shared.parts();
+        shared.write_short(lock(&parts.short), &parts)
     }
 }

@@ -1,11 +1,11 @@
 //! Short messages: whole, inside a frame of the control socket, written by whoever finds that they can go. No thread is
 //! woken for them. Host memory goes out in place, device memory from the control socket's own staging ring, whose copy is
-//! waited for: it takes less time than a wake-up.
+//! waited for: it takes less time than a wake-up. What the socket has no room for is left to standby.
 
 use std::{
+    collections::VecDeque,
     io,
-    os::fd::AsFd,
-    sync::Mutex,
+    sync::MutexGuard,
     time::{Duration, Instant},
 };
 
@@ -13,119 +13,182 @@ use gputcp_gpu::{MemoryKind, ReadClaim};
 use gputcp_proto::{
     frame::Control,
     send::{Carrier, Segment, TooLong},
+    stage::Staged,
 };
 
-use super::{SendState, stage::StagingRing};
+use super::{Parts, SendState, stage::StagingRing};
 use crate::{
     Error, Result,
     sockets::{
+        agreed::SLOTS,
         locks::{lock, read_lock},
         shared::Shared,
     },
 };
 
+/// The short messages on their way out.
+#[derive(Debug)]
+pub(super) struct ShortSends {
+    /// Those that were dealt and not begun: of sends in flight, so no more than there are slots.
+    waiting: VecDeque<Segment>,
+    /// The one that the socket has taken a part of.
+    current: Option<Current>,
+    /// Where those of device memory are staged; none without a device.
+    ring: Option<StagingRing>,
+}
+
+/// A message, and how many bytes of it the socket has taken, its frame's included.
+#[derive(Debug)]
+enum Current {
+    InPlace(Segment, u64),
+    Staged(Staged, usize),
+}
+
+impl ShortSends {
+    pub(super) fn new(ring: Option<StagingRing>) -> Self {
+        Self { waiting: VecDeque::with_capacity(SLOTS), current: None, ring }
+    }
+}
+
 impl Shared<SendState> {
     /// Carries what a caller dealt to itself: a short message, written at once.
     pub(super) fn carry_dealt(&self, dealt: Result<Option<Segment>, TooLong>) -> Result<()> {
-        match dealt {
-            Ok(None) => Ok(()),
-            Ok(Some(segment)) => self.carry_inline(segment),
-            Err(too_long) => {
-                let error = Error::usage(format!("{too_long}: post a receive that is long enough"));
-                self.fail(error.clone());
-                Err(error)
-            }
+        match self.known_length(dealt)? {
+            None => Ok(()),
+            Some(segment) => self.carry_inline(segment),
         }
     }
 
-    /// Writes a short message on the control socket, and every one after it that can go too.
+    /// Writes a short message on the control socket after those before it, and every one after it that can go too.
     pub(super) fn carry_inline(&self, segment: Segment) -> Result<()> {
         let parts = self.parts();
-        let source = read_lock(&parts.sources[segment.slot_index()]);
-        let on_device =
-            source.as_ref().filter(|source| source.kind() != MemoryKind::Host && segment.bytes() > 0);
-        let segment = match (on_device, &parts.short) {
-            (None, _) => {
-                self.write_in_place(&segment, source.as_ref())
-                    .map_err(|error| self.control_failed(&error))?;
-                segment
-            }
-            (Some(source), Some(ring)) => self.write_staged(segment, source, ring)?,
-            (Some(_), None) => unreachable!("device memory is refused without lanes"),
-        };
-        drop(source);
-        self.written(segment);
-        let mut state = lock(&self.state);
-        let dealt = state.side.deal(Carrier::Control);
-        let next = state.side.to_wake();
-        drop(state);
-        self.wake(next);
-        self.carry_dealt(dealt)
+        let mut short = lock(&parts.short);
+        short.waiting.push_back(segment);
+        self.write_short(short, &parts)
     }
 
-    fn write_in_place(&self, segment: &Segment, source: Option<&ReadClaim>) -> io::Result<()> {
-        let socket = self.control.socket().as_fd();
-        let (Some(source), bytes) = (source, segment.bytes()) else {
-            unreachable!("a dealt segment has a source")
-        };
-        let mut sent = 0;
-        self.control.write_message(&frame_of(segment), self.timeout, |header| {
-            let of_header = header.len();
-            let taken = if bytes == 0 {
-                // Device memory is not the socket's to read, not even none of it.
-                rustix::net::send(socket, header, rustix::net::SendFlags::NOSIGNAL)?
-            } else {
-                source.send(socket, header, sent, bytes - sent)?
+    /// Writes as much as there is room for.
+    pub(super) fn write_short(&self, mut short: MutexGuard<'_, ShortSends>, parts: &Parts) -> Result<()> {
+        let error = loop {
+            let short = &mut *short;
+            let current = match (short.current.take(), short.waiting.pop_front()) {
+                (Some(current), None) => current,
+                (Some(current), Some(next)) => {
+                    short.waiting.push_front(next);
+                    current
+                }
+                (None, Some(next)) => self.begin_short(next, &mut short.ring, parts)?,
+                (None, None) => return Ok(()),
             };
-            sent += taken.saturating_sub(of_header) as u64;
-            Ok((taken, taken >= of_header && sent == bytes))
-        })
+            let segment = match self.write_current(current, &mut short.ring, parts) {
+                Ok(Ok(segment)) => segment,
+                Ok(Err(current)) => {
+                    short.current = Some(current);
+                    return Ok(());
+                }
+                Err(error) => break error,
+            };
+            self.written(segment);
+            let mut state = lock(&self.state);
+            let dealt = state.side.deal(Carrier::Control);
+            let next = state.side.to_wake();
+            drop(state);
+            self.wake(next);
+            short.waiting.extend(self.known_length(dealt)?);
+        };
+        // What is read then may ask for more short messages.
+        drop(short);
+        self.control_failed(error)
     }
 
-    fn write_staged(
+    fn begin_short(
         &self,
         segment: Segment,
-        source: &ReadClaim,
-        ring: &Mutex<StagingRing>,
-    ) -> Result<Segment> {
-        let frame = frame_of(&segment);
-        let mut ring = lock(ring);
+        ring: &mut Option<StagingRing>,
+        parts: &Parts,
+    ) -> Result<Current> {
+        let place = read_lock(&parts.sources[segment.slot_index()]);
+        let on_device = |source: &&ReadClaim| source.kind() != MemoryKind::Host && segment.bytes() > 0;
+        let Some(source) = place.as_ref().filter(on_device) else { return Ok(Current::InPlace(segment, 0)) };
+        let Some(ring) = ring else { unreachable!("device memory is refused without lanes") };
         if ring.stage(segment, source)?.is_some() {
             unreachable!("the ring is empty: each message is written before the next is staged");
         }
-        let staged = loop {
-            match ring.oldest(Instant::now() + SLICE)? {
-                Some(staged) => break staged,
-                None => self.check()?,
-            }
-        };
-        let (mut left, mut done) = (Some(staged), None);
-        let socket = self.control.socket().as_fd();
-        let written = self.control.write_message(&frame, self.timeout, |header| {
-            let Some(staged) = left.take() else { return Ok((0, true)) };
-            let taken = match ring.lane.send(&staged, header, socket) {
-                Ok(taken) => taken,
-                Err(error) => {
-                    left = Some(staged);
-                    return Err(error);
+        loop {
+            match ring.oldest()? {
+                Ok(staged) => return Ok(Current::Staged(staged, 0)),
+                Err(copying) => {
+                    self.check()?;
+                    copying.wait(Instant::now() + SLICE)?;
                 }
-            };
-            match staged.written(taken.saturating_sub(header.len()) as u64) {
-                Ok(all) => done = Some(all),
-                Err(rest) => left = Some(rest),
             }
-            Ok((taken, done.is_some()))
-        });
-        written.map_err(|error| self.control_failed(&error))?;
-        let Some((slot, segment)) = done else { unreachable!("a message that was written is written") };
-        ring.release(slot);
-        Ok(segment)
+        }
     }
 
-    /// The control socket failed in the middle of a message. It may know better why.
-    fn control_failed(&self, error: &io::Error) -> Error {
-        self.data_failed(error);
-        self.check().err().unwrap_or_else(|| self.socket_failed(error))
+    /// Writes a message to its end, and gives its segment; or the message again, where there is no room.
+    fn write_current(
+        &self,
+        mut current: Current,
+        ring: &mut Option<StagingRing>,
+        parts: &Parts,
+    ) -> io::Result<Result<Segment, Current>> {
+        loop {
+            current = match current {
+                Current::InPlace(segment, taken) => {
+                    let Some(now) = self.write_in_place(&segment, taken, parts)? else {
+                        return Ok(Err(Current::InPlace(segment, taken)));
+                    };
+                    if taken + now == Control::BYTES as u64 + segment.bytes() {
+                        return Ok(Ok(segment));
+                    }
+                    Current::InPlace(segment, taken + now)
+                }
+                Current::Staged(staged, head) => {
+                    let Some(ring) = ring else { unreachable!("what is staged is staged in a ring") };
+                    let header = frame_of(staged.segment()).encode();
+                    let left =
+                        (header.len() - head) as u64 + staged.segment().bytes() - staged.have_written();
+                    let now = self
+                        .control
+                        .write_part(left, |socket| ring.lane.send(&staged, &header[head..], socket))?;
+                    let Some(now) = now else { return Ok(Err(Current::Staged(staged, head))) };
+                    let of_head = (now as usize).min(header.len() - head);
+                    match staged.written(now - of_head as u64) {
+                        Ok((slot, segment)) => {
+                            ring.release(slot);
+                            return Ok(Ok(segment));
+                        }
+                        Err(rest) => Current::Staged(rest, head + of_head),
+                    }
+                }
+            }
+        }
+    }
+
+    fn write_in_place(&self, segment: &Segment, taken: u64, parts: &Parts) -> io::Result<Option<u64>> {
+        let header = frame_of(segment).encode();
+        let head = taken.min(header.len() as u64);
+        let (header, sent) = (&header[head as usize..], taken - head);
+        let place = read_lock(&parts.sources[segment.slot_index()]);
+        let Some(source) = place.as_ref() else { unreachable!("a dealt segment has a source") };
+        let left = segment.bytes() - sent;
+        self.control.write_part(header.len() as u64 + left, |socket| {
+            if left == 0 {
+                // Device memory is not the socket's to read, not even none of it.
+                Ok(rustix::net::send(socket, header, rustix::net::SendFlags::NOSIGNAL)?)
+            } else {
+                source.send(socket, header, sent, left)
+            }
+        })
+    }
+
+    /// A message that is longer than its receive is this side's mistake, and ends the connection.
+    fn known_length(&self, dealt: Result<Option<Segment>, TooLong>) -> Result<Option<Segment>> {
+        dealt.map_err(|too_long| {
+            let error = Error::usage(format!("{too_long}: post a receive that is long enough"));
+            self.fail(error.clone());
+            error
+        })
     }
 }
 

@@ -1,6 +1,6 @@
-//! Device memory → pinned ring: segments are copied several ahead of the socket, on the I/O thread's own lane.
+//! Device memory → pinned ring: segments are copied several ahead of the socket, on the stream's own lane.
 
-use std::{collections::VecDeque, time::Instant};
+use std::collections::VecDeque;
 
 use gputcp_gpu::{Done, Lane, ReadClaim, UnpackMode};
 use gputcp_proto::{
@@ -11,7 +11,7 @@ use gputcp_proto::{
 
 use crate::{Error, Result, options::SLABS_MAX};
 
-/// One I/O thread's staging ring, and the copies under way in it, oldest first.
+/// A socket's staging ring, and the copies under way in it, oldest first.
 #[derive(Debug)]
 pub(super) struct StagingRing {
     pub(super) lane: Lane,
@@ -41,17 +41,14 @@ impl StagingRing {
         self.free.has_room()
     }
 
-    /// Waits for the oldest copy. `None` if it is not done by the deadline.
-    pub(super) fn oldest(&mut self, deadline: Instant) -> Result<Option<Staged>> {
-        let Some(copy) = self.copies.pop_front() else { return Ok(None) };
-        copy.completion().wait(deadline)?;
-        match copy.poll().map_err(Error::from)? {
-            Ok(staged) => Ok(Some(staged)),
-            Err(copy) => {
-                self.copies.push_front(copy);
-                Ok(None)
-            }
-        }
+    /// The oldest copy, if it is done, or else what tells when it is. Only of a ring that is not empty.
+    pub(super) fn oldest(&mut self) -> Result<Result<Staged, Done>> {
+        let Some(copy) = self.copies.pop_front() else { unreachable!("asked of an empty ring") };
+        Ok(copy.poll().map_err(Error::from)?.map_err(|copy| {
+            let done = copy.completion().clone();
+            self.copies.push_front(copy);
+            done
+        }))
     }
 
     /// Gives a written slab back.

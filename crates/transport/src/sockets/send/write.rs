@@ -1,177 +1,219 @@
-//! One data socket's thread: takes segments as they are dealt and writes them, header and bytes in one call. Host memory
+//! One data socket's task: takes segments as they are dealt and writes them, header and bytes in one call. Host memory
 //! goes out in place, device memory from the staging ring.
 
 use std::{
-    io,
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd},
     sync::Arc,
-    time::{Duration, Instant},
 };
 
-use gputcp_gpu::{MemoryKind, ReadClaim};
+use gputcp_gpu::MemoryKind;
 use gputcp_proto::{
     frame::SegmentHeader,
-    send::{Carrier, Segment},
+    send::{Carrier, Segment, TooLong},
+    stage::Staged,
 };
-use socket2::Socket;
+use rustix::event::epoll::EventFlags;
 
 use super::{Parts, SendState, stage::StagingRing};
 use crate::{
-    Error, Result,
+    Error,
     sockets::{
         locks::{lock, read_lock},
-        shared::Shared,
+        shared::{Shared, Verdict},
+        task::{SHARE, Step, Stop, Task, attempt},
     },
 };
 
-/// The thread's life, until the connection closes or fails.
-pub(super) fn run(shared: &Arc<Shared<SendState>>, stream: usize, ring: Option<StagingRing>) {
-    let writer = Writer { shared, stream, socket: &shared.data[stream], parts: shared.parts(), ring };
-    match writer.run() {
-        Ok(()) => {
-            // The end of the stream, at a segment's boundary.
-            let _ = shared.data[stream].shutdown(std::net::Shutdown::Write);
-        }
-        Err(Stop::Failed(error)) => shared.fail(error),
-        Err(Stop::Socket(error)) => shared.data_failed(&error),
-    }
-}
-
-struct Writer<'a> {
-    shared: &'a Shared<SendState>,
+/// The sender's part of one data socket, until the connection closes or fails.
+pub(super) struct Writer {
+    shared: Arc<Shared<SendState>>,
     stream: usize,
-    socket: &'a Socket,
     parts: Arc<Parts>,
     ring: Option<StagingRing>,
+    at: At,
 }
 
-/// Why a thread ends early.
-enum Stop {
-    Failed(Error),
-    Socket(io::Error),
+/// Where it is.
+enum At {
+    /// Between two segments.
+    Between,
+    /// The socket has taken so many bytes of this segment, its header's included.
+    InPlace(Segment, u64),
+    /// The socket has taken so many bytes of the header, or all of it and some of what is staged.
+    Staged(Staged, usize),
+    /// The socket has failed.
+    Failed(Verdict),
 }
 
-impl Writer<'_> {
-    fn run(mut self) -> Result<(), Stop> {
-        loop {
-            let staged = self.ring.as_ref().is_some_and(|ring| !ring.is_empty());
-            let has_room = self.ring.as_ref().is_none_or(StagingRing::has_room);
-            let segment = match (staged, has_room) {
-                (false, _) => match self.next_segment()? {
-                    Some(segment) => Some(segment),
-                    None => return Ok(()),
-                },
-                (true, true) => self.try_segment()?,
-                (true, false) => None,
-            };
-            match segment {
-                Some(segment) => self.take(segment)?,
-                None => self.write_oldest()?,
+/// What comes next of a step: nothing to wait for, or what to return.
+type Next = Result<Option<Step>, Stop>;
+
+impl Writer {
+    pub(super) fn new(shared: &Arc<Shared<SendState>>, stream: usize, ring: Option<StagingRing>) -> Self {
+        Self { parts: shared.parts(), shared: shared.clone(), stream, ring, at: At::Between }
+    }
+
+    fn go_on(&mut self) -> Next {
+        match std::mem::replace(&mut self.at, At::Between) {
+            At::Between => self.begin(),
+            At::InPlace(segment, taken) => self.write_in_place(segment, taken),
+            At::Staged(staged, head) => self.write_staged(staged, head),
+            At::Failed(verdict) => {
+                let step = self.shared.hear(&verdict);
+                self.at = At::Failed(verdict);
+                Ok(Some(step))
             }
         }
     }
 
-    /// Sleeps until there is a segment; `None` when the connection closes.
-    fn next_segment(&self) -> Result<Option<Segment>, Stop> {
-        let mut state = lock(&self.shared.state);
-        loop {
-            if self.shared.has_failed() {
-                return Ok(None);
-            }
-            let dealt = state.side.deal(Carrier::Stream(self.stream)).map_err(too_long)?;
-            // What is left, or is another stream's turn, is passed on: each that takes a segment wakes the next.
-            let next = state.side.to_wake();
-            if dealt.is_some() {
-                drop(state);
-                self.shared.wake(next);
-                return Ok(dealt);
-            }
-            if self.shared.is_closing() {
-                return Ok(None);
-            }
-            self.shared.wake(next);
-            state.side.set_idle(self.stream, true);
-            state =
-                self.shared.work[self.stream].wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
-            state.side.set_idle(self.stream, false);
+    /// Takes the next segment, or the oldest copy that is done.
+    fn begin(&mut self) -> Next {
+        let staged = self.ring.as_ref().is_some_and(|ring| !ring.is_empty());
+        let has_room = self.ring.as_ref().is_none_or(StagingRing::has_room);
+        let segment = match (staged, has_room) {
+            (false, _) => match self.next_segment()? {
+                Ok(segment) => Some(segment),
+                Err(step) => return Ok(Some(step)),
+            },
+            (true, true) => self.try_segment()?,
+            (true, false) => None,
+        };
+        match segment {
+            Some(segment) => self.take(segment),
+            None => self.take_oldest(),
         }
+    }
+
+    /// A segment, or what to wait for: work, or nothing any more.
+    fn next_segment(&self) -> Result<Result<Segment, Step>, Stop> {
+        let mut state = lock(&self.shared.state);
+        state.side.set_idle(self.stream, false);
+        if self.shared.has_failed() {
+            return Ok(Err(Step::Ended));
+        }
+        let dealt = state.side.deal(Carrier::Stream(self.stream)).map_err(too_long)?;
+        // What is left, or is another stream's turn, is passed on: each that takes a segment wakes the next.
+        let next = state.side.to_wake();
+        let closing = self.shared.is_closing();
+        if dealt.is_none() && !closing {
+            state.side.set_idle(self.stream, true);
+        }
+        drop(state);
+        self.shared.wake(next);
+        Ok(match dealt {
+            Some(segment) => Ok(segment),
+            None if closing => {
+                // The end of the stream, at a segment's boundary.
+                let _ = self.shared.data[self.stream].shutdown(std::net::Shutdown::Write);
+                Err(Step::Ended)
+            }
+            None => Err(Step::Work),
+        })
     }
 
     fn try_segment(&self) -> Result<Option<Segment>, Stop> {
         lock(&self.shared.state).side.deal(Carrier::Stream(self.stream)).map_err(too_long)
     }
 
-    /// Writes a segment, or starts to stage it.
-    fn take(&mut self, segment: Segment) -> Result<(), Stop> {
+    /// Begins to write a segment, or to stage it.
+    fn take(&mut self, segment: Segment) -> Next {
         if segment.is_inline() {
-            return self.shared.carry_inline(segment).map_err(Stop::Failed);
+            return self.shared.carry_inline(segment).map(|()| None).map_err(Stop::Failed);
         }
         let place = read_lock(&self.parts.sources[segment.slot_index()]);
         let Some(source) = place.as_ref() else { unreachable!("a dealt segment has a source") };
         if source.kind() == MemoryKind::Host {
-            self.write_in_place(&segment, source)?;
             drop(place);
-            self.shared.written(segment);
-            return Ok(());
+            return self.write_in_place(segment, 0);
         }
         let Some(ring) = &mut self.ring else { unreachable!("device memory is refused without lanes") };
         match ring.stage(segment, source).map_err(Stop::Failed)? {
-            None => Ok(()),
+            None => Ok(None),
             Some(_) => unreachable!("a segment is taken only while the ring has room"),
         }
     }
 
-    fn write_in_place(&self, segment: &Segment, source: &ReadClaim) -> Result<(), Stop> {
+    fn write_in_place(&mut self, segment: Segment, taken: u64) -> Next {
         let header = segment.header().encode();
-        let (mut head, mut sent) = (0, 0);
-        while sent < segment.bytes() {
-            let (offset, left) = (segment.offset() + sent, segment.bytes() - sent);
-            let taken = retry(|| source.send(self.socket.as_fd(), &header[head..], offset, left))?;
-            let of_head = taken.min(SegmentHeader::BYTES - head);
-            head += of_head;
-            sent += (taken - of_head) as u64;
+        let head = taken.min(SegmentHeader::BYTES as u64);
+        let sent = taken - head;
+        let place = read_lock(&self.parts.sources[segment.slot_index()]);
+        let Some(source) = place.as_ref() else { unreachable!("a dealt segment has a source") };
+        let (offset, left) = (segment.offset() + sent, segment.bytes() - sent);
+        let written = attempt(|| source.send(self.socket(), &header[head as usize..], offset, left))?;
+        drop(place);
+        let taken = taken + written.unwrap_or(0) as u64;
+        if taken == SegmentHeader::BYTES as u64 + segment.bytes() {
+            self.shared.written(segment);
+            return Ok(None);
         }
-        Ok(())
+        self.at = At::InPlace(segment, taken);
+        Ok(written.is_none().then_some(Step::Socket))
     }
 
-    fn write_oldest(&mut self) -> Result<(), Stop> {
-        let Some(ring) = &mut self.ring else { return Ok(()) };
-        let mut staged = loop {
-            match ring.oldest(Instant::now() + SLICE).map_err(Stop::Failed)? {
-                Some(staged) => break staged,
-                None => self.shared.check().map_err(Stop::Failed)?,
-            }
-        };
+    fn take_oldest(&mut self) -> Next {
+        self.shared.check().map_err(Stop::Failed)?;
+        let Some(ring) = &mut self.ring else { return Ok(None) };
+        match ring.oldest().map_err(Stop::Failed)? {
+            Ok(staged) => self.write_staged(staged, 0),
+            Err(copying) => Ok(Some(Step::Lane(copying))),
+        }
+    }
+
+    fn write_staged(&mut self, staged: Staged, head: usize) -> Next {
+        let Some(ring) = &mut self.ring else { unreachable!("what is staged is staged in a ring") };
         let header = staged.segment().header().encode();
-        let mut head = 0;
-        let (slot, segment) = loop {
-            let taken = retry(|| ring.lane.send(&staged, &header[head..], self.socket.as_fd()))?;
-            let of_head = taken.min(SegmentHeader::BYTES - head);
-            head += of_head;
-            match staged.written((taken - of_head) as u64) {
-                Ok(done) => break done,
-                Err(rest) => staged = rest,
+        let socket = self.shared.data[self.stream].as_fd();
+        let written = attempt(|| ring.lane.send(&staged, &header[head..], socket))?;
+        let taken = written.unwrap_or(0);
+        let of_head = taken.min(SegmentHeader::BYTES - head);
+        match staged.written((taken - of_head) as u64) {
+            Ok((slot, segment)) => {
+                ring.release(slot);
+                self.shared.written(segment);
+                Ok(None)
             }
-        };
-        ring.release(slot);
-        self.shared.written(segment);
-        Ok(())
+            Err(rest) => {
+                self.at = At::Staged(rest, head + of_head);
+                Ok(written.is_none().then_some(Step::Socket))
+            }
+        }
     }
 }
 
-fn too_long(too_long: gputcp_proto::send::TooLong) -> Stop {
+impl Task for Writer {
+    fn name() -> &'static str {
+        "gputcp-send"
+    }
+
+    fn step(&mut self) -> Step {
+        for _ in 0..SHARE {
+            match self.go_on() {
+                Ok(None) => {}
+                Ok(Some(step)) => return step,
+                Err(Stop::Failed(error)) => {
+                    self.shared.fail(error);
+                    return Step::Ended;
+                }
+                Err(Stop::Socket(error)) => self.at = At::Failed(Verdict::on(error)),
+            }
+        }
+        Step::Again
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.shared.data[self.stream].as_fd()
+    }
+
+    fn events(&self) -> EventFlags {
+        EventFlags::OUT | EventFlags::ET
+    }
+
+    fn fail(&self, error: Error) {
+        self.shared.fail(error);
+    }
+}
+
+fn too_long(too_long: TooLong) -> Stop {
     Stop::Failed(Error::usage(format!("{too_long}: post a receive that is long enough")))
 }
-
-/// A blocking write, again when a signal interrupts it.
-fn retry(mut write: impl FnMut() -> io::Result<usize>) -> Result<usize, Stop> {
-    loop {
-        match write() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other.map_err(Stop::Socket),
-        }
-    }
-}
-
-/// How long a copy is waited for before the connection is looked at again.
-const SLICE: Duration = Duration::from_millis(100);

@@ -1,0 +1,134 @@
+//! The control socket of a connection: frames out, frames in, and who reads them.
+//!
+//! *Standby* reads while nobody waits, so progress does not depend on polling. Whoever waits for a request takes the reading
+//! over (*leads*) for as long as it waits: standby is disarmed by one `epoll_ctl`, and a short message is delivered by the
+//! thread that wants it, without a second wake-up.
+//!
+//! Nobody ever waits here for the peer, so one thread can stand by for many connections. A message of which only a part has
+//! come is gone on with by whoever reads next; what the socket does not take at once is kept, and written by standby when
+//! there is room.
+
+mod read;
+mod standby;
+mod write;
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{Mutex, MutexGuard, OnceLock, TryLockError},
+    time::Instant,
+};
+
+use rustix::event::PollFd;
+use socket2::Socket;
+
+pub(crate) use self::{
+    read::{Incoming, Piece, Reader},
+    standby::{Alone, Watch},
+};
+use self::{standby::Armed, write::Outbox};
+use super::locks::lock;
+
+/// The control socket and its two directions.
+#[derive(Debug)]
+pub(crate) struct ControlSocket {
+    socket: Socket,
+    outbox: Mutex<Outbox>,
+    reader: Mutex<Reader>,
+    armed: Armed,
+    /// Why nothing can be written any more, once that is so.
+    broken: OnceLock<io::Error>,
+}
+
+impl ControlSocket {
+    /// Takes over a connected socket, which becomes non-blocking. Standby is not told of it before [`ControlSocket::arm`].
+    pub(crate) fn new(socket: Socket, watch: &Watch) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            armed: Armed::new(watch, &socket)?,
+            socket,
+            outbox: Mutex::new(Outbox::new()),
+            reader: Mutex::new(Reader::new()),
+            broken: OnceLock::new(),
+        })
+    }
+
+    pub(crate) const fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// The descriptor to poll while leading.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Reads for as long as the guard lives; standby stays out.
+    pub(crate) fn lead(&self) -> io::Result<Lead<'_>> {
+        self.armed.lead(&self.socket, true)?;
+        Ok(Lead { control: self, reader: lock(&self.reader) })
+    }
+
+    /// Has what is there read, unless somebody is at it already.
+    pub(crate) fn look<T>(&self, dispatch: impl FnOnce(&mut Reader) -> T) -> Option<T> {
+        match self.reader.try_lock() {
+            Ok(mut reader) => Some(dispatch(&mut reader)),
+            Err(TryLockError::Poisoned(reader)) => Some(dispatch(&mut reader.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Has standby told when there is something to do, from the first time on and again after each time.
+    ///
+    /// Somebody may be at the socket without leading, and without waiting for anything: then standby is told again at once,
+    /// and finds it free.
+    pub(crate) fn arm(&self) -> io::Result<()> {
+        self.armed.rearm(&self.socket)
+    }
+
+    /// Stops telling standby.
+    pub(crate) fn disarm(&self) {
+        self.armed.leave(&self.socket);
+    }
+
+    /// Notes that nothing can be written any more.
+    pub(crate) fn broke(&self, error: io::Error) {
+        // The first says more than those that follow from it.
+        let _ = self.broken.set(error);
+    }
+
+    /// Why nothing can be written any more, if that is so.
+    pub(crate) fn broken(&self) -> Option<&io::Error> {
+        self.broken.get()
+    }
+}
+
+/// The right to read the control socket. Dropped, it goes back to standby.
+#[derive(Debug)]
+pub(crate) struct Lead<'a> {
+    control: &'a ControlSocket,
+    pub(crate) reader: MutexGuard<'a, Reader>,
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        // Fails only if the socket is not in the set any more.
+        let _ = self.control.armed.lead(&self.control.socket, false);
+    }
+}
+
+/// Polls until something is ready or the deadline; false at the deadline.
+pub(crate) fn poll_until(watched: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<bool> {
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let limit = left.map(|left| rustix::event::Timespec {
+            tv_sec: left.as_secs().min(3600).cast_signed(),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        match rustix::event::poll(watched, limit.as_ref()) {
+            Ok(0) if left.is_some_and(|left| !left.is_zero()) => {}
+            Ok(ready) => return Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Reading the control socket: frames, and the messages inside them. Never waits.
+
+use std::{io, os::fd::BorrowedFd};
+
+use gputcp_proto::{Violation, frame::Control};
+use rustix::net::RecvFlags;
+
+use super::ControlSocket;
+
+/// What the control socket had.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// Nothing more at present.
+    Nothing,
+    /// A frame, without payload or with its payload still to be taken by [`Reader::take`].
+    Frame(Control),
+    /// The peer's end is closed.
+    End,
+}
+
+/// A piece of an inline message's payload.
+pub(crate) enum Piece<'a> {
+    /// These bytes, which were read together with the frame.
+    Here(&'a [u8]),
+    /// What this socket has next.
+    Coming(BorrowedFd<'a>),
+}
+
+/// The reading half. Holds what has arrived of a frame.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+    /// A message has begun whose rest is to be taken before the next frame.
+    pub(crate) amid: bool,
+}
+
+impl Reader {
+    pub(super) fn new() -> Self {
+        Self { buffer: vec![0; READ_BYTES].into(), start: 0, end: 0, amid: false }
+    }
+
+    /// The next frame, if a whole one is there.
+    pub(crate) fn next(&mut self, control: &ControlSocket) -> io::Result<Result<Incoming, Violation>> {
+        loop {
+            if let Some(header) = self.buffer[self.start..self.end].first_chunk::<{ Control::BYTES }>() {
+                let frame = Control::decode(header);
+                // An abort's reason is short: wait for all of it, so that it is read in one piece.
+                if let Ok(Control::Abort { bytes }) = frame
+                    && self.end - self.start < Control::BYTES + bytes as usize
+                {
+                    match self.fill(control) {
+                        Ok(true) => continue,
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                            return Ok(Ok(Incoming::Nothing));
+                        }
+                        // What has arrived of it is better than nothing.
+                        _ => {}
+                    }
+                }
+                self.start += Control::BYTES;
+                return Ok(frame.map(Incoming::Frame));
+            }
+            match self.fill(control) {
+                Ok(true) => {}
+                Ok(false) => return Ok(Ok(Incoming::End)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Ok(Incoming::Nothing)),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Has the next piece of a payload taken, of which `missing` bytes are missing; `take` says how long it was. `None` if
+    /// nothing has come.
+    pub(crate) fn take(
+        &mut self,
+        control: &ControlSocket,
+        missing: u64,
+        mut take: impl FnMut(Piece<'_>) -> io::Result<usize>,
+    ) -> io::Result<Option<u64>> {
+        let buffered = ((self.end - self.start) as u64).min(missing) as usize;
+        if buffered > 0 {
+            take(Piece::Here(&self.buffer[self.start..self.start + buffered]))?;
+            self.start += buffered;
+            return Ok(Some(buffered as u64));
+        }
+        loop {
+            match take(Piece::Coming(control.descriptor())) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(got) => return Ok(Some(got as u64)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The text that follows an abort frame, as far as it has arrived.
+    pub(crate) fn text(&mut self, bytes: usize) -> String {
+        let have = bytes.min(self.end - self.start);
+        let text = String::from_utf8_lossy(&self.buffer[self.start..self.start + have]);
+        self.start += have;
+        // It will stand in a log: no line breaks, no terminal sequences.
+        text.chars().filter(|c| !c.is_control()).collect()
+    }
+
+    /// Reads what is there behind the bytes that are kept. False at the end of the stream.
+    fn fill(&mut self, control: &ControlSocket) -> io::Result<bool> {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        loop {
+            match rustix::net::recv(&control.socket, &mut self.buffer[self.end..], RecvFlags::empty()) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+                Ok((got, _)) => {
+                    self.end += got;
+                    return Ok(got > 0);
+                }
+            }
+        }
+    }
+}
+
+/// Frames are 32 bytes and a window has at most 32 of them; the rest is room for a short message's payload.
+const READ_BYTES: usize = 8 << 10;

@@ -1,0 +1,126 @@
+//! Who stands by: sleeps on an epoll set, in which the control socket is armed for one event at a time. A thread for one
+//! connection ([`Alone`]), or a pool's for all of its own.
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex},
+};
+
+use rustix::event::{EventfdFlags, epoll, eventfd};
+use socket2::Socket;
+
+use crate::sockets::locks::lock;
+
+/// Where a control socket is watched, and by which name.
+#[derive(Debug, Clone)]
+pub(crate) struct Watch {
+    pub(crate) set: Arc<OwnedFd>,
+    pub(crate) name: u64,
+}
+
+/// What a control socket is armed for.
+#[derive(Debug)]
+pub(super) struct Armed {
+    watch: Watch,
+    wants: Mutex<Wants>,
+}
+
+#[derive(Debug)]
+struct Wants {
+    /// Somebody leads, so standby is not told of what comes.
+    led: bool,
+    /// Something is left to write.
+    room: bool,
+}
+
+impl Armed {
+    /// For nothing yet.
+    pub(super) fn new(watch: &Watch, socket: &Socket) -> io::Result<Self> {
+        epoll::add(&watch.set, socket, epoll::EventData::new_u64(watch.name), epoll::EventFlags::ONESHOT)?;
+        Ok(Self { watch: watch.clone(), wants: Mutex::new(Wants { led: false, room: false }) })
+    }
+
+    pub(super) fn lead(&self, socket: &Socket, led: bool) -> io::Result<()> {
+        let mut wants = lock(&self.wants);
+        wants.led = led;
+        self.modify(socket, &wants)
+    }
+
+    /// Asks to be told when there is room to write.
+    pub(super) fn want_room(&self, socket: &Socket) -> io::Result<()> {
+        let mut wants = lock(&self.wants);
+        wants.room = true;
+        self.modify(socket, &wants)
+    }
+
+    /// Takes that back. What is left to write is tried again after this, and may want room again.
+    pub(super) fn tries(&self) {
+        lock(&self.wants).room = false;
+    }
+
+    /// After an event. Not where nothing is wanted: the kernel tells of a lost connection even so, again and again.
+    pub(super) fn rearm(&self, socket: &Socket) -> io::Result<()> {
+        let wants = lock(&self.wants);
+        if wants.led && !wants.room { Ok(()) } else { self.modify(socket, &wants) }
+    }
+
+    pub(super) fn leave(&self, socket: &Socket) {
+        // Fails only if it has been done.
+        let _ = epoll::delete(&self.watch.set, socket);
+    }
+
+    fn modify(&self, socket: &Socket, wants: &Wants) -> io::Result<()> {
+        let mut events = epoll::EventFlags::ONESHOT;
+        events.set(epoll::EventFlags::IN, !wants.led);
+        events.set(epoll::EventFlags::OUT, wants.room);
+        let name = epoll::EventData::new_u64(self.watch.name);
+        Ok(epoll::modify(&self.watch.set, socket, name, events)?)
+    }
+}
+
+/// What a thread of its own stands by with, for one connection.
+#[derive(Debug)]
+pub(crate) struct Alone {
+    set: Arc<OwnedFd>,
+    stop: OwnedFd,
+}
+
+impl Alone {
+    pub(crate) fn new() -> io::Result<Self> {
+        let set = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
+        let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&set, &stop, epoll::EventData::new_u64(STOP), epoll::EventFlags::IN)?;
+        Ok(Self { set, stop })
+    }
+
+    /// Where the connection's control socket is to be watched.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch { set: self.set.clone(), name: SOCKET }
+    }
+
+    /// The thread's life: calls `attend` whenever there is something to do, until that says that nothing more can come, or
+    /// until [`Alone::stop`].
+    pub(crate) fn stand_by(&self, attend: impl Fn() -> bool) -> io::Result<()> {
+        let mut events = Vec::with_capacity(2);
+        loop {
+            match epoll::wait(&self.set, rustix::buffer::spare_capacity(&mut events), None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                other => drop(other?),
+            }
+            for event in events.drain(..) {
+                if { event.data }.u64() == STOP || !attend() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Ends the thread.
+    pub(crate) fn stop(&self) {
+        let _ = rustix::io::write(&self.stop, &1u64.to_ne_bytes());
+    }
+}
+
+const SOCKET: u64 = 0;
+const STOP: u64 = 1;

@@ -1,0 +1,116 @@
+//! Writing on the control socket. What it does not take at once is left for standby, so that nobody waits for a peer that does
+//! not read.
+
+use std::{
+    io::{self, IoSlice},
+    os::fd::BorrowedFd,
+};
+
+use gputcp_proto::frame::{ABORT_BYTES_MAX, Control};
+use rustix::net::{SendAncillaryBuffer, SendFlags};
+
+use super::ControlSocket;
+use crate::sockets::{agreed::SLOTS, locks::lock};
+
+/// What the socket has not taken yet of what was to be written.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    frames: [u8; FRAMES_BYTES],
+    start: usize,
+    end: usize,
+    /// A part of a message has been written, the rest not yet.
+    amid: bool,
+}
+
+impl ControlSocket {
+    /// Writes whole frames, back to back, now or when there is room.
+    pub(crate) fn write(&self, frames: &[u8]) -> io::Result<()> {
+        let mut outbox = lock(&self.outbox);
+        outbox.put(frames)?;
+        self.flush(&mut outbox)
+    }
+
+    /// Writes what is left of frames. To be called when standby is told of room, before anything else is tried.
+    pub(crate) fn write_on(&self) -> io::Result<()> {
+        self.armed.tries();
+        self.flush(&mut lock(&self.outbox))
+    }
+
+    /// Writes a part of a message: its frame and its bytes, of which `left` are left. `None` if there is no room: then standby
+    /// will be told when there is.
+    pub(crate) fn write_part(
+        &self,
+        left: u64,
+        mut write: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> io::Result<Option<u64>> {
+        let mut outbox = lock(&self.outbox);
+        loop {
+            match write(self.descriptor()) {
+                Ok(taken) => {
+                    outbox.amid = (taken as u64) < left;
+                    return Ok(Some(taken as u64));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.armed.want_room(&self.socket)?;
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Tells the peer why this side fails, if that can be done at once. Never waits: the connection is lost anyway.
+    pub(crate) fn write_abort(&self, reason: &str) {
+        let Ok(outbox) = self.outbox.try_lock() else { return };
+        if outbox.amid || outbox.start < outbox.end {
+            return;
+        }
+        let mut bytes = reason.len().min(ABORT_BYTES_MAX as usize);
+        while !reason.is_char_boundary(bytes) {
+            bytes -= 1;
+        }
+        let header = Control::Abort { bytes: bytes as u32 }.encode();
+        let parts = [IoSlice::new(&header), IoSlice::new(&reason.as_bytes()[..bytes])];
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        let _ = rustix::net::sendmsg(&self.socket, &parts, &mut SendAncillaryBuffer::default(), flags);
+    }
+
+    fn flush(&self, outbox: &mut Outbox) -> io::Result<()> {
+        // A goodbye comes when no message is left, and nobody else writes both.
+        while outbox.start < outbox.end && !outbox.amid {
+            match rustix::net::send(
+                &self.socket,
+                &outbox.frames[outbox.start..outbox.end],
+                SendFlags::NOSIGNAL,
+            ) {
+                Ok(taken) => outbox.start += taken,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return self.armed.want_room(&self.socket),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Outbox {
+    pub(super) const fn new() -> Self {
+        Self { frames: [0; FRAMES_BYTES], start: 0, end: 0, amid: false }
+    }
+
+    fn put(&mut self, frames: &[u8]) -> io::Result<()> {
+        self.frames.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        let Some(room) = self.frames[self.end..].get_mut(..frames.len()) else {
+            return Err(io::Error::other("it leaves its control socket unread"));
+        };
+        room.copy_from_slice(frames);
+        self.end += frames.len();
+        Ok(())
+    }
+}
+
+/// An announcement for each receive that is open, and a goodbye: an honest sender has read of a receive before that ends.
+const FRAMES_BYTES: usize = (SLOTS + 1) * Control::BYTES;

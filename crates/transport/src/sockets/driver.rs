@@ -1,0 +1,187 @@
+//! Who does a connection's work: threads of its own, one for each data socket and one that stands by for the control socket;
+//! or the threads of a pool. The work is the same.
+
+use std::{
+    io,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use rustix::thread::CpuSet;
+
+use super::{
+    control::{Alone, Watch},
+    cores,
+    pool::{Attended, IoPool, Seat},
+    shared::{Shared, Side},
+    task::{Task, run_alone},
+};
+use crate::{Error, Result};
+
+/// Who does a connection's work.
+#[derive(Debug)]
+pub(crate) enum Driver {
+    /// Threads of its own, and what the one for the control socket stands by with.
+    Threads(Vec<JoinHandle<()>>, Arc<Alone>),
+    /// A pool's.
+    Pool(Seat),
+    /// Nobody any more.
+    Ended,
+}
+
+impl Driver {
+    /// For a connection that is about to begin.
+    pub(crate) fn new(pool: Option<&IoPool>) -> Result<Self> {
+        if let Some(pool) = pool {
+            return Ok(Self::Pool(pool.seat()?));
+        }
+        let alone =
+            Alone::new().map_err(|error| Error::system("set up the connection's descriptors", error))?;
+        Ok(Self::Threads(Vec::new(), Arc::new(alone)))
+    }
+
+    /// Where the connection's control socket is to be watched.
+    pub(crate) fn watch(&self) -> Watch {
+        match self {
+            Self::Threads(_, alone) => alone.watch(),
+            Self::Pool(seat) => seat.watch(),
+            Self::Ended => unreachable!("a connection begins before it ends"),
+        }
+    }
+
+    /// Starts the work: a task for each data socket, and the standby of the control socket. Threads of its own stay on the
+    /// cores `near`; those of a pool serve all devices. When this returns, what will ever be needed is there (invariant I4).
+    pub(crate) fn start<S: Side + Send + 'static, T: Task>(
+        &mut self,
+        shared: &Arc<Shared<S>>,
+        near: Option<&CpuSet>,
+        tasks: impl Iterator<Item = T>,
+    ) -> Result<()> {
+        for socket in &shared.data {
+            let set = socket.set_nonblocking(matches!(self, Self::Pool(_)));
+            set.map_err(|error| Error::system("set up a data socket", error))?;
+        }
+        match self {
+            Self::Threads(threads, alone) => {
+                let standby = alone.clone();
+                threads.push(spawn("gputcp-control", shared, near, move |shared| shared.stand_by(&standby))?);
+                for (stream, task) in tasks.enumerate() {
+                    threads.push(spawn(T::name(), shared, near, move |shared| {
+                        shared.work[stream].is_here();
+                        run_alone(task);
+                    })?);
+                }
+                shared.wait_for_threads(threads.len());
+                Ok(())
+            }
+            Self::Pool(seat) => {
+                seat.start(shared.clone(), tasks, |stream, job| shared.work[stream].is_job(job))
+            }
+            Self::Ended => unreachable!("a connection begins before it ends"),
+        }
+    }
+
+    pub(crate) const fn has_ended(&self) -> bool {
+        matches!(self, Self::Ended)
+    }
+
+    /// Ends the work. When this returns, nothing touches the memory of the connection's requests any more.
+    pub(crate) fn end<S: Side>(&mut self, shared: &Shared<S>) {
+        if let Self::Threads(_, alone) = self {
+            alone.stop();
+        }
+        for socket in &shared.data {
+            // A reader that has not seen the end of its stream yet sees it now. An already closed socket is no error.
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
+        // A seat is shut out when it is dropped.
+        if let Self::Threads(threads, _) = std::mem::replace(self, Self::Ended) {
+            for thread in threads {
+                // A thread that panicked has said so on stderr; the connection is over either way.
+                let _ = thread.join();
+            }
+        }
+    }
+
+    /// Has `end` called behind the caller's back when the peer has said goodbye, or `deadline` has passed: by a thread of its
+    /// own, which waits for that with `hear`, or by the pool.
+    pub(crate) fn leave<S: Side + Send + 'static>(
+        &mut self,
+        shared: &Arc<Shared<S>>,
+        deadline: Instant,
+        hear: impl FnOnce(&Arc<Shared<S>>, &mut Self) + Send + 'static,
+    ) -> Result<()> {
+        match std::mem::replace(self, Self::Ended) {
+            Self::Pool(seat) => {
+                seat.leave(deadline);
+                Ok(())
+            }
+            Self::Threads(threads, alone) => {
+                let (rest, mut driver) = (Arc::clone(shared), Self::Threads(threads, alone.clone()));
+                let last = thread::Builder::new().name("gputcp-leave".into());
+                last.spawn(move || hear(&rest, &mut driver)).map(drop).map_err(|error| {
+                    // Nobody waits for the threads any more, but they do end.
+                    let error = Error::system("start a thread to end the connection", error);
+                    shared.fail(error.clone());
+                    alone.stop();
+                    error
+                })
+            }
+            Self::Ended => Ok(()),
+        }
+    }
+}
+
+/// Starts one of a connection's threads. Should it panic, the connection fails at once instead of at a deadline.
+fn spawn<S: Side + Send + 'static>(
+    name: &'static str,
+    shared: &Arc<Shared<S>>,
+    near: Option<&CpuSet>,
+    life: impl FnOnce(&Arc<Shared<S>>) + Send + 'static,
+) -> Result<JoinHandle<()>> {
+    struct Guard<S: Side>(Arc<Shared<S>>, &'static str);
+    impl<S: Side> Drop for Guard<S> {
+        fn drop(&mut self) {
+            if thread::panicking() {
+                let panicked = io::Error::other("it panicked, which is a bug in gputcp: please report it");
+                self.0.fail(Error::system(format!("go on with thread {}", self.1), panicked));
+            }
+        }
+    }
+    let guard = Guard(shared.clone(), name);
+    let near = near.copied();
+    let thread = thread::Builder::new().name(name.into()).spawn(move || {
+        cores::stay(near.as_ref());
+        guard.0.thread_begins();
+        life(&guard.0);
+    });
+    thread.map_err(|error| Error::system("start a thread for the connection", error))
+}
+
+impl<S: Side + Send> Attended for Shared<S> {
+    fn attend(&self) {
+        Self::attend(self);
+    }
+
+    fn arm(&self) -> io::Result<()> {
+        self.control.arm()
+    }
+
+    fn disarm(&self) {
+        self.control.disarm();
+    }
+
+    fn is_over(&self) -> bool {
+        self.peer_has_said_goodbye() || self.has_failed()
+    }
+
+    fn fail(&self, error: Error) {
+        Self::fail(self, error);
+    }
+
+    fn give_up(&self) {
+        let (peer, after) = (self.peer.clone(), self.timeout);
+        self.fail(Error::Timeout { what: "closing the connection", peer, after });
+    }
+}

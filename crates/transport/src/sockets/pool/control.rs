@@ -1,0 +1,239 @@
+//! The control thread of a pool: stands by for the control sockets of all connections, and ends those that were left.
+
+use std::{
+    fmt, io,
+    os::fd::OwnedFd,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+
+use super::{Seat, job::panicked};
+use crate::{
+    Error,
+    sockets::{control::Watch, locks::lock},
+};
+
+/// A connection as the control thread knows it.
+pub(crate) trait Attended: Send + Sync {
+    /// Does what the control socket is ready for; never waits for the peer.
+    fn attend(&self);
+
+    /// Has the control thread told of the control socket.
+    fn arm(&self) -> io::Result<()>;
+
+    /// Takes the control socket out of what is watched.
+    fn disarm(&self);
+
+    /// Whether the peer has said goodbye, or the connection has failed.
+    fn is_over(&self) -> bool;
+
+    /// Fails the connection.
+    fn fail(&self, error: Error);
+
+    /// Fails the connection because the peer did not say goodbye in time.
+    fn give_up(&self);
+}
+
+#[derive(Debug)]
+pub(super) struct ControlLoop {
+    set: Arc<OwnedFd>,
+    bell: OwnedFd,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    entries: Vec<Option<Arc<Entry>>>,
+    /// When the next connection that was left is given up; none that was left by then is overlooked.
+    due: Option<Instant>,
+    stopped: bool,
+}
+
+/// A connection's entry.
+pub(super) struct Entry {
+    number: usize,
+    /// Locked while it is attended to. None before the connection has begun and once it is shut out.
+    attended: Mutex<Option<Arc<dyn Attended>>>,
+    leaving: Mutex<Option<Leaving>>,
+}
+
+/// What is left of a connection that nobody holds any more.
+struct Leaving {
+    seat: Seat,
+    deadline: Instant,
+}
+
+impl ControlLoop {
+    pub(super) fn new() -> io::Result<Self> {
+        let set = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&set, &bell, epoll::EventData::new_u64(BELL), epoll::EventFlags::IN)?;
+        Ok(Self { set, bell, table: Mutex::default() })
+    }
+
+    /// A new entry.
+    pub(super) fn enter(&self) -> Arc<Entry> {
+        let mut table = lock(&self.table);
+        let free = table.entries.iter().position(Option::is_none);
+        let number = free.unwrap_or(table.entries.len());
+        let entry = Arc::new(Entry { number, attended: Mutex::new(None), leaving: Mutex::new(None) });
+        if number == table.entries.len() {
+            table.entries.push(Some(entry.clone()));
+        } else {
+            table.entries[number] = Some(entry.clone());
+        }
+        entry
+    }
+
+    pub(super) fn watch(&self, entry: &Entry) -> Watch {
+        Watch { set: self.set.clone(), name: entry.number as u64 }
+    }
+
+    pub(super) fn vacate(&self, entry: &Entry) {
+        lock(&self.table).entries[entry.number] = None;
+    }
+
+    /// A connection was left that is to be given up then.
+    pub(super) fn expect(&self, deadline: Instant) {
+        let mut table = lock(&self.table);
+        if table.due.is_none_or(|due| deadline < due) {
+            table.due = Some(deadline);
+            drop(table);
+            self.ring();
+        }
+    }
+
+    /// Ends the thread. There are no connections any more.
+    pub(super) fn stop(&self) {
+        lock(&self.table).stopped = true;
+        self.ring();
+    }
+
+    /// The thread's life. `begun` is called when it has all that it needs.
+    pub(super) fn run(&self, begun: impl FnOnce()) {
+        let mut events = Vec::with_capacity(EVENTS);
+        begun();
+        loop {
+            let table = lock(&self.table);
+            let (due, stopped) = (table.due, table.stopped);
+            drop(table);
+            if stopped {
+                return;
+            }
+            let limit = due.map(|due| due.saturating_duration_since(Instant::now())).map(|limit| Timespec {
+                tv_sec: limit.as_secs().cast_signed(),
+                tv_nsec: limit.subsec_nanos().into(),
+            });
+            // Interrupted by a signal, it finds no event and sleeps again.
+            let _ = epoll::wait(&self.set, rustix::buffer::spare_capacity(&mut events), limit.as_ref());
+            for event in events.drain(..) {
+                match { event.data }.u64() {
+                    BELL => drop(rustix::io::read(&self.bell, &mut [0; 8])),
+                    number => self.attend(number as usize),
+                }
+            }
+            if due.is_some_and(|due| due <= Instant::now()) {
+                self.give_up_the_late();
+            }
+        }
+    }
+
+    /// An event may come late, for an entry that is empty by now, or another's: that then finds nothing to do.
+    fn attend(&self, number: usize) {
+        let entry = lock(&self.table).entries.get(number).cloned().flatten();
+        if let Some(entry) = entry {
+            entry.attend();
+        }
+    }
+
+    fn give_up_the_late(&self) {
+        let now = Instant::now();
+        lock(&self.table).due = None;
+        for number in 0.. {
+            let table = lock(&self.table);
+            if number >= table.entries.len() {
+                break;
+            }
+            let Some(entry) = table.entries[number].clone() else { continue };
+            drop(table);
+            let deadline = lock(&entry.leaving).as_ref().map(|leaving| leaving.deadline);
+            match deadline {
+                None => {}
+                Some(deadline) if deadline > now => self.expect(deadline),
+                Some(_) => {
+                    if let Some(attended) = &*lock(&entry.attended) {
+                        attended.give_up();
+                    }
+                    entry.finish();
+                }
+            }
+        }
+    }
+
+    fn ring(&self) {
+        // Only fails when the counter is full, and then the thread is woken anyway.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+}
+
+impl Entry {
+    /// The connection begins.
+    pub(super) fn admit(&self, attended: Arc<dyn Attended>) -> io::Result<()> {
+        // Told of nothing before it is there.
+        let armed = lock(&self.attended).insert(attended).clone();
+        armed.arm()
+    }
+
+    /// Nobody holds the connection any more. Ends it at once if that can be.
+    pub(super) fn leave(&self, seat: Seat, deadline: Instant) {
+        *lock(&self.leaving) = Some(Leaving { seat, deadline });
+        // The control thread looks for `leaving` after each event: either it finds it, or what it has heard is seen here.
+        let over = lock(&self.attended).as_ref().is_none_or(|attended| attended.is_over());
+        if over {
+            self.finish();
+        }
+    }
+
+    /// Nobody is at the connection any more when this returns.
+    pub(super) fn shut_out(&self) {
+        if let Some(attended) = lock(&self.attended).take() {
+            attended.disarm();
+        }
+    }
+
+    fn attend(&self) {
+        let attended = lock(&self.attended);
+        let Some(connection) = &*attended else { return };
+        // A panic fails this connection, and not the thread.
+        if catch_unwind(AssertUnwindSafe(|| connection.attend())).is_err() {
+            connection.fail(panicked());
+        }
+        let over = connection.is_over();
+        drop(attended);
+        if over {
+            self.finish();
+        }
+    }
+
+    /// Ends a connection that was left.
+    fn finish(&self) {
+        let leaving = lock(&self.leaving).take();
+        // Not under the lock: this shuts out its entry too.
+        drop(leaving.map(|leaving| leaving.seat));
+    }
+}
+
+impl fmt::Debug for Entry {
+    /// The connection leads back to this.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// The name of the bell in the set; entries are numbered from 0.
+const BELL: u64 = u64::MAX;
+/// Events taken at a time; what is left is reported next time.
+const EVENTS: usize = 64;

@@ -1,0 +1,163 @@
+//! Many connections on few threads. Each test counts what its process has, so they run one after another.
+
+mod common;
+
+use std::{
+    fs,
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{PATIENCE, Place, close, cpu, move_and_verify, options, pair, soon};
+use gputcp::{Guilty, IoPool, Options, RecvComm, SendComm, transfer::Plan};
+
+const THREADS: usize = 2;
+const PLAN: Plan = Plan { chunk_bytes: 128 << 10, window: 8, patience: PATIENCE };
+
+/// The tests of this file, one at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    until_nothing_is_left();
+    alone
+}
+
+fn of_pool(pool: &IoPool, streams: u16) -> Options {
+    Options { pool: Some(pool.clone()), ..options(streams) }
+}
+
+fn pairs(options: &Options, count: usize) -> (Vec<SendComm>, Vec<RecvComm>) {
+    (0..count).map(|_| pair(options)).unzip()
+}
+
+/// How many threads of gputcp's there are: the test program has others, which come and go.
+fn threads() -> usize {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("comm")).ok());
+    names.filter(|name| name.starts_with("gputcp")).count()
+}
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Waits until no thread of gputcp's is left.
+fn until_nothing_is_left() {
+    let until = soon();
+    while threads() > 0 {
+        assert!(Instant::now() < until, "{} threads are left", threads());
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn sixty_four_connections_move_data_on_two_threads_and_leave_none_behind() {
+    let _alone = alone();
+    let before = descriptors();
+    let pool = IoPool::new(THREADS).unwrap();
+    assert_eq!(threads(), 0, "threads were started before there was a connection");
+    let (mut sends, mut recvs) = pairs(&of_pool(&pool, 2), 64);
+    // And one for the control sockets.
+    assert_eq!(threads(), THREADS + 1);
+    for (which, (sends, recvs)) in sends.chunks_mut(16).zip(recvs.chunks_mut(16)).enumerate() {
+        let place = if which % 2 == 0 { 1 << 20 } else { 300_001 };
+        let bytes = 16 * place;
+        let buffers = (&Place::Host.buffer(bytes), &Place::Host.buffer(bytes));
+        let moved = move_and_verify(sends, recvs, buffers, (PLAN, PLAN), &[bytes, 4096, bytes]).unwrap();
+        assert_eq!(moved.bytes, 2 * bytes + 4096);
+        assert_eq!(threads(), THREADS + 1);
+    }
+    close(sends, recvs);
+    drop(pool);
+    until_nothing_is_left();
+    assert_eq!(descriptors(), before);
+}
+
+#[test]
+fn idle_connections_cost_no_cpu() {
+    let _alone = alone();
+    let pool = IoPool::new(THREADS).unwrap();
+    let (mut sends, mut recvs) = pairs(&of_pool(&pool, 2), 32);
+    let (from, to) = (Place::Host.buffer(64 << 10), Place::Host.buffer(64 << 10));
+    // One of them has a receive open; and all have worked.
+    let buffers = (&from, &to);
+    move_and_verify(&mut sends, &mut recvs, buffers, (PLAN, PLAN), &[64 << 10]).unwrap();
+    let open = recvs[7].irecv(&to, 0, 64 << 10).unwrap().unwrap();
+    thread::sleep(Duration::from_millis(50));
+    let before = cpu();
+    thread::sleep(Duration::from_secs(1));
+    let spent = cpu() - before;
+    assert!(spent <= Duration::from_millis(20), "a second of idleness took {spent:?} of CPU");
+    let send = sends[7].isend(&from, 0, 64 << 10).unwrap().unwrap();
+    recvs[7].wait(open, soon()).unwrap();
+    sends[7].wait(send, soon()).unwrap();
+    close(sends, recvs);
+}
+
+#[test]
+fn a_peer_that_reads_nothing_holds_up_no_other_connection() {
+    let _alone = alone();
+    // On a single thread, so that whatever waits there is noticed.
+    let pool = IoPool::new(1).unwrap();
+    let stalled = common::Stalled::connect(of_pool(&pool, 2));
+    let (mut sends, mut recvs) = pairs(&of_pool(&pool, 2), 4);
+    let bytes = 8 << 20;
+    let buffers = (&Place::Host.buffer(bytes), &Place::Host.buffer(bytes));
+    let began = Instant::now();
+    move_and_verify(&mut sends, &mut recvs, buffers, (PLAN, PLAN), &[bytes, 100, bytes]).unwrap();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    // It was stalled all the while.
+    assert!(stalled.bytes_written() < stalled.bytes, "the peer's buffers took everything");
+    let began = Instant::now();
+    let error = stalled.sender.leave(PATIENCE).unwrap_err();
+    assert_eq!(error.guilty(), Guilty::Caller, "{error:?}");
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    // Nothing touches its memory any more.
+    assert!(stalled.from.write(0, stalled.bytes).is_ok());
+    close(sends, recvs);
+}
+
+#[test]
+fn hundreds_leave_at_once_and_no_thread_is_started_for_them() {
+    let _alone = alone();
+    let before = descriptors();
+    let pool = IoPool::new(THREADS).unwrap();
+    let (sends, recvs) = pairs(&of_pool(&pool, 1), 200);
+    let began = Instant::now();
+    // All senders first, so that none of them has heard a goodbye.
+    sends.into_iter().for_each(|comm| comm.leave(PATIENCE).unwrap());
+    assert_eq!(threads(), THREADS + 1);
+    recvs.into_iter().for_each(|comm| comm.leave(PATIENCE).unwrap());
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    drop(pool);
+    until_nothing_is_left();
+    assert_eq!(descriptors(), before);
+}
+
+#[test]
+fn whoever_was_left_and_does_not_say_goodbye_is_given_up() {
+    let _alone = alone();
+    let before = descriptors();
+    let pool = IoPool::new(THREADS).unwrap();
+    let (sender, mut receiver) = pair(&of_pool(&pool, 1));
+    let to = Place::Host.buffer(100);
+    let request = receiver.irecv(&to, 0, 100).unwrap().unwrap();
+    let began = Instant::now();
+    sender.leave(Duration::from_millis(300)).unwrap();
+    assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
+    let error = receiver.wait(request, soon()).unwrap_err();
+    assert_eq!(error.guilty(), Guilty::Peer, "{error:?}");
+    drop((receiver, pool));
+    until_nothing_is_left();
+    assert_eq!(descriptors(), before);
+}
+
+#[test]
+fn a_pool_has_one_thread_at_least_and_sixty_four_at_most() {
+    for threads in [0, 65, usize::MAX] {
+        let error = IoPool::new(threads).unwrap_err();
+        assert_eq!(error.guilty(), Guilty::Caller, "{error}");
+        assert!(error.to_string().contains(&threads.to_string()), "{error}");
+    }
+}

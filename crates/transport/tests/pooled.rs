@@ -1,0 +1,12 @@
+//! What holds for connections with threads of their own holds for those of a pool: the same tests, whose two ends share two
+//! threads.
+#![expect(clippy::duplicate_mod, reason = "each test file has the common part as its own module")]
+
+#[path = "endings.rs"]
+mod endings;
+#[path = "hostile.rs"]
+mod hostile;
+#[path = "moves.rs"]
+mod moves;
+#[path = "soak.rs"]
+mod soak;

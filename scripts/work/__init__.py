@@ -1,0 +1,1 @@
+"""What the ranks of each program do. Only ranks load these modules."""
