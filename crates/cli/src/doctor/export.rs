@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{interfaces::Interfaces, limits::Limits};
+use super::{interfaces::Interfaces, limits::Limits, quoted};
 
 /// What the lines depend on.
 #[derive(Debug, Clone, Default)]
@@ -86,12 +86,6 @@ fn beside(folder: &Path) -> Option<PathBuf> {
     FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file())
 }
 
-/// A word for a shell, whatever is in it.
-fn quoted(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-=,+:@".contains(&byte);
-    if text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
 const FILES: [&str; 2] = ["libnccl-net-gputcp.so", "libnccl_net_gputcp.so"];
 /// What the plugin does not use if nobody says what to use.
 const PLUGIN_LEAVES_OUT: [&str; 2] = ["docker", "virbr"];
@@ -120,12 +114,5 @@ mod tests {
             let known = ["#", "export NCCL_", "export GPUTCP_", "ulimit -n "];
             assert!(known.iter().any(|start| line.starts_with(start)), "{line}");
         }
-    }
-
-    #[test]
-    fn what_a_shell_would_take_for_more_than_a_word_is_quoted() {
-        assert_eq!(quoted("/usr/lib/a-b_c.so"), "/usr/lib/a-b_c.so");
-        assert_eq!(quoted("/a b/$(x)"), "'/a b/$(x)'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
     }
 }

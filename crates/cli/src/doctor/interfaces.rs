@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeMap, fs, net::IpAddr, path::Path};
 
-use super::{Finding, bytes, said};
-use crate::host::{
-    bind::{addresses, masked_addresses},
-    rtnetlink::{self, PacketSizes},
+use super::{Finding, bytes, quoted, said};
+use crate::{
+    bootstrap::message::printable,
+    host::{
+        bind::{addresses, masked_addresses},
+        rtnetlink::{self, PacketSizes},
+    },
 };
 
 /// What was looked at.
@@ -60,12 +63,14 @@ impl Interfaces {
                 driver,
                 speed_mbit: said(folder.join("speed")).and_then(|speed| speed.parse().ok()),
                 sizes: links.get(&name).copied().unwrap_or_default(),
-                name,
+                // A name may hold anything but white space, slashes and colons (dev_valid_name in the kernel).
+                name: printable(&name),
             }
         });
         let all: Vec<Interface> = all.collect();
         let outward: Vec<(String, IpAddr, IpAddr)> = masked_addresses()
             .into_iter()
+            .map(|(name, ip, mask)| (printable(&name), ip, mask))
             .filter(|(name, ..)| all.iter().any(|one| one.name == *name && one.is_outward()))
             .collect();
         Self { same_subnet: same_subnet(&outward), all, unknown_sizes }
@@ -96,7 +101,8 @@ impl Interfaces {
                  source"
             );
             let command = format!(
-                "sudo ip rule add from {ip} table 101 && sudo ip route add default dev {second} table 101"
+                "sudo ip rule add from {ip} table 101 && sudo ip route add default dev {} table 101",
+                quoted(second)
             );
             findings.push(Finding::better("network", seen).by(command));
         }
@@ -143,7 +149,9 @@ impl Interface {
         };
         if self.is_hardware && mbit >= FAST_MBIT && self.sizes.mtu.is_some_and(|mtu| mtu < JUMBO_BYTES) {
             let seen = "packets of 1500 bytes cost CPU at this speed; if every switch and host on the way takes longer ones";
-            findings.push(Finding::better(name, seen).by(format!("sudo ip link set dev {name} mtu 9000")));
+            findings.push(
+                Finding::better(name, seen).by(format!("sudo ip link set dev {} mtu 9000", quoted(name))),
+            );
         }
         findings
     }
@@ -164,7 +172,7 @@ impl Interface {
         );
         let command = format!(
             "sudo ip link set dev {} gso_max_size {most} gro_max_size {most} gso_ipv4_max_size {most} gro_ipv4_max_size {most}",
-            self.name
+            quoted(&self.name)
         );
         Some(Finding::better(&self.name, seen).by(command))
     }
@@ -239,6 +247,19 @@ mod tests {
         let report =
             crate::doctor::Report::new("x".into(), Interfaces { all, ..Interfaces::default() }.judge());
         insta::assert_snapshot!(report.text().split_once('\n').map_or("", |(_, rest)| rest));
+    }
+
+    #[test]
+    fn a_strange_name_is_a_word_to_the_shell() {
+        let strange = Interface {
+            name: "a;reboot".into(),
+            is_loopback: true,
+            sizes: sizes(65_536, 65_536, None),
+            ..Interface::default()
+        };
+        let found = Interfaces { all: vec![strange], ..Interfaces::default() }.judge();
+        let command = found.iter().find_map(|finding| finding.command.as_deref());
+        assert!(command.is_some_and(|command| command.contains(" dev 'a;reboot' ")), "{found:?}");
     }
 
     #[test]

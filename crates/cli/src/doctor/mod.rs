@@ -149,6 +149,12 @@ fn listed(text: &str) -> Option<usize> {
     Some(count)
 }
 
+/// A word for a shell, whatever is in it.
+fn quoted(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-=,+:@".contains(&byte);
+    if text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
 /// A number of things: `1 core`, `2 cores`.
 fn counted(count: usize, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
@@ -190,6 +196,13 @@ mod tests {
             ]
         );
         assert_eq!(report.problems, 1);
+    }
+
+    #[test]
+    fn what_a_shell_would_take_for_more_than_a_word_is_quoted() {
+        assert_eq!(quoted("/usr/lib/a-b_c.so"), "/usr/lib/a-b_c.so");
+        assert_eq!(quoted("/a b/$(x)"), "'/a b/$(x)'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
     }
 
     #[test]
