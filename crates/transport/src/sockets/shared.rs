@@ -255,8 +255,9 @@ impl<S: Side> Shared<S> {
     pub(crate) fn attend(&self) -> bool {
         let written = self.control.write_on().or_else(|error| self.control_failed(error));
         let written = written.and_then(|()| S::write_on(self));
-        let more = self.control.look(|reader| self.pump(reader)).unwrap_or(true);
-        let armed = if more { self.control.arm() } else { Ok(()) };
+        let read = self.control.stand_in().map(|mut reader| self.pump(&mut reader));
+        let more = read.unwrap_or(true);
+        let armed = if read == Some(true) { self.control.arm() } else { Ok(()) };
         let armed = armed.map_err(|error| Error::system("watch the control socket", error));
         match written.and(armed) {
             Ok(()) => more,
