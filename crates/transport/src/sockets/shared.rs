@@ -215,6 +215,10 @@ impl<S: Side> Shared<S> {
             }
             let handled = match reader.next(&self.control) {
                 Ok(Ok(Incoming::Nothing)) => return true,
+                // Said again and again, it would keep whoever reads from everything else.
+                Ok(Ok(Incoming::Frame(Control::Goodbye))) if self.peer_has_said_goodbye() => {
+                    Err(self.misbehaved(Violation::Field { frame: "goodbye", field: "count", value: 2 }))
+                }
                 Ok(Ok(Incoming::Frame(Control::Goodbye))) => {
                     self.peer_said_goodbye.store(true, Ordering::Release);
                     self.wake_all();
