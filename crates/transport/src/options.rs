@@ -47,8 +47,7 @@ pub struct Options {
     pub device: Option<Device>,
     /// How bounced bytes reach device memory; and whether kernels or copies stage what is sent from there.
     pub unpack: UnpackMode,
-    /// The threads that do the connection's work, shared with other connections; without one it has threads of its own, which is
-    /// faster for one connection or a few.
+    /// The threads that do the connection's work, shared with other connections; without a pool it has threads of its own.
     pub pool: Option<IoPool>,
     /// How long the peer may be silent when it owes an answer, and how long unacknowledged data may stay in flight.
     pub timeout: Duration,

@@ -155,6 +155,12 @@ fn an_inline_message_that_was_not_asked_for_ends_the_connection() {
 }
 
 #[test]
+fn goodbyes_without_end_end_the_connection() {
+    let found = violation(|peer| peer.control.write_all(&Control::Goodbye.encode().repeat(2)).unwrap());
+    assert!(matches!(found, Violation::Field { frame: "goodbye", .. }), "{found:?}");
+}
+
+#[test]
 fn a_peer_that_vanishes_anywhere_is_noticed() {
     let halves: [fn(&mut Impostor); 5] = [
         |peer| peer.control.shutdown(Shutdown::Both).unwrap(),

@@ -215,6 +215,10 @@ impl<S: Side> Shared<S> {
             }
             let handled = match reader.next(&self.control) {
                 Ok(Ok(Incoming::Nothing)) => return true,
+                // Said again and again, it would keep whoever reads from everything else.
+                Ok(Ok(Incoming::Frame(Control::Goodbye))) if self.peer_has_said_goodbye() => {
+                    Err(self.misbehaved(Violation::Field { frame: "goodbye", field: "count", value: 2 }))
+                }
                 Ok(Ok(Incoming::Frame(Control::Goodbye))) => {
                     self.peer_said_goodbye.store(true, Ordering::Release);
                     self.wake_all();
@@ -255,8 +259,9 @@ impl<S: Side> Shared<S> {
     pub(crate) fn attend(&self) -> bool {
         let written = self.control.write_on().or_else(|error| self.control_failed(error));
         let written = written.and_then(|()| S::write_on(self));
-        let more = self.control.look(|reader| self.pump(reader)).unwrap_or(true);
-        let armed = if more { self.control.arm() } else { Ok(()) };
+        let read = self.control.stand_in().map(|mut reader| self.pump(&mut reader));
+        let more = read.unwrap_or(true);
+        let armed = if read == Some(true) { self.control.arm() } else { Ok(()) };
         let armed = armed.map_err(|error| Error::system("watch the control socket", error));
         match written.and(armed) {
             Ok(()) => more,

@@ -117,6 +117,6 @@ pub(crate) fn attempt(mut call: impl FnMut() -> io::Result<usize>) -> Result<Opt
 }
 
 /// How many parts of its work a task does in one step: calls of a socket, mostly, each of a segment at most.
-pub(crate) const SHARE: usize = 8;
+pub(crate) const SHARE: usize = 4;
 /// How long a lane is waited for before the connection is looked at again.
 const LANE_SLICE: Duration = Duration::from_millis(100);

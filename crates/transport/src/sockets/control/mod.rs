@@ -15,7 +15,10 @@ mod write;
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
-    sync::{Mutex, MutexGuard, OnceLock, TryLockError},
+    sync::{
+        Mutex, MutexGuard, OnceLock, TryLockError,
+        atomic::{AtomicBool, Ordering, fence},
+    },
     time::Instant,
 };
 
@@ -36,6 +39,8 @@ pub(crate) struct ControlSocket {
     outbox: Mutex<Outbox>,
     reader: Mutex<Reader>,
     armed: Armed,
+    /// Standby has found somebody at the reader.
+    missed: AtomicBool,
     /// Why nothing can be written any more, once that is so.
     broken: OnceLock<io::Error>,
 }
@@ -49,6 +54,7 @@ impl ControlSocket {
             socket,
             outbox: Mutex::new(Outbox::new()),
             reader: Mutex::new(Reader::new()),
+            missed: AtomicBool::new(false),
             broken: OnceLock::new(),
         })
     }
@@ -65,22 +71,40 @@ impl ControlSocket {
     /// Reads for as long as the guard lives; standby stays out.
     pub(crate) fn lead(&self) -> io::Result<Lead<'_>> {
         self.armed.lead(&self.socket, true)?;
-        Ok(Lead { control: self, reader: lock(&self.reader) })
+        Ok(Lead { reader: lock(&self.reader), _back: HandBack(self) })
     }
 
     /// Has what is there read, unless somebody is at it already.
-    pub(crate) fn look<T>(&self, dispatch: impl FnOnce(&mut Reader) -> T) -> Option<T> {
+    pub(crate) fn look(&self, dispatch: impl FnOnce(&mut Reader)) {
+        let Some(mut reader) = self.free_reader() else { return };
+        dispatch(&mut reader);
+        drop(reader);
+        // Either standby sees the reader free, or this sees that it came in vain.
+        fence(Ordering::SeqCst);
+        if self.missed.swap(false, Ordering::Relaxed) {
+            // Fails only if the socket is not in the set any more.
+            let _ = self.arm();
+        }
+    }
+
+    /// The reader, for standby. None if somebody is at it: who is, has standby told again afterwards.
+    pub(crate) fn stand_in(&self) -> Option<MutexGuard<'_, Reader>> {
+        self.free_reader().or_else(|| {
+            self.missed.store(true, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            self.free_reader()
+        })
+    }
+
+    fn free_reader(&self) -> Option<MutexGuard<'_, Reader>> {
         match self.reader.try_lock() {
-            Ok(mut reader) => Some(dispatch(&mut reader)),
-            Err(TryLockError::Poisoned(reader)) => Some(dispatch(&mut reader.into_inner())),
+            Ok(reader) => Some(reader),
+            Err(TryLockError::Poisoned(reader)) => Some(reader.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
     }
 
     /// Has standby told when there is something to do, from the first time on and again after each time.
-    ///
-    /// Somebody may be at the socket without leading, and without waiting for anything: then standby is told again at once,
-    /// and finds it free.
     pub(crate) fn arm(&self) -> io::Result<()> {
         self.armed.rearm(&self.socket)
     }
@@ -105,14 +129,18 @@ impl ControlSocket {
 /// The right to read the control socket. Dropped, it goes back to standby.
 #[derive(Debug)]
 pub(crate) struct Lead<'a> {
-    control: &'a ControlSocket,
+    /// First, so that standby is not told before the reader is free.
     pub(crate) reader: MutexGuard<'a, Reader>,
+    _back: HandBack<'a>,
 }
 
-impl Drop for Lead<'_> {
+#[derive(Debug)]
+struct HandBack<'a>(&'a ControlSocket);
+
+impl Drop for HandBack<'_> {
     fn drop(&mut self) {
         // Fails only if the socket is not in the set any more.
-        let _ = self.control.armed.lead(&self.control.socket, false);
+        let _ = self.0.armed.lead(&self.0.socket, false);
     }
 }
 
