@@ -51,6 +51,15 @@ impl Export {
         }
         say("# Without the next line NCCL goes on to another network if the plugin does not start.");
         say("export NCCL_NET=gputcp");
+        say(
+            "# NCCL 2.28 cannot open a plugin again that it has closed with its last communicator: it is to stay.",
+        );
+        say("export NCCL_NET_PLUGIN_REF_COUNT=1");
+        say(
+            "# More channels are worth it where few ranks send much (between two H200: 2.5 times the rate of a send, 1.2",
+        );
+        say("# times that of an all-reduce) and cost short messages some time. All ranks need the same:");
+        say("# export NCCL_NCHANNELS_PER_NET_PEER=8 NCCL_MIN_P2P_NCHANNELS=8 NCCL_MIN_NCHANNELS=8");
         let outward: Vec<&str> = self.interfaces.outward().map(|interface| interface.name.as_str()).collect();
         let guests = self.interfaces.all.iter().any(|interface| {
             interface.leads_to_guests()
