@@ -60,9 +60,10 @@ impl ControlSocket {
         }
     }
 
-    /// Tells the peer why this side fails, if that can be done at once. Never waits: the connection is lost anyway.
+    /// Tells the peer why this side fails, if there is room for that now: the connection is lost anyway.
     pub(crate) fn write_abort(&self, reason: &str) {
-        let Ok(outbox) = self.outbox.try_lock() else { return };
+        // Whoever has it does not wait for the peer, nor fail the connection meanwhile.
+        let outbox = lock(&self.outbox);
         if outbox.amid || outbox.start < outbox.end {
             return;
         }
