@@ -11,7 +11,7 @@ use std::{
 
 use gputcp::{Handle, IoPool, Options};
 use gputcp_nccl_abi::ResultCode;
-use gputcp_proto::frame::STREAMS_MAX;
+use gputcp_proto::frame::{INLINE_BYTES_MAX, STREAMS_MAX};
 
 use crate::{
     answer::refused,
@@ -119,7 +119,9 @@ impl Plugin {
         Ok(number)
     }
 
-    /// How connections are accepted.
+    /// How connections are accepted. A message that is alone goes on the control socket up to the longest that may: NCCL asks all
+    /// the time, so its own thread writes and reads it and none has to be woken. Between two H200 a send of 256 KiB and its
+    /// reply took 275 µs with 64 KiB as the limit, and 180 so.
     pub(crate) fn options(&self) -> Options {
         let Settings { streams, segment_bytes, slabs, timeout, .. } = self.settings;
         let congestion = match &self.settings.congestion {
@@ -127,7 +129,8 @@ impl Plugin {
             Congestion::Named(name) => Some(name.clone()),
         };
         let (key, pool) = (self.settings.key.clone(), Some(self.pool.clone()));
-        Options { streams, segment_bytes, slabs, timeout, congestion, key, pool, ..Options::default() }
+        let usual = Options { inline_bytes: INLINE_BYTES_MAX, ..Options::default() };
+        Options { streams, segment_bytes, slabs, timeout, congestion, key, pool, ..usual }
     }
 
     /// How a connection from this device to a listener is made: the connecting side sends, so its congestion control counts.

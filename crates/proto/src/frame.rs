@@ -81,7 +81,7 @@ pub const SLOTS_MAX: u16 = 32;
 /// The shortest and the longest that segments may be set to; a piece of them is no shorter either.
 pub const SEGMENT_BYTES: std::ops::RangeInclusive<u32> = 4096..=64 << 20;
 /// The longest message inside a control frame.
-pub const INLINE_BYTES_MAX: u32 = 64 << 10;
+pub const INLINE_BYTES_MAX: u32 = 256 << 10;
 
 impl Control {
     /// Its length on the wire, without the payload.

@@ -340,6 +340,8 @@ impl Shared<RecvState> {
         let open = state.side.in_flight();
         drop(state);
         if ended && self.newest_unpack().is_none() {
+            // A failure ends the streams too, and says more.
+            self.check()?;
             return Err(Error::PeerClosed { peer: self.peer.clone(), open });
         }
         Ok(())
