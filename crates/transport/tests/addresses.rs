@@ -3,7 +3,7 @@
 mod common;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     thread,
@@ -28,7 +28,8 @@ fn connection(from: u8, to: u8, streams: u16) -> (SendComm, RecvComm, Handle) {
     (connecting.join().unwrap().unwrap(), receiver, handle)
 }
 
-/// How many sockets there are from each address to each, by their last numbers (proc(5), /proc/net/tcp).
+/// How many sockets there are from each address to each, by their last numbers (proc(5), /proc/net/tcp). Not those that have
+/// ended, which may have had the same port; and each once, however often a list shows it that changes while it is read.
 fn sockets(handle: &Handle) -> BTreeMap<(u8, u8), usize> {
     let address = |text: &str| {
         let (ip, port) = text.split_once(':').unwrap();
@@ -39,16 +40,23 @@ fn sockets(handle: &Handle) -> BTreeMap<(u8, u8), usize> {
         IpAddr::V4(v4) => v4.octets()[3],
         IpAddr::V6(_) => unreachable!("all are of IPv4"),
     };
-    let mut found = BTreeMap::new();
+    let mut open = BTreeSet::new();
     for line in fs::read_to_string("/proc/self/net/tcp").unwrap().lines().skip(1) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (near, far) = (address(words[1]), address(words[2]));
-        if handle.addresses().any(|listener| listener == far) {
-            *found.entry((host(near), host(far))).or_default() += 1;
+        if words[3] == ESTABLISHED && handle.addresses().any(|listener| listener == far) {
+            open.insert((near, far));
         }
+    }
+    let mut found = BTreeMap::new();
+    for (near, far) in open {
+        *found.entry((host(near), host(far))).or_default() += 1;
     }
     found
 }
+
+/// `TCP_ESTABLISHED`, as /proc/net/tcp writes it.
+const ESTABLISHED: &str = "01";
 
 #[test]
 fn sockets_are_spread_over_all_addresses() {
