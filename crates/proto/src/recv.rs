@@ -92,6 +92,7 @@ impl<const N: usize> RecvSide<N> {
         incoming.capacity = capacity;
         incoming.inline_bytes = inline_bytes;
         incoming.total = None;
+        incoming.whole = false;
         incoming.placed = 0;
         incoming.is_placed = false;
         // Only the words in use: a 512 KiB chunk has one, and clearing 512 bytes per receive shows at 4 KiB messages.
@@ -119,6 +120,9 @@ impl<const N: usize> RecvSide<N> {
         let wrong = Violation::Segment { seq, offset, bytes, total };
         if bytes == 0 || bytes > longest || offset >= total || bytes > total - offset {
             return Err(wrong);
+        }
+        if incoming.whole {
+            return Err(Violation::Twice { seq, offset });
         }
         // Whole pieces, but for the message's last.
         let end = offset + bytes;
@@ -160,7 +164,7 @@ impl<const N: usize> RecvSide<N> {
             return Err(Violation::Twice { seq, offset: 0 });
         }
         incoming.total = Some(bytes);
-        incoming.begun[0] |= 1;
+        incoming.whole = true;
         Ok(Landing { index, seq, offset: 0, bytes })
     }
 
@@ -294,6 +298,8 @@ struct Incoming {
     inline_bytes: u64,
     /// The message's length, known from its first header.
     total: Option<u64>,
+    /// It came in one frame: nothing of it can come in segments.
+    whole: bool,
     /// Bytes that are where they belong.
     placed: u64,
     /// All are. Not the same as `placed == total`: a message of 0 bytes is placed when its landing is, not when it begins,
@@ -309,6 +315,7 @@ impl Incoming {
         capacity: 0,
         inline_bytes: 0,
         total: None,
+        whole: false,
         placed: 0,
         is_placed: false,
         begun: [0; (PIECES_MAX / 64) as usize],

@@ -255,3 +255,20 @@ fn a_segment_is_whole_pieces_none_of_them_twice() {
     assert!(!side.place(land(last)) && !side.place(land(middle)) && side.place(land(first)));
     assert_eq!(side.finish(slot), Ok(Received { bytes: total }));
 }
+
+#[test]
+fn what_came_in_a_control_frame_has_no_other_piece_either() {
+    let mut side = side();
+    let (slot, _) = side.post(8192, true).unwrap();
+    let whole = side.begin_inline(0, 64).unwrap();
+    // The same length, so that only the place tells them apart.
+    assert_eq!(side.begin(&header(0, 0, 64, 64)), Err(Violation::Twice { seq: 0, offset: 0 }));
+    assert!(side.place(land(whole)));
+    assert_eq!(side.finish(slot), Ok(Received { bytes: 64 }));
+
+    let mut side = RecvSide::<4>::new(4, STEP, 2 * STEP);
+    let _posted = side.post(2 * STEP, true).unwrap();
+    let _whole = side.begin_inline(0, 2 * STEP).unwrap();
+    let second = side.begin(&header(0, STEP, 2 * STEP, STEP as u32));
+    assert_eq!(second, Err(Violation::Twice { seq: 0, offset: STEP }));
+}
