@@ -182,7 +182,7 @@ pub fn sender_to_impostor(
     let mut sockets = sockets.into_iter().map(|(_, socket)| socket);
     let mut control = sockets.next().unwrap();
     let verdict = Verdict::Accepted;
-    let welcome = Welcome { verdict, slots: 32, inline_bytes: 64 << 10, proof: Proof::NONE };
+    let welcome = Welcome { verdict, slots: 32, inline_bytes: 64 << 10, eager_places: 0, proof: Proof::NONE };
     control.write_all(&welcome.encode()).unwrap();
     (connecting.join().unwrap(), control, sockets.collect())
 }
