@@ -11,12 +11,12 @@
 //! # Nobody waits for what is held
 //!
 //! Let message `s` be posted at both ends and not sent, and all before it be sent; they arrive, whoever polls or does not.
-//! Each post and each arrival ends in [`Announcer::due`], so consider the last of them: then `begun = s`.
+//! Each post and each arrival ends in the question what is due, so consider the last of them: then `begun = s`.
 //!
 //! - `s` could go eagerly, had it a place: then `told_done + places <= s` and `told <= s`, by what was written. Nothing is left
-//!   for the sender, and the posted receive is worth a write: `due` writes, prompt or quiet.
+//!   for the sender, and the posted receive is worth a write: it is due, prompt or quiet.
 //! - `s` cannot, and `s - 1` was short: the sender says `Want` of `s`, which makes this side prompt, until a short message
-//!   behind `s`. As `told <= s = begun`, nothing announced is unmatched: `due` writes.
+//!   behind `s`. As `told <= s = begun`, nothing announced is unmatched: it is due.
 //! - `s` cannot, and `s - 1` was none of the short: by its number it is the newest seen, so this side is prompt since it began.
 //!   As before.
 
