@@ -107,6 +107,7 @@ mod tests {
         let settings = Settings {
             streams: 2,
             threads: 2,
+            eager_places: 0,
             congestion: Congestion::Auto,
             segment_bytes: 64 << 10,
             slabs: 1,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use gputcp::{IoPool, Key, KeyFile, Options, SLABS_MAX};
-use gputcp_proto::frame::{SEGMENT_BYTES, STREAMS_MAX};
+use gputcp_proto::frame::{EAGER_PLACES_MAX, SEGMENT_BYTES, STREAMS_MAX};
 use rustix::net::{AddressFamily, SocketType, socket, sockopt};
 
 use crate::devices::Pattern;
@@ -19,6 +19,8 @@ pub(crate) struct Settings {
     pub(crate) streams: u16,
     /// Threads that carry the data of all connections of the process (`GPUTCP_THREADS`).
     pub(crate) threads: usize,
+    /// Short messages that may come before their receives are posted, per connection (`GPUTCP_EAGER`).
+    pub(crate) eager_places: u16,
     /// Congestion control (`GPUTCP_CONGESTION`).
     pub(crate) congestion: Congestion,
     /// The longest segments in bytes (`GPUTCP_SEGMENT`).
@@ -88,6 +90,9 @@ impl Settings {
         Ok(Self {
             streams: streams.unwrap_or_else(streams_of_this_machine),
             threads: threads.unwrap_or_else(threads_of_this_machine),
+            eager_places: variables
+                .one("GPUTCP_EAGER", |text| count(text, "eager messages", 0..=EAGER_PLACES_MAX))?
+                .unwrap_or(usual.eager_places),
             congestion: variables.one("GPUTCP_CONGESTION", Congestion::parse)?.unwrap_or(Congestion::Auto),
             segment_bytes: variables.one("GPUTCP_SEGMENT", segment)?.unwrap_or(usual.segment_bytes),
             slabs: slabs.unwrap_or(usual.slabs),

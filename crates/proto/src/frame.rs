@@ -4,9 +4,9 @@
 //! ```text
 //! Join (96 B), first on every socket, connector → listener
 //!   0 magic "GTJN"  4 version u16  6 index u16 (0 control, 1..=streams data)  8 listen token [16]  24 connection token [16]
-//!   40 streams u16  42 slots u16  44 segment bytes u32  48 inline bytes u32  52 piece bytes u32  56 zero [8]  64 proof [32]
+//!   40 streams u16  42 slots u16  44 segment bytes u32  48 inline bytes u32  52 piece bytes u32  56 eager places u16  58 zero [6]  64 proof [32]
 //! Welcome (48 B), first on the control socket, listener → connector
-//!   0 magic "GTWL"  4 version u16  6 verdict u16  8 slots u16  10 zero [2]  12 inline bytes u32  16 proof [32]
+//!   0 magic "GTWL"  4 version u16  6 verdict u16  8 slots u16  10 eager places u16  12 inline bytes u32  16 proof [32]
 //! Control (32 B + payload), then on the control socket, both ways
 //!   0 magic "GC"  2 kind u16  4 bytes u32  8 seq u64  16 capacity u64  24 done u64
 //! Segment header (32 B + payload), then on the data sockets, sender → receiver
@@ -19,7 +19,7 @@ pub use self::join::{Join, Verdict, Welcome};
 use crate::Violation;
 
 /// The version of everything on the wire. Ends that disagree refuse each other.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// An unguessable name: of a listener, or of one connection. 128 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,6 +36,11 @@ pub enum Control {
         seq: u64,
         /// The message's length.
         bytes: u32,
+    },
+    /// Sender → receiver: a message waits for the announcement of this receive, which may have been held back.
+    Want {
+        /// The receive.
+        seq: u64,
     },
     /// Either way: nothing more will come, all is well.
     Goodbye,
@@ -82,6 +87,10 @@ pub const SLOTS_MAX: u16 = 32;
 pub const SEGMENT_BYTES: std::ops::RangeInclusive<u32> = 4096..=64 << 20;
 /// The longest message inside a control frame.
 pub const INLINE_BYTES_MAX: u32 = 256 << 10;
+/// The most eager places of a connection.
+pub const EAGER_PLACES_MAX: u16 = 8;
+/// The longest message that may be sent to an eager place.
+pub const EAGER_BYTES: u32 = 16 << 10;
 
 impl Control {
     /// Its length on the wire, without the payload.
@@ -98,6 +107,7 @@ impl Control {
             Self::Inline { seq, bytes } => (2, bytes, seq, 0, 0),
             Self::Goodbye => (3, 0, 0, 0, 0),
             Self::Abort { bytes } => (4, bytes, 0, 0, 0),
+            Self::Want { seq } => (5, 0, seq, 0, 0),
         };
         let mut out = [0; Self::BYTES];
         put(&mut out, 0, &Self::MAGIC.to_le_bytes());
@@ -143,6 +153,11 @@ impl Control {
                 at_most("abort", ABORT_BYTES_MAX)?;
                 check_zero("abort", &frame[8..])?;
                 Ok(Self::Abort { bytes })
+            }
+            5 => {
+                at_most("want", 0)?;
+                check_zero("want", &frame[16..])?;
+                Ok(Self::Want { seq })
             }
             other => Err(Violation::Kind(other)),
         }

@@ -12,6 +12,7 @@
 //! - [`send`]: the sender's side: posted sends meet announced receives and are dealt out as segments.
 //! - [`frame`] and [`handle`]: the bytes on the wire.
 //! - [`key`]: the proof that both ends share a key.
+//! - [`announce`]: when the sender is told what is posted.
 //! - [`recv`]: the receiver's side: which bytes may land where, once each.
 //! - [`bounce`]: the life of a bounce buffer, from filling to the finished unpack.
 //! - [`session`]: what the two ends of a measurement say to each other, and when.
@@ -141,6 +142,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod announce;
 pub mod bounce;
 pub mod frame;
 pub mod handle;

@@ -4,12 +4,15 @@
 //! it ([`RecvSide::begin`]) and becomes a [`Landing`]: the right to write those bytes, given out once. When they are at
 //! their destination the landing has become [`Placed`] and is counted ([`RecvSide::place`]); when all are, the slot
 //! comes back ([`RecvSide::finish`]).
+//!
+//! A short message may come before its receive is posted: [`RecvSide::begin_early`] gives it one of the eager places, and
+//! whichever comes last, its last byte or its receive, makes it a landing.
 
 use crate::{
     Violation,
-    frame::{Announce, INLINE_BYTES_MAX, SegmentHeader},
+    frame::{Announce, EAGER_PLACES_MAX, INLINE_BYTES_MAX, SegmentHeader},
     plan::{PIECES_MAX, SegmentPlan},
-    window::{Slot, Window},
+    window::{Slot, Window, place},
 };
 
 /// The receives of one connection, at most `N` in flight.
@@ -21,6 +24,20 @@ pub struct RecvSide<const N: usize> {
     incoming: [Incoming; N],
     plan: SegmentPlan,
     inline_bytes: u64,
+    eager_places: usize,
+    eager_bytes: u64,
+    /// What has come early, by sequence number modulo the number of places.
+    early: [Option<Came>; EAGER_PLACES_MAX as usize],
+}
+
+/// A short message that came before its receive, and its eager place. It becomes a [`Landing`] when it is whole and its receive
+/// is posted.
+#[must_use = "dropped, its place is never free again"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Early {
+    seq: u64,
+    place: usize,
+    bytes: u64,
 }
 
 /// The right to write one segment's bytes to its place in the destination.
@@ -70,6 +87,9 @@ impl<const N: usize> RecvSide<N> {
             incoming: [const { Incoming::EMPTY }; N],
             plan: SegmentPlan::new(segment_bytes),
             inline_bytes,
+            eager_places: 0,
+            eager_bytes: 0,
+            early: [const { None }; EAGER_PLACES_MAX as usize],
         }
     }
 
@@ -83,6 +103,18 @@ impl<const N: usize> RecvSide<N> {
         self
     }
 
+    /// With so many eager places, each for a message of up to `bytes`.
+    ///
+    /// # Panics
+    /// If there are more than [`EAGER_PLACES_MAX`].
+    #[must_use]
+    pub const fn with_eager(mut self, places: usize, bytes: u64) -> Self {
+        assert!(places <= EAGER_PLACES_MAX as usize, "as many places as the frames can say");
+        self.eager_places = places;
+        self.eager_bytes = bytes;
+        self
+    }
+
     /// Posts a receive of up to `capacity` bytes; `inline` says whether a short message may travel in a control frame.
     /// The announcement must be sent, in order. `None` when no slot is free: ask again.
     pub fn post(&mut self, capacity: u64, inline: bool) -> Option<(Slot, Announce)> {
@@ -92,6 +124,7 @@ impl<const N: usize> RecvSide<N> {
         incoming.capacity = capacity;
         incoming.inline_bytes = inline_bytes;
         incoming.total = None;
+        incoming.whole = false;
         incoming.placed = 0;
         incoming.is_placed = false;
         // Only the words in use: a 512 KiB chunk has one, and clearing 512 bytes per receive shows at 4 KiB messages.
@@ -119,6 +152,9 @@ impl<const N: usize> RecvSide<N> {
         let wrong = Violation::Segment { seq, offset, bytes, total };
         if bytes == 0 || bytes > longest || offset >= total || bytes > total - offset {
             return Err(wrong);
+        }
+        if incoming.whole {
+            return Err(Violation::Twice { seq, offset });
         }
         // Whole pieces, but for the message's last.
         let end = offset + bytes;
@@ -160,8 +196,76 @@ impl<const N: usize> RecvSide<N> {
             return Err(Violation::Twice { seq, offset: 0 });
         }
         incoming.total = Some(bytes);
-        incoming.begun[0] |= 1;
+        incoming.whole = true;
         Ok(Landing { index, seq, offset: 0, bytes })
+    }
+
+    /// Checks a whole message that arrives inside a control frame, and gives it an eager place if its receive is not posted. `None`
+    /// if it is: then [`RecvSide::begin_inline`] is the one to ask.
+    ///
+    /// # Errors
+    /// A [`Violation`] if there is no place for it, it is too long for one, or came before.
+    pub fn begin_early(&mut self, seq: u64, bytes: u64) -> Result<Option<Early>, Violation> {
+        if seq < self.window.next_seq() {
+            // Posted, and in flight or finished. Who is still on the way to an eager place does not come again either.
+            let is_coming = self.eager_places > 0 && self.early_of(seq).is_some();
+            return if is_coming { Err(Violation::Twice { seq, offset: 0 }) } else { Ok(None) };
+        }
+        // Those of `oldest ..= oldest + places - 1` have different places, and all before are finished.
+        if seq - self.oldest >= self.eager_places as u64 {
+            return Err(Violation::Sequence { seq });
+        }
+        if bytes > self.eager_bytes {
+            return Err(Violation::Overflow { seq, total: bytes, capacity: self.eager_bytes });
+        }
+        let place = place(seq, self.eager_places);
+        if self.early[place].is_some() {
+            return Err(Violation::Twice { seq, offset: 0 });
+        }
+        self.early[place] = Some(Came { seq, bytes, is_whole: false });
+        Ok(Some(Early { seq, place, bytes }))
+    }
+
+    /// An early message is whole. Its landing, if its receive was posted meanwhile; otherwise [`RecvSide::take_early`] gives it.
+    ///
+    /// # Errors
+    /// A [`Violation`] if it is too long for its receive.
+    pub fn early_is_whole(&mut self, early: Early) -> Result<Option<Landing>, Violation> {
+        let Early { seq, place, bytes } = early;
+        if seq < self.window.next_seq() {
+            self.early[place] = None;
+            return self.begin_inline(seq, bytes).map(Some);
+        }
+        self.early[place] = Some(Came { seq, bytes, is_whole: true });
+        Ok(None)
+    }
+
+    /// The landing of a receive that was just posted, if its message is here, and the place where that is: it stays there until
+    /// the receive is finished.
+    ///
+    /// # Errors
+    /// A [`Violation`] if it is too long for its receive.
+    pub fn take_early(&mut self, slot: &Slot) -> Result<Option<(usize, Landing)>, Violation> {
+        if self.eager_places == 0 {
+            return Ok(None);
+        }
+        let seq = slot.seq().wire();
+        let Some(bytes) = self.early_of(seq).filter(|came| came.is_whole).map(|came| came.bytes) else {
+            return Ok(None);
+        };
+        let place = place(seq, self.eager_places);
+        self.early[place] = None;
+        Ok(Some((place, self.begin_inline(seq, bytes)?)))
+    }
+
+    /// The receives finished so far: all of sequence numbers below this.
+    #[must_use]
+    pub const fn done(&self) -> u64 {
+        self.oldest
+    }
+
+    fn early_of(&self, seq: u64) -> Option<&Came> {
+        self.early[place(seq, self.eager_places)].as_ref().filter(|came| came.seq == seq)
     }
 
     /// Counts a segment that is where it belongs. True when its receive is now complete.
@@ -210,6 +314,20 @@ impl<const N: usize> RecvSide<N> {
     #[must_use]
     pub const fn in_flight(&self) -> usize {
         self.window.in_flight()
+    }
+}
+
+impl Early {
+    /// Which of the eager places it has.
+    #[must_use]
+    pub const fn place(&self) -> usize {
+        self.place
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
     }
 }
 
@@ -288,12 +406,22 @@ impl Placed {
     }
 }
 
+/// What has come early.
+#[derive(Debug)]
+struct Came {
+    seq: u64,
+    bytes: u64,
+    is_whole: bool,
+}
+
 #[derive(Debug)]
 struct Incoming {
     capacity: u64,
     inline_bytes: u64,
     /// The message's length, known from its first header.
     total: Option<u64>,
+    /// It came in one frame: nothing of it can come in segments.
+    whole: bool,
     /// Bytes that are where they belong.
     placed: u64,
     /// All are. Not the same as `placed == total`: a message of 0 bytes is placed when its landing is, not when it begins,
@@ -309,6 +437,7 @@ impl Incoming {
         capacity: 0,
         inline_bytes: 0,
         total: None,
+        whole: false,
         placed: 0,
         is_placed: false,
         begun: [0; (PIECES_MAX / 64) as usize],

@@ -1,6 +1,7 @@
 //! The sender's side of a connection: posted sends meet announced receives and are dealt out as segments.
 //!
-//! Nothing is sent that was not announced, so the receiver never holds an unexpected byte. Sends match receives in the
+//! Nothing is sent for which the receiver has no place: its receive was announced, or it is short and goes to an eager place,
+//! of which the receiver has as many as were agreed for what follows the receives it has finished. Sends match receives in the
 //! order in which both were posted. Segments go to the data socket with the least unread bytes that is free
 //! ([`SendSide::deal`]), so a slow stream takes fewer.
 
@@ -29,6 +30,10 @@ pub struct SendSide<const N: usize> {
     cursor: u64,
     plan: SegmentPlan,
     peer_slots: u64,
+    eager_places: u64,
+    eager_bytes: u64,
+    /// The message before the one at the cursor was short: the receiver may hold announcements back.
+    after_short: bool,
 }
 
 /// A piece of a send, handed to one socket. It is carried by exactly one and comes back by [`SendSide::written`].
@@ -83,6 +88,9 @@ impl<const N: usize> SendSide<N> {
             cursor: 0,
             plan: SegmentPlan::new(segment_bytes),
             peer_slots: peer_slots as u64,
+            eager_places: 0,
+            eager_bytes: 0,
+            after_short: false,
         }
     }
 
@@ -103,6 +111,14 @@ impl<const N: usize> SendSide<N> {
     #[must_use]
     pub const fn with_pieces(mut self, piece_bytes: u64) -> Self {
         self.plan = self.plan.with_pieces(piece_bytes);
+        self
+    }
+
+    /// With so many eager places at the peer, for messages of up to `bytes`.
+    #[must_use]
+    pub const fn with_eager(mut self, places: usize, bytes: u64) -> Self {
+        self.eager_places = places as u64;
+        self.eager_bytes = bytes;
         self
     }
 
@@ -133,16 +149,19 @@ impl<const N: usize> SendSide<N> {
         if announce.seq >= announce.done + self.peer_slots {
             return Err(Violation::TooManyAnnounced { seq: announce.seq, slots: self.peer_slots });
         }
-        for seq in self.done..announce.done {
+        // Those that were finished before they were announced have never been open.
+        for seq in self.done..announce.done.min(self.announced) {
             self.open_bytes -= self.credits[place(seq, N)].capacity;
             self.streams.finished(seq);
         }
         self.done = announce.done;
         // A longer receive is legal, a longer message is not: its segments' lengths would not fit their headers.
         let capacity = announce.capacity.min(MESSAGE_BYTES_MAX);
-        self.open_bytes += capacity;
-        self.credits[place(announce.seq, N)] =
-            Credit { capacity, inline_bytes: u64::from(announce.inline_bytes) };
+        if announce.seq >= announce.done {
+            self.open_bytes += capacity;
+            self.credits[place(announce.seq, N)] =
+                Credit { capacity, inline_bytes: u64::from(announce.inline_bytes) };
+        }
         self.announced += 1;
         Ok(())
     }
@@ -152,18 +171,19 @@ impl<const N: usize> SendSide<N> {
     /// # Errors
     /// [`TooLong`] if the next message is longer than the receive it meets: this side's user is at fault.
     pub fn deal(&mut self, carrier: Carrier) -> Result<Option<Segment>, TooLong> {
-        if self.cursor >= self.announced {
-            return Ok(None);
-        }
-        let Some(index) = self.window.holder(self.cursor) else { return Ok(None) };
+        let Some(index) = self.ready() else { return Ok(None) };
         let outgoing = &self.outgoing[index];
-        let credit = &self.credits[place(self.cursor, N)];
         let total = outgoing.bytes;
-        if total > credit.capacity {
-            return Err(TooLong { bytes: total, capacity: credit.capacity });
-        }
-        // A message without bytes has no segment to ride on.
-        let inline = total == 0 || (outgoing.inline && total <= credit.inline_bytes);
+        let inline = if self.cursor < self.announced {
+            let credit = &self.credits[place(self.cursor, N)];
+            if total > credit.capacity {
+                return Err(TooLong { bytes: total, capacity: credit.capacity });
+            }
+            // A message without bytes has no segment to ride on.
+            total == 0 || (outgoing.inline && total <= credit.inline_bytes)
+        } else {
+            true
+        };
         let offset = outgoing.dealt;
         let bytes = match carrier {
             _ if inline => total,
@@ -185,6 +205,7 @@ impl<const N: usize> SendSide<N> {
         outgoing.dealt += bytes;
         if outgoing.dealt == total {
             self.cursor += 1;
+            self.after_short = self.eager_places > 0 && inline && total <= self.eager_bytes;
         }
         Ok(Some(Segment { index, seq, offset, bytes, total, inline }))
     }
@@ -239,8 +260,32 @@ impl<const N: usize> SendSide<N> {
 
     /// Whether [`SendSide::deal`] has something for a data socket.
     #[must_use]
-    pub const fn is_ready(&self) -> bool {
-        self.cursor < self.announced && self.window.holder(self.cursor).is_some()
+    pub fn is_ready(&self) -> bool {
+        self.ready().is_some()
+    }
+
+    /// The receive to ask for, if a message waits for its announcement that may be held back. Each is named once.
+    #[must_use = "it is not named again"]
+    pub fn to_want(&mut self) -> Option<u64> {
+        let index = self.window.holder(self.cursor)?;
+        let waits = self.after_short && self.cursor >= self.announced && !self.is_short(index);
+        if !waits {
+            return None;
+        }
+        self.after_short = false;
+        Some(self.cursor)
+    }
+
+    /// The place of the send that is dealt next, if it may go.
+    fn ready(&self) -> Option<usize> {
+        let index = self.window.holder(self.cursor)?;
+        let has_place = self.cursor < self.done + self.eager_places && self.is_short(index);
+        (self.cursor < self.announced || has_place).then_some(index)
+    }
+
+    const fn is_short(&self, index: usize) -> bool {
+        let Outgoing { bytes, inline, .. } = self.outgoing[index];
+        self.eager_places > 0 && bytes <= self.eager_bytes && (inline || bytes == 0)
     }
 
     /// How long a stream's next segment should be, of a message of `total` bytes: a short one at first, then no more than it
@@ -272,17 +317,14 @@ impl<const N: usize> SendSide<N> {
     /// How many segments [`SendSide::deal`] may have: the pieces left of the send that is being dealt, and one for each
     /// behind it.
     fn ready_segments(&self) -> u64 {
-        let Some(index) = self.window.holder(self.cursor) else { return 0 };
-        if self.cursor >= self.announced {
-            return 0;
-        }
+        let Some(index) = self.ready() else { return 0 };
         let Outgoing { bytes, dealt, .. } = self.outgoing[index];
         let left = (bytes - dealt).div_ceil(self.plan.piece_of(bytes)).max(1);
-        let behind = self.announced.min(self.window.next_seq()) - self.cursor - 1;
+        let behind = self.announced.min(self.window.next_seq()).saturating_sub(self.cursor + 1);
         left + behind
     }
 
-    /// Whether the dealing of the send has begun: its receive was announced.
+    /// Whether the dealing of the send has begun: the peer has a place for it.
     #[must_use]
     pub const fn is_begun(&self, slot: &Slot) -> bool {
         self.outgoing[slot.index()].dealt > 0 || slot.seq().wire() < self.cursor

@@ -4,9 +4,10 @@ mod stream;
 
 use gputcp_proto::{
     Violation,
-    frame::{Control, Join, Verdict, Welcome},
+    announce::Announcer,
+    frame::{Control, EAGER_BYTES, Join, Verdict, Welcome},
     key::Proof,
-    recv::{InPlace, Placed, RecvSide},
+    recv::{InPlace, Landing, Placed, RecvSide},
     window::Slot,
 };
 
@@ -24,6 +25,10 @@ use crate::{
 pub struct Receiver<'a, const N: usize> {
     settings: &'a Settings,
     side: Option<RecvSide<N>>,
+    announcer: Announcer,
+    eager_bytes: u64,
+    /// What came before its receive, by its place.
+    early: Vec<Vec<u8>>,
     /// What the first socket said; the others must say the same.
     first_join: Option<Join>,
     joined: usize,
@@ -46,6 +51,8 @@ pub struct Receiver<'a, const N: usize> {
     pub verified_bytes: u64,
     /// How often a bounce buffer was written while an unpack read it. The types allow none.
     pub overwritten: u64,
+    /// How many messages came before their receives.
+    pub arrived_early: u64,
     /// How many receives are finished.
     pub finished: usize,
     /// When something last moved.
@@ -61,6 +68,9 @@ impl<'a, const N: usize> Receiver<'a, N> {
         Self {
             settings,
             side: None,
+            announcer: Announcer::new(0),
+            eager_bytes: 0,
+            early: vec![],
             first_join: None,
             joined: 0,
             destinations: vec![vec![]; N],
@@ -77,6 +87,7 @@ impl<'a, const N: usize> Receiver<'a, N> {
             overwritten: 0,
             placed_bytes: 0,
             verified_bytes: 0,
+            arrived_early: 0,
             finished: 0,
             last_progress: 0,
             end: None,
@@ -123,16 +134,23 @@ impl<'a, const N: usize> Receiver<'a, N> {
         let Some((slot, announce)) = side.post(capacity, !self.settings.destination_on_device) else {
             return Ok(());
         };
+        let early = side.take_early(&slot)?;
         let index = slot.index();
         self.destinations[index].clear();
         self.destinations[index].resize(capacity as usize, 0);
         self.receives[index] = Some(slot);
         self.asked += 1;
-        self.control_out.push(&Control::Announce(announce).encode());
+        self.control_out.push(self.announcer.posted(announce));
         let think = world.rng.u64(0..self.settings.think_ns_max);
         world.wake_at(Who::ReceiverUser, world.now() + think);
         world.wake_soon(Who::ReceiverControl);
-        Ok(())
+        match early {
+            None => Ok(()),
+            Some((place, landing)) => {
+                let payload = std::mem::take(&mut self.early[place]);
+                self.land_whole(landing, &payload, world)
+            }
+        }
     }
 
     fn control(&mut self, world: &mut World, wires: &mut Wires) -> Result<(), Failure> {
@@ -169,6 +187,7 @@ impl<'a, const N: usize> Receiver<'a, N> {
                     return Err(Failure::Aborted(String::from_utf8_lossy(&payload).into_owned()));
                 }
                 Control::Announce(_) => return Err(Violation::Kind(1).into()),
+                Control::Want { seq } => self.control_out.push(self.announcer.wanted(seq)),
             }
         }
         Ok(())
@@ -194,12 +213,20 @@ impl<'a, const N: usize> Receiver<'a, N> {
         if self.joined == self.streams.len() + 1 {
             let depth = self.settings.recv_depth;
             let inline_bytes = self.settings.inline_bytes.min(join.inline_bytes);
+            // Device memory takes no short message here, so there is none that could come early.
+            let wish =
+                if self.settings.destination_on_device { 0 } else { self.settings.eager_places as u16 };
+            let eager_places = wish.min(join.eager_places);
+            self.announcer = Announcer::new(eager_places.into());
+            self.eager_bytes = EAGER_BYTES.min(inline_bytes).into();
+            self.early = vec![vec![]; eager_places.into()];
             self.side = Some(
                 RecvSide::new(depth, u64::from(join.segment_bytes), u64::from(inline_bytes))
-                    .with_pieces(u64::from(join.piece_bytes)),
+                    .with_pieces(u64::from(join.piece_bytes))
+                    .with_eager(eager_places.into(), self.eager_bytes),
             );
-            let welcome =
-                Welcome { verdict: Verdict::Accepted, slots: depth as u16, inline_bytes, proof: Proof::NONE };
+            let (verdict, slots) = (Verdict::Accepted, depth as u16);
+            let welcome = Welcome { verdict, slots, inline_bytes, eager_places, proof: Proof::NONE };
             self.control_out.push(&welcome.encode());
             world.wake_soon(Who::ReceiverUser);
             world.wake_soon(Who::ReceiverControl);
@@ -209,9 +236,23 @@ impl<'a, const N: usize> Receiver<'a, N> {
 
     fn take_inline(&mut self, seq: u64, payload: &[u8], world: &mut World) -> Result<(), Failure> {
         let side = self.side.as_mut().ok_or(Violation::Kind(2))?;
-        let landing = side.begin_inline(seq, payload.len() as u64)?;
+        let bytes = payload.len() as u64;
+        self.landed_bytes += bytes;
+        let landing = match side.begin_early(seq, bytes)? {
+            None => Some(side.begin_inline(seq, bytes)?),
+            Some(early) => {
+                self.early[early.place()] = payload.to_vec();
+                self.arrived_early += 1;
+                side.early_is_whole(early)?
+            }
+        };
+        let frames = self.announcer.begun(seq, bytes <= self.eager_bytes, side.done());
+        self.control_out.push(frames);
+        landing.map_or(Ok(()), |landing| self.land_whole(landing, payload, world))
+    }
+
+    fn land_whole(&mut self, landing: Landing, payload: &[u8], world: &mut World) -> Result<(), Failure> {
         self.destinations[landing.slot_index()][..payload.len()].copy_from_slice(payload);
-        self.landed_bytes += payload.len() as u64;
         let placed = InPlace::new(landing).advance(payload.len() as u64).expect("the whole message is here");
         self.place(placed, world)
     }

@@ -27,6 +27,8 @@ pub struct Report {
     pub unpacked_bytes: u64,
     /// Bytes that were right there.
     pub verified_bytes: u64,
+    /// Messages that came before their receives.
+    pub arrived_early: u64,
     /// Segments per data socket, as the sender counts.
     pub segments_sent: Vec<u64>,
     /// Segments per data socket, as the receiver counts.

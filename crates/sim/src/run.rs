@@ -82,6 +82,7 @@ fn run_with<const N: usize>(settings: &Settings) -> Report {
         landed_bytes: receiver.landed_bytes,
         unpacked_bytes: receiver.placed_bytes,
         verified_bytes: receiver.verified_bytes,
+        arrived_early: receiver.arrived_early,
         segments_sent: sender.segments(),
         segments_received: receiver.segments(),
         sender: sender.end,

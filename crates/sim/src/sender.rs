@@ -5,7 +5,7 @@ mod stream;
 
 use gputcp_proto::{
     Violation,
-    frame::{Control, Join, Token, Welcome},
+    frame::{Control, EAGER_BYTES, Join, Token, Welcome},
     key::Proof,
     send::{Carrier, Segment, SendSide},
     window::Slot,
@@ -62,6 +62,7 @@ impl<'a, const N: usize> Sender<'a, N> {
             segment_bytes: settings.segment_bytes,
             piece_bytes: settings.piece_bytes,
             inline_bytes: settings.inline_bytes,
+            eager_places: settings.eager_places as u16,
             proof: Proof::NONE,
         };
         let mut control_out = Outbox::default();
@@ -137,6 +138,7 @@ impl<'a, const N: usize> Sender<'a, N> {
         if let Some(segment) = self.deal(Carrier::Control)? {
             self.write_inline(segment, world);
         }
+        self.want(world);
         if self.finished == self.settings.messages.len() && !self.goodbye_said {
             self.goodbye_said = true;
             self.control_out.push(&Control::Goodbye.encode());
@@ -163,7 +165,8 @@ impl<'a, const N: usize> Sender<'a, N> {
             let slots = usize::from(welcome.slots).min(N);
             self.side = Some(
                 SendSide::new(depth, u64::from(self.settings.segment_bytes), slots)
-                    .with_pieces(u64::from(self.settings.piece_bytes)),
+                    .with_pieces(u64::from(self.settings.piece_bytes))
+                    .with_eager(welcome.eager_places.into(), EAGER_BYTES.min(welcome.inline_bytes).into()),
             );
             world.wake_soon(Who::SenderUser);
         }
@@ -179,6 +182,7 @@ impl<'a, const N: usize> Sender<'a, N> {
                     return Err(Failure::Aborted(String::from_utf8_lossy(&payload).into_owned()));
                 }
                 Control::Inline { .. } => return Err(Violation::Kind(2).into()),
+                Control::Want { .. } => return Err(Violation::Kind(5).into()),
             }
             self.wake_threads(world);
             if self.goodbye_heard {
@@ -190,6 +194,13 @@ impl<'a, const N: usize> Sender<'a, N> {
 
     fn deal(&mut self, carrier: Carrier) -> Result<Option<Segment>, Failure> {
         Ok(self.side.as_mut().map_or(Ok(None), |side| side.deal(carrier))?)
+    }
+
+    fn want(&mut self, world: &mut World) {
+        if let Some(seq) = self.side.as_mut().and_then(SendSide::to_want) {
+            self.control_out.push(&Control::Want { seq }.encode());
+            world.wake_soon(Who::SenderControl);
+        }
     }
 
     /// A short message goes into the control socket's outbox, a copy: its source is free at once.

@@ -19,6 +19,8 @@ pub struct Settings {
     pub piece_bytes: u32,
     /// The longest message in a control frame, by the receiver's wish.
     pub inline_bytes: u32,
+    /// How many messages may come before their receives.
+    pub eager_places: usize,
     /// The messages' lengths.
     pub messages: Vec<u64>,
     /// Whether the source is memory that a socket cannot read: staged on a lane.
@@ -80,6 +82,7 @@ impl Settings {
             segment_bytes,
             piece_bytes: 4096 + seed as u32 % (segment_bytes - 4095),
             inline_bytes,
+            eager_places: [0, 1, 3, 8][(seed / 3) as usize % 4],
             messages,
             source_on_device: rng.bool(),
             destination_on_device: rng.u8(0..4) > 0,
@@ -107,6 +110,7 @@ impl Settings {
             segment_bytes: 4096,
             piece_bytes: 4096,
             inline_bytes: 0,
+            eager_places: 0,
             messages,
             source_on_device: true,
             destination_on_device: true,

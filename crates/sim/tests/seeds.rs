@@ -83,3 +83,24 @@ fn a_seed_is_a_run() {
     traces.dedup();
     assert_eq!(traces.len(), 20, "another seed goes another way");
 }
+
+#[test]
+fn short_messages_come_before_their_receives_and_long_ones_among_them_are_asked_for() {
+    let mut early = 0;
+    for seed in 0..60 {
+        let messages = (0..120u64).map(|at| if (at * 7 + seed) % 9 == 0 { 5000 } else { at % 300 });
+        let mut settings = Settings::plain(seed, 2, messages.collect());
+        settings.source_on_device = false;
+        settings.destination_on_device = false;
+        settings.inline_bytes = 256;
+        settings.eager_places = 1 + seed as usize % 8;
+        settings.short_io = seed % 2 == 0;
+        settings.latency_ns = 10u64.pow(2 + seed as u32 % 4);
+        settings.think_ns_max = 10u64.pow(1 + seed as u32 % 5);
+        let report = run(&settings);
+        report.check(&settings).unwrap_or_else(|what| panic!("seed {seed}: {what}\n{report:?}"));
+        assert_eq!(report.receiver, Some(End::Complete), "seed {seed}");
+        early += report.arrived_early;
+    }
+    assert!(early > 300, "only {early} of 7200 messages came early");
+}

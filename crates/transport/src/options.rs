@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use gputcp_gpu::{Device, UnpackMode};
 use gputcp_proto::{
-    frame::{INLINE_BYTES_MAX, SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX},
+    frame::{EAGER_PLACES_MAX, INLINE_BYTES_MAX, SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX},
     key::Key,
 };
 
@@ -27,6 +27,10 @@ pub struct Options {
     /// The longest message, in bytes, that may travel inside a control frame; the smaller of both ends' holds. It does so
     /// if it is alone, or of host memory and no longer than 16 KiB: several fare better on several sockets.
     pub inline_bytes: u32,
+    /// Messages of up to 16 KiB that may come before their receives are posted, at most 8; the smaller of both ends' holds. Each takes
+    /// 16 KiB at the receiver. A sender then does not wait for a receive to be posted, and a message can be lost that was sent
+    /// and never received: 0, the default, where that must not be.
+    pub eager_places: u16,
     /// Bounce or staging slabs per data socket, each of one segment. Small rings stay in the CPU's cache.
     pub slabs: u16,
     /// The congestion control to ask for, by the kernel's name; `None` leaves the system's.
@@ -63,6 +67,7 @@ impl Default for Options {
             segment_bytes: 512 << 10,
             piece_bytes: 512 << 10,
             inline_bytes: 64 << 10,
+            eager_places: 0,
             slabs: 4,
             congestion: None,
             send_buffer_bytes: None,
@@ -105,6 +110,12 @@ impl Options {
             return bad(format!(
                 "{} bytes were asked for inline; at most {INLINE_BYTES_MAX} fit",
                 self.inline_bytes
+            ));
+        }
+        if self.eager_places > EAGER_PLACES_MAX {
+            return bad(format!(
+                "{} eager places were asked for; a connection has at most {EAGER_PLACES_MAX}",
+                self.eager_places
             ));
         }
         if !(1..=SLABS_MAX).contains(&self.slabs) {

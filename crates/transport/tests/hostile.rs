@@ -35,16 +35,22 @@ impl Impostor {
             segment_bytes: 64 << 10,
             piece_bytes: 64 << 10,
             inline_bytes: 4096,
+            eager_places: 0,
             proof: Proof::NONE,
         }
     }
 
     fn connect() -> (Self, RecvComm) {
-        let (mut listener, handle) = listen(&options(1));
+        Self::connect_with(0, 32)
+    }
+
+    fn connect_with(eager_places: u16, slots: u16) -> (Self, RecvComm) {
+        let (mut listener, handle) = listen(&Options { slots, ..options(1) });
         let sockets: Vec<_> = (0..2u16)
             .map(|index| {
                 let mut socket = TcpStream::connect(handle.address).unwrap();
-                socket.write_all(&Join { index, ..Self::join(&handle) }.encode()).unwrap();
+                let join = Join { index, eager_places, ..Self::join(&handle) };
+                socket.write_all(&join.encode()).unwrap();
                 socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
                 socket
             })
@@ -395,4 +401,76 @@ fn a_peer_that_does_not_read_holds_up_neither_a_send_nor_a_test() {
     let to = Place::Host.buffer(count * bytes);
     to.write(0, count * bytes).unwrap().copy_from(0, &all);
     assert_eq!(to.verify(Pattern { seed: 1, iteration: 2 }, 0, count * bytes).unwrap(), Ok(()));
+}
+
+/// Lets an impostor send early messages to a receiver that has posted nothing, and gives the error of its next receive.
+fn outcome_of_early(misbehave: impl FnOnce(&mut Impostor)) -> Error {
+    // One slot: whenever the messages are read, no more than the first can have its receive.
+    let (mut impostor, mut receiver) = Impostor::connect_with(8, 1);
+    misbehave(&mut impostor);
+    let to = Place::Host.buffer(64);
+    let until = soon();
+    loop {
+        // Nobody polls: whoever stands by has read it by now, or does so soon.
+        if let Err(error) = receiver.irecv(&to, 0, 64).map(drop) {
+            return error;
+        }
+        assert!(Instant::now() < until, "it was never noticed");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn early(seq: u64, bytes: u32) -> Vec<u8> {
+    let mut message = Control::Inline { seq, bytes }.encode().to_vec();
+    message.resize(message.len() + bytes as usize, 7);
+    message
+}
+
+#[test]
+fn early_messages_without_a_place_end_the_connection() {
+    let violation = |misbehave: fn(&mut Impostor)| match outcome_of_early(misbehave) {
+        Error::PeerMisbehaved { violation, .. } => violation,
+        other => panic!("{other:?}"),
+    };
+    let one_too_many = violation(|peer| {
+        (0..9).for_each(|seq| peer.control.write_all(&early(seq, 10)).unwrap());
+    });
+    assert_eq!(one_too_many, Violation::Sequence { seq: 8 });
+    // Longer than the 4096 bytes agreed, and not the first: that may have its receive by then.
+    let too_long = violation(|peer| peer.control.write_all(&early(1, 5000)).unwrap());
+    assert_eq!(too_long, Violation::Overflow { seq: 1, total: 5000, capacity: 4096 });
+    let twice = violation(|peer| {
+        (0..2).for_each(|_| peer.control.write_all(&early(3, 10)).unwrap());
+    });
+    assert_eq!(twice, Violation::Twice { seq: 3, offset: 0 });
+}
+
+#[test]
+fn an_early_message_for_a_finished_receive_ends_the_connection() {
+    let (mut impostor, mut receiver) = Impostor::connect_with(8, 32);
+    impostor.control.write_all(&early(0, 10)).unwrap();
+    let to = Place::Host.buffer(64);
+    let request = receiver.irecv(&to, 0, 64).unwrap().unwrap();
+    assert_eq!(receiver.wait(request, soon()).unwrap().bytes, 10);
+    impostor.control.write_all(&early(0, 10)).unwrap();
+    // Whoever stands by may have read it already.
+    let posted = receiver.irecv(&to, 0, 64);
+    let error = posted.and_then(|request| receiver.wait(request.unwrap(), soon())).unwrap_err();
+    assert!(
+        matches!(error, Error::PeerMisbehaved { violation: Violation::Sequence { seq: 0 }, .. }),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn wants_of_anything_do_no_harm() {
+    let (mut impostor, mut receiver) = Impostor::connect_with(8, 32);
+    for seq in [0, 5, u64::MAX, 1] {
+        impostor.control.write_all(&Control::Want { seq }.encode()).unwrap();
+    }
+    let to = Place::Host.buffer(64);
+    let request = receiver.irecv(&to, 0, 64).unwrap().unwrap();
+    assert_eq!(impostor.announced().seq, 0);
+    impostor.control.write_all(&early(0, 10)).unwrap();
+    assert_eq!(receiver.wait(request, soon()).unwrap().bytes, 10);
 }

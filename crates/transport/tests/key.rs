@@ -71,6 +71,7 @@ fn overheard(handle: &Handle) -> Vec<[u8; Join::BYTES]> {
         segment_bytes: 64 << 10,
         piece_bytes: 64 << 10,
         inline_bytes: 0,
+        eager_places: 0,
         proof: Proof::NONE,
     };
     let key = Key::of(KEY).unwrap();

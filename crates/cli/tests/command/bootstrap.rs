@@ -66,13 +66,14 @@ fn a_server_that_comes_late_is_waited_for() {
 }
 
 /// A client's end at something that answers `says` to the first bytes it gets.
-fn meet(says: &'static [u8], stay: bool) -> String {
+fn meet(says: &[u8], stay: bool) -> String {
+    let says = says.to_vec();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("its address").port().to_string();
     let thread = thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a client");
         let _ = stream.read(&mut [0; 4096]);
-        let _ = stream.write_all(says);
+        let _ = stream.write_all(&says);
         if stay {
             // Until the client has had enough.
             let _ = stream.read(&mut [0; 4096]);
@@ -92,11 +93,13 @@ fn not_a_server_of_ours() {
     assert!(silent.contains("was silent for 0.5 s"), "{silent}");
     let gone = meet(b"", false);
     assert!(gone.contains("is gone while greeting"), "{gone}");
-    let half = meet(b"GTSN\x02\x00\x01\x00", true);
+    let mut start = *b"GTSN\x00\x00\x01\x00";
+    start[4..6].copy_from_slice(&gputcp_proto::frame::VERSION.to_le_bytes());
+    let half = meet(&start, true);
     assert!(half.contains("was silent"), "{half}");
     let other = meet(b"GTSN\x63\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00", true);
     assert!(other.contains("speaks protocol version 99"), "{other}");
-    let hostile = meet(b"GTSN\x02\x00\x01\x00\xff\xff\xff\xff\x00\x00\x00\x00", true);
+    let hostile = meet(&[&start[..], b"\xff\xff\xff\xff\x00\x00\x00\x00"].concat(), true);
     assert!(hostile.contains("length is 4294967295"), "{hostile}");
 }
 

@@ -3,8 +3,8 @@
 //! connector's for this connection, which a listener with a key takes only once.
 
 use super::{
-    INLINE_BYTES_MAX, SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX, Token, VERSION, array_at, check_magic,
-    check_version, check_zero, put, u16_at, u32_at,
+    EAGER_PLACES_MAX, INLINE_BYTES_MAX, SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX, Token, VERSION, array_at,
+    check_magic, check_version, check_zero, put, u16_at, u32_at,
 };
 use crate::{
     Violation,
@@ -30,6 +30,8 @@ pub struct Join {
     pub piece_bytes: u32,
     /// The longest message the connector would send inside a control frame.
     pub inline_bytes: u32,
+    /// How many messages the connector would send to eager places.
+    pub eager_places: u16,
     /// That the connector has the key; [`Proof::NONE`] without one.
     pub proof: Proof,
 }
@@ -43,6 +45,8 @@ pub struct Welcome {
     pub slots: u16,
     /// The longest message the listener takes inside a control frame.
     pub inline_bytes: u32,
+    /// How many eager places the listener has; no more than the connector would use.
+    pub eager_places: u16,
     /// That the listener has the key; [`Proof::NONE`] without one.
     pub proof: Proof,
 }
@@ -85,6 +89,7 @@ impl Join {
         put(&mut out, 44, &self.segment_bytes.to_le_bytes());
         put(&mut out, 48, &self.inline_bytes.to_le_bytes());
         put(&mut out, 52, &self.piece_bytes.to_le_bytes());
+        put(&mut out, 56, &self.eager_places.to_le_bytes());
         put(&mut out, Self::PROOF_AT, &self.proof.0);
         out
     }
@@ -105,6 +110,7 @@ impl Join {
             segment_bytes: u32_at(bytes, 44),
             inline_bytes: u32_at(bytes, 48),
             piece_bytes: u32_at(bytes, 52),
+            eager_places: u16_at(bytes, 56),
             proof: Proof(array_at(bytes, Self::PROOF_AT)),
         };
         let field = |field, value| Err(Violation::Field { frame: "join", field, value });
@@ -126,7 +132,10 @@ impl Join {
         if join.inline_bytes > INLINE_BYTES_MAX {
             return field("inline length", u64::from(join.inline_bytes));
         }
-        check_zero("join", &bytes[56..Self::PROOF_AT])?;
+        if join.eager_places > EAGER_PLACES_MAX {
+            return field("number of eager places", u64::from(join.eager_places));
+        }
+        check_zero("join", &bytes[58..Self::PROOF_AT])?;
         Ok(join)
     }
 
@@ -179,6 +188,7 @@ impl Welcome {
         put(&mut out, 4, &VERSION.to_le_bytes());
         put(&mut out, 6, &(self.verdict as u16).to_le_bytes());
         put(&mut out, 8, &self.slots.to_le_bytes());
+        put(&mut out, 10, &self.eager_places.to_le_bytes());
         put(&mut out, 12, &self.inline_bytes.to_le_bytes());
         put(&mut out, Self::PROOF_AT, &self.proof.0);
         out
@@ -209,14 +219,17 @@ impl Welcome {
         if inline_bytes > INLINE_BYTES_MAX {
             return field("inline length", u64::from(inline_bytes));
         }
-        check_zero("welcome", &bytes[10..12])?;
-        Ok(Self { verdict, slots, inline_bytes, proof: Proof(array_at(bytes, Self::PROOF_AT)) })
+        let eager_places = u16_at(bytes, 10);
+        if eager_places > EAGER_PLACES_MAX {
+            return field("number of eager places", u64::from(eager_places));
+        }
+        Ok(Self { verdict, slots, inline_bytes, eager_places, proof: Proof(array_at(bytes, Self::PROOF_AT)) })
     }
 
     /// A listener's no.
     #[must_use]
     pub const fn refusal(verdict: Verdict) -> Self {
-        Self { verdict, slots: 0, inline_bytes: 0, proof: Proof::NONE }
+        Self { verdict, slots: 0, inline_bytes: 0, eager_places: 0, proof: Proof::NONE }
     }
 
     /// The same with the proof that goes with this key, as the answer to the control socket's join.

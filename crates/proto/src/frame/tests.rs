@@ -22,6 +22,7 @@ fn any_join() -> impl Strategy<Value = Join> {
             slots,
             segment_bytes,
             piece_bytes: 4096 + piece % (segment_bytes - 4095),
+            eager_places: index % (EAGER_PLACES_MAX + 1),
             inline_bytes,
             proof: Proof([tokens[1][3]; Proof::BYTES]),
         })
@@ -41,6 +42,7 @@ fn any_welcome() -> impl Strategy<Value = Welcome> {
             verdict,
             slots,
             inline_bytes,
+            eager_places: u16::from(proof) % (EAGER_PLACES_MAX + 1),
             proof: Proof([proof; Proof::BYTES]),
         },
     )
@@ -55,6 +57,7 @@ fn any_control() -> impl Strategy<Value = Control> {
         ),
         (any::<u64>(), 0..=INLINE_BYTES_MAX).prop_map(|(seq, bytes)| Control::Inline { seq, bytes }),
         Just(Control::Goodbye),
+        any::<u64>().prop_map(|seq| Control::Want { seq }),
         (0..=ABORT_BYTES_MAX).prop_map(|bytes| Control::Abort { bytes }),
     ]
 }
@@ -122,10 +125,16 @@ const JOIN: Join = Join {
     segment_bytes: 256 << 10,
     piece_bytes: 64 << 10,
     inline_bytes: 4096,
+    eager_places: 7,
     proof: Proof::NONE,
 };
-const WELCOME: Welcome =
-    Welcome { verdict: Verdict::Accepted, slots: 16, inline_bytes: 4096, proof: Proof::NONE };
+const WELCOME: Welcome = Welcome {
+    verdict: Verdict::Accepted,
+    slots: 16,
+    inline_bytes: 4096,
+    eager_places: 5,
+    proof: Proof::NONE,
+};
 
 const fn field(frame: &'static str, field: &'static str, value: u64) -> Violation {
     Violation::Field { frame, field, value }
@@ -144,7 +153,7 @@ fn a_join_is_checked_field_by_field() {
     refused(Join { segment_bytes: (64 << 20) + 1, ..JOIN }, "segment length", (64 << 20) + 1);
     refused(Join { piece_bytes: 4095, ..JOIN }, "piece length", 4095);
     refused(Join { piece_bytes: (256 << 10) + 1, ..JOIN }, "piece length", (256 << 10) + 1);
-    refused(Join { inline_bytes: INLINE_BYTES_MAX + 1, ..JOIN }, "inline length", (64 << 10) + 1);
+    refused(Join { inline_bytes: INLINE_BYTES_MAX + 1, ..JOIN }, "inline length", (256 << 10) + 1);
     for good in [
         Join { index: 4, ..JOIN },
         Join { streams: STREAMS_MAX, slots: SLOTS_MAX, ..JOIN },
@@ -153,7 +162,8 @@ fn a_join_is_checked_field_by_field() {
     ] {
         assert_eq!(decode(good), Ok(good), "the limits themselves are legal");
     }
-    for at in 56..64 {
+    refused(Join { eager_places: EAGER_PLACES_MAX + 1, ..JOIN }, "number of eager places", 9);
+    for at in 58..64 {
         let mut bytes = JOIN.encode();
         bytes[at] = 3;
         assert_eq!(Join::decode(&bytes), Err(field("join", "reserved byte", 3)), "byte {at}");
@@ -167,17 +177,13 @@ fn a_welcome_is_checked_field_by_field() {
         |welcome: Welcome, name, value| assert_eq!(decode(welcome), Err(field("welcome", name, value)));
     refused(Welcome { slots: 0, ..WELCOME }, "number of slots", 0);
     refused(Welcome { slots: SLOTS_MAX + 1, ..WELCOME }, "number of slots", 33);
-    refused(Welcome { inline_bytes: INLINE_BYTES_MAX + 1, ..WELCOME }, "inline length", (64 << 10) + 1);
+    refused(Welcome { inline_bytes: INLINE_BYTES_MAX + 1, ..WELCOME }, "inline length", (256 << 10) + 1);
     let refusal = Welcome::refusal(Verdict::Busy);
     assert_eq!(decode(refusal), Ok(refusal), "who refuses promises no slots");
     let mut bytes = WELCOME.encode();
     bytes[6] = 6;
     assert_eq!(Welcome::decode(&bytes), Err(field("welcome", "verdict", 6)));
-    for at in 10..12 {
-        let mut bytes = WELCOME.encode();
-        bytes[at] = 3;
-        assert_eq!(Welcome::decode(&bytes), Err(field("welcome", "reserved byte", 3)), "byte {at}");
-    }
+    refused(Welcome { eager_places: EAGER_PLACES_MAX + 1, ..WELCOME }, "number of eager places", 9);
 }
 
 #[test]
@@ -196,7 +202,7 @@ fn a_control_frame_is_checked_field_by_field() {
     assert_eq!(changed(inline, 4, &too_long), field("short message", "length", length));
     assert_eq!(changed(abort, 4, &513u32.to_le_bytes()), field("abort", "length", 513));
     assert_eq!(changed(Control::Goodbye, 4, &[1]), field("goodbye", "length", 1));
-    for kind in [0u16, 5, u16::MAX] {
+    for kind in [0u16, 6, u16::MAX] {
         assert_eq!(changed(announce, 2, &kind.to_le_bytes()), Violation::Kind(kind));
     }
     let reserved = |frame, name, places: std::ops::Range<usize>| {
@@ -207,6 +213,9 @@ fn a_control_frame_is_checked_field_by_field() {
     reserved(inline, "short message", 16..32);
     reserved(Control::Goodbye, "goodbye", 8..32);
     reserved(abort, "abort", 8..32);
+    let want = Control::Want { seq: 7 };
+    assert_eq!(changed(want, 4, &[1]), field("want", "length", 1));
+    reserved(want, "want", 16..32);
 }
 
 #[test]
@@ -218,7 +227,7 @@ fn a_frame_of_another_magic_or_version_is_refused() {
     assert!(matches!(Join::decode(&join), Err(Violation::Magic { .. })), "the magic is looked at first");
     let mut welcome = WELCOME.encode();
     welcome[5] = 1;
-    assert_eq!(Welcome::decode(&welcome), Err(Violation::Version { ours: VERSION, theirs: 258 }));
+    assert_eq!(Welcome::decode(&welcome), Err(Violation::Version { ours: VERSION, theirs: 259 }));
     assert!(matches!(Welcome::decode(&[0; Welcome::BYTES]), Err(Violation::Magic { found: 0, .. })));
     assert!(matches!(Control::decode(&[0; 32]), Err(Violation::Magic { found: 0, .. })));
     assert!(matches!(SegmentHeader::decode(&[0; 32]), Err(Violation::Magic { found: 0, .. })));

@@ -255,3 +255,87 @@ fn a_segment_is_whole_pieces_none_of_them_twice() {
     assert!(!side.place(land(last)) && !side.place(land(middle)) && side.place(land(first)));
     assert_eq!(side.finish(slot), Ok(Received { bytes: total }));
 }
+
+#[test]
+fn what_came_in_a_control_frame_has_no_other_piece_either() {
+    let mut side = side();
+    let (slot, _) = side.post(8192, true).unwrap();
+    let whole = side.begin_inline(0, 64).unwrap();
+    // The same length, so that only the place tells them apart.
+    assert_eq!(side.begin(&header(0, 0, 64, 64)), Err(Violation::Twice { seq: 0, offset: 0 }));
+    assert!(side.place(land(whole)));
+    assert_eq!(side.finish(slot), Ok(Received { bytes: 64 }));
+
+    let mut side = RecvSide::<4>::new(4, STEP, 2 * STEP);
+    let _posted = side.post(2 * STEP, true).unwrap();
+    let _whole = side.begin_inline(0, 2 * STEP).unwrap();
+    let second = side.begin(&header(0, STEP, 2 * STEP, STEP as u32));
+    assert_eq!(second, Err(Violation::Twice { seq: 0, offset: STEP }));
+}
+
+fn eager() -> RecvSide<16> {
+    RecvSide::new(16, STEP, 64).with_eager(4, 50)
+}
+
+#[test]
+fn an_early_message_waits_in_its_place_for_its_receive() {
+    let mut side = eager();
+    let early = side.begin_early(0, 50).unwrap().unwrap();
+    assert_eq!((early.place(), early.bytes()), (0, 50));
+    assert_eq!(side.early_is_whole(early), Ok(None));
+    let (slot, _) = side.post(60, true).unwrap();
+    let (place, landing) = side.take_early(&slot).unwrap().unwrap();
+    assert_eq!((place, landing.bytes()), (0, 50));
+    assert!(side.take_early(&slot).unwrap().is_none(), "it is given out once");
+    assert!(side.place(land(landing)));
+    assert_eq!(side.finish(slot), Ok(Received { bytes: 50 }));
+}
+
+#[test]
+fn a_receive_that_is_posted_amid_its_early_message_lands_with_its_last_byte() {
+    let mut side = eager();
+    let early = side.begin_early(0, 50).unwrap().unwrap();
+    let (slot, _) = side.post(60, true).unwrap();
+    assert!(side.take_early(&slot).unwrap().is_none());
+    assert_eq!(side.begin_early(0, 50), Err(Violation::Twice { seq: 0, offset: 0 }));
+    let landing = side.early_is_whole(early).unwrap().unwrap();
+    assert!(side.place(land(landing)));
+    assert_eq!(side.finish(slot), Ok(Received { bytes: 50 }));
+    assert_eq!(side.begin_early(0, 50), Ok(None), "an ordinary late message, which is refused as such");
+    assert_eq!(side.begin_inline(0, 50), Err(Violation::Sequence { seq: 0 }));
+}
+
+#[test]
+fn an_early_message_without_a_place_is_a_violation() {
+    let mut side = eager();
+    assert_eq!(side.begin_early(4, 1), Err(Violation::Sequence { seq: 4 }), "one too many");
+    assert_eq!(side.begin_early(u64::MAX, 1), Err(Violation::Sequence { seq: u64::MAX }));
+    assert_eq!(side.begin_early(3, 51), Err(Violation::Overflow { seq: 3, total: 51, capacity: 50 }));
+    let early = side.begin_early(3, 1).unwrap().unwrap();
+    assert_eq!(side.begin_early(3, 1), Err(Violation::Twice { seq: 3, offset: 0 }), "while it comes");
+    assert_eq!(side.early_is_whole(early), Ok(None));
+    assert_eq!(side.begin_early(3, 1), Err(Violation::Twice { seq: 3, offset: 0 }), "and when it is here");
+    // A receive that is finished makes room for one more.
+    let (slot, _) = side.post(9, true).unwrap();
+    let landing = side.begin_inline(0, 9).unwrap();
+    side.place(land(landing));
+    assert_eq!(side.begin_early(4, 1), Err(Violation::Sequence { seq: 4 }));
+    side.finish(slot).unwrap();
+    assert!(side.begin_early(4, 1).unwrap().is_some());
+    assert_eq!(side.begin_early(7, 1), Err(Violation::Sequence { seq: 7 }), "not without any place");
+    let mut none = RecvSide::<4>::new(4, STEP, 64);
+    assert_eq!(none.begin_early(0, 1), Err(Violation::Sequence { seq: 0 }), "without places");
+}
+
+#[test]
+fn an_early_message_too_long_for_its_receive_is_found_out_either_way() {
+    let overflow = |seq| Violation::Overflow { seq, total: 50, capacity: 9 };
+    let mut side = eager();
+    let (first, second) =
+        (side.begin_early(0, 50).unwrap().unwrap(), side.begin_early(1, 50).unwrap().unwrap());
+    assert_eq!(side.early_is_whole(first), Ok(None));
+    let (slot, _) = side.post(9, true).unwrap();
+    assert_eq!(side.take_early(&slot), Err(overflow(0)));
+    let _slot = side.post(9, true).unwrap();
+    assert_eq!(side.early_is_whole(second), Err(overflow(1)));
+}

@@ -294,3 +294,57 @@ fn segments_are_short_at_the_start_and_at_the_end() {
     let totals = dealt.map(|lengths| lengths.iter().sum::<u64>());
     assert!(totals[0].abs_diff(totals[1]) < long, "{totals:?}");
 }
+
+fn eager() -> SendSide<16> {
+    SendSide::new(16, STEP, 16).with_streams(2).with_eager(4, 100)
+}
+
+#[test]
+fn a_short_message_needs_no_announcement_while_there_is_a_place() {
+    let mut side = eager();
+    let slots: Vec<_> = (0..6).map(|_| side.post(100, true).unwrap()).collect();
+    for seq in 0..4 {
+        let segment = side.deal(Carrier::Control).unwrap().unwrap();
+        assert!(segment.is_inline() && segment.seq() == seq);
+        assert!(side.written(segment));
+    }
+    assert_eq!(side.deal(Carrier::Control), Ok(None), "all places may be in use");
+    assert_eq!((side.to_want(), side.to_wake()), (None, None), "and who finishes receives says so");
+    // Announced late: two are finished already, so two places are free again.
+    side.announced(&Announce { seq: 0, capacity: 100, inline_bytes: 100, done: 2 }).unwrap();
+    for seq in 4..6 {
+        let segment = side.deal(Carrier::Control).unwrap().unwrap();
+        assert_eq!(segment.seq(), seq);
+        side.written(segment);
+    }
+    slots.into_iter().for_each(|slot| assert!(side.finish(slot).is_ok()));
+}
+
+#[test]
+fn what_is_no_short_message_waits_and_is_asked_for_once_behind_one() {
+    let mut side = eager();
+    let _first = side.post(101, true).unwrap();
+    assert_eq!(side.deal(Carrier::Control), Ok(None), "too long");
+    assert_eq!(side.to_want(), None, "nothing is held back before a short one");
+    side.announced(&Announce { seq: 0, capacity: 101, inline_bytes: 101, done: 0 }).unwrap();
+    let segment = side.deal(Carrier::Control).unwrap().unwrap();
+    side.written(segment);
+    let _short = side.post(7, true).unwrap();
+    let segment = side.deal(Carrier::Control).unwrap().unwrap();
+    side.written(segment);
+    assert_eq!(side.to_want(), None, "nothing waits");
+    // Short, but a socket cannot read its source.
+    let _third = side.post(7, false).unwrap();
+    assert_eq!(side.deal(Carrier::Any), Ok(None));
+    assert_eq!((side.to_want(), side.to_want()), (Some(2), None));
+}
+
+#[test]
+fn more_finished_than_was_sent_is_a_violation_with_places_too() {
+    let mut side = eager();
+    let _slot = side.post(7, true).unwrap();
+    let _dealt = side.deal(Carrier::Control).unwrap().unwrap();
+    let done = |done| Announce { seq: 0, capacity: 9, inline_bytes: 9, done };
+    assert!(matches!(side.announced(&done(2)), Err(Violation::Field { value: 2, .. })));
+    assert_eq!(side.announced(&done(1)), Ok(()));
+}

@@ -3,8 +3,9 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use gputcp_proto::{
-    frame::{Announce, Control, SegmentHeader},
-    recv::{InPlace, RecvSide},
+    announce::Announcer,
+    frame::{Control, SegmentHeader},
+    recv::{Early, InPlace, Landing, RecvSide},
     send::{Carrier, Segment, SendSide},
     window::Slot,
 };
@@ -12,6 +13,7 @@ use proptest::prelude::*;
 
 const STEP: u64 = 4096;
 const INLINE: u64 = 512;
+const EAGER: u64 = 200;
 
 /// What a connection was made for.
 #[derive(Debug, Clone)]
@@ -19,6 +21,7 @@ struct Plan {
     messages: Vec<Message>,
     sockets: usize,
     piece_bytes: u64,
+    eager_places: usize,
     send_depth: usize,
     recv_depth: usize,
     picks: Vec<u8>,
@@ -41,7 +44,10 @@ struct Exchange<'a, const N: usize> {
     dealt: Vec<VecDeque<Segment>>,
     wires: Vec<VecDeque<[u8; SegmentHeader::BYTES]>>,
     control: VecDeque<[u8; Control::BYTES]>,
-    announcements: VecDeque<Announce>,
+    announcer: Announcer,
+    announcements: VecDeque<[u8; Control::BYTES]>,
+    /// A message that is being read to an eager place.
+    early: Option<Early>,
     recv: RecvSide<N>,
     receives: VecDeque<Slot>,
     asked: usize,
@@ -75,14 +81,19 @@ impl<'a, const N: usize> Exchange<'a, N> {
             plan,
             send: SendSide::new(plan.send_depth, STEP, plan.recv_depth)
                 .with_pieces(plan.piece_bytes)
-                .with_streams(plan.sockets),
+                .with_streams(plan.sockets)
+                .with_eager(plan.eager_places, EAGER),
             sends: VecDeque::new(),
             posted: 0,
             dealt: (0..plan.sockets).map(|_| VecDeque::new()).collect(),
             wires: vec![VecDeque::new(); plan.sockets],
             control: VecDeque::new(),
+            announcer: Announcer::new(plan.eager_places),
             announcements: VecDeque::new(),
-            recv: RecvSide::new(plan.recv_depth, STEP, INLINE).with_pieces(plan.piece_bytes),
+            early: None,
+            recv: RecvSide::new(plan.recv_depth, STEP, INLINE)
+                .with_pieces(plan.piece_bytes)
+                .with_eager(plan.eager_places, EAGER),
             receives: VecDeque::new(),
             asked: 0,
             reading: (0..plan.sockets).map(|_| None).collect(),
@@ -101,8 +112,9 @@ impl<'a, const N: usize> Exchange<'a, N> {
             0 => self.post_send(),
             1 => self.post_receive(),
             2 => {
-                let announced = self.announcements.pop_front().map(|announce| self.send.announced(&announce));
-                prop_assert!(announced.is_none_or(|result| result.is_ok()));
+                let Some(frame) = self.announcements.pop_front() else { return Ok(()) };
+                let Ok(Control::Announce(announce)) = Control::decode(&frame) else { panic!("{frame:?}") };
+                prop_assert_eq!(self.send.announced(&announce), Ok(()));
             }
             3 if pick < 40 => self.deal(socket, Carrier::Any)?,
             3 => self.deal(socket, Carrier::Stream(socket))?,
@@ -131,6 +143,14 @@ impl<'a, const N: usize> Exchange<'a, N> {
             self.posted += 1;
             self.sends.push_back(slot);
         }
+        self.want();
+    }
+
+    /// Asked after all that may move the cursor, as nothing else would.
+    fn want(&mut self) {
+        if let Some(seq) = self.send.to_want() {
+            self.control.push_back(Control::Want { seq }.encode());
+        }
     }
 
     fn post_receive(&mut self) {
@@ -138,8 +158,12 @@ impl<'a, const N: usize> Exchange<'a, N> {
         let posted = self.recv.post(message.bytes + message.spare, message.destination_on_host);
         if let Some((slot, announce)) = posted {
             self.asked += 1;
+            let early = self.recv.take_early(&slot).expect("every receive is long enough");
             self.receives.push_back(slot);
-            self.announcements.push_back(announce);
+            self.announcements.extend(self.announcer.posted(announce).as_chunks().0);
+            if let Some((_, landing)) = early {
+                self.land(landing);
+            }
         }
     }
 
@@ -158,12 +182,14 @@ impl<'a, const N: usize> Exchange<'a, N> {
         let message = &self.plan.messages[segment.seq() as usize];
         let both_on_host = message.source_on_host && message.destination_on_host;
         let inline = message.bytes == 0 || (both_on_host && message.bytes <= INLINE);
+        // Every receive takes short messages where there are eager places.
         prop_assert_eq!(segment.is_inline(), inline);
         prop_assert!(inline || carrier != Carrier::Control);
         let ends = segment.offset() + segment.bytes() == message.bytes;
         prop_assert!(inline || ends || segment.bytes() % self.plan.piece_bytes == 0);
         prop_assert!(inline || segment.bytes() <= STEP);
         self.dealt[socket].push_back(segment);
+        self.want();
         Ok(())
     }
 
@@ -185,6 +211,10 @@ impl<'a, const N: usize> Exchange<'a, N> {
         let Some(header) = self.wires[socket].pop_front() else { return Ok(()) };
         let landing = SegmentHeader::decode(&header).and_then(|header| self.recv.begin(&header));
         prop_assert!(landing.is_ok(), "{:?}", landing);
+        if let Some((0, seq)) = landing.as_ref().ok().map(|landing| (landing.offset(), landing.seq())) {
+            let frames = self.announcer.begun(seq, false, self.recv.done());
+            self.announcements.extend(frames.as_chunks().0);
+        }
         self.reading[socket] = landing.ok().map(InPlace::new);
         Ok(())
     }
@@ -200,16 +230,38 @@ impl<'a, const N: usize> Exchange<'a, N> {
     }
 
     fn read_control(&mut self) -> Result<(), TestCaseError> {
-        let Some(frame) = self.control.pop_front() else { return Ok(()) };
-        let Ok(Control::Inline { seq, bytes }) = Control::decode(&frame) else { panic!("{frame:?}") };
-        let landing = self.recv.begin_inline(seq, u64::from(bytes));
-        prop_assert!(landing.is_ok(), "{:?}", landing);
-        if let Ok(landing) = landing {
-            self.landed_bytes += u64::from(bytes);
-            let placed = InPlace::new(landing).advance(u64::from(bytes)).expect("the whole message is there");
-            self.recv.place(placed);
+        if let Some(early) = self.early.take() {
+            let landing = self.recv.early_is_whole(early).expect("every receive is long enough");
+            landing.into_iter().for_each(|landing| self.land(landing));
+            return Ok(());
         }
+        let Some(frame) = self.control.pop_front() else { return Ok(()) };
+        let (seq, bytes) = match Control::decode(&frame) {
+            Ok(Control::Inline { seq, bytes }) => (seq, u64::from(bytes)),
+            Ok(Control::Want { seq }) => {
+                self.announcements.extend(self.announcer.wanted(seq).as_chunks().0);
+                return Ok(());
+            }
+            other => panic!("{other:?}"),
+        };
+        let early = self.recv.begin_early(seq, bytes);
+        prop_assert!(early.is_ok(), "{:?}", early);
+        self.early = early.unwrap_or_default();
+        if self.early.is_none() {
+            let landing = self.recv.begin_inline(seq, bytes);
+            prop_assert!(landing.is_ok(), "{:?}", landing);
+            landing.into_iter().for_each(|landing| self.land(landing));
+        }
+        let frames = self.announcer.begun(seq, bytes <= EAGER, self.recv.done());
+        self.announcements.extend(frames.as_chunks().0);
         Ok(())
+    }
+
+    fn land(&mut self, landing: Landing) {
+        let bytes = landing.bytes();
+        self.landed_bytes += bytes;
+        let placed = InPlace::new(landing).advance(bytes).expect("the whole message is there");
+        self.recv.place(placed);
     }
 
     fn finish(&mut self) -> Result<(), TestCaseError> {
@@ -272,11 +324,25 @@ fn any_message() -> impl Strategy<Value = Message> {
     )
 }
 
+fn on_host_if(places: bool, messages: Vec<Message>) -> Vec<Message> {
+    let on_host =
+        |message: Message| Message { destination_on_host: places || message.destination_on_host, ..message };
+    messages.into_iter().map(on_host).collect()
+}
+
 fn any_plan(slots: usize) -> impl Strategy<Value = Plan> {
     let messages = prop::collection::vec(any_message(), 1..4 * slots);
-    (messages, (1..=4usize, 256..=STEP), 1..=slots, 1..=slots, prop::collection::vec(any::<u8>(), 0..3000))
-        .prop_map(|(messages, (sockets, piece_bytes), send_depth, recv_depth, picks)| Plan {
-            messages,
+    (
+        messages,
+        (1..=4usize, 256..=STEP, 0..=8usize),
+        1..=slots,
+        1..=slots,
+        prop::collection::vec(any::<u8>(), 0..3000),
+    )
+        .prop_map(|(messages, (sockets, piece_bytes, places), send_depth, recv_depth, picks)| Plan {
+            // A place takes what its receive may not take inline, so those are asked of a receiver of host memory.
+            messages: on_host_if(places > 0, messages),
+            eager_places: places,
             sockets,
             piece_bytes,
             send_depth,

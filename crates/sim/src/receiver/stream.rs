@@ -150,6 +150,11 @@ impl<const N: usize> Receiver<'_, N> {
                 let Some(bytes) = stream.header.read_frame(world, wire)? else { return Ok((reading, false)) };
                 let side = self.side.as_mut().expect("the sender was welcomed, or could not deal");
                 let landing = side.begin(&SegmentHeader::decode(&bytes)?)?;
+                if landing.offset() == 0 {
+                    let frames = self.announcer.begun(landing.seq(), false, side.done());
+                    self.control_out.push(frames);
+                    world.wake_soon(Who::ReceiverControl);
+                }
                 stream.segments += 1;
                 Ok((self.land(landing, at), true))
             }

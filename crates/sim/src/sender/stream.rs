@@ -118,6 +118,7 @@ impl<const N: usize> Sender<'_, N> {
             }
             let Some(buffer) = self.streams[at].ring.issue() else { return Ok(any) };
             let segment = self.deal(Carrier::Any)?;
+            self.want(world);
             let stream = &mut self.streams[at];
             match segment {
                 Some(segment) if segment.is_inline() => {

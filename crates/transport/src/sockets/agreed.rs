@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use gputcp_proto::frame::EAGER_BYTES;
 use socket2::Socket;
 
 /// The sockets of a connection, and what both ends hold to.
@@ -13,7 +14,15 @@ pub(crate) struct Agreed {
     pub(crate) segment_bytes: u32,
     pub(crate) piece_bytes: u32,
     pub(crate) inline_bytes: u32,
+    pub(crate) eager_places: u16,
     pub(crate) peer_slots: u16,
+}
+
+impl Agreed {
+    /// The longest message that may go to an eager place.
+    pub(crate) fn eager_bytes(&self) -> u64 {
+        EAGER_BYTES.min(self.inline_bytes).into()
+    }
 }
 
 /// The most requests in flight, either way.

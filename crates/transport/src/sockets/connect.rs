@@ -66,6 +66,7 @@ impl Connector {
             // No longer than the segment, so it fits.
             piece_bytes: fitting_piece(options.segment_bytes.into(), options.piece_bytes.into()) as u32,
             inline_bytes: options.inline_bytes,
+            eager_places: options.eager_places,
             proof: Proof::NONE,
         };
         let sockets = ways(&options.bind, handle)
@@ -110,7 +111,8 @@ impl Connector {
             data: sockets.collect(),
             segment_bytes: self.join.segment_bytes,
             piece_bytes: self.join.piece_bytes,
-            inline_bytes: welcome.inline_bytes,
+            inline_bytes: welcome.inline_bytes.min(self.join.inline_bytes),
+            eager_places: welcome.eager_places.min(self.join.eager_places),
             peer_slots: welcome.slots,
         };
         SendComm::start(agreed, &self.options).map(Some)

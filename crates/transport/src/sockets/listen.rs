@@ -282,7 +282,9 @@ impl Listener {
         }
         let inline_bytes = join.inline_bytes.min(self.options.inline_bytes);
         let (verdict, slots) = (Verdict::Accepted, self.options.slots);
-        let welcome = Welcome { verdict, slots, inline_bytes, proof: Proof::NONE }.proved(&asked, key);
+        let eager_places = join.eager_places.min(self.options.eager_places);
+        let welcome = Welcome { verdict, slots, inline_bytes, eager_places, proof: Proof::NONE };
+        let welcome = welcome.proved(&asked, key);
         if rustix::net::send(&control, &welcome.encode(), SendFlags::NOSIGNAL) != Ok(Welcome::BYTES) {
             self.strays += 1;
             return Ok(None);
@@ -294,6 +296,7 @@ impl Listener {
             segment_bytes: join.segment_bytes,
             piece_bytes: join.piece_bytes,
             inline_bytes,
+            eager_places,
             peer_slots: join.slots,
         };
         RecvComm::start(agreed, &self.options).map(Some)

@@ -31,7 +31,8 @@ pub fn soon() -> Instant {
 }
 
 pub fn options(streams: u16) -> Options {
-    Options { streams, timeout: Duration::from_secs(10), pool: pool(), ..Options::default() }
+    let eager_places = gputcp_proto::frame::EAGER_PLACES_MAX;
+    Options { streams, eager_places, timeout: Duration::from_secs(10), pool: pool(), ..Options::default() }
 }
 
 /// The pool of all connections, in the test program whose connections have one.
@@ -182,7 +183,7 @@ pub fn sender_to_impostor(
     let mut sockets = sockets.into_iter().map(|(_, socket)| socket);
     let mut control = sockets.next().unwrap();
     let verdict = Verdict::Accepted;
-    let welcome = Welcome { verdict, slots: 32, inline_bytes: 64 << 10, proof: Proof::NONE };
+    let welcome = Welcome { verdict, slots: 32, inline_bytes: 64 << 10, eager_places: 0, proof: Proof::NONE };
     control.write_all(&welcome.encode()).unwrap();
     (connecting.join().unwrap(), control, sockets.collect())
 }

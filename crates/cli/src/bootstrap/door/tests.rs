@@ -110,7 +110,8 @@ fn another_version_is_told_so() {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     let text = String::from_utf8_lossy(&answer);
-    assert!(text.contains("it speaks protocol version 2 and you speak 99"), "{text}");
+    let told = format!("it speaks protocol version {VERSION} and you speak 99");
+    assert!(text.contains(&told), "{text}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
     os::fd::BorrowedFd,
 };
 
-use gputcp_proto::frame::{ABORT_BYTES_MAX, Control};
+use gputcp_proto::frame::{ABORT_BYTES_MAX, Control, EAGER_PLACES_MAX};
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 
 use super::ControlSocket;
@@ -44,10 +44,16 @@ impl ControlSocket {
         mut write: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
     ) -> io::Result<Option<u64>> {
         let mut outbox = lock(&self.outbox);
+        // A frame of which a part was written comes first.
+        self.flush(&mut outbox)?;
+        if !outbox.amid && outbox.start < outbox.end {
+            return Ok(None);
+        }
         loop {
             match write(self.descriptor()) {
                 Ok(taken) => {
                     outbox.amid = (taken as u64) < left;
+                    self.flush(&mut outbox)?;
                     return Ok(Some(taken as u64));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -78,7 +84,7 @@ impl ControlSocket {
     }
 
     fn flush(&self, outbox: &mut Outbox) -> io::Result<()> {
-        // A goodbye comes when no message is left, and nobody else writes both.
+        // Whoever ends the message goes on here.
         while outbox.start < outbox.end && !outbox.amid {
             match rustix::net::send(
                 &self.socket,
@@ -113,5 +119,6 @@ impl Outbox {
     }
 }
 
-/// An announcement for each receive that is open, and a goodbye: an honest sender has read of a receive before that ends.
-const FRAMES_BYTES: usize = (SLOTS + 1) * Control::BYTES;
+/// An announcement for each receive that is open or was finished without: an honest sender sends no more of those than it has
+/// places for. And a goodbye. A sender's wants are fewer: each is behind a message of its window that waits as well.
+const FRAMES_BYTES: usize = (SLOTS + EAGER_PLACES_MAX as usize + 1) * Control::BYTES;

@@ -1,14 +1,12 @@
 //! The receiving end of a connection. In the order of the data's way: [`RecvComm::irecv`] posts a receive and announces
-//! it ([`announce`]), [`read`] takes segments off the data sockets, straight to a host destination or into a bounce ring,
+//! it ([`gputcp_proto::announce`]), [`read`] takes segments off the data sockets, straight to a host destination or into a bounce ring,
 //! [`short`] whole short messages off the control socket, [`unpack`] follows the unpacks and gives the ring's buffers back.
 
-mod announce;
 mod read;
 mod short;
 mod unpack;
 
 use std::{
-    io,
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -19,6 +17,7 @@ use std::{
 use gputcp_gpu::{Buffer, Lane, MemoryKind, UnpackMode, WriteClaim};
 use gputcp_proto::{
     Violation,
+    announce::Announcer,
     frame::Control,
     plan::SegmentPlan,
     recv::{Placed, Received, RecvSide},
@@ -26,13 +25,13 @@ use gputcp_proto::{
 };
 use gputcp_socket::TcpInfo;
 
-use self::{announce::Announcer, read::StreamReader, short::Coming, unpack::BounceRing};
+use self::{read::StreamReader, short::Coming, unpack::BounceRing};
 use super::{
     EAGER_BYTES, SHORT_SLABS,
     agreed::{Agreed, SLOTS},
     bound::Bound,
     canceller::Canceller,
-    control::{ControlSocket, Reader},
+    control::Reader,
     cores,
     driver::Driver,
     ending,
@@ -82,6 +81,10 @@ pub(crate) struct Parts {
     rings: Vec<Mutex<BounceRing>>,
     /// The control socket's lane.
     short: Option<Mutex<Lane>>,
+    /// Where messages wait that came before their receives. A place is used by one thread at a time, as the rules say; each has
+    /// `eager_bytes`.
+    places: Vec<Mutex<Box<[u8]>>>,
+    eager_bytes: u64,
     /// The message that is being read off the control socket.
     coming: Mutex<Option<Coming>>,
     mode: UnpackMode,
@@ -92,7 +95,10 @@ pub(crate) struct Parts {
 impl RecvComm {
     /// Makes everything that the connection will ever use (invariant I4).
     pub(crate) fn start(agreed: Agreed, options: &crate::Options) -> Result<Self> {
-        let Agreed { peer, control, data, segment_bytes, piece_bytes, inline_bytes, .. } = agreed;
+        let eager_bytes = agreed.eager_bytes();
+        let Agreed { peer, control, data, segment_bytes, piece_bytes, inline_bytes, eager_places, .. } =
+            agreed;
+        let eager_places = usize::from(eager_places);
         if options.device.is_some() && options.unpack == UnpackMode::None {
             return Err(Error::usage(
                 "unpack mode none leaves bytes in host memory; a device needs kernel, copy or host",
@@ -105,15 +111,18 @@ impl RecvComm {
         let stream_rings = lanes.iter().map(|_| ring(options.slabs.into()));
         let parts = Arc::new(Parts {
             destinations: [const { RwLock::new(None) }; SLOTS],
-            announcer: Mutex::new(Announcer::new()),
+            announcer: Mutex::new(Announcer::new(eager_places)),
             rings: stream_rings.chain(short.iter().map(|_| ring(SHORT_SLABS))).collect(),
             short,
+            places: (0..eager_places).map(|_| Mutex::new(vec![0; eager_bytes as usize].into())).collect(),
+            eager_bytes,
             coming: Mutex::new(None),
             mode: options.unpack,
             came_short: AtomicBool::new(false),
         });
-        let side =
-            RecvSide::new(slots, segment_bytes.into(), inline_bytes.into()).with_pieces(piece_bytes.into());
+        let side = RecvSide::new(slots, segment_bytes.into(), inline_bytes.into())
+            .with_pieces(piece_bytes.into())
+            .with_eager(eager_places, eager_bytes);
         let plan = SegmentPlan::new(segment_bytes.into()).with_pieces(piece_bytes.into());
         let longest_on_device = (!lanes.is_empty()).then(|| plan.longest_chunk());
         let state = RecvState { side, open_streams: data.len(), parts };
@@ -145,9 +154,11 @@ impl RecvComm {
         let claim = destination.write(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
         let Some((slot, announce)) = state.side.post(bytes, true) else { return Ok(None) };
         *write_lock(&state.parts.destinations[slot.index()]) = Some(claim);
+        let early = state.side.take_early(&slot);
         let parts = state.parts.clone();
         drop(state);
-        self.shared.tell(|announcer, control| announcer.posted(announce, control), &parts)?;
+        self.shared.tell(&parts, |announcer| announcer.posted(announce))?;
+        self.shared.take_early(early, &parts)?;
         Ok(Some(RecvRequest { slot, bytes }))
     }
 
@@ -280,20 +291,14 @@ impl Shared<RecvState> {
         lock(&self.state).parts.clone()
     }
 
-    /// Has announcements written.
-    fn tell(
-        &self,
-        write: impl FnOnce(&mut Announcer, &ControlSocket) -> io::Result<()>,
-        parts: &Parts,
-    ) -> Result<()> {
-        let written = write(&mut lock(&parts.announcer), &self.control);
+    /// Has those announcements written that are due. Under the announcer's lock, as their order counts.
+    fn tell(&self, parts: &Parts, due: impl FnOnce(&mut Announcer) -> &[u8]) -> Result<()> {
+        let mut announcer = lock(&parts.announcer);
+        let frames = due(&mut announcer);
+        let written = if frames.is_empty() { Ok(()) } else { self.control.write(frames) };
+        drop(announcer);
         // Not under the lock: what is read then may be matched to a receive.
         written.or_else(|error| self.control_failed(error))
-    }
-
-    /// The first bytes of an announced receive's message have come.
-    fn matched(&self, parts: &Parts) -> Result<()> {
-        self.tell(Announcer::matched, parts)
     }
 
     /// Whether the last bytes came on the control socket: the next may well, too.
@@ -350,14 +355,15 @@ impl Shared<RecvState> {
 
 impl Side for RecvState {
     fn dispatch(shared: &Shared<Self>, frame: Control, reader: &mut Reader) -> Result<()> {
-        let Control::Inline { seq, bytes } = frame else {
-            return Err(shared.misbehaved(Violation::Field {
+        match frame {
+            Control::Inline { seq, bytes } => shared.take_inline(seq, bytes.into(), reader),
+            Control::Want { seq } => shared.tell(&shared.parts(), |announcer| announcer.wanted(seq)),
+            _ => Err(shared.misbehaved(Violation::Field {
                 frame: "control frame to a receiver",
                 field: "kind",
                 value: u64::from(frame.encode()[2]),
-            }));
-        };
-        shared.take_inline(seq, bytes.into(), reader)
+            })),
+        }
     }
 
     fn take_rest(shared: &Shared<Self>, reader: &mut Reader) -> Result<bool> {

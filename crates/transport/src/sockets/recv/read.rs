@@ -93,14 +93,20 @@ impl StreamReader {
         self.have = 0;
         let misbehaved = |violation| Stop::Failed(self.shared.misbehaved(violation));
         let header = SegmentHeader::decode(&self.header).map_err(misbehaved)?;
-        let landing = lock(&self.shared.state).side.begin(&header).map_err(misbehaved)?;
-        self.begin(landing)
+        let mut state = lock(&self.shared.state);
+        let landing = state.side.begin(&header);
+        let done = state.side.done();
+        drop(state);
+        self.begin(landing.map_err(misbehaved)?, done)
     }
 
-    fn begin(&mut self, landing: Landing) -> Next {
+    /// `done` receives were finished when it came.
+    fn begin(&mut self, landing: Landing, done: u64) -> Next {
         if landing.offset() == 0 {
             self.parts.came_short.store(false, Ordering::Relaxed);
-            self.shared.matched(&self.parts).map_err(Stop::Failed)?;
+            let begun =
+                self.shared.tell(&self.parts, |announcer| announcer.begun(landing.seq(), false, done));
+            begun.map_err(Stop::Failed)?;
         }
         let place = read_lock(&self.parts.destinations[landing.slot_index()]);
         let Some(destination) = place.as_ref() else { unreachable!("a posted receive has a destination") };

@@ -1,18 +1,21 @@
 //! Short messages: whole, inside a frame of the control socket, taken by whoever reads that. Host destinations are received
 //! in place, device memory by the control socket's own bounce ring. A message of which only a part has come waits beside the
-//! reader for whoever reads next.
+//! reader for whoever reads next. One whose receive is not posted goes to an eager place; the post takes it from there.
 
 use std::sync::atomic::Ordering;
 
 use gputcp_gpu::MemoryKind;
 use gputcp_proto::{
+    Violation,
     bounce::Filling,
-    recv::{InPlace, Landing},
+    recv::{Early, InPlace, Landing},
+    send::TooLong,
 };
+use rustix::net::RecvFlags;
 
 use super::{Parts, RecvState};
 use crate::{
-    Result,
+    Error, Result,
     sockets::{
         control::{Piece, Reader},
         locks::{lock, read_lock},
@@ -25,19 +28,29 @@ use crate::{
 pub(super) enum Coming {
     InPlace(InPlace),
     Filling(Filling),
+    /// To an eager place, which has so much of it.
+    Early(Early, u64),
 }
 
 impl Shared<RecvState> {
     /// Begins to take the message whose frame was just read.
     pub(super) fn take_inline(&self, seq: u64, bytes: u64, reader: &mut Reader) -> Result<()> {
         let mut state = lock(&self.state);
-        let landing = state.side.begin_inline(seq, bytes);
-        let parts = state.parts.clone();
+        let begun = match state.side.begin_early(seq, bytes) {
+            Ok(Some(early)) => Ok(Err(early)),
+            Ok(None) => state.side.begin_inline(seq, bytes).map(Ok),
+            Err(violation) => Err(violation),
+        };
+        let (done, parts) = (state.side.done(), state.parts.clone());
         drop(state);
-        let landing = landing.map_err(|violation| self.misbehaved(violation))?;
-        self.matched(&parts)?;
+        let begun = begun.map_err(|violation| self.refused(violation, &parts))?;
+        let is_short = bytes <= parts.eager_bytes;
+        self.tell(&parts, |announcer| announcer.begun(seq, is_short, done))?;
         parts.came_short.store(true, Ordering::Relaxed);
-        *lock(&parts.coming) = Some(self.begin_short(landing, &parts)?);
+        *lock(&parts.coming) = Some(match begun {
+            Ok(landing) => self.begin_short(landing, &parts)?,
+            Err(early) => Coming::Early(early, 0),
+        });
         reader.amid = true;
         Ok(())
     }
@@ -61,6 +74,63 @@ impl Shared<RecvState> {
         }
         reader.amid = false;
         Ok(true)
+    }
+
+    /// Takes a message that came before its receive, which was posted now, to its destination.
+    pub(super) fn take_early(
+        &self,
+        early: Result<Option<(usize, Landing)>, Violation>,
+        parts: &Parts,
+    ) -> Result<()> {
+        let taken = match early {
+            Ok(None) => return Ok(()),
+            Ok(Some((place, landing))) => self.take_from_place(place, landing, parts),
+            Err(violation) => Err(self.refused(violation, parts)),
+        };
+        taken.inspect_err(|error| self.fail(error.clone()))
+    }
+
+    /// The place is used again when the receive is finished, and not before.
+    fn take_from_place(&self, place: usize, landing: Landing, parts: &Parts) -> Result<()> {
+        let bytes = landing.bytes();
+        let current = self.begin_short(landing, parts)?;
+        let message = &lock(&parts.places[place])[..bytes as usize];
+        match &current {
+            Coming::InPlace(in_place) => {
+                let place = read_lock(&parts.destinations[in_place.landing().slot_index()]);
+                let Some(destination) = place.as_ref() else {
+                    unreachable!("a posted receive has a destination")
+                };
+                // Device memory is not ours to write, not even none of it.
+                if bytes > 0 {
+                    destination.copy_from(0, message);
+                }
+            }
+            Coming::Filling(filling) => {
+                let Some(lane) = &parts.short else { unreachable!("device memory is refused without lanes") };
+                lock(lane).put(filling, message);
+            }
+            Coming::Early(..) => unreachable!("it has a destination"),
+        }
+        match self.advance(current, bytes, parts)? {
+            None => Ok(()),
+            Some(_) => unreachable!("all of it was here"),
+        }
+    }
+
+    /// What the sender could not know is no fault of its program, but of its user.
+    fn refused(&self, violation: Violation, parts: &Parts) -> Error {
+        match violation {
+            Violation::Overflow { total, capacity, .. }
+                if !parts.places.is_empty() && total <= parts.eager_bytes =>
+            {
+                Error::usage(format!(
+                    "{}: post a receive that is long enough",
+                    TooLong { bytes: total, capacity }
+                ))
+            }
+            violation => self.misbehaved(violation),
+        }
     }
 
     /// Device memory is received in place only to receive nothing.
@@ -108,6 +178,17 @@ impl Shared<RecvState> {
                     Piece::Coming(socket) => lane.recv(filling, socket),
                 })
             }
+            Coming::Early(early, have) => {
+                let mut place = lock(&parts.places[early.place()]);
+                let room = &mut place[*have as usize..early.bytes() as usize];
+                reader.take(&self.control, missing, |piece| match piece {
+                    Piece::Here(bytes) => {
+                        room[..bytes.len()].copy_from_slice(bytes);
+                        Ok(bytes.len())
+                    }
+                    Piece::Coming(socket) => Ok(rustix::net::recv(socket, &mut *room, RecvFlags::empty())?.0),
+                })
+            }
         };
         got.map_err(|error| self.socket_failed(&error))
     }
@@ -128,6 +209,18 @@ impl Shared<RecvState> {
                 Ok(filled) => filled,
                 Err(rest) => return Ok(Some(Coming::Filling(rest))),
             },
+            Coming::Early(early, have) if have + got < early.bytes() => {
+                return Ok(Some(Coming::Early(early, have + got)));
+            }
+            Coming::Early(early, _) => {
+                let place = early.place();
+                let landing = lock(&self.state).side.early_is_whole(early);
+                match landing.map_err(|violation| self.refused(violation, parts))? {
+                    None => {}
+                    Some(landing) => self.take_from_place(place, landing, parts)?,
+                }
+                return Ok(None);
+            }
         };
         let (Some(lane), Some(ring)) = (&parts.short, parts.rings.last()) else {
             unreachable!("device memory is refused without lanes")
@@ -151,6 +244,7 @@ impl Coming {
         match self {
             Self::InPlace(in_place) => in_place.missing(),
             Self::Filling(filling) => filling.missing(),
+            Self::Early(early, have) => early.bytes() - *have,
         }
     }
 }

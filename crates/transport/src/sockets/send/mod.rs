@@ -73,7 +73,17 @@ pub(crate) struct Parts {
 impl SendComm {
     /// Makes everything that the connection will ever use (invariant I4).
     pub(crate) fn start(agreed: Agreed, options: &crate::Options) -> Result<Self> {
-        let Agreed { peer, control, data, segment_bytes, piece_bytes, inline_bytes, peer_slots } = agreed;
+        let eager_bytes = agreed.eager_bytes();
+        let Agreed {
+            peer,
+            control,
+            data,
+            segment_bytes,
+            piece_bytes,
+            inline_bytes,
+            eager_places,
+            peer_slots,
+        } = agreed;
         let lanes = super::lanes(options, data.len(), segment_bytes)?;
         let short = super::short_lane(options, inline_bytes)?;
         let short = short.map(|lane| StagingRing::new(lane, super::SHORT_SLABS, options.unpack));
@@ -81,7 +91,8 @@ impl SendComm {
         let parts = Arc::new(Parts { sources: [const { RwLock::new(None) }; SLOTS], short });
         let side = SendSide::new(options.slots.into(), segment_bytes.into(), peer_slots.into())
             .with_pieces(piece_bytes.into())
-            .with_streams(data.len());
+            .with_streams(data.len())
+            .with_eager(eager_places.into(), eager_bytes);
         let plan = SegmentPlan::new(segment_bytes.into()).with_pieces(piece_bytes.into());
         let longest_on_device = (!lanes.is_empty()).then(|| plan.longest_chunk());
         let state = SendState { side, parts };
@@ -117,9 +128,10 @@ impl SendComm {
         let Some(slot) = state.side.post(bytes, inline) else { return Ok(None) };
         *write_lock(&state.parts.sources[slot.index()]) = Some(claim);
         let dealt = state.side.deal(Carrier::Control);
-        let next = state.side.to_wake();
+        let (next, wanted) = (state.side.to_wake(), state.side.to_want());
         drop(state);
         self.shared.wake(next);
+        self.shared.want(wanted)?;
         self.shared.carry_dealt(dealt)?;
         Ok(Some(SendRequest { slot }))
     }
@@ -245,6 +257,13 @@ impl Shared<SendState> {
         }
     }
 
+    /// Asks for an announcement that the peer may hold back.
+    fn want(&self, seq: Option<u64>) -> Result<()> {
+        let Some(seq) = seq else { return Ok(()) };
+        let asked = self.control.write(&Control::Want { seq }.encode());
+        asked.or_else(|error| self.control_failed(error))
+    }
+
     /// Counts a segment that a socket has taken.
     fn written(&self, segment: Segment) {
         self.counters.carried.fetch_add(segment.bytes(), Ordering::Relaxed);
@@ -288,10 +307,11 @@ impl Side for SendState {
         let mut state = lock(&shared.state);
         let announced = state.side.announced(&announce);
         let dealt = state.side.deal(Carrier::Control);
-        let next = state.side.to_wake();
+        let (next, wanted) = (state.side.to_wake(), state.side.to_want());
         drop(state);
         announced.map_err(|violation| shared.misbehaved(violation))?;
         shared.wake(next);
+        shared.want(wanted)?;
         shared.carry_dealt(dealt)
     }
 

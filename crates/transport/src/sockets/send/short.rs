@@ -91,9 +91,14 @@ impl Shared<SendState> {
             self.written(segment);
             let mut state = lock(&self.state);
             let dealt = state.side.deal(Carrier::Control);
-            let next = state.side.to_wake();
+            let (next, wanted) = (state.side.to_wake(), state.side.to_want());
             drop(state);
             self.wake(next);
+            if let Some(seq) = wanted
+                && let Err(error) = self.control.write(&Control::Want { seq }.encode())
+            {
+                break error;
+            }
             short.waiting.extend(self.known_length(dealt)?);
         };
         // What is read then may ask for more short messages.

@@ -93,13 +93,14 @@ impl Writer {
         }
         let dealt = state.side.deal(Carrier::Stream(self.stream)).map_err(too_long)?;
         // What is left, or is another stream's turn, is passed on: each that takes a segment wakes the next.
-        let next = state.side.to_wake();
+        let (next, wanted) = (state.side.to_wake(), state.side.to_want());
         let closing = self.shared.is_closing();
         if dealt.is_none() && !closing {
             state.side.set_idle(self.stream, true);
         }
         drop(state);
         self.shared.wake(next);
+        self.shared.want(wanted).map_err(Stop::Failed)?;
         Ok(match dealt {
             Some(segment) => Ok(segment),
             None if closing => {

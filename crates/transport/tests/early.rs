@@ -1,0 +1,119 @@
+//! Short messages that come before their receives are posted, and what follows for the long ones among them.
+
+mod common;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{Place, close, options, pair, pair_of, soon};
+use gputcp::{Error, Options};
+use gputcp_gpu::{Buffer, Pattern};
+
+const PLACES: u64 = 8;
+
+fn filled(place: Place, bytes: u64, iteration: u64) -> Buffer {
+    let buffer = place.buffer(bytes);
+    buffer.fill(Pattern { seed: 3, iteration }, 0, bytes).unwrap();
+    buffer
+}
+
+#[test]
+fn as_many_as_there_are_places_are_sent_before_anything_is_received() {
+    for place in [Place::Host, Place::Soft] {
+        let opts = Options { device: place.device(), ..options(1) };
+        let (mut sender, mut receiver) = pair(&opts);
+        let lengths = [8, 0, 16 << 10, 1, 4096, 5000, 333, 7];
+        let sources: Vec<_> = (0..PLACES).map(|at| filled(place, 16 << 10, at)).collect();
+        for (source, &bytes) in sources.iter().zip(&lengths) {
+            let request = sender.isend(source, 0, bytes).unwrap().unwrap();
+            assert_eq!(sender.wait(request, soon()).unwrap().bytes, bytes, "{place:?}");
+        }
+        let ninth = sender.isend(&sources[0], 0, 8).unwrap().unwrap();
+        thread::sleep(Duration::from_millis(20));
+        let ninth = sender.test(ninth).unwrap().expect_err("there is no place for it");
+        for (iteration, &bytes) in lengths.iter().enumerate() {
+            let to = place.buffer(16 << 10);
+            let request = receiver.irecv(&to, 0, 16 << 10).unwrap().unwrap();
+            assert_eq!(receiver.wait(request, soon()).unwrap().bytes, bytes, "{place:?}");
+            let pattern = Pattern { seed: 3, iteration: iteration as u64 };
+            assert_eq!(to.verify(pattern, 0, bytes).unwrap(), Ok(()), "{place:?}, message {iteration}");
+        }
+        let to = place.buffer(8);
+        let last = receiver.irecv(&to, 0, 8).unwrap().unwrap();
+        assert_eq!(receiver.wait(last, soon()).unwrap().bytes, 8);
+        sender.wait(ninth, soon()).unwrap();
+        close(vec![sender], vec![receiver]);
+    }
+}
+
+#[test]
+fn none_is_sent_early_where_either_end_has_no_place() {
+    let none = Options { eager_places: 0, ..options(1) };
+    for (send, recv) in [(none.clone(), options(1)), (options(1), none)] {
+        let (mut sender, mut receiver) = pair_of(send, &recv);
+        let source = filled(Place::Host, 8, 0);
+        let request = sender.isend(&source, 0, 8).unwrap().unwrap();
+        thread::sleep(Duration::from_millis(20));
+        let request = sender.test(request).unwrap().expect_err("its receive is not posted");
+        let to = Place::Host.buffer(8);
+        let receive = receiver.irecv(&to, 0, 8).unwrap().unwrap();
+        assert_eq!(receiver.wait(receive, soon()).unwrap().bytes, 8);
+        sender.wait(request, soon()).unwrap();
+        close(vec![sender], vec![receiver]);
+    }
+}
+
+/// Nobody at the receiver asks for anything until all is sent: what was held back must go out by itself.
+#[test]
+fn long_messages_behind_short_ones_wait_for_nobodys_polling() {
+    let (mut sender, mut receiver) = pair(&options(2));
+    let (short, long) = (filled(Place::Host, 64, 1), filled(Place::Host, 300 << 10, 2));
+    let lengths = |round: u64| (0..12).map(move |at| if at == 5 + round % 7 { 300 << 10 } else { 64 });
+    for round in 0..20 {
+        let buffers: Vec<_> = lengths(round).map(|_| Place::Host.buffer(300 << 10)).collect();
+        // Sometimes posted before, sometimes behind the sends.
+        let late = round % 2 == 0;
+        let mut receives = Vec::new();
+        if !late {
+            receives.extend(buffers.iter().map(|to| receiver.irecv(to, 0, 300 << 10).unwrap().unwrap()));
+        }
+        let sends: Vec<_> = lengths(round)
+            .map(|bytes| {
+                let source = if bytes == 64 { &short } else { &long };
+                sender.isend(source, 0, bytes).unwrap().unwrap()
+            })
+            .collect();
+        if late {
+            receives.extend(buffers.iter().map(|to| receiver.irecv(to, 0, 300 << 10).unwrap().unwrap()));
+        }
+        let began = Instant::now();
+        for request in sends {
+            sender.wait(request, soon()).unwrap();
+        }
+        assert!(began.elapsed() < Duration::from_secs(2), "round {round}: {:?}", began.elapsed());
+        for ((request, to), bytes) in receives.into_iter().zip(&buffers).zip(lengths(round)) {
+            assert_eq!(receiver.wait(request, soon()).unwrap().bytes, bytes);
+            let pattern = Pattern { seed: 3, iteration: if bytes == 64 { 1 } else { 2 } };
+            assert_eq!(to.verify(pattern, 0, bytes).unwrap(), Ok(()), "round {round}");
+        }
+    }
+    close(vec![sender], vec![receiver]);
+}
+
+#[test]
+fn an_early_message_longer_than_its_receive_is_the_users_mistake() {
+    let (mut sender, mut receiver) = pair(&options(1));
+    let source = filled(Place::Host, 5000, 0);
+    let request = sender.isend(&source, 0, 5000).unwrap().unwrap();
+    sender.wait(request, soon()).unwrap();
+    let to = Place::Host.buffer(1000);
+    let posted = receiver.irecv(&to, 0, 1000);
+    let error = match posted {
+        Err(error) => error,
+        Ok(request) => receiver.wait(request.unwrap(), soon()).unwrap_err(),
+    };
+    assert!(matches!(&error, Error::Usage(_)), "{error:?}");
+    assert!(error.to_string().contains("5000 bytes met a receive of 1000"), "{error}");
+}
