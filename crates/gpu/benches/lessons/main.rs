@@ -2,6 +2,7 @@
 //!
 //! - `once`: what it costs to make per chunk what a lane makes once.
 //! - `unpack`: unpacking alone, in each mode, beside a plain copy of the same bytes.
+//! - `launches`: what a launch costs, whatever it moves.
 //! - `staging`: what the bus gives through lanes, over the length of a slice and the depth of a ring.
 //! - `waits`: from a launch to the host's knowledge of its end; and the test pattern's kernels.
 //!
@@ -10,6 +11,7 @@
 //! short rounds, so that it never rots. Medians with their range; what was timed last is verified to the byte.
 
 mod clock;
+mod launches;
 mod once;
 mod staging;
 mod unpack;
@@ -31,8 +33,13 @@ type Result<T> = std::result::Result<T, Error>;
 /// A part's name, and what it runs.
 type Part = (&'static str, fn(&Scene) -> Result<()>);
 
-const PARTS: [Part; 4] =
-    [("once", once::run), ("unpack", unpack::run), ("staging", staging::run), ("waits", waits::run)];
+const PARTS: [Part; 5] = [
+    ("once", once::run),
+    ("unpack", unpack::run),
+    ("launches", launches::run),
+    ("staging", staging::run),
+    ("waits", waits::run),
+];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -126,9 +126,6 @@ impl RecvComm {
             return Ok(None);
         }
         let (cancelled, name) = (self.cancelled.clone(), self.endpoint.name.clone());
-        if self.outstanding() == 0 {
-            self.pace.begins();
-        }
         let mut wait = None;
         while !self.comm.irecv(destination, offset, bytes, tag(self.posted))? {
             if self.outstanding() > 0 {
@@ -157,10 +154,8 @@ impl RecvComm {
         let (cancelled, name) = (self.cancelled.clone(), self.endpoint.name.clone());
         let mut wait = Wait::new(&cancelled, ("receiving a message", &name), patience, bytes);
         while self.done <= number {
-            let before = self.done;
             if self.advance()? {
                 wait.moved();
-                self.pace.ended(self.done - before);
                 continue;
             }
             match self.arrivals.front() {
@@ -169,7 +164,7 @@ impl RecvComm {
                     let until = Instant::now() + wait.next_sleep()?;
                     unpacking.done().wait(until)?;
                 }
-                _ => wait.rest_for(&self.pace, self.comm.in_flight())?,
+                _ => wait.rest_for(&mut self.pace, self.comm.in_flight())?,
             }
         }
         let size = self.sizes[number as usize % SIZES];
@@ -207,6 +202,7 @@ impl RecvComm {
                     let bytes = self.comm.consume(consumable)?;
                     self.sizes[self.done as usize % SIZES] = Size { number: self.done, bytes };
                     self.done += 1;
+                    self.pace.ended(1);
                     self.placed_bytes += bytes;
                     moved = true;
                 }

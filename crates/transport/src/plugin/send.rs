@@ -59,9 +59,6 @@ impl SendComm {
         if comm.in_flight() >= endpoint.options.slots.into() {
             return Ok(None);
         }
-        if comm.in_flight() == 0 {
-            self.pace.begins();
-        }
         let mut wait = None;
         while !comm.isend(source, offset, bytes, tag(self.posted))? {
             if comm.in_flight() > 0 {
@@ -92,9 +89,8 @@ impl SendComm {
         while self.done <= number {
             if self.test()? {
                 wait.moved();
-                self.pace.ended(1);
             } else {
-                wait.rest_for(&self.pace, self.comm.in_flight())?;
+                wait.rest_for(&mut self.pace, self.comm.in_flight())?;
             }
         }
         Ok(Sent { bytes })
@@ -104,6 +100,7 @@ impl SendComm {
     fn test(&mut self) -> Result<bool> {
         let done = self.comm.test_oldest()?.is_some();
         self.done += u64::from(done);
+        self.pace.ended(done.into());
         Ok(done)
     }
 

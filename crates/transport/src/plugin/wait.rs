@@ -38,34 +38,37 @@ impl Cancel for Cancelled {
     }
 }
 
-/// How fast requests end: by it one looks no more often than is of use.
+/// How long to rest between two looks, by what the last looks found: about half of the requests should have ended by then, as
+/// the others keep the plugin busy meanwhile. On two cores a look for every request cost each side a twentieth of them, and
+/// one for every quarter still a tenth of the rate.
+///
+/// It follows what was found and not how long requests take, in which the rests of both ends are contained. Where the plugin
+/// stands still, one end has nothing left that is not done; it finds that, and rests for less.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    last: Option<Instant>,
-    /// From one end to the next, on average of the last few.
-    each: Duration,
+    rest: Duration,
+    /// Outstanding when the last rest began.
+    outstanding: u64,
+    /// Ended since.
+    ended: u64,
 }
 
 impl Pace {
-    /// The first after a pause is posted: how long that was says nothing.
-    pub(super) const fn begins(&mut self) {
-        self.last = None;
+    /// So many requests were found to have ended, whoever looked for them.
+    pub(super) const fn ended(&mut self, count: u64) {
+        self.ended += count;
     }
 
-    /// So many requests were found to have ended.
-    pub(super) fn ended(&mut self, count: u64) {
-        let now = Instant::now();
-        if let (Some(last), count @ 1..) = (self.last, count) {
-            let took = (now - last) / count.min(64) as u32;
-            self.each = (3 * self.each + took) / 4;
+    /// How long to rest with so many outstanding.
+    fn next_rest(&mut self, outstanding: usize) -> Duration {
+        let (ended, before) = (std::mem::take(&mut self.ended), self.outstanding);
+        if ended > 0 && 4 * ended >= 3 * before {
+            self.rest /= 2;
+        } else if ended > 0 && 2 * ended < before {
+            self.rest = (self.rest * 5 / 4 + REST_MORE).min(REST_MAX);
         }
-        self.last = Some(now);
-    }
-
-    /// In about this time half of those outstanding will have ended: the others keep the plugin busy meanwhile. On two cores
-    /// a look for every request cost each side a twentieth of them, and one for every quarter still a tenth of the rate.
-    fn half(&self, outstanding: usize) -> Duration {
-        (self.each * outstanding as u32 / 2).min(HALF_MAX)
+        self.outstanding = outstanding as u64;
+        self.rest
     }
 }
 
@@ -105,20 +108,20 @@ impl<'a> Wait<'a> {
     /// # Errors
     /// If the connection was cancelled, or the silence has lasted too long.
     pub(super) fn rest(&mut self) -> Result<()> {
-        self.rest_for(&Pace::default(), 0)
+        self.rest_for(&mut Pace::default(), 0)
     }
 
-    /// The same, with so many requests outstanding that end at this pace.
+    /// The same, with so many requests outstanding, and for no less than is of use.
     ///
     /// # Errors
     /// As [`Self::rest`].
-    pub(super) fn rest_for(&mut self, pace: &Pace, outstanding: usize) -> Result<()> {
+    pub(super) fn rest_for(&mut self, pace: &mut Pace, outstanding: usize) -> Result<()> {
         if self.since.elapsed() < self.spin {
             hint::spin_loop();
             return Ok(());
         }
         let sleep = self.next_sleep()?;
-        thread::sleep(sleep.max(pace.half(outstanding)));
+        thread::sleep(sleep.max(pace.next_rest(outstanding)));
         Ok(())
     }
 
@@ -153,7 +156,8 @@ const SLEEP: Duration = Duration::from_micros(50);
 const BRISK: Duration = Duration::from_millis(1);
 const SLEEP_MAX: Duration = Duration::from_micros(250);
 /// Half of 12 chunks of 512 KiB at 4 GB/s.
-const HALF_MAX: Duration = Duration::from_micros(800);
+const REST_MAX: Duration = Duration::from_micros(800);
+const REST_MORE: Duration = Duration::from_micros(10);
 
 #[cfg(test)]
 mod tests {
@@ -175,24 +179,81 @@ mod tests {
         assert!(wait.rest().is_ok());
     }
 
-    #[test]
-    fn many_outstanding_requests_are_looked_for_less_often() {
-        let mut pace = Pace::default();
-        assert_eq!(pace.half(16), Duration::ZERO, "nothing is known");
-        for _ in 0..40 {
-            pace.ended(4);
-            thread::sleep(Duration::from_micros(200));
+    /// One end of a plugin that moves a chunk at a time, in microseconds.
+    struct End {
+        pace: Pace,
+        posted: u64,
+        seen: u64,
+        wakes: u64,
+        looks: u64,
+    }
+
+    /// What share of the plugin's rate is reached, and looks for each chunk, once both ends have found their pace. They have
+    /// a window of `window` chunks, rest for `rest` at first, and the plugin moves a chunk in `chunk`.
+    fn run(chunk: u64, window: u64, rest: Duration) -> (f64, f64) {
+        const END: u64 = 200_000;
+        let end = |wakes| End { pace: Pace { rest, ..Pace::default() }, posted: 0, seen: 0, wakes, looks: 0 };
+        // Not in step at first.
+        let mut ends = [end(0), end(400)];
+        let (mut moved, mut busy_until, mut half_way) = (0, 0, [0; 3]);
+        for now in 0..END {
+            if now == END / 2 {
+                half_way = [moved, ends[0].looks, ends[1].looks];
+            }
+            for end in ends.iter_mut().filter(|end| end.wakes == now) {
+                end.looks += 1;
+                end.pace.ended(moved - end.seen);
+                end.seen = moved;
+                end.posted = moved + window;
+                let rest = SLEEP.max(end.pace.next_rest(window as usize));
+                // The kernel's slack.
+                end.wakes += rest.as_micros() as u64 + 50;
+            }
+            if busy_until <= now && ends.iter().all(|end| moved < end.posted) {
+                moved += 1;
+                busy_until = now + chunk;
+            }
         }
-        // 50 µs each at least; a busy machine sleeps for longer.
-        assert!(pace.half(16) >= Duration::from_micros(300), "{pace:?}");
-        assert!(pace.half(1) < pace.half(16));
-        assert_eq!(pace.half(1_000_000), HALF_MAX);
-        let before = pace.half(1);
-        pace.begins();
-        thread::sleep(Duration::from_millis(20));
-        pace.ended(1);
-        assert_eq!(pace.half(1), before, "a pause says nothing");
-        pace.ended(0);
+        let chunks = (moved - half_way[0]) as f64;
+        let looks = ends[0].looks.max(ends[1].looks) - half_way[1].max(half_way[2]);
+        (chunks * chunk as f64 / (END / 2) as f64, looks as f64 / chunks)
+    }
+
+    #[test]
+    fn a_fast_plugin_is_not_held_up() {
+        // Chunks of 512 KiB at 35, 21, 10 and 4 GB/s.
+        for chunk in [15, 25, 52, 131] {
+            for rest in [Duration::ZERO, REST_MAX] {
+                let (share, _) = run(chunk, 16, rest);
+                assert!(share > 0.97, "{share} of the rate with chunks of {chunk} µs, from {rest:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_slow_plugin_is_not_asked_for_every_request() {
+        for window in [12, 16] {
+            let (share, looks) = run(131, window, Duration::ZERO);
+            assert!(share > 0.97 && looks < 0.35, "{looks} looks a chunk, {share} of the rate");
+        }
+    }
+
+    #[test]
+    fn a_rest_grows_while_little_is_found_and_shrinks_when_all_is() {
+        let mut pace = Pace::default();
+        let mut rest_after = |ended, outstanding| {
+            pace.ended(ended);
+            pace.next_rest(outstanding)
+        };
+        assert_eq!(rest_after(0, 16), Duration::ZERO, "nothing is known");
+        assert_eq!(rest_after(2, 16), REST_MORE);
+        for _ in 0..50 {
+            rest_after(2, 16);
+        }
+        assert_eq!(rest_after(2, 16), REST_MAX);
+        assert_eq!(rest_after(9, 16), REST_MAX, "about half is right");
+        assert_eq!(rest_after(0, 16), REST_MAX, "nothing found says nothing");
+        assert_eq!(rest_after(16, 16), REST_MAX / 2);
     }
 
     #[test]

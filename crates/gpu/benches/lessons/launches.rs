@@ -1,0 +1,47 @@
+//! What a launch costs by itself: the kernel over ever shorter fragments, 128 launches back to back, by both clocks. Where the
+//! device's time stays the same with fewer bytes, it is the launch that takes it; where the host's time to launch is longer than
+//! that, the host decides.
+
+use gputcp_gpu::UnpackMode;
+use gputcp_proto::bounce::Fragment;
+
+use crate::{
+    Result, Scene,
+    clock::{BYTES, CHUNK, NO_SLABS, Times, Work},
+};
+
+const LAUNCHES: u64 = 128;
+
+pub(crate) fn run(scene: &Scene) -> Result<()> {
+    let device = &scene.device;
+    let mut lane = device.lane(NO_SLABS)?;
+    let (from, to) = (device.allocate(BYTES)?, device.allocate(BYTES)?);
+    println!(
+        "128 launches back to back, GPU bounce, µs each: by the device's clock, to launch, to the host's knowledge of the end"
+    );
+    for mode in [UnpackMode::Kernel, UnpackMode::Copy] {
+        for bytes in [64, 4 << 10, 64 << 10, 128 << 10, 256 << 10, CHUNK] {
+            let fragments: Vec<_> = (0..LAUNCHES)
+                .map(|index| Fragment {
+                    source_offset: index * CHUNK,
+                    bytes,
+                    destination_offset: index * CHUNK,
+                })
+                .collect();
+            let lists: Vec<&[Fragment]> = fragments.chunks(1).collect();
+            let work = Work { from: &from, to: &to, mode, lists: &lists };
+            work.by_host(&mut lane)?;
+            let on_device = Times::of((0..scene.rounds).map(|_| work.by_device(scene, &mut lane)))?;
+            let mut launching = Vec::new();
+            let ended = Times::of((0..scene.rounds).map(|_| {
+                let (ended, launched) = work.by_host(&mut lane)?;
+                launching.push(Ok(launched));
+                Ok(ended)
+            }))?;
+            let each = |times: &Times| times.median().as_secs_f64() * 1e6 / LAUNCHES as f64;
+            let [on_device, launching, ended] = [&on_device, &Times::of(launching)?, &ended].map(each);
+            println!("{mode:7}{bytes:>8} B {on_device:6.2} {launching:6.2} {ended:6.2}");
+        }
+    }
+    Ok(())
+}
