@@ -11,7 +11,7 @@ use std::{
 use rustix::thread::CpuSet;
 
 use super::{
-    control::{Alone, Watch},
+    control::{Alone, Attention, Watch},
     cores,
     pool::{Attended, IoPool, Seat},
     shared::{Shared, Side},
@@ -160,8 +160,8 @@ fn spawn<S: Side + Send + 'static>(
 }
 
 impl<S: Side + Send> Attended for Shared<S> {
-    fn attend(&self) {
-        Self::attend(self);
+    fn attend(&self) -> Attention {
+        Self::attend(self)
     }
 
     fn arm(&self) -> io::Result<()> {

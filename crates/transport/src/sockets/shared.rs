@@ -21,7 +21,7 @@ use socket2::Socket;
 
 use super::{
     bound::Bound,
-    control::{Alone, ControlSocket, Incoming, Reader, Watch, poll_until},
+    control::{Alone, Attention, ControlSocket, Incoming, Reader, Watch, poll_until},
     doorbell::Doorbell,
     locks::lock,
     task::{Step, Waker},
@@ -45,6 +45,11 @@ pub(crate) struct Shared<S> {
     peer_said_goodbye: AtomicBool,
     control_ended: AtomicBool,
     closing: AtomicBool,
+    /// When somebody last polled the control socket, in microseconds since the connection began.
+    polled: AtomicU64,
+    /// Standby leaves the control socket to whoever polls it.
+    away: AtomicBool,
+    began: Instant,
 }
 
 /// Bytes that passed, counted where they pass.
@@ -113,6 +118,9 @@ impl<S: Side> Shared<S> {
             peer_said_goodbye: AtomicBool::new(false),
             control_ended: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            polled: AtomicU64::new(0),
+            away: AtomicBool::new(false),
+            began: Instant::now(),
         })
     }
 
@@ -255,19 +263,37 @@ impl<S: Side> Shared<S> {
         });
     }
 
-    /// Does what the control socket is ready for. False when nothing more can come.
-    pub(crate) fn attend(&self) -> bool {
+    /// The same for somebody who will do so again and again: standby stays away meanwhile, as what comes would wake it in vain.
+    pub(crate) fn poll(&self) {
+        self.polled.store(self.began.elapsed().as_micros() as u64, Ordering::Relaxed);
+        self.look();
+    }
+
+    /// Whether standby relies on polls: each has to look then, whatever it waits for.
+    pub(crate) fn is_left_to_polls(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
+    }
+
+    /// Does what the control socket is ready for, unless somebody polls it.
+    pub(crate) fn attend(&self) -> Attention {
         let written = self.control.write_on().or_else(|error| self.control_failed(error));
         let written = written.and_then(|()| S::write_on(self));
+        let polled = self.polled.load(Ordering::Relaxed);
+        let away = polled > 0 && self.began.elapsed().as_micros() as u64 <= polled + POLLED_US;
+        self.away.store(away && written.is_ok(), Ordering::Relaxed);
+        if away && written.is_ok() {
+            return Attention::Away;
+        }
         let read = self.control.stand_in().map(|mut reader| self.pump(&mut reader));
         let more = read.unwrap_or(true);
         let armed = if read == Some(true) { self.control.arm() } else { Ok(()) };
         let armed = armed.map_err(|error| Error::system("watch the control socket", error));
         match written.and(armed) {
-            Ok(()) => more,
+            Ok(()) if more => Attention::Armed,
+            Ok(()) => Attention::Over,
             Err(error) => {
                 self.fail(error);
-                false
+                Attention::Over
             }
         }
     }
@@ -397,6 +423,8 @@ impl Verdict {
 /// How long a waiter spins for a short message before it sleeps. A wake-up costs about 30 µs, and two of them lie in a
 /// blocking round trip of 71 µs (loopback); beyond that, spinning only burns the core.
 const SPIN: Duration = Duration::from_micros(60);
+/// Who has polled the control socket so recently polls it again before standby would be there.
+const POLLED_US: u64 = 100;
 /// How long a waiter watches a lane before it looks at the connection again.
 const LANE_SLICE: Duration = Duration::from_millis(20);
 /// How long the control socket has to explain the failure of a data socket.

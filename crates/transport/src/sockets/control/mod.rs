@@ -27,7 +27,7 @@ use socket2::Socket;
 
 pub(crate) use self::{
     read::{Incoming, Piece, Reader},
-    standby::{Alone, Watch},
+    standby::{AWAY, Alone, Attention, Watch},
 };
 use self::{standby::Armed, write::Outbox};
 use super::locks::lock;

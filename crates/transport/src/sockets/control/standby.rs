@@ -5,12 +5,24 @@ use std::{
     io,
     os::fd::OwnedFd,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use socket2::Socket;
 
 use crate::sockets::locks::lock;
+
+/// What comes of attending to a control socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attention {
+    /// Standby will be told when there is more to do.
+    Armed,
+    /// Somebody polls the socket: standby is told of nothing, and comes back after [`AWAY`].
+    Away,
+    /// Nothing more can come.
+    Over,
+}
 
 /// Where a control socket is watched, and by which name.
 #[derive(Debug, Clone)]
@@ -101,18 +113,22 @@ impl Alone {
 
     /// The thread's life: calls `attend` whenever there is something to do, until that says that nothing more can come, or
     /// until [`Alone::stop`].
-    pub(crate) fn stand_by(&self, attend: impl Fn() -> bool) -> io::Result<()> {
+    pub(crate) fn stand_by(&self, attend: impl Fn() -> Attention) -> io::Result<()> {
         let mut events = Vec::with_capacity(2);
+        let mut limit = None;
         loop {
-            match epoll::wait(&self.set, rustix::buffer::spare_capacity(&mut events), None) {
+            match epoll::wait(&self.set, rustix::buffer::spare_capacity(&mut events), limit.as_ref()) {
                 Err(rustix::io::Errno::INTR) => continue,
                 other => drop(other?),
             }
-            for event in events.drain(..) {
-                if { event.data }.u64() == STOP || !attend() {
-                    return Ok(());
-                }
+            if events.drain(..).any(|event| { event.data }.u64() == STOP) {
+                return Ok(());
             }
+            limit = match attend() {
+                Attention::Armed => None,
+                Attention::Away => Some(Timespec { tv_sec: 0, tv_nsec: AWAY.subsec_nanos().into() }),
+                Attention::Over => return Ok(()),
+            };
         }
     }
 
@@ -122,5 +138,7 @@ impl Alone {
     }
 }
 
+/// How long standby stays away from a socket that is polled: what comes when the polling has ended waits no longer than this.
+pub(crate) const AWAY: Duration = Duration::from_millis(1);
 const SOCKET: u64 = 0;
 const STOP: u64 = 1;

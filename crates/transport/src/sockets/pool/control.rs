@@ -4,7 +4,10 @@ use std::{
     fmt, io,
     os::fd::OwnedFd,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -13,13 +16,16 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use super::{Seat, job::panicked};
 use crate::{
     Error,
-    sockets::{control::Watch, locks::lock},
+    sockets::{
+        control::{AWAY, Attention, Watch},
+        locks::lock,
+    },
 };
 
 /// A connection as the control thread knows it.
 pub(crate) trait Attended: Send + Sync {
-    /// Does what the control socket is ready for; never waits for the peer.
-    fn attend(&self);
+    /// Does what the control socket is ready for, unless somebody polls it; never waits for the peer.
+    fn attend(&self) -> Attention;
 
     /// Has the control thread told of the control socket.
     fn arm(&self) -> io::Result<()>;
@@ -58,6 +64,8 @@ pub(super) struct Entry {
     /// Locked while it is attended to. None before the connection has begun and once it is shut out.
     attended: Mutex<Option<Arc<dyn Attended>>>,
     leaving: Mutex<Option<Leaving>>,
+    /// Somebody polls the control socket: it is looked at again after a while.
+    away: AtomicBool,
 }
 
 /// What is left of a connection that nobody holds any more.
@@ -79,7 +87,12 @@ impl ControlLoop {
         let mut table = lock(&self.table);
         let free = table.entries.iter().position(Option::is_none);
         let number = free.unwrap_or(table.entries.len());
-        let entry = Arc::new(Entry { number, attended: Mutex::new(None), leaving: Mutex::new(None) });
+        let entry = Arc::new(Entry {
+            number,
+            attended: Mutex::new(None),
+            leaving: Mutex::new(None),
+            away: AtomicBool::new(false),
+        });
         if number == table.entries.len() {
             table.entries.push(Some(entry.clone()));
         } else {
@@ -115,6 +128,7 @@ impl ControlLoop {
     /// The thread's life. `begun` is called when it has all that it needs.
     pub(super) fn run(&self, begun: impl FnOnce()) {
         let mut events = Vec::with_capacity(EVENTS);
+        let mut back: Option<Instant> = None;
         begun();
         loop {
             let table = lock(&self.table);
@@ -123,7 +137,8 @@ impl ControlLoop {
             if stopped {
                 return;
             }
-            let limit = due.map(|due| due.saturating_duration_since(Instant::now())).map(|limit| Timespec {
+            let next = due.into_iter().chain(back).min();
+            let limit = next.map(|due| due.saturating_duration_since(Instant::now())).map(|limit| Timespec {
                 tv_sec: limit.as_secs().cast_signed(),
                 tv_nsec: limit.subsec_nanos().into(),
             });
@@ -132,8 +147,14 @@ impl ControlLoop {
             for event in events.drain(..) {
                 match { event.data }.u64() {
                     BELL => drop(rustix::io::read(&self.bell, &mut [0; 8])),
-                    number => self.attend(number as usize),
+                    number if self.attend(number as usize) => {
+                        back.get_or_insert_with(|| Instant::now() + AWAY);
+                    }
+                    _ => {}
                 }
+            }
+            if back.is_some_and(|back| back <= Instant::now()) {
+                back = self.come_back().then(|| Instant::now() + AWAY);
             }
             if due.is_some_and(|due| due <= Instant::now()) {
                 self.give_up_the_late();
@@ -141,12 +162,26 @@ impl ControlLoop {
         }
     }
 
-    /// An event may come late, for an entry that is empty by now, or another's: that then finds nothing to do.
-    fn attend(&self, number: usize) {
+    /// An event may come late, for an entry that is empty by now, or another's: that then finds nothing to do. True if the
+    /// connection is to be come back to.
+    fn attend(&self, number: usize) -> bool {
         let entry = lock(&self.table).entries.get(number).cloned().flatten();
-        if let Some(entry) = entry {
-            entry.attend();
+        entry.is_some_and(|entry| entry.attend())
+    }
+
+    /// Attends to the connections that were left to those who poll them. True if some still are.
+    fn come_back(&self) -> bool {
+        let mut away = false;
+        for number in 0.. {
+            let table = lock(&self.table);
+            if number >= table.entries.len() {
+                break;
+            }
+            let Some(entry) = table.entries[number].clone() else { continue };
+            drop(table);
+            away |= entry.away.load(Ordering::Relaxed) && entry.attend();
         }
+        away
     }
 
     fn give_up_the_late(&self) {
@@ -204,18 +239,23 @@ impl Entry {
         }
     }
 
-    fn attend(&self) {
+    /// True if the connection is to be come back to.
+    fn attend(&self) -> bool {
         let attended = lock(&self.attended);
-        let Some(connection) = &*attended else { return };
+        let Some(connection) = &*attended else { return false };
         // A panic fails this connection, and not the thread.
-        if catch_unwind(AssertUnwindSafe(|| connection.attend())).is_err() {
+        let attention = catch_unwind(AssertUnwindSafe(|| connection.attend())).unwrap_or_else(|_| {
             connection.fail(panicked());
-        }
+            Attention::Over
+        });
         let over = connection.is_over();
+        let away = attention == Attention::Away && !over;
+        self.away.store(away, Ordering::Relaxed);
         drop(attended);
         if over {
             self.finish();
         }
+        away
     }
 
     /// Ends a connection that was left.

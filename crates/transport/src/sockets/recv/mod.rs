@@ -170,8 +170,8 @@ impl RecvComm {
     pub fn test(&mut self, request: RecvRequest) -> Result<Result<Received, RecvRequest>> {
         let RecvRequest { slot, bytes } = request;
         let finished = match self.shared.finish(slot)? {
-            Err(slot) if self.may_come_short(bytes) => {
-                self.shared.look();
+            Err(slot) if self.shared.is_left_to_polls() || self.may_come_short(bytes) => {
+                self.shared.poll();
                 self.shared.finish(slot)?
             }
             finished => finished,

@@ -143,8 +143,8 @@ impl SendComm {
     /// If the connection has failed.
     pub fn test(&mut self, request: SendRequest) -> Result<Result<Sent, SendRequest>> {
         let finished = self.shared.finish(request.slot).or_else(|slot| {
-            if !self.shared.is_begun(&slot) {
-                self.shared.look();
+            if self.shared.is_left_to_polls() || !self.shared.is_begun(&slot) {
+                self.shared.poll();
             }
             self.shared.finish(slot)
         });
