@@ -72,7 +72,7 @@ pub(crate) fn started() -> Result<&'static Plugin, ResultCode> {
 ///
 /// It asks no network that it only tries: those see `init` and `devices`, and `ncclNetInit` compares the name that was asked for
 /// before it looks at properties (src/plugin/net.cc). The chosen network is asked again when the communicator's topology is built
-/// (`ncclTopoGetSystem` in src/graph/topo.cc), which is before its tuner starts (`initTransportsRank` in src/init.cc).
+/// (`ncclTopoGetSystem` in src/graph/topo.cc), which is before its tuner starts (in `initTransportsRank` in src/init.cc, or behind it).
 pub(crate) fn choose() {
     CHOSEN.store(true, Relaxed);
 }
