@@ -114,6 +114,7 @@ mod tests {
             timeout: Duration::from_secs(5),
             speed_mbit: None,
             nccl_defaults: false,
+            tuner: false,
             interfaces: None,
             family: None,
             merging: Merging::Nobody,

@@ -3,7 +3,8 @@
 //! NCCL finds a table of C functions for each version of the interface in [`exports`], which holds all unsafe code that
 //! touches NCCL's pointers. Behind it, in the order of a connection's life: `started` (settings and devices, once per process),
 //! `connecting` (connections in the making), `comm` (a connection and its requests), `memory` (what NCCL lends). `nccl` sets
-//! what NCCL should do otherwise over this network, `log` is its own logger, `answer` turns errors into NCCL's codes.
+//! what NCCL should do otherwise over this network, `tuner` is what NCCL asks before each collective, `log` is its own logger,
+//! `answer` turns errors into NCCL's codes.
 //!
 //! One pool of threads carries all connections, so requests go on whether or not NCCL calls `test`. What NCCL demands is checked by
 //! `gputcp plugin check`; docs/NCCL.md tells users how to switch the plugin on.
@@ -18,3 +19,4 @@ mod memory;
 mod nccl;
 mod settings;
 mod started;
+mod tuner;

@@ -22,37 +22,47 @@ pub(crate) fn keep(logger: Logger) {
 /// What users must read.
 #[track_caller]
 pub(crate) fn warn(text: &str) {
-    say(LOG_WARN, text);
+    say(LOG_WARN, NET, text);
 }
 
 /// What helps to see what is going on.
 #[track_caller]
 pub(crate) fn info(text: &str) {
-    say(LOG_INFO, text);
+    say(LOG_INFO, NET, text);
+}
+
+/// The same of the tuner.
+#[track_caller]
+pub(crate) fn tuning(text: &str) {
+    say(LOG_INFO, TUNER, text);
 }
 
 #[track_caller]
-fn say(level: c_int, text: &str) {
+fn say(level: c_int, (subsystems, who): (c_ulong, &str), text: &str) {
     let logger = *LOGGER.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(logger) = logger else { return };
     let place = Location::caller();
-    let (Ok(file), Ok(format)) = (CString::new(place.file()), CString::new(format(text))) else { return };
+    let (Ok(file), Ok(format)) = (CString::new(place.file()), CString::new(format(who, text))) else {
+        return;
+    };
     // SAFETY: the logger that NCCL gave to `init` is NCCL's own function and stays; both texts end in zeros, and the
     // format asks for no arguments.
-    unsafe { logger(level, SUBSYSTEMS, file.as_ptr(), place.line() as c_int, format.as_ptr()) };
+    unsafe { logger(level, subsystems, file.as_ptr(), place.line() as c_int, format.as_ptr()) };
 }
 
 /// The text as a printf format without arguments: percent signs are doubled, control characters made visible.
-fn format(text: &str) -> String {
+fn format(who: &str, text: &str) -> String {
     let plain: String = text.chars().map(|c| if c.is_control() { '·' } else { c }).collect();
-    format!("NET/gputcp : {}", plain.replace('%', "%%"))
+    format!("{who}/gputcp : {}", plain.replace('%', "%%"))
 }
 
 static LOGGER: Mutex<Logger> = Mutex::new(None);
 
-/// The subsystems that messages belong to (`NCCL_INIT | NCCL_NET` in nccl_common.h): with `NCCL_DEBUG=INFO` alone, NCCL shows
-/// the first and not the second.
-const SUBSYSTEMS: c_ulong = 1 | 16;
+/// The subsystems that messages belong to (`NCCL_INIT | NCCL_NET` in nccl_common.h), and who says them: with `NCCL_DEBUG=INFO`
+/// alone, NCCL shows the first and not the second.
+const NET: (c_ulong, &str) = (1 | 16, "NET");
+/// The same of the tuner (`NCCL_INIT | NCCL_TUNING`).
+const TUNER: (c_ulong, &str) = (1 | 64, "TUNER");
 
 #[cfg(test)]
 mod tests {
@@ -60,6 +70,6 @@ mod tests {
 
     #[test]
     fn no_text_is_taken_for_a_format() {
-        assert_eq!(format("50 % of %s\nand %n\0"), "NET/gputcp : 50 %% of %%s·and %%n·");
+        assert_eq!(format("NET", "50 % of %s\nand %n\0"), "NET/gputcp : 50 %% of %%s·and %%n·");
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) speed_mbit: Option<u32>,
     /// Whether variables of NCCL's that are unset are set to what suits this network (`GPUTCP_NCCL_DEFAULTS`).
     pub(crate) nccl_defaults: bool,
+    /// Whether NCCL is told what to choose for collectives over this network (`GPUTCP_TUNER`).
+    pub(crate) tuner: bool,
     /// Which interfaces to use (`NCCL_SOCKET_IFNAME`).
     pub(crate) interfaces: Option<Pattern>,
     /// Which addresses of theirs (`NCCL_SOCKET_FAMILY`).
@@ -99,6 +101,7 @@ impl Settings {
             timeout: variables.one("GPUTCP_TIMEOUT", seconds)?.unwrap_or(usual.timeout),
             speed_mbit: variables.one("GPUTCP_SPEED", |text| count(text, "Mbit/s", 1..=SPEED_MAX))?,
             nccl_defaults: variables.one("GPUTCP_NCCL_DEFAULTS", switch)?.unwrap_or(true),
+            tuner: variables.one("GPUTCP_TUNER", switch)?.unwrap_or(true),
             interfaces: variables.one("NCCL_SOCKET_IFNAME", Pattern::parse)?,
             family: variables.one("NCCL_SOCKET_FAMILY", Family::parse)?,
             merging: variables.merging()?,
@@ -304,6 +307,8 @@ mod tests {
         assert_eq!((found.timeout, found.speed_mbit), (Duration::from_millis(2500), Some(25_000)));
         assert_eq!((found.congestion, found.interfaces), (usual.congestion, usual.interfaces));
         assert!(usual.key.is_none() && usual.family.is_none());
+        let tuner = |pairs| read(pairs).unwrap().tuner;
+        assert!(usual.tuner && tuner(&[("GPUTCP_TUNER", "1")]) && !tuner(&[("GPUTCP_TUNER", "0")]));
         assert_eq!(
             read(&[("GPUTCP_CONGESTION", "reno")]).unwrap().congestion,
             Congestion::Named("reno".into())
@@ -367,6 +372,7 @@ mod tests {
             ("NCCL_SOCKET_IFNAME", "^"),
             ("NCCL_SOCKET_FAMILY", "AF_UNIX"),
             ("GPUTCP_MERGE", "yes"),
+            ("GPUTCP_TUNER", "off"),
             ("NCCL_SOCKET_NTHREADS", "0"),
         ] {
             let why = read(&[(name, value)]).unwrap_err();

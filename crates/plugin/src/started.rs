@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Mutex, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -66,6 +66,20 @@ pub(crate) fn started() -> Result<&'static Plugin, ResultCode> {
         log::warn("a function was called before init");
         ResultCode::InvalidUsage
     })
+}
+
+/// NCCL has asked what a device is like, so it has chosen this network for a communicator.
+///
+/// It asks no network that it only tries: those see `init` and `devices`, and `ncclNetInit` compares the name that was asked for
+/// before it looks at properties (src/plugin/net.cc). The chosen network is asked again when the communicator's topology is built
+/// (`ncclTopoGetSystem` in src/graph/topo.cc), which is before its tuner starts (in `initTransportsRank` in src/init.cc, or behind it).
+pub(crate) fn choose() {
+    CHOSEN.store(true, Relaxed);
+}
+
+/// The plugin, if NCCL has chosen its network for a communicator of the process.
+pub(crate) fn chosen() -> Option<&'static Plugin> {
+    PLUGIN.get().filter(|_| CHOSEN.load(Relaxed))
 }
 
 impl Plugin {
@@ -152,5 +166,7 @@ impl Plugin {
 }
 
 static PLUGIN: OnceLock<Plugin> = OnceLock::new();
+/// Whether NCCL has chosen this network. It stays so: processes with two networks are rare, and a communicator does not say which it has.
+static CHOSEN: AtomicBool = AtomicBool::new(false);
 /// Those that were started and not ended. Before version 11 nothing ends one.
 static COMMUNICATORS: AtomicUsize = AtomicUsize::new(0);

@@ -3,6 +3,7 @@
 
 use std::{
     env,
+    ffi::{OsStr, OsString},
     fmt::Write as _,
     path::{Path, PathBuf},
 };
@@ -18,6 +19,8 @@ pub struct Export {
     pub interfaces: Interfaces,
     /// The limits.
     pub limits: Limits,
+    /// What `NCCL_TUNER_PLUGIN` is, if it is set.
+    pub tuner: Option<OsString>,
 }
 
 impl Export {
@@ -29,6 +32,7 @@ impl Export {
             plugin: folder.as_deref().and_then(beside),
             interfaces: Interfaces::look(),
             limits: Limits::look(),
+            tuner: env::var_os("NCCL_TUNER_PLUGIN"),
         }
     }
 
@@ -76,6 +80,12 @@ impl Export {
             say("# told 100000 Mbit/s; if it is less, say so:");
             say("# export GPUTCP_SPEED=25000");
         }
+        if self.tuner.as_ref().is_some_and(|tuner| !tuner.is_empty() && !is_ours(tuner)) {
+            say(
+                "# NCCL_TUNER_PLUGIN means another tuner, or none: NCCL then does not ask the plugin which protocol collectives take.",
+            );
+            say("# To let it ask: unset NCCL_TUNER_PLUGIN");
+        }
         if let Some(files) = self.limits.wanted_files() {
             say("# NCCL makes many connections, and each stream is a socket.");
             say(&format!("ulimit -n {files}"));
@@ -93,6 +103,12 @@ impl Export {
 /// The plugin's file in this folder, under its own name or under Cargo's.
 fn beside(folder: &Path) -> Option<PathBuf> {
     FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file())
+}
+
+/// Whether a tuner's name means the plugin's: its file, or a name that NCCL finds no other file for.
+fn is_ours(tuner: &OsStr) -> bool {
+    let file = Path::new(tuner).file_name().and_then(OsStr::to_str);
+    tuner == "gputcp" || file.is_some_and(|name| FILES.contains(&name))
 }
 
 const FILES: [&str; 2] = ["libnccl-net-gputcp.so", "libnccl_net_gputcp.so"];
@@ -113,8 +129,24 @@ mod tests {
             plugin: Some("/opt/it's here/libnccl-net-gputcp.so".into()),
             interfaces: Interfaces { all, ..Interfaces::default() },
             limits: Limits { files: (Some(1024), None), ..Limits::default() },
+            tuner: None,
         };
         insta::assert_snapshot!(export.lines());
+    }
+
+    #[test]
+    fn another_tuner_is_told_of_and_not_repeated() {
+        let said = |tuner: &str| Export { tuner: Some(tuner.into()), ..Export::default() }.lines();
+        let none = Export::default().lines();
+        for ours in ["", "gputcp", "/opt/libnccl-net-gputcp.so"] {
+            assert_eq!(said(ours), none, "{ours}");
+        }
+        for other in ["none", "ofi", "/opt/gputcp", "x\nexport PATH="] {
+            assert_eq!(said(other).replace(TOLD, ""), none, "{other}");
+            assert!(said(other).contains(TOLD), "{other}");
+        }
+        const TOLD: &str = "# NCCL_TUNER_PLUGIN means another tuner, or none: NCCL then does not ask the plugin which protocol collectives take.\n\
+                            # To let it ask: unset NCCL_TUNER_PLUGIN\n";
     }
 
     #[test]

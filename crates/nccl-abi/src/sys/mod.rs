@@ -1,5 +1,5 @@
 //! NCCL's net interface as C has it, versions 5 to 12: layouts and numbers, nothing else. Both sides use them: whoever
-//! drives a plugin and whoever is one.
+//! drives a plugin and whoever is one. [`tuner`] is the interface of another kind of plugin, which may be in the same library.
 //!
 //! Facts: NCCL's public headers by release. A table's version is the number in its symbol's name, `ncclNetPlugin_v8`. What
 //! the functions of all versions mean is said at their types in [`functions`]; each version's file says what is its own.
@@ -10,6 +10,7 @@
 pub mod constants;
 pub mod device;
 pub mod functions;
+pub mod tuner;
 pub mod unpack;
 pub mod v10;
 pub mod v11;
@@ -22,7 +23,7 @@ pub mod v9;
 
 pub use std::ffi::{c_char, c_int, c_ulong, c_void};
 
-/// A table as its symbol `ncclNetPlugin_v<VERSION>` holds it.
+/// A table as its symbol, like `ncclNetPlugin_v11`, holds it.
 ///
 /// # Safety
 /// The layout is NCCL's for this version.

@@ -2,7 +2,7 @@
 
 use std::mem::offset_of;
 
-use gputcp_nccl_abi::sys::{device, unpack, v5, v6, v7, v8, v9, v10, v11, v12};
+use gputcp_nccl_abi::sys::{device, tuner, unpack, v5, v6, v7, v8, v9, v10, v11, v12};
 
 /// A struct as Rust lays it out.
 pub(crate) struct Layout {
@@ -22,8 +22,8 @@ macro_rules! layout {
     };
 }
 
-/// All of them.
-pub(crate) fn layouts() -> Vec<Layout> {
+/// Those of the net interface.
+pub(crate) fn net_layouts() -> Vec<Layout> {
     vec![
         layout!("ncclNetProperties_v5_t", v5::Properties {
             name name, pci_path pciPath, guid guid, ptr_support ptrSupport, speed speed, port port, latency latency, max_comms maxComms, max_recvs maxRecvs,
@@ -99,6 +99,24 @@ pub(crate) fn layouts() -> Vec<Layout> {
         }),
         layout!("unpackNetDeviceHandle", unpack::UnpackDeviceHandle {
             meta meta, bounce_buf bounce_buf, head head,
+        }),
+    ]
+}
+
+/// Those of the tuner interface.
+pub(crate) fn tuner_layouts() -> Vec<Layout> {
+    vec![
+        layout!("ncclTuner_v3_t", tuner::TunerV3 {
+            name name, init init, get_coll_info getCollInfo, destroy destroy,
+        }),
+        layout!("ncclTuner_v4_t", tuner::TunerV4 {
+            name name, init init, get_coll_info getCollInfo, destroy destroy,
+        }),
+        layout!("ncclTuner_v5_t", tuner::TunerV5 {
+            name name, init init, get_coll_info getCollInfo, finalize finalize,
+        }),
+        layout!("ncclTuner_v6_t", tuner::TunerV6 {
+            name name, init init, get_coll_info getCollInfo, finalize finalize, get_chunk_size getChunkSize,
         }),
     ]
 }

@@ -1,12 +1,13 @@
 //! Sizes and offsets, against the figures of the interface and against a C compiler where there is one.
 //!
 //! The compiler reads `facts.h`, our own words for what NCCL's headers say. With `GPUTCP_NCCL_INCLUDE` set to a folder with
-//! NCCL's own (`plugins/net/example/nccl` of its repository) it reads `net.h` from there instead.
+//! NCCL's own (`plugins/net/example/nccl` of its repository) it reads `net.h` from there instead; `GPUTCP_NCCL_TUNER_INCLUDE`
+//! (`src/include/plugin/tuner`) does the same for `tuner.h`.
 
 mod compiler;
 mod list;
 
-use list::{Layout, layouts};
+use list::{Layout, net_layouts, tuner_layouts};
 
 #[test]
 fn sizes_are_those_of_the_interface() {
@@ -23,6 +24,9 @@ fn sizes_are_those_of_the_interface() {
     ] {
         assert_eq!(size(&format!("ncclNet_v{version}_t")), net, "v{version}");
         assert_eq!(size(&format!("ncclNetProperties_v{version}_t")), properties, "v{version}");
+    }
+    for (version, tuner) in [(3, 32), (4, 32), (5, 32), (6, 40)] {
+        assert_eq!(size(&format!("ncclTuner_v{version}_t")), tuner, "v{version}");
     }
     assert_eq!(size("ncclNetDeviceHandle_v7_t"), 32);
     assert_eq!(size("ncclNetAttr_v11_t"), 44);
@@ -72,13 +76,20 @@ fn offsets_are_those_of_the_interface() {
     ] {
         assert_eq!(offset(&format!("ncclNet_v{version}_t"), field), 8 * place, "v{version} {field}");
     }
+    for (version, field, place) in
+        [(3, "destroy", 3), (4, "getCollInfo", 2), (5, "finalize", 3), (6, "getChunkSize", 4)]
+    {
+        assert_eq!(offset(&format!("ncclTuner_v{version}_t"), field), 8 * place, "v{version} {field}");
+    }
 }
 
 #[test]
 fn a_c_compiler_agrees() {
-    compiler::compare(&layouts());
+    compiler::compare_net(&net_layouts());
+    compiler::compare_tuner(&tuner_layouts());
 }
 
 fn found(name: &str) -> Layout {
-    layouts().into_iter().find(|layout| layout.name == name).unwrap_or_else(|| panic!("no {name}"))
+    let mut all = net_layouts().into_iter().chain(tuner_layouts());
+    all.find(|layout| layout.name == name).unwrap_or_else(|| panic!("no {name}"))
 }

@@ -3,6 +3,7 @@
 mod connection;
 mod request;
 mod start;
+pub(super) mod tuner;
 
 use std::ffi::{CStr, c_int, c_void};
 

@@ -76,6 +76,7 @@ pub(in crate::exports) fn make_v_device<const N: usize>(
 pub(in crate::exports) fn describe(dev: c_int, write: impl FnOnce(&'static Device)) -> c_int {
     guard(|| {
         write(started()?.device(dev)?);
+        started::choose();
         Ok(())
     })
 }

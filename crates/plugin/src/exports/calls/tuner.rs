@@ -1,0 +1,63 @@
+//! The tuner's functions, in the shape of its version 6.
+
+use std::{ffi::c_int, slice};
+
+use gputcp_nccl_abi::{ResultCode, guard::guard, sys::functions::Logger};
+
+use super::P;
+use crate::{
+    log, started,
+    tuner::{Costs, Tuner},
+};
+
+/// Starts it for one communicator. Where the network has not started or is not used, it starts as well, and changes nothing.
+pub(in crate::exports) fn init(logger: Logger, ranks: usize, nodes: usize, out: *mut P) -> c_int {
+    guard(|| {
+        log::keep(logger);
+        if out.is_null() {
+            return Err(ResultCode::InvalidArgument);
+        }
+        let tuner = Tuner::new(ranks, nodes, started::chosen().map(|plugin| plugin.settings.tuner));
+        log::tuning(&tuner.to_string());
+        // SAFETY: room for a pointer.
+        unsafe { out.write(Box::into_raw(Box::new(tuner)).cast()) };
+        Ok(())
+    })
+}
+
+/// Changes NCCL's costs, or leaves them. Never an error of its own, which would fail the collective.
+pub(in crate::exports) fn get_coll_info(
+    context: P,
+    bytes: usize,
+    costs: *mut *mut f32,
+    (algorithms, protocols): (c_int, c_int),
+    channels: *mut c_int,
+) -> c_int {
+    guard(|| {
+        // In truth an array of arrays, see `gputcp_nccl_abi::sys::tuner`.
+        let costs: *mut f32 = costs.cast();
+        let Some(count) = Costs::count(algorithms, protocols) else { return Ok(()) };
+        if context.is_null() || costs.is_null() || !costs.is_aligned() {
+            return Ok(());
+        }
+        // SAFETY: `init` gave this pointer and NCCL has not ended it; and NCCL gives a table of this shape, which is the
+        // tuner's until it returns.
+        let (tuner, table) = unsafe { (&*context.cast::<Tuner>(), slice::from_raw_parts_mut(costs, count)) };
+        let wanted = tuner.tune(bytes, &mut Costs::new(table, protocols as usize));
+        if let Some(wanted) = wanted.filter(|_| !channels.is_null()) {
+            // SAFETY: room for a number.
+            unsafe { channels.write(wanted) };
+        }
+        Ok(())
+    })
+}
+
+pub(in crate::exports) fn finalize(context: P) -> c_int {
+    guard(|| {
+        if !context.is_null() {
+            // SAFETY: `init` gave this pointer, and NCCL ends it once.
+            drop(unsafe { Box::from_raw(context.cast::<Tuner>()) });
+        }
+        Ok(())
+    })
+}
