@@ -94,7 +94,7 @@ impl Settings {
             threads: threads.unwrap_or_else(threads_of_this_machine),
             eager_places: variables
                 .one("GPUTCP_EAGER", |text| count(text, "eager messages", 0..=EAGER_PLACES_MAX))?
-                .unwrap_or(usual.eager_places),
+                .unwrap_or(EAGER_PLACES_MAX),
             congestion: variables.one("GPUTCP_CONGESTION", Congestion::parse)?.unwrap_or(Congestion::Auto),
             segment_bytes: variables.one("GPUTCP_SEGMENT", segment)?.unwrap_or(usual.segment_bytes),
             slabs: slabs.unwrap_or(usual.slabs),

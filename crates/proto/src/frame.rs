@@ -19,7 +19,7 @@ pub use self::join::{Join, Verdict, Welcome};
 use crate::Violation;
 
 /// The version of everything on the wire. Ends that disagree refuse each other.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// An unguessable name: of a listener, or of one connection. 128 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -90,7 +90,7 @@ pub const INLINE_BYTES_MAX: u32 = 256 << 10;
 /// The most eager places of a connection.
 pub const EAGER_PLACES_MAX: u16 = 8;
 /// The longest message that may be sent to an eager place.
-pub const EAGER_BYTES: u32 = 16 << 10;
+pub const EAGER_BYTES: u32 = 256 << 10;
 
 impl Control {
     /// Its length on the wire, without the payload.

@@ -27,8 +27,8 @@ pub struct Options {
     /// The longest message, in bytes, that may travel inside a control frame; the smaller of both ends' holds. It does so
     /// if it is alone, or of host memory and no longer than 16 KiB: several fare better on several sockets.
     pub inline_bytes: u32,
-    /// Messages of up to 16 KiB that may come before their receives are posted, at most 8; the smaller of both ends' holds. Each takes
-    /// 16 KiB at the receiver. A sender then does not wait for a receive to be posted, and a message can be lost that was sent
+    /// Messages of up to 256 KiB, and no longer than `inline_bytes`, that may come before their receives are posted, at most 8; the
+    /// smaller of both ends' holds. Each takes as much address space at the receiver, and memory once it is used. A sender then does not wait for a receive to be posted, and a message can be lost that was sent
     /// and never received: 0, the default, where that must not be.
     pub eager_places: u16,
     /// Bounce or staging slabs per data socket, each of one segment. Small rings stay in the CPU's cache.

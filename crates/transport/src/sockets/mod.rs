@@ -66,8 +66,8 @@ fn check_on_device(longest: Option<u64>, bytes: u64) -> Result<()> {
 
 /// Short messages that may be between socket and device at a time.
 const SHORT_SLABS: usize = 4;
-/// The longest message that travels on the control socket although others are under way; it may go to an eager place.
-const EAGER_BYTES: u64 = gputcp_proto::frame::EAGER_BYTES as u64;
+/// The longest message that travels on the control socket although others are under way.
+const SHORT_BYTES: u64 = 16 << 10;
 
 fn tcp_info(sockets: &[Socket]) -> Vec<TcpInfo> {
     sockets.iter().filter_map(|socket| TcpInfo::read(socket).ok()).collect()

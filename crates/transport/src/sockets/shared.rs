@@ -423,8 +423,9 @@ impl Verdict {
 /// How long a waiter spins for a short message before it sleeps. A wake-up costs about 30 µs, and two of them lie in a
 /// blocking round trip of 71 µs (loopback); beyond that, spinning only burns the core.
 const SPIN: Duration = Duration::from_micros(60);
-/// Who has polled the control socket so recently polls it again before standby would be there.
-const POLLED_US: u64 = 100;
+/// Who has polled the control socket so recently polls it again soon: between two polls NCCL's one thread may have carried a quarter of
+/// a megabyte for each of several connections.
+const POLLED_US: u64 = 1000;
 /// How long a waiter watches a lane before it looks at the connection again.
 const LANE_SLICE: Duration = Duration::from_millis(20);
 /// How long the control socket has to explain the failure of a data socket.

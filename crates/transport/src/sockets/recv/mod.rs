@@ -27,7 +27,7 @@ use gputcp_socket::TcpInfo;
 
 use self::{read::StreamReader, short::Coming, unpack::BounceRing};
 use super::{
-    EAGER_BYTES, SHORT_SLABS,
+    SHORT_BYTES, SHORT_SLABS,
     agreed::{Agreed, SLOTS},
     bound::Bound,
     canceller::Canceller,
@@ -223,10 +223,9 @@ impl RecvComm {
         })
     }
 
-    /// Whether a message to a receive of `bytes` may well travel on the control socket.
+    /// Whether a message to a receive of `bytes` may well travel on the control socket. Receives are often longer than what comes.
     fn may_come_short(&self, bytes: u64) -> bool {
-        bytes <= EAGER_BYTES.min(self.inline_bytes)
-            || (bytes <= self.inline_bytes && self.shared.came_short())
+        bytes <= SHORT_BYTES.min(self.inline_bytes) || (self.inline_bytes > 0 && self.shared.came_short())
     }
 
     /// Waits for the sender's goodbye, says it too, and ends the threads. All requests must be finished.

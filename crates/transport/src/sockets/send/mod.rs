@@ -22,7 +22,7 @@ use gputcp_socket::TcpInfo;
 
 use self::{short::ShortSends, stage::StagingRing, write::Writer};
 use super::{
-    EAGER_BYTES,
+    SHORT_BYTES,
     agreed::{Agreed, SLOTS},
     bound::Bound,
     canceller::Canceller,
@@ -124,7 +124,7 @@ impl SendComm {
         let mut state = lock(&self.shared.state);
         let claim = source.read(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
         let alone = state.side.in_flight() == 0;
-        let inline = alone || (on_host && bytes <= EAGER_BYTES);
+        let inline = alone || (on_host && bytes <= SHORT_BYTES);
         let Some(slot) = state.side.post(bytes, inline) else { return Ok(None) };
         *write_lock(&state.parts.sources[slot.index()]) = Some(claim);
         let dealt = state.side.deal(Carrier::Control);
@@ -136,19 +136,15 @@ impl SendComm {
         Ok(Some(SendRequest { slot }))
     }
 
-    /// The finished send, or the request back while bytes are left. Looks itself for the announcement that a send waits for,
-    /// and may then write short messages. Never waits for the peer.
+    /// The finished send, or the request back while bytes are left. Reads the peer's announcements itself, and may then write
+    /// short messages. Never waits for the peer.
     ///
     /// # Errors
     /// If the connection has failed.
     pub fn test(&mut self, request: SendRequest) -> Result<Result<Sent, SendRequest>> {
-        let finished = self.shared.finish(request.slot).or_else(|slot| {
-            if self.shared.is_left_to_polls() || !self.shared.is_begun(&slot) {
-                self.shared.poll();
-            }
-            self.shared.finish(slot)
-        });
-        match finished {
+        // Also for one that is finished already: the next ones need announcements, and unread they would wake standby.
+        self.shared.poll();
+        match self.shared.finish(request.slot) {
             Ok(sent) => Ok(Ok(sent)),
             Err(slot) => {
                 self.shared.check()?;
