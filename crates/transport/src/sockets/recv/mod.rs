@@ -162,8 +162,8 @@ impl RecvComm {
         Ok(Some(RecvRequest { slot, bytes }))
     }
 
-    /// The finished receive, or the request back while bytes are missing. Where a short message may come, reads what the control
-    /// socket has. Never waits for the peer.
+    /// The finished receive, or the request back while bytes are missing. Reads what has come, where a short message may come or
+    /// the I/O threads are not there yet. Never waits for the peer.
     ///
     /// # Errors
     /// If the connection has failed.
@@ -172,6 +172,13 @@ impl RecvComm {
         let finished = match self.shared.finish(slot)? {
             Err(slot) if self.shared.is_left_to_polls() || self.may_come_short(bytes) => {
                 self.shared.poll();
+                self.shared.finish(slot)?
+            }
+            finished => finished,
+        };
+        let finished = match finished {
+            Err(slot) if self.longest_on_device.is_none() => {
+                self.shared.help();
                 self.shared.finish(slot)?
             }
             finished => finished,
