@@ -67,6 +67,7 @@ impl Connector {
             piece_bytes: fitting_piece(options.segment_bytes.into(), options.piece_bytes.into()) as u32,
             inline_bytes: options.inline_bytes,
             eager_places: options.eager_places,
+            max_receives: 1,
             proof: Proof::NONE,
         };
         let sockets = ways(&options.bind, handle)

@@ -283,7 +283,8 @@ impl Listener {
         let inline_bytes = join.inline_bytes.min(self.options.inline_bytes);
         let (verdict, slots) = (Verdict::Accepted, self.options.slots);
         let eager_places = join.eager_places.min(self.options.eager_places);
-        let welcome = Welcome { verdict, slots, inline_bytes, eager_places, proof: Proof::NONE };
+        let (max_receives, proof) = (1, Proof::NONE);
+        let welcome = Welcome { verdict, slots, inline_bytes, eager_places, max_receives, proof };
         let welcome = welcome.proved(&asked, key);
         if rustix::net::send(&control, &welcome.encode(), SendFlags::NOSIGNAL) != Ok(Welcome::BYTES) {
             self.strays += 1;
