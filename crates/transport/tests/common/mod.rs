@@ -166,7 +166,7 @@ pub fn sender_to_impostor(
     stranger.listen(8).unwrap();
     let stranger = std::net::TcpListener::from(stranger);
     let (_, real) = listen(&options);
-    let streams = options.streams;
+    let (streams, max_receives) = (options.streams, options.max_receives);
     let handle = Handle::at(stranger.local_addr().unwrap(), real.token);
     let connecting =
         thread::spawn(move || Connector::new(&handle, options).unwrap().connect(soon()).unwrap());
@@ -188,7 +188,7 @@ pub fn sender_to_impostor(
         slots: 32,
         inline_bytes: 64 << 10,
         eager_places: 0,
-        max_receives: 1,
+        max_receives,
         proof: Proof::NONE,
     };
     control.write_all(&welcome.encode()).unwrap();
