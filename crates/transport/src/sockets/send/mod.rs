@@ -46,8 +46,8 @@ pub struct SendComm {
     driver: Driver,
     /// The longest message of device memory; none without a device.
     longest_on_device: Option<u64>,
-    /// Receives are grouped, so tags count.
-    is_tagged: bool,
+    /// How many receives may be grouped: with more than 1, tags count.
+    max_receives: u16,
 }
 
 /// A message in flight. Holds its slot (invariant I1): only waiting for it gives the slot back.
@@ -97,8 +97,7 @@ impl SendComm {
             .with_pieces(piece_bytes.into())
             .with_streams(data.len())
             .with_eager(eager_places.into(), eager_bytes);
-        let is_tagged = max_receives > 1;
-        if is_tagged {
+        if max_receives > 1 {
             side = side.with_groups(max_receives);
         }
         let plan = SegmentPlan::new(segment_bytes.into()).with_pieces(piece_bytes.into());
@@ -106,7 +105,7 @@ impl SendComm {
         let state = SendState { side, parts };
         let driver = Driver::new(options.pool.as_ref())?;
         let shared = Arc::new(Shared::new(peer, options.timeout, control, &driver.watch(), data, state)?);
-        let mut comm = Self { shared, driver, longest_on_device, is_tagged };
+        let mut comm = Self { shared, driver, longest_on_device, max_receives };
         let near = cores::near(options.device.as_ref());
         let ring = |lane| StagingRing::new(lane, options.slabs.into(), options.unpack);
         let mut rings = lanes.into_iter().map(ring);
@@ -141,7 +140,7 @@ impl SendComm {
         tag: i32,
     ) -> Result<Option<SendRequest>> {
         let posted = self.try_isend(source, offset, bytes, tag)?;
-        if posted.is_some() || !self.is_tagged {
+        if posted.is_some() || self.max_receives == 1 {
             return Ok(posted);
         }
         // Its receive may be announced, and nobody has read that yet. Behind a goodbye there is none.
@@ -173,6 +172,12 @@ impl SendComm {
         self.shared.want(wanted)?;
         self.shared.carry_dealt(dealt)?;
         Ok(Some(SendRequest { slot }))
+    }
+
+    /// How many receives one group of the peer's may have: with 1, tags mean nothing.
+    #[must_use]
+    pub const fn max_receives(&self) -> u16 {
+        self.max_receives
     }
 
     /// The finished send, or the request back while bytes are left. Looks itself for the announcement that a send waits for,
