@@ -60,7 +60,10 @@ pub(in crate::exports) fn irecv(
         let n = match usize::try_from(group.n) {
             Ok(n @ 1..=MOST) => n,
             _ => {
-                return Err(refused(&format!("{} receives came in one request: it has 1 to {MOST}", group.n)));
+                return Err(refused(&format!(
+                    "{} receives came in one request: it has 1 to {MOST}",
+                    group.n
+                )));
             }
         };
         // SAFETY: arrays of at least one; the request's memory, and its registration, are NCCL's promise.
