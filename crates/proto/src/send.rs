@@ -154,7 +154,7 @@ impl<const N: usize> SendSide<N> {
             Some(_) => return None,
         };
         let slot = self.window.issue()?;
-        let meets = meets.unwrap_or(slot.seq().wire());
+        let meets = meets.unwrap_or_else(|| slot.seq().wire());
         self.outgoing[slot.index()] =
             Outgoing { bytes, meets, inline, dealt: 0, written: 0, is_written: false };
         Some(slot)

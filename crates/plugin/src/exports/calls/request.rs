@@ -55,21 +55,16 @@ pub(in crate::exports) fn irecv(
         // Whatever it holds: NCCL puts a 1 there where it does not care for the end.
         // SAFETY: room for a pointer.
         unsafe { out.write(ptr::null_mut()) };
-        let comm_of = comm_of(comm);
+        let receiving = comm_of(comm);
         // How many the connection takes, it says itself.
-        let n = match usize::try_from(group.n) {
-            Ok(n @ 1..=MOST) => n,
-            _ => {
-                return Err(refused(&format!(
-                    "{} receives came in one request: it has 1 to {MOST}",
-                    group.n
-                )));
-            }
+        let Ok(n @ 1..=MOST) = usize::try_from(group.n) else {
+            let n = group.n;
+            return Err(refused(&format!("{n} receives came in one request: it has 1 to {MOST}")));
         };
         // SAFETY: arrays of at least one; the request's memory, and its registration, are NCCL's promise.
         let first = unsafe { group.part(0, bytes(0)?)? };
         let number = if n == 1 {
-            comm_of.irecv(first.part())?
+            receiving.irecv(first.part())?
         } else {
             let mut rest = [const { None }; MOST - 1];
             for (at, place) in (1..n).zip(&mut rest) {
@@ -80,7 +75,7 @@ pub(in crate::exports) fn irecv(
             for (part, lent) in parts[1..].iter_mut().zip(rest.iter().flatten()) {
                 *part = lent.part();
             }
-            comm_of.irecv_group(&parts[..n])?
+            receiving.irecv_group(&parts[..n])?
         };
         give(comm, number, out);
         Ok(())
