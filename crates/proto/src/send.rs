@@ -2,8 +2,8 @@
 //!
 //! Nothing is sent for which the receiver has no place: its receive was announced, or it is short and goes to an eager place,
 //! of which the receiver has as many as were agreed for what follows the receives it has finished. Sends match receives in the
-//! order in which both were posted, or, where receives are grouped, as the groups say (`group`). Segments go to the data socket with the least unread bytes that is free
-//! ([`SendSide::deal`]), so a slow stream takes fewer.
+//! order in which both were posted, or, where receives are grouped, as the groups say (`group`). Segments go to the data
+//! socket with the least unread bytes that is free ([`SendSide::deal`]), so a slow stream takes fewer.
 
 use crate::{
     Violation,

@@ -1,6 +1,6 @@
 //! The receiving end of a connection. In the order of the data's way: [`RecvComm::irecv`] posts a receive and announces
-//! it ([`gputcp_proto::announce`]), [`group`] several at once, [`read`] takes segments off the data sockets, straight to a host destination or into a bounce ring,
-//! [`short`] whole short messages off the control socket, [`unpack`] follows the unpacks and gives the ring's buffers back.
+//! it ([`gputcp_proto::announce`]), [`group`] posts several at once, [`read`] takes segments off the data sockets, straight to
+//! a host destination or into a bounce ring, [`short`] whole short messages off the control socket, [`unpack`] follows the unpacks and gives the ring's buffers back.
 
 mod group;
 mod read;
@@ -139,7 +139,8 @@ impl RecvComm {
         let longest_on_device = (!lanes.is_empty()).then(|| plan.longest_chunk());
         let state = RecvState { side, open_streams: data.len(), parts };
         let driver = Driver::new(options.pool.as_ref())?;
-        let shared = Arc::new(Shared::new(peer, options.timeout, control, &driver.watch(), data, state)?);
+        let shared =
+            Arc::new(Shared::new(peer, options.timeout, (control, &driver.watch(), depth), data, state)?);
         let inline_bytes = inline_bytes.into();
         let mut comm = Self { shared, driver, inline_bytes, max_receives, longest_on_device };
         let near = cores::near(options.device.as_ref());

@@ -91,7 +91,7 @@ impl SendComm {
         let lanes = super::lanes(options, data.len(), segment_bytes)?;
         let short = super::short_lane(options, inline_bytes)?;
         let short = short.map(|lane| StagingRing::new(lane, super::SHORT_SLABS, options.unpack));
-        let short = Mutex::new(ShortSends::new(short));
+        let short = Mutex::new(ShortSends::new(short, depth));
         let parts = Arc::new(Parts { sources: (0..depth).map(|_| RwLock::new(None)).collect(), short });
         let mut side = SendSide::new(depth, segment_bytes.into(), peer_depth)
             .with_pieces(piece_bytes.into())
@@ -104,7 +104,8 @@ impl SendComm {
         let longest_on_device = (!lanes.is_empty()).then(|| plan.longest_chunk());
         let state = SendState { side, parts };
         let driver = Driver::new(options.pool.as_ref())?;
-        let shared = Arc::new(Shared::new(peer, options.timeout, control, &driver.watch(), data, state)?);
+        let shared =
+            Arc::new(Shared::new(peer, options.timeout, (control, &driver.watch(), depth), data, state)?);
         let mut comm = Self { shared, driver, longest_on_device, max_receives };
         let near = cores::near(options.device.as_ref());
         let ring = |lane| StagingRing::new(lane, options.slabs.into(), options.unpack);
