@@ -50,7 +50,8 @@ fn send_all(lane: &mut Lane, source: &Buffer, socket: &UnixStream) {
     let claim = source.read(0, source.bytes()).unwrap();
     let mut side = SendSide::<4>::new(4, SEGMENT, 4);
     let slot = side.post(source.bytes(), false).unwrap();
-    side.announced(&Announce { seq: 0, capacity: source.bytes(), inline_bytes: 0, done: 0 }).unwrap();
+    side.announced(&Announce { seq: 0, capacity: source.bytes(), inline_bytes: 0, done: 0, mark: None })
+        .unwrap();
     let mut ring = Window::<SLOTS>::new();
     while let Some(segment) = side.deal(Carrier::Any).unwrap() {
         let header = segment.header().encode();

@@ -5,9 +5,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use gputcp::{RecvComm, RecvRequest, Result, SendComm, SendRequest};
+use gputcp::{Error, GroupRequest, Part, RecvComm, RecvRequest, Result, SendComm, SendRequest};
 use gputcp_gpu::Buffer;
 use gputcp_nccl_abi::ResultCode;
+use gputcp_proto::frame::{RECEIVES_MAX, SLOTS_MAX};
 
 use crate::{
     answer::{failed, refused},
@@ -16,14 +17,13 @@ use crate::{
 
 /// A connection. Its alignment leaves its address as many low bits as number the requests.
 #[derive(Debug)]
-#[repr(align(32))]
+#[repr(align(256))]
 pub(crate) struct Comm {
     end: Mutex<End>,
 }
 
 /// Which end of a connection.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it lies on the heap, once per connection")]
 pub(crate) enum End {
     Send(Requests<SendComm>),
     Recv(Requests<RecvComm>),
@@ -34,7 +34,7 @@ pub(crate) enum End {
 pub(crate) struct Requests<C: Carry> {
     comm: C,
     /// In places that NCCL's pointers name; a place is free when `test` has said that its request is done.
-    open: [Option<C::Request>; REQUESTS],
+    open: Box<[Option<C::Request>]>,
     /// What ended the connection: the answer to all that is asked afterwards.
     failed: Option<ResultCode>,
 }
@@ -43,14 +43,31 @@ pub(crate) struct Requests<C: Carry> {
 pub(crate) trait Carry {
     type Request: std::fmt::Debug;
 
-    /// The length of the message, if the request is done, or else the request again.
-    fn test(&mut self, request: Self::Request) -> Result<Result<u64, Self::Request>>;
+    /// The most requests in flight.
+    fn requests(&self) -> usize;
+
+    /// Says the lengths of the messages if the request is done, or else gives the request again.
+    fn test(
+        &mut self,
+        request: Self::Request,
+        say: impl FnMut(usize, u64),
+    ) -> Result<Result<(), Self::Request>>;
 }
 
-/// The most requests in flight: what NCCL asks for, and what the transport has slots for.
-pub(crate) const REQUESTS: usize = gputcp_nccl_abi::sys::constants::REQUESTS_MAX;
-const _: () = assert!(REQUESTS == align_of::<Comm>(), "a request's number fits the low bits of its address");
-const _: () = assert!(REQUESTS == gputcp_proto::frame::SLOTS_MAX as usize, "a slot for each request");
+/// A receive request in flight.
+#[derive(Debug)]
+pub(crate) enum Receiving {
+    One(RecvRequest),
+    Group(GroupRequest),
+}
+
+/// The most requests in flight: what NCCL asks for, and what the transport has slots for. Of sends there may be one for each
+/// receive of each request.
+const REQUESTS: usize = gputcp_nccl_abi::sys::constants::REQUESTS_MAX;
+/// How many requests the low bits of a connection's address can number.
+pub(crate) const NUMBERS: usize = align_of::<Comm>();
+const _: () = assert!(REQUESTS * RECEIVES_MAX as usize == NUMBERS, "a number for each request");
+const _: () = assert!(REQUESTS == SLOTS_MAX as usize, "a slot for each request");
 
 impl Comm {
     pub(crate) const fn new(end: End) -> Self {
@@ -62,30 +79,53 @@ impl Comm {
         &self,
         (source, offset): (&Buffer, u64),
         bytes: u64,
+        tag: i32,
     ) -> Result<Option<usize>, ResultCode> {
         match &mut *self.lock() {
-            End::Send(sends) => sends.post(|comm| comm.isend(source, offset, bytes)),
+            End::Send(sends) => sends.post(|comm| comm.isend_tagged(source, offset, bytes, tag)),
             End::Recv(_) => Err(refused("isend was called for a connection that receives")),
         }
     }
 
     /// Posts a receive; the number of its request, or none if all are in flight.
-    pub(crate) fn irecv(
+    pub(crate) fn irecv(&self, part: Part<'_>) -> Result<Option<usize>, ResultCode> {
+        let Part { destination, offset, bytes, tag } = part;
+        self.post_receive(|comm| Ok(comm.irecv_tagged(destination, offset, bytes, tag)?.map(Receiving::One)))
+    }
+
+    /// Posts several receives as one request; its number, or none if all are in flight.
+    pub(crate) fn irecv_group(&self, parts: &[Part<'_>]) -> Result<Option<usize>, ResultCode> {
+        self.post_receive(|comm| {
+            let most = usize::from(comm.max_receives());
+            if parts.len() > most {
+                return Err(Error::Usage(
+                    format!(
+                        "{} receives came in one request, of which this connection takes {most}: all ranks need the same \
+                         GPUTCP_MAX_RECEIVES",
+                        parts.len()
+                    )
+                    .into(),
+                ));
+            }
+            Ok(comm.irecv_group(parts)?.map(Receiving::Group))
+        })
+    }
+
+    fn post_receive(
         &self,
-        (to, offset): (&Buffer, u64),
-        bytes: u64,
+        post: impl FnOnce(&mut RecvComm) -> Result<Option<Receiving>>,
     ) -> Result<Option<usize>, ResultCode> {
         match &mut *self.lock() {
-            End::Recv(receives) => receives.post(|comm| comm.irecv(to, offset, bytes)),
+            End::Recv(receives) => receives.post(post),
             End::Send(_) => Err(refused("irecv was called for a connection that sends")),
         }
     }
 
-    /// The length of a request's message, if it is done.
-    pub(crate) fn test(&self, number: usize) -> Result<Option<u64>, ResultCode> {
+    /// Whether a request is done; if so, its messages' lengths are said, each with its place in the request.
+    pub(crate) fn test(&self, number: usize, say: impl FnMut(usize, u64)) -> Result<bool, ResultCode> {
         match &mut *self.lock() {
-            End::Send(sends) => sends.test(number),
-            End::Recv(receives) => receives.test(number),
+            End::Send(sends) => sends.test(number, say),
+            End::Recv(receives) => receives.test(number, say),
         }
     }
 
@@ -110,8 +150,9 @@ impl Comm {
 }
 
 impl<C: Carry> Requests<C> {
-    pub(crate) const fn new(comm: C) -> Self {
-        Self { comm, open: [const { None }; REQUESTS], failed: None }
+    pub(crate) fn new(comm: C) -> Self {
+        let open = (0..comm.requests()).map(|_| None).collect();
+        Self { comm, open, failed: None }
     }
 
     fn post(
@@ -127,16 +168,16 @@ impl<C: Carry> Requests<C> {
         Ok(self.open[number].is_some().then_some(number))
     }
 
-    fn test(&mut self, number: usize) -> Result<Option<u64>, ResultCode> {
-        let Some(request) = self.open[number].take() else {
+    fn test(&mut self, number: usize, say: impl FnMut(usize, u64)) -> Result<bool, ResultCode> {
+        let Some(request) = self.open.get_mut(number).and_then(Option::take) else {
             let unknown = || refused("test was called for a request that is not in flight");
             return Err(self.failed.unwrap_or_else(unknown));
         };
-        match self.comm.test(request) {
-            Ok(Ok(bytes)) => Ok(Some(bytes)),
+        match self.comm.test(request, say) {
+            Ok(Ok(())) => Ok(true),
             Ok(Err(request)) => {
                 self.open[number] = Some(request);
-                Ok(None)
+                Ok(false)
             }
             Err(error) => Err(self.fail(&error)),
         }
@@ -144,7 +185,7 @@ impl<C: Carry> Requests<C> {
 
     /// Every request of a failed connection fails alike; the log says it once.
     #[track_caller]
-    fn fail(&mut self, error: &gputcp::Error) -> ResultCode {
+    fn fail(&mut self, error: &Error) -> ResultCode {
         *self.failed.get_or_insert_with(|| failed(error))
     }
 }
@@ -152,15 +193,37 @@ impl<C: Carry> Requests<C> {
 impl Carry for SendComm {
     type Request = SendRequest;
 
-    fn test(&mut self, request: SendRequest) -> Result<Result<u64, SendRequest>> {
-        Ok(Self::test(self, request)?.map(|sent| sent.bytes))
+    fn requests(&self) -> usize {
+        REQUESTS * usize::from(self.max_receives())
+    }
+
+    fn test(
+        &mut self,
+        request: SendRequest,
+        mut say: impl FnMut(usize, u64),
+    ) -> Result<Result<(), SendRequest>> {
+        Ok(Self::test(self, request)?.map(|sent| say(0, sent.bytes)))
     }
 }
 
 impl Carry for RecvComm {
-    type Request = RecvRequest;
+    type Request = Receiving;
 
-    fn test(&mut self, request: RecvRequest) -> Result<Result<u64, RecvRequest>> {
-        Ok(Self::test(self, request)?.map(|received| received.bytes))
+    fn requests(&self) -> usize {
+        REQUESTS
+    }
+
+    fn test(&mut self, request: Receiving, mut say: impl FnMut(usize, u64)) -> Result<Result<(), Receiving>> {
+        Ok(match request {
+            Receiving::One(request) => {
+                Self::test(self, request)?.map(|received| say(0, received.bytes)).map_err(Receiving::One)
+            }
+            Receiving::Group(request) => {
+                let group = self.test_group(request)?.map_err(Receiving::Group);
+                group.map(|group| {
+                    group.parts().iter().enumerate().for_each(|(at, received)| say(at, received.bytes));
+                })
+            }
+        })
     }
 }

@@ -108,6 +108,7 @@ mod tests {
             streams: 2,
             threads: 2,
             eager_places: 0,
+            max_receives: 1,
             congestion: Congestion::Auto,
             segment_bytes: 64 << 10,
             slabs: 1,

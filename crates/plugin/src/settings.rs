@@ -7,7 +7,7 @@ use std::{
 };
 
 use gputcp::{IoPool, Key, KeyFile, Options, SLABS_MAX};
-use gputcp_proto::frame::{EAGER_PLACES_MAX, SEGMENT_BYTES, STREAMS_MAX};
+use gputcp_proto::frame::{EAGER_PLACES_MAX, RECEIVES_MAX, SEGMENT_BYTES, STREAMS_MAX};
 use rustix::net::{AddressFamily, SocketType, socket, sockopt};
 
 use crate::devices::Pattern;
@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) threads: usize,
     /// Short messages that may come before their receives are posted, per connection (`GPUTCP_EAGER`).
     pub(crate) eager_places: u16,
+    /// Receives that NCCL may group in one request (`GPUTCP_MAX_RECEIVES`).
+    pub(crate) max_receives: u16,
     /// Congestion control (`GPUTCP_CONGESTION`).
     pub(crate) congestion: Congestion,
     /// The longest segments in bytes (`GPUTCP_SEGMENT`).
@@ -95,6 +97,9 @@ impl Settings {
             eager_places: variables
                 .one("GPUTCP_EAGER", |text| count(text, "eager messages", 0..=EAGER_PLACES_MAX))?
                 .unwrap_or(EAGER_PLACES_MAX),
+            max_receives: variables
+                .one("GPUTCP_MAX_RECEIVES", |text| count(text, "receives of one request", 1..=RECEIVES_MAX))?
+                .unwrap_or(usual.max_receives),
             congestion: variables.one("GPUTCP_CONGESTION", Congestion::parse)?.unwrap_or(Congestion::Auto),
             segment_bytes: variables.one("GPUTCP_SEGMENT", segment)?.unwrap_or(usual.segment_bytes),
             slabs: slabs.unwrap_or(usual.slabs),
@@ -295,6 +300,7 @@ mod tests {
         let set = [
             ("GPUTCP_STREAMS", "5"),
             ("GPUTCP_THREADS", "64"),
+            ("GPUTCP_MAX_RECEIVES", "8"),
             ("GPUTCP_CONGESTION", "auto"),
             ("GPUTCP_SEGMENT", "1MiB"),
             ("GPUTCP_SLABS", " 3 "),
@@ -302,7 +308,7 @@ mod tests {
             ("GPUTCP_SPEED", "25000"),
         ];
         let found = read(&set).unwrap();
-        assert_eq!((found.streams, found.threads), (5, 64));
+        assert_eq!((found.streams, found.threads, found.max_receives), (5, 64, 8));
         assert_eq!((found.segment_bytes, found.slabs), (1 << 20, 3));
         assert_eq!((found.timeout, found.speed_mbit), (Duration::from_millis(2500), Some(25_000)));
         assert_eq!((found.congestion, found.interfaces), (usual.congestion, usual.interfaces));

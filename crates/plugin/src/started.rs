@@ -137,13 +137,15 @@ impl Plugin {
     /// the time, so its own thread writes and reads it and none has to be woken. Between two H200 a send of 256 KiB and its
     /// reply took 275 µs with 64 KiB as the limit, and 180 so.
     pub(crate) fn options(&self) -> Options {
-        let Settings { streams, eager_places, segment_bytes, slabs, timeout, .. } = self.settings;
+        let Settings { streams, eager_places, max_receives, segment_bytes, slabs, timeout, .. } =
+            self.settings;
         let congestion = match &self.settings.congestion {
             Congestion::Auto => None,
             Congestion::Named(name) => Some(name.clone()),
         };
         let (key, pool) = (self.settings.key.clone(), Some(self.pool.clone()));
-        let usual = Options { inline_bytes: INLINE_BYTES_MAX, eager_places, ..Options::default() };
+        let usual =
+            Options { inline_bytes: INLINE_BYTES_MAX, eager_places, max_receives, ..Options::default() };
         Options { streams, segment_bytes, slabs, timeout, congestion, key, pool, ..usual }
     }
 

@@ -20,7 +20,7 @@
 //! - `s` cannot, and `s - 1` was none of the short: by its number it is the newest seen, so this side is prompt since it began.
 //!   As before.
 
-use crate::frame::{Announce, Control, EAGER_PLACES_MAX, SLOTS_MAX};
+use crate::frame::{Announce, Control, EAGER_PLACES_MAX, RECEIVES_MAX, SLOTS_MAX};
 
 /// The announcements of one connection.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Announcer {
     pub const fn new(places: usize) -> Self {
         assert!(places <= EAGER_PLACES_MAX as usize, "as many places as the frames can say");
         Self {
-            held: [Announce { seq: 0, capacity: 0, inline_bytes: 0, done: 0 }; HELD],
+            held: [Announce { seq: 0, capacity: 0, inline_bytes: 0, done: 0, mark: None }; HELD],
             held_count: 0,
             frames: [0; HELD * Control::BYTES],
             places: places as u64,
@@ -67,10 +67,24 @@ impl Announcer {
 
     /// A receive was posted. What is to be written now: whole frames, or nothing.
     pub fn posted(&mut self, announce: Announce) -> &[u8] {
+        self.hold(announce);
+        self.due(STARVING)
+    }
+
+    /// The same for a group of receives, which go out together.
+    ///
+    /// # Panics
+    /// If there are more than [`RECEIVES_MAX`].
+    pub fn posted_group(&mut self, announces: &[Announce]) -> &[u8] {
+        assert!(announces.len() <= RECEIVES_MAX as usize, "a group is as long as the frames can say");
+        announces.iter().for_each(|announce| self.hold(*announce));
+        self.due(STARVING)
+    }
+
+    fn hold(&mut self, announce: Announce) {
         self.held[self.held_count] = announce;
         self.held_count += 1;
         self.done = self.done.max(announce.done);
-        self.due(STARVING)
     }
 
     /// The first bytes of a message have come; `done` receives are finished. `short` says that it could have come without
@@ -147,16 +161,17 @@ const STARVING: u64 = 1;
 /// must not cost the next one a `Want`.
 const IN_A_ROW: u64 = 4;
 /// Prompt, fewer than a batch are held. Quiet, those beyond what the sender knows of are fewer than half of the places, and what
-/// it knows of is at most all places ahead of what was told: no more than twice the places. A post comes on top.
+/// it knows of is at most all places ahead of what was told: no more than twice the places. A post comes on top, of one receive or of a group; that has no
+/// places.
 const HELD: usize = 2 * EAGER_PLACES_MAX as usize + BATCH;
-const _: () = assert!(HELD <= SLOTS_MAX as usize);
+const _: () = assert!(HELD <= SLOTS_MAX as usize && HELD >= BATCH + RECEIVES_MAX as usize);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const fn announce(seq: u64, done: u64) -> Announce {
-        Announce { seq, capacity: 100, inline_bytes: 100, done }
+        Announce { seq, capacity: 100, inline_bytes: 100, done, mark: None }
     }
 
     fn seqs(frames: &[u8]) -> Vec<(u64, u64)> {

@@ -4,11 +4,13 @@
 //! ```text
 //! Join (96 B), first on every socket, connector → listener
 //!   0 magic "GTJN"  4 version u16  6 index u16 (0 control, 1..=streams data)  8 listen token [16]  24 connection token [16]
-//!   40 streams u16  42 slots u16  44 segment bytes u32  48 inline bytes u32  52 piece bytes u32  56 eager places u16  58 zero [6]  64 proof [32]
+//!   40 streams u16  42 slots u16  44 segment bytes u32  48 inline bytes u32  52 piece bytes u32  56 eager places u16  58 receives u16
+//!   60 zero [4]  64 proof [32]
 //! Welcome (48 B), first on the control socket, listener → connector
-//!   0 magic "GTWL"  4 version u16  6 verdict u16  8 slots u16  10 eager places u16  12 inline bytes u32  16 proof [32]
+//!   0 magic "GTWL"  4 version u16  6 verdict u16  8 slots u16  10 eager places u8  11 receives u8  12 inline bytes u32  16 proof [32]
 //! Control (32 B + payload), then on the control socket, both ways
-//!   0 magic "GC"  2 kind u16  4 bytes u32  8 seq u64  16 capacity u64  24 done u64
+//!   0 magic "GC"  2 kind u16  4 bytes u32  8 seq u64  16 capacity u64  24 done u64; or, with a tag,
+//!   24 tag i32  28 open u16 (seq - done)  30 following u8  31 zero
 //! Segment header (32 B + payload), then on the data sockets, sender → receiver
 //!   0 magic "GTSG"  4 bytes u32  8 seq u64  16 offset u64  24 total u64
 //! ```
@@ -62,6 +64,17 @@ pub struct Announce {
     pub inline_bytes: u32,
     /// The receives finished so far: all of sequence numbers `..done`.
     pub done: u64,
+    /// Which messages it takes, on a connection of grouped receives; `None` on any other.
+    pub mark: Option<Mark>,
+}
+
+/// A receive's tag, and its place in its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// It takes messages of this tag.
+    pub tag: i32,
+    /// How many more receives of its group are announced after it.
+    pub following: u8,
 }
 
 /// What precedes a segment's bytes.
@@ -89,6 +102,8 @@ pub const SEGMENT_BYTES: std::ops::RangeInclusive<u32> = 4096..=64 << 20;
 pub const INLINE_BYTES_MAX: u32 = 256 << 10;
 /// The most eager places of a connection.
 pub const EAGER_PLACES_MAX: u16 = 8;
+/// The most receives of one group.
+pub const RECEIVES_MAX: u16 = 8;
 /// The longest message that may be sent to an eager place.
 pub const EAGER_BYTES: u32 = 256 << 10;
 
@@ -101,8 +116,13 @@ impl Control {
     #[must_use]
     pub fn encode(&self) -> [u8; Self::BYTES] {
         let (kind, bytes, seq, capacity, done) = match *self {
-            Self::Announce(Announce { seq, capacity, inline_bytes, done }) => {
-                (1u16, inline_bytes, seq, capacity, done)
+            Self::Announce(Announce { seq, capacity, inline_bytes, done, mark: None }) => {
+                (ANNOUNCE, inline_bytes, seq, capacity, done)
+            }
+            Self::Announce(Announce { seq, capacity, inline_bytes, done, mark: Some(mark) }) => {
+                // No more are open than there are slots, so the difference fits.
+                let open = seq.saturating_sub(done) as u16;
+                (ANNOUNCE_TAGGED, inline_bytes, seq, capacity, mark.packed(open))
             }
             Self::Inline { seq, bytes } => (2, bytes, seq, 0, 0),
             Self::Goodbye => (3, 0, 0, 0, 0),
@@ -134,10 +154,20 @@ impl Control {
             if bytes > most { Err(Violation::Field { frame, field: "length", value }) } else { Ok(()) }
         };
         match u16_at(frame, 2) {
-            1 => {
+            ANNOUNCE => {
                 at_most("announcement", INLINE_BYTES_MAX)?;
                 let (capacity, done) = (u64_at(frame, 16), u64_at(frame, 24));
-                Ok(Self::Announce(Announce { seq, capacity, inline_bytes: bytes, done }))
+                Ok(Self::Announce(Announce { seq, capacity, inline_bytes: bytes, done, mark: None }))
+            }
+            ANNOUNCE_TAGGED => {
+                let name = "tagged announcement";
+                at_most(name, INLINE_BYTES_MAX)?;
+                check_zero(name, &frame[31..])?;
+                let (capacity, open) = (u64_at(frame, 16), u16_at(frame, 28).into());
+                let wrong = Violation::Field { frame: name, field: "number of open receives", value: open };
+                let done = seq.checked_sub(open).ok_or(wrong)?;
+                let mark = Mark { tag: u32_at(frame, 24).cast_signed(), following: frame[30] };
+                Ok(Self::Announce(Announce { seq, capacity, inline_bytes: bytes, done, mark: Some(mark) }))
             }
             2 => {
                 at_most("short message", INLINE_BYTES_MAX)?;
@@ -163,6 +193,22 @@ impl Control {
         }
     }
 }
+
+impl Announce {
+    /// Its kind on the wire.
+    pub(crate) const fn kind(&self) -> u16 {
+        if self.mark.is_some() { ANNOUNCE_TAGGED } else { ANNOUNCE }
+    }
+}
+
+impl Mark {
+    fn packed(self, open: u16) -> u64 {
+        u64::from(self.tag.cast_unsigned()) | u64::from(open) << 32 | u64::from(self.following) << 48
+    }
+}
+
+const ANNOUNCE: u16 = 1;
+const ANNOUNCE_TAGGED: u16 = 6;
 
 impl SegmentHeader {
     /// Its length on the wire.

@@ -10,6 +10,7 @@
 //! - [`plan`]: a message is cut into chunks (one request each), a chunk into segments (one header on the wire each).
 //! - [`stage`]: a source that the socket cannot read is copied to a staging buffer first.
 //! - [`send`]: the sender's side: posted sends meet announced receives and are dealt out as segments.
+//! - `group`: which message meets which receive, where tags say so.
 //! - [`frame`] and [`handle`]: the bytes on the wire.
 //! - [`key`]: the proof that both ends share a key.
 //! - [`announce`]: when the sender is told what is posted.
@@ -145,6 +146,7 @@
 pub mod announce;
 pub mod bounce;
 pub mod frame;
+mod group;
 pub mod handle;
 pub mod key;
 pub mod plan;

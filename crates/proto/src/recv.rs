@@ -21,7 +21,8 @@ pub struct RecvSide<const N: usize> {
     window: Window<N>,
     /// The oldest receive that is not finished: the sender is told with each announcement.
     oldest: u64,
-    incoming: [Incoming; N],
+    /// By place of the window.
+    incoming: Box<[Incoming]>,
     plan: SegmentPlan,
     inline_bytes: u64,
     eager_places: usize,
@@ -79,12 +80,12 @@ impl<const N: usize> RecvSide<N> {
     /// # Panics
     /// If `depth` is 0 or above `N`, the segment length is none, or `inline_bytes` above [`INLINE_BYTES_MAX`].
     #[must_use]
-    pub const fn new(depth: usize, segment_bytes: u64, inline_bytes: u64) -> Self {
+    pub fn new(depth: usize, segment_bytes: u64, inline_bytes: u64) -> Self {
         assert!(inline_bytes <= INLINE_BYTES_MAX as u64, "a short message fits a control frame");
         Self {
             window: Window::with_depth(depth),
             oldest: 0,
-            incoming: [const { Incoming::EMPTY }; N],
+            incoming: (0..depth).map(|_| Incoming::EMPTY).collect(),
             plan: SegmentPlan::new(segment_bytes),
             inline_bytes,
             eager_places: 0,
@@ -132,8 +133,14 @@ impl<const N: usize> RecvSide<N> {
         incoming.begun[..used].fill(0);
         incoming.begun_high = 0;
         let (seq, done) = (slot.seq().wire(), self.oldest);
-        let announce = Announce { seq, capacity, inline_bytes: inline_bytes as u32, done };
+        let announce = Announce { seq, capacity, inline_bytes: inline_bytes as u32, done, mark: None };
         Some((slot, announce))
+    }
+
+    /// Whether [`RecvSide::post`] would take so many receives in a row: all of a group, or none.
+    #[must_use]
+    pub fn has_room_for(&self, count: usize) -> bool {
+        self.window.has_room_for(count)
     }
 
     /// Checks the header of a segment that is about to arrive.
@@ -306,7 +313,7 @@ impl<const N: usize> RecvSide<N> {
 
     /// Whether all bytes of the receive are where they belong.
     #[must_use]
-    pub const fn is_complete(&self, slot: &Slot) -> bool {
+    pub fn is_complete(&self, slot: &Slot) -> bool {
         self.incoming[slot.index()].is_placed
     }
 

@@ -2,12 +2,13 @@
 //!
 //! Nothing is sent for which the receiver has no place: its receive was announced, or it is short and goes to an eager place,
 //! of which the receiver has as many as were agreed for what follows the receives it has finished. Sends match receives in the
-//! order in which both were posted. Segments go to the data socket with the least unread bytes that is free
-//! ([`SendSide::deal`]), so a slow stream takes fewer.
+//! order in which both were posted, or, where receives are grouped, as the groups say (`group`). Segments go to the data
+//! socket with the least unread bytes that is free ([`SendSide::deal`]), so a slow stream takes fewer.
 
 use crate::{
     Violation,
     frame::{Announce, SegmentHeader},
+    group::Groups,
     plan::{MESSAGE_BYTES_MAX, SegmentPlan},
     streams::Streams,
     window::{Slot, Window, place},
@@ -17,16 +18,20 @@ use crate::{
 #[derive(Debug)]
 pub struct SendSide<const N: usize> {
     window: Window<N>,
-    outgoing: [Outgoing; N],
+    /// By place of the window.
+    outgoing: Box<[Outgoing]>,
     /// Receives announced by the peer: those of sequence numbers `..announced`.
     announced: u64,
     /// Receives that the peer has finished: all of sequence numbers `..done`.
     done: u64,
     /// Bytes of the receives that are announced and not known to be finished.
     open_bytes: u64,
-    streams: Streams<N>,
-    credits: [Credit; N],
-    /// The send that is being dealt; all before it have been dealt in full.
+    streams: Streams,
+    /// By sequence number of the receive, modulo how many may be open.
+    credits: Box<[Credit]>,
+    /// Where receives are grouped: which of them a send meets.
+    groups: Option<Groups>,
+    /// The send that is being dealt, in the order in which they were posted; all before it have been dealt in full.
     cursor: u64,
     plan: SegmentPlan,
     peer_slots: u64,
@@ -41,6 +46,7 @@ pub struct SendSide<const N: usize> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Segment {
     index: usize,
+    /// The receive that its message meets.
     seq: u64,
     offset: u64,
     bytes: u64,
@@ -75,16 +81,17 @@ impl<const N: usize> SendSide<N> {
     /// # Panics
     /// If `depth` is 0 or above `N`, `peer_slots` likewise, or the segment length is none.
     #[must_use]
-    pub const fn new(depth: usize, segment_bytes: u64, peer_slots: usize) -> Self {
+    pub fn new(depth: usize, segment_bytes: u64, peer_slots: usize) -> Self {
         assert!(peer_slots >= 1 && peer_slots <= N, "the peer has 1..=N slots");
         Self {
             window: Window::with_depth(depth),
-            outgoing: [const { Outgoing::EMPTY }; N],
+            outgoing: (0..depth).map(|_| Outgoing::EMPTY).collect(),
             announced: 0,
             done: 0,
             open_bytes: 0,
-            streams: Streams::new(0),
-            credits: [const { Credit::EMPTY }; N],
+            streams: Streams::new(0, peer_slots),
+            credits: (0..peer_slots).map(|_| Credit::EMPTY).collect(),
+            groups: None,
             cursor: 0,
             plan: SegmentPlan::new(segment_bytes),
             peer_slots: peer_slots as u64,
@@ -99,8 +106,8 @@ impl<const N: usize> SendSide<N> {
     /// # Panics
     /// If there are more than 64.
     #[must_use]
-    pub const fn with_streams(mut self, streams: usize) -> Self {
-        self.streams = Streams::new(streams);
+    pub fn with_streams(mut self, streams: usize) -> Self {
+        self.streams = Streams::new(streams, self.credits.len());
         self
     }
 
@@ -122,12 +129,41 @@ impl<const N: usize> SendSide<N> {
         self
     }
 
+    /// With receives in groups of up to so many, told apart by tags, of which a peer has no eager places.
+    ///
+    /// # Panics
+    /// If that is more than [`RECEIVES_MAX`](crate::frame::RECEIVES_MAX).
+    #[must_use]
+    pub fn with_groups(mut self, most: u16) -> Self {
+        self.groups = Some(Groups::new(most, self.credits.len()));
+        self
+    }
+
     /// Posts a send of `bytes`; `inline` says whether the source can be written on the control socket. `None` when no
-    /// slot is free: ask again.
+    /// slot is free: ask again. Where receives are grouped, its tag is 0.
     pub fn post(&mut self, bytes: u64, inline: bool) -> Option<Slot> {
+        self.post_tagged(bytes, inline, 0)
+    }
+
+    /// The same for a message with a tag. Where receives are grouped, `None` also while the oldest group that has open places
+    /// has none of this tag; elsewhere tags mean nothing.
+    pub fn post_tagged(&mut self, bytes: u64, inline: bool, tag: i32) -> Option<Slot> {
+        let meets = match &mut self.groups {
+            None => None,
+            Some(groups) if self.window.has_room() => Some(groups.take(tag)?),
+            Some(_) => return None,
+        };
         let slot = self.window.issue()?;
-        self.outgoing[slot.index()] = Outgoing { bytes, inline, dealt: 0, written: 0, is_written: false };
+        let meets = meets.unwrap_or_else(|| slot.seq().wire());
+        self.outgoing[slot.index()] =
+            Outgoing { bytes, meets, inline, dealt: 0, written: 0, is_written: false };
         Some(slot)
+    }
+
+    /// Whether there is a slot for a send.
+    #[must_use]
+    pub const fn has_room(&self) -> bool {
+        self.window.has_room()
     }
 
     /// Takes the peer's announcement of a receive.
@@ -138,8 +174,15 @@ impl<const N: usize> SendSide<N> {
         if announce.seq != self.announced {
             return Err(Violation::AnnouncedOutOfOrder { expected: self.announced, found: announce.seq });
         }
+        if announce.mark.is_some() != self.groups.is_some() {
+            return Err(Violation::Kind(announce.kind()));
+        }
         // What is finished was dealt before; and what the peer has open, it has slots for.
-        if announce.done < self.done || announce.done > self.cursor {
+        let was_dealt = match &self.groups {
+            None => announce.done <= self.cursor,
+            Some(groups) => groups.are_dealt(self.done..announce.done),
+        };
+        if announce.done < self.done || !was_dealt {
             return Err(Violation::Field {
                 frame: "announcement",
                 field: "finished count",
@@ -149,9 +192,13 @@ impl<const N: usize> SendSide<N> {
         if announce.seq >= announce.done + self.peer_slots {
             return Err(Violation::TooManyAnnounced { seq: announce.seq, slots: self.peer_slots });
         }
+        if let (Some(groups), Some(mark)) = (&mut self.groups, announce.mark) {
+            groups.check(mark)?;
+            groups.open(mark);
+        }
         // Those that were finished before they were announced have never been open.
         for seq in self.done..announce.done.min(self.announced) {
-            self.open_bytes -= self.credits[place(seq, N)].capacity;
+            self.open_bytes -= self.credit(seq).capacity;
             self.streams.finished(seq);
         }
         self.done = announce.done;
@@ -159,8 +206,7 @@ impl<const N: usize> SendSide<N> {
         let capacity = announce.capacity.min(MESSAGE_BYTES_MAX);
         if announce.seq >= announce.done {
             self.open_bytes += capacity;
-            self.credits[place(announce.seq, N)] =
-                Credit { capacity, inline_bytes: u64::from(announce.inline_bytes) };
+            *self.credit(announce.seq) = Credit { capacity, inline_bytes: u64::from(announce.inline_bytes) };
         }
         self.announced += 1;
         Ok(())
@@ -173,9 +219,9 @@ impl<const N: usize> SendSide<N> {
     pub fn deal(&mut self, carrier: Carrier) -> Result<Option<Segment>, TooLong> {
         let Some(index) = self.ready() else { return Ok(None) };
         let outgoing = &self.outgoing[index];
-        let total = outgoing.bytes;
-        let inline = if self.cursor < self.announced {
-            let credit = &self.credits[place(self.cursor, N)];
+        let (total, seq) = (outgoing.bytes, outgoing.meets);
+        let inline = if seq < self.announced {
+            let credit = &self.credits[place(seq, self.credits.len())];
             if total > credit.capacity {
                 return Err(TooLong { bytes: total, capacity: credit.capacity });
             }
@@ -190,7 +236,6 @@ impl<const N: usize> SendSide<N> {
             Carrier::Stream(stream) => self.fitting(stream, total).min(total - offset),
             Carrier::Any | Carrier::Control => self.plan.longest_of(total).min(total - offset),
         };
-        let seq = self.cursor;
         match carrier {
             Carrier::Control if !inline => return Ok(None),
             Carrier::Stream(stream) if !inline => {
@@ -205,6 +250,9 @@ impl<const N: usize> SendSide<N> {
         outgoing.dealt += bytes;
         if outgoing.dealt == total {
             self.cursor += 1;
+            if let Some(groups) = &mut self.groups {
+                groups.dealt(seq);
+            }
             self.after_short = self.eager_places > 0 && inline && total <= self.eager_bytes;
         }
         Ok(Some(Segment { index, seq, offset, bytes, total, inline }))
@@ -215,12 +263,11 @@ impl<const N: usize> SendSide<N> {
     /// # Panics
     /// If the segment belongs to another connection.
     pub fn written(&mut self, segment: Segment) -> bool {
-        assert_eq!(
-            self.window.holder(segment.seq),
-            Some(segment.index),
+        let outgoing = &mut self.outgoing[segment.index];
+        assert!(
+            outgoing.meets == segment.seq && outgoing.written + segment.bytes <= outgoing.dealt,
             "written on the connection that dealt it"
         );
-        let outgoing = &mut self.outgoing[segment.index];
         outgoing.written += segment.bytes;
         outgoing.is_written = outgoing.written == outgoing.bytes;
         outgoing.is_written
@@ -242,7 +289,7 @@ impl<const N: usize> SendSide<N> {
 
     /// Whether the socket has taken all bytes of the send.
     #[must_use]
-    pub const fn is_complete(&self, slot: &Slot) -> bool {
+    pub fn is_complete(&self, slot: &Slot) -> bool {
         self.outgoing[slot.index()].is_written
     }
 
@@ -276,14 +323,20 @@ impl<const N: usize> SendSide<N> {
         Some(self.cursor)
     }
 
+    fn credit(&mut self, seq: u64) -> &mut Credit {
+        let index = place(seq, self.credits.len());
+        &mut self.credits[index]
+    }
+
     /// The place of the send that is dealt next, if it may go.
     fn ready(&self) -> Option<usize> {
         let index = self.window.holder(self.cursor)?;
-        let has_place = self.cursor < self.done + self.eager_places && self.is_short(index);
-        (self.cursor < self.announced || has_place).then_some(index)
+        let meets = self.outgoing[index].meets;
+        let has_place = meets < self.done + self.eager_places && self.is_short(index);
+        (meets < self.announced || has_place).then_some(index)
     }
 
-    const fn is_short(&self, index: usize) -> bool {
+    fn is_short(&self, index: usize) -> bool {
         let Outgoing { bytes, inline, .. } = self.outgoing[index];
         self.eager_places > 0 && bytes <= self.eager_bytes && (inline || bytes == 0)
     }
@@ -326,7 +379,7 @@ impl<const N: usize> SendSide<N> {
 
     /// Whether the dealing of the send has begun: the peer has a place for it.
     #[must_use]
-    pub const fn is_begun(&self, slot: &Slot) -> bool {
+    pub fn is_begun(&self, slot: &Slot) -> bool {
         self.outgoing[slot.index()].dealt > 0 || slot.seq().wire() < self.cursor
     }
 
@@ -354,7 +407,7 @@ impl Segment {
         self.index
     }
 
-    /// The sequence number of the send it belongs to.
+    /// The sequence number of the receive it goes to; without groups that of its send.
     #[must_use]
     pub const fn seq(&self) -> u64 {
         self.seq
@@ -388,6 +441,8 @@ impl Segment {
 #[derive(Debug)]
 struct Outgoing {
     bytes: u64,
+    /// The receive that it meets: its own number, or where receives are grouped that of the place it found.
+    meets: u64,
     inline: bool,
     dealt: u64,
     written: u64,
@@ -395,7 +450,7 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    const EMPTY: Self = Self { bytes: 0, inline: false, dealt: 0, written: 0, is_written: false };
+    const EMPTY: Self = Self { bytes: 0, meets: 0, inline: false, dealt: 0, written: 0, is_written: false };
 }
 
 /// What the peer's announcement of a receive allows.

@@ -10,7 +10,7 @@
 use crate::{frame::STREAMS_MAX, window::place};
 
 #[derive(Debug)]
-pub(crate) struct Streams<const N: usize> {
+pub(crate) struct Streams {
     count: usize,
     /// One bit for each stream that waits for something to carry.
     idle: u64,
@@ -18,14 +18,14 @@ pub(crate) struct Streams<const N: usize> {
     called: u64,
     /// Bytes dealt to a stream whose receives are not known to be finished.
     unread: [u64; STREAMS],
-    /// The same for each message that is open.
-    of_message: [[u64; STREAMS]; N],
+    /// The same for each message that is open, by sequence number modulo how many may be.
+    of_message: Box<[[u64; STREAMS]]>,
 }
 
-impl<const N: usize> Streams<N> {
-    pub(crate) const fn new(count: usize) -> Self {
+impl Streams {
+    pub(crate) fn new(count: usize, open: usize) -> Self {
         assert!(count <= STREAMS, "a connection has at most 64 streams");
-        Self { count, idle: 0, called: 0, unread: [0; STREAMS], of_message: [[0; STREAMS]; N] }
+        Self { count, idle: 0, called: 0, unread: [0; STREAMS], of_message: vec![[0; STREAMS]; open].into() }
     }
 
     /// Whether the stream is the one to carry a segment of `bytes`, when `open` bytes may be under way in all.
@@ -65,14 +65,16 @@ impl<const N: usize> Streams<N> {
         self.unread[stream]
     }
 
-    pub(crate) const fn took(&mut self, stream: usize, seq: u64, bytes: u64) {
+    pub(crate) fn took(&mut self, stream: usize, seq: u64, bytes: u64) {
         self.unread[stream] += bytes;
-        self.of_message[place(seq, N)][stream] += bytes;
+        let index = place(seq, self.of_message.len());
+        self.of_message[index][stream] += bytes;
     }
 
     /// The receive of this number is finished.
     pub(crate) fn finished(&mut self, seq: u64) {
-        let of_message = &mut self.of_message[place(seq, N)];
+        let index = place(seq, self.of_message.len());
+        let of_message = &mut self.of_message[index];
         for (unread, bytes) in self.unread.iter_mut().zip(of_message).take(self.count) {
             *unread -= std::mem::take(bytes);
         }

@@ -111,6 +111,13 @@ impl<const N: usize> Window<N> {
         self.holders[place(self.next, self.depth)].is_none()
     }
 
+    /// Whether [`Window::issue`] would give so many slots in a row.
+    #[must_use]
+    pub fn has_room_for(&self, count: usize) -> bool {
+        let next = self.next..self.next + count as u64;
+        count <= self.depth && next.into_iter().all(|seq| self.holders[place(seq, self.depth)].is_none())
+    }
+
     /// How many slots are out.
     #[must_use]
     pub const fn in_flight(&self) -> usize {

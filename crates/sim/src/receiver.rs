@@ -226,7 +226,8 @@ impl<'a, const N: usize> Receiver<'a, N> {
                     .with_eager(eager_places.into(), self.eager_bytes),
             );
             let (verdict, slots) = (Verdict::Accepted, depth as u16);
-            let welcome = Welcome { verdict, slots, inline_bytes, eager_places, proof: Proof::NONE };
+            let (max_receives, proof) = (1, Proof::NONE);
+            let welcome = Welcome { verdict, slots, inline_bytes, eager_places, max_receives, proof };
             self.control_out.push(&welcome.encode());
             world.wake_soon(Who::ReceiverUser);
             world.wake_soon(Who::ReceiverControl);

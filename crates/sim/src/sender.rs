@@ -63,6 +63,7 @@ impl<'a, const N: usize> Sender<'a, N> {
             piece_bytes: settings.piece_bytes,
             inline_bytes: settings.inline_bytes,
             eager_places: settings.eager_places as u16,
+            max_receives: 1,
             proof: Proof::NONE,
         };
         let mut control_out = Outbox::default();

@@ -63,5 +63,8 @@ pub use self::{
     error::{Error, Guilty, Result},
     key_file::KeyFile,
     options::{Options, SLABS_MAX},
-    sockets::{Connector, IoPool, Listener, RecvComm, RecvRequest, SendComm, SendRequest, stay_near},
+    sockets::{
+        Connector, GroupRequest, IoPool, Listener, Part, ReceivedGroup, RecvComm, RecvRequest, SendComm,
+        SendRequest, stay_near,
+    },
 };

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use gputcp_gpu::{Device, UnpackMode};
 use gputcp_proto::{
-    frame::{EAGER_PLACES_MAX, INLINE_BYTES_MAX, SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX},
+    frame::{EAGER_PLACES_MAX, INLINE_BYTES_MAX, RECEIVES_MAX, SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX},
     key::Key,
 };
 
@@ -31,6 +31,10 @@ pub struct Options {
     /// smaller of both ends' holds. Each takes as much address space at the receiver, and memory once it is used. A sender then does not wait for a receive to be posted, and a message can be lost that was sent
     /// and never received: 0, the default, where that must not be.
     pub eager_places: u16,
+    /// Receives that one request may group, at most 8; the smaller of both ends' holds. With more than 1 messages are matched by
+    /// tags ([`RecvComm::irecv_group`](crate::RecvComm::irecv_group)), a send is posted only when its receive is announced, there
+    /// are no eager places, and each of the `slots` has room for a whole group. With 1, the default, nobody looks at tags.
+    pub max_receives: u16,
     /// Bounce or staging slabs per data socket, each of one segment. Small rings stay in the CPU's cache.
     pub slabs: u16,
     /// The congestion control to ask for, by the kernel's name; `None` leaves the system's.
@@ -68,6 +72,7 @@ impl Default for Options {
             piece_bytes: 512 << 10,
             inline_bytes: 64 << 10,
             eager_places: 0,
+            max_receives: 1,
             slabs: 4,
             congestion: None,
             send_buffer_bytes: None,
@@ -116,6 +121,12 @@ impl Options {
             return bad(format!(
                 "{} eager places were asked for; a connection has at most {EAGER_PLACES_MAX}",
                 self.eager_places
+            ));
+        }
+        if !(1..=RECEIVES_MAX).contains(&self.max_receives) {
+            return bad(format!(
+                "{} receives of one group were asked for; a group has 1 to {RECEIVES_MAX}",
+                self.max_receives
             ));
         }
         if !(1..=SLABS_MAX).contains(&self.slabs) {

@@ -36,6 +36,7 @@ impl Impostor {
             piece_bytes: 64 << 10,
             inline_bytes: 4096,
             eager_places: 0,
+            max_receives: 1,
             proof: Proof::NONE,
         }
     }
@@ -153,7 +154,8 @@ fn an_inline_message_that_was_not_asked_for_ends_the_connection() {
     let found = violation(|peer| {
         peer.control
             .write_all(
-                &Control::Announce(Announce { seq: 0, capacity: 1, inline_bytes: 0, done: 0 }).encode(),
+                &Control::Announce(Announce { seq: 0, capacity: 1, inline_bytes: 0, done: 0, mark: None })
+                    .encode(),
             )
             .unwrap()
     });
@@ -209,7 +211,8 @@ fn a_receiver_that_announces_what_it_may_not_is_refused() {
         for seq in seqs {
             control
                 .write_all(
-                    &Control::Announce(Announce { seq, capacity: 10, inline_bytes: 0, done: 0 }).encode(),
+                    &Control::Announce(Announce { seq, capacity: 10, inline_bytes: 0, done: 0, mark: None })
+                        .encode(),
                 )
                 .unwrap();
         }
@@ -368,7 +371,7 @@ fn a_peer_that_does_not_read_holds_up_neither_a_send_nor_a_test() {
     let (mut sender, mut control, _data) = sender_to_impostor(opts, Some(8 << 10));
     let (count, bytes) = (32, 16 << 10);
     for seq in 0..count {
-        let announce = Announce { seq, capacity: bytes, inline_bytes: bytes as u32, done: 0 };
+        let announce = Announce { seq, capacity: bytes, inline_bytes: bytes as u32, done: 0, mark: None };
         control.write_all(&Control::Announce(announce).encode()).unwrap();
     }
     let from = Place::Host.buffer(count * bytes);

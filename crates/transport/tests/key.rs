@@ -72,6 +72,7 @@ fn overheard(handle: &Handle) -> Vec<[u8; Join::BYTES]> {
         piece_bytes: 64 << 10,
         inline_bytes: 0,
         eager_places: 0,
+        max_receives: 1,
         proof: Proof::NONE,
     };
     let key = Key::of(KEY).unwrap();

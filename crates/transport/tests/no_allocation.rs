@@ -4,9 +4,9 @@ mod common;
 
 use std::{alloc::System, thread};
 
-use common::{PATIENCE, Place, close, options, pair};
+use common::{PATIENCE, Place, close, options, pair, soon};
 use gputcp::{
-    IoPool, Options,
+    IoPool, Options, Part,
     transfer::{Message, Plan, Receiver, Sender},
 };
 use gputcp_gpu::Pattern;
@@ -62,5 +62,35 @@ fn a_transfer_allocates_nothing() {
         assert_eq!(region.change().allocations, 1);
         let ([sender], [receiver]) = (sends, recvs);
         close(vec![sender], vec![receiver]);
+        let made = groups(place, pool.clone());
+        assert_eq!(made, (0, 0), "allocations and deallocations for groups in {place:?} memory, {pool:?}");
     }
+}
+
+/// What grouped receives allocate and free.
+fn groups(place: Place, pool: Option<IoPool>) -> (usize, usize) {
+    let opts = Options { device: place.device(), pool, max_receives: 8, ..options(2) };
+    let (mut sender, mut receiver) = pair(&opts);
+    let each = 100_000;
+    let (from, to) = (place.buffer(each), place.buffer(8 * each));
+    let part = |at| Part { destination: &to, offset: at * each, bytes: each, tag: at as i32 };
+    let group = [0, 1, 2, 3, 4, 5, 6, 7].map(part);
+    let region = Region::new(ALLOCATOR);
+    for bytes in [each, 0, 8, each] {
+        let posted = receiver.irecv_group(&group).unwrap().unwrap();
+        let mut sent = [const { None }; 8];
+        for tag in (0..8).rev() {
+            while sent[tag].is_none() {
+                sent[tag] = sender.isend_tagged(&from, 0, bytes, tag as i32).unwrap();
+            }
+        }
+        let received = receiver.wait_group(posted, soon()).unwrap();
+        assert!(received.parts().iter().all(|part| part.bytes == bytes));
+        for request in sent.into_iter().flatten() {
+            sender.wait(request, soon()).unwrap();
+        }
+    }
+    let made = region.change();
+    close(vec![sender], vec![receiver]);
+    (made.allocations, made.deallocations)
 }

@@ -4,6 +4,8 @@
 
 #[path = "endings.rs"]
 mod endings;
+#[path = "groups.rs"]
+mod groups;
 #[path = "hostile.rs"]
 mod hostile;
 #[path = "moves.rs"]

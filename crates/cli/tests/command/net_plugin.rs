@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     plugin::build,
-    process::{Server, expect, finish, gputcp, run, small, stderr, stdout},
+    process::{Server, expect, finish, gputcp, small, stderr, stdout},
 };
 
 /// The plugin's file, built.
@@ -50,15 +50,16 @@ fn no_check_fails_in_any_version() {
     std::thread::scope(|scope| {
         for half in [halves.0, halves.1] {
             scope.spawn(move || {
-                half.iter().for_each(|(version, skipped)| check(*version, &[ALWAYS, skipped].concat()))
+                half.iter().for_each(|(version, skipped)| check(&[], *version, &[ALWAYS, skipped].concat()))
             });
         }
     });
 }
 
 /// All checks, of which exactly these have nothing to check.
-fn check(version: u32, skipped: &[&str]) {
-    let output = run(&["plugin", "check", "-J", "-m", "soft", &format!("{}:v{version}", ours())]);
+fn check(variables: &[(&str, &str)], version: u32, skipped: &[&str]) {
+    let path = format!("{}:v{version}", ours());
+    let output = with(variables, &["plugin", "check", "-J", "-m", "soft", &path]);
     expect(&output, 0);
     let report = json(&output);
     let rows = report["results"].as_array().expect("results").iter();
@@ -73,6 +74,31 @@ fn check(version: u32, skipped: &[&str]) {
 }
 
 #[test]
+fn grouped_receives_pass_every_check_too() {
+    let skipped = &["gpu-data-at-done", "iflush", "unpack-queue", "virtual-devices"];
+    check(&[GROUPED], 11, skipped);
+    check(
+        &[GROUPED],
+        8,
+        &[&["finalize-accepts-null", "irecv-overwrites-request-0x1"], &skipped[..]].concat(),
+    );
+}
+
+#[test]
+fn groups_land_where_their_tags_say_with_both_ends_in_one_process() {
+    let folder = build(&["-p", "gputcp-plugin", "--lib", "--example", "receives"]);
+    for version in ["8", "11"] {
+        let mut command = std::process::Command::new(folder.join("examples/receives"));
+        command.args(["check", version]).envs([GROUPED, ("NCCL_SOCKET_IFNAME", "=lo")]);
+        let output = finish(command);
+        expect(&output, 0);
+        assert!(stdout(&output).contains("40 groups of 8 landed"), "{}", stdout(&output));
+    }
+}
+
+const GROUPED: (&str, &str) = ("GPUTCP_MAX_RECEIVES", "8");
+
+#[test]
 fn data_moves_every_way() {
     for (streams, more) in [
         ("1", &[][..]),
@@ -81,10 +107,12 @@ fn data_moves_every_way() {
         ("2", &["--window", "16", "--chunk", "4K"]),
     ] {
         let args = [&["loopback", "-J", "-m", "host", "--plugin", ours(), "--no-ceiling"], more].concat();
-        let output = with(&[("GPUTCP_STREAMS", streams)], &small(&args));
-        expect(&output, 0);
-        for row in json(&output)["results"].as_array().expect("results") {
-            assert_eq!(row["verified"], true, "{more:?}");
+        for variables in [&[("GPUTCP_STREAMS", streams)][..], &[("GPUTCP_STREAMS", streams), GROUPED]] {
+            let output = with(variables, &small(&args));
+            expect(&output, 0);
+            for row in json(&output)["results"].as_array().expect("results") {
+                assert_eq!(row["verified"], true, "{more:?}, {variables:?}");
+            }
         }
     }
 }
@@ -143,6 +171,11 @@ fn a_bad_setting_is_a_sentence() {
             "GPUTCP_CONGESTION",
             "nosuch",
             "the variable GPUTCP_CONGESTION is \"nosuch\", but this machine lets no socket use it",
+        ),
+        (
+            "GPUTCP_MAX_RECEIVES",
+            "9",
+            "the variable GPUTCP_MAX_RECEIVES is \"9\", but receives of one request are a whole number from 1 to 8",
         ),
         ("GPUTCP_SEGMENT", "1", "the variable GPUTCP_SEGMENT is \"1\", but a segment has between 4K and 64M"),
         ("NCCL_SOCKET_FAMILY", "AF_UNIX", "but a family of addresses is AF_INET or AF_INET6"),

@@ -11,7 +11,7 @@ use gputcp_nccl_abi::{
     },
 };
 
-use super::calls::{self, P};
+use super::calls::{self, Group, P};
 
 pub(super) unsafe extern "C" fn init(logger: Logger) -> c_int {
     calls::init(logger, ptr::null_mut())
@@ -137,35 +137,35 @@ pub(super) unsafe extern "C" fn isend(
     comm: P,
     data: P,
     bytes: c_int,
-    _: c_int,
+    tag: c_int,
     mhandle: P,
     request: *mut P,
 ) -> c_int {
     let Ok(bytes) = usize::try_from(bytes) else { return ResultCode::InvalidArgument.number() };
-    calls::isend(comm, data, bytes, mhandle, request)
+    calls::isend(comm, data, bytes, tag, mhandle, request)
 }
 
 pub(super) unsafe extern "C" fn isend_v9(
     comm: P,
     data: P,
     bytes: usize,
-    _: c_int,
+    tag: c_int,
     mhandle: P,
     request: *mut P,
 ) -> c_int {
-    calls::isend(comm, data, bytes, mhandle, request)
+    calls::isend(comm, data, bytes, tag, mhandle, request)
 }
 
 pub(super) unsafe extern "C" fn isend_v10(
     comm: P,
     data: P,
     bytes: usize,
-    _: c_int,
+    tag: c_int,
     mhandle: P,
     _: P,
     request: *mut P,
 ) -> c_int {
-    calls::isend(comm, data, bytes, mhandle, request)
+    calls::isend(comm, data, bytes, tag, mhandle, request)
 }
 
 pub(super) unsafe extern "C" fn irecv(
@@ -173,13 +173,13 @@ pub(super) unsafe extern "C" fn irecv(
     n: c_int,
     data: *mut P,
     sizes: *mut c_int,
-    _: *mut c_int,
+    tags: *mut c_int,
     mhandles: *mut P,
     request: *mut P,
 ) -> c_int {
-    // SAFETY: NCCL gives `n` sizes, of which the first is read if it is the only one.
-    let bytes = || usize::try_from(unsafe { *sizes }).map_err(|_| ResultCode::InvalidArgument);
-    calls::irecv(comm, n, data, bytes, mhandles, request)
+    // SAFETY: NCCL gives `n` sizes, of which only those are read.
+    let bytes = |at| usize::try_from(unsafe { *sizes.add(at) }).map_err(|_| ResultCode::InvalidArgument);
+    calls::irecv(comm, Group { n, data, tags, mhandles }, bytes, request)
 }
 
 pub(super) unsafe extern "C" fn irecv_v9(
@@ -187,12 +187,12 @@ pub(super) unsafe extern "C" fn irecv_v9(
     n: c_int,
     data: *mut P,
     sizes: *mut usize,
-    _: *mut c_int,
+    tags: *mut c_int,
     mhandles: *mut P,
     request: *mut P,
 ) -> c_int {
     // SAFETY: as above.
-    calls::irecv(comm, n, data, || Ok(unsafe { *sizes }), mhandles, request)
+    calls::irecv(comm, Group { n, data, tags, mhandles }, |at| Ok(unsafe { *sizes.add(at) }), request)
 }
 
 pub(super) unsafe extern "C" fn irecv_v10(
@@ -200,13 +200,13 @@ pub(super) unsafe extern "C" fn irecv_v10(
     n: c_int,
     data: *mut P,
     sizes: *mut usize,
-    _: *mut c_int,
+    tags: *mut c_int,
     mhandles: *mut P,
     _: *mut P,
     request: *mut P,
 ) -> c_int {
     // SAFETY: as above.
-    calls::irecv(comm, n, data, || Ok(unsafe { *sizes }), mhandles, request)
+    calls::irecv(comm, Group { n, data, tags, mhandles }, |at| Ok(unsafe { *sizes.add(at) }), request)
 }
 
 pub(super) unsafe extern "C" fn iflush(

@@ -22,7 +22,7 @@ macro_rules! table {
         #[unsafe(no_mangle)]
         pub static $symbol: $version::Net = {
             unsafe extern "C" fn properties($dev: c_int, out: *mut $version::Properties) -> c_int {
-                calls::describe($dev, |$device| {
+                calls::describe($dev, |$device, max_recvs| {
                     let says = $version::Properties {
                         // NCCL only reads the texts; they stay as long as the process.
                         name: $device.name.as_ptr().cast_mut(),
@@ -34,7 +34,7 @@ macro_rules! table {
                         // Unknown, as NCCL's own sockets say.
                         latency: 0.0,
                         max_comms: calls::MAX_COMMS,
-                        max_recvs: calls::MAX_RECVS,
+                        max_recvs,
                         $($property: $says,)*
                     };
                     // SAFETY: NCCL gives room for this version's properties.

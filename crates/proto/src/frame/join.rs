@@ -3,8 +3,8 @@
 //! connector's for this connection, which a listener with a key takes only once.
 
 use super::{
-    EAGER_PLACES_MAX, INLINE_BYTES_MAX, SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX, Token, VERSION, array_at,
-    check_magic, check_version, check_zero, put, u16_at, u32_at,
+    EAGER_PLACES_MAX, INLINE_BYTES_MAX, RECEIVES_MAX, SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX, Token, VERSION,
+    array_at, check_magic, check_version, check_zero, put, u16_at, u32_at,
 };
 use crate::{
     Violation,
@@ -32,6 +32,8 @@ pub struct Join {
     pub inline_bytes: u32,
     /// How many messages the connector would send to eager places.
     pub eager_places: u16,
+    /// How many receives of one group the connector can tell apart by their tags; 1 if it looks at no tags.
+    pub max_receives: u16,
     /// That the connector has the key; [`Proof::NONE`] without one.
     pub proof: Proof,
 }
@@ -47,6 +49,8 @@ pub struct Welcome {
     pub inline_bytes: u32,
     /// How many eager places the listener has; no more than the connector would use.
     pub eager_places: u16,
+    /// How many receives the listener may group; no more than the connector can tell apart.
+    pub max_receives: u16,
     /// That the listener has the key; [`Proof::NONE`] without one.
     pub proof: Proof,
 }
@@ -90,6 +94,7 @@ impl Join {
         put(&mut out, 48, &self.inline_bytes.to_le_bytes());
         put(&mut out, 52, &self.piece_bytes.to_le_bytes());
         put(&mut out, 56, &self.eager_places.to_le_bytes());
+        put(&mut out, 58, &self.max_receives.to_le_bytes());
         put(&mut out, Self::PROOF_AT, &self.proof.0);
         out
     }
@@ -111,6 +116,7 @@ impl Join {
             inline_bytes: u32_at(bytes, 48),
             piece_bytes: u32_at(bytes, 52),
             eager_places: u16_at(bytes, 56),
+            max_receives: u16_at(bytes, 58),
             proof: Proof(array_at(bytes, Self::PROOF_AT)),
         };
         let field = |field, value| Err(Violation::Field { frame: "join", field, value });
@@ -135,7 +141,10 @@ impl Join {
         if join.eager_places > EAGER_PLACES_MAX {
             return field("number of eager places", u64::from(join.eager_places));
         }
-        check_zero("join", &bytes[58..Self::PROOF_AT])?;
+        if !(1..=RECEIVES_MAX).contains(&join.max_receives) {
+            return field("number of grouped receives", u64::from(join.max_receives));
+        }
+        check_zero("join", &bytes[60..Self::PROOF_AT])?;
         Ok(join)
     }
 
@@ -188,7 +197,8 @@ impl Welcome {
         put(&mut out, 4, &VERSION.to_le_bytes());
         put(&mut out, 6, &(self.verdict as u16).to_le_bytes());
         put(&mut out, 8, &self.slots.to_le_bytes());
-        put(&mut out, 10, &self.eager_places.to_le_bytes());
+        // Both are small.
+        put(&mut out, 10, &[self.eager_places as u8, self.max_receives as u8]);
         put(&mut out, 12, &self.inline_bytes.to_le_bytes());
         put(&mut out, Self::PROOF_AT, &self.proof.0);
         out
@@ -219,17 +229,21 @@ impl Welcome {
         if inline_bytes > INLINE_BYTES_MAX {
             return field("inline length", u64::from(inline_bytes));
         }
-        let eager_places = u16_at(bytes, 10);
+        let (eager_places, max_receives) = (u16::from(bytes[10]), u16::from(bytes[11]));
         if eager_places > EAGER_PLACES_MAX {
             return field("number of eager places", u64::from(eager_places));
         }
-        Ok(Self { verdict, slots, inline_bytes, eager_places, proof: Proof(array_at(bytes, Self::PROOF_AT)) })
+        if verdict == Verdict::Accepted && !(1..=RECEIVES_MAX).contains(&max_receives) {
+            return field("number of grouped receives", u64::from(max_receives));
+        }
+        let proof = Proof(array_at(bytes, Self::PROOF_AT));
+        Ok(Self { verdict, slots, inline_bytes, eager_places, max_receives, proof })
     }
 
     /// A listener's no.
     #[must_use]
     pub const fn refusal(verdict: Verdict) -> Self {
-        Self { verdict, slots: 0, inline_bytes: 0, eager_places: 0, proof: Proof::NONE }
+        Self { verdict, slots: 0, inline_bytes: 0, eager_places: 0, max_receives: 0, proof: Proof::NONE }
     }
 
     /// The same with the proof that goes with this key, as the answer to the control socket's join.

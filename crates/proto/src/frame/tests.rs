@@ -23,6 +23,7 @@ fn any_join() -> impl Strategy<Value = Join> {
             segment_bytes,
             piece_bytes: 4096 + piece % (segment_bytes - 4095),
             eager_places: index % (EAGER_PLACES_MAX + 1),
+            max_receives: 1 + index % RECEIVES_MAX,
             inline_bytes,
             proof: Proof([tokens[1][3]; Proof::BYTES]),
         })
@@ -43,6 +44,7 @@ fn any_welcome() -> impl Strategy<Value = Welcome> {
             slots,
             inline_bytes,
             eager_places: u16::from(proof) % (EAGER_PLACES_MAX + 1),
+            max_receives: 1 + u16::from(proof) % RECEIVES_MAX,
             proof: Proof([proof; Proof::BYTES]),
         },
     )
@@ -52,7 +54,14 @@ fn any_control() -> impl Strategy<Value = Control> {
     prop_oneof![
         (any::<u64>(), any::<u64>(), 0..=INLINE_BYTES_MAX, any::<u64>()).prop_map(
             |(seq, capacity, inline_bytes, done)| {
-                Control::Announce(Announce { seq, capacity, inline_bytes, done })
+                Control::Announce(Announce { seq, capacity, inline_bytes, done, mark: None })
+            }
+        ),
+        (any::<u64>(), any::<u64>(), 0..=INLINE_BYTES_MAX, any::<(u16, i32, u8)>()).prop_map(
+            |(seq, capacity, inline_bytes, (open, tag, following))| {
+                let done = seq.saturating_sub(open.into());
+                let mark = Some(Mark { tag, following });
+                Control::Announce(Announce { seq, capacity, inline_bytes, done, mark })
             }
         ),
         (any::<u64>(), 0..=INLINE_BYTES_MAX).prop_map(|(seq, bytes)| Control::Inline { seq, bytes }),
@@ -126,6 +135,7 @@ const JOIN: Join = Join {
     piece_bytes: 64 << 10,
     inline_bytes: 4096,
     eager_places: 7,
+    max_receives: 6,
     proof: Proof::NONE,
 };
 const WELCOME: Welcome = Welcome {
@@ -133,6 +143,7 @@ const WELCOME: Welcome = Welcome {
     slots: 16,
     inline_bytes: 4096,
     eager_places: 5,
+    max_receives: 4,
     proof: Proof::NONE,
 };
 
@@ -163,7 +174,9 @@ fn a_join_is_checked_field_by_field() {
         assert_eq!(decode(good), Ok(good), "the limits themselves are legal");
     }
     refused(Join { eager_places: EAGER_PLACES_MAX + 1, ..JOIN }, "number of eager places", 9);
-    for at in 58..64 {
+    refused(Join { max_receives: 0, ..JOIN }, "number of grouped receives", 0);
+    refused(Join { max_receives: 9, ..JOIN }, "number of grouped receives", 9);
+    for at in 60..64 {
         let mut bytes = JOIN.encode();
         bytes[at] = 3;
         assert_eq!(Join::decode(&bytes), Err(field("join", "reserved byte", 3)), "byte {at}");
@@ -184,11 +197,13 @@ fn a_welcome_is_checked_field_by_field() {
     bytes[6] = 6;
     assert_eq!(Welcome::decode(&bytes), Err(field("welcome", "verdict", 6)));
     refused(Welcome { eager_places: EAGER_PLACES_MAX + 1, ..WELCOME }, "number of eager places", 9);
+    refused(Welcome { max_receives: 0, ..WELCOME }, "number of grouped receives", 0);
+    refused(Welcome { max_receives: 9, ..WELCOME }, "number of grouped receives", 9);
 }
 
 #[test]
 fn a_control_frame_is_checked_field_by_field() {
-    let announce = Control::Announce(Announce { seq: 1, capacity: 2, inline_bytes: 3, done: 0 });
+    let announce = Control::Announce(Announce { seq: 1, capacity: 2, inline_bytes: 3, done: 0, mark: None });
     let inline = Control::Inline { seq: 1, bytes: 3 };
     let abort = Control::Abort { bytes: 3 };
     let changed = |frame: Control, at: usize, value: &[u8]| {
@@ -202,7 +217,7 @@ fn a_control_frame_is_checked_field_by_field() {
     assert_eq!(changed(inline, 4, &too_long), field("short message", "length", length));
     assert_eq!(changed(abort, 4, &513u32.to_le_bytes()), field("abort", "length", 513));
     assert_eq!(changed(Control::Goodbye, 4, &[1]), field("goodbye", "length", 1));
-    for kind in [0u16, 6, u16::MAX] {
+    for kind in [0u16, 7, u16::MAX] {
         assert_eq!(changed(announce, 2, &kind.to_le_bytes()), Violation::Kind(kind));
     }
     let reserved = |frame, name, places: std::ops::Range<usize>| {
@@ -213,6 +228,12 @@ fn a_control_frame_is_checked_field_by_field() {
     reserved(inline, "short message", 16..32);
     reserved(Control::Goodbye, "goodbye", 8..32);
     reserved(abort, "abort", 8..32);
+    let mark = Some(Mark { tag: -1, following: 7 });
+    let tagged = Control::Announce(Announce { seq: 5, capacity: 2, inline_bytes: 3, done: 1, mark });
+    assert_eq!(changed(tagged, 4, &too_long), field("tagged announcement", "length", length));
+    let open = changed(tagged, 28, &6u16.to_le_bytes());
+    assert_eq!(open, field("tagged announcement", "number of open receives", 6), "more than there were");
+    reserved(tagged, "tagged announcement", 31..32);
     let want = Control::Want { seq: 7 };
     assert_eq!(changed(want, 4, &[1]), field("want", "length", 1));
     reserved(want, "want", 16..32);
@@ -227,7 +248,7 @@ fn a_frame_of_another_magic_or_version_is_refused() {
     assert!(matches!(Join::decode(&join), Err(Violation::Magic { .. })), "the magic is looked at first");
     let mut welcome = WELCOME.encode();
     welcome[5] = 1;
-    assert_eq!(Welcome::decode(&welcome), Err(Violation::Version { ours: VERSION, theirs: 259 }));
+    assert_eq!(Welcome::decode(&welcome), Err(Violation::Version { ours: VERSION, theirs: 256 + VERSION }));
     assert!(matches!(Welcome::decode(&[0; Welcome::BYTES]), Err(Violation::Magic { found: 0, .. })));
     assert!(matches!(Control::decode(&[0; 32]), Err(Violation::Magic { found: 0, .. })));
     assert!(matches!(SegmentHeader::decode(&[0; 32]), Err(Violation::Magic { found: 0, .. })));

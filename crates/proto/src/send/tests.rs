@@ -1,7 +1,10 @@
 //! Dealing in order, only what was announced; every way in which a peer can misbehave towards the sender is tried.
 
 use super::*;
-use crate::{frame::Control, plan::PIECES_MAX};
+use crate::{
+    frame::{Control, Mark},
+    plan::PIECES_MAX,
+};
 
 const STEP: u64 = 4096;
 
@@ -10,7 +13,7 @@ fn side() -> SendSide<16> {
 }
 
 const fn announce(seq: u64, capacity: u64, inline_bytes: u32) -> Announce {
-    Announce { seq, capacity, inline_bytes, done: 0 }
+    Announce { seq, capacity, inline_bytes, done: 0, mark: None }
 }
 
 /// Deals and writes everything that can be dealt; the lengths of the pieces.
@@ -311,7 +314,7 @@ fn a_short_message_needs_no_announcement_while_there_is_a_place() {
     assert_eq!(side.deal(Carrier::Control), Ok(None), "all places may be in use");
     assert_eq!((side.to_want(), side.to_wake()), (None, None), "and who finishes receives says so");
     // Announced late: two are finished already, so two places are free again.
-    side.announced(&Announce { seq: 0, capacity: 100, inline_bytes: 100, done: 2 }).unwrap();
+    side.announced(&Announce { seq: 0, capacity: 100, inline_bytes: 100, done: 2, mark: None }).unwrap();
     for seq in 4..6 {
         let segment = side.deal(Carrier::Control).unwrap().unwrap();
         assert_eq!(segment.seq(), seq);
@@ -326,7 +329,7 @@ fn what_is_no_short_message_waits_and_is_asked_for_once_behind_one() {
     let _first = side.post(101, true).unwrap();
     assert_eq!(side.deal(Carrier::Control), Ok(None), "too long");
     assert_eq!(side.to_want(), None, "nothing is held back before a short one");
-    side.announced(&Announce { seq: 0, capacity: 101, inline_bytes: 101, done: 0 }).unwrap();
+    side.announced(&Announce { seq: 0, capacity: 101, inline_bytes: 101, done: 0, mark: None }).unwrap();
     let segment = side.deal(Carrier::Control).unwrap().unwrap();
     side.written(segment);
     let _short = side.post(7, true).unwrap();
@@ -344,7 +347,78 @@ fn more_finished_than_was_sent_is_a_violation_with_places_too() {
     let mut side = eager();
     let _slot = side.post(7, true).unwrap();
     let _dealt = side.deal(Carrier::Control).unwrap().unwrap();
-    let done = |done| Announce { seq: 0, capacity: 9, inline_bytes: 9, done };
+    let done = |done| Announce { seq: 0, capacity: 9, inline_bytes: 9, done, mark: None };
     assert!(matches!(side.announced(&done(2)), Err(Violation::Field { value: 2, .. })));
     assert_eq!(side.announced(&done(1)), Ok(()));
+}
+
+const fn tagged(seq: u64, capacity: u64, done: u64, tag: i32, following: u8) -> Announce {
+    let mark = Some(Mark { tag, following });
+    Announce { seq, capacity, inline_bytes: 0, done, mark }
+}
+
+#[test]
+fn a_send_with_a_tag_is_posted_when_its_place_is_there_and_goes_to_that() {
+    let mut side = side().with_groups(2);
+    assert_eq!(side.post_tagged(10, false, 7), None, "nothing is announced");
+    side.announced(&tagged(0, 10, 0, 7, 1)).unwrap();
+    side.announced(&tagged(1, 20, 0, 8, 0)).unwrap();
+    side.announced(&tagged(2, 30, 0, 9, 0)).unwrap();
+    assert_eq!(side.post_tagged(10, false, 9), None, "the first group has open places");
+    let second = side.post_tagged(20, false, 8).unwrap();
+    let first = side.post_tagged(10, false, 7).unwrap();
+    let third = side.post_tagged(30, false, 9).unwrap();
+    let mut seqs = vec![];
+    while let Some(segment) = side.deal(Carrier::Any).unwrap() {
+        seqs.push((segment.seq(), segment.bytes()));
+        side.written(segment);
+    }
+    assert_eq!(seqs, [(1, 20), (0, 10), (2, 30)], "in the order of the posts, each to its place");
+    for (slot, bytes) in [(third, 30), (second, 20), (first, 10)] {
+        assert_eq!(side.finish(slot), Ok(Sent { bytes }));
+    }
+    side.announced(&tagged(3, 10, 3, 7, 0)).unwrap();
+}
+
+#[test]
+fn of_a_group_only_what_was_dealt_is_finished() {
+    let mut side = side().with_groups(2);
+    side.announced(&tagged(0, 10, 0, 7, 1)).unwrap();
+    side.announced(&tagged(1, 20, 0, 8, 0)).unwrap();
+    let _second = side.post_tagged(20, false, 8).unwrap();
+    assert_eq!(send_all(&mut side), [20]);
+    let wrong = |value| Violation::Field { frame: "announcement", field: "finished count", value };
+    for done in [1, 2, 3, u64::MAX] {
+        assert_eq!(side.announced(&tagged(2, 10, done, 7, 0)), Err(wrong(done)), "the first was not dealt");
+    }
+    let _first = side.post_tagged(10, false, 7).unwrap();
+    assert_eq!(send_all(&mut side), [10]);
+    side.announced(&tagged(2, 10, 2, 7, 0)).unwrap();
+    assert_eq!(side.announced(&tagged(3, 10, 1, 7, 0)), Err(wrong(1)), "it went back");
+}
+
+#[test]
+fn announcements_have_marks_where_receives_are_grouped_and_nowhere_else() {
+    assert_eq!(side().announced(&tagged(0, 10, 0, 7, 0)), Err(Violation::Kind(6)));
+    assert_eq!(side().with_groups(8).announced(&announce(0, 10, 0)), Err(Violation::Kind(1)));
+    let mut side = side().with_groups(2);
+    let following =
+        |value| Violation::Field { frame: "tagged announcement", field: "following count", value };
+    assert_eq!(side.announced(&tagged(0, 10, 0, 7, 2)), Err(following(2)), "longer than agreed");
+    side.announced(&tagged(0, 10, 0, 7, 1)).unwrap();
+    assert_eq!(side.announced(&tagged(1, 10, 0, 7, 1)), Err(following(1)), "it never ends");
+    side.announced(&tagged(1, 10, 0, 7, 0)).unwrap();
+}
+
+#[test]
+fn a_send_without_a_slot_takes_no_place() {
+    let mut side = SendSide::<16>::new(1, STEP, 4).with_groups(2);
+    side.announced(&tagged(0, 10, 0, 7, 0)).unwrap();
+    side.announced(&tagged(1, 10, 0, 7, 0)).unwrap();
+    let first = side.post_tagged(10, false, 7).unwrap();
+    assert_eq!(side.post_tagged(10, false, 7), None);
+    assert_eq!(send_all(&mut side), [10]);
+    side.finish(first).unwrap();
+    let _second = side.post_tagged(10, false, 7).unwrap();
+    assert_eq!(side.deal(Carrier::Any).unwrap().map(|segment| segment.seq()), Some(1));
 }

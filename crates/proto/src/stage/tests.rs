@@ -39,7 +39,7 @@ fn dealt() -> (Window<4>, Slot, SendSide<16>, Slot, Segment) {
     let (mut ring, mut side) = (Window::new(), SendSide::new(16, 4096, 16));
     let buffer = ring.issue().unwrap();
     let send = side.post(10, false).unwrap();
-    side.announced(&Announce { seq: 0, capacity: 10, inline_bytes: 0, done: 0 }).unwrap();
+    side.announced(&Announce { seq: 0, capacity: 10, inline_bytes: 0, done: 0, mark: None }).unwrap();
     let segment = side.deal(Carrier::Any).unwrap().unwrap();
     (ring, buffer, side, send, segment)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gputcp_proto::frame::EAGER_BYTES;
+use gputcp_proto::frame::{EAGER_BYTES, RECEIVES_MAX, SLOTS_MAX};
 use socket2::Socket;
 
 /// The sockets of a connection, and what both ends hold to.
@@ -15,15 +15,30 @@ pub(crate) struct Agreed {
     pub(crate) piece_bytes: u32,
     pub(crate) inline_bytes: u32,
     pub(crate) eager_places: u16,
+    pub(crate) max_receives: u16,
     pub(crate) peer_slots: u16,
 }
 
 impl Agreed {
+    /// How many messages may be in flight where `slots` requests may.
+    pub(crate) fn depth(&self, slots: u16) -> usize {
+        usize::from(slots) * usize::from(self.max_receives)
+    }
+
     /// The longest message that may go to an eager place.
     pub(crate) fn eager_bytes(&self) -> u64 {
         EAGER_BYTES.min(self.inline_bytes).into()
     }
 }
 
-/// The most requests in flight, either way.
-pub(crate) const SLOTS: usize = gputcp_proto::frame::SLOTS_MAX as usize;
+/// How many receives may be grouped, and how many eager places there are, by what the two ends say: what comes early has no
+/// tag, so there are none where receives are grouped.
+pub(crate) fn groups_or_eager(max_receives: [u16; 2], eager_places: [u16; 2]) -> (u16, u16) {
+    match max_receives.into_iter().min() {
+        Some(max_receives @ 2..) => (max_receives, 0),
+        _ => (1, eager_places.into_iter().min().unwrap_or(0)),
+    }
+}
+
+/// The most messages in flight, either way: requests, and receives of each.
+pub(crate) const SLOTS: usize = (SLOTS_MAX * RECEIVES_MAX) as usize;

@@ -21,7 +21,7 @@ use rustix::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{
-    agreed::Agreed,
+    agreed::{Agreed, groups_or_eager},
     control::poll_until,
     listen::{name, random_token},
     send::SendComm,
@@ -67,6 +67,7 @@ impl Connector {
             piece_bytes: fitting_piece(options.segment_bytes.into(), options.piece_bytes.into()) as u32,
             inline_bytes: options.inline_bytes,
             eager_places: options.eager_places,
+            max_receives: options.max_receives,
             proof: Proof::NONE,
         };
         let sockets = ways(&options.bind, handle)
@@ -105,6 +106,10 @@ impl Connector {
         }
         let mut sockets = std::mem::take(&mut self.sockets).into_iter().map(|joining| joining.socket);
         let Some(control) = sockets.next() else { return Ok(None) };
+        let (max_receives, eager_places) = groups_or_eager(
+            [self.join.max_receives, welcome.max_receives],
+            [self.join.eager_places, welcome.eager_places],
+        );
         let agreed = Agreed {
             peer: self.peer.clone(),
             control,
@@ -112,7 +117,8 @@ impl Connector {
             segment_bytes: self.join.segment_bytes,
             piece_bytes: self.join.piece_bytes,
             inline_bytes: welcome.inline_bytes.min(self.join.inline_bytes),
-            eager_places: welcome.eager_places.min(self.join.eager_places),
+            eager_places,
+            max_receives,
             peer_slots: welcome.slots,
         };
         SendComm::start(agreed, &self.options).map(Some)

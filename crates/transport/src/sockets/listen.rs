@@ -24,7 +24,12 @@ use rustix::{
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::{agreed::Agreed, control::poll_until, recv::RecvComm, tuning};
+use super::{
+    agreed::{Agreed, groups_or_eager},
+    control::poll_until,
+    recv::RecvComm,
+    tuning,
+};
 use crate::{Error, Options, Result};
 
 /// Waits for senders. Its [`Handle`] tells them where, and proves that they were told.
@@ -282,8 +287,11 @@ impl Listener {
         }
         let inline_bytes = join.inline_bytes.min(self.options.inline_bytes);
         let (verdict, slots) = (Verdict::Accepted, self.options.slots);
-        let eager_places = join.eager_places.min(self.options.eager_places);
-        let welcome = Welcome { verdict, slots, inline_bytes, eager_places, proof: Proof::NONE };
+        let ours = &self.options;
+        let (max_receives, eager_places) =
+            groups_or_eager([join.max_receives, ours.max_receives], [join.eager_places, ours.eager_places]);
+        let proof = Proof::NONE;
+        let welcome = Welcome { verdict, slots, inline_bytes, eager_places, max_receives, proof };
         let welcome = welcome.proved(&asked, key);
         if rustix::net::send(&control, &welcome.encode(), SendFlags::NOSIGNAL) != Ok(Welcome::BYTES) {
             self.strays += 1;
@@ -297,6 +305,7 @@ impl Listener {
             piece_bytes: join.piece_bytes,
             inline_bytes,
             eager_places,
+            max_receives,
             peer_slots: join.slots,
         };
         RecvComm::start(agreed, &self.options).map(Some)

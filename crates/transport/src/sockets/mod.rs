@@ -31,7 +31,7 @@ pub use self::{
     cores::stay_near,
     listen::Listener,
     pool::IoPool,
-    recv::{RecvComm, RecvRequest},
+    recv::{GroupRequest, Part, ReceivedGroup, RecvComm, RecvRequest},
     send::{SendComm, SendRequest},
 };
 use crate::{Error, Options, Result};

@@ -98,8 +98,7 @@ impl<S: Side> Shared<S> {
     pub(crate) fn new(
         peer: Arc<str>,
         timeout: Duration,
-        control: Socket,
-        watch: &Watch,
+        (control, watch, depth): (Socket, &Watch, usize),
         data: Vec<Socket>,
         state: S,
     ) -> Result<Self> {
@@ -107,7 +106,8 @@ impl<S: Side> Shared<S> {
         Ok(Self {
             peer,
             timeout,
-            control: ControlSocket::new(control, watch).map_err(|error| Error::system(doing, error))?,
+            control: ControlSocket::new(control, watch, depth)
+                .map_err(|error| Error::system(doing, error))?,
             work: data.iter().map(|_| Waker::default()).collect(),
             data,
             state: Mutex::new(state),

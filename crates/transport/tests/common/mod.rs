@@ -166,7 +166,7 @@ pub fn sender_to_impostor(
     stranger.listen(8).unwrap();
     let stranger = std::net::TcpListener::from(stranger);
     let (_, real) = listen(&options);
-    let streams = options.streams;
+    let (streams, max_receives) = (options.streams, options.max_receives);
     let handle = Handle::at(stranger.local_addr().unwrap(), real.token);
     let connecting =
         thread::spawn(move || Connector::new(&handle, options).unwrap().connect(soon()).unwrap());
@@ -183,7 +183,14 @@ pub fn sender_to_impostor(
     let mut sockets = sockets.into_iter().map(|(_, socket)| socket);
     let mut control = sockets.next().unwrap();
     let verdict = Verdict::Accepted;
-    let welcome = Welcome { verdict, slots: 32, inline_bytes: 64 << 10, eager_places: 0, proof: Proof::NONE };
+    let welcome = Welcome {
+        verdict,
+        slots: 32,
+        inline_bytes: 64 << 10,
+        eager_places: 0,
+        max_receives,
+        proof: Proof::NONE,
+    };
     control.write_all(&welcome.encode()).unwrap();
     (connecting.join().unwrap(), control, sockets.collect())
 }
@@ -204,7 +211,7 @@ impl Stalled {
         let (mut sender, mut control, data) = sender_to_impostor(options, Some(64 << 10));
         let from = Place::Host.buffer(count * each);
         for seq in 0..count {
-            let announce = Announce { seq, capacity: each, inline_bytes: 64 << 10, done: 0 };
+            let announce = Announce { seq, capacity: each, inline_bytes: 64 << 10, done: 0, mark: None };
             control.write_all(&Control::Announce(announce).encode()).unwrap();
         }
         // Long ones, and short ones that travel on the control socket.

@@ -149,7 +149,7 @@ impl Pipeline {
     fn slices(&self, bytes: u64) -> (SendSide<1>, Slot) {
         let mut side = SendSide::new(1, self.ring.slab_bytes, 1).with_pieces(self.step_bytes).with_streams(1);
         let all = first(side.post(bytes, false));
-        ours(side.announced(&Announce { seq: 0, capacity: bytes, inline_bytes: 0, done: 0 }));
+        ours(side.announced(&Announce { seq: 0, capacity: bytes, inline_bytes: 0, done: 0, mark: None }));
         (side, all)
     }
 

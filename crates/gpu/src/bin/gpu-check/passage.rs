@@ -61,7 +61,7 @@ impl Passage<'_> {
         let claim = self.from.0.read(self.from.1, self.bytes).map_err(text)?;
         let mut side = SendSide::<4>::new(4, self.segment_bytes, 4);
         let slot = side.post(self.bytes, false).ok_or("no slot")?;
-        let announce = Announce { seq: 0, capacity: self.bytes, inline_bytes: 0, done: 0 };
+        let announce = Announce { seq: 0, capacity: self.bytes, inline_bytes: 0, done: 0, mark: None };
         side.announced(&announce).map_err(text)?;
         let mut ring = Window::<SLABS_MAX>::with_depth(self.slabs);
         let mut copies = VecDeque::new();

@@ -11,7 +11,7 @@ use gputcp_nccl_abi::sys::constants::PTR_HOST;
 
 pub(super) use self::{
     connection::{accept, close, close_listen, connect, dereg_mr, listen, reg_mr},
-    request::{iflush, irecv, isend, test},
+    request::{Group, iflush, irecv, isend, test},
     start::{describe, devices, finalize, init, make_v_device},
 };
 
@@ -24,8 +24,5 @@ pub(super) const NAME: &CStr = c"gputcp";
 pub(super) const PTR_SUPPORT: c_int = PTR_HOST;
 /// No limit of the plugin's: descriptors run out first.
 pub(super) const MAX_COMMS: c_int = 65_536;
-/// One: NCCL then posts a receive for each of several ranks, which costs a request each and is otherwise the same. With more,
-/// tags would have to select within the first of the grouped receives, and the transport has no tags yet.
-pub(super) const MAX_RECVS: c_int = 1;
 /// The longest message: its size fits the int in which `test` says it.
 pub(super) const LONGEST_BYTES: usize = 1 << 30;

@@ -2,53 +2,115 @@
 
 use std::{ffi::c_int, ptr};
 
+use gputcp::Part;
+use gputcp_gpu::Buffer;
 use gputcp_nccl_abi::{ResultCode, guard::guard};
+use gputcp_proto::frame::RECEIVES_MAX;
 
 use super::P;
 use crate::{
     answer::refused,
-    comm::{Comm, REQUESTS},
+    comm::{Comm, NUMBERS},
     memory::{self, Registration},
 };
 
-pub(in crate::exports) fn isend(comm: P, data: P, bytes: usize, mhandle: P, out: *mut P) -> c_int {
+/// The arrays of a receive request, `n` of each.
+#[derive(Clone, Copy)]
+pub(in crate::exports) struct Group {
+    pub(in crate::exports) n: c_int,
+    pub(in crate::exports) data: *mut P,
+    /// May be missing where only one is received.
+    pub(in crate::exports) tags: *mut c_int,
+    /// May be missing.
+    pub(in crate::exports) mhandles: *mut P,
+}
+
+pub(in crate::exports) fn isend(
+    comm: P,
+    data: P,
+    bytes: usize,
+    tag: c_int,
+    mhandle: P,
+    out: *mut P,
+) -> c_int {
     guard(|| {
         // SAFETY: room for a pointer.
         unsafe { out.write(ptr::null_mut()) };
         // SAFETY: the request's memory, and its registration, are NCCL's promise.
         let (buffer, offset) = unsafe { memory::lent(data.cast(), bytes, registration(mhandle))? };
-        let number = comm_of(comm).isend((&buffer, offset), bytes as u64)?;
+        let number = comm_of(comm).isend((&buffer, offset), bytes as u64, tag)?;
         give(comm, number, out);
         Ok(())
     })
 }
 
-/// `bytes` reads the first length.
+/// `bytes` reads the length at a place.
 pub(in crate::exports) fn irecv(
     comm: P,
-    n: c_int,
-    data: *mut P,
-    bytes: impl FnOnce() -> Result<usize, ResultCode>,
-    mhandles: *mut P,
+    group: Group,
+    bytes: impl Fn(usize) -> Result<usize, ResultCode>,
     out: *mut P,
 ) -> c_int {
     guard(|| {
         // Whatever it holds: NCCL puts a 1 there where it does not care for the end.
         // SAFETY: room for a pointer.
         unsafe { out.write(ptr::null_mut()) };
-        if n != super::MAX_RECVS {
-            return Err(refused(&format!("{n} receives came in one request, of which it takes 1")));
-        }
-        let bytes = bytes()?;
-        // SAFETY: arrays of one; that of registrations may be missing. The rest as in `isend`.
-        let (buffer, offset) = unsafe {
-            let mhandle = mhandles.as_ref().map_or(ptr::null_mut(), |first| *first);
-            memory::lent((*data).cast(), bytes, registration(mhandle))?
+        let receiving = comm_of(comm);
+        // How many the connection takes, it says itself.
+        let Ok(n @ 1..=MOST) = usize::try_from(group.n) else {
+            let n = group.n;
+            return Err(refused(&format!("{n} receives came in one request: it has 1 to {MOST}")));
         };
-        let number = comm_of(comm).irecv((&buffer, offset), bytes as u64)?;
+        // SAFETY: arrays of at least one; the request's memory, and its registration, are NCCL's promise.
+        let first = unsafe { group.part(0, bytes(0)?)? };
+        let number = if n == 1 {
+            receiving.irecv(first.part())?
+        } else {
+            let mut rest = [const { None }; MOST - 1];
+            for (at, place) in (1..n).zip(&mut rest) {
+                // SAFETY: arrays of `n`; as above.
+                *place = Some(unsafe { group.part(at, bytes(at)?)? });
+            }
+            let mut parts = [first.part(); MOST];
+            for (part, lent) in parts[1..].iter_mut().zip(rest.iter().flatten()) {
+                *part = lent.part();
+            }
+            receiving.irecv_group(&parts[..n])?
+        };
         give(comm, number, out);
         Ok(())
     })
+}
+
+/// A receive of a group, and what NCCL lends to it.
+struct Lent {
+    buffer: Buffer,
+    offset: u64,
+    bytes: u64,
+    tag: c_int,
+}
+
+impl Lent {
+    const fn part(&self) -> Part<'_> {
+        let &Self { ref buffer, offset, bytes, tag } = self;
+        Part { destination: buffer, offset, bytes, tag }
+    }
+}
+
+impl Group {
+    /// # Safety
+    /// The arrays have this place, and `bytes` bytes are lent there as for [`Registration::new`].
+    unsafe fn part(&self, at: usize, bytes: usize) -> Result<Lent, ResultCode> {
+        let nothing = ptr::null_mut();
+        // SAFETY: the caller's promise; arrays that may be missing are looked at first.
+        let (data, mhandle, tag) = unsafe {
+            let mhandle = if self.mhandles.is_null() { nothing } else { *self.mhandles.add(at) };
+            (*self.data.add(at), mhandle, if self.tags.is_null() { 0 } else { *self.tags.add(at) })
+        };
+        // SAFETY: the caller's promise.
+        let (buffer, offset) = unsafe { memory::lent(data.cast(), bytes, registration(mhandle))? };
+        Ok(Lent { buffer, offset, bytes: bytes as u64, tag })
+    }
 }
 
 pub(in crate::exports) fn iflush(out: *mut P) -> c_int {
@@ -67,16 +129,18 @@ pub(in crate::exports) fn test(request: P, done: *mut c_int, sizes: *mut c_int) 
         if request.is_null() {
             return Err(refused("test was called for a request that is NULL"));
         }
-        let number = request.addr() % REQUESTS;
+        let number = request.addr() % NUMBERS;
         let comm = request.map_addr(|address| address - number);
-        if let Some(bytes) = comm_of(comm).test(number)? {
-            // SAFETY: room for a number; NULL, or room for one more. A send says its size too, as NCCL's own do.
-            unsafe {
-                done.write(1);
-                if let Some(size) = sizes.as_mut() {
-                    *size = c_int::try_from(bytes).unwrap_or(c_int::MAX);
-                }
+        // A send says its size too, as NCCL's own do.
+        let say = |at: usize, bytes: u64| {
+            if !sizes.is_null() {
+                // SAFETY: room for as many numbers as the request has receives, or one.
+                unsafe { sizes.add(at).write(c_int::try_from(bytes).unwrap_or(c_int::MAX)) };
             }
+        };
+        if comm_of(comm).test(number, say)? {
+            // SAFETY: room for a number.
+            unsafe { done.write(1) };
         }
         Ok(())
     })
@@ -100,3 +164,5 @@ unsafe fn registration<'comm>(mhandle: P) -> Option<&'comm Registration> {
     // SAFETY: the caller's promise.
     unsafe { mhandle.cast::<Registration>().as_ref() }
 }
+
+const MOST: usize = RECEIVES_MAX as usize;

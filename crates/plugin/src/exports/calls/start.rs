@@ -72,10 +72,11 @@ pub(in crate::exports) fn make_v_device<const N: usize>(
     })
 }
 
-/// Gives the device to whoever writes its properties in a version's layout.
-pub(in crate::exports) fn describe(dev: c_int, write: impl FnOnce(&'static Device)) -> c_int {
+/// Gives the device, and how many receives a request may have, to whoever writes its properties in a version's layout.
+pub(in crate::exports) fn describe(dev: c_int, write: impl FnOnce(&'static Device, c_int)) -> c_int {
     guard(|| {
-        write(started()?.device(dev)?);
+        let plugin = started()?;
+        write(plugin.device(dev)?, plugin.settings.max_receives.into());
         started::choose();
         Ok(())
     })

@@ -46,13 +46,13 @@ pub(crate) struct ControlSocket {
 }
 
 impl ControlSocket {
-    /// Takes over a connected socket, which becomes non-blocking. Standby is not told of it before [`ControlSocket::arm`].
-    pub(crate) fn new(socket: Socket, watch: &Watch) -> io::Result<Self> {
+    /// Takes over a connected socket, which becomes non-blocking, of an end with up to `depth` messages in flight. Standby is not told of it before [`ControlSocket::arm`].
+    pub(crate) fn new(socket: Socket, watch: &Watch, depth: usize) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self {
             armed: Armed::new(watch, &socket)?,
             socket,
-            outbox: Mutex::new(Outbox::new()),
+            outbox: Mutex::new(Outbox::new(depth)),
             reader: Mutex::new(Reader::new()),
             missed: AtomicBool::new(false),
             broken: OnceLock::new(),

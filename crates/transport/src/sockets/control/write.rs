@@ -10,12 +10,12 @@ use gputcp_proto::frame::{ABORT_BYTES_MAX, Control, EAGER_PLACES_MAX};
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 
 use super::ControlSocket;
-use crate::sockets::{agreed::SLOTS, locks::lock};
+use crate::sockets::locks::lock;
 
 /// What the socket has not taken yet of what was to be written.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    frames: [u8; FRAMES_BYTES],
+    frames: Box<[u8]>,
     start: usize,
     end: usize,
     /// A part of a message has been written, the rest not yet.
@@ -102,8 +102,12 @@ impl ControlSocket {
 }
 
 impl Outbox {
-    pub(super) const fn new() -> Self {
-        Self { frames: [0; FRAMES_BYTES], start: 0, end: 0, amid: false }
+    /// For an end with up to `depth` messages in flight: an announcement for each receive that is open or was finished without.
+    /// An honest sender sends no more of those than it has places for. And a goodbye. A sender's wants are fewer: each is behind a
+    /// message of its window that waits as well.
+    pub(super) fn new(depth: usize) -> Self {
+        let frames = depth + EAGER_PLACES_MAX as usize + 1;
+        Self { frames: vec![0; frames * Control::BYTES].into(), start: 0, end: 0, amid: false }
     }
 
     fn put(&mut self, frames: &[u8]) -> io::Result<()> {
@@ -118,7 +122,3 @@ impl Outbox {
         Ok(())
     }
 }
-
-/// An announcement for each receive that is open or was finished without: an honest sender sends no more of those than it has
-/// places for. And a goodbye. A sender's wants are fewer: each is behind a message of its window that waits as well.
-const FRAMES_BYTES: usize = (SLOTS + EAGER_PLACES_MAX as usize + 1) * Control::BYTES;

@@ -1,14 +1,15 @@
 //! The receiving end of a connection. In the order of the data's way: [`RecvComm::irecv`] posts a receive and announces
-//! it ([`gputcp_proto::announce`]), [`read`] takes segments off the data sockets, straight to a host destination or into a bounce ring,
-//! [`short`] whole short messages off the control socket, [`unpack`] follows the unpacks and gives the ring's buffers back.
+//! it ([`gputcp_proto::announce`]), [`group`] posts several at once, [`read`] takes segments off the data sockets, straight to
+//! a host destination or into a bounce ring, [`short`] whole short messages off the control socket, [`unpack`] follows the unpacks and gives the ring's buffers back.
 
+mod group;
 mod read;
 mod short;
 mod unpack;
 
 use std::{
     sync::{
-        Arc, Mutex, RwLock,
+        Arc, Mutex, MutexGuard, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -18,13 +19,14 @@ use gputcp_gpu::{Buffer, Lane, MemoryKind, UnpackMode, WriteClaim};
 use gputcp_proto::{
     Violation,
     announce::Announcer,
-    frame::Control,
+    frame::{Control, Mark},
     plan::SegmentPlan,
     recv::{Placed, Received, RecvSide},
     window::Slot,
 };
 use gputcp_socket::TcpInfo;
 
+pub use self::group::{GroupRequest, Part, ReceivedGroup};
 use self::{read::StreamReader, short::Coming, unpack::BounceRing};
 use super::{
     SHORT_BYTES, SHORT_SLABS,
@@ -50,6 +52,8 @@ pub struct RecvComm {
     shared: Arc<Shared<RecvState>>,
     driver: Driver,
     inline_bytes: u64,
+    /// How many receives may be grouped.
+    max_receives: u16,
     /// The longest message of device memory; none without a device.
     longest_on_device: Option<u64>,
 }
@@ -75,7 +79,7 @@ pub(crate) struct RecvState {
 #[derive(Debug)]
 pub(crate) struct Parts {
     /// The destinations of the receives in flight, by slot. I/O threads hold the read lock while they write.
-    destinations: [RwLock<Option<WriteClaim>>; SLOTS],
+    destinations: Box<[RwLock<Option<WriteClaim>>]>,
     announcer: Mutex<Announcer>,
     /// One ring per data socket, and the control socket's behind them; none without a device.
     rings: Vec<Mutex<BounceRing>>,
@@ -95,9 +99,18 @@ pub(crate) struct Parts {
 impl RecvComm {
     /// Makes everything that the connection will ever use (invariant I4).
     pub(crate) fn start(agreed: Agreed, options: &crate::Options) -> Result<Self> {
-        let eager_bytes = agreed.eager_bytes();
-        let Agreed { peer, control, data, segment_bytes, piece_bytes, inline_bytes, eager_places, .. } =
-            agreed;
+        let (eager_bytes, depth) = (agreed.eager_bytes(), agreed.depth(options.slots));
+        let Agreed {
+            peer,
+            control,
+            data,
+            segment_bytes,
+            piece_bytes,
+            inline_bytes,
+            eager_places,
+            max_receives,
+            peer_slots: _,
+        } = agreed;
         let eager_places = usize::from(eager_places);
         if options.device.is_some() && options.unpack == UnpackMode::None {
             return Err(Error::usage(
@@ -106,11 +119,10 @@ impl RecvComm {
         }
         let lanes = super::lanes(options, data.len(), segment_bytes)?;
         let short = super::short_lane(options, inline_bytes)?.map(Mutex::new);
-        let slots = usize::from(options.slots);
         let ring = |slabs| Mutex::new(BounceRing::new(slabs));
         let stream_rings = lanes.iter().map(|_| ring(options.slabs.into()));
         let parts = Arc::new(Parts {
-            destinations: [const { RwLock::new(None) }; SLOTS],
+            destinations: (0..depth).map(|_| RwLock::new(None)).collect(),
             announcer: Mutex::new(Announcer::new(eager_places)),
             rings: stream_rings.chain(short.iter().map(|_| ring(SHORT_SLABS))).collect(),
             short,
@@ -120,15 +132,17 @@ impl RecvComm {
             mode: options.unpack,
             came_short: AtomicBool::new(false),
         });
-        let side = RecvSide::new(slots, segment_bytes.into(), inline_bytes.into())
+        let side = RecvSide::new(depth, segment_bytes.into(), inline_bytes.into())
             .with_pieces(piece_bytes.into())
             .with_eager(eager_places, eager_bytes);
         let plan = SegmentPlan::new(segment_bytes.into()).with_pieces(piece_bytes.into());
         let longest_on_device = (!lanes.is_empty()).then(|| plan.longest_chunk());
         let state = RecvState { side, open_streams: data.len(), parts };
         let driver = Driver::new(options.pool.as_ref())?;
-        let shared = Arc::new(Shared::new(peer, options.timeout, control, &driver.watch(), data, state)?);
-        let mut comm = Self { shared, driver, inline_bytes: inline_bytes.into(), longest_on_device };
+        let shared =
+            Arc::new(Shared::new(peer, options.timeout, (control, &driver.watch(), depth), data, state)?);
+        let inline_bytes = inline_bytes.into();
+        let mut comm = Self { shared, driver, inline_bytes, max_receives, longest_on_device };
         let near = cores::near(options.device.as_ref());
         let mut lanes = lanes.into_iter();
         let shared = comm.shared.clone();
@@ -145,6 +159,21 @@ impl RecvComm {
     /// If the connection has failed, the range is not the caller's to write, or the destination is device memory and the
     /// connection was made without that device.
     pub fn irecv(&mut self, destination: &Buffer, offset: u64, bytes: u64) -> Result<Option<RecvRequest>> {
+        self.irecv_tagged(destination, offset, bytes, 0)
+    }
+
+    /// Posts a receive with a tag. Where receives are grouped ([`Options::max_receives`](crate::Options::max_receives)) it is a
+    /// group of one, so it takes a message of its tag only; elsewhere the tag means nothing.
+    ///
+    /// # Errors
+    /// As [`RecvComm::irecv`].
+    pub fn irecv_tagged(
+        &mut self,
+        destination: &Buffer,
+        offset: u64,
+        bytes: u64,
+        tag: i32,
+    ) -> Result<Option<RecvRequest>> {
         self.shared.check()?;
         let on_host = destination.kind() == MemoryKind::Host;
         if !on_host {
@@ -152,7 +181,8 @@ impl RecvComm {
         }
         let mut state = lock(&self.shared.state);
         let claim = destination.write(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
-        let Some((slot, announce)) = state.side.post(bytes, true) else { return Ok(None) };
+        let Some((slot, mut announce)) = state.side.post(bytes, true) else { return Ok(None) };
+        announce.mark = (self.max_receives > 1).then_some(Mark { tag, following: 0 });
         *write_lock(&state.parts.destinations[slot.index()]) = Some(claim);
         let early = state.side.take_early(&slot);
         let parts = state.parts.clone();
@@ -170,15 +200,8 @@ impl RecvComm {
     pub fn test(&mut self, request: RecvRequest) -> Result<Result<Received, RecvRequest>> {
         let RecvRequest { slot, bytes } = request;
         let finished = match self.shared.finish(slot)? {
-            Err(slot) if self.shared.is_left_to_polls() || self.may_come_short(bytes) => {
-                self.shared.poll();
-                self.shared.finish(slot)?
-            }
-            finished => finished,
-        };
-        let finished = match finished {
-            Err(slot) if self.longest_on_device.is_none() => {
-                self.shared.help();
+            Err(slot) => {
+                self.read_what_has_come(bytes);
                 self.shared.finish(slot)?
             }
             finished => finished,
@@ -228,6 +251,16 @@ impl RecvComm {
                 }
             }
         })
+    }
+
+    /// For a receive of up to `bytes`: short messages, and whatever the I/O threads are not there for yet.
+    fn read_what_has_come(&self, bytes: u64) {
+        if self.shared.is_left_to_polls() || self.may_come_short(bytes) {
+            self.shared.poll();
+        }
+        if self.longest_on_device.is_none() {
+            self.shared.help();
+        }
     }
 
     /// Whether a message to a receive of `bytes` may well travel on the control socket. Receives are often longer than what comes.
@@ -323,25 +356,23 @@ impl Shared<RecvState> {
 
     /// Looks at the lanes, then at the request.
     fn finish(&self, slot: Slot) -> Result<Result<Received, Slot>> {
+        Ok(self.reaped(|side| side.is_complete(&slot))?.finish(slot))
+    }
+
+    /// The state, after a look at the lanes if something is not complete.
+    fn reaped(
+        &self,
+        is_complete: impl FnOnce(&RecvSide<SLOTS>) -> bool,
+    ) -> Result<MutexGuard<'_, RecvState>> {
         let state = lock(&self.state);
-        let parts =
-            (!state.side.is_complete(&slot) && !state.parts.rings.is_empty()).then(|| state.parts.clone());
-        let mut state = match parts {
-            None => state,
-            Some(parts) => {
-                drop(state);
-                for ring in &parts.rings {
-                    let reaped = self.reap(&mut lock(ring));
-                    reaped.inspect_err(|error| self.fail(error.clone()))?;
-                }
-                lock(&self.state)
-            }
-        };
-        let index = slot.index();
-        Ok(state.side.finish(slot).inspect(|_| {
-            // Before the slot can be issued again, which takes this lock.
-            *write_lock(&state.parts.destinations[index]) = None;
-        }))
+        let parts = (!is_complete(&state.side) && !state.parts.rings.is_empty()).then(|| state.parts.clone());
+        let Some(parts) = parts else { return Ok(state) };
+        drop(state);
+        for ring in &parts.rings {
+            let reaped = self.reap(&mut lock(ring));
+            reaped.inspect_err(|error| self.fail(error.clone()))?;
+        }
+        Ok(lock(&self.state))
     }
 
     /// Whether data can still come: not after the peer's goodbye and the end of all its streams.
@@ -356,6 +387,17 @@ impl Shared<RecvState> {
             return Err(Error::PeerClosed { peer: self.peer.clone(), open });
         }
         Ok(())
+    }
+}
+
+impl RecvState {
+    /// Ends a receive that is complete.
+    fn finish(&mut self, slot: Slot) -> Result<Received, Slot> {
+        let index = slot.index();
+        self.side.finish(slot).inspect(|_| {
+            // Before the slot can be issued again, which takes this lock.
+            *write_lock(&self.parts.destinations[index]) = None;
+        })
     }
 }
 

@@ -46,6 +46,8 @@ pub struct SendComm {
     driver: Driver,
     /// The longest message of device memory; none without a device.
     longest_on_device: Option<u64>,
+    /// How many receives may be grouped: with more than 1, tags count.
+    max_receives: u16,
 }
 
 /// A message in flight. Holds its slot (invariant I1): only waiting for it gives the slot back.
@@ -66,7 +68,7 @@ pub(crate) struct SendState {
 #[derive(Debug)]
 pub(crate) struct Parts {
     /// The sources of the sends in flight, by slot. I/O threads hold the read lock while they read.
-    sources: [RwLock<Option<ReadClaim>>; SLOTS],
+    sources: Box<[RwLock<Option<ReadClaim>>]>,
     short: Mutex<ShortSends>,
 }
 
@@ -74,6 +76,7 @@ impl SendComm {
     /// Makes everything that the connection will ever use (invariant I4).
     pub(crate) fn start(agreed: Agreed, options: &crate::Options) -> Result<Self> {
         let eager_bytes = agreed.eager_bytes();
+        let (depth, peer_depth) = (agreed.depth(options.slots), agreed.depth(agreed.peer_slots));
         let Agreed {
             peer,
             control,
@@ -82,23 +85,28 @@ impl SendComm {
             piece_bytes,
             inline_bytes,
             eager_places,
-            peer_slots,
+            max_receives,
+            peer_slots: _,
         } = agreed;
         let lanes = super::lanes(options, data.len(), segment_bytes)?;
         let short = super::short_lane(options, inline_bytes)?;
         let short = short.map(|lane| StagingRing::new(lane, super::SHORT_SLABS, options.unpack));
-        let short = Mutex::new(ShortSends::new(short));
-        let parts = Arc::new(Parts { sources: [const { RwLock::new(None) }; SLOTS], short });
-        let side = SendSide::new(options.slots.into(), segment_bytes.into(), peer_slots.into())
+        let short = Mutex::new(ShortSends::new(short, depth));
+        let parts = Arc::new(Parts { sources: (0..depth).map(|_| RwLock::new(None)).collect(), short });
+        let mut side = SendSide::new(depth, segment_bytes.into(), peer_depth)
             .with_pieces(piece_bytes.into())
             .with_streams(data.len())
             .with_eager(eager_places.into(), eager_bytes);
+        if max_receives > 1 {
+            side = side.with_groups(max_receives);
+        }
         let plan = SegmentPlan::new(segment_bytes.into()).with_pieces(piece_bytes.into());
         let longest_on_device = (!lanes.is_empty()).then(|| plan.longest_chunk());
         let state = SendState { side, parts };
         let driver = Driver::new(options.pool.as_ref())?;
-        let shared = Arc::new(Shared::new(peer, options.timeout, control, &driver.watch(), data, state)?);
-        let mut comm = Self { shared, driver, longest_on_device };
+        let shared =
+            Arc::new(Shared::new(peer, options.timeout, (control, &driver.watch(), depth), data, state)?);
+        let mut comm = Self { shared, driver, longest_on_device, max_receives };
         let near = cores::near(options.device.as_ref());
         let ring = |lane| StagingRing::new(lane, options.slabs.into(), options.unpack);
         let mut rings = lanes.into_iter().map(ring);
@@ -116,6 +124,37 @@ impl SendComm {
     /// If the connection has failed, the range is not the caller's to send, or the source is device memory and the
     /// connection was made without that device.
     pub fn isend(&mut self, source: &Buffer, offset: u64, bytes: u64) -> Result<Option<SendRequest>> {
+        self.isend_tagged(source, offset, bytes, 0)
+    }
+
+    /// Posts a message with a tag. Where receives are grouped ([`Options::max_receives`](crate::Options::max_receives)) it goes to
+    /// the oldest group with an open receive, there to the first open receive of its tag; `None` also while that has none, or is
+    /// not announced: ask again. Elsewhere the tag means nothing. Never waits for the peer.
+    ///
+    /// # Errors
+    /// As [`SendComm::isend`]; or if the peer has closed the connection, so that no receive will come.
+    pub fn isend_tagged(
+        &mut self,
+        source: &Buffer,
+        offset: u64,
+        bytes: u64,
+        tag: i32,
+    ) -> Result<Option<SendRequest>> {
+        let posted = self.try_isend(source, offset, bytes, tag)?;
+        if posted.is_some() || self.max_receives == 1 {
+            return Ok(posted);
+        }
+        // Its receive may be announced, and nobody has read that yet. Behind a goodbye there is none.
+        self.shared.poll();
+        let is_over = self.shared.peer_has_said_goodbye();
+        let posted = self.try_isend(source, offset, bytes, tag)?;
+        if posted.is_none() && is_over && lock(&self.shared.state).side.has_room() {
+            return Err(self.shared.peer_closed());
+        }
+        Ok(posted)
+    }
+
+    fn try_isend(&self, source: &Buffer, offset: u64, bytes: u64, tag: i32) -> Result<Option<SendRequest>> {
         self.shared.check()?;
         let on_host = source.kind() == MemoryKind::Host;
         if !on_host {
@@ -125,7 +164,7 @@ impl SendComm {
         let claim = source.read(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
         let alone = state.side.in_flight() == 0;
         let inline = alone || (on_host && bytes <= SHORT_BYTES);
-        let Some(slot) = state.side.post(bytes, inline) else { return Ok(None) };
+        let Some(slot) = state.side.post_tagged(bytes, inline, tag) else { return Ok(None) };
         *write_lock(&state.parts.sources[slot.index()]) = Some(claim);
         let dealt = state.side.deal(Carrier::Control);
         let (next, wanted) = (state.side.to_wake(), state.side.to_want());
@@ -134,6 +173,12 @@ impl SendComm {
         self.shared.want(wanted)?;
         self.shared.carry_dealt(dealt)?;
         Ok(Some(SendRequest { slot }))
+    }
+
+    /// How many receives one group of the peer's may have: with 1, tags mean nothing.
+    #[must_use]
+    pub const fn max_receives(&self) -> u16 {
+        self.max_receives
     }
 
     /// The finished send, or the request back while bytes are left. Reads the peer's announcements itself, and may write

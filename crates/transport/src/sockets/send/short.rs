@@ -20,7 +20,6 @@ use super::{Parts, SendState, stage::StagingRing};
 use crate::{
     Error, Result,
     sockets::{
-        agreed::SLOTS,
         locks::{lock, read_lock},
         shared::Shared,
     },
@@ -45,8 +44,9 @@ enum Current {
 }
 
 impl ShortSends {
-    pub(super) fn new(ring: Option<StagingRing>) -> Self {
-        Self { waiting: VecDeque::with_capacity(SLOTS), current: None, ring }
+    /// For up to `depth` sends in flight.
+    pub(super) fn new(ring: Option<StagingRing>, depth: usize) -> Self {
+        Self { waiting: VecDeque::with_capacity(depth), current: None, ring }
     }
 }
 

@@ -1,0 +1,149 @@
+//! A connection of the plugin's, by the functions of its table.
+
+use std::{
+    env,
+    path::PathBuf,
+    ptr, thread,
+    time::{Duration, Instant},
+};
+
+use gputcp_nccl_check::raw::{Group, Handle, P, Raw};
+
+/// What C answers, in words.
+pub(crate) type Answer<T> = Result<T, String>;
+
+/// One end of a connection; which functions are for it, its user knows.
+#[derive(Clone, Copy)]
+pub(crate) struct End {
+    raw: Raw,
+    /// The connection, by its exposed address: pointers do not go from thread to thread.
+    comm: usize,
+}
+
+/// A request in flight.
+#[derive(Clone, Copy)]
+pub(crate) struct Request(P);
+
+/// Both ends of a new connection: the sending one and the receiving one.
+pub(crate) fn meet(version: u32) -> Answer<(End, End)> {
+    // Examples lie in a folder beside the library.
+    let own = env::current_exe().map_err(|error| error.to_string())?;
+    let folder = own.parent().and_then(|examples| examples.parent()).map_or_else(PathBuf::new, Into::into);
+    let path = folder.join("libnccl_net_gputcp.so");
+    let mut raw = Raw::load(&path.to_string_lossy(), Some(version))?;
+    ok("init", raw.init())?;
+    let mut handle = Handle([0; _]);
+    let (code, listener) = raw.listen(0, &mut handle);
+    ok("listen", code)?;
+    let (mut sending, mut receiving): (P, P) = (ptr::null_mut(), ptr::null_mut());
+    let patience = Patience::new("a connection");
+    while sending.is_null() || receiving.is_null() {
+        patience.rest()?;
+        let mut nothing = ptr::null_mut();
+        if sending.is_null() {
+            let (code, comm) = raw.connect(0, &mut handle, &raw mut nothing);
+            ok("connect", code)?;
+            sending = comm;
+        }
+        if receiving.is_null() {
+            let (code, comm) = raw.accept(listener, &raw mut nothing);
+            ok("accept", code)?;
+            receiving = comm;
+        }
+    }
+    ok("closeListen", raw.close_listen(listener))?;
+    let end = |comm: P| End { raw, comm: comm.expose_provenance() };
+    Ok((end(sending), end(receiving)))
+}
+
+impl End {
+    fn comm(self) -> P {
+        ptr::with_exposed_provenance_mut(self.comm)
+    }
+
+    /// The most receives of one request.
+    pub(crate) fn max_receives(self) -> Answer<usize> {
+        let said = self.raw.properties(0).map_err(|code| format!("getProperties answered {code}"))?;
+        Ok(said.max_recvs as usize)
+    }
+
+    /// Posts a send, asking again as often as the plugin says "not yet". The bytes stay lent until it is done.
+    pub(crate) fn send(self, bytes: &mut [u8], tag: i32) -> Answer<Request> {
+        let patience = Patience::new("a place for a send");
+        loop {
+            let data = bytes.as_mut_ptr().cast();
+            let (code, request) = self.raw.isend(self.comm(), data, bytes.len(), tag, ptr::null_mut());
+            ok("isend", code)?;
+            if !request.is_null() {
+                return Ok(Request(request));
+            }
+            patience.rest()?;
+        }
+    }
+
+    /// Posts a request of as many receives as there are parts, likewise.
+    pub(crate) fn receive(self, parts: &mut [Vec<u8>], tags: &[i32]) -> Answer<Request> {
+        let mut group = Group {
+            data: parts.iter_mut().map(|part| part.as_mut_ptr().cast()).collect(),
+            sizes: parts.iter().map(Vec::len).collect(),
+            tags: tags.to_vec(),
+            mhandles: vec![ptr::null_mut(); parts.len()],
+        };
+        let patience = Patience::new("room for a receive");
+        loop {
+            let (code, request) = self.raw.irecv(self.comm(), &mut group, ptr::null_mut());
+            ok("irecv", code)?;
+            if !request.is_null() {
+                return Ok(Request(request));
+            }
+            patience.rest()?;
+        }
+    }
+
+    /// Whether a request is done, and then the sizes of its messages, of which there are no more than eight.
+    pub(crate) fn test(self, request: Request) -> Answer<Option<[i32; 8]>> {
+        let (mut done, mut sizes) = (0, [-1; 8]);
+        ok("test", self.raw.test(request.0, &raw mut done, sizes.as_mut_ptr()))?;
+        Ok((done != 0).then_some(sizes))
+    }
+
+    pub(crate) fn wait(self, request: Request) -> Answer<[i32; 8]> {
+        let patience = Patience::new("the end of a request");
+        loop {
+            if let Some(sizes) = self.test(request)? {
+                return Ok(sizes);
+            }
+            patience.rest()?;
+        }
+    }
+
+    pub(crate) fn close_send(self) -> Answer<()> {
+        ok("closeSend", self.raw.close_send(self.comm()))
+    }
+
+    pub(crate) fn close_receive(self) -> Answer<()> {
+        ok("closeRecv", self.raw.close_recv(self.comm()))
+    }
+}
+
+fn ok(function: &str, code: i32) -> Answer<()> {
+    if code == 0 { Ok(()) } else { Err(format!("{function} answered {code}")) }
+}
+
+/// What is asked for again and again comes in time, or not at all.
+struct Patience {
+    what: &'static str,
+    until: Instant,
+}
+
+impl Patience {
+    fn new(what: &'static str) -> Self {
+        Self { what, until: Instant::now() + Duration::from_secs(20) }
+    }
+
+    /// Lets others work, as NCCL's thread does when nothing has moved.
+    fn rest(&self) -> Answer<()> {
+        thread::yield_now();
+        if Instant::now() < self.until { Ok(()) } else { Err(format!("{} did not come", self.what)) }
+    }
+}

@@ -1,0 +1,38 @@
+//! Receives one by one and eight in a request, through the functions that NCCL calls, both ends in one process: whether each
+//! message lands where its tag says, and what either costs.
+//!
+//! ```text
+//! cargo build --release -p gputcp-plugin --lib --examples
+//! GPUTCP_MAX_RECEIVES=8 target/release/examples/receives check 11
+//! target/release/examples/receives
+//! ```
+//! The last prints a table of costs. It starts itself for each figure, as the plugin reads its settings once in a process.
+
+mod check;
+mod cost;
+mod ends;
+
+use std::{env, process::ExitCode};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let number = |text: &str| text.parse::<usize>().map_err(|_| format!("{text} is no number"));
+    let done = match args[..] {
+        [] => cost::table(),
+        ["check", version] => number(version).and_then(|version| check::all(version as u32)),
+        ["cost", bytes, ahead, rounds] => number(bytes).and_then(|bytes| {
+            let cost = cost::measure(bytes, number(ahead)?, number(rounds)?)?;
+            println!("{} {}", cost.wall_us, cost.cpu_us);
+            Ok(())
+        }),
+        _ => Err("usage: receives [check VERSION]".into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}

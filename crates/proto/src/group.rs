@@ -1,0 +1,113 @@
+//! Which message meets which receive, where receives are grouped and tags tell them apart.
+//!
+//! A request for several receives is a *group* of places, each with a tag; a single one is a group of one. A message goes to
+//! the oldest group that has an open place, and there to the first open place of its tag; while there is none, it is not posted
+//! at all, and its sender asks again. So the messages of one group may come in any order, and no group takes anything before
+//! those ahead of it are full: what NCCL's own transport for InfiniBand does.
+//!
+//! The place's sequence number is the message's. Everything behind the match (segments, slots, acknowledgements) knows
+//! sequence numbers only.
+
+use std::ops::Range;
+
+use crate::{
+    Violation,
+    frame::{Mark, RECEIVES_MAX},
+    window::place,
+};
+
+/// The announced places of one connection, at the sender.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    /// By sequence number modulo their count, which is how many may be open.
+    places: Box<[Place]>,
+    /// The longest group that was agreed on.
+    most: u16,
+    /// The oldest open place; all before are taken.
+    oldest: u64,
+    announced: u64,
+    /// What the last mark said is still to come of its group.
+    following: u8,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    mark: Mark,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Taken,
+    /// All of its message was dealt.
+    Dealt,
+}
+
+impl Groups {
+    /// For groups of up to `most` receives, of which up to `open` are open at a time.
+    pub(crate) fn new(most: u16, open: usize) -> Self {
+        assert!(most <= RECEIVES_MAX, "a group is as long as the frames can say");
+        let place = Place { mark: Mark { tag: 0, following: 0 }, state: State::Dealt };
+        Self { places: vec![place; open].into(), most, oldest: 0, announced: 0, following: 0 }
+    }
+
+    /// Checks the mark of the next place.
+    ///
+    /// # Errors
+    /// A [`Violation`] if it does not go on with the group that was begun, or begins one that is too long.
+    pub(crate) fn check(&self, mark: Mark) -> Result<(), Violation> {
+        let right = match self.following {
+            0 => u16::from(mark.following) < self.most,
+            following => mark.following + 1 == following,
+        };
+        let (frame, field, value) = ("tagged announcement", "following count", mark.following.into());
+        if right { Ok(()) } else { Err(Violation::Field { frame, field, value }) }
+    }
+
+    /// Opens the next place, whose mark was checked. What had its room in the ring is finished.
+    pub(crate) fn open(&mut self, mark: Mark) {
+        let index = place(self.announced, self.places.len());
+        debug_assert!(self.places[index].state == State::Dealt, "no more are open than there is room for");
+        self.places[index] = Place { mark, state: State::Open };
+        self.announced += 1;
+        self.following = mark.following;
+    }
+
+    /// Takes the place of a message of this tag, and gives its sequence number.
+    pub(crate) fn take(&mut self, tag: i32) -> Option<u64> {
+        for seq in self.oldest..self.announced {
+            let Place { mark, state } = self.at(seq);
+            if mark.tag == tag && *state == State::Open {
+                *state = State::Taken;
+                while self.oldest < self.announced && self.at(self.oldest).state != State::Open {
+                    self.oldest += 1;
+                }
+                return Some(seq);
+            }
+            if mark.following == 0 {
+                break;
+            }
+        }
+        None
+    }
+
+    /// All of the message at this place was dealt.
+    pub(crate) fn dealt(&mut self, seq: u64) {
+        self.at(seq).state = State::Dealt;
+    }
+
+    /// Whether all messages at these places were dealt.
+    pub(crate) fn are_dealt(&self, mut seqs: Range<u64>) -> bool {
+        seqs.end <= self.announced
+            && seqs.all(|seq| self.places[place(seq, self.places.len())].state == State::Dealt)
+    }
+
+    fn at(&mut self, seq: u64) -> &mut Place {
+        let index = place(seq, self.places.len());
+        &mut self.places[index]
+    }
+}
+
+#[cfg(test)]
+mod tests;
