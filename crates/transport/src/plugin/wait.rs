@@ -49,7 +49,8 @@ impl Cancel for Cancelled {
 /// stands still, one end has nothing left that is not done; it finds that, and rests for less.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    rest: Duration,
+    /// For each that is outstanding.
+    each: Duration,
     /// Outstanding when the last rest began.
     outstanding: u64,
     /// Ended since.
@@ -66,12 +67,12 @@ impl Pace {
     fn next_rest(&mut self, outstanding: usize) -> Duration {
         let (ended, before) = (std::mem::take(&mut self.ended), self.outstanding);
         if ended > 0 && 4 * ended >= 3 * before {
-            self.rest /= 2;
+            self.each /= 2;
         } else if ended > 0 && 2 * ended < before {
-            self.rest = (self.rest * 5 / 4 + REST_MORE).min(REST_MAX);
+            self.each = (self.each * 5 / 4 + EACH_MORE).min(EACH_MAX);
         }
         self.outstanding = outstanding as u64;
-        self.rest
+        (self.each * outstanding as u32).max(REST_LEAST)
     }
 }
 
@@ -126,8 +127,8 @@ impl<'a> Wait<'a> {
         let sleep = self.next_sleep()?;
         let rest = pace.next_rest(outstanding);
         // By pace alone as long as requests end.
-        let is_brisk = outstanding > 1 && self.since.elapsed() < BRISK;
-        sleep_for(if is_brisk { rest.max(REST_LEAST) } else { sleep.max(rest) });
+        let is_brisk = outstanding > 0 && self.since.elapsed() < BRISK;
+        sleep_for(if is_brisk { rest } else { sleep.max(rest) });
         Ok(())
     }
 
@@ -168,9 +169,9 @@ const SLEEP: Duration = Duration::from_micros(100);
 /// Whoever has been silent for longer is no longer asked so often.
 const BRISK: Duration = Duration::from_millis(1);
 const SLEEP_MAX: Duration = Duration::from_micros(250);
-/// Half of 12 chunks of 512 KiB at 4 GB/s.
-const REST_MAX: Duration = Duration::from_micros(800);
-const REST_MORE: Duration = Duration::from_micros(10);
+/// Half of a chunk of 512 KiB at 5 GB/s.
+const EACH_MAX: Duration = Duration::from_micros(50);
+const EACH_MORE: Duration = Duration::from_micros(1);
 /// With the wake-up, half of a window of 12 chunks of 512 KiB at 35 GB/s.
 const REST_LEAST: Duration = Duration::from_micros(20);
 
@@ -204,10 +205,10 @@ mod tests {
     }
 
     /// What share of the plugin's rate is reached, and looks for each chunk, once both ends have found their pace. They have
-    /// a window of `window` chunks, rest for `rest` at first, and the plugin moves a chunk in `chunk`.
-    fn run(chunk: u64, window: u64, rest: Duration) -> (f64, f64) {
+    /// a window of `window` chunks, rest for `each` of them at first, and the plugin moves a chunk in `chunk`.
+    fn run(chunk: u64, window: u64, each: Duration) -> (f64, f64) {
         const END: u64 = 200_000;
-        let end = |wakes| End { pace: Pace { rest, ..Pace::default() }, posted: 0, seen: 0, wakes, looks: 0 };
+        let end = |wakes| End { pace: Pace { each, ..Pace::default() }, posted: 0, seen: 0, wakes, looks: 0 };
         // Not in step at first.
         let mut ends = [end(0), end(400)];
         let (mut moved, mut busy_until, mut half_way) = (0, 0, [0; 3]);
@@ -220,7 +221,7 @@ mod tests {
                 end.pace.ended(moved - end.seen);
                 end.seen = moved;
                 end.posted = moved + window;
-                let rest = REST_LEAST.max(end.pace.next_rest(window as usize));
+                let rest = end.pace.next_rest(window as usize);
                 // A wake-up takes its time.
                 end.wakes += rest.as_micros() as u64 + 40;
             }
@@ -238,9 +239,9 @@ mod tests {
     fn a_fast_plugin_is_not_held_up() {
         // Chunks of 512 KiB at 35, 21, 10 and 4 GB/s.
         for chunk in [15, 25, 52, 131] {
-            for rest in [Duration::ZERO, REST_MAX] {
-                let (share, _) = run(chunk, 16, rest);
-                assert!(share > 0.97, "{share} of the rate with chunks of {chunk} µs, from {rest:?}");
+            for each in [Duration::ZERO, EACH_MAX] {
+                let (share, _) = run(chunk, 16, each);
+                assert!(share > 0.97, "{share} of the rate with chunks of {chunk} µs, from {each:?}");
             }
         }
     }
@@ -260,15 +261,19 @@ mod tests {
             pace.ended(ended);
             pace.next_rest(outstanding)
         };
-        assert_eq!(rest_after(0, 16), Duration::ZERO, "nothing is known");
-        assert_eq!(rest_after(2, 16), REST_MORE);
+        assert_eq!(rest_after(0, 16), REST_LEAST, "nothing is known");
         for _ in 0..50 {
             rest_after(2, 16);
         }
-        assert_eq!(rest_after(2, 16), REST_MAX);
-        assert_eq!(rest_after(9, 16), REST_MAX, "about half is right");
-        assert_eq!(rest_after(0, 16), REST_MAX, "nothing found says nothing");
-        assert_eq!(rest_after(16, 16), REST_MAX / 2);
+        assert_eq!(rest_after(2, 16), 16 * EACH_MAX);
+        assert_eq!(rest_after(9, 16), 16 * EACH_MAX, "about half is right");
+        assert_eq!(rest_after(0, 16), 16 * EACH_MAX, "nothing found says nothing");
+        assert_eq!(rest_after(16, 16), 8 * EACH_MAX);
+        assert_eq!(
+            rest_after(9, 1),
+            EACH_MAX.max(REST_LEAST) / 2,
+            "one that is alone is not waited for so long"
+        );
     }
 
     #[test]

@@ -269,11 +269,6 @@ impl<S: Side> Shared<S> {
         self.look();
     }
 
-    /// Does some of the work of I/O threads that were woken and have not come yet. For host memory only: a GPU's is theirs.
-    pub(crate) fn help(&self) {
-        self.work.iter().for_each(Waker::help);
-    }
-
     /// Whether standby relies on polls: each has to look then, whatever it waits for.
     pub(crate) fn is_left_to_polls(&self) -> bool {
         self.away.load(Ordering::Relaxed)

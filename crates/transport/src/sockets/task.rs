@@ -22,9 +22,8 @@ pub(crate) trait Task: Send + 'static {
     where
         Self: Sized;
 
-    /// Goes on as far as it can, or until it has done `share` parts of its work: calls of a socket, mostly, each of a segment at
-    /// most. May be called at any time.
-    fn step(&mut self, share: usize) -> Step;
+    /// Goes on as far as it can, or until it has done its share. May be called at any time.
+    fn step(&mut self) -> Step;
 
     /// Its data socket.
     fn socket(&self) -> BorrowedFd<'_>;
@@ -79,13 +78,6 @@ impl Waker {
         }
     }
 
-    /// Does some of the task's work here, if the thread that was woken for it has not come yet.
-    pub(crate) fn help(&self) {
-        if let Some(Sleeper::Job(job)) = self.0.get() {
-            job.help();
-        }
-    }
-
     /// The calling thread is the one to wake.
     pub(crate) fn is_here(&self) {
         // Set once: a task has one thread for life.
@@ -101,7 +93,7 @@ impl Waker {
 /// Runs a task on the calling thread, whose sockets block. An `unpark` in between is remembered by `park`, so none is missed.
 pub(crate) fn run_alone(mut task: impl Task) {
     loop {
-        match task.step(SHARE) {
+        match task.step() {
             Step::Again | Step::Socket => {}
             Step::Work => thread::park(),
             // A lane that is lost says so at the next step.
@@ -124,7 +116,7 @@ pub(crate) fn attempt(mut call: impl FnMut() -> io::Result<usize>) -> Result<Opt
     }
 }
 
-/// What a task does in one step of its own thread.
+/// How many parts of its work a task does in one step: calls of a socket, mostly, each of a segment at most.
 pub(crate) const SHARE: usize = 4;
 /// How long a lane is waited for before the connection is looked at again.
 const LANE_SLICE: Duration = Duration::from_millis(100);

@@ -1,17 +1,9 @@
-//! A task in a pool. It is stepped by its worker, and by whoever polls the connection while the worker is not there; whoever
-//! ends the connection can shut it out.
+//! A task in a pool. It is stepped by its worker alone; whoever ends the connection can shut it out.
 
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex, MutexGuard, TryLockError,
-        atomic::{
-            AtomicBool,
-            Ordering::{Relaxed, SeqCst},
-            fence,
-        },
-    },
+    sync::{Arc, Mutex},
 };
 
 use super::worker::Worker;
@@ -19,7 +11,7 @@ use crate::{
     Error,
     sockets::{
         locks::lock,
-        task::{SHARE, Step, Task},
+        task::{Step, Task},
     },
 };
 
@@ -29,13 +21,11 @@ pub(crate) struct Job {
     place: usize,
     /// Locked during a step. None once the task has ended or was shut out.
     task: Mutex<Option<Box<dyn Task>>>,
-    /// The worker has found somebody at the task.
-    missed: AtomicBool,
 }
 
 impl Job {
     pub(super) fn new(worker: Arc<Worker>, place: usize, task: Box<dyn Task>) -> Self {
-        Self { worker, place, task: Mutex::new(Some(task)), missed: AtomicBool::new(false) }
+        Self { worker, place, task: Mutex::new(Some(task)) }
     }
 
     /// Has the task stepped once more.
@@ -43,39 +33,11 @@ impl Job {
         self.worker.wake(self.place);
     }
 
-    /// A step of the task. A panic fails its connection, and not the worker. Nothing if somebody helps: who does has the task
-    /// stepped again afterwards.
+    /// A step of the task. A panic fails its connection, and not the worker.
     pub(super) fn step(&self) -> Step {
-        let Some(mut place) = self.free_task().or_else(|| {
-            self.missed.store(true, Relaxed);
-            fence(SeqCst);
-            self.free_task()
-        }) else {
-            return Step::Work;
-        };
-        self.step_in(&mut place, SHARE)
-    }
-
-    /// A short step by a thread that waits for the connection anyway, as long as the worker is not there: to wake one may take as
-    /// long as to move a megabyte. What is left is the worker's.
-    pub(crate) fn help(&self) {
-        if !self.worker.is_away() {
-            return;
-        }
-        let Some(mut place) = self.free_task() else { return };
-        let step = self.step_in(&mut place, HELP);
-        drop(place);
-        // Either the worker sees the task free, or this sees that it came in vain.
-        fence(SeqCst);
-        let missed = self.missed.swap(false, Relaxed);
-        if missed || matches!(step, Step::Again | Step::Lane(_) | Step::Until(_)) {
-            self.wake();
-        }
-    }
-
-    fn step_in(&self, place: &mut Option<Box<dyn Task>>, share: usize) -> Step {
+        let mut place = lock(&self.task);
         let Some(task) = place.as_mut() else { return Step::Work };
-        let step = catch_unwind(AssertUnwindSafe(|| task.step(share))).unwrap_or_else(|_| {
+        let step = catch_unwind(AssertUnwindSafe(|| task.step())).unwrap_or_else(|_| {
             task.fail(panicked());
             Step::Ended
         });
@@ -85,14 +47,6 @@ impl Job {
             self.worker.remove(self.place, &*task);
         }
         step
-    }
-
-    fn free_task(&self) -> Option<MutexGuard<'_, Option<Box<dyn Task>>>> {
-        match self.task.try_lock() {
-            Ok(task) => Some(task),
-            Err(TryLockError::Poisoned(task)) => Some(task.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
     }
 
     /// Ends the task where it is. A step under way is waited for, which takes no longer than the CPU and a GPU need: it does
@@ -115,9 +69,6 @@ pub(super) fn panicked() -> Error {
     let panicked = std::io::Error::other("it panicked, which is a bug in gputcp: please report it");
     Error::system("go on with a connection's work", panicked)
 }
-
-/// What a helper does at a time: a header and a read, or a segment. It has other connections to look after.
-const HELP: usize = 2;
 
 #[cfg(test)]
 mod tests {
@@ -146,7 +97,7 @@ mod tests {
             "reading"
         }
 
-        fn step(&mut self, _: usize) -> Step {
+        fn step(&mut self) -> Step {
             let mut byte = [0];
             match rustix::io::read(&self.socket, &mut byte) {
                 Ok(1) => {

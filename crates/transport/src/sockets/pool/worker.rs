@@ -7,10 +7,7 @@ use std::{
     collections::VecDeque,
     io,
     os::fd::OwnedFd,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -28,8 +25,6 @@ pub(super) struct Worker {
     /// Rung only while the worker sleeps.
     bell: OwnedFd,
     inbox: Mutex<Inbox>,
-    /// From before it sleeps until it runs again, which may be long after it was woken.
-    is_away: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -55,7 +50,7 @@ impl Worker {
         let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         epoll::add(&set, &bell, epoll::EventData::new_u64(BELL), epoll::EventFlags::IN)?;
-        Ok(Self { set, bell, inbox: Mutex::default(), is_away: AtomicBool::new(true) })
+        Ok(Self { set, bell, inbox: Mutex::default() })
     }
 
     /// How many tasks it has.
@@ -101,11 +96,6 @@ impl Worker {
         }
     }
 
-    /// Whether the thread sleeps, or was woken and does not run yet.
-    pub(super) fn is_away(&self) -> bool {
-        self.is_away.load(Relaxed)
-    }
-
     /// Ends the thread. There are no tasks any more.
     pub(super) fn stop(&self) {
         lock(&self.inbox).stopped = true;
@@ -121,10 +111,8 @@ impl Worker {
                 tv_sec: limit.as_secs().cast_signed(),
                 tv_nsec: limit.subsec_nanos().into(),
             });
-            self.is_away.store(true, Relaxed);
             // Interrupted by a signal, it finds no event and sleeps again.
             let _ = epoll::wait(&self.set, rustix::buffer::spare_capacity(&mut events), limit.as_ref());
-            self.is_away.store(false, Relaxed);
             self.round(&mut events);
         }
     }

@@ -192,8 +192,8 @@ impl RecvComm {
         Ok(Some(RecvRequest { slot, bytes }))
     }
 
-    /// The finished receive, or the request back while bytes are missing. Reads what has come, where a short message may come or
-    /// the I/O threads are not there yet. Never waits for the peer.
+    /// The finished receive, or the request back while bytes are missing. Where a short message may come, reads what the control
+    /// socket has. Never waits for the peer.
     ///
     /// # Errors
     /// If the connection has failed.
@@ -253,13 +253,10 @@ impl RecvComm {
         })
     }
 
-    /// For a receive of up to `bytes`: short messages, and whatever the I/O threads are not there for yet.
+    /// Reads what the control socket has, where that may be for a receive of up to `bytes`.
     fn read_what_has_come(&self, bytes: u64) {
         if self.shared.is_left_to_polls() || self.may_come_short(bytes) {
             self.shared.poll();
-        }
-        if self.longest_on_device.is_none() {
-            self.shared.help();
         }
     }
 

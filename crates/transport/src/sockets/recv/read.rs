@@ -21,7 +21,7 @@ use crate::{
     sockets::{
         locks::{lock, read_lock},
         shared::{Shared, Verdict},
-        task::{Step, Stop, Task, attempt},
+        task::{SHARE, Step, Stop, Task, attempt},
     },
 };
 
@@ -191,8 +191,8 @@ impl Task for StreamReader {
         "gputcp-recv"
     }
 
-    fn step(&mut self, share: usize) -> Step {
-        for _ in 0..share {
+    fn step(&mut self) -> Step {
+        for _ in 0..SHARE {
             match self.go_on() {
                 Ok(None) => {}
                 Ok(Some(step)) => return step,

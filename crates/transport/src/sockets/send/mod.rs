@@ -181,22 +181,15 @@ impl SendComm {
         self.max_receives
     }
 
-    /// The finished send, or the request back while bytes are left. Reads the peer's announcements itself, and may write
-    /// messages. Never waits for the peer.
+    /// The finished send, or the request back while bytes are left. Reads the peer's announcements itself, and may then write
+    /// short messages. Never waits for the peer.
     ///
     /// # Errors
     /// If the connection has failed.
     pub fn test(&mut self, request: SendRequest) -> Result<Result<Sent, SendRequest>> {
         // Also for one that is finished already: the next ones need announcements, and unread they would wake standby.
         self.shared.poll();
-        let finished = match self.shared.finish(request.slot) {
-            Err(slot) if self.longest_on_device.is_none() => {
-                self.shared.help();
-                self.shared.finish(slot)
-            }
-            finished => finished,
-        };
-        match finished {
+        match self.shared.finish(request.slot) {
             Ok(sent) => Ok(Ok(sent)),
             Err(slot) => {
                 self.shared.check()?;

@@ -20,7 +20,7 @@ use crate::{
     sockets::{
         locks::{lock, read_lock},
         shared::{Shared, Verdict},
-        task::{Step, Stop, Task, attempt},
+        task::{SHARE, Step, Stop, Task, attempt},
     },
 };
 
@@ -187,8 +187,8 @@ impl Task for Writer {
         "gputcp-send"
     }
 
-    fn step(&mut self, share: usize) -> Step {
-        for _ in 0..share {
+    fn step(&mut self) -> Step {
+        for _ in 0..SHARE {
             match self.go_on() {
                 Ok(None) => {}
                 Ok(Some(step)) => return step,
