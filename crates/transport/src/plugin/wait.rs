@@ -66,8 +66,8 @@ impl Pace {
     /// How long to rest with so many outstanding.
     fn next_rest(&mut self, outstanding: usize) -> Duration {
         let (ended, before) = (std::mem::take(&mut self.ended), self.outstanding);
-        if ended > 0 && 4 * ended >= 3 * before {
-            self.each /= 2;
+        if ended > 0 && ended >= before {
+            self.each = self.each * 3 / 4;
         } else if ended > 0 && 2 * ended < before {
             self.each = (self.each * 5 / 4 + EACH_MORE).min(EACH_MAX);
         }
@@ -169,8 +169,8 @@ const SLEEP: Duration = Duration::from_micros(100);
 /// Whoever has been silent for longer is no longer asked so often.
 const BRISK: Duration = Duration::from_millis(1);
 const SLEEP_MAX: Duration = Duration::from_micros(250);
-/// Half of a chunk of 512 KiB at 5 GB/s.
-const EACH_MAX: Duration = Duration::from_micros(50);
+/// Half of a chunk of 512 KiB at 4 GB/s.
+const EACH_MAX: Duration = Duration::from_micros(66);
 const EACH_MORE: Duration = Duration::from_micros(1);
 /// With the wake-up, half of a window of 12 chunks of 512 KiB at 35 GB/s.
 const REST_LEAST: Duration = Duration::from_micros(20);
@@ -268,12 +268,8 @@ mod tests {
         assert_eq!(rest_after(2, 16), 16 * EACH_MAX);
         assert_eq!(rest_after(9, 16), 16 * EACH_MAX, "about half is right");
         assert_eq!(rest_after(0, 16), 16 * EACH_MAX, "nothing found says nothing");
-        assert_eq!(rest_after(16, 16), 8 * EACH_MAX);
-        assert_eq!(
-            rest_after(9, 1),
-            EACH_MAX.max(REST_LEAST) / 2,
-            "one that is alone is not waited for so long"
-        );
+        assert_eq!(rest_after(16, 16), 12 * EACH_MAX);
+        assert_eq!(rest_after(9, 1), EACH_MAX * 3 / 4, "one that is alone is not waited for so long");
     }
 
     #[test]
