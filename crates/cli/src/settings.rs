@@ -172,10 +172,10 @@ impl Settings {
             return Err("host memory is received in place, so nothing can be unpacked".into());
         }
         if self.transport == Transport::Plugin {
-            let most = u64::from(PLUGIN_WINDOW_MAX);
-            within("the sender's window over a plugin", u64::from(self.send_window), 1, most)?;
-            within("the receiver's window over a plugin", u64::from(self.recv_window), 1, most)?;
             if matches!(self.unpack, Unpack::Kernel | Unpack::Copy | Unpack::Host) {
+                let most = u64::from(QUEUE_WINDOW_MAX);
+                within("the sender's window over an unpack queue", u64::from(self.send_window), 1, most)?;
+                within("the receiver's window over an unpack queue", u64::from(self.recv_window), 1, most)?;
                 within(
                     "the chunk size over a plugin's unpack queue",
                     self.chunk_bytes,
@@ -396,8 +396,8 @@ pub fn is_congestion_name(name: &str) -> bool {
 
 /// A congestion control's longest name: the kernel's TCP_CA_NAME_MAX with its end.
 pub const CONGESTION_CHARS_MAX: usize = 15;
-/// The most requests that every plugin takes: Google's have 16 slots.
-pub const PLUGIN_WINDOW_MAX: u16 = 16;
+/// The most requests at a time over an unpack queue: it has 16 rows, and Google's plugins as many slots.
+pub const QUEUE_WINDOW_MAX: u16 = 16;
 /// The longest receive whose fragments fit a row of an unpack queue: 2048, two for each page of 4 KiB.
 pub const QUEUED_CHUNK_BYTES_MAX: u64 = 4 << 20;
 /// Connections of one session: with [`STREAMS_MAX`] the sockets' bound below binds first.

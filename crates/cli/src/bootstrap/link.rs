@@ -25,6 +25,8 @@ pub struct Link {
     interrupt: Interrupt,
     /// The other side as messages call it: "the server at 10.0.0.1:12347".
     peer: String,
+    /// The other side gave up for a reason that may be this side's failure as it saw it.
+    told_of_a_peer: bool,
 }
 
 impl Link {
@@ -36,7 +38,7 @@ impl Link {
         let set_up = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true));
         set_up
             .map_err(|error| Failure::Run(format!("could not set up the connection to {peer}: {error}")))?;
-        Ok(Self { stream, session: Session::new(role), interrupt, peer })
+        Ok(Self { stream, session: Session::new(role), interrupt, peer, told_of_a_peer: false })
     }
 
     /// Says something that is due.
@@ -80,6 +82,7 @@ impl Link {
         match header.kind {
             Kind::Abort => {
                 let Abort { reason, code } = self.parse(header.kind, &payload)?;
+                self.told_of_a_peer = code == Failure::Peer(String::new()).exit_code();
                 Err(Failure::told_by(&self.peer, code, &reason))
             }
             Kind::Refuse => {
@@ -130,7 +133,7 @@ impl Link {
     }
 
     /// The better explanation of a failure: if the other side gave up and said why, its reason rather than what broke
-    /// here as a consequence.
+    /// here as a consequence. Where it too says that something is wrong with its peer, nobody knows which came first: both.
     #[must_use]
     pub fn explain(&mut self, failure: Failure) -> Failure {
         if !matches!(failure, Failure::Peer(_)) || self.session.is_over() {
@@ -141,6 +144,9 @@ impl Link {
             match self.hear_any(deadline) {
                 // What it said before it gave up.
                 Ok(_) => {}
+                Err(told) if self.session.is_over() && self.told_of_a_peer => {
+                    return Failure::Peer(format!("{told}; on this side {failure}"));
+                }
                 Err(told) if self.session.is_over() => return told,
                 Err(_) => return failure,
             }
@@ -394,5 +400,16 @@ mod tests {
         let failure = link.explain(Failure::Peer("connection reset".into()));
         assert_eq!(failure.to_string(), "the server gave up: the disk is full");
         assert_eq!(link.explain(Failure::Interrupted), Failure::Interrupted);
+    }
+
+    #[test]
+    fn who_each_blame_the_other_are_both_told_of() {
+        let (mut other, mut link) = pair();
+        let abort = Abort::of(&Failure::Peer("it reset the connection".into()));
+        other.write_all(&frame(Kind::Abort, &abort).unwrap()).unwrap();
+        let failure = link.explain(Failure::Peer("the plugin failed in test with code 2".into()));
+        let both =
+            "the server gave up: it reset the connection; on this side the plugin failed in test with code 2";
+        assert_eq!(failure, Failure::Peer(both.into()));
     }
 }

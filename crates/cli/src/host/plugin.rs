@@ -10,6 +10,7 @@ use std::{
 use gputcp::plugin::{
     DeviceKind, Library, Plugin, PluginError, Properties, leave, on_exit_inside, stuck_call,
 };
+use gputcp_proto::frame::SLOTS_MAX;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,7 @@ use crate::{
     bootstrap::message::printable,
     failure::Failure,
     output::{Output, Talk},
+    settings::QUEUE_WINDOW_MAX,
 };
 
 /// A plugin that was started, and the device to use.
@@ -87,6 +89,13 @@ impl NetPlugin {
     #[must_use]
     pub fn unpacks(&self) -> bool {
         self.device.kind == DeviceKind::Unpack
+    }
+
+    /// How many requests it takes on one connection for sure: 32 since NCCL 2.19 (`NCCL_NET_MAX_REQUESTS`), so from version 8
+    /// of the interface on, which is NCCL 2.20's. Older ones, and unpack queues, have 16 at the least.
+    #[must_use]
+    pub fn requests(&self) -> u16 {
+        if self.facts.version >= 8 && !self.unpacks() { SLOTS_MAX } else { QUEUE_WINDOW_MAX }
     }
 
     /// Whether the device takes the memory of GPUs.

@@ -28,6 +28,7 @@ use crate::{
     host::{
         identity::Identity,
         link as wire,
+        plugin::NetPlugin,
         usage::{self, available_memory_bytes},
     },
     output::Talk,
@@ -117,7 +118,8 @@ impl Measurement<'_> {
     /// The settings, now that both machines are known.
     fn settle(&self) -> Result<Settings, Failure> {
         let mut settings = self.proposal.settings.clone();
-        defaults::complete(&mut settings, &self.request.cut, self.here.cores.min(self.there.cores));
+        let requests = self.proposal.plugin.as_ref().map(NetPlugin::requests);
+        defaults::complete(&mut settings, &self.request.cut, self.here.cores.min(self.there.cores), requests);
         if self.request.congestion_auto {
             settings.congestion = automatic_congestion(self.here.is_same_host(&self.there));
         } else if let Some(name) = &settings.congestion {

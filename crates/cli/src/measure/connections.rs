@@ -44,8 +44,9 @@ impl Listening {
             for _ in 0..settings.channels {
                 all.listeners.push(match plugin {
                     None => AnyListener::Sockets(Listener::bind(any_port, options.clone())?),
-                    Some(NetPlugin { plugin, device, .. }) => {
-                        AnyListener::Plugin(plugin::Listener::open(plugin, device, plugin_options(&options))?)
+                    Some(net @ NetPlugin { plugin, device, .. }) => {
+                        let options = plugin_options(&options, net);
+                        AnyListener::Plugin(plugin::Listener::open(plugin, device, options)?)
                     }
                 });
                 all.accepted.push(None);
@@ -169,8 +170,8 @@ impl Connecting {
                         .map_err(|violation| Failure::violation("the other side", &violation))?;
                     AnyConnector::Sockets(Box::new(Connector::new(&handle, options.clone())?))
                 }
-                Some(NetPlugin { plugin, device, .. }) => {
-                    let options = plugin_options(&options);
+                Some(net @ NetPlugin { plugin, device, .. }) => {
+                    let options = plugin_options(&options, net);
                     AnyConnector::Plugin(plugin::Connector::new(plugin, device, &bytes, options))
                 }
             });
@@ -244,12 +245,13 @@ pub(super) fn options(
 }
 
 /// The part of the options that a plugin's connections have.
-fn plugin_options(options: &Options) -> plugin::Options {
+fn plugin_options(options: &Options, net: &NetPlugin) -> plugin::Options {
     plugin::Options {
         gpu: options.device.clone(),
         unpack: options.unpack,
+        // This end's plugin may take fewer than the other's.
+        slots: options.slots.min(net.requests()),
         timeout: options.timeout,
-        ..plugin::Options::default()
     }
 }
 

@@ -1,20 +1,23 @@
 //! How messages are cut where nobody says: it follows from the memory, and from the cores of both machines.
 
+use gputcp_proto::frame::SLOTS_MAX;
+
 use crate::{
     args::{request::Cut, size::Windows},
-    settings::{Flow, Memory, Settings, Transport, Unpack},
+    settings::{Flow, Memory, QUEUE_WINDOW_MAX, Settings, Transport, Unpack},
 };
 
-/// Completes what was not asked for; `cores` are the smaller side's.
-pub(super) fn complete(settings: &mut Settings, cut: &Cut, cores: u32) {
+/// Completes what was not asked for; `cores` are the smaller side's, `requests` is what a plugin takes at a time.
+pub(super) fn complete(settings: &mut Settings, cut: &Cut, cores: u32, requests: Option<u16>) {
     let cores = cores.clamp(1, STREAMS_AUTO) as u16;
     settings.streams = cut.streams.unwrap_or_else(|| (cores / settings.channels).max(1));
     if settings.transport == Transport::Plugin {
-        // What it does with sockets, and how many, is its own matter; windows and chunks stay as every plugin takes them.
+        // What it does with sockets, and how many, is its own matter; likely as many as ours on such machines. Chunks stay as
+        // every plugin takes them.
+        set_windows(settings, cut, requests.unwrap_or(QUEUE_WINDOW_MAX));
         return;
     }
-    let windows = cut.windows.unwrap_or_else(|| Windows::of_streams(settings.streams));
-    (settings.send_window, settings.recv_window) = (windows.send, windows.recv);
+    set_windows(settings, cut, SLOTS_MAX);
     if settings.memory == Memory::Cuda {
         settings.chunk_bytes = cut.chunk.unwrap_or(GPU_CHUNK_BYTES);
         settings.segment_bytes = cut.segment.or(Some(GPU_SEGMENT_BYTES));
@@ -24,6 +27,14 @@ pub(super) fn complete(settings: &mut Settings, cut: &Cut, cores: u32) {
             settings.unpack = Unpack::Copy;
         }
     }
+}
+
+fn set_windows(settings: &mut Settings, cut: &Cut, most: u16) {
+    let windows = cut.windows.unwrap_or_else(|| {
+        let Windows { send, recv } = Windows::of_streams(settings.streams);
+        Windows { send: send.min(most / 4 * 3), recv: recv.min(most) }
+    });
+    (settings.send_window, settings.recv_window) = (windows.send, windows.recv);
 }
 
 /// More streams than this were never faster.
@@ -44,7 +55,7 @@ mod tests {
     fn completed(memory: Memory, cut: Cut, cores: u32) -> (u16, u64, Option<u32>, [u16; 2]) {
         let mut settings = Request::new(MeasureArgs::default(), &Environment::default()).unwrap().settings;
         settings.memory = memory;
-        complete(&mut settings, &cut, cores);
+        complete(&mut settings, &cut, cores, None);
         let Settings { streams, chunk_bytes, segment_bytes, send_window, recv_window, .. } = settings;
         (streams, chunk_bytes, segment_bytes, [send_window, recv_window])
     }
@@ -70,9 +81,17 @@ mod tests {
         let mut settings = Request::new(MeasureArgs::default(), &Environment::default()).unwrap().settings;
         settings.transport = Transport::Plugin;
         settings.memory = Memory::Cuda;
-        complete(&mut settings, &Cut::default(), 32);
-        let Settings { streams, chunk_bytes, send_window, recv_window, .. } = settings;
-        assert_eq!((streams, chunk_bytes, send_window, recv_window), (8, 512 << 10, 12, 16));
+        for (cores, requests, windows) in [
+            (32, Some(16), (12, 16)),
+            (32, Some(32), (24, 32)),
+            (2, Some(32), (12, 16)),
+            (32, None, (12, 16)),
+        ] {
+            complete(&mut settings, &Cut::default(), cores, requests);
+            let Settings { streams, chunk_bytes, send_window, recv_window, .. } = settings;
+            assert_eq!((u32::from(streams), chunk_bytes), (cores.min(8), 512 << 10));
+            assert_eq!((send_window, recv_window), windows, "{cores} cores, {requests:?}");
+        }
     }
 
     #[test]
@@ -84,7 +103,7 @@ mod tests {
         settings.memory = Memory::Cuda;
         let unpack = |unpack| {
             let mut settings = settings.clone();
-            complete(&mut settings, &Cut { unpack, ..Cut::default() }, 8);
+            complete(&mut settings, &Cut { unpack, ..Cut::default() }, 8, None);
             settings.unpack
         };
         assert_eq!((unpack(None), unpack(Some(Unpack::Kernel))), (Unpack::Copy, Unpack::Kernel));

@@ -16,7 +16,7 @@ use crate::{
     },
     output::Talk,
     report::{Plugins, gpus::Gpus},
-    settings::{Memory, PLUGIN_WINDOW_MAX, Settings, Transport, Unpack},
+    settings::{Memory, Settings, Transport, Unpack},
 };
 
 /// What was asked for.
@@ -199,9 +199,10 @@ fn adapt(settings: &mut Settings, wanted: &mut Wanted, plugin: &NetPlugin) -> Re
             "the plugin {name} moves at most {most} bytes at a time on its device {device}: lower --chunk"
         ));
     }
-    if settings.send_window.max(settings.recv_window) > PLUGIN_WINDOW_MAX {
+    let most = plugin.requests();
+    if settings.send_window.max(settings.recv_window) > most {
         return usage(format!(
-            "a plugin takes no more than {PLUGIN_WINDOW_MAX} requests at a time for sure: lower --window (GPUTCP_WINDOW)"
+            "the plugin {name} takes no more than {most} requests at a time for sure: lower --window (GPUTCP_WINDOW)"
         ));
     }
     match *wanted {

@@ -230,11 +230,12 @@ fn a_list_is_interrupted_at_once() {
 fn what_makes_no_sense_is_a_usage_error() {
     let path = plugin("v8");
     let old = format!("{path}:v6");
+    let sixteen = plugin("v7");
     for (args, words) in [
         (&["loopback", "--plugin", "/no/such.so"][..], "there is no file /no/such.so"),
         (&["loopback", "--plugin", &old], "has no v6 of the interface, but v8"),
         (&["loopback", "--plugin", &path, "-m", "cuda"], "takes no GPU memory on its device loopback0"),
-        (&["loopback", "--plugin", &path, "--window", "17"], "lower --window"),
+        (&["loopback", "--plugin", &sixteen, "--window", "17"], "no more than 16 requests at a time"),
         (
             &["loopback", "--plugin", &path, "--plugin-device", "eth7"],
             "has no device eth7: it has 0 (loopback0)",
