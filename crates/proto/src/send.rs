@@ -5,9 +5,12 @@
 //! order in which both were posted, or, where receives are grouped, as the groups say (`group`). Segments go to the data
 //! socket with the least unread bytes that is free ([`SendSide::deal`]), so a slow stream takes fewer.
 
+mod deal;
+
+pub use self::deal::{Carrier, Segment, TooLong};
 use crate::{
     Violation,
-    frame::{Announce, SegmentHeader},
+    frame::Announce,
     group::Groups,
     plan::{MESSAGE_BYTES_MAX, SegmentPlan},
     streams::Streams,
@@ -41,35 +44,11 @@ pub struct SendSide<const N: usize> {
     after_short: bool,
 }
 
-/// A piece of a send, handed to one socket. It is carried by exactly one and comes back by [`SendSide::written`].
-#[must_use = "dropped, its bytes are never sent"]
-#[derive(Debug, PartialEq, Eq)]
-pub struct Segment {
-    index: usize,
-    /// The receive that its message meets.
-    seq: u64,
-    offset: u64,
-    bytes: u64,
-    total: u64,
-    inline: bool,
-}
-
 /// A finished send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
     /// The message's length.
     pub bytes: u64,
-}
-
-/// Which segments a caller of [`SendSide::deal`] can carry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carrier {
-    /// Any data socket, whatever the others hold: for a connection of one.
-    Any,
-    /// This data socket, if it is its turn. Its thread may write on the control socket too.
-    Stream(usize),
-    /// The control socket alone: whole short messages.
-    Control,
 }
 
 impl<const N: usize> SendSide<N> {
@@ -212,63 +191,17 @@ impl<const N: usize> SendSide<N> {
         Ok(())
     }
 
-    /// The next piece to carry, or `None` when nothing is both posted and announced, or it is another stream's turn.
-    ///
-    /// # Errors
-    /// [`TooLong`] if the next message is longer than the receive it meets: this side's user is at fault.
-    pub fn deal(&mut self, carrier: Carrier) -> Result<Option<Segment>, TooLong> {
-        let Some(index) = self.ready() else { return Ok(None) };
-        let outgoing = &self.outgoing[index];
-        let (total, seq) = (outgoing.bytes, outgoing.meets);
-        let inline = if seq < self.announced {
-            let credit = &self.credits[place(seq, self.credits.len())];
-            if total > credit.capacity {
-                return Err(TooLong { bytes: total, capacity: credit.capacity });
-            }
-            // A message without bytes has no segment to ride on.
-            total == 0 || (outgoing.inline && total <= credit.inline_bytes)
-        } else {
-            true
-        };
-        let offset = outgoing.dealt;
-        let bytes = match carrier {
-            _ if inline => total,
-            Carrier::Stream(stream) => self.fitting(stream, total).min(total - offset),
-            Carrier::Any | Carrier::Control => self.plan.longest_of(total).min(total - offset),
-        };
-        match carrier {
-            Carrier::Control if !inline => return Ok(None),
-            Carrier::Stream(stream) if !inline => {
-                if !self.streams.is_next(stream, bytes, self.open_bytes) {
-                    return Ok(None);
-                }
-                self.streams.took(stream, seq, bytes);
-            }
-            _ => {}
-        }
-        let outgoing = &mut self.outgoing[index];
-        outgoing.dealt += bytes;
-        if outgoing.dealt == total {
-            self.cursor += 1;
-            if let Some(groups) = &mut self.groups {
-                groups.dealt(seq);
-            }
-            self.after_short = self.eager_places > 0 && inline && total <= self.eager_bytes;
-        }
-        Ok(Some(Segment { index, seq, offset, bytes, total, inline }))
-    }
-
     /// Counts a segment whose bytes the socket has taken. True when its send is now complete.
     ///
     /// # Panics
     /// If the segment belongs to another connection.
     pub fn written(&mut self, segment: Segment) -> bool {
-        let outgoing = &mut self.outgoing[segment.index];
+        let outgoing = &mut self.outgoing[segment.slot_index()];
         assert!(
-            outgoing.meets == segment.seq && outgoing.written + segment.bytes <= outgoing.dealt,
+            outgoing.meets == segment.seq() && outgoing.written + segment.bytes() <= outgoing.dealt,
             "written on the connection that dealt it"
         );
-        outgoing.written += segment.bytes;
+        outgoing.written += segment.bytes();
         outgoing.is_written = outgoing.written == outgoing.bytes;
         outgoing.is_written
     }
@@ -293,90 +226,6 @@ impl<const N: usize> SendSide<N> {
         self.outgoing[slot.index()].is_written
     }
 
-    /// Notes whether a data socket waits for something to carry.
-    pub const fn set_idle(&mut self, stream: usize, is_idle: bool) {
-        self.streams.set_idle(stream, is_idle);
-    }
-
-    /// An idle data socket that is to be woken, as there is something for it to carry. Each is named once, until it has
-    /// come and is idle again.
-    #[must_use = "it is not named again until it has come"]
-    pub fn to_wake(&mut self) -> Option<usize> {
-        self.streams.call(self.ready_segments())
-    }
-
-    /// Whether [`SendSide::deal`] has something for a data socket.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.ready().is_some()
-    }
-
-    /// The receive to ask for, if a message waits for its announcement that may be held back. Each is named once.
-    #[must_use = "it is not named again"]
-    pub fn to_want(&mut self) -> Option<u64> {
-        let index = self.window.holder(self.cursor)?;
-        let waits = self.after_short && self.cursor >= self.announced && !self.is_short(index);
-        if !waits {
-            return None;
-        }
-        self.after_short = false;
-        Some(self.cursor)
-    }
-
-    fn credit(&mut self, seq: u64) -> &mut Credit {
-        let index = place(seq, self.credits.len());
-        &mut self.credits[index]
-    }
-
-    /// The place of the send that is dealt next, if it may go.
-    fn ready(&self) -> Option<usize> {
-        let index = self.window.holder(self.cursor)?;
-        let meets = self.outgoing[index].meets;
-        let has_place = meets < self.done + self.eager_places && self.is_short(index);
-        (meets < self.announced || has_place).then_some(index)
-    }
-
-    fn is_short(&self, index: usize) -> bool {
-        let Outgoing { bytes, inline, .. } = self.outgoing[index];
-        self.eager_places > 0 && bytes <= self.eager_bytes && (inline || bytes == 0)
-    }
-
-    /// How long a stream's next segment should be, of a message of `total` bytes: a short one at first, then no more than it
-    /// holds already, so that all streams begin at once; and no more than half of its share of what is there, so that they
-    /// end together.
-    fn fitting(&self, stream: usize, total: u64) -> u64 {
-        let (piece, longest) = (self.plan.piece_of(total), self.plan.longest_of(total));
-        let longest = longest.min(self.streams.holds(stream));
-        if longest <= piece {
-            return piece;
-        }
-        let fair = self.ready_bytes(longest * 2 * self.streams.count()) / (2 * self.streams.count());
-        (fair.min(longest) / piece * piece).max(piece)
-    }
-
-    /// How many bytes can be dealt, counted as far as `enough`.
-    fn ready_bytes(&self, enough: u64) -> u64 {
-        let mut ready = 0;
-        for seq in self.cursor..self.announced.min(self.window.next_seq()) {
-            let Some(index) = self.window.holder(seq) else { break };
-            ready += self.outgoing[index].bytes - self.outgoing[index].dealt;
-            if ready >= enough {
-                break;
-            }
-        }
-        ready
-    }
-
-    /// How many segments [`SendSide::deal`] may have: the pieces left of the send that is being dealt, and one for each
-    /// behind it.
-    fn ready_segments(&self) -> u64 {
-        let Some(index) = self.ready() else { return 0 };
-        let Outgoing { bytes, dealt, .. } = self.outgoing[index];
-        let left = (bytes - dealt).div_ceil(self.plan.piece_of(bytes)).max(1);
-        let behind = self.announced.min(self.window.next_seq()).saturating_sub(self.cursor + 1);
-        left + behind
-    }
-
     /// Whether the dealing of the send has begun: the peer has a place for it.
     #[must_use]
     pub fn is_begun(&self, slot: &Slot) -> bool {
@@ -388,53 +237,10 @@ impl<const N: usize> SendSide<N> {
     pub const fn in_flight(&self) -> usize {
         self.window.in_flight()
     }
-}
 
-/// A message is longer than the receive that it meets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a message of {bytes} bytes met a receive of {capacity} bytes")]
-pub struct TooLong {
-    /// The message's length.
-    pub bytes: u64,
-    /// The receive's length, or [`MESSAGE_BYTES_MAX`] if that is less.
-    pub capacity: u64,
-}
-
-impl Segment {
-    /// The place of the send it belongs to, `0..N`.
-    #[must_use]
-    pub const fn slot_index(&self) -> usize {
-        self.index
-    }
-
-    /// The sequence number of the receive it goes to; without groups that of its send.
-    #[must_use]
-    pub const fn seq(&self) -> u64 {
-        self.seq
-    }
-
-    /// Where its bytes start in the message.
-    #[must_use]
-    pub const fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    /// How many bytes it has; 0 only for an empty message.
-    #[must_use]
-    pub const fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Whether it is a whole message that travels inside a control frame.
-    #[must_use]
-    pub const fn is_inline(&self) -> bool {
-        self.inline
-    }
-
-    /// What precedes its bytes on a data socket.
-    #[must_use]
-    pub const fn header(&self) -> SegmentHeader {
-        SegmentHeader { seq: self.seq, offset: self.offset, total: self.total, bytes: self.bytes as u32 }
+    fn credit(&mut self, seq: u64) -> &mut Credit {
+        let index = place(seq, self.credits.len());
+        &mut self.credits[index]
     }
 }
 

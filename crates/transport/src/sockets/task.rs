@@ -22,8 +22,27 @@ pub(crate) trait Task: Send + 'static {
     where
         Self: Sized;
 
+    /// Does the next part of its work: a call of a socket, mostly, of a segment at most.
+    fn go_on(&mut self) -> Next;
+
+    /// Its socket has failed: what it was doing is over.
+    fn socket_failed(&mut self, error: io::Error);
+
     /// Goes on as far as it can, or until it has done its share. May be called at any time.
-    fn step(&mut self) -> Step;
+    fn step(&mut self) -> Step {
+        for _ in 0..SHARE {
+            match self.go_on() {
+                Ok(None) => {}
+                Ok(Some(step)) => return step,
+                Err(Stop::Failed(error)) => {
+                    self.fail(error);
+                    return Step::Ended;
+                }
+                Err(Stop::Socket(error)) => self.socket_failed(error),
+            }
+        }
+        Step::Again
+    }
 
     /// Its data socket.
     fn socket(&self) -> BorrowedFd<'_>;
@@ -51,6 +70,9 @@ pub(crate) enum Step {
     /// It is over.
     Ended,
 }
+
+/// What comes next of a step: nothing to wait for, or what to return.
+pub(crate) type Next = Result<Option<Step>, Stop>;
 
 /// Why a task ends early.
 pub(crate) enum Stop {
@@ -116,7 +138,7 @@ pub(crate) fn attempt(mut call: impl FnMut() -> io::Result<usize>) -> Result<Opt
     }
 }
 
-/// How many parts of its work a task does in one step: calls of a socket, mostly, each of a segment at most.
-pub(crate) const SHARE: usize = 4;
+/// How many parts of its work a task does in one step.
+const SHARE: usize = 4;
 /// How long a lane is waited for before the connection is looked at again.
 const LANE_SLICE: Duration = Duration::from_millis(100);

@@ -73,7 +73,7 @@ pub(super) fn panicked() -> Error {
 #[cfg(test)]
 mod tests {
     use std::{
-        io::Write,
+        io::{self, Write},
         os::{
             fd::{AsFd, BorrowedFd},
             unix::net::UnixStream,
@@ -85,8 +85,9 @@ mod tests {
     use rustix::event::epoll::EventFlags;
 
     use super::*;
+    use crate::sockets::task::{Next, attempt};
 
-    /// Reads a byte a step and tells of it; panics where that is a 0.
+    /// Reads byte by byte and tells of it; panics where that is a 0.
     struct Reading {
         socket: UnixStream,
         heard: Sender<Result<u8, Error>>,
@@ -97,16 +98,20 @@ mod tests {
             "reading"
         }
 
-        fn step(&mut self) -> Step {
+        fn go_on(&mut self) -> Next {
             let mut byte = [0];
-            match rustix::io::read(&self.socket, &mut byte) {
-                Ok(1) => {
+            match attempt(|| Ok(rustix::io::read(&self.socket, &mut byte)?))? {
+                Some(1) => {
                     assert_ne!(byte, [0]);
                     self.heard.send(Ok(byte[0])).unwrap();
-                    Step::Again
+                    Ok(None)
                 }
-                _ => Step::Socket,
+                _ => Ok(Some(Step::Socket)),
             }
+        }
+
+        fn socket_failed(&mut self, error: io::Error) {
+            self.fail(Error::system("read a byte", error));
         }
 
         fn socket(&self) -> BorrowedFd<'_> {

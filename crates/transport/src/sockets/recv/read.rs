@@ -21,7 +21,7 @@ use crate::{
     sockets::{
         locks::{lock, read_lock},
         shared::{Shared, Verdict},
-        task::{SHARE, Step, Stop, Task, attempt},
+        task::{Next, Step, Stop, Task, attempt},
     },
 };
 
@@ -51,13 +51,9 @@ enum At {
     Ended(Verdict),
 }
 
-/// What comes next of a step: nothing to wait for, or what to return.
-type Next = Result<Option<Step>, Stop>;
-
-impl StreamReader {
-    pub(super) fn new(shared: &Arc<Shared<RecvState>>, stream: usize, lane: Option<Lane>) -> Self {
-        let header = [0; SegmentHeader::BYTES];
-        Self { parts: shared.parts(), shared: shared.clone(), stream, lane, header, have: 0, at: At::Header }
+impl Task for StreamReader {
+    fn name() -> &'static str {
+        "gputcp-recv"
     }
 
     fn go_on(&mut self) -> Next {
@@ -72,6 +68,29 @@ impl StreamReader {
                 Ok(Some(step))
             }
         }
+    }
+
+    fn socket_failed(&mut self, error: io::Error) {
+        self.at = At::Ended(Verdict::on(error));
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.shared.data[self.stream].as_fd()
+    }
+
+    fn events(&self) -> EventFlags {
+        EventFlags::IN | EventFlags::ET
+    }
+
+    fn fail(&self, error: Error) {
+        self.shared.fail(error);
+    }
+}
+
+impl StreamReader {
+    pub(super) fn new(shared: &Arc<Shared<RecvState>>, stream: usize, lane: Option<Lane>) -> Self {
+        let header = [0; SegmentHeader::BYTES];
+        Self { parts: shared.parts(), shared: shared.clone(), stream, lane, header, have: 0, at: At::Header }
     }
 
     fn read_header(&mut self) -> Next {
@@ -183,38 +202,5 @@ impl StreamReader {
         }
         self.shared.counters.carried.fetch_add(got as u64, Ordering::Relaxed);
         Ok(got as u64)
-    }
-}
-
-impl Task for StreamReader {
-    fn name() -> &'static str {
-        "gputcp-recv"
-    }
-
-    fn step(&mut self) -> Step {
-        for _ in 0..SHARE {
-            match self.go_on() {
-                Ok(None) => {}
-                Ok(Some(step)) => return step,
-                Err(Stop::Failed(error)) => {
-                    self.shared.fail(error);
-                    return Step::Ended;
-                }
-                Err(Stop::Socket(error)) => self.at = At::Ended(Verdict::on(error)),
-            }
-        }
-        Step::Again
-    }
-
-    fn socket(&self) -> BorrowedFd<'_> {
-        self.shared.data[self.stream].as_fd()
-    }
-
-    fn events(&self) -> EventFlags {
-        EventFlags::IN | EventFlags::ET
-    }
-
-    fn fail(&self, error: Error) {
-        self.shared.fail(error);
     }
 }

@@ -1,7 +1,8 @@
 //! The sending end of a connection. In the order of the data's way: [`SendComm::isend`] posts a message, an announced
 //! receive lets it start, [`stage`] copies device memory to a pinned ring, [`write`] carries segments on the data sockets,
-//! [`short`] whole short messages on the control socket.
+//! [`short`] whole short messages on the control socket, [`finish`] ends the send.
 
+mod finish;
 mod short;
 mod stage;
 mod write;
@@ -15,7 +16,7 @@ use gputcp_gpu::{Buffer, MemoryKind, ReadClaim};
 use gputcp_proto::{
     frame::Control,
     plan::SegmentPlan,
-    send::{Carrier, Segment, SendSide, Sent},
+    send::{Carrier, Segment, SendSide},
     window::Slot,
 };
 use gputcp_socket::TcpInfo;
@@ -24,14 +25,13 @@ use self::{short::ShortSends, stage::StagingRing, write::Writer};
 use super::{
     SHORT_BYTES,
     agreed::{Agreed, SLOTS},
-    bound::Bound,
     canceller::Canceller,
     control::Reader,
     cores,
     driver::Driver,
     ending,
     locks::{lock, write_lock},
-    shared::{Ready, Shared, Side},
+    shared::{Shared, Side},
 };
 use crate::{Error, Result};
 
@@ -181,58 +181,6 @@ impl SendComm {
         self.max_receives
     }
 
-    /// The finished send, or the request back while bytes are left. Reads the peer's announcements itself, and may then write
-    /// short messages. Never waits for the peer.
-    ///
-    /// # Errors
-    /// If the connection has failed.
-    pub fn test(&mut self, request: SendRequest) -> Result<Result<Sent, SendRequest>> {
-        // Also for one that is finished already: the next ones need announcements, and unread they would wake standby.
-        self.shared.poll();
-        match self.shared.finish(request.slot) {
-            Ok(sent) => Ok(Ok(sent)),
-            Err(slot) => {
-                self.shared.check()?;
-                if self.shared.peer_has_said_goodbye() && !self.shared.is_begun(&slot) {
-                    return Err(self.shared.peer_closed());
-                }
-                Ok(Err(SendRequest { slot }))
-            }
-        }
-    }
-
-    /// Waits until the sockets have taken the message.
-    ///
-    /// # Errors
-    /// If the connection has failed, or does so by the deadline: then no request of it can succeed any more.
-    pub fn wait(&mut self, request: SendRequest, deadline: Instant) -> Result<Sent> {
-        self.wait_within(request, Bound::Deadline(deadline))
-    }
-
-    /// The same, for as long as bytes move: fails when none have moved for `patience`.
-    ///
-    /// # Errors
-    /// If the connection has failed, or falls silent.
-    pub fn wait_patiently(&mut self, request: SendRequest, patience: Duration) -> Result<Sent> {
-        self.wait_within(request, Bound::silence(patience))
-    }
-
-    fn wait_within(&mut self, request: SendRequest, bound: Bound) -> Result<Sent> {
-        let index = request.slot.index();
-        let mut slot = Some(request.slot);
-        self.shared.wait_for("sending a message", bound, Some(index), false, || {
-            let Some(held) = slot.take() else { return Ok(Ready::No) };
-            match self.shared.finish(held) {
-                Ok(sent) => Ok(Ready::Yes(sent)),
-                Err(held) => {
-                    let hopeless = self.shared.peer_has_said_goodbye() && !self.shared.is_begun(&held);
-                    slot = Some(held);
-                    if hopeless { Err(self.shared.peer_closed()) } else { Ok(Ready::No) }
-                }
-            }
-        })
-    }
-
     /// Says goodbye, waits for the peer's, and ends the threads. All requests must be finished.
     ///
     /// # Errors
@@ -312,19 +260,6 @@ impl Shared<SendState> {
         if lock(&self.state).side.written(segment) {
             self.doorbell.ring(slot);
         }
-    }
-
-    fn finish(&self, slot: Slot) -> Result<Sent, Slot> {
-        let mut state = lock(&self.state);
-        let index = slot.index();
-        let sent = state.side.finish(slot)?;
-        // Before the slot can be issued again, which takes this lock.
-        *write_lock(&state.parts.sources[index]) = None;
-        Ok(sent)
-    }
-
-    fn is_begun(&self, slot: &Slot) -> bool {
-        lock(&self.state).side.is_begun(slot)
     }
 
     fn peer_closed(&self) -> Error {

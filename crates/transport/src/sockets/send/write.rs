@@ -2,6 +2,7 @@
 //! goes out in place, device memory from the staging ring.
 
 use std::{
+    io,
     os::fd::{AsFd, BorrowedFd},
     sync::Arc,
 };
@@ -20,7 +21,7 @@ use crate::{
     sockets::{
         locks::{lock, read_lock},
         shared::{Shared, Verdict},
-        task::{SHARE, Step, Stop, Task, attempt},
+        task::{Next, Step, Stop, Task, attempt},
     },
 };
 
@@ -45,12 +46,9 @@ enum At {
     Failed(Verdict),
 }
 
-/// What comes next of a step: nothing to wait for, or what to return.
-type Next = Result<Option<Step>, Stop>;
-
-impl Writer {
-    pub(super) fn new(shared: &Arc<Shared<SendState>>, stream: usize, ring: Option<StagingRing>) -> Self {
-        Self { parts: shared.parts(), shared: shared.clone(), stream, ring, at: At::Between }
+impl Task for Writer {
+    fn name() -> &'static str {
+        "gputcp-send"
     }
 
     fn go_on(&mut self) -> Next {
@@ -64,6 +62,28 @@ impl Writer {
                 Ok(Some(step))
             }
         }
+    }
+
+    fn socket_failed(&mut self, error: io::Error) {
+        self.at = At::Failed(Verdict::on(error));
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.shared.data[self.stream].as_fd()
+    }
+
+    fn events(&self) -> EventFlags {
+        EventFlags::OUT | EventFlags::ET
+    }
+
+    fn fail(&self, error: Error) {
+        self.shared.fail(error);
+    }
+}
+
+impl Writer {
+    pub(super) fn new(shared: &Arc<Shared<SendState>>, stream: usize, ring: Option<StagingRing>) -> Self {
+        Self { parts: shared.parts(), shared: shared.clone(), stream, ring, at: At::Between }
     }
 
     /// Takes the next segment, or the oldest copy that is done.
@@ -179,39 +199,6 @@ impl Writer {
                 Ok(written.is_none().then_some(Step::Socket))
             }
         }
-    }
-}
-
-impl Task for Writer {
-    fn name() -> &'static str {
-        "gputcp-send"
-    }
-
-    fn step(&mut self) -> Step {
-        for _ in 0..SHARE {
-            match self.go_on() {
-                Ok(None) => {}
-                Ok(Some(step)) => return step,
-                Err(Stop::Failed(error)) => {
-                    self.shared.fail(error);
-                    return Step::Ended;
-                }
-                Err(Stop::Socket(error)) => self.at = At::Failed(Verdict::on(error)),
-            }
-        }
-        Step::Again
-    }
-
-    fn socket(&self) -> BorrowedFd<'_> {
-        self.shared.data[self.stream].as_fd()
-    }
-
-    fn events(&self) -> EventFlags {
-        EventFlags::OUT | EventFlags::ET
-    }
-
-    fn fail(&self, error: Error) {
-        self.shared.fail(error);
     }
 }
 

@@ -1,0 +1,152 @@
+//! How a receive ends: its user asks or waits until its bytes are where they belong, and then its slot goes back (invariant I1).
+//! Whoever asks reads the control socket and follows the unpacks meanwhile.
+
+use std::{
+    sync::{MutexGuard, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use gputcp_proto::{
+    recv::{Received, RecvSide},
+    window::Slot,
+};
+
+use super::{RecvComm, RecvRequest, RecvState};
+use crate::{
+    Error, Result,
+    sockets::{
+        SHORT_BYTES,
+        agreed::SLOTS,
+        bound::Bound,
+        locks::{lock, write_lock},
+        shared::{Ready, Shared},
+    },
+};
+
+impl RecvComm {
+    /// The finished receive, or the request back while bytes are missing. Where a short message may come, reads what the control
+    /// socket has. Never waits for the peer.
+    ///
+    /// # Errors
+    /// If the connection has failed.
+    pub fn test(&mut self, request: RecvRequest) -> Result<Result<Received, RecvRequest>> {
+        let RecvRequest { slot, bytes } = request;
+        let finished = match self.shared.finish(slot)? {
+            Err(slot) => {
+                self.read_what_has_come(bytes);
+                self.shared.finish(slot)?
+            }
+            finished => finished,
+        };
+        match finished {
+            Ok(received) => Ok(Ok(received)),
+            Err(slot) => {
+                self.shared.check()?;
+                self.shared.check_not_closed()?;
+                Ok(Err(RecvRequest { slot, bytes }))
+            }
+        }
+    }
+
+    /// Waits until the message is where it belongs.
+    ///
+    /// # Errors
+    /// If the connection has failed, or does so by the deadline: then no request of it can succeed any more.
+    pub fn wait(&mut self, request: RecvRequest, deadline: Instant) -> Result<Received> {
+        self.wait_within(request, Bound::Deadline(deadline))
+    }
+
+    /// The same, for as long as bytes move: fails when none have moved for `patience`.
+    ///
+    /// # Errors
+    /// If the connection has failed, or falls silent.
+    pub fn wait_patiently(&mut self, request: RecvRequest, patience: Duration) -> Result<Received> {
+        self.wait_within(request, Bound::silence(patience))
+    }
+
+    fn wait_within(&mut self, request: RecvRequest, bound: Bound) -> Result<Received> {
+        let index = request.slot.index();
+        let mut slot = Some(request.slot);
+        let shared = &self.shared;
+        let spin = self.may_come_short(request.bytes);
+        shared.wait_for("receiving a message", bound, Some(index), spin, || {
+            let Some(held) = slot.take() else { return Ok(Ready::No) };
+            match shared.finish(held)? {
+                Ok(received) => Ok(Ready::Yes(received)),
+                Err(held) => {
+                    slot = Some(held);
+                    if let Some(done) = shared.newest_unpack() {
+                        return Ok(Ready::AfterLane(done));
+                    }
+                    shared.check_not_closed()?;
+                    Ok(Ready::No)
+                }
+            }
+        })
+    }
+
+    /// Reads what the control socket has, where that may be for a receive of up to `bytes`.
+    pub(super) fn read_what_has_come(&self, bytes: u64) {
+        if self.shared.is_left_to_polls() || self.may_come_short(bytes) {
+            self.shared.poll();
+        }
+    }
+
+    /// Whether a message to a receive of `bytes` may well travel on the control socket. Receives are often longer than what comes.
+    pub(super) fn may_come_short(&self, bytes: u64) -> bool {
+        bytes <= SHORT_BYTES.min(self.inline_bytes) || (self.inline_bytes > 0 && self.shared.came_short())
+    }
+}
+
+impl Shared<RecvState> {
+    /// Whether the last bytes came on the control socket: the next may well, too.
+    fn came_short(&self) -> bool {
+        lock(&self.state).parts.came_short.load(Ordering::Relaxed)
+    }
+
+    /// Looks at the lanes, then at the request.
+    fn finish(&self, slot: Slot) -> Result<Result<Received, Slot>> {
+        Ok(self.reaped(|side| side.is_complete(&slot))?.finish(slot))
+    }
+
+    /// The state, after a look at the lanes if something is not complete.
+    pub(super) fn reaped(
+        &self,
+        is_complete: impl FnOnce(&RecvSide<SLOTS>) -> bool,
+    ) -> Result<MutexGuard<'_, RecvState>> {
+        let state = lock(&self.state);
+        let parts = (!is_complete(&state.side) && !state.parts.rings.is_empty()).then(|| state.parts.clone());
+        let Some(parts) = parts else { return Ok(state) };
+        drop(state);
+        for ring in &parts.rings {
+            let reaped = self.reap(&mut lock(ring));
+            reaped.inspect_err(|error| self.fail(error.clone()))?;
+        }
+        Ok(lock(&self.state))
+    }
+
+    /// Whether data can still come: not after the peer's goodbye and the end of all its streams.
+    pub(super) fn check_not_closed(&self) -> Result<()> {
+        let state = lock(&self.state);
+        let ended = state.open_streams == 0 && self.peer_has_said_goodbye();
+        let open = state.side.in_flight();
+        drop(state);
+        if ended && self.newest_unpack().is_none() {
+            // A failure ends the streams too, and says more.
+            self.check()?;
+            return Err(Error::PeerClosed { peer: self.peer.clone(), open });
+        }
+        Ok(())
+    }
+}
+
+impl RecvState {
+    /// Ends a receive that is complete.
+    pub(super) fn finish(&mut self, slot: Slot) -> Result<Received, Slot> {
+        let index = slot.index();
+        self.side.finish(slot).inspect(|_| {
+            // Before the slot can be issued again, which takes this lock.
+            *write_lock(&self.parts.destinations[index]) = None;
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! How a send ends: its user asks or waits until the sockets have taken its bytes, and then its slot goes back (invariant I1).
+//! Behind the peer's goodbye, one that has not begun never will.
+
+use std::time::{Duration, Instant};
+
+use gputcp_proto::{send::Sent, window::Slot};
+
+use super::{SendComm, SendRequest, SendState};
+use crate::{
+    Result,
+    sockets::{
+        bound::Bound,
+        locks::{lock, write_lock},
+        shared::{Ready, Shared},
+    },
+};
+
+impl SendComm {
+    /// The finished send, or the request back while bytes are left. Reads the peer's announcements itself, and may then write
+    /// short messages. Never waits for the peer.
+    ///
+    /// # Errors
+    /// If the connection has failed.
+    pub fn test(&mut self, request: SendRequest) -> Result<Result<Sent, SendRequest>> {
+        // Also for one that is finished already: the next ones need announcements, and unread they would wake standby.
+        self.shared.poll();
+        match self.shared.finish(request.slot) {
+            Ok(sent) => Ok(Ok(sent)),
+            Err(slot) => {
+                self.shared.check()?;
+                if self.shared.peer_has_said_goodbye() && !self.shared.is_begun(&slot) {
+                    return Err(self.shared.peer_closed());
+                }
+                Ok(Err(SendRequest { slot }))
+            }
+        }
+    }
+
+    /// Waits until the sockets have taken the message.
+    ///
+    /// # Errors
+    /// If the connection has failed, or does so by the deadline: then no request of it can succeed any more.
+    pub fn wait(&mut self, request: SendRequest, deadline: Instant) -> Result<Sent> {
+        self.wait_within(request, Bound::Deadline(deadline))
+    }
+
+    /// The same, for as long as bytes move: fails when none have moved for `patience`.
+    ///
+    /// # Errors
+    /// If the connection has failed, or falls silent.
+    pub fn wait_patiently(&mut self, request: SendRequest, patience: Duration) -> Result<Sent> {
+        self.wait_within(request, Bound::silence(patience))
+    }
+
+    fn wait_within(&mut self, request: SendRequest, bound: Bound) -> Result<Sent> {
+        let index = request.slot.index();
+        let mut slot = Some(request.slot);
+        self.shared.wait_for("sending a message", bound, Some(index), false, || {
+            let Some(held) = slot.take() else { return Ok(Ready::No) };
+            match self.shared.finish(held) {
+                Ok(sent) => Ok(Ready::Yes(sent)),
+                Err(held) => {
+                    let hopeless = self.shared.peer_has_said_goodbye() && !self.shared.is_begun(&held);
+                    slot = Some(held);
+                    if hopeless { Err(self.shared.peer_closed()) } else { Ok(Ready::No) }
+                }
+            }
+        })
+    }
+}
+
+impl Shared<SendState> {
+    fn finish(&self, slot: Slot) -> Result<Sent, Slot> {
+        let mut state = lock(&self.state);
+        let index = slot.index();
+        let sent = state.side.finish(slot)?;
+        // Before the slot can be issued again, which takes this lock.
+        *write_lock(&state.parts.sources[index]) = None;
+        Ok(sent)
+    }
+
+    fn is_begun(&self, slot: &Slot) -> bool {
+        lock(&self.state).side.is_begun(slot)
+    }
+}

@@ -1,0 +1,118 @@
+//! Who hears the control socket: whoever waits or polls, and otherwise standby. What comes is handled by whoever reads it.
+
+use std::sync::atomic::Ordering;
+
+use gputcp_proto::{Violation, frame::Control};
+
+use super::{Shared, Side};
+use crate::{
+    Error,
+    sockets::control::{Alone, Attention, Incoming, Reader},
+};
+
+impl<S: Side> Shared<S> {
+    /// Handles every control frame that is there. False when no more can come.
+    pub(crate) fn pump(&self, reader: &mut Reader) -> bool {
+        if self.control_ended.load(Ordering::Acquire) || self.failure.get().is_some() {
+            return false;
+        }
+        loop {
+            if reader.amid {
+                match S::take_rest(self, reader) {
+                    Ok(true) => {}
+                    Ok(false) => return true,
+                    Err(error) => {
+                        self.fail(error);
+                        return false;
+                    }
+                }
+            }
+            let handled = match reader.next(&self.control) {
+                Ok(Ok(Incoming::Nothing)) => return true,
+                // Said again and again, it would keep whoever reads from everything else.
+                Ok(Ok(Incoming::Frame(Control::Goodbye))) if self.peer_has_said_goodbye() => {
+                    Err(self.misbehaved(Violation::Field { frame: "goodbye", field: "count", value: 2 }))
+                }
+                Ok(Ok(Incoming::Frame(Control::Goodbye))) => {
+                    self.peer_said_goodbye.store(true, Ordering::Release);
+                    self.wake_all();
+                    self.doorbell.ring_all();
+                    Ok(())
+                }
+                Ok(Ok(Incoming::Frame(Control::Abort { bytes }))) => {
+                    let reason = reader.text(bytes as usize).into();
+                    Err(Error::PeerAborted { peer: self.peer.clone(), reason })
+                }
+                Ok(Ok(Incoming::Frame(frame))) => S::dispatch(self, frame, reader),
+                Ok(Ok(Incoming::End)) if self.peer_has_said_goodbye() && self.control.broken().is_none() => {
+                    self.control_ended.store(true, Ordering::Release);
+                    return false;
+                }
+                Ok(Ok(Incoming::End)) => Err(match self.control.broken() {
+                    Some(error) => self.socket_failed(error),
+                    None => self.gone("its connection closed without a goodbye"),
+                }),
+                Ok(Err(violation)) => Err(self.misbehaved(violation)),
+                Err(error) => Err(self.socket_failed(&error)),
+            };
+            if let Err(error) = handled {
+                self.fail(error);
+                return false;
+            }
+        }
+    }
+
+    /// Handles what the control socket has, if nobody else does.
+    pub(crate) fn look(&self) {
+        self.control.look(|reader| {
+            self.pump(reader);
+        });
+    }
+
+    /// The same for somebody who will do so again and again: standby stays away meanwhile, as what comes would wake it in vain.
+    pub(crate) fn poll(&self) {
+        self.polled.store(self.began.elapsed().as_micros() as u64, Ordering::Relaxed);
+        self.look();
+    }
+
+    /// Whether standby relies on polls: each has to look then, whatever it waits for.
+    pub(crate) fn is_left_to_polls(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
+    }
+
+    /// Does what the control socket is ready for, unless somebody polls it.
+    pub(crate) fn attend(&self) -> Attention {
+        let written = self.control.write_on().or_else(|error| self.control_failed(error));
+        let written = written.and_then(|()| S::write_on(self));
+        let polled = self.polled.load(Ordering::Relaxed);
+        let away = polled > 0 && self.began.elapsed().as_micros() as u64 <= polled + POLLED_US;
+        self.away.store(away && written.is_ok(), Ordering::Relaxed);
+        if away && written.is_ok() {
+            return Attention::Away;
+        }
+        let read = self.control.stand_in().map(|mut reader| self.pump(&mut reader));
+        let more = read.unwrap_or(true);
+        let armed = if read == Some(true) { self.control.arm() } else { Ok(()) };
+        let armed = armed.map_err(|error| Error::system("watch the control socket", error));
+        match written.and(armed) {
+            Ok(()) if more => Attention::Armed,
+            Ok(()) => Attention::Over,
+            Err(error) => {
+                self.fail(error);
+                Attention::Over
+            }
+        }
+    }
+
+    /// The standby thread's life.
+    pub(crate) fn stand_by(&self, alone: &Alone) {
+        let life = self.control.arm().and_then(|()| alone.stand_by(|| self.attend()));
+        if let Err(error) = life {
+            self.fail(Error::system("watch the control socket", error));
+        }
+    }
+}
+
+/// Who has polled the control socket so recently polls it again soon: between two polls NCCL's one thread may have carried a quarter of
+/// a megabyte for each of several connections.
+const POLLED_US: u64 = 1000;

@@ -1,0 +1,117 @@
+//! How a connection fails. Any failure poisons it (invariant I7): the first one is kept, every socket is shut down, so every
+//! blocked thread returns, and every request in flight ends with that same error.
+
+use std::{
+    io,
+    net::Shutdown,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use gputcp_proto::Violation;
+
+use super::{Shared, Side};
+use crate::{Error, Result, sockets::task::Step};
+
+/// A data socket's end, about which the control socket is heard.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    error: Option<io::Error>,
+    until: Instant,
+}
+
+impl<S: Side> Shared<S> {
+    /// Poisons the connection. The first failure counts. Must not be called with the state locked.
+    pub(crate) fn fail(&self, error: Error) {
+        let is_news = !matches!(error, Error::PeerGone { .. } | Error::PeerAborted { .. });
+        let reason = error.to_string();
+        // First of all, so that what the peer does when it is told is not taken for the cause.
+        if self.failure.set(error).is_err() {
+            return;
+        }
+        if is_news {
+            self.control.write_abort(&reason);
+        }
+        for socket in self.data.iter().chain([self.control.socket()]) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+        self.wake_all();
+        self.doorbell.ring_all();
+    }
+
+    /// Nothing more can be written on the control socket. Where the peer has closed or reset it, what it has said before is still
+    /// there to be read, and tells why; whoever reads it fails the connection then.
+    ///
+    /// # Errors
+    /// If the connection has failed by then.
+    pub(crate) fn control_failed(&self, error: io::Error) -> Result<()> {
+        let closed = matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
+        if closed && !self.peer_has_said_goodbye() {
+            self.control.broke(error);
+            self.look();
+        } else {
+            self.fail(self.socket_failed(&error));
+        }
+        self.check()
+    }
+
+    /// Hears the control socket about a data socket that failed or ended early: it usually knows better why (an abort, a
+    /// goodbye), and gets a moment to say so. What to wait for, or the end.
+    pub(crate) fn hear(&self, verdict: &Verdict) -> Step {
+        let in_order = verdict.error.is_none() && self.peer_has_said_goodbye();
+        if in_order || self.is_closing() || self.has_failed() {
+            return Step::Ended;
+        }
+        if Instant::now() < verdict.until {
+            return Step::Until(verdict.until);
+        }
+        self.fail(match &verdict.error {
+            Some(error) => self.socket_failed(error),
+            None => self.gone("a data socket closed without a goodbye"),
+        });
+        Step::Ended
+    }
+
+    /// The failure, if the connection has failed.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.failure.get().map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.get().is_some()
+    }
+
+    pub(crate) fn misbehaved(&self, violation: Violation) -> Error {
+        Error::PeerMisbehaved { peer: self.peer.clone(), violation }
+    }
+
+    pub(crate) fn gone(&self, detail: impl Into<Arc<str>>) -> Error {
+        Error::PeerGone { peer: self.peer.clone(), detail: detail.into() }
+    }
+
+    /// What an error of a socket means.
+    pub(crate) fn socket_failed(&self, error: &io::Error) -> Error {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
+        match error.kind() {
+            TimedOut => Error::Timeout { what: "the exchange", peer: self.peer.clone(), after: self.timeout },
+            BrokenPipe | ConnectionReset | ConnectionAborted => self.gone("it reset the connection"),
+            UnexpectedEof => self.gone("its connection closed in the middle of a message"),
+            _ => self.gone(error.to_string()),
+        }
+    }
+}
+
+impl Verdict {
+    /// A socket's failure.
+    pub(crate) fn on(error: io::Error) -> Self {
+        Self { error: Some(error), until: Instant::now() + VERDICT }
+    }
+
+    /// The end of a stream at a segment's boundary: in good order if the peer says goodbye on the control socket too.
+    pub(crate) fn on_end() -> Self {
+        Self { error: None, until: Instant::now() + VERDICT }
+    }
+}
+
+/// How long the control socket has to explain the failure of a data socket.
+const VERDICT: Duration = Duration::from_millis(300);

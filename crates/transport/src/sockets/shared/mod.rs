@@ -1,0 +1,140 @@
+//! What all tasks of one connection share: its sockets, and its state under one lock. [`wait`] is how an answer is waited for,
+//! [`attend`] who hears the control socket meanwhile, and when nobody waits, [`fail`] how the connection fails.
+
+mod attend;
+mod fail;
+mod wait;
+
+use std::{
+    sync::{
+        Arc, Condvar, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use gputcp_proto::frame::Control;
+use socket2::Socket;
+
+pub(crate) use self::{fail::Verdict, wait::Ready};
+use super::{
+    control::{ControlSocket, Reader, Watch},
+    doorbell::Doorbell,
+    locks::lock,
+    task::Waker,
+};
+use crate::{Error, Result};
+
+/// One end of a connection. `S` is the sender's or the receiver's state.
+#[derive(Debug)]
+pub(crate) struct Shared<S> {
+    pub(crate) peer: Arc<str>,
+    pub(crate) timeout: Duration,
+    pub(crate) control: ControlSocket,
+    pub(crate) data: Vec<Socket>,
+    pub(crate) state: Mutex<S>,
+    /// Tells each data socket's task that there is something for it to carry, or that the connection ends.
+    pub(crate) work: Box<[Waker]>,
+    pub(crate) doorbell: Doorbell,
+    pub(crate) counters: Counters,
+    begun: (Mutex<usize>, Condvar),
+    failure: OnceLock<Error>,
+    peer_said_goodbye: AtomicBool,
+    control_ended: AtomicBool,
+    closing: AtomicBool,
+    /// When somebody last polled the control socket, in microseconds since the connection began.
+    polled: AtomicU64,
+    /// Standby leaves the control socket to whoever polls it.
+    away: AtomicBool,
+    began: Instant,
+}
+
+/// Bytes that passed, counted where they pass.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Payload bytes that a socket took, or gave.
+    pub(crate) carried: AtomicU64,
+    /// Payload bytes that are at their destination. The receiver's.
+    pub(crate) placed: AtomicU64,
+}
+
+/// A side's own answer to control frames.
+pub(crate) trait Side: Sized {
+    /// Handles an announcement, or begins with an inline message: the reader is then amid it.
+    fn dispatch(shared: &Shared<Self>, frame: Control, reader: &mut Reader) -> Result<()>;
+
+    /// Reads on in the message that the reader is amid. False if more of it is to come.
+    fn take_rest(_: &Shared<Self>, _: &mut Reader) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// Writes the messages that the control socket had no room for.
+    fn write_on(_: &Shared<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl<S: Side> Shared<S> {
+    pub(crate) fn new(
+        peer: Arc<str>,
+        timeout: Duration,
+        (control, watch, depth): (Socket, &Watch, usize),
+        data: Vec<Socket>,
+        state: S,
+    ) -> Result<Self> {
+        let doing = "set up the connection's descriptors";
+        Ok(Self {
+            peer,
+            timeout,
+            control: ControlSocket::new(control, watch, depth)
+                .map_err(|error| Error::system(doing, error))?,
+            work: data.iter().map(|_| Waker::default()).collect(),
+            data,
+            state: Mutex::new(state),
+            doorbell: Doorbell::new().map_err(|error| Error::system(doing, error))?,
+            counters: Counters::default(),
+            begun: (Mutex::new(0), Condvar::new()),
+            failure: OnceLock::new(),
+            peer_said_goodbye: AtomicBool::new(false),
+            control_ended: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            polled: AtomicU64::new(0),
+            away: AtomicBool::new(false),
+            began: Instant::now(),
+        })
+    }
+
+    /// One of the connection's threads is there: what a thread allocates when it starts is behind it.
+    pub(crate) fn thread_begins(&self) {
+        *lock(&self.begun.0) += 1;
+        self.begun.1.notify_all();
+    }
+
+    /// Waits for the connection's threads, so that nothing of their start falls after connect (invariant I4).
+    pub(crate) fn wait_for_threads(&self, count: usize) {
+        let begun = lock(&self.begun.0);
+        drop(self.begun.1.wait_while(begun, |begun| *begun < count));
+    }
+
+    pub(crate) fn peer_has_said_goodbye(&self) -> bool {
+        self.peer_said_goodbye.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Wakes the I/O threads to end once nothing is left to carry.
+    pub(crate) fn begin_close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.wake_all();
+    }
+
+    /// Has every task look at the connection again.
+    fn wake_all(&self) {
+        // Either a task that has just begun sees at its first look, which takes the lock, what has changed; or it has set
+        // its waker before.
+        drop(lock(&self.state));
+        self.work.iter().for_each(Waker::wake);
+    }
+}
