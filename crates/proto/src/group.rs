@@ -59,7 +59,7 @@ impl Groups {
     pub(crate) fn check(&self, mark: Mark) -> Result<(), Violation> {
         let right = match self.following {
             0 => u16::from(mark.following) < self.most,
-            following => mark.following + 1 == following,
+            following => mark.following == following - 1,
         };
         let (frame, field, value) = ("tagged announcement", "following count", mark.following.into());
         if right { Ok(()) } else { Err(Violation::Field { frame, field, value }) }

@@ -20,7 +20,7 @@ pub trait SendEnd {
         1
     }
 
-    /// Posts `bytes` of `source` from `offset`; `None` when no slot is free.
+    /// Posts `bytes` of `source` from `offset`; `None` when no slot is free: never while nothing is in flight.
     ///
     /// # Errors
     /// If the connection has failed, or the source cannot be sent on it.
@@ -65,7 +65,7 @@ impl SendEnd for SendComm {
     }
 
     fn isend(&mut self, source: &Buffer, offset: u64, bytes: u64) -> Result<Option<SendRequest>> {
-        Self::isend(self, source, offset, bytes)
+        self.isend_or_wait(source, offset, bytes)
     }
 
     fn wait(&mut self, request: SendRequest, patience: Duration) -> Result<Sent> {

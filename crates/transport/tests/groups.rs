@@ -8,8 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Place, close, options, pair, pair_of, sender_to_impostor, soon};
-use gputcp::{Error, GroupRequest, Options, Part, ReceivedGroup, RecvComm, SendComm, SendRequest};
+use common::{PATIENCE, Place, close, move_and_verify, options, pair, pair_of, sender_to_impostor, soon};
+use gputcp::{
+    Error, GroupRequest, Options, Part, ReceivedGroup, RecvComm, SendComm, SendRequest,
+    transfer::{Message, Plan, Sender},
+};
 use gputcp_gpu::{Buffer, Pattern};
 use gputcp_proto::frame::{Announce, Control, Mark};
 
@@ -198,6 +201,21 @@ fn receives_of_one_are_groups_too() {
     assert_eq!(receiver.wait(receive, soon()).unwrap().bytes, 64);
     sender.wait(request, soon()).unwrap();
     close(vec![sender], vec![receiver]);
+}
+
+#[test]
+fn whole_transfers_wait_for_their_receives() {
+    let plan = Plan { chunk_bytes: 64 << 10, window: 8, patience: PATIENCE };
+    let options = Options { timeout: Duration::from_secs(1), ..grouped(2) };
+    let (mut sends, mut recvs) = (0..2).map(|_| pair(&options)).collect::<(Vec<_>, Vec<_>)>();
+    let bytes = 2 << 20;
+    let buffers = (&Place::Host.buffer(bytes), &Place::Host.buffer(bytes));
+    let moved =
+        move_and_verify(&mut sends, &mut recvs, buffers, (plan, plan), &[bytes, 100, 0, bytes]).unwrap();
+    assert_eq!(moved.bytes, 2 * bytes + 100);
+    let message = Message { buffer: buffers.0, offset: 0, bytes };
+    let error = Sender::new(plan, 2).send(&mut sends, message).unwrap_err();
+    assert!(error.to_string().contains("waiting for a receive"), "{error}");
 }
 
 #[test]

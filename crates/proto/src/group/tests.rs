@@ -51,7 +51,7 @@ fn a_group_is_announced_to_its_end_and_no_longer_than_agreed() {
         |value| Err(Violation::Field { frame: "tagged announcement", field: "following count", value });
     let groups = groups_of(&[mark(0, 2)]);
     assert_eq!(following(&groups, 1), Ok(()));
-    for bad in [0, 2, 3, 254] {
+    for bad in [0, 2, 3, 254, u8::MAX] {
         assert_eq!(following(&groups, bad), wrong(u64::from(bad)));
     }
     let groups = Groups::new(3, 8);

@@ -72,7 +72,7 @@ impl Pace {
             self.each = (self.each * 5 / 4 + EACH_MORE).min(EACH_MAX);
         }
         self.outstanding = outstanding as u64;
-        (self.each * outstanding as u32).max(REST_LEAST)
+        (self.each * outstanding as u32).clamp(REST_LEAST, REST_MAX)
     }
 }
 
@@ -171,6 +171,8 @@ const BRISK: Duration = Duration::from_millis(1);
 const SLEEP_MAX: Duration = Duration::from_micros(250);
 /// Half of a chunk of 512 KiB at 4 GB/s.
 const EACH_MAX: Duration = Duration::from_micros(66);
+/// Half of a window of 24 of them.
+const REST_MAX: Duration = Duration::from_micros(1600);
 const EACH_MORE: Duration = Duration::from_micros(1);
 /// With the wake-up, half of a window of 12 chunks of 512 KiB at 35 GB/s.
 const REST_LEAST: Duration = Duration::from_micros(20);

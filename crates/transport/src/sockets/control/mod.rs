@@ -109,6 +109,11 @@ impl ControlSocket {
         self.armed.rearm(&self.socket)
     }
 
+    /// Whether standby, which comes back in that case, is told of nothing that comes.
+    pub(crate) fn leave_to_polls(&self, polled: bool) {
+        self.armed.leave_to_polls(polled);
+    }
+
     /// Stops telling standby.
     pub(crate) fn disarm(&self) {
         self.armed.leave(&self.socket);

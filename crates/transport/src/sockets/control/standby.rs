@@ -42,6 +42,8 @@ pub(super) struct Armed {
 struct Wants {
     /// Somebody leads, so standby is not told of what comes.
     led: bool,
+    /// Somebody polls, so neither: standby comes back by itself.
+    polled: bool,
     /// Something is left to write.
     room: bool,
 }
@@ -50,13 +52,19 @@ impl Armed {
     /// For nothing yet.
     pub(super) fn new(watch: &Watch, socket: &Socket) -> io::Result<Self> {
         epoll::add(&watch.set, socket, epoll::EventData::new_u64(watch.name), epoll::EventFlags::ONESHOT)?;
-        Ok(Self { watch: watch.clone(), wants: Mutex::new(Wants { led: false, room: false }) })
+        Ok(Self { watch: watch.clone(), wants: Mutex::new(Wants { led: false, polled: false, room: false }) })
     }
 
     pub(super) fn lead(&self, socket: &Socket, led: bool) -> io::Result<()> {
         let mut wants = lock(&self.wants);
         wants.led = led;
         self.modify(socket, &wants)
+    }
+
+    /// Whether what comes is left to polls, until standby comes back. From the next arming on, as that for room, which would tell
+    /// of what is there to be read again and again.
+    pub(super) fn leave_to_polls(&self, polled: bool) {
+        lock(&self.wants).polled = polled;
     }
 
     /// Asks to be told when there is room to write.
@@ -74,7 +82,7 @@ impl Armed {
     /// After an event. Not where nothing is wanted: the kernel tells of a lost connection even so, again and again.
     pub(super) fn rearm(&self, socket: &Socket) -> io::Result<()> {
         let wants = lock(&self.wants);
-        if wants.led && !wants.room { Ok(()) } else { self.modify(socket, &wants) }
+        if (wants.led || wants.polled) && !wants.room { Ok(()) } else { self.modify(socket, &wants) }
     }
 
     pub(super) fn leave(&self, socket: &Socket) {
@@ -84,7 +92,7 @@ impl Armed {
 
     fn modify(&self, socket: &Socket, wants: &Wants) -> io::Result<()> {
         let mut events = epoll::EventFlags::ONESHOT;
-        events.set(epoll::EventFlags::IN, !wants.led);
+        events.set(epoll::EventFlags::IN, !wants.led && !wants.polled);
         events.set(epoll::EventFlags::OUT, wants.room);
         let name = epoll::EventData::new_u64(self.watch.name);
         Ok(epoll::modify(&self.watch.set, socket, name, events)?)

@@ -249,7 +249,7 @@ impl Entry {
             Attention::Over
         });
         let over = connection.is_over();
-        let away = attention == Attention::Away && !over;
+        let away = attention == Attention::Away;
         self.away.store(away, Ordering::Relaxed);
         drop(attended);
         if over {

@@ -154,6 +154,33 @@ impl SendComm {
         Ok(posted)
     }
 
+    /// Posts a message. `None` only while others are in flight: where receives are grouped, one that is alone waits for its
+    /// receive to be announced, within the timeout.
+    ///
+    /// # Errors
+    /// As [`SendComm::isend_tagged`].
+    pub(crate) fn isend_or_wait(
+        &mut self,
+        source: &Buffer,
+        offset: u64,
+        bytes: u64,
+    ) -> Result<Option<SendRequest>> {
+        let posted = self.isend(source, offset, bytes)?;
+        if posted.is_some() || self.max_receives == 1 || lock(&self.shared.state).side.in_flight() > 0 {
+            return Ok(posted);
+        }
+        let bound = Bound::Deadline(Instant::now() + self.shared.timeout);
+        let posted = self.shared.wait_for("waiting for a receive", bound, None, false, || {
+            let is_over = self.shared.peer_has_said_goodbye();
+            match self.try_isend(source, offset, bytes, 0)? {
+                Some(request) => Ok(Ready::Yes(request)),
+                None if is_over => Err(self.shared.peer_closed()),
+                None => Ok(Ready::No),
+            }
+        });
+        posted.map(Some)
+    }
+
     fn try_isend(&self, source: &Buffer, offset: u64, bytes: u64, tag: i32) -> Result<Option<SendRequest>> {
         self.shared.check()?;
         let on_host = source.kind() == MemoryKind::Host;

@@ -82,10 +82,11 @@ impl<S: Side> Shared<S> {
 
     /// Does what the control socket is ready for, unless somebody polls it.
     pub(crate) fn attend(&self) -> Attention {
-        let written = self.control.write_on().or_else(|error| self.control_failed(error));
-        let written = written.and_then(|()| S::write_on(self));
         let polled = self.polled.load(Ordering::Relaxed);
         let away = polled > 0 && self.began.elapsed().as_micros() as u64 <= polled + POLLED_US;
+        self.control.leave_to_polls(away);
+        let written = self.control.write_on().or_else(|error| self.control_failed(error));
+        let written = written.and_then(|()| S::write_on(self));
         self.away.store(away && written.is_ok(), Ordering::Relaxed);
         if away && written.is_ok() {
             return Attention::Away;
