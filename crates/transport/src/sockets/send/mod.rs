@@ -25,13 +25,14 @@ use self::{short::ShortSends, stage::StagingRing, write::Writer};
 use super::{
     SHORT_BYTES,
     agreed::{Agreed, SLOTS},
+    bound::Bound,
     canceller::Canceller,
     control::Reader,
     cores,
     driver::Driver,
     ending,
     locks::{lock, write_lock},
-    shared::{Shared, Side},
+    shared::{Ready, Shared, Side},
 };
 use crate::{Error, Result};
 
