@@ -71,6 +71,7 @@ fn compare(name: &str, layouts: &[&Layout], folder: &Path, preamble: &str) {
         assert_eq!(rust, c, "{expression}");
     }
     assert_eq!(lines.next(), None);
+    println!("{name}: {} structs, as in {}", layouts.len(), folder.display());
 }
 
 /// C's words for each figure of a struct, and what it is in Rust.

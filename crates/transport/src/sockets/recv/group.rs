@@ -98,6 +98,9 @@ impl RecvComm {
         if !state.side.has_room_for(group.len()) {
             return Ok(None);
         }
+        if state.side.in_flight() == 0 {
+            self.shared.resume();
+        }
         for (claim, part) in claims.iter_mut().zip(group) {
             let claimed = part.destination.write(part.offset, part.bytes);
             *claim = Some(claimed.map_err(|error| Error::usage(error.to_string()))?);

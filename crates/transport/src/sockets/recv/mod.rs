@@ -182,6 +182,9 @@ impl RecvComm {
         }
         let mut state = lock(&self.shared.state);
         let claim = destination.write(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
+        if state.side.in_flight() == 0 {
+            self.shared.resume();
+        }
         let Some((slot, mut announce)) = state.side.post(bytes, true) else { return Ok(None) };
         announce.mark = (self.max_receives > 1).then_some(Mark { tag, following: 0 });
         *write_lock(&state.parts.destinations[slot.index()]) = Some(claim);

@@ -191,6 +191,9 @@ impl SendComm {
         let mut state = lock(&self.shared.state);
         let claim = source.read(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
         let alone = state.side.in_flight() == 0;
+        if alone {
+            self.shared.resume();
+        }
         let inline = alone || (on_host && bytes <= SHORT_BYTES);
         let Some(slot) = state.side.post_tagged(bytes, inline, tag) else { return Ok(None) };
         *write_lock(&state.parts.sources[slot.index()]) = Some(claim);

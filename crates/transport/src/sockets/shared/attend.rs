@@ -71,8 +71,13 @@ impl<S: Side> Shared<S> {
 
     /// The same for somebody who will do so again and again: standby stays away meanwhile, as what comes would wake it in vain.
     pub(crate) fn poll(&self) {
-        self.polled.store(self.began.elapsed().as_micros() as u64, Ordering::Relaxed);
+        self.polls.poll();
         self.look();
+    }
+
+    /// A request is posted, and none was in flight: there was nothing to poll for.
+    pub(crate) fn resume(&self) {
+        self.polls.resume();
     }
 
     /// Whether standby relies on polls: each has to look then, whatever it waits for.
@@ -82,8 +87,7 @@ impl<S: Side> Shared<S> {
 
     /// Does what the control socket is ready for, unless somebody polls it.
     pub(crate) fn attend(&self) -> Attention {
-        let polled = self.polled.load(Ordering::Relaxed);
-        let away = polled > 0 && self.began.elapsed().as_micros() as u64 <= polled + POLLED_US;
+        let away = self.polls.go_on();
         self.control.leave_to_polls(away);
         let written = self.control.write_on().or_else(|error| self.control_failed(error));
         let written = written.and_then(|()| S::write_on(self));
@@ -113,7 +117,3 @@ impl<S: Side> Shared<S> {
         }
     }
 }
-
-/// Who has polled the control socket so recently polls it again soon: between two polls NCCL's one thread may have carried a quarter of
-/// a megabyte for each of several connections.
-const POLLED_US: u64 = 1000;

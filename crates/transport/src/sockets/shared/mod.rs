@@ -1,8 +1,9 @@
 //! What all tasks of one connection share: its sockets, and its state under one lock. [`wait`] is how an answer is waited for,
-//! [`attend`] who hears the control socket meanwhile, and when nobody waits, [`fail`] how the connection fails.
+//! [`attend`] who hears the control socket meanwhile, and when nobody waits ([`polls`]), [`fail`] how the connection fails.
 
 mod attend;
 mod fail;
+mod polls;
 mod wait;
 
 use std::{
@@ -10,12 +11,13 @@ use std::{
         Arc, Condvar, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use gputcp_proto::frame::Control;
 use socket2::Socket;
 
+use self::polls::Polls;
 pub(crate) use self::{fail::Verdict, wait::Ready};
 use super::{
     control::{ControlSocket, Reader, Watch},
@@ -42,11 +44,9 @@ pub(crate) struct Shared<S> {
     peer_said_goodbye: AtomicBool,
     control_ended: AtomicBool,
     closing: AtomicBool,
-    /// When somebody last polled the control socket, in microseconds since the connection began.
-    polled: AtomicU64,
+    polls: Polls,
     /// Standby leaves the control socket to whoever polls it.
     away: AtomicBool,
-    began: Instant,
 }
 
 /// Bytes that passed, counted where they pass.
@@ -98,9 +98,8 @@ impl<S: Side> Shared<S> {
             peer_said_goodbye: AtomicBool::new(false),
             control_ended: AtomicBool::new(false),
             closing: AtomicBool::new(false),
-            polled: AtomicU64::new(0),
+            polls: Polls::new(),
             away: AtomicBool::new(false),
-            began: Instant::now(),
         })
     }
 
