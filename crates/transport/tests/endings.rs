@@ -62,9 +62,9 @@ fn a_cancelled_wait_ends_both_sides() {
     let error = receiver.wait(request, soon()).unwrap_err();
     assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
     let from = Place::Host.buffer(1);
-    // What the socket takes before the word is read counts as sent; no second receive was announced.
+    // What the socket takes before the word is read counts as sent: the receive that was announced, and eager places.
     let mut send = || sender.isend(&from, 0, 1).and_then(|request| sender.wait(request.unwrap(), soon()));
-    let told = send().and_then(|_| send()).unwrap_err();
+    let told = (0..100).find_map(|_| send().err()).unwrap();
     assert!(told.to_string().contains("pressed Ctrl-C"), "{told}");
     assert!(began.elapsed() < AT_ONCE);
 }
