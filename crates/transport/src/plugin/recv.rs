@@ -95,7 +95,7 @@ impl RecvComm {
             comm,
             endpoint,
             cancelled: Arc::default(),
-            pace: Pace::default(),
+            pace: Pace::here(),
             posted: 0,
             done: 0,
             sizes: [Size { number: u64::MAX, bytes: 0 }; SIZES],

@@ -34,7 +34,7 @@ pub struct SendRequest {
 
 impl SendComm {
     pub(super) fn start(comm: drive::SendComm, endpoint: Endpoint) -> Self {
-        Self { comm, endpoint, cancelled: Arc::default(), pace: Pace::default(), posted: 0, done: 0 }
+        Self { comm, endpoint, cancelled: Arc::default(), pace: Pace::here(), posted: 0, done: 0 }
     }
 
     /// Tells the plugin of memory before it is sent from, so that the first send need not.

@@ -3,7 +3,7 @@
 
 use std::{
     hint,
-    num::NonZeroU64,
+    num::{NonZero, NonZeroU64},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -41,14 +41,17 @@ impl Cancel for Cancelled {
     }
 }
 
-/// How long to rest between two looks, by what the last looks found: about half of the requests should have ended by then, as
-/// the others keep the plugin busy meanwhile. On two cores a look for every request cost each side a twentieth of them, and
-/// one for every quarter still a tenth of the rate.
+/// How long to rest between two looks, by what the last looks found: a certain part of the requests should have ended by then,
+/// as the others keep the plugin busy meanwhile. Where cores are few that is a half: on two, a look for every request cost each
+/// side a twentieth of them, and one for every quarter still a tenth of the rate. Where they are not, it is an eighth: both ends rest,
+/// and what one has not seen, the other waits for.
 ///
 /// It follows what was found and not how long requests take, in which the rests of both ends are contained. Where the plugin
 /// stands still, one end has nothing left that is not done; it finds that, and rests for less.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pace {
+    /// One in so many should have ended.
+    part: u64,
     /// For each that is outstanding.
     each: Duration,
     /// Outstanding when the last rest began.
@@ -58,6 +61,17 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    /// For a machine with so many cores.
+    pub(super) const fn on(cores: usize) -> Self {
+        let part = if cores <= FEW_CORES { HALF } else { EIGHTH };
+        Self { part, each: Duration::ZERO, outstanding: 0, ended: 0 }
+    }
+
+    /// For the cores that this process may use.
+    pub(super) fn here() -> Self {
+        Self::on(thread::available_parallelism().map_or(1, NonZero::get))
+    }
+
     /// So many requests were found to have ended, whoever looked for them.
     pub(super) const fn ended(&mut self, count: u64) {
         self.ended += count;
@@ -66,10 +80,10 @@ impl Pace {
     /// How long to rest with so many outstanding.
     fn next_rest(&mut self, outstanding: usize) -> Duration {
         let (ended, before) = (std::mem::take(&mut self.ended), self.outstanding);
-        if ended > 0 && ended >= before {
+        if ended > 0 && self.part * ended >= 2 * before {
             self.each = self.each * 3 / 4;
-        } else if ended > 0 && 2 * ended < before {
-            self.each = (self.each * 5 / 4 + EACH_MORE).min(EACH_MAX);
+        } else if ended > 0 && self.part * ended < before {
+            self.each = (self.each * 5 / 4 + EACH_MORE).min(EACH_MAX * 2 / self.part as u32);
         }
         self.outstanding = outstanding as u64;
         (self.each * outstanding as u32).clamp(REST_LEAST, REST_MAX)
@@ -112,7 +126,7 @@ impl<'a> Wait<'a> {
     /// # Errors
     /// If the connection was cancelled, or the silence has lasted too long.
     pub(super) fn rest(&mut self) -> Result<()> {
-        self.rest_for(&mut Pace::default(), 0)
+        self.rest_for(&mut Pace::on(1), 0)
     }
 
     /// The same, with so many requests outstanding, and for no less than is of use.
@@ -169,6 +183,10 @@ const SLEEP: Duration = Duration::from_micros(100);
 /// Whoever has been silent for longer is no longer asked so often.
 const BRISK: Duration = Duration::from_millis(1);
 const SLEEP_MAX: Duration = Duration::from_micros(250);
+const HALF: u64 = 2;
+const EIGHTH: u64 = 8;
+/// Up to here, looking takes cores from the plugin's own threads.
+const FEW_CORES: usize = 4;
 /// Half of a chunk of 512 KiB at 4 GB/s.
 const EACH_MAX: Duration = Duration::from_micros(66);
 /// Half of a window of 24 of them.
@@ -208,9 +226,9 @@ mod tests {
 
     /// What share of the plugin's rate is reached, and looks for each chunk, once both ends have found their pace. They have
     /// a window of `window` chunks, rest for `each` of them at first, and the plugin moves a chunk in `chunk`.
-    fn run(chunk: u64, window: u64, each: Duration) -> (f64, f64) {
+    fn run(cores: usize, chunk: u64, window: u64, each: Duration) -> (f64, f64) {
         const END: u64 = 200_000;
-        let end = |wakes| End { pace: Pace { each, ..Pace::default() }, posted: 0, seen: 0, wakes, looks: 0 };
+        let end = |wakes| End { pace: Pace { each, ..Pace::on(cores) }, posted: 0, seen: 0, wakes, looks: 0 };
         // Not in step at first.
         let mut ends = [end(0), end(400)];
         let (mut moved, mut busy_until, mut half_way) = (0, 0, [0; 3]);
@@ -242,8 +260,13 @@ mod tests {
         // Chunks of 512 KiB at 35, 21, 10 and 4 GB/s.
         for chunk in [15, 25, 52, 131] {
             for each in [Duration::ZERO, EACH_MAX] {
-                let (share, _) = run(chunk, 16, each);
-                assert!(share > 0.97, "{share} of the rate with chunks of {chunk} µs, from {each:?}");
+                for (cores, window) in [(2, 16), (32, 24)] {
+                    let (share, _) = run(cores, chunk, window, each);
+                    assert!(
+                        share > 0.97,
+                        "{share} of the rate on {cores} cores with chunks of {chunk} µs, from {each:?}"
+                    );
+                }
             }
         }
     }
@@ -251,14 +274,29 @@ mod tests {
     #[test]
     fn a_slow_plugin_is_not_asked_for_every_request() {
         for window in [12, 16] {
-            let (share, looks) = run(131, window, Duration::ZERO);
+            let (share, looks) = run(2, 131, window, Duration::ZERO);
             assert!(share > 0.97 && looks < 0.35, "{looks} looks a chunk, {share} of the rate");
         }
     }
 
     #[test]
+    fn where_cores_are_many_rests_are_short() {
+        let (share, looks) = run(32, 131, 24, Duration::ZERO);
+        assert!(share > 0.97 && looks < 0.6, "{looks} looks a chunk, {share} of the rate");
+        let (few, many) = (EACH_MAX, EACH_MAX / 4);
+        for (cores, most) in [(1, few), (FEW_CORES, few), (FEW_CORES + 1, many), (64, many)] {
+            let mut pace = Pace::on(cores);
+            for _ in 0..50 {
+                pace.ended(1);
+                pace.next_rest(16);
+            }
+            assert_eq!(pace.next_rest(16), 16 * most, "{cores} cores");
+        }
+    }
+
+    #[test]
     fn a_rest_grows_while_little_is_found_and_shrinks_when_all_is() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::on(2);
         let mut rest_after = |ended, outstanding| {
             pace.ended(ended);
             pace.next_rest(outstanding)
