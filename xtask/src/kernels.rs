@@ -1,7 +1,7 @@
-//! `cargo xtask kernels`: unpack.cu → unpack.ptx, in the repository because users have no CUDA compiler.
+//! `cargo xtask kernels`: unpack.cu → unpack.ptx and unpack_sm90.ptx, in the repository because users have no CUDA compiler.
 //!
 //! Invariant: what is written loads on every driver from R535 on (PTX ISA 8.2, PTX manual, "Release Notes") and every
-//! GPU from Volta on, and names the source it was made from.
+//! GPU from its target on (Volta, Hopper), and names the source it was made from.
 
 use std::{
     fs,
@@ -22,16 +22,18 @@ pub(crate) fn build(nvrtc: Option<&Path>) -> Result<()> {
         None => find(&root.join("target/nvrtc"))?,
     };
     let nvrtc = Nvrtc::open(&library)?;
-    let ptx = nvrtc.compile(&source, "unpack.cu", &OPTIONS)?;
-    check(&ptx)?;
-    let text = format!("{}\n{}\n", first_line(&source), ptx.trim_end());
-    fs::write(folder.join("unpack.ptx"), &text)?;
-    eprintln!("unpack.ptx: {} bytes, by NVRTC {}", text.len(), nvrtc.version()?);
+    for (file, architecture, target) in FILES {
+        let ptx = nvrtc.compile(&source, "unpack.cu", &[architecture, "--std=c++17"])?;
+        check(&ptx, target).context(file)?;
+        let text = format!("{}\n{}\n", first_line(&source), ptx.trim_end());
+        fs::write(folder.join(file), &text)?;
+        eprintln!("{file}: {} bytes, by NVRTC {}", text.len(), nvrtc.version()?);
+    }
     Ok(())
 }
 
-/// Whether a driver from R535 on takes it.
-fn check(ptx: &str) -> Result<()> {
+/// Whether a driver from R535 on takes it, on every GPU from its target on.
+fn check(ptx: &str, target: &str) -> Result<()> {
     let directive = |name: &str| ptx.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     let version = directive(".version ").context("the PTX names no version")?;
     let (major, minor) = version.split_once('.').context("a PTX version has two parts")?;
@@ -42,7 +44,7 @@ fn check(ptx: &str) -> Result<()> {
         version.0,
         version.1
     );
-    ensure!(directive(".target ") == Some("sm_70"), "the target is not sm_70");
+    ensure!(directive(".target ") == Some(target), "the target is not {target}");
     Ok(())
 }
 
@@ -86,7 +88,11 @@ fn file_in(folder: &Path, is_it: impl Fn(&str) -> bool) -> Result<PathBuf> {
     bail!("{} does not hold what was looked for", folder.display())
 }
 
-const OPTIONS: [&str; 2] = ["--gpu-architecture=compute_70", "--std=c++17"];
+/// Each file, what it is compiled for, and the target it must name. Not sm_90a: that runs on Hopper and nothing later.
+const FILES: [(&str, &str, &str); 2] = [
+    ("unpack.ptx", "--gpu-architecture=compute_70", "sm_70"),
+    ("unpack_sm90.ptx", "--gpu-architecture=compute_90", "sm_90"),
+];
 /// NVRTC 12.2 writes PTX ISA 8.2, 12.1 writes 8.1; a later one writes what R535 does not load.
 const PACKAGE: &str = "nvidia-cuda-nvrtc-cu12==12.2.*";
 /// Prints the folder of an installed package of a version that will do, or nothing.

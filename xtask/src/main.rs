@@ -18,5 +18,5 @@ fn main() -> Result<()> {
 
 const USAGE: &str = "\
 usage: cargo xtask kernels [--nvrtc PATH]
-  kernels   compiles crates/gpu/src/cuda/kernels/unpack.cu to unpack.ptx beside it, with NVRTC 12.1 or 12.2:
+  kernels   compiles crates/gpu/src/cuda/kernels/unpack.cu to the .ptx files beside it, with NVRTC 12.1 or 12.2:
             the libnvrtc.so.12 at PATH, or else the one that pip has installed or can download";

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    kernels::PTX,
+    kernels::{PTX, PTX_SM90},
     result::driver,
     sys::{self, ContextHandle, DeviceHandle, Driver, FunctionHandle, ModuleHandle},
 };
@@ -21,6 +21,8 @@ pub(super) struct Context {
     pub(super) kernels: Kernels,
     /// How many multiprocessors the device has.
     pub(super) multiprocessors: u32,
+    /// What the kernels are compiled from.
+    ptx: &'static str,
     device: DeviceHandle,
     handle: ContextHandle,
     module: ModuleHandle,
@@ -50,19 +52,20 @@ impl Context {
             let code = unsafe { (driver.device_attribute)(&mut value, attribute, device) };
             driver.check(code, "say what it can do").map(|()| value)
         };
-        if attribute(sys::ATTRIBUTE_CAPABILITY_MAJOR)? < 7
-            || attribute(sys::ATTRIBUTE_UNIFIED_ADDRESSING)? == 0
-        {
+        let capability = attribute(sys::ATTRIBUTE_CAPABILITY_MAJOR)?;
+        if capability < VOLTA || attribute(sys::ATTRIBUTE_UNIFIED_ADDRESSING)? == 0 {
             let reason = format!("cuda:{ordinal} is older than Volta or shares no addresses with the host");
             return Err(Error::NoGpu { reason });
         }
         let multiprocessors = attribute(sys::ATTRIBUTE_MULTIPROCESSORS)?.max(1) as u32;
+        let ptx = if capability >= HOPPER { PTX_SM90 } else { PTX };
         let mut handle: ContextHandle = ptr::null_mut();
         // SAFETY: the driver writes one handle, of a context that it retains until it is released below.
         driver.check(unsafe { (driver.context_retain)(&mut handle, device) }, "open its primary context")?;
         let none = ptr::null_mut();
         let kernels = Kernels { unpack: none, mark: none, fail: none, fill: none, verify: none };
-        let mut context = Self { driver, ordinal, kernels, multiprocessors, device, handle, module: none };
+        let mut context =
+            Self { driver, ordinal, kernels, multiprocessors, ptx, device, handle, module: none };
         context.load()?;
         Ok(context)
     }
@@ -86,17 +89,19 @@ impl Context {
     pub(super) fn load_and_unload(&self) -> Result<(), Error> {
         self.make_current()?;
         let mut module: ModuleHandle = ptr::null_mut();
+        let ptx = self.ptx.as_ptr().cast::<c_void>();
         // SAFETY: the PTX ends in a zero; the driver writes one handle, which is not used after it is unloaded.
         unsafe {
-            self.driver.check((self.driver.module_load)(&mut module, PTX.as_ptr().cast::<c_void>()), LOAD)?;
+            self.driver.check((self.driver.module_load)(&mut module, ptx), LOAD)?;
             self.driver.check((self.driver.module_unload)(module), "unload the kernels")
         }
     }
 
     fn load(&mut self) -> Result<(), Error> {
         self.make_current()?;
+        let ptx = self.ptx.as_ptr().cast::<c_void>();
         // SAFETY: the PTX ends in a zero; the driver writes one handle.
-        let code = unsafe { (self.driver.module_load)(&mut self.module, PTX.as_ptr().cast::<c_void>()) };
+        let code = unsafe { (self.driver.module_load)(&mut self.module, ptx) };
         self.driver.check(code, LOAD)?;
         self.kernels = Kernels {
             unpack: self.function(c"unpack")?,
@@ -136,3 +141,6 @@ impl std::fmt::Debug for Context {
 }
 
 const LOAD: &str = "load the kernels";
+/// Compute capabilities, by the first number.
+const VOLTA: c_int = 7;
+const HOPPER: c_int = 9;

@@ -1,4 +1,4 @@
-//! The digest that ties unpack.ptx to the unpack.cu it was made from. Shared with `cargo xtask kernels`, which writes it.
+//! The digest that ties a PTX file to the unpack.cu it was made from. Shared with `cargo xtask kernels`, which writes it.
 
 /// The first line of a PTX file made from `source`.
 pub(crate) fn first_line(source: &str) -> String {

@@ -3,8 +3,10 @@
 #[cfg(test)]
 mod digest;
 
-/// Made from unpack.cu by `cargo xtask kernels`, ending in a zero as `cuModuleLoadData` wants it.
+/// Made from unpack.cu by `cargo xtask kernels`, ending in a zero as `cuModuleLoadData` wants it. For every GPU.
 pub(super) const PTX: &str = concat!(include_str!("unpack.ptx"), "\0");
+/// The same for GPUs from Hopper on. Its `unpack` waits itself for what is before it in the stream, so it may be let in early.
+pub(super) const PTX_SM90: &str = concat!(include_str!("unpack_sm90.ptx"), "\0");
 
 /// The threads of a block of every kernel but those of one thread. As in unpack.cu.
 pub(super) const BLOCK_THREADS: u32 = 256;
@@ -21,15 +23,37 @@ mod tests {
 
     #[test]
     fn the_ptx_was_made_from_this_source() {
-        let first = PTX.lines().next().unwrap_or_default();
-        assert_eq!(first, digest::first_line(SOURCE), "run `cargo xtask kernels`");
+        for ptx in [PTX, PTX_SM90] {
+            let first = ptx.lines().next().unwrap_or_default();
+            assert_eq!(first, digest::first_line(SOURCE), "run `cargo xtask kernels`");
+        }
     }
 
     #[test]
-    fn the_ptx_loads_on_drivers_from_r535_and_gpus_from_volta_on() {
-        let line = |prefix| PTX.lines().find(|line| line.starts_with(prefix)).unwrap();
-        assert!(matches!(line(".version "), ".version 8.0" | ".version 8.1" | ".version 8.2"));
-        assert_eq!(line(".target "), ".target sm_70");
+    fn the_ptx_loads_on_drivers_from_r535_and_gpus_from_volta_or_hopper_on() {
+        for (ptx, target) in [(PTX, ".target sm_70"), (PTX_SM90, ".target sm_90")] {
+            let line = |prefix| ptx.lines().find(|line| line.starts_with(prefix)).unwrap();
+            assert!(matches!(line(".version "), ".version 8.0" | ".version 8.1" | ".version 8.2"));
+            assert_eq!(line(".target "), target);
+        }
+    }
+
+    #[test]
+    fn unpack_waits_for_those_before_it_and_then_lets_the_next_in_before_it_touches_memory() {
+        let (_, body) = PTX_SM90.split_once(".entry unpack(").unwrap();
+        let mut acts = body.lines().map(str::trim).filter(|line| {
+            let is_access = ["ld.", "st.", "red.", "atom."].iter().any(|name| line.contains(name));
+            line.starts_with("griddepcontrol") || is_access && !line.starts_with("ld.param")
+        });
+        assert_eq!(acts.next(), Some("griddepcontrol.wait;"));
+        assert_eq!(acts.next(), Some("griddepcontrol.launch_dependents;"));
+        // The flag is first, and what its kernel was promised goes before it.
+        assert!(acts.next().unwrap().starts_with("st.volatile.global.u32"));
+        let (before_flag, _) = body.split_once("st.volatile").unwrap();
+        assert!(before_flag.contains("membar.sys;"));
+        // Such loads may give what was there before the wait: they are for what nobody writes while the kernel runs.
+        assert!(!PTX_SM90.contains("ld.global.nc"));
+        assert!(!PTX.contains("griddepcontrol"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 // The kernels of gputcp: unpack a list of fragments, write and verify the test pattern, raise a flag.
 //
-// `cargo xtask kernels` compiles this file to unpack.ptx, which is in the repository; a test fails when that is older.
+// `cargo xtask kernels` compiles this file to unpack.ptx and, for GPUs from Hopper on, to unpack_sm90.ptx. Both are in the
+// repository; a test fails when one is older.
 // Invariant: a kernel touches only the bytes its arguments name, whole units at their own alignment.
 
 typedef unsigned char u8;
@@ -79,16 +80,37 @@ __device__ __forceinline__ void copy_entry(const Entry& entry, u32 part, u32 par
         copy_aligned<u8>(source, destination, entry.bytes, part, parts, lane);
 }
 
+// Where kernels are let in early (programmatic dependent launch, from Hopper on), every thread comes here before it touches
+// anything: it waits until what is before this kernel in the stream is complete and its writes are visible, and only then lets
+// the next kernel in. So that one's blocks are in place when this one ends, and the order is still the stream's, whatever
+// kernels read and write: nothing needs to be compared. Launched like any other kernel, there is nothing to wait for.
+__device__ __forceinline__ void wait_for_those_before() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+// Raises the flag to `before`, by one thread. That the wait above makes writes visible is promised to this grid alone (PTX ISA,
+// griddepcontrol), and the flag speaks to the host, which lets anyone read what was written: the fence passes the promise on.
+__device__ __forceinline__ void raise(volatile u32* flag, u32 before) {
+#if __CUDA_ARCH__ >= 900
+    __threadfence_system();
+#endif
+    *flag = before;
+}
+
 // Copies `count` fragments, each by `parts` warps; their product is below 2^31. A list of one comes as an argument, and
 // `list` is null: reading it from host memory would cost a trip over the bus. All warps work on it then.
 //
-// The first thing done is to raise the flag to `before`: that this kernel runs says that all work before it in the stream
-// is done, and visible to all. At the end, the same would cost a fence in every block and wait for the bus (measured on an
-// H200, 512 KiB launches back to back: 4.05 us each, against 3.00 so and 2.82 without a flag).
+// The first thing done is to raise the flag to `before`: that this kernel runs, or need no longer wait, says that all work before
+// it in the stream is done, and visible to all. At the end, the same would cost a fence in every block and wait for the bus
+// (measured on an H200, 512 KiB launches back to back: 4.05 us each, against 3.00 so and 2.82 without a flag).
 extern "C" __global__ void __launch_bounds__(BLOCK_THREADS, 4)
     unpack(const Entry* list, Entry only, u32 count, u32 parts, volatile u32* flag, u32 before) {
     __shared__ Entry entries[BLOCK_WARPS];
-    if (blockIdx.x == 0 && threadIdx.x == 0) *flag = before;
+    wait_for_those_before();
+    if (blockIdx.x == 0 && threadIdx.x == 0) raise(flag, before);
     const u32 warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
     const u32 unit = blockIdx.x * BLOCK_WARPS + warp;
     u32 part = unit;
