@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     Buffer, CudaDevice, Error, Lane,
-    cuda::{self, Gpu, Marks},
+    cuda::{self, Gpu, Ways},
 };
 
 /// Where memory is, and so what may touch it.
@@ -140,7 +140,7 @@ impl Device {
     pub fn lane(&self, spec: LaneSpec) -> Result<Lane, Error> {
         match &self.is {
             Is::Soft(soft) => Lane::start(spec, soft.options, soft.lanes.fetch_add(1, Relaxed)),
-            Is::Cuda(gpu) => Lane::on_gpu(spec, gpu, Marks::Driver),
+            Is::Cuda(gpu) => Lane::on_gpu(spec, gpu, Ways::BEST),
         }
     }
 

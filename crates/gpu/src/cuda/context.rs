@@ -10,7 +10,7 @@ use std::{
 use super::{
     kernels::{PTX, PTX_SM90},
     result::driver,
-    sys::{self, ContextHandle, DeviceHandle, Driver, FunctionHandle, ModuleHandle},
+    sys::{self, ContextHandle, DeviceHandle, Driver, FunctionHandle, LaunchEx, ModuleHandle},
 };
 use crate::Error;
 
@@ -21,8 +21,8 @@ pub(super) struct Context {
     pub(super) kernels: Kernels,
     /// How many multiprocessors the device has.
     pub(super) multiprocessors: u32,
-    /// What the kernels are compiled from.
-    ptx: &'static str,
+    /// Launches a kernel that may be let in early, where the device and the driver can: `unpack` waits itself then.
+    pub(super) launch_early: Option<LaunchEx>,
     device: DeviceHandle,
     handle: ContextHandle,
     module: ModuleHandle,
@@ -58,14 +58,14 @@ impl Context {
             return Err(Error::NoGpu { reason });
         }
         let multiprocessors = attribute(sys::ATTRIBUTE_MULTIPROCESSORS)?.max(1) as u32;
-        let ptx = if capability >= HOPPER { PTX_SM90 } else { PTX };
+        let launch_early = driver.launch_ex.filter(|_| capability >= HOPPER);
         let mut handle: ContextHandle = ptr::null_mut();
         // SAFETY: the driver writes one handle, of a context that it retains until it is released below.
         driver.check(unsafe { (driver.context_retain)(&mut handle, device) }, "open its primary context")?;
         let none = ptr::null_mut();
         let kernels = Kernels { unpack: none, mark: none, fail: none, fill: none, verify: none };
         let mut context =
-            Self { driver, ordinal, kernels, multiprocessors, ptx, device, handle, module: none };
+            Self { driver, ordinal, kernels, multiprocessors, launch_early, device, handle, module: none };
         context.load()?;
         Ok(context)
     }
@@ -89,17 +89,16 @@ impl Context {
     pub(super) fn load_and_unload(&self) -> Result<(), Error> {
         self.make_current()?;
         let mut module: ModuleHandle = ptr::null_mut();
-        let ptx = self.ptx.as_ptr().cast::<c_void>();
         // SAFETY: the PTX ends in a zero; the driver writes one handle, which is not used after it is unloaded.
         unsafe {
-            self.driver.check((self.driver.module_load)(&mut module, ptx), LOAD)?;
+            self.driver.check((self.driver.module_load)(&mut module, self.ptx()), LOAD)?;
             self.driver.check((self.driver.module_unload)(module), "unload the kernels")
         }
     }
 
     fn load(&mut self) -> Result<(), Error> {
         self.make_current()?;
-        let ptx = self.ptx.as_ptr().cast::<c_void>();
+        let ptx = self.ptx();
         // SAFETY: the PTX ends in a zero; the driver writes one handle.
         let code = unsafe { (self.driver.module_load)(&mut self.module, ptx) };
         self.driver.check(code, LOAD)?;
@@ -111,6 +110,12 @@ impl Context {
             verify: self.function(c"verify")?,
         };
         Ok(())
+    }
+
+    /// What the kernels are compiled from: the one whose `unpack` waits itself where it may be let in early.
+    fn ptx(&self) -> *const c_void {
+        let ptx = if self.launch_early.is_some() { PTX_SM90 } else { PTX };
+        ptx.as_ptr().cast()
     }
 
     fn function(&self, name: &CStr) -> Result<FunctionHandle, Error> {

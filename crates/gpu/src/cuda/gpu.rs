@@ -7,8 +7,7 @@ use super::{
     list::{CudaDevice, find},
     memory::{DeviceMemory, Pinned},
     pattern::Bench,
-    stream::Stream,
-    timeline::Marks,
+    stream::{Stream, Ways},
 };
 use crate::{Error, Mismatch, Pattern, memory::Hold};
 
@@ -56,8 +55,8 @@ impl Gpu {
         Pinned::allocate(&self.context, bytes)
     }
 
-    pub(crate) fn stream(&self, marks: Marks) -> Result<Stream, Error> {
-        Stream::start(&self.context, marks)
+    pub(crate) fn stream(&self, ways: Ways) -> Result<Stream, Error> {
+        Stream::start(&self.context, ways)
     }
 
     /// Writes zeros to device memory of this device.

@@ -11,7 +11,7 @@ use gputcp_proto::bounce::Fragment;
 
 use super::{
     queue::Queue,
-    stream::Stream as GpuStream,
+    stream::{Launches, Stream as GpuStream, Ways},
     sys::{self, EventHandle},
     timeline::Marks,
 };
@@ -62,7 +62,7 @@ pub fn unpack_per_chunk(
 ) -> Result<Duration, Error> {
     let context = device.gpu().ok_or_else(not_real)?.context();
     let bytes = source.bytes().min(destination.bytes());
-    let once = GpuStream::start(context, Marks::Driver)?;
+    let once = GpuStream::start(context, Ways::BEST)?;
     let start = Instant::now();
     for offset in (0..bytes).step_by(chunk_bytes as usize) {
         if what == PerChunk::StreamAndKernel {
@@ -85,7 +85,16 @@ pub fn unpack_per_chunk(
 /// # Errors
 /// As [`Device::lane`]; if the device is no real GPU.
 pub fn lane_with_kernel_marks(device: &Device, spec: LaneSpec) -> Result<Lane, Error> {
-    Lane::on_gpu(spec, device.gpu().ok_or_else(not_real)?, Marks::Kernel)
+    Lane::on_gpu(spec, device.gpu().ok_or_else(not_real)?, Ways { marks: Marks::Kernel, ..Ways::BEST })
+}
+
+/// A lane whose kernels are let in only when the one before is complete, as before Hopper.
+///
+/// # Errors
+/// As [`Device::lane`]; if the device is no real GPU.
+pub fn lane_with_plain_launches(device: &Device, spec: LaneSpec) -> Result<Lane, Error> {
+    let ways = Ways { launches: Launches::Plain, ..Ways::BEST };
+    Lane::on_gpu(spec, device.gpu().ok_or_else(not_real)?, ways)
 }
 
 /// A claim's address on the device.

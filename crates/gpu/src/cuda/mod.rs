@@ -24,6 +24,6 @@ pub(crate) use {
     gpu::Gpu,
     list::list,
     memory::{DeviceMemory, Pinned},
-    stream::Stream,
-    timeline::{Marks, Timeline, reap_all},
+    stream::{Stream, Ways},
+    timeline::{Timeline, reap_all},
 };

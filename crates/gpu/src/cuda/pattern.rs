@@ -9,9 +9,8 @@ use super::{
     kernels::BLOCK_THREADS,
     memory::{DeviceMemory, Pinned},
     queue::{Queue, pointer},
-    stream::Stream,
+    stream::{Stream, Ways},
     sys::{Address, FunctionHandle},
-    timeline::Marks,
 };
 use crate::{Error, Mismatch, Pattern, memory::Hold};
 
@@ -31,7 +30,7 @@ impl Bench {
         // SAFETY: the first words of memory that nobody else knows yet.
         unsafe { host.start().cast::<[u64; 2]>().write([u64::MAX, 0]) };
         let found = DeviceMemory::allocate(context, FOUND_BYTES)?;
-        Ok(Self { stream: Stream::start(context, Marks::Driver)?, found, host })
+        Ok(Self { stream: Stream::start(context, Ways::BEST)?, found, host })
     }
 
     /// Writes zeros.

@@ -6,7 +6,7 @@ use std::{ffi::c_void, ptr, sync::Arc};
 
 use super::{
     context::Context,
-    sys::{self, Address, FunctionHandle, StreamHandle},
+    sys::{self, Address, FunctionHandle, LaunchAttribute, LaunchConfig, StreamHandle},
 };
 use crate::Error;
 
@@ -104,6 +104,31 @@ impl Queue {
             )
         };
         driver.check(code, doing)
+    }
+
+    /// Launches a kernel that the one before it in the stream may let in early: its blocks are in place when that one ends.
+    /// Where the device or the driver cannot do so, launches it like any other.
+    ///
+    /// # Safety
+    /// As [`Self::launch`]. Each of the kernel's threads must wait for what is before it in the stream before it touches
+    /// anything, as those of `unpack` do.
+    pub(super) unsafe fn launch_early(
+        &self,
+        kernel: FunctionHandle,
+        blocks: u32,
+        threads: u32,
+        arguments: &mut [*mut c_void],
+        doing: &'static str,
+    ) -> Result<(), Error> {
+        let Some(launch) = self.context.launch_early else {
+            // SAFETY: the caller's promise.
+            return unsafe { self.launch(kernel, blocks, threads, arguments, doing) };
+        };
+        let mut early = LaunchAttribute::EARLY;
+        let config = LaunchConfig::new(blocks, threads, self.handle, &mut early);
+        // SAFETY: as above. Configuration and attribute are read before the call returns, as are the arguments.
+        let code = unsafe { launch(&config, kernel, arguments.as_mut_ptr(), ptr::null_mut()) };
+        self.context.driver.check(code, doing)
     }
 
     /// Whether all work is done, or why it never will be. Does not wait.

@@ -1,7 +1,8 @@
 //! A lane's stream: unpacks by one kernel or by copies, stages by copies.
 //!
 //! Invariants: work is launched by way of the timeline, which has the claims it needs before the driver has the work; after
-//! the first refused launch the lane is lost, as nobody can tell any more what its flag counts.
+//! the first refused launch the lane is lost, as nobody can tell any more what its flag counts. Each command begins when the
+//! one before it is complete, also where its kernel is let in earlier: `unpack` waits for that before it touches anything.
 
 use std::{
     sync::Arc,
@@ -32,20 +33,45 @@ pub(crate) struct Stream {
     /// Where lists that are out of order are sorted.
     spans: Vec<(u64, u64)>,
     launched: u64,
+    launches: Launches,
+}
+
+/// How a lane does what can be done in two ways. Checks and benches try both.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ways {
+    pub(crate) marks: Marks,
+    pub(crate) launches: Launches,
+}
+
+/// When the unpack kernel is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Launches {
+    /// While the kernel before it still runs, where the device and the driver can.
+    Early,
+    /// When that one is complete.
+    Plain,
+}
+
+impl Ways {
+    /// What a lane does unless told otherwise.
+    pub(crate) const BEST: Self = Self { marks: Marks::Driver, launches: Launches::Early };
 }
 
 impl Stream {
     /// Makes all that the lane will ever use, and has the driver load what it loads lazily.
-    pub(super) fn start(context: &Arc<Context>, marks: Marks) -> Result<Self, Error> {
-        let mut timeline = Timeline::new(context, marks)?;
+    pub(super) fn start(context: &Arc<Context>, ways: Ways) -> Result<Self, Error> {
+        let mut timeline = Timeline::new(context, ways.marks)?;
         if timeline.mark(0).is_err() {
             timeline = Timeline::new(context, Marks::Kernel)?;
             timeline.mark(0)?;
         }
         let (lists, spans) = (Lists::new(context)?, Vec::with_capacity(FRAGMENTS_MAX));
-        let stream = Self { timeline, lists, spans, launched: 0 };
-        // SAFETY: an empty list names no memory.
-        unsafe { stream.launch_unpack(stream.queue(), 0, Entry::default(), Summary::of(&[]), 0) }?;
+        let mut stream = Self { timeline, lists, spans, launched: 0, launches: ways.launches };
+        // Who refuses to let kernels in early, a tool for example, may still take them as they come.
+        if stream.launch_nothing().is_err() {
+            stream.launches = Launches::Plain;
+            stream.launch_nothing()?;
+        }
         stream.queue().synchronize("start a lane")?;
         Ok(stream)
     }
@@ -200,6 +226,12 @@ impl Stream {
         Ok(())
     }
 
+    /// Launches the kernel over an empty list.
+    fn launch_nothing(&self) -> Result<(), Error> {
+        // SAFETY: an empty list names no memory.
+        unsafe { self.launch_unpack(self.queue(), 0, Entry::default(), Summary::of(&[]), 0) }
+    }
+
     /// Launches one unpack on another queue, past the timeline: what the checks compare a lane with.
     ///
     /// # Safety
@@ -243,8 +275,15 @@ impl Stream {
         ];
         let (kernel, doing) = (context.kernels.unpack, "start the unpack kernel");
         // SAFETY: the arguments are the kernel's parameters in order; the flag is the timeline's own, and the rest is the
-        // caller's promise.
-        unsafe { queue.launch(kernel, shape.blocks, BLOCK_THREADS, &mut arguments, doing) }
+        // caller's promise. Where it is let in early, the kernel waits before it touches anything.
+        unsafe {
+            match self.launches {
+                Launches::Early => {
+                    queue.launch_early(kernel, shape.blocks, BLOCK_THREADS, &mut arguments, doing)
+                }
+                Launches::Plain => queue.launch(kernel, shape.blocks, BLOCK_THREADS, &mut arguments, doing),
+            }
+        }
     }
 
     /// Whether the device can read and write there.

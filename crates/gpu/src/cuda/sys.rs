@@ -4,7 +4,10 @@
 //! Not through cudarc: it panics where libcuda or a symbol of it is missing, and one binary is to run with and without a
 //! GPU. Invariant: a [`Driver`] has all its functions, and the library stays open as long as it.
 
-use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::{
+    ffi::{c_char, c_int, c_uint, c_void},
+    ptr,
+};
 
 use libloading::Library;
 
@@ -31,6 +34,52 @@ pub(super) type EventHandle = *mut c_void;
 pub(super) struct Uuid {
     pub(super) bytes: [u8; 16],
 }
+
+/// `CUlaunchConfig`.
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct LaunchConfig {
+    grid: [c_uint; 3],
+    block: [c_uint; 3],
+    shared_bytes: c_uint,
+    stream: StreamHandle,
+    attributes: *mut LaunchAttribute,
+    attribute_count: c_uint,
+}
+
+/// `CUlaunchAttribute`. Its value is a union of 64 bytes, of which the one attribute that is used has an int.
+#[repr(C, align(8))]
+#[derive(Debug)]
+pub(super) struct LaunchAttribute {
+    id: c_uint,
+    _padding: u32,
+    value: c_int,
+    _rest: [u32; 15],
+}
+
+impl LaunchConfig {
+    /// `blocks` × `threads` with one attribute.
+    pub(super) const fn new(
+        blocks: u32,
+        threads: u32,
+        stream: StreamHandle,
+        attribute: &mut LaunchAttribute,
+    ) -> Self {
+        let attributes = ptr::from_mut(attribute);
+        let (grid, block) = ([blocks, 1, 1], [threads, 1, 1]);
+        Self { grid, block, shared_bytes: 0, stream, attributes, attribute_count: 1 }
+    }
+}
+
+impl LaunchAttribute {
+    /// `CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION`, set: the kernel before this one in the stream may let it in,
+    /// and it waits itself for that one's end.
+    pub(super) const EARLY: Self = Self { id: 6, _padding: 0, value: 1, _rest: [0; 15] };
+}
+
+/// `cuLaunchKernelEx`.
+pub(super) type LaunchEx =
+    unsafe extern "C" fn(*const LaunchConfig, FunctionHandle, *mut *mut c_void, *mut *mut c_void) -> Code;
 
 pub(super) const SUCCESS: Code = 0;
 pub(super) const ERROR_OUT_OF_MEMORY: Code = 2;
@@ -147,7 +196,31 @@ functions! {
     event_synchronize = "cuEventSynchronize" (EventHandle);
 
     @optional
+    launch_ex = "cuLaunchKernelEx" (*const LaunchConfig, FunctionHandle, *mut *mut c_void, *mut *mut c_void);
     memory_range = "cuMemGetAddressRange_v2" (*mut Address, *mut usize, Address);
     memory_handle = "cuMemGetHandleForAddressRange" (*mut c_void, Address, usize, c_int, u64);
     pointer_attribute = "cuPointerGetAttribute" (*mut c_void, c_int, Address);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::{align_of, offset_of};
+
+    use super::*;
+
+    /// The numbers are what a C compiler says of cuda.h of CUDA 12.2 on x86-64.
+    #[test]
+    fn what_a_launch_is_told_lies_as_in_c() {
+        assert_eq!((size_of::<LaunchConfig>(), align_of::<LaunchConfig>()), (56, 8));
+        assert_eq!(offset_of!(LaunchConfig, grid), 0);
+        assert_eq!(offset_of!(LaunchConfig, block), 12);
+        assert_eq!(offset_of!(LaunchConfig, shared_bytes), 24);
+        assert_eq!(offset_of!(LaunchConfig, stream), 32);
+        assert_eq!(offset_of!(LaunchConfig, attributes), 40);
+        assert_eq!(offset_of!(LaunchConfig, attribute_count), 48);
+        assert_eq!((size_of::<LaunchAttribute>(), align_of::<LaunchAttribute>()), (72, 8));
+        assert_eq!(offset_of!(LaunchAttribute, id), 0);
+        assert_eq!(offset_of!(LaunchAttribute, value), 8);
+        assert_eq!((LaunchAttribute::EARLY.id, LaunchAttribute::EARLY.value), (6, 1));
+    }
 }

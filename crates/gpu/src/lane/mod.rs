@@ -23,7 +23,7 @@ pub use self::{
 pub(crate) use self::{stream::Stream, unpack::check_fragments};
 use crate::{
     Buffer, Error, LaneSpec, ReadClaim, SoftOptions, WriteClaim,
-    cuda::{Gpu, Marks},
+    cuda::{Gpu, Ways},
     host,
     memory::{Hold, socket},
 };
@@ -74,8 +74,8 @@ impl Lane {
     }
 
     /// For [`crate::Device::lane`] and the checks.
-    pub(crate) fn on_gpu(spec: LaneSpec, gpu: &Arc<Gpu>, marks: Marks) -> Result<Self, Error> {
-        Self::new(spec, Stream::Cuda(gpu.stream(marks)?), |bytes| Buffer::pinned(gpu, bytes))
+    pub(crate) fn on_gpu(spec: LaneSpec, gpu: &Arc<Gpu>, ways: Ways) -> Result<Self, Error> {
+        Self::new(spec, Stream::Cuda(gpu.stream(ways)?), |bytes| Buffer::pinned(gpu, bytes))
     }
 
     /// Reads up to the missing bytes of a segment from the socket into its bounce slab, in one call. Gives how many
