@@ -15,7 +15,10 @@ use super::{
     sys::{self, EventHandle},
     timeline::Marks,
 };
-use crate::{Device, Error, Lane, LaneSpec, ReadClaim, WriteClaim, lane::Stream};
+use crate::{
+    Device, Done, Error, Lane, LaneSpec, ReadClaim, WriteClaim,
+    lane::{self, Stream},
+};
 
 /// How long the work that `start` launches on the lane takes on the device.
 ///
@@ -95,6 +98,29 @@ pub fn lane_with_kernel_marks(device: &Device, spec: LaneSpec) -> Result<Lane, E
 pub fn lane_with_plain_launches(device: &Device, spec: LaneSpec) -> Result<Lane, Error> {
     let ways = Ways { launches: Launches::Plain, ..Ways::BEST };
     Lane::on_gpu(spec, device.gpu().ok_or_else(not_real)?, ways)
+}
+
+/// Whether the GPU lets kernels in early, so that [`lane_with_plain_launches`] makes a difference.
+#[must_use]
+pub fn launches_early(device: &Device) -> bool {
+    device.gpu().is_some_and(|gpu| gpu.context().launch_early.is_some())
+}
+
+/// Unpacks one part of a claim to another part of it, so that a launch reads what the one before wrote: two claims do not
+/// allow that. This one is to write, so nobody else reads or writes there.
+///
+/// # Errors
+/// As [`Lane::unpack_fragments`]; if the lane is none of a real GPU.
+///
+/// # Panics
+/// If the two parts overlap: what one kernel reads and writes has no order.
+pub fn unpack_within(lane: &mut Lane, claim: &WriteClaim, part: Fragment) -> Result<Done, Error> {
+    let apart = part.source_offset.abs_diff(part.destination_offset) >= part.bytes;
+    assert!(apart, "{part:?} overlaps itself");
+    lane::check_fragments(&[part], claim.bytes(), claim.bytes())?;
+    let Stream::Cuda(stream) = lane.stream_mut() else { return Err(not_real()) };
+    stream.unpack(claim.hold(), claim.hold(), &[part])?;
+    Ok(lane.stream_mut().now())
 }
 
 /// A claim's address on the device.

@@ -73,7 +73,7 @@ impl Stream {
     }
 
     /// The end of all that was launched so far.
-    pub(super) fn now(&self) -> Done {
+    pub(crate) fn now(&self) -> Done {
         let timeline = match self {
             Self::Soft(stream) => Timeline::Soft(stream.timeline().clone()),
             Self::Cuda(stream) => Timeline::Cuda(stream.timeline().clone()),

@@ -7,6 +7,7 @@
 //! `--seed N` begins with a message of that seed, and `--soft` does it with the software GPU.
 
 mod allocations;
+mod early;
 mod foreign;
 mod lanes;
 mod memory;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         foreign::CHECKS,
         unpacks::CHECKS,
         lanes::CHECKS,
+        early::CHECKS,
         sockets::CHECKS,
         allocations::CHECKS,
     ]
