@@ -1,8 +1,8 @@
 //! What a launch costs by itself: the kernel over ever shorter fragments, 128 launches back to back, by both clocks. Where the
 //! device's time stays the same with fewer bytes, it is the launch that takes it; where the host's time to launch is longer than
-//! that, the host decides.
+//! that, the host decides. Where the GPU lets kernels in while the one before still runs, also without that: `plain`.
 
-use gputcp_gpu::UnpackMode;
+use gputcp_gpu::{UnpackMode, measure};
 use gputcp_proto::bounce::Fragment;
 
 use crate::{
@@ -14,12 +14,16 @@ const LAUNCHES: u64 = 128;
 
 pub(crate) fn run(scene: &Scene) -> Result<()> {
     let device = &scene.device;
-    let mut lane = device.lane(NO_SLABS)?;
+    let mut ways = vec![("kernel", UnpackMode::Kernel, device.lane(NO_SLABS)?)];
+    if measure::launches_early(device) {
+        ways.push(("plain", UnpackMode::Kernel, measure::lane_with_plain_launches(device, NO_SLABS)?));
+    }
+    ways.push(("copy", UnpackMode::Copy, device.lane(NO_SLABS)?));
     let (from, to) = (device.allocate(BYTES)?, device.allocate(BYTES)?);
     println!(
         "128 launches back to back, GPU bounce, µs each: by the device's clock, to launch, to the host's knowledge of the end"
     );
-    for mode in [UnpackMode::Kernel, UnpackMode::Copy] {
+    for (what, mode, mut lane) in ways {
         for bytes in [64, 4 << 10, 64 << 10, 128 << 10, 256 << 10, CHUNK] {
             let fragments: Vec<_> = (0..LAUNCHES)
                 .map(|index| Fragment {
@@ -40,7 +44,7 @@ pub(crate) fn run(scene: &Scene) -> Result<()> {
             }))?;
             let each = |times: &Times| times.median().as_secs_f64() * 1e6 / LAUNCHES as f64;
             let [on_device, launching, ended] = [&on_device, &Times::of(launching)?, &ended].map(each);
-            println!("{mode:7}{bytes:>8} B {on_device:6.2} {launching:6.2} {ended:6.2}");
+            println!("{what:7}{bytes:>8} B {on_device:6.2} {launching:6.2} {ended:6.2}");
         }
     }
     Ok(())
