@@ -91,6 +91,8 @@ impl Stream {
         self.check_reach(source)?;
         self.check_reach(destination)?;
         let (from, to) = (source.address(), destination.address());
+        // What the next kernel knows to be in the GPU's memory need not be in the host's yet.
+        let is_on_host = destination.place() == Place::Pinned;
         let mut entries = fragments
             .iter()
             .filter(|fragment| fragment.bytes > 0)
@@ -107,8 +109,11 @@ impl Stream {
                 let before = (number - 1) as u32;
                 // SAFETY: the fragments lie within both holds, which the command keeps until it is done, as it keeps the
                 // list's place in the ring; the lane reaches both, so host memory is pinned.
-                unsafe { stream.launch_unpack(stream.queue(), list, only, summary, before) }
-                    .map(|()| Raised::ByTheNext)
+                unsafe { stream.launch_unpack(stream.queue(), list, only, summary, before) }?;
+                if is_on_host {
+                    return stream.timeline.mark(number as u32).map(|()| Raised::Here);
+                }
+                Ok(Raised::ByTheNext)
             }
         })
     }
