@@ -1,10 +1,10 @@
-//! The sending end. Sends meet announced receives in posted order; a message is cut into segments, which go round the data
-//! sockets. A thread per socket writes them, whether or not anybody calls `test`.
+//! The sending end. Sends meet announced receives in posted order; a message is cut into segments, and each goes to the data socket
+//! whose thread is free next. A thread per socket writes them, whether or not anybody calls `test`.
 
 use std::{
     collections::VecDeque,
     net::Shutdown,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::Instant,
 };
@@ -28,8 +28,8 @@ pub(crate) struct SendComm {
 
 struct Shared {
     state: Mutex<State>,
-    /// For each data socket: its queue has work, or the end has come.
-    work: Vec<Condvar>,
+    /// There are segments to write, or the end has come.
+    work: Condvar,
     /// The control socket first.
     sockets: Vec<Socket>,
     knobs: &'static Knobs,
@@ -41,11 +41,9 @@ struct State {
     posted: VecDeque<usize>,
     /// Receives that not all sends have met.
     receives: VecDeque<Receive>,
-    /// For each data socket, the messages that it carries segments of: at most one job per slot.
-    queues: Vec<VecDeque<Job>>,
+    /// Messages with segments that no socket has taken: at most one job per slot.
+    jobs: VecDeque<Job>,
     next_number: u64,
-    /// How many segments there have been.
-    segments: usize,
     refused: u32,
     failed: Option<ResultCode>,
     /// The other side takes nothing more; what it had announced is still sent.
@@ -82,11 +80,12 @@ struct Receive {
     met: [bool; PARTS_MAX],
 }
 
-/// A socket's share of a message: from this segment on, every so many sockets.
+/// What is left of a message: from this segment on.
 #[derive(Debug, Clone, Copy)]
 struct Job {
     slot: usize,
-    first: usize,
+    next: usize,
+    end: usize,
 }
 
 impl SendComm {
@@ -111,16 +110,14 @@ impl SendComm {
             requests: vec![free; slots],
             posted: VecDeque::with_capacity(slots),
             receives: VecDeque::with_capacity(64),
-            queues: (0..streams).map(|_| VecDeque::with_capacity(slots)).collect(),
+            jobs: VecDeque::with_capacity(slots),
             next_number: 0,
-            segments: 0,
             refused: 0,
             failed: None,
             left: false,
             closing: false,
         };
-        let work = (0..streams).map(|_| Condvar::new()).collect();
-        let shared = Arc::new(Shared { state: Mutex::new(state), work, sockets, knobs });
+        let shared = Arc::new(Shared { state: Mutex::new(state), work: Condvar::new(), sockets, knobs });
         let mut comm = Self { shared: shared.clone(), threads: Vec::with_capacity(streams + 1) };
         let mut spawn = |name: String, run: Box<dyn FnOnce(&Shared) + Send>| {
             let shared = shared.clone();
@@ -227,10 +224,23 @@ impl Drop for SendComm {
         // What was written still reaches the other side; only then the stream ends.
         shut(&self.shared.sockets[1..], Shutdown::Write);
         shut(&self.shared.sockets[..1], Shutdown::Both);
-        self.shared.work.iter().for_each(Condvar::notify_all);
+        self.shared.work.notify_all();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+    }
+}
+
+impl State {
+    /// The slot and the number of the segment to write next.
+    fn next_segment(&mut self) -> Option<(usize, usize)> {
+        let job = self.jobs.front_mut()?;
+        let found = (job.slot, job.next);
+        job.next += 1;
+        if job.next == job.end {
+            self.jobs.pop_front();
+        }
+        Some(found)
     }
 }
 
@@ -278,15 +288,12 @@ impl Shared {
         }
     }
 
-    /// Gives the segments of a message to the data sockets, in turn.
+    /// Lets the data sockets' threads take the segments of a message.
     fn deal(&self, state: &mut State, slot: usize) {
-        let (streams, segments) = (self.work.len(), state.requests[slot].segments_left);
-        for first in 0..segments.min(streams) {
-            let stream = (state.segments + first) % streams;
-            state.queues[stream].push_back(Job { slot, first });
-            self.work[stream].notify_one();
-        }
-        state.segments = (state.segments + segments) % streams;
+        let end = state.requests[slot].segments_left;
+        state.jobs.push_back(Job { slot, next: 0, end });
+        // Those who wait the longest are woken first, so they take turns.
+        (0..end.min(self.sockets.len() - 1)).for_each(|_| self.work.notify_one());
     }
 
     fn segments(&self, bytes: usize) -> usize {
@@ -295,29 +302,23 @@ impl Shared {
 
     /// What the thread of a data socket does.
     fn write(&self, stream: usize, mut staging: Staging) {
-        let streams = self.work.len();
         let mut state = lock(&self.state);
         loop {
             if state.closing || state.failed.is_some() {
                 return;
             }
-            let Some(job) = state.queues[stream].pop_front() else {
-                state = wait(&self.work[stream], state);
+            let Some((slot, segment)) = state.next_segment() else {
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            let request = state.requests[job.slot];
+            let request = state.requests[slot];
             drop(state);
-            let segments = if request.fits { self.segments(request.bytes) } else { 1 };
-            let mut written = 0;
-            for segment in (job.first..segments).step_by(streams) {
-                if let Err(code) = self.write_segment(stream, segment, &request, &mut staging) {
-                    return self.fail(code);
-                }
-                written += 1;
+            if let Err(code) = self.write_segment(stream, segment, &request, &mut staging) {
+                return self.fail(code);
             }
             state = lock(&self.state);
-            let request = &mut state.requests[job.slot];
-            request.segments_left -= written;
+            let request = &mut state.requests[slot];
+            request.segments_left -= 1;
             if request.segments_left == 0 {
                 request.stage = Stage::Sent;
                 let delay = self.knobs.delay;
@@ -350,10 +351,6 @@ impl Shared {
 
     fn fail(&self, code: ResultCode) {
         lock(&self.state).failed.get_or_insert(code);
-        self.work.iter().for_each(Condvar::notify_all);
+        self.work.notify_all();
     }
-}
-
-fn wait<'state>(work: &Condvar, state: MutexGuard<'state, State>) -> MutexGuard<'state, State> {
-    work.wait(state).unwrap_or_else(PoisonError::into_inner)
 }
