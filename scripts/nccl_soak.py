@@ -7,7 +7,7 @@ descriptors of every rank are sampled 50 times; from the end of the first tenth 
 sample may be larger than at that point by more than:
 
   resident memory     --memory-bound (default 64 MiB)
-  GPU memory          --memory-bound
+  GPU memory          --memory-bound; of all programs on that GPU, so nothing else may use it meanwhile
   threads             0
   descriptors         0
 
@@ -70,7 +70,8 @@ def report(chosen, rank, samples, faults):
         bound = chosen.memory_bound if name in ("resident", "GPU memory") else 0
         grown.append(f"{name} {shown(name, first)} → {shown(name, most)}")
         if most > first + bound:
-            faults.append(f"{name} grew by {shown(name, most - first)}, more than {shown(name, bound)}")
+            whose = " (of all programs on this GPU)" if name == "GPU memory" else ""
+            faults.append(f"{name}{whose} grew by {shown(name, most - first)}, more than {shown(name, bound)}")
     did = f"{last['done']} all_reduces, {last['bytes'] / 1e9:.2f} GB, seed {chosen.seed}"
     print(f"{'FAIL' if faults else 'ok':4} rank {rank}: {did}; {', '.join(grown)}", flush=True)
     for fault in faults:
