@@ -22,7 +22,7 @@ pub(super) struct Context {
     /// How many multiprocessors the device has.
     pub(super) multiprocessors: u32,
     /// Launches a kernel that may be let in early, where the device and the driver can: `unpack` waits itself then.
-    pub(super) launch_early: Option<LaunchEx>,
+    pub(super) launch_ex: Option<LaunchEx>,
     device: DeviceHandle,
     handle: ContextHandle,
     module: ModuleHandle,
@@ -58,14 +58,14 @@ impl Context {
             return Err(Error::NoGpu { reason });
         }
         let multiprocessors = attribute(sys::ATTRIBUTE_MULTIPROCESSORS)?.max(1) as u32;
-        let launch_early = driver.launch_ex.filter(|_| capability >= HOPPER);
+        let launch_ex = driver.launch_ex.filter(|_| capability >= HOPPER);
         let mut handle: ContextHandle = ptr::null_mut();
         // SAFETY: the driver writes one handle, of a context that it retains until it is released below.
         driver.check(unsafe { (driver.context_retain)(&mut handle, device) }, "open its primary context")?;
         let none = ptr::null_mut();
         let kernels = Kernels { unpack: none, mark: none, fail: none, fill: none, verify: none };
         let mut context =
-            Self { driver, ordinal, kernels, multiprocessors, launch_early, device, handle, module: none };
+            Self { driver, ordinal, kernels, multiprocessors, launch_ex, device, handle, module: none };
         context.load()?;
         Ok(context)
     }
@@ -114,7 +114,7 @@ impl Context {
 
     /// What the kernels are compiled from: the one whose `unpack` waits itself where it may be let in early.
     fn ptx(&self) -> *const c_void {
-        let ptx = if self.launch_early.is_some() { PTX_SM90 } else { PTX };
+        let ptx = if self.launch_ex.is_some() { PTX_SM90 } else { PTX };
         ptx.as_ptr().cast()
     }
 

@@ -100,10 +100,10 @@ pub fn lane_with_plain_launches(device: &Device, spec: LaneSpec) -> Result<Lane,
     Lane::on_gpu(spec, device.gpu().ok_or_else(not_real)?, ways)
 }
 
-/// Whether the GPU lets kernels in early, so that [`lane_with_plain_launches`] makes a difference.
+/// Whether the GPU lets kernels in early, so that [`lane_with_plain_launches`] makes a difference: always, unless a tool refuses it.
 #[must_use]
 pub fn launches_early(device: &Device) -> bool {
-    device.gpu().is_some_and(|gpu| gpu.context().launch_early.is_some())
+    device.gpu().is_some_and(|gpu| gpu.context().launch_ex.is_some())
 }
 
 /// Unpacks one part of a claim to another part of it, so that a launch reads what the one before wrote: two claims do not

@@ -120,7 +120,7 @@ impl Queue {
         arguments: &mut [*mut c_void],
         doing: &'static str,
     ) -> Result<(), Error> {
-        let Some(launch) = self.context.launch_early else {
+        let Some(launch) = self.context.launch_ex else {
             // SAFETY: the caller's promise.
             return unsafe { self.launch(kernel, blocks, threads, arguments, doing) };
         };

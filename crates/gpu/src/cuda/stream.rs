@@ -2,7 +2,8 @@
 //!
 //! Invariants: work is launched by way of the timeline, which has the claims it needs before the driver has the work; after
 //! the first refused launch the lane is lost, as nobody can tell any more what its flag counts. Each command begins when the
-//! one before it is complete, also where its kernel is let in earlier: `unpack` waits for that before it touches anything.
+//! one before it is complete, also where its kernel is let in earlier: `unpack` waits for that before it touches anything. It is let in
+//! early right behind another unpack only, as nothing is written about what that means behind a copy or a flag.
 
 use std::{
     sync::Arc,
@@ -107,9 +108,11 @@ impl Stream {
             0 => stream.timeline.mark(number as u32).map(|()| Raised::Here),
             _ => {
                 let before = (number - 1) as u32;
+                let launches =
+                    if stream.timeline.ends_in_unpack(number) { stream.launches } else { Launches::Plain };
                 // SAFETY: the fragments lie within both holds, which the command keeps until it is done, as it keeps the
                 // list's place in the ring; the lane reaches both, so host memory is pinned.
-                unsafe { stream.launch_unpack(stream.queue(), list, only, summary, before) }?;
+                unsafe { stream.launch_unpack(stream.queue(), launches, list, only, summary, before) }?;
                 if is_on_host {
                     return stream.timeline.mark(number as u32).map(|()| Raised::Here);
                 }
@@ -158,7 +161,14 @@ impl Stream {
         self.launch(Some(source), Some(slabs), |stream, number| {
             // SAFETY: the part lies within both holds, which the command keeps until it is done; the lane reaches both.
             unsafe {
-                stream.launch_unpack(stream.queue(), 0, only, Summary::of(&[part]), (number - 1) as u32)
+                stream.launch_unpack(
+                    stream.queue(),
+                    Launches::Plain,
+                    0,
+                    only,
+                    Summary::of(&[part]),
+                    (number - 1) as u32,
+                )
             }?;
             stream.timeline.mark(number as u32).map(|()| Raised::Here)
         })
@@ -234,7 +244,7 @@ impl Stream {
     /// Launches the kernel over an empty list.
     fn launch_nothing(&self) -> Result<(), Error> {
         // SAFETY: an empty list names no memory.
-        unsafe { self.launch_unpack(self.queue(), 0, Entry::default(), Summary::of(&[]), 0) }
+        unsafe { self.launch_unpack(self.queue(), self.launches, 0, Entry::default(), Summary::of(&[]), 0) }
     }
 
     /// Launches one unpack on another queue, past the timeline: what the checks compare a lane with.
@@ -250,10 +260,13 @@ impl Stream {
     ) -> Result<(), Error> {
         let all = Fragment { source_offset: 0, bytes, destination_offset: 0 };
         // SAFETY: the caller's promise.
-        unsafe { self.launch_unpack(queue, 0, Entry::new(&all, from, to), Summary::of(&[all]), 0) }
+        unsafe {
+            self.launch_unpack(queue, Launches::Plain, 0, Entry::new(&all, from, to), Summary::of(&[all]), 0)
+        }
     }
 
-    /// Launches the kernel over a list, or over one fragment. Its first act is to raise the flag to `before`.
+    /// Launches the kernel over a list, or over one fragment. Its first act, when those before it are done, is to raise the
+    /// flag to `before`.
     ///
     /// # Safety
     /// What the list, or the one fragment, names must stay valid, and reserved for this, until the kernel is done; so must
@@ -261,6 +274,7 @@ impl Stream {
     unsafe fn launch_unpack(
         &self,
         queue: &Queue,
+        launches: Launches,
         mut list: Address,
         mut only: Entry,
         summary: Summary,
@@ -282,7 +296,7 @@ impl Stream {
         // SAFETY: the arguments are the kernel's parameters in order; the flag is the timeline's own, and the rest is the
         // caller's promise. Where it is let in early, the kernel waits before it touches anything.
         unsafe {
-            match self.launches {
+            match launches {
                 Launches::Early => {
                     queue.launch_early(kernel, shape.blocks, BLOCK_THREADS, &mut arguments, doing)
                 }

@@ -2,7 +2,7 @@
 //! run time. As in cuda.h of CUDA 12.2 ("CUDA Driver API", modules by name).
 //!
 //! Not through cudarc: it panics where libcuda or a symbol of it is missing, and one binary is to run with and without a
-//! GPU. Invariant: a [`Driver`] has all its functions, and the library stays open as long as it.
+//! GPU. Invariant: a [`Driver`] has all its functions but the optional ones, and the library stays open as long as it.
 
 use std::{
     ffi::{c_char, c_int, c_uint, c_void},

@@ -1,8 +1,8 @@
 //! A CUDA lane's timeline: a flag in pinned memory that the stream writes the number of the last finished command to.
 //! Looked at with a plain load; nobody waits inside the driver.
 //!
-//! A flag after copies is a command of its own; one after an unpack kernel is the next kernel's first act, or is asked for by
-//! whoever first looks in vain while there is no next kernel. So launches back to back pay nothing for their flags.
+//! A flag after copies, and after whatever writes to host memory, is a command of its own; one after another unpack kernel is the
+//! next kernel's first act, or is asked for by whoever first looks in vain while there is no next kernel. So launches back to back pay nothing for their flags.
 //!
 //! Invariants: a command's claims are let go of only after the flag has passed it, and before anybody is told so; whoever
 //! is refused a claim has first seen all finished work let go of; and a failure, once seen, is what everyone is told who
@@ -233,6 +233,11 @@ impl Timeline {
             self.promised.store(launched, Release);
         }
         Ok(())
+    }
+
+    /// Whether the last thing in the stream is a kernel that leaves its flag to the next one. For whoever is launching.
+    pub(super) fn ends_in_unpack(&self, next: u64) -> bool {
+        self.promised.load(Acquire) + 1 < next
     }
 
     /// Whether another command may be entered.

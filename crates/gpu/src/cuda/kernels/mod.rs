@@ -49,6 +49,11 @@ mod tests {
         assert_eq!(acts.next(), Some("griddepcontrol.launch_dependents;"));
         // The flag is first.
         assert!(acts.next().unwrap().starts_with("st.volatile.global.u32"));
+        // What raises a flag alone does so behind a fence for the whole system.
+        for ptx in [PTX, PTX_SM90] {
+            let (_, mark) = ptx.split_once(".entry mark(").unwrap();
+            assert!(mark.find("membar.sys;").unwrap() < mark.find("st.volatile.global.u32").unwrap());
+        }
         // Such loads may give what was there before the wait: they are for what nobody writes while the kernel runs.
         assert!(!PTX_SM90.contains("ld.global.nc"));
         assert!(!PTX.contains("griddepcontrol"));
