@@ -91,7 +91,7 @@ impl Export {
             say(&format!("ulimit -n {files}"));
         }
         say(
-            "# Left as they are: GPUTCP_STREAMS (cores ÷ 16, 1 to 4), GPUTCP_CONGESTION (the system's between machines),",
+            "# Left as they are: GPUTCP_STREAMS (1; 2 from 16 cores on, 3 from 48, 4 from 64), GPUTCP_CONGESTION (the system's between machines),",
         );
         say(
             "# GPUTCP_SEGMENT. A shared key: export GPUTCP_KEY_FILE=/path/to/key on every machine (openssl rand -hex 32).",
