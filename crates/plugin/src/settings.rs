@@ -1,15 +1,19 @@
 //! Settings, from the environment: the names and meanings of the command's flags, and NCCL's own for interfaces. A bad value is
 //! a sentence that names its variable; an empty one counts as unset.
 
-use std::{
-    env, ffi::OsString, fmt, net::IpAddr, num::NonZero, os::unix::ffi::OsStrExt as _, path::PathBuf,
-    sync::Arc, thread, time::Duration,
-};
+mod machine;
+mod variables;
 
-use gputcp::{IoPool, Key, KeyFile, Options, SLABS_MAX};
-use gputcp_proto::frame::{EAGER_PLACES_MAX, RECEIVES_MAX, SEGMENT_BYTES, STREAMS_MAX};
+use std::{env, ffi::OsString, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use gputcp::{IoPool, Key, Options, SLABS_MAX};
+use gputcp_proto::frame::{EAGER_PLACES_MAX, RECEIVES_MAX, STREAMS_MAX};
 use rustix::net::{AddressFamily, SocketType, socket, sockopt};
 
+use self::{
+    machine::{cores, streams_on, threads_on},
+    variables::{Variables, count, seconds, segment, switch},
+};
 use crate::devices::Pattern;
 
 /// What can be set.
@@ -93,7 +97,7 @@ impl Settings {
         let slabs = variables.one("GPUTCP_SLABS", |text| count(text, "slabs", 1..=SLABS_MAX))?;
         Ok(Self {
             streams: streams.unwrap_or_else(|| streams_on(cores())),
-            threads: threads.unwrap_or_else(threads_of_this_machine),
+            threads: threads.unwrap_or_else(|| threads_on(cores())),
             eager_places: variables
                 .one("GPUTCP_EAGER", |text| count(text, "eager messages", 0..=EAGER_PLACES_MAX))?
                 .unwrap_or(EAGER_PLACES_MAX),
@@ -154,135 +158,6 @@ impl Family {
     }
 }
 
-/// Where values come from.
-struct Variables<F>(F);
-
-impl<F: Fn(&str) -> Option<OsString>> Variables<F> {
-    fn one<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
-        let Some(value) = self.get(name) else { return Ok(None) };
-        let parsed =
-            value.to_str().ok_or_else(|| "that is no text".to_owned()).and_then(|text| parse(text.trim()));
-        parsed.map(Some).map_err(|why| {
-            let shown: String =
-                value.to_string_lossy().chars().take(40).flat_map(char::escape_default).collect();
-            format!("the variable {name} is \"{shown}\", but {why}; correct or unset it")
-        })
-    }
-
-    fn get(&self, name: &str) -> Option<OsString> {
-        (self.0)(name).filter(|value| !value.is_empty())
-    }
-
-    /// NCCL's sockets per connection: its threads × the sockets of each. 1 where only the other is set.
-    fn sockets_of_nccl(&self) -> Result<Option<u16>, String> {
-        let (threads, each) = ("NCCL_SOCKET_NTHREADS", "NCCL_NSOCKS_PERTHREAD");
-        let one = |name| self.one(name, |text| count(text, "sockets", 1..=STREAMS_MAX));
-        let (by, sockets) = (one(threads)?, one(each)?);
-        if by.is_none() && sockets.is_none() {
-            return Ok(None);
-        }
-        let product = by.unwrap_or(1) * sockets.unwrap_or(1);
-        if product > STREAMS_MAX {
-            return Err(format!(
-                "{threads} × {each} asks for {product} sockets, but a connection has at most {STREAMS_MAX}: lower one of them, \
-                 or set GPUTCP_STREAMS"
-            ));
-        }
-        Ok(Some(product))
-    }
-
-    /// Ours if it is asked for, or nothing is said; NCCL's where its variables ask for that. NCCL would also join, unasked, all
-    /// interfaces that it sees on one PCI function, and it sees all virtual ones on one.
-    fn merging(&self) -> Result<Merging, String> {
-        let ours = self.one("GPUTCP_MERGE", |text| match text {
-            "0" => Ok(false),
-            "1" => Ok(true),
-            _ => Err("it is 1 to join the fastest interfaces to one more device, or 0".into()),
-        })?;
-        let level = self.get("NCCL_NET_MERGE_LEVEL");
-        let is_apart = level.as_ref().is_some_and(|level| level == "LOC");
-        let is_nccls = self.get("NCCL_NET_FORCE_MERGE").is_some() || (level.is_some() && !is_apart);
-        Ok(match ours {
-            Some(true) => Merging::Ours,
-            _ if is_nccls => Merging::Nccl,
-            None if !is_apart => Merging::Ours,
-            _ => Merging::Nobody,
-        })
-    }
-
-    /// The key, and the file that it was read from if others may read that too. A key's value is never shown.
-    fn key(&self) -> Result<(Option<Key>, Option<PathBuf>), String> {
-        if let Some(path) = self.get(KeyFile::PATH_VARIABLE).map(PathBuf::from) {
-            let file = KeyFile::read(&path)?;
-            return Ok((Some(file.key), file.is_open_to_others.then_some(path)));
-        }
-        let key = self.get(KeyFile::KEY_VARIABLE).map(|value| Key::of(value.as_bytes())).transpose();
-        Ok((key.map_err(|what| format!("the variable {} {what}", KeyFile::KEY_VARIABLE))?, None))
-    }
-}
-
-fn count<T>(text: &str, what: &str, range: std::ops::RangeInclusive<T>) -> Result<T, String>
-where
-    T: std::str::FromStr + PartialOrd + fmt::Display,
-{
-    let number = text.parse().ok().filter(|number| range.contains(number));
-    number.ok_or_else(|| format!("{what} are a whole number from {} to {}", range.start(), range.end()))
-}
-
-/// Bytes as the command takes them, like `512K`; the suffixes are binary.
-fn segment(text: &str) -> Result<u32, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, suffix) = text.split_at(digits);
-    let shift = match suffix.to_ascii_lowercase().as_str() {
-        "" | "b" => Some(0),
-        "k" | "kib" => Some(10),
-        "m" | "mib" => Some(20),
-        _ => None,
-    };
-    let bytes = shift.and_then(|shift| number.parse::<u32>().ok()?.checked_mul(1 << shift));
-    bytes.filter(|bytes| SEGMENT_BYTES.contains(bytes)).ok_or_else(|| {
-        let (least, most) = (SEGMENT_BYTES.start() >> 10, SEGMENT_BYTES.end() >> 20);
-        format!("a segment has between {least}K and {most}M, like 512K")
-    })
-}
-
-fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "0" => Ok(false),
-        "1" => Ok(true),
-        _ => Err("a switch is 0 or 1".into()),
-    }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "a time is between 0.1 and 86400 seconds".into())
-}
-
-/// How many streams a connection has if nobody says. NCCL makes many connections, one for each channel, peer and direction: all
-/// of them together keep the threads busy, so each has few. Between two processes that share 32 cores, sends were 8 to 31 %
-/// faster with two than with four, for 8 to 18 % less CPU, and an all-reduce between 7 % slower and 18 % faster. With 16 cores and
-/// with 48 and more nothing was measured.
-const fn streams_on(cores: usize) -> u16 {
-    match cores {
-        ..16 => 1,
-        16..48 => 2,
-        48..64 => 3,
-        _ => 4,
-    }
-}
-
-/// How many threads a process has if nobody says: as many as could run at once. A thread moves 2 to 5 GB/s, and a quarter of them cost
-/// half of the rate where two processes on 32 cores had 8 channels (22 instead of 44 GB/s). Who has nothing to do sleeps.
-fn threads_of_this_machine() -> usize {
-    cores().clamp(2, IoPool::THREADS_MAX)
-}
-
-/// The cores that this process may use.
-fn cores() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get)
-}
-
 /// 100 Tbit/s.
 const SPEED_MAX: u32 = 100_000_000;
 /// The kernel's TCP_CA_NAME_MAX is 16, with its end.
@@ -295,12 +170,6 @@ mod tests {
     fn read(pairs: &[(&str, &str)]) -> Result<Settings, String> {
         let find = |name: &str| pairs.iter().find(|(known, _)| *known == name);
         Settings::read(|name| find(name).map(|(_, value)| value.into()))
-    }
-
-    #[test]
-    fn streams_follow_from_the_cores() {
-        let expected = [(1, 1), (2, 1), (15, 1), (16, 2), (32, 2), (47, 2), (48, 3), (64, 4), (208, 4)];
-        assert_eq!(expected.map(|(cores, _)| (cores, streams_on(cores))), expected);
     }
 
     #[test]

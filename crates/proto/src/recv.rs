@@ -8,6 +8,9 @@
 //! A short message may come before its receive is posted: [`RecvSide::begin_early`] gives it one of the eager places, and
 //! whichever comes last, its last byte or its receive, makes it a landing.
 
+mod landing;
+
+pub use self::landing::{Early, InPlace, Landing, Placed};
 use crate::{
     Violation,
     frame::{Announce, EAGER_PLACES_MAX, INLINE_BYTES_MAX, SegmentHeader},
@@ -29,39 +32,6 @@ pub struct RecvSide<const N: usize> {
     eager_bytes: u64,
     /// What has come early, by sequence number modulo the number of places.
     early: [Option<Came>; EAGER_PLACES_MAX as usize],
-}
-
-/// A short message that came before its receive, and its eager place. It becomes a [`Landing`] when it is whole and its receive
-/// is posted.
-#[must_use = "dropped, its place is never free again"]
-#[derive(Debug, PartialEq, Eq)]
-pub struct Early {
-    seq: u64,
-    place: usize,
-    bytes: u64,
-}
-
-/// The right to write one segment's bytes to its place in the destination.
-#[must_use = "dropped, its bytes can never arrive"]
-#[derive(Debug, PartialEq, Eq)]
-pub struct Landing {
-    index: usize,
-    seq: u64,
-    offset: u64,
-    bytes: u64,
-}
-
-/// The proof that a segment's bytes are where they belong: received in place, or unpacked by a finished unpack.
-#[must_use = "dropped, its bytes are never counted"]
-#[derive(Debug, PartialEq, Eq)]
-pub struct Placed(Landing);
-
-/// A segment that a socket is being read into at its destination.
-#[must_use = "dropped, its bytes can never arrive"]
-#[derive(Debug)]
-pub struct InPlace {
-    landing: Landing,
-    have: u64,
 }
 
 /// A finished receive.
@@ -321,95 +291,6 @@ impl<const N: usize> RecvSide<N> {
     #[must_use]
     pub const fn in_flight(&self) -> usize {
         self.window.in_flight()
-    }
-}
-
-impl Early {
-    /// Which of the eager places it has.
-    #[must_use]
-    pub const fn place(&self) -> usize {
-        self.place
-    }
-
-    /// How many bytes it has.
-    #[must_use]
-    pub const fn bytes(&self) -> u64 {
-        self.bytes
-    }
-}
-
-impl Landing {
-    /// The place of the receive it belongs to, `0..N`.
-    #[must_use]
-    pub const fn slot_index(&self) -> usize {
-        self.index
-    }
-
-    /// The sequence number of the receive it belongs to.
-    #[must_use]
-    pub const fn seq(&self) -> u64 {
-        self.seq
-    }
-
-    /// Where its bytes belong in the receive's destination.
-    #[must_use]
-    pub const fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    /// How many bytes it has.
-    #[must_use]
-    pub const fn bytes(&self) -> u64 {
-        self.bytes
-    }
-}
-
-impl InPlace {
-    /// The socket will be read straight into the destination.
-    pub const fn new(landing: Landing) -> Self {
-        Self { landing, have: 0 }
-    }
-
-    /// Counts `got` more bytes; the segment is placed when all have arrived.
-    ///
-    /// # Errors
-    /// Itself, while bytes are missing.
-    ///
-    /// # Panics
-    /// If more bytes are counted than the segment has.
-    pub fn advance(mut self, got: u64) -> Result<Placed, Self> {
-        self.have += got;
-        assert!(self.have <= self.landing.bytes, "read past the segment's end");
-        if self.have == self.landing.bytes { Ok(Placed(self.landing)) } else { Err(self) }
-    }
-
-    /// The segment.
-    pub const fn landing(&self) -> &Landing {
-        &self.landing
-    }
-
-    /// How many bytes have arrived.
-    #[must_use]
-    pub const fn have(&self) -> u64 {
-        self.have
-    }
-
-    /// How many bytes are still to arrive.
-    #[must_use]
-    pub const fn missing(&self) -> u64 {
-        self.landing.bytes - self.have
-    }
-}
-
-impl Placed {
-    /// For [`crate::bounce::Unpacking::poll`] alone.
-    pub(crate) const fn after_unpack(landing: Landing) -> Self {
-        Self(landing)
-    }
-
-    /// The segment that is in place.
-    pub const fn landing(&self) -> &Landing {
-        &self.0
     }
 }
 
