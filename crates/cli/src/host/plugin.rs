@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Barrier},
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -33,6 +36,24 @@ pub struct NetPlugin {
     pub versions: Vec<u32>,
     /// What they are.
     pub facts: PluginFacts,
+    patience: Arc<Patience>,
+}
+
+/// How long a call to the plugin may take, in microseconds.
+#[derive(Debug)]
+struct Patience(AtomicU64);
+
+impl Patience {
+    /// Whoever is inside a plugin says nothing to the other side meanwhile, which gives up after `timeout` and does not know why:
+    /// four fifths of it.
+    fn set(&self, timeout: Duration) {
+        let micros = (timeout * 4 / 5).as_micros();
+        self.0.store(u64::try_from(micros).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
 }
 
 /// What a plugin is, and the device of it that carries the data.
@@ -54,7 +75,7 @@ pub struct PluginFacts {
 
 impl NetPlugin {
     /// Opens the plugin that was asked for, if one was. From then on it is watched: a call that does not return for
-    /// `timeout` ends the process, as nothing else can end the call.
+    /// four fifths of `timeout` ends the process, as nothing else can end the call.
     ///
     /// # Errors
     /// [`Failure::Usage`] if there is no such plugin or device; [`Failure::Run`] if it fails.
@@ -63,7 +84,9 @@ impl NetPlugin {
         // What a plugin prints is no result.
         Output::keep_stdout()?;
         on_exit_inside(ended);
-        watch(timeout, talk)?;
+        let patience = Arc::new(Patience(AtomicU64::new(0)));
+        patience.set(timeout);
+        watch(patience.clone(), talk)?;
         let failed = |error: PluginError| match error {
             PluginError::Open(_) | PluginError::NoTable { .. } | PluginError::NoDevice { .. } => {
                 Failure::Usage(error.to_string())
@@ -82,7 +105,12 @@ impl NetPlugin {
             device_type: device.kind.to_string(),
         };
         tracing::info!(plugin = %facts, "started");
-        Ok(Some(Self { plugin, device, versions: library.versions().to_vec(), facts }))
+        Ok(Some(Self { plugin, device, versions: library.versions().to_vec(), facts, patience }))
+    }
+
+    /// From now on a session's timeout holds, whatever this side was started with.
+    pub fn watch_for(&self, timeout: Duration) {
+        self.patience.set(timeout);
     }
 
     /// Whether the device leaves what it receives into GPU memory in a bounce region, to be unpacked.
@@ -114,17 +142,18 @@ fn ended(call: &'static str) -> i32 {
 }
 
 /// Ends the process when a plugin does not return.
-fn watch(timeout: Duration, talk: Talk) -> Result<(), Failure> {
+fn watch(patience: Arc<Patience>, talk: Talk) -> Result<(), Failure> {
     // A thread that starts waits for the loader, which the plugin may hold.
     let begun = Arc::new(Barrier::new(2));
     let begins = begun.clone();
     let life = move || {
         begins.wait();
         loop {
-            thread::sleep(LOOK.min(timeout));
-            if let Some((call, inside)) = stuck_call(timeout) {
+            let bound = patience.get();
+            thread::sleep(LOOK.min(bound / 16));
+            if let Some((call, inside)) = stuck_call(bound) {
                 let failure = Failure::Run(format!(
-                    "the plugin has not returned from {call} for {:.0} s (the bound is --timeout): it hangs, ask its authors",
+                    "the plugin has not returned from {call} for {:.1} s (the bound is four fifths of --timeout): it hangs, ask its authors",
                     inside.as_secs_f64()
                 ));
                 talk.error(&failure);

@@ -91,6 +91,9 @@ impl Side {
         plugin: Option<&NetPlugin>,
     ) -> Result<Self, Failure> {
         let plugin = plugin.filter(|_| settings.transport == Transport::Plugin);
+        if let Some(plugin) = plugin {
+            plugin.watch_for(settings.timeout());
+        }
         let (source, destination) = settings.memory_of(role);
         let (sends, receives) = (source.is_some(), destination.is_some());
         let local = link.local_address()?;
