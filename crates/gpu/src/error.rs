@@ -122,9 +122,14 @@ pub enum Error {
     },
     /// Foreign code calls an address host memory that is none.
     #[error(
-        "a plugin names pinned host memory that the driver knows as a GPU's: its unpack queue cannot be read"
+        "a plugin names pinned host memory that is a GPU's, or nobody's that the driver knows: its unpack queue cannot be read"
     )]
     NotOnHost,
+    /// Foreign code calls an address this GPU's memory, and it is not.
+    #[error(
+        "a plugin names GPU memory that this GPU does not have: it must allocate its unpack queue on the GPU whose context is current when it is called"
+    )]
+    NotOnGpu,
     /// A lane's worker is gone, and its work with it.
     #[error("the lane stopped before its work was finished: reconnect to get a new one")]
     LaneLost,

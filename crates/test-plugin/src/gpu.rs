@@ -19,10 +19,14 @@ use crate::{
     wire::recv_all,
 };
 
-/// The CUDA driver, and the primary context of the GPU that the knobs name.
+/// The CUDA driver, and the GPU that the knobs name.
 pub(crate) struct Driver {
-    context: *mut c_void,
-    set_current: unsafe extern "C" fn(*mut c_void) -> c_int,
+    /// Its primary context; the first GPU's if the knobs name none.
+    context: Context,
+    /// Whether the knobs name none: then a context that is current is left so.
+    any: bool,
+    get_current: unsafe extern "C" fn(*mut Context) -> c_int,
+    set_current: unsafe extern "C" fn(Context) -> c_int,
     alloc: unsafe extern "C" fn(*mut u64, usize) -> c_int,
     free: unsafe extern "C" fn(u64) -> c_int,
     host_alloc: unsafe extern "C" fn(*mut *mut c_void, usize, c_uint) -> c_int,
@@ -40,7 +44,7 @@ unsafe impl Sync for Driver {}
 
 impl Driver {
     /// The process's one driver.
-    pub(crate) fn open(ordinal: i32) -> Result<&'static Self, ResultCode> {
+    pub(crate) fn open(ordinal: Option<i32>) -> Result<&'static Self, ResultCode> {
         static DRIVER: OnceLock<Result<Driver, ResultCode>> = OnceLock::new();
         // SAFETY: the library of this name is libcuda, and the types are cuda.h's.
         DRIVER.get_or_init(|| unsafe { Self::load(ordinal) }).as_ref().map_err(|&code| code)
@@ -48,7 +52,7 @@ impl Driver {
 
     /// # Safety
     /// libcuda's functions must have the types that they are given here.
-    unsafe fn load(ordinal: i32) -> Result<Self, ResultCode> {
+    unsafe fn load(ordinal: Option<i32>) -> Result<Self, ResultCode> {
         let no_gpu = |error: libloading::Error| {
             eprintln!("gputcp test plugin: the GPU cannot be used: {error}");
             ResultCode::Cuda
@@ -59,14 +63,16 @@ impl Driver {
             let init: unsafe extern "C" fn(c_uint) -> c_int = *library.get(b"cuInit\0").map_err(no_gpu)?;
             let get: unsafe extern "C" fn(*mut c_int, c_int) -> c_int =
                 *library.get(b"cuDeviceGet\0").map_err(no_gpu)?;
-            let retain: unsafe extern "C" fn(*mut *mut c_void, c_int) -> c_int =
+            let retain: unsafe extern "C" fn(*mut Context, c_int) -> c_int =
                 *library.get(b"cuDevicePrimaryCtxRetain\0").map_err(no_gpu)?;
             let (mut device, mut context) = (0, ptr::null_mut());
             check(init(0))?;
-            check(get(&raw mut device, ordinal))?;
+            check(get(&raw mut device, ordinal.unwrap_or(0)))?;
             check(retain(&raw mut context, device))?;
             Ok(Self {
                 context,
+                any: ordinal.is_none(),
+                get_current: *library.get(b"cuCtxGetCurrent\0").map_err(no_gpu)?,
                 set_current: *library.get(b"cuCtxSetCurrent\0").map_err(no_gpu)?,
                 alloc: *library.get(b"cuMemAlloc_v2\0").map_err(no_gpu)?,
                 free: *library.get(b"cuMemFree_v2\0").map_err(no_gpu)?,
@@ -79,9 +85,19 @@ impl Driver {
         }
     }
 
-    fn enter(&self) -> Result<(), ResultCode> {
+    /// Makes a context current, unless any is good and one is; which one is then.
+    fn enter(&self) -> Result<Context, ResultCode> {
+        if self.any {
+            let mut current = ptr::null_mut();
+            // SAFETY: the driver writes one pointer.
+            check(unsafe { (self.get_current)(&raw mut current) })?;
+            if !current.is_null() {
+                return Ok(current);
+            }
+        }
         // SAFETY: the context was retained and is never released.
-        check(unsafe { (self.set_current)(self.context) })
+        check(unsafe { (self.set_current)(self.context) })?;
+        Ok(self.context)
     }
 }
 
@@ -95,9 +111,13 @@ pub(crate) struct Area {
 enum Owner {
     /// The software GPU: plain memory.
     Rust,
-    Device(&'static Driver),
+    /// With the context that was current.
+    Device(&'static Driver, Context),
     Pinned(&'static Driver),
 }
+
+/// `CUcontext`.
+type Context = *mut c_void;
 
 // SAFETY: memory belongs to the process, and whoever writes to it through the pointer says why he may.
 unsafe impl Send for Area {}
@@ -108,11 +128,15 @@ impl Area {
     /// Memory of the GPU; plain memory without a driver.
     pub(crate) fn device(driver: Option<&'static Driver>, bytes: usize) -> Result<Self, ResultCode> {
         let Some(driver) = driver else { return Self::plain(bytes) };
-        driver.enter()?;
+        let context = driver.enter()?;
         let mut address = 0;
         // SAFETY: the driver writes one address.
         check(unsafe { (driver.alloc)(&raw mut address, bytes) })?;
-        Ok(Self { start: ptr::without_provenance_mut(address as usize), bytes, owner: Owner::Device(driver) })
+        Ok(Self {
+            start: ptr::without_provenance_mut(address as usize),
+            bytes,
+            owner: Owner::Device(driver, context),
+        })
     }
 
     /// Memory that the CPU and the GPU reach at one address.
@@ -146,7 +170,7 @@ impl Area {
     pub(crate) fn put(&self, offset: usize, bytes: &[u8]) -> Result<(), ResultCode> {
         assert!(offset + bytes.len() <= self.bytes, "within the area");
         let at = self.start.wrapping_add(offset);
-        if let Owner::Device(driver) = self.owner {
+        if let Owner::Device(driver, _) = self.owner {
             driver.enter()?;
             // SAFETY: within the allocation.
             return check(unsafe {
@@ -165,13 +189,13 @@ impl Drop for Area {
         unsafe {
             match self.owner {
                 Owner::Rust => dealloc(self.start, Layout::from_size_align_unchecked(self.bytes, ALIGN)),
-                Owner::Device(driver) if driver.enter().is_ok() => {
+                Owner::Device(driver, context) if (driver.set_current)(context) == 0 => {
                     (driver.free)(self.start.addr() as u64);
                 }
                 Owner::Pinned(driver) if driver.enter().is_ok() => {
                     (driver.host_free)(self.start.cast());
                 }
-                Owner::Device(_) | Owner::Pinned(_) => {}
+                Owner::Device(..) | Owner::Pinned(_) => {}
             }
         }
     }

@@ -44,8 +44,8 @@ pub(crate) enum Gpu {
     None,
     /// Memory that the CPU reaches.
     Soft,
-    /// Memory of the real GPU with this ordinal.
-    Cuda(i32),
+    /// Memory of a real GPU: the one with this ordinal, or the one whose context is current.
+    Cuda(Option<i32>),
 }
 
 /// What goes wrong in the n-th call of a function.
@@ -124,11 +124,11 @@ fn gpu() -> Result<Gpu, String> {
     match value.as_deref() {
         None | Some("none") => Ok(Gpu::None),
         Some("soft") => Ok(Gpu::Soft),
-        Some("cuda") => Ok(Gpu::Cuda(0)),
+        Some("cuda") => Ok(Gpu::Cuda(None)),
         Some(other) => other
             .strip_prefix("cuda:")
             .and_then(|index| index.parse().ok())
-            .map(Gpu::Cuda)
+            .map(|index| Gpu::Cuda(Some(index)))
             .ok_or_else(|| format!("{PREFIX}GPU is none, soft, cuda or cuda:INDEX")),
     }
 }

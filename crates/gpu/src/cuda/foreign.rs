@@ -28,6 +28,10 @@ impl Gpu {
         let (mut base, mut bytes) = (0, 0);
         // SAFETY: the driver writes two numbers, and looks the address up without reading there.
         let code = unsafe { memory_range(&mut base, &mut bytes, at) };
+        // "Named symbol not found" is what the driver says of memory of another GPU too.
+        if matches!(code, sys::ERROR_NOT_FOUND | sys::ERROR_INVALID_VALUE) {
+            return Err(Error::NotOnGpu);
+        }
         driver.check(code, "find the memory that a plugin names")?;
         Ok(Some(base.saturating_add(bytes as u64).saturating_sub(at)))
     }
@@ -43,6 +47,9 @@ impl Gpu {
         // there.
         let code =
             unsafe { pointer_attribute(ptr::from_mut(&mut kind).cast(), sys::POINTER_MEMORY_TYPE, at) };
+        if code == sys::ERROR_INVALID_VALUE {
+            return Err(Error::NotOnHost);
+        }
         driver.check(code, "find the pinned memory that a plugin names")?;
         if kind == sys::MEMORY_TYPE_HOST { Ok(()) } else { Err(Error::NotOnHost) }
     }

@@ -82,8 +82,10 @@ pub(super) type LaunchEx =
     unsafe extern "C" fn(*const LaunchConfig, FunctionHandle, *mut *mut c_void, *mut *mut c_void) -> Code;
 
 pub(super) const SUCCESS: Code = 0;
+pub(super) const ERROR_INVALID_VALUE: Code = 1;
 pub(super) const ERROR_OUT_OF_MEMORY: Code = 2;
 pub(super) const ERROR_NO_DEVICE: Code = 100;
+pub(super) const ERROR_NOT_FOUND: Code = 500;
 pub(super) const ERROR_NOT_READY: Code = 600;
 
 /// `CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT`.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_gpu::{Buffer, Error, LaneSpec, Pattern, UnpackMode};
+use gputcp_gpu::{Buffer, Device, Error, LaneSpec, Pattern, UnpackMode};
 use gputcp_proto::bounce::Fragment;
 
 use crate::{Check, Outcome, Scene, ensure, text};
@@ -27,9 +27,18 @@ fn addresses(scene: &Scene) -> Outcome {
     let refused = device.check_on_host(buffer.address());
     ensure(refused == Err(Error::NotOnHost), || format!("GPU memory: {refused:?}"))?;
     let nowhere = std::ptr::NonNull::dangling();
-    ensure(device.bytes_at(nowhere).is_err() && device.check_on_host(nowhere).is_err(), || {
-        "nowhere".to_owned()
-    })
+    let refused = (device.bytes_at(nowhere), device.check_on_host(nowhere));
+    ensure(refused == (Err(Error::NotOnGpu), Err(Error::NotOnHost)), || format!("nowhere: {refused:?}"))?;
+    for other in 0..Device::count() {
+        let other = Device::cuda(&other.to_string()).map_err(text)?;
+        if other.kind() == device.kind() {
+            continue;
+        }
+        let theirs = other.allocate(BYTES).map_err(text)?;
+        let refused = device.bytes_at(theirs.address());
+        ensure(refused == Err(Error::NotOnGpu), || format!("memory of {}: {refused:?}", other.kind()))?;
+    }
+    Ok(())
 }
 
 fn foreign(scene: &Scene) -> Outcome {
