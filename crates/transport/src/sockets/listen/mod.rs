@@ -3,27 +3,32 @@
 //! Anybody can connect to a port: scanners, half-open clients, the wrong program. Such strays are dropped without
 //! disturbing anyone: never waited for, bounded in number, counted.
 
+mod gathering;
+mod unknown;
+
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::VecDeque,
     io,
     net::{IpAddr, SocketAddr},
-    os::fd::AsFd,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use gputcp_proto::{
-    Violation,
     frame::{Join, Token, Verdict, Welcome},
     handle::Handle,
     key::Proof,
 };
 use rustix::{
     event::{PollFd, PollFlags},
-    net::{RecvFlags, SendFlags},
+    net::SendFlags,
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use self::{
+    gathering::{Gathering, Partial},
+    unknown::{Known, Unknown, refuse},
+};
 use super::{
     agreed::{Agreed, groups_or_eager},
     control::poll_until,
@@ -44,27 +49,8 @@ pub struct Listener {
     /// Sockets that have not said who they are, the oldest first.
     unknown: VecDeque<Unknown>,
     /// Connections whose sockets are not all here.
-    partial: Vec<Partial>,
+    gathering: Gathering,
     strays: u64,
-    /// With a key: what the connections so far were called, so that nobody is let in by saying again what was overheard.
-    known: HashSet<Token>,
-}
-
-#[derive(Debug)]
-struct Unknown {
-    socket: Socket,
-    peer: SocketAddr,
-    join: [u8; Join::BYTES],
-    have: usize,
-    since: Instant,
-}
-
-#[derive(Debug)]
-struct Partial {
-    join: Join,
-    peer: SocketAddr,
-    sockets: Vec<Option<Socket>>,
-    since: Instant,
 }
 
 impl Listener {
@@ -106,8 +92,8 @@ impl Listener {
             }
             sockets.push(socket);
         }
-        let (unknown, partial, known) = (VecDeque::new(), Vec::new(), HashSet::new());
-        Ok(Self { sockets, next: 0, options, handle, unknown, partial, strays: 0, known })
+        let (unknown, gathering) = (VecDeque::new(), Gathering::default());
+        Ok(Self { sockets, next: 0, options, handle, unknown, gathering, strays: 0 })
     }
 
     /// What a sender needs to connect.
@@ -166,10 +152,19 @@ impl Listener {
                 self.strays += 1;
                 Ok(None)
             }
-            Known::Join(join) => match self.gather(join, unknown.socket, unknown.peer) {
-                Some(whole) => self.welcome(whole),
-                None => Ok(None),
-            },
+            Known::Join(join) => {
+                let token = self.handle.token;
+                let Unknown { socket, peer, .. } = unknown;
+                match self.gathering.add(join, socket, peer, token, self.options.key.as_ref()) {
+                    Ok(Some(whole)) => self.welcome(whole),
+                    Ok(None) => Ok(None),
+                    Err((socket, verdict)) => {
+                        refuse(&socket, verdict);
+                        self.strays += 1;
+                        Ok(None)
+                    }
+                }
+            }
         }
     }
 
@@ -215,63 +210,16 @@ impl Listener {
             if socket.set_nonblocking(true).is_err() {
                 continue;
             }
-            return Ok(Some(Unknown {
-                socket,
-                peer,
-                join: [0; Join::BYTES],
-                have: 0,
-                since: Instant::now(),
-            }));
+            return Ok(Some(Unknown::new(socket, peer)));
         }
         Ok(None)
     }
 
     fn drop_the_late(&mut self) {
-        let before = self.unknown.len() + self.partial.len();
+        let before = self.unknown.len();
         self.unknown.retain(|unknown| unknown.since.elapsed() < HELLO);
-        let patience = self.options.timeout;
-        self.partial.retain(|partial| partial.since.elapsed() < patience);
-        self.strays += (before - self.unknown.len() - self.partial.len()) as u64;
-    }
-
-    /// Puts a socket to the others of its connection; gives the connection when it is the last.
-    fn gather(&mut self, join: Join, socket: Socket, peer: SocketAddr) -> Option<Partial> {
-        if join.listen_token != self.handle.token {
-            return self.refuse(&socket, Verdict::WrongToken);
-        }
-        if !join.is_proved(self.options.key.as_ref()) {
-            return self.refuse(&socket, Verdict::WrongKey);
-        }
-        let known = self.partial.iter().position(|partial| partial.join.comm_token == join.comm_token);
-        let at = match known {
-            Some(at) => at,
-            None if self.partial.len() == PARTIAL_MAX => return self.refuse(&socket, Verdict::Busy),
-            None if self.known.contains(&join.comm_token) => {
-                return self.refuse(&socket, Verdict::WrongToken);
-            }
-            None if self.known.len() == KNOWN_MAX => return self.refuse(&socket, Verdict::Busy),
-            None => {
-                if self.options.key.is_some() {
-                    self.known.insert(join.comm_token);
-                }
-                let sockets = (0..=join.streams).map(|_| None).collect();
-                self.partial.push(Partial { join, peer, sockets, since: Instant::now() });
-                self.partial.len() - 1
-            }
-        };
-        let partial = &mut self.partial[at];
-        let index = usize::from(join.index);
-        if !join.agrees_with(&partial.join) || partial.sockets[index].is_some() {
-            return self.refuse(&socket, Verdict::BadSettings);
-        }
-        partial.sockets[index] = Some(socket);
-        partial.sockets.iter().all(Option::is_some).then(|| self.partial.swap_remove(at))
-    }
-
-    fn refuse(&mut self, socket: &Socket, verdict: Verdict) -> Option<Partial> {
-        refuse(socket, verdict);
-        self.strays += 1;
-        None
+        let late = before - self.unknown.len() + self.gathering.drop_the_late(self.options.timeout);
+        self.strays += late as u64;
     }
 
     /// Answers a whole connection and starts it. `None` if its peer has gone meanwhile.
@@ -321,52 +269,6 @@ fn listen(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-enum Known {
-    NotYet,
-    Stray,
-    Join(Join),
-}
-
-impl Unknown {
-    fn read(&mut self) -> Known {
-        while self.have < self.join.len() {
-            match rustix::net::recv(self.socket.as_fd(), &mut self.join[self.have..], RecvFlags::empty()) {
-                Ok((0, _)) => return Known::Stray,
-                Ok((got, _)) => {
-                    self.have += got;
-                    if let Some(Err(violation)) = self.join[..self.have].first_chunk().map(Join::check_start)
-                    {
-                        return self.stray(&violation);
-                    }
-                }
-                Err(rustix::io::Errno::AGAIN) => return Known::NotYet,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(_) => return Known::Stray,
-            }
-        }
-        match Join::decode(&self.join) {
-            Ok(join) => Known::Join(join),
-            Err(violation) => self.stray(&violation),
-        }
-    }
-
-    fn stray(&self, violation: &Violation) -> Known {
-        match violation {
-            Violation::Version { .. } => refuse(&self.socket, Verdict::WrongVersion),
-            Violation::Field { .. } => refuse(&self.socket, Verdict::BadSettings),
-            // Whoever speaks another language gets no answer.
-            _ => {}
-        }
-        tracing::debug!(peer = %self.peer, %violation, "dropped a stray connection");
-        Known::Stray
-    }
-}
-
-fn refuse(socket: &Socket, verdict: Verdict) {
-    let answer = Welcome::refusal(verdict).encode();
-    let _ = rustix::net::send(socket, &answer, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
-}
-
 fn is_transient(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, NetworkDown, NetworkUnreachable};
     matches!(
@@ -389,10 +291,6 @@ const BACKLOG: i32 = 1024;
 const ACCEPTS: usize = 128;
 /// Sockets that may be silent at a time: an honest connection's 65, twice over, beside a crowd of strays.
 const UNKNOWN_MAX: usize = 512;
-/// Connections that may be half here at a time: a process makes dozens at start, one per channel and peer.
-const PARTIAL_MAX: usize = 128;
-/// Connections that a listener with a key makes in its life; each leaves 16 bytes.
-const KNOWN_MAX: usize = 1 << 16;
 /// How long a socket may take to say who it is.
 const HELLO: Duration = Duration::from_secs(5);
 /// How often the late are looked for while waiting.

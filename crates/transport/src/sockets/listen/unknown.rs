@@ -1,0 +1,73 @@
+//! A socket that has not said who it is, until it has.
+
+use std::{net::SocketAddr, os::fd::AsFd, time::Instant};
+
+use gputcp_proto::{
+    Violation,
+    frame::{Join, Verdict, Welcome},
+};
+use rustix::net::{RecvFlags, SendFlags};
+use socket2::Socket;
+
+/// A socket of somebody unknown, and what of its [`Join`] has come.
+#[derive(Debug)]
+pub(super) struct Unknown {
+    pub(super) socket: Socket,
+    pub(super) peer: SocketAddr,
+    join: [u8; Join::BYTES],
+    have: usize,
+    pub(super) since: Instant,
+}
+
+/// What a look at an unknown socket tells.
+pub(super) enum Known {
+    NotYet,
+    Stray,
+    Join(Join),
+}
+
+impl Unknown {
+    pub(super) fn new(socket: Socket, peer: SocketAddr) -> Self {
+        Self { socket, peer, join: [0; Join::BYTES], have: 0, since: Instant::now() }
+    }
+
+    /// Reads what has come, without waiting.
+    pub(super) fn read(&mut self) -> Known {
+        while self.have < self.join.len() {
+            match rustix::net::recv(self.socket.as_fd(), &mut self.join[self.have..], RecvFlags::empty()) {
+                Ok((0, _)) => return Known::Stray,
+                Ok((got, _)) => {
+                    self.have += got;
+                    if let Some(Err(violation)) = self.join[..self.have].first_chunk().map(Join::check_start)
+                    {
+                        return self.stray(&violation);
+                    }
+                }
+                Err(rustix::io::Errno::AGAIN) => return Known::NotYet,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return Known::Stray,
+            }
+        }
+        match Join::decode(&self.join) {
+            Ok(join) => Known::Join(join),
+            Err(violation) => self.stray(&violation),
+        }
+    }
+
+    fn stray(&self, violation: &Violation) -> Known {
+        match violation {
+            Violation::Version { .. } => refuse(&self.socket, Verdict::WrongVersion),
+            Violation::Field { .. } => refuse(&self.socket, Verdict::BadSettings),
+            // Whoever speaks another language gets no answer.
+            _ => {}
+        }
+        tracing::debug!(peer = %self.peer, %violation, "dropped a stray connection");
+        Known::Stray
+    }
+}
+
+/// Says no, to whoever speaks our language.
+pub(super) fn refuse(socket: &Socket, verdict: Verdict) {
+    let answer = Welcome::refusal(verdict).encode();
+    let _ = rustix::net::send(socket, &answer, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+}
