@@ -91,12 +91,23 @@ pub enum Error {
         there: String,
     },
     /// The GPU has less memory free than was asked for.
-    #[error("{asked} bytes of GPU memory were asked for and {free} are free: use a smaller size")]
+    #[error(
+        "{asked} bytes of GPU memory were asked for and {free} are free (CUDA_ERROR_OUT_OF_MEMORY): use a smaller size"
+    )]
     GpuOutOfMemory {
         /// Bytes asked for.
         asked: u64,
         /// Bytes that are free.
         free: u64,
+    },
+    /// The driver cannot pin as much host memory.
+    #[error(
+        "the GPU's driver could not pin {bytes} bytes of host memory (CUDA_ERROR_OUT_OF_MEMORY): free some, raise the \
+         container's limit, or use fewer streams and shorter segments"
+    )]
+    PinnedOutOfMemory {
+        /// Bytes asked for.
+        bytes: u64,
     },
     /// The driver failed, or the GPU was lost.
     #[error(
@@ -122,17 +133,29 @@ pub enum Error {
     },
     /// Foreign code calls an address host memory that is none.
     #[error(
-        "a plugin names pinned host memory that is a GPU's, or nobody's that the driver knows: its unpack queue cannot be read"
+        "a plugin names pinned host memory that is a GPU's, or nobody's that the driver knows{}: its unpack queue cannot be read",
+        in_brackets(.name)
     )]
-    NotOnHost,
+    NotOnHost {
+        /// What the driver called it in cuda.h's words, if it refused to look there: `CUDA_ERROR_…`.
+        name: String,
+    },
     /// Foreign code calls an address this GPU's memory, and it is not.
     #[error(
-        "a plugin names GPU memory that this GPU does not have: it must allocate its unpack queue on the GPU whose context is current when it is called"
+        "a plugin names GPU memory that this GPU does not have ({name}): it must allocate what it names on the GPU whose \
+         context is current when it is called"
     )]
-    NotOnGpu,
+    NotOnGpu {
+        /// What the driver called it in cuda.h's words: `CUDA_ERROR_…`.
+        name: String,
+    },
     /// A lane's worker is gone, and its work with it.
     #[error("the lane stopped before its work was finished: reconnect to get a new one")]
     LaneLost,
+}
+
+fn in_brackets(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!(" ({name})") }
 }
 
 /// Why a part of a buffer cannot be claimed.

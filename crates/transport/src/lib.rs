@@ -65,6 +65,6 @@ pub use self::{
     options::{Options, SLABS_MAX},
     sockets::{
         Connector, GroupRequest, IoPool, Listener, Part, ReceivedGroup, RecvComm, RecvRequest, SendComm,
-        SendRequest, stay_near,
+        SendRequest, make_near, stay_near,
     },
 };

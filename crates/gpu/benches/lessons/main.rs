@@ -45,18 +45,17 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let has = |name: &str| args.iter().any(|arg| arg == name);
     let gpu = args.iter().skip_while(|arg| *arg != "--gpu").nth(1).map_or("0", String::as_str);
-    let opened = if has("--soft") {
-        Ok(Device::soft(SoftOptions::default()))
-    } else {
-        Device::list().and_then(|_| Device::cuda(gpu))
-    };
+    if !has("--soft")
+        && !has("--gpu")
+        && let Err(why @ Error::NoGpu { .. }) = Device::list()
+    {
+        println!("skipped: no device ({why})");
+        return ExitCode::SUCCESS;
+    }
+    let opened = if has("--soft") { Ok(Device::soft(SoftOptions::default())) } else { Device::cuda(gpu) };
     let device = match opened {
         Ok(device) => device,
-        Err(error) if has("--gpu") => return fail(&error),
-        Err(error) => {
-            println!("skipped: no device ({error})");
-            return ExitCode::SUCCESS;
-        }
+        Err(error) => return fail(&error),
     };
     println!("{}", device.describe());
     let scene = Scene { device, rounds: if has("--bench") { 21 } else { 1 } };

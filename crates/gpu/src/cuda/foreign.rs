@@ -30,7 +30,7 @@ impl Gpu {
         let code = unsafe { memory_range(&mut base, &mut bytes, at) };
         // "Named symbol not found" is what the driver says of memory of another GPU too.
         if matches!(code, sys::ERROR_NOT_FOUND | sys::ERROR_INVALID_VALUE) {
-            return Err(Error::NotOnGpu);
+            return Err(Error::NotOnGpu { name: driver.name(code) });
         }
         driver.check(code, "find the memory that a plugin names")?;
         Ok(Some(base.saturating_add(bytes as u64).saturating_sub(at)))
@@ -48,10 +48,10 @@ impl Gpu {
         let code =
             unsafe { pointer_attribute(ptr::from_mut(&mut kind).cast(), sys::POINTER_MEMORY_TYPE, at) };
         if code == sys::ERROR_INVALID_VALUE {
-            return Err(Error::NotOnHost);
+            return Err(Error::NotOnHost { name: driver.name(code) });
         }
         driver.check(code, "find the pinned memory that a plugin names")?;
-        if kind == sys::MEMORY_TYPE_HOST { Ok(()) } else { Err(Error::NotOnHost) }
+        if kind == sys::MEMORY_TYPE_HOST { Ok(()) } else { Err(Error::NotOnHost { name: String::new() }) }
     }
 
     /// See [`crate::Device::dma_buf`]. The range is widened to whole pages, which the driver wants; memory is allocated so

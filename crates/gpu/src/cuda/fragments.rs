@@ -26,7 +26,7 @@ pub(super) struct Entry {
 /// The ring of lists.
 #[derive(Debug)]
 pub(super) struct Lists {
-    memory: Pinned,
+    memory: Arc<Pinned>,
     /// Entries used so far, those skipped at the ring's end included.
     used: u64,
 }
@@ -52,7 +52,8 @@ pub(super) struct Shape {
 
 impl Lists {
     pub(super) fn new(context: &Arc<Context>) -> Result<Self, Error> {
-        Ok(Self { memory: Pinned::allocate(context, ENTRIES * size_of::<Entry>() as u64)?, used: 0 })
+        let memory = Arc::new(Pinned::allocate(context, ENTRIES * size_of::<Entry>() as u64)?);
+        Ok(Self { memory, used: 0 })
     }
 
     /// Where a list of `count` entries would begin and end, counted from the first one's start. A list is in one piece.
@@ -66,6 +67,11 @@ impl Lists {
     /// Whether a list may end there, once the lists up to `read` have been read.
     pub(super) const fn has_room(end: u64, read: u64) -> bool {
         end <= read + ENTRIES
+    }
+
+    /// The ring's memory, which stays as long as this does.
+    pub(super) fn keep(&self) -> Arc<Pinned> {
+        Arc::clone(&self.memory)
     }
 
     /// Where the last list that was written ends.

@@ -34,7 +34,7 @@ pub fn device_time(
     start(lane)?;
     events[1].record(queue(lane)?)?;
     let queue = queue(lane)?;
-    queue.synchronize("finish a measurement")?;
+    queue.finish("finish a measurement")?;
     let mut ms = 0.0;
     // SAFETY: both events are alive and recorded; the driver writes one number.
     let code = unsafe { (queue.context.driver.event_elapsed)(&mut ms, events[0].handle, events[1].handle) };

@@ -79,7 +79,7 @@ impl Pinned {
     pub(super) fn allocate(context: &Arc<Context>, bytes: u64) -> Result<Self, Error> {
         context.make_current()?;
         let driver = context.driver;
-        let refused = Error::Map { bytes, kind: std::io::ErrorKind::OutOfMemory };
+        let refused = Error::PinnedOutOfMemory { bytes };
         let Ok(length) = usize::try_from(bytes) else { return Err(refused) };
         let mut start: *mut c_void = ptr::null_mut();
         // SAFETY: the driver writes one address.

@@ -2,7 +2,13 @@
 //!
 //! Invariant: the stream's handle is valid while its [`Queue`] lives, and its context is retained.
 
-use std::{ffi::c_void, ptr, sync::Arc};
+use std::{
+    ffi::c_void,
+    ptr,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::{
     context::Context,
@@ -140,24 +146,38 @@ impl Queue {
         }
     }
 
-    /// Waits until all work is done: at a stream's start and end only.
-    pub(super) fn synchronize(&self, doing: &'static str) -> Result<(), Error> {
-        // SAFETY: the stream is alive.
-        let code = unsafe { (self.context.driver.stream_synchronize)(self.handle) };
-        self.context.driver.check(code, doing)
+    /// Waits until all work is done: at a stream's start and end only. Asks again and again, as the driver's own wait has no
+    /// bound.
+    ///
+    /// # Errors
+    /// [`Error::LaneLost`] if the device is stuck: then the work may still be done, at any time.
+    pub(super) fn finish(&self, doing: &'static str) -> Result<(), Error> {
+        let start = Instant::now();
+        while !self.is_idle(doing)? {
+            if start.elapsed() >= STUCK {
+                return Err(Error::LaneLost);
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(())
     }
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
         if self.context.make_current().is_ok() {
-            // Whatever its work uses may be freed next. A lane has waited before, so this costs nothing.
-            let _ = self.synchronize("finish a stream's work");
+            // Whatever its work uses may be freed next. A lane has waited before, and is not dropped while the device is stuck,
+            // so this costs nothing.
+            let _ = self.finish("finish a stream's work");
             // SAFETY: made once, destroyed once. After a lost device it is gone already.
             let _ = unsafe { (self.context.driver.stream_destroy)(self.handle) };
         }
     }
 }
+
+/// Every command is of one chunk, or one fill: a thousandth of this.
+pub(super) const STUCK: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_micros(20);
 
 /// An argument for a launch: the driver copies what it points to.
 pub(super) const fn pointer<T>(argument: &mut T) -> *mut c_void {

@@ -3,9 +3,11 @@
 //! Invariants: work is launched by way of the timeline, which has the claims it needs before the driver has the work; after
 //! the first refused launch the lane is lost, as nobody can tell any more what its flag counts. Each command begins when the
 //! one before it is complete, also where its kernel is let in earlier: `unpack` waits for that before it touches anything. It is let in
-//! early right behind another unpack only, as nothing is written about what that means behind a copy or a flag.
+//! early right behind another unpack only, as nothing is written about what that means behind a copy or a flag. (An event that a
+//! measurement records in between, which writes no memory that anybody reads, is the one exception.)
 
 use std::{
+    mem,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -17,7 +19,7 @@ use super::{
     context::Context,
     fragments::{Entry, Lists, Summary},
     kernels::BLOCK_THREADS,
-    queue::{Queue, pointer},
+    queue::{Queue, STUCK, pointer},
     sys::Address,
     timeline::{Command, Marks, Raised, Timeline},
 };
@@ -68,12 +70,13 @@ impl Stream {
         }
         let (lists, spans) = (Lists::new(context)?, Vec::with_capacity(FRAGMENTS_MAX));
         let mut stream = Self { timeline, lists, spans, launched: 0, launches: ways.launches };
-        // Who refuses to let kernels in early, a tool for example, may still take them as they come.
-        if stream.launch_nothing().is_err() {
+        // Behind the flag a plain one; behind that, who refuses to let kernels in early, a tool for example, may still take
+        // them as they come.
+        stream.launch_nothing(Launches::Plain)?;
+        if stream.launch_nothing(stream.launches).is_err() {
             stream.launches = Launches::Plain;
-            stream.launch_nothing()?;
         }
-        stream.queue().synchronize("start a lane")?;
+        stream.queue().finish("start a lane")?;
         Ok(stream)
     }
 
@@ -242,9 +245,9 @@ impl Stream {
     }
 
     /// Launches the kernel over an empty list.
-    fn launch_nothing(&self) -> Result<(), Error> {
+    fn launch_nothing(&self, launches: Launches) -> Result<(), Error> {
         // SAFETY: an empty list names no memory.
-        unsafe { self.launch_unpack(self.queue(), self.launches, 0, Entry::default(), Summary::of(&[]), 0) }
+        unsafe { self.launch_unpack(self.queue(), launches, 0, Entry::default(), Summary::of(&[]), 0) }
     }
 
     /// Launches one unpack on another queue, past the timeline: what the checks compare a lane with.
@@ -318,11 +321,12 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.timeline.finish();
+        if !self.timeline.finish() {
+            // With all that the work uses: the stream, the flag, the claims and the memory behind them, and the lists.
+            mem::forget((Arc::clone(&self.timeline), self.lists.keep()));
+        }
     }
 }
 
 /// Between two looks at whether there is room.
 const SLICE: Duration = Duration::from_millis(100);
-/// Every command is of one chunk, or one fill: a thousandth of this.
-const STUCK: Duration = Duration::from_secs(60);

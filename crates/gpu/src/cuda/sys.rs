@@ -188,7 +188,6 @@ functions! {
     stream_create = "cuStreamCreate" (*mut StreamHandle, c_uint);
     stream_destroy = "cuStreamDestroy_v2" (StreamHandle);
     stream_query = "cuStreamQuery" (StreamHandle);
-    stream_synchronize = "cuStreamSynchronize" (StreamHandle);
     stream_write = "cuStreamWriteValue32_v2" (StreamHandle, Address, u32, c_uint);
 
     event_create = "cuEventCreate" (*mut EventHandle, c_uint);

@@ -25,7 +25,7 @@ use std::{
 use super::{
     context::Context,
     memory::Pinned,
-    queue::{Queue, pointer},
+    queue::{Queue, STUCK, pointer},
     sys::Address,
 };
 use crate::{Error, memory::Hold};
@@ -262,10 +262,15 @@ impl Timeline {
         self.failure.get().map_or(Ok(()), |failure| Err(failure.clone()))
     }
 
-    /// Waits for all work, and lets go of all it held: at the lane's end. A lost device does no more work.
-    pub(super) fn finish(&self) {
+    /// Waits for all work, and lets go of all it held: at the lane's end. A lost device does no more work; one that is
+    /// stuck may, so then false, and nothing is let go of: whatever the work uses must stay as long as the process.
+    pub(super) fn finish(&self) -> bool {
         let finished =
-            self.queue.context.make_current().and_then(|()| self.queue.synchronize("finish a lane's work"));
+            self.queue.context.make_current().and_then(|()| self.queue.finish("finish a lane's work"));
+        if finished == Err(Error::LaneLost) {
+            self.fail(Error::LaneLost);
+            return false;
+        }
         // A launch that was refused never moves the flag: whoever waits for it is told why.
         match finished.and_then(|()| self.check()) {
             Ok(()) => {
@@ -277,6 +282,7 @@ impl Timeline {
             Err(error) => drop(self.fail(error)),
         }
         self.in_flight().clear();
+        true
     }
 
     const fn flag_word(&self) -> &AtomicU32 {
@@ -349,5 +355,3 @@ const SPINS: u32 = 32;
 const SPIN: Duration = Duration::from_micros(30);
 const PAUSE: Duration = Duration::from_micros(20);
 const ASK: Duration = Duration::from_millis(10);
-/// Every launch is of one chunk, or one fill: a thousandth of this.
-const STUCK: Duration = Duration::from_secs(60);

@@ -1,12 +1,14 @@
-//! The cores near a GPU. On a machine of several NUMA nodes, I/O threads stay on the node that the GPU hangs off: the
-//! ring's memory is touched first by them, and neither copy nor DMA crosses to another socket.
+//! The cores near a GPU. On a machine of several NUMA nodes, a connection's own I/O threads stay on the node that the GPU hangs
+//! off, and its rings are made there: memory lies where it is touched first, so neither copy nor DMA crosses to another socket.
 //!
 //! What the machine does not show is left to the scheduler: no node, one node, or no core of it that may be used.
 
-use std::{fs, ops::RangeInclusive, path::Path};
+use std::{fs, ops::RangeInclusive, path::Path, thread};
 
 use gputcp_gpu::Device;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::{Error, Result};
 
 /// The cores that I/O threads for this device should run on; none if it makes no difference.
 pub(crate) fn near(device: Option<&Device>) -> Option<CpuSet> {
@@ -17,6 +19,31 @@ pub(crate) fn near(device: Option<&Device>) -> Option<CpuSet> {
 /// Keeps the calling thread near this device, as a connection's own I/O threads are: for whoever compares with them.
 pub fn stay_near(device: &Device) {
     stay(near(Some(device)).as_ref());
+}
+
+/// Makes something near this device, as a connection's rings are: for whoever compares with them. It is made on a thread of its
+/// own there, if that makes a difference.
+///
+/// # Errors
+/// If the system has no thread left.
+pub fn make_near<T: Send>(device: &Device, make: impl FnOnce() -> T + Send) -> Result<T> {
+    make_on(near(Some(device)).as_ref(), make)
+}
+
+/// Makes something on these cores: its memory lies where it is touched first.
+pub(crate) fn make_on<T: Send>(near: Option<&CpuSet>, make: impl FnOnce() -> T + Send) -> Result<T> {
+    if near.is_none() {
+        return Ok(make());
+    }
+    thread::scope(|scope| {
+        let there = move || {
+            stay(near);
+            make()
+        };
+        let maker = thread::Builder::new().name("make".into()).spawn_scoped(scope, there);
+        let maker = maker.map_err(|error| Error::system("start a thread near the GPU", error))?;
+        maker.join().map_err(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Keeps the calling thread on these cores.
@@ -66,6 +93,23 @@ mod tests {
         for bad in ["", "\n", "1-", "a", "1,,2", "-3"] {
             assert_eq!(list(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_is_made_near_is_made_there_and_the_maker_stays_where_it_is() {
+        let allowed = sched_getaffinity(None).unwrap();
+        let first = (0..CpuSet::MAX_CPU).find(|&core| allowed.is_set(core)).unwrap();
+        let mut near = CpuSet::new();
+        near.set(first);
+        let made = make_on(Some(&near), || sched_getaffinity(None).unwrap()).unwrap();
+        assert!(made.count() == 1 && made.is_set(first), "{made:?}");
+        assert_eq!(sched_getaffinity(None).unwrap().count(), allowed.count());
+        let here = thread::current().id();
+        assert_eq!(
+            make_on(None, || thread::current().id()).unwrap(),
+            here,
+            "no thread where it makes no difference"
+        );
     }
 
     #[test]

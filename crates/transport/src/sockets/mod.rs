@@ -24,11 +24,12 @@ mod tuning;
 
 use gputcp_gpu::{Lane, LaneSpec};
 use gputcp_socket::TcpInfo;
+use rustix::thread::CpuSet;
 use socket2::Socket;
 
 pub use self::{
     connect::Connector,
-    cores::stay_near,
+    cores::{make_near, stay_near},
     listen::Listener,
     pool::IoPool,
     recv::{GroupRequest, Part, ReceivedGroup, RecvComm, RecvRequest},
@@ -37,17 +38,18 @@ pub use self::{
 use crate::{Error, Options, Result};
 
 /// One lane per data socket, where there is a device.
-fn lanes(options: &Options, streams: usize, segment_bytes: u32) -> Result<Vec<Lane>> {
+fn lanes(options: &Options, near: Option<&CpuSet>, streams: usize, segment_bytes: u32) -> Result<Vec<Lane>> {
     let Some(device) = &options.device else { return Ok(Vec::new()) };
     let spec = LaneSpec { slots: options.slabs.into(), slab_bytes: segment_bytes.into() };
-    (0..streams).map(|_| Ok(device.lane(spec)?)).collect()
+    let make = || (0..streams).map(|_| Ok(device.lane(spec)?)).collect();
+    cores::make_on(near, make)?
 }
 
 /// The lane of the control socket, for short messages of device memory.
-fn short_lane(options: &Options, inline_bytes: u32) -> Result<Option<Lane>> {
+fn short_lane(options: &Options, near: Option<&CpuSet>, inline_bytes: u32) -> Result<Option<Lane>> {
     let Some(device) = &options.device else { return Ok(None) };
     let spec = LaneSpec { slots: SHORT_SLABS, slab_bytes: inline_bytes.into() };
-    Ok(Some(device.lane(spec)?))
+    Ok(Some(cores::make_on(near, || device.lane(spec))??))
 }
 
 /// Whether a message of device memory can be moved: its segments must fit the lanes' slabs.

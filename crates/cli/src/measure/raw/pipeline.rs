@@ -77,10 +77,11 @@ impl PipelineSpec {
 }
 
 impl Pipeline {
-    pub(super) fn new(spec: &PipelineSpec) -> Result<Self, gputcp_gpu::Error> {
+    /// Near the device, as the engine's rings are.
+    pub(super) fn new(spec: &PipelineSpec) -> Result<Self, gputcp::Error> {
         let PipelineSpec { device, ring, step_bytes, unpack, patience } = spec;
         Ok(Self {
-            lane: device.lane(*ring)?,
+            lane: gputcp::make_near(device, || device.lane(*ring))??,
             device: device.clone(),
             ring: *ring,
             step_bytes: *step_bytes,

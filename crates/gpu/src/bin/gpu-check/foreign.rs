@@ -25,10 +25,14 @@ fn addresses(scene: &Scene) -> Outcome {
     ensure(left.is_some_and(|left| left >= BYTES), || format!("{left:?} bytes of {BYTES}"))?;
     device.check_on_host(pinned.address()).map_err(text)?;
     let refused = device.check_on_host(buffer.address());
-    ensure(refused == Err(Error::NotOnHost), || format!("GPU memory: {refused:?}"))?;
+    ensure(matches!(refused, Err(Error::NotOnHost { .. })), || format!("GPU memory: {refused:?}"))?;
     let nowhere = std::ptr::NonNull::dangling();
     let refused = (device.bytes_at(nowhere), device.check_on_host(nowhere));
-    ensure(refused == (Err(Error::NotOnGpu), Err(Error::NotOnHost)), || format!("nowhere: {refused:?}"))?;
+    let names_cuda = |name: &str| name.starts_with("CUDA_ERROR_");
+    let (Err(Error::NotOnGpu { name: gpu }), Err(Error::NotOnHost { name: host })) = &refused else {
+        return Err(format!("nowhere: {refused:?}"));
+    };
+    ensure(names_cuda(gpu) && names_cuda(host), || format!("nowhere: {gpu}, {host}"))?;
     for other in 0..Device::count() {
         let other = Device::cuda(&other.to_string()).map_err(text)?;
         if other.kind() == device.kind() {
@@ -36,7 +40,9 @@ fn addresses(scene: &Scene) -> Outcome {
         }
         let theirs = other.allocate(BYTES).map_err(text)?;
         let refused = device.bytes_at(theirs.address());
-        ensure(refused == Err(Error::NotOnGpu), || format!("memory of {}: {refused:?}", other.kind()))?;
+        ensure(matches!(refused, Err(Error::NotOnGpu { .. })), || {
+            format!("memory of {}: {refused:?}", other.kind())
+        })?;
     }
     Ok(())
 }

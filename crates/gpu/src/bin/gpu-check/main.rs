@@ -18,8 +18,10 @@ mod sockets;
 mod unpacks;
 
 use std::{
+    io::Read as _,
     panic::{AssertUnwindSafe, catch_unwind},
-    process::{Command, ExitCode},
+    process::{Command, ExitCode, Stdio},
+    thread,
     time::{Duration, Instant, UNIX_EPOCH},
 };
 
@@ -54,15 +56,19 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
 
-    let device = match if has("--soft") { Ok(soft()) } else { open(selector) } {
+    // Only where there is none is there nothing to check: one that cannot be opened fails.
+    if !has("--soft")
+        && after("--gpu").is_none()
+        && let Err(why @ Error::NoGpu { .. }) = Device::list()
+    {
+        println!("skipped: no device ({why})");
+        return ExitCode::SUCCESS;
+    }
+    let device = match if has("--soft") { Ok(soft()) } else { Device::cuda(selector) } {
         Ok(device) => device,
-        Err(error) if after("--gpu").is_some() => {
-            eprintln!("{error}");
-            return ExitCode::from(2);
-        }
         Err(error) => {
-            println!("skipped: no device ({error})");
-            return ExitCode::SUCCESS;
+            eprintln!("{error}");
+            return ExitCode::from(if after("--gpu").is_some() { 2 } else { 1 });
         }
     };
     if has("--lose-gpu") {
@@ -110,10 +116,6 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn open(selector: &str) -> Result<Device, Error> {
-    Device::list().and_then(|_| Device::cuda(selector))
-}
-
 /// Late enough that whoever does not wait is found out.
 fn soft() -> Device {
     Device::soft(SoftOptions { lateness: Duration::from_micros(20), seed: 1, ..SoftOptions::default() })
@@ -122,7 +124,7 @@ fn soft() -> Device {
 /// From this device to the last one.
 fn soak(device: Device, time: Duration, seed: u64, damage: Option<u64>) -> ExitCode {
     let last = match device.cuda_device() {
-        Some(_) => open(&(Device::count().max(1) - 1).to_string()),
+        Some(_) => Device::cuda(&(Device::count().max(1) - 1).to_string()),
         None => Ok(soft()),
     };
     let outcome = last.map_err(text).and_then(|last| {
@@ -141,11 +143,28 @@ fn soak(device: Device, time: Duration, seed: u64, damage: Option<u64>) -> ExitC
 /// In a process of its own: the GPU is lost to all of it.
 fn lose_elsewhere(selector: &str) -> Outcome {
     let itself = std::env::current_exe().map_err(|error| error.to_string())?;
-    let output = Command::new(itself)
+    let mut child = Command::new(itself)
         .args(["--gpu", selector, "--lose-gpu"])
-        .output()
+        .stdout(Stdio::piped())
+        .spawn()
         .map_err(|error| error.to_string())?;
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stdout).into_owned()) }
+    let end = Instant::now() + LOSS;
+    let status = loop {
+        match child.try_wait().map_err(|error| error.to_string())? {
+            Some(status) => break status,
+            None if Instant::now() < end => thread::sleep(Duration::from_millis(20)),
+            None => {
+                child.kill().map_err(|error| error.to_string())?;
+                return Err(format!("it was stuck for {LOSS:?}"));
+            }
+        }
+    };
+    // Less than a pipe holds, so it was never waited for.
+    let mut said = String::new();
+    if let Some(mut stdout) = child.stdout.take() {
+        stdout.read_to_string(&mut said).map_err(|error| error.to_string())?;
+    }
+    if status.success() { Ok(()) } else { Err(said) }
 }
 
 fn report_loss(device: &Device) -> ExitCode {
@@ -157,6 +176,9 @@ fn report_loss(device: &Device) -> ExitCode {
         }
     }
 }
+
+/// How long the check of a lost GPU may take, start and end of its process included.
+const LOSS: Duration = Duration::from_secs(60);
 
 /// An error as an outcome.
 fn text(error: impl std::fmt::Display) -> String {

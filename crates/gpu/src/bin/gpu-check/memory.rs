@@ -53,7 +53,9 @@ fn allocation(scene: &Scene) -> Outcome {
         let error = scene.device.allocate(bytes).err().ok_or("more than there is")?;
         ensure(matches!(error, Error::GpuOutOfMemory { free, .. } if free > 0), || error.to_string())?;
         let error = scene.device.pinned(bytes).err().ok_or("more than there is")?;
-        ensure(matches!(error, Error::OutOfMemory { .. } | Error::Map { .. }), || error.to_string())?;
+        ensure(matches!(error, Error::OutOfMemory { .. } | Error::PinnedOutOfMemory { .. }), || {
+            error.to_string()
+        })?;
     }
     scene.device.allocate(1).map(drop).map_err(text)
 }

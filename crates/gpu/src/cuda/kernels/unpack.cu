@@ -98,10 +98,10 @@ __device__ __forceinline__ void wait_for_those_before() {
 // it in the stream is done. At the end, the same would cost a fence in every block and wait for the bus
 // (measured on an H200, 512 KiB launches back to back: 4.05 us each, against 3.00 so and 2.82 without a flag).
 //
-// Where kernels are let in early, the wait makes what was written before visible to this grid, so in the GPU (PTX ISA,
-// griddepcontrol): the GPU's memory has it, from where other streams, peers and network cards read it too. The host's need not:
-// the flag of what writes there is written by the stream (stream.rs). A fence for the whole system before the flag here would
-// cost as much as all that early launches gain (H100: 4.13 against 2.80 us).
+// Where kernels are let in early, the wait makes what was written before visible to this grid (PTX ISA, griddepcontrol). More is
+// not written down: that other streams of the GPU, asked after the flag, find it too is how its one L2 works, and what gpu-check
+// tries. The host's memory need not have it: the flag of what writes there is written by the stream (stream.rs). A fence for the
+// whole system before the flag here would cost as much as all that early launches gain (H100: 4.13 against 2.80 us).
 extern "C" __global__ void __launch_bounds__(BLOCK_THREADS, 4)
     unpack(const Entry* list, Entry only, u32 count, u32 parts, volatile u32* flag, u32 before) {
     __shared__ Entry entries[BLOCK_WARPS];

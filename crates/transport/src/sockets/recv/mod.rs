@@ -118,8 +118,9 @@ impl RecvComm {
                 "unpack mode none leaves bytes in host memory; a device needs kernel, copy or host",
             ));
         }
-        let lanes = super::lanes(options, data.len(), segment_bytes)?;
-        let short = super::short_lane(options, inline_bytes)?.map(Mutex::new);
+        let near = cores::near(options.device.as_ref());
+        let lanes = super::lanes(options, near.as_ref(), data.len(), segment_bytes)?;
+        let short = super::short_lane(options, near.as_ref(), inline_bytes)?.map(Mutex::new);
         let ring = |slabs| Mutex::new(BounceRing::new(slabs));
         let stream_rings = lanes.iter().map(|_| ring(options.slabs.into()));
         let parts = Arc::new(Parts {
@@ -144,7 +145,6 @@ impl RecvComm {
             Arc::new(Shared::new(peer, options.timeout, (control, &driver.watch(), depth), data, state)?);
         let inline_bytes = inline_bytes.into();
         let mut comm = Self { shared, driver, inline_bytes, max_receives, longest_on_device };
-        let near = cores::near(options.device.as_ref());
         let mut lanes = lanes.into_iter();
         let shared = comm.shared.clone();
         let tasks = (0..shared.data.len()).map(|stream| StreamReader::new(&shared, stream, lanes.next()));

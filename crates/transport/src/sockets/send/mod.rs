@@ -89,8 +89,9 @@ impl SendComm {
             max_receives,
             peer_slots: _,
         } = agreed;
-        let lanes = super::lanes(options, data.len(), segment_bytes)?;
-        let short = super::short_lane(options, inline_bytes)?;
+        let near = cores::near(options.device.as_ref());
+        let lanes = super::lanes(options, near.as_ref(), data.len(), segment_bytes)?;
+        let short = super::short_lane(options, near.as_ref(), inline_bytes)?;
         let short = short.map(|lane| StagingRing::new(lane, super::SHORT_SLABS, options.unpack));
         let short = Mutex::new(ShortSends::new(short, depth));
         let parts = Arc::new(Parts { sources: (0..depth).map(|_| RwLock::new(None)).collect(), short });
@@ -108,7 +109,6 @@ impl SendComm {
         let shared =
             Arc::new(Shared::new(peer, options.timeout, (control, &driver.watch(), depth), data, state)?);
         let mut comm = Self { shared, driver, longest_on_device, max_receives };
-        let near = cores::near(options.device.as_ref());
         let ring = |lane| StagingRing::new(lane, options.slabs.into(), options.unpack);
         let mut rings = lanes.into_iter().map(ring);
         let shared = comm.shared.clone();
