@@ -19,6 +19,10 @@ pub struct TcpInfo {
     pub cwnd_packets: u32,
     /// The maximum segment size this side sends, in bytes.
     pub mss_bytes: u32,
+    /// Packets that are sent and not acknowledged.
+    pub unacked_packets: u32,
+    /// Bytes that were written and not sent yet.
+    pub not_sent_bytes: u32,
     /// Packets retransmitted since the connection began.
     pub retransmits: u32,
     /// Bytes the peer has acknowledged.
@@ -64,11 +68,13 @@ impl TcpInfo {
         let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
         Self {
             mss_bytes: u32_at(16),
+            unacked_packets: u32_at(24),
             rtt_us: u32_at(68),
             cwnd_packets: u32_at(80),
             retransmits: u32_at(100),
             bytes_acked: u64_at(120),
             bytes_received: u64_at(128),
+            not_sent_bytes: u32_at(144),
             receive_window_limited_us: u64_at(176),
             send_buffer_limited_us: u64_at(184),
             bytes_retransmitted: u64_at(208),
@@ -95,6 +101,23 @@ mod tests {
         assert_eq!(TcpInfo::read(&server).unwrap().bytes_received, 1000);
         let info = TcpInfo::read(&client).unwrap();
         assert!(info.mss_bytes > 500 && info.cwnd_packets > 0, "{info:?}");
+    }
+
+    #[test]
+    fn counts_what_the_peer_has_not_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        client.set_nonblocking(true).unwrap();
+        let mut written = 0;
+        while let Ok(more) = client.write(&[7; 1 << 16]) {
+            written += more;
+        }
+        let info = TcpInfo::read(&client).unwrap();
+        assert!(info.not_sent_bytes > 0, "{info:?}");
+        server.read_exact(&mut vec![0; written]).unwrap();
+        let info = TcpInfo::read(&client).unwrap();
+        assert_eq!((info.unacked_packets, info.not_sent_bytes), (0, 0), "{info:?}");
     }
 
     #[test]

@@ -117,3 +117,48 @@ fn an_early_message_longer_than_its_receive_is_the_users_mistake() {
     assert!(matches!(&error, Error::Usage(_)), "{error:?}");
     assert!(error.to_string().contains("5000 bytes met a receive of 1000"), "{error}");
 }
+
+/// Who has said goodbye has sent all: neither its patience nor its end takes anything of it from the receiver.
+#[test]
+fn what_came_early_is_received_long_after_the_sender_has_gone() {
+    let (mut sender, mut receiver) = pair(&options(2));
+    let sources: Vec<_> = (0..PLACES).map(|at| filled(Place::Host, 4096, at)).collect();
+    for source in &sources {
+        let request = sender.isend(source, 0, 4096).unwrap().unwrap();
+        sender.wait(request, soon()).unwrap();
+    }
+    sender.leave(Duration::from_millis(1)).unwrap();
+    // It has waited for the receiver's goodbye in vain, and closed its sockets.
+    thread::sleep(Duration::from_millis(200));
+    for iteration in 0..PLACES {
+        let to = Place::Host.buffer(4096);
+        let request = receiver.irecv(&to, 0, 4096).unwrap().unwrap();
+        assert_eq!(receiver.wait(request, soon()).unwrap().bytes, 4096, "message {iteration}");
+        assert_eq!(to.verify(Pattern { seed: 3, iteration }, 0, 4096).unwrap(), Ok(()));
+        // An answer to what is written meanwhile would have come.
+        thread::sleep(Duration::from_millis(5));
+    }
+    let to = Place::Host.buffer(8);
+    let request = receiver.irecv(&to, 0, 8).unwrap().unwrap();
+    let error = receiver.wait(request, soon()).unwrap_err();
+    assert!(matches!(error, Error::PeerClosed { open: 1, .. }), "{error:?}");
+    receiver.leave(Duration::from_secs(1)).unwrap_err();
+}
+
+/// The same for a receiver that has announced more than was sent, of which nobody hears any more.
+#[test]
+fn a_receiver_that_has_announced_more_closes_in_good_order() {
+    let (mut sender, mut receiver) = pair(&options(2));
+    let source = filled(Place::Host, 4096, 1);
+    let buffers: Vec<_> = (0..3).map(|_| Place::Host.buffer(4096)).collect();
+    let mut receives: Vec<_> =
+        buffers.iter().map(|to| receiver.irecv(to, 0, 4096).unwrap().unwrap()).collect();
+    let request = sender.isend(&source, 0, 4096).unwrap().unwrap();
+    sender.wait(request, soon()).unwrap();
+    sender.leave(Duration::from_millis(1)).unwrap();
+    thread::sleep(Duration::from_millis(100));
+    let first = receives.remove(0);
+    assert_eq!(receiver.wait(first, soon()).unwrap().bytes, 4096);
+    let error = receiver.wait(receives.remove(0), soon()).unwrap_err();
+    assert!(matches!(error, Error::PeerClosed { open: 2, .. }), "{error:?}");
+}

@@ -2,6 +2,8 @@
 //! threads.
 #![expect(clippy::duplicate_mod, reason = "each test file has the common part as its own module")]
 
+#[path = "early.rs"]
+mod early;
 #[path = "endings.rs"]
 mod endings;
 #[path = "groups.rs"]

@@ -3,6 +3,7 @@
 
 use std::{
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -28,6 +29,8 @@ pub(crate) fn close<S: Side>(
 
 /// Says goodbye, and leaves the rest to a thread of its own or to the pool, which gives the peer `patience`: for whoever must
 /// not wait. Two processes that close their connections one after another, in different orders, would wait for each other.
+/// The peer's kernel has then all that was written, so that this process may end; that takes a round trip, and is not waited for longer
+/// than [`SETTLE`].
 pub(crate) fn leave<S: Side + Send + 'static>(
     shared: &Arc<Shared<S>>,
     driver: &mut Driver,
@@ -35,6 +38,7 @@ pub(crate) fn leave<S: Side + Send + 'static>(
     patience: Duration,
 ) -> Result<()> {
     say_goodbye(shared, driver, open)?;
+    settle(shared);
     let deadline = Instant::now() + patience;
     driver.leave(shared, deadline, move |shared, driver| {
         // Nobody is left to be told how it went.
@@ -53,6 +57,16 @@ fn say_goodbye<S: Side>(shared: &Arc<Shared<S>>, driver: &mut Driver, open: usiz
     shared.begin_close();
     let said = shared.control.write(&Control::Goodbye.encode());
     said.or_else(|error| shared.control_failed(error))
+}
+
+/// Waits until the peer's kernel has what was written on the control socket. Were this process to end before, with something on
+/// that socket unread or still coming, its kernel would reset the connection and forget what it had not yet sent (RFC 1122, 4.2.2.13).
+/// Nothing comes on the data sockets, whose rest the kernel sends in any case.
+fn settle<S: Side>(shared: &Shared<S>) {
+    let until = Instant::now() + SETTLE;
+    while !shared.has_failed() && shared.control.has_unheard() && Instant::now() < until {
+        thread::sleep(LOOK);
+    }
 }
 
 fn hear_goodbye<S: Side>(shared: &Arc<Shared<S>>, driver: &mut Driver, deadline: Instant) -> Result<()> {
@@ -75,3 +89,7 @@ pub(crate) fn abandon<S: Side>(shared: &Shared<S>, driver: &mut Driver) {
     shared.fail(Error::Cancelled { reason: "the connection was dropped".into() });
     driver.end(shared);
 }
+
+/// Longer than a retransmission of the first loss takes.
+const SETTLE: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_micros(20);

@@ -22,6 +22,7 @@ use std::{
     time::Instant,
 };
 
+use gputcp_socket::TcpInfo;
 use rustix::event::PollFd;
 use socket2::Socket;
 
@@ -117,6 +118,13 @@ impl ControlSocket {
     /// Stops telling standby.
     pub(crate) fn disarm(&self) {
         self.armed.leave(&self.socket);
+    }
+
+    /// Whether some of what was written has not come to the peer's kernel.
+    pub(crate) fn has_unheard(&self) -> bool {
+        let info = TcpInfo::read(&self.socket);
+        lock(&self.outbox).is_waiting()
+            || info.is_ok_and(|info| info.unacked_packets > 0 || info.not_sent_bytes > 0)
     }
 
     /// Notes that nothing can be written any more.

@@ -110,6 +110,11 @@ impl Outbox {
         Self { frames: vec![0; frames * Control::BYTES].into(), start: 0, end: 0, amid: false }
     }
 
+    /// Whether the socket has not taken all of it.
+    pub(super) const fn is_waiting(&self) -> bool {
+        self.start < self.end || self.amid
+    }
+
     fn put(&mut self, frames: &[u8]) -> io::Result<()> {
         self.frames.copy_within(self.start..self.end, 0);
         self.end -= self.start;

@@ -258,8 +258,12 @@ impl Shared<RecvState> {
         lock(&self.state).parts.clone()
     }
 
-    /// Has those announcements written that are due. Under the announcer's lock, as their order counts.
+    /// Has those announcements written that are due. Under the announcer's lock, as their order counts. A sender that has said
+    /// goodbye needs none, and may be gone.
     fn tell(&self, parts: &Parts, due: impl FnOnce(&mut Announcer) -> &[u8]) -> Result<()> {
+        if self.peer_has_said_goodbye() {
+            return Ok(());
+        }
         let mut announcer = lock(&parts.announcer);
         let frames = due(&mut announcer);
         let written = if frames.is_empty() { Ok(()) } else { self.control.write(frames) };
@@ -279,6 +283,8 @@ impl Shared<RecvState> {
 }
 
 impl Side for RecvState {
+    const SENDS: bool = false;
+
     fn dispatch(shared: &Shared<Self>, frame: Control, reader: &mut Reader) -> Result<()> {
         match frame {
             Control::Inline { seq, bytes } => shared.take_inline(seq, bytes.into(), reader),

@@ -303,6 +303,8 @@ impl Shared<SendState> {
 }
 
 impl Side for SendState {
+    const SENDS: bool = true;
+
     fn dispatch(shared: &Shared<Self>, frame: Control, _: &mut Reader) -> Result<()> {
         let Control::Announce(announce) = frame else {
             return Err(shared.misbehaved(gputcp_proto::Violation::Field {

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use gputcp_proto::{Violation, frame::Control};
 
-use super::{Shared, Side};
+use super::{Shared, Side, fail::is_closed};
 use crate::{
     Error,
     sockets::control::{Alone, Attention, Incoming, Reader},
@@ -44,7 +44,14 @@ impl<S: Side> Shared<S> {
                     Err(Error::PeerAborted { peer: self.peer.clone(), reason })
                 }
                 Ok(Ok(Incoming::Frame(frame))) => S::dispatch(self, frame, reader),
-                Ok(Ok(Incoming::End)) if self.peer_has_said_goodbye() && self.control.broken().is_none() => {
+                Ok(Ok(Incoming::End))
+                    if self.peer_has_said_goodbye() && (!S::SENDS || self.control.broken().is_none()) =>
+                {
+                    self.control_ended.store(true, Ordering::Release);
+                    return false;
+                }
+                // What was announced before the goodbye was heard may have met a socket that is closed.
+                Err(error) if self.peer_has_said_goodbye() && !S::SENDS && is_closed(&error) => {
                     self.control_ended.store(true, Ordering::Release);
                     return false;
                 }

@@ -23,7 +23,13 @@ pub(crate) struct Verdict {
 impl<S: Side> Shared<S> {
     /// Poisons the connection. The first failure counts. Must not be called with the state locked.
     pub(crate) fn fail(&self, error: Error) {
-        let is_news = !matches!(error, Error::PeerGone { .. } | Error::PeerAborted { .. });
+        let is_news = match error {
+            Error::PeerGone { .. } | Error::PeerAborted { .. } => false,
+            // A sender that has said goodbye has sent all, and nobody waits for it: what it sent is the receiver's to take, however
+            // late.
+            Error::Timeout { .. } => !(S::SENDS && self.is_closing()),
+            _ => true,
+        };
         let reason = error.to_string();
         // First of all, so that what the peer does when it is told is not taken for the cause.
         if self.failure.set(error).is_err() {
@@ -40,16 +46,16 @@ impl<S: Side> Shared<S> {
     }
 
     /// Nothing more can be written on the control socket. Where the peer has closed or reset it, what it has said before is still
-    /// there to be read, and tells why; whoever reads it fails the connection then.
+    /// there to be read, and tells why; whoever reads it fails the connection then. A sender that said goodbye is no loss.
     ///
     /// # Errors
     /// If the connection has failed by then.
     pub(crate) fn control_failed(&self, error: io::Error) -> Result<()> {
-        let closed = matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
+        let closed = is_closed(&error);
         if closed && !self.peer_has_said_goodbye() {
             self.control.broke(error);
             self.look();
-        } else {
+        } else if !closed || S::SENDS {
             self.fail(self.socket_failed(&error));
         }
         self.check()
@@ -99,6 +105,11 @@ impl<S: Side> Shared<S> {
             _ => self.gone(error.to_string()),
         }
     }
+}
+
+/// Whether the peer has closed or reset a socket.
+pub(super) fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 impl Verdict {

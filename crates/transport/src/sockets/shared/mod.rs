@@ -60,6 +60,10 @@ pub(crate) struct Counters {
 
 /// A side's own answer to control frames.
 pub(crate) trait Side: Sized {
+    /// Whether this end sends. A receiver's announcements mean nothing to a sender that has said goodbye, which has sent all: that
+    /// it may be gone when they are written loses nothing.
+    const SENDS: bool;
+
     /// Handles an announcement, or begins with an inline message: the reader is then amid it.
     fn dispatch(shared: &Shared<Self>, frame: Control, reader: &mut Reader) -> Result<()>;
 
