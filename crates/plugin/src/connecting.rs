@@ -3,9 +3,12 @@
 //!
 //! The bytes are not trusted: a number that is unknown, or belongs to another handle, begins anew.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 use gputcp::{Connector, Handle, SendComm};
@@ -23,6 +26,8 @@ struct Attempt {
     number: u64,
     handle: Handle,
     connector: Connector,
+    /// When NCCL asked for it last.
+    asked: Instant,
 }
 
 /// The connection to whom the handle names, once it is there. Until then the number of the attempt is written to the handle.
@@ -40,7 +45,7 @@ pub(crate) fn connect(
     })?;
     let mut said = [0; 8];
     said.copy_from_slice(&bytes[NUMBER..]);
-    let known = take(u64::from_ne_bytes(said), &handle);
+    let known = take(u64::from_ne_bytes(said), &handle, plugin.settings.timeout);
     let mut attempt = known.map_or_else(|| Attempt::begin(handle, device, plugin), Ok)?;
     // Outside the lock: connections are made side by side.
     let comm = attempt.connector.poll().map_err(|error| failed(&error))?;
@@ -61,12 +66,17 @@ impl Attempt {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let options = plugin.options_to(device, &handle);
         let connector = Connector::new(&handle, options).map_err(|error| failed(&error))?;
-        Ok(Self { number: NEXT.fetch_add(1, Relaxed), handle, connector })
+        Ok(Self { number: NEXT.fetch_add(1, Relaxed), handle, connector, asked: Instant::now() })
     }
 }
 
-fn take(number: u64, handle: &Handle) -> Option<Attempt> {
+/// Takes this one out; and drops those that nobody has asked for in so long, as NCCL asks all the time and tells nobody when it
+/// gives up.
+fn take(number: u64, handle: &Handle, patience: Duration) -> Option<Attempt> {
     let mut attempts = lock();
+    // Each goes to the end when it is asked for.
+    let late = attempts.partition_point(|attempt| attempt.asked.elapsed() > patience);
+    attempts.drain(..late);
     let at = attempts.iter().position(|attempt| attempt.number == number && attempt.handle == *handle)?;
     Some(attempts.remove(at))
 }
@@ -74,10 +84,9 @@ fn take(number: u64, handle: &Handle) -> Option<Attempt> {
 fn put(attempt: Attempt) {
     let mut attempts = lock();
     if attempts.len() == ATTEMPTS_MAX {
-        // Each goes to the end when it is asked for: the first was given up by NCCL long ago.
         attempts.remove(0);
     }
-    attempts.push(attempt);
+    attempts.push(Attempt { asked: Instant::now(), ..attempt });
 }
 
 fn lock() -> MutexGuard<'static, Vec<Attempt>> {
@@ -93,8 +102,6 @@ const ATTEMPTS_MAX: usize = 8 * 32 * 16;
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use gputcp::{IoPool, Listener, Options};
 
     use super::*;

@@ -237,7 +237,9 @@ mod tests {
         let short = read(&[("GPUTCP_KEY", "short")]).unwrap_err();
         assert!(short.starts_with("the variable GPUTCP_KEY has a key of 5 bytes"), "{short}");
         let missing = read(&[("GPUTCP_KEY_FILE", "/nowhere"), ("GPUTCP_KEY", "a key of some length")]);
-        assert!(missing.unwrap_err().starts_with("the key file /nowhere cannot be read"));
+        let why = missing.unwrap_err();
+        assert!(why.starts_with("the key file /nowhere cannot be read"), "{why}");
+        assert!(why.ends_with("(the variable GPUTCP_KEY_FILE)"), "{why}");
     }
 
     #[test]

@@ -15,6 +15,8 @@ use std::{
 pub struct TcpInfo {
     /// Smoothed round-trip time in microseconds.
     pub rtt_us: u32,
+    /// The shortest round trip of late, in microseconds; 0 where the kernel does not say.
+    pub min_rtt_us: u32,
     /// The congestion window in packets.
     pub cwnd_packets: u32,
     /// The maximum segment size this side sends, in bytes.
@@ -75,6 +77,7 @@ impl TcpInfo {
             bytes_acked: u64_at(120),
             bytes_received: u64_at(128),
             not_sent_bytes: u32_at(144),
+            min_rtt_us: u32_at(148),
             receive_window_limited_us: u64_at(176),
             send_buffer_limited_us: u64_at(184),
             bytes_retransmitted: u64_at(208),

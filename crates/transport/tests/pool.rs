@@ -10,7 +10,8 @@ use std::{
 };
 
 use common::{PATIENCE, Place, close, cpu, move_and_verify, options, pair, soon};
-use gputcp::{Guilty, IoPool, Options, RecvComm, SendComm, transfer::Plan};
+use gputcp::{Connector, Guilty, IoPool, Options, RecvComm, SendComm, transfer::Plan};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 const THREADS: usize = 2;
 const PLAN: Plan = Plan { chunk_bytes: 128 << 10, window: 8, patience: PATIENCE };
@@ -72,6 +73,51 @@ fn sixty_four_connections_move_data_on_two_threads_and_leave_none_behind() {
     drop(pool);
     until_nothing_is_left();
     assert_eq!(descriptors(), before);
+}
+
+/// The cores of each of gputcp's threads, as the kernel shows them.
+fn cores_of_threads() -> Vec<String> {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let statuses = tasks.filter_map(|task| fs::read_to_string(task.join("status")).ok());
+    let line = |status: &str, name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name));
+        line.map_or_else(String::new, |line| line[name.len()..].trim().to_owned())
+    };
+    let ours = statuses.filter(|status| line(status, "Name:").starts_with("gputcp"));
+    ours.map(|status| line(&status, "Cpus_allowed_list:")).collect()
+}
+
+#[test]
+fn threads_start_as_streams_need_them_and_run_where_the_pool_was_made() {
+    let _alone = alone();
+    let pool = IoPool::new(8).unwrap();
+    let everywhere = sched_getaffinity(None).unwrap();
+    let first = (0..CpuSet::MAX_CPU).find(|&core| everywhere.is_set(core)).unwrap();
+    let mut one = CpuSet::new();
+    one.set(first);
+    // Whoever connects is pinned, as NCCL's threads are to the cores near a GPU.
+    sched_setaffinity(None, &one).unwrap();
+    let options = of_pool(&pool, 1);
+    let (mut listener, handle) = common::listen(&options);
+    let mut connector = Connector::new(&handle, options).unwrap();
+    let (mut sender, mut receiver) = (None, None);
+    while sender.is_none() || receiver.is_none() {
+        sender = sender.or_else(|| connector.poll().unwrap());
+        receiver = receiver.or_else(|| listener.poll().unwrap());
+    }
+    sched_setaffinity(None, &everywhere).unwrap();
+    // Each end has one stream; and one for the control sockets.
+    let found = cores_of_threads();
+    assert_eq!(found.len(), 3, "{found:?}");
+    let pinned = found.iter().filter(|cores| **cores == first.to_string()).count();
+    assert_eq!(pinned, if everywhere.count() > 1 { 0 } else { 3 }, "{found:?}");
+    // More than there is to do is never started; and who has nothing to do is asked first.
+    close(vec![sender.unwrap()], vec![receiver.unwrap()]);
+    let (sends, recvs) = pairs(&of_pool(&pool, 1), 1);
+    assert_eq!(threads(), 3);
+    let (more_sends, more_recvs) = pairs(&of_pool(&pool, 3), 3);
+    assert_eq!(threads(), 9);
+    close(sends.into_iter().chain(more_sends).collect(), recvs.into_iter().chain(more_recvs).collect());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{interfaces::Interfaces, limits::Limits, quoted};
+use super::{interfaces::Interfaces, limits::Limits, plugin, quoted};
 
 /// What the lines depend on.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +21,12 @@ pub struct Export {
     pub limits: Limits,
     /// What `NCCL_TUNER_PLUGIN` is, if it is set.
     pub tuner: Option<OsString>,
+    /// Whether `NCCL_SOCKET_IFNAME` says which interfaces to use.
+    pub names_interfaces: bool,
+    /// Whether `GPUTCP_SPEED` says how fast they are.
+    pub names_speed: bool,
+    /// What the plugin makes of the environment.
+    pub answer: Option<plugin::Answer>,
 }
 
 impl Export {
@@ -28,8 +34,13 @@ impl Export {
     #[must_use]
     pub fn look() -> Self {
         let folder = env::current_exe().ok().and_then(|path| Some(path.parent()?.to_owned()));
+        let plugin = folder.as_deref().and_then(beside);
+        let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
         Self {
-            plugin: folder.as_deref().and_then(beside),
+            answer: plugin.as_deref().and_then(plugin::ask),
+            names_interfaces: is_set("NCCL_SOCKET_IFNAME"),
+            names_speed: is_set("GPUTCP_SPEED"),
+            plugin,
             interfaces: Interfaces::look(),
             limits: Limits::look(),
             tuner: env::var_os("NCCL_TUNER_PLUGIN"),
@@ -69,15 +80,17 @@ impl Export {
             interface.leads_to_guests()
                 && !PLUGIN_LEAVES_OUT.iter().any(|prefix| interface.name.starts_with(prefix))
         });
-        if guests && !outward.is_empty() {
+        if guests && !outward.is_empty() && !self.names_interfaces {
             say("# Some interfaces lead to guests of this machine: only the others are used.");
             say(&format!("export NCCL_SOCKET_IFNAME={}", quoted(&format!("={}", outward.join(",")))));
         }
-        if self.interfaces.outward().any(|interface| interface.speed_mbit.is_none()) {
+        if !self.names_speed && self.interfaces.outward().any(|interface| interface.speed_mbit.is_none()) {
             say(
                 "# The system does not know how fast some interface is. NCCL makes as many channels as the speed is worth, and is",
             );
-            say("# told 100000 Mbit/s; if it is less, say so:");
+            say(
+                "# told that of the slowest that is known, or 100000 Mbit/s if none is; if that is wrong, say so:",
+            );
             say("# export GPUTCP_SPEED=25000");
         }
         if self.tuner.as_ref().is_some_and(|tuner| !tuner.is_empty() && !is_ours(tuner)) {
@@ -96,6 +109,13 @@ impl Export {
         say(
             "# GPUTCP_SEGMENT. A shared key: export GPUTCP_KEY_FILE=/path/to/key on every machine (openssl rand -hex 32).",
         );
+        match &self.answer {
+            Some(Ok(devices)) => {
+                say(&format!("# With the environment as it is, NCCL is told of {}.", devices.join(", ")));
+            }
+            Some(Err(why)) => say(&format!("# With the environment as it is, it does not start: {why}")),
+            None => {}
+        }
         text
     }
 }
@@ -129,9 +149,15 @@ mod tests {
             plugin: Some("/opt/it's here/libnccl-net-gputcp.so".into()),
             interfaces: Interfaces { all, ..Interfaces::default() },
             limits: Limits { files: (Some(1024), None), ..Limits::default() },
-            tuner: None,
+            answer: Some(Ok(vec!["eth0 at 10000 Mbit/s".into(), "eth1 at 10000 Mbit/s".into()])),
+            ..Export::default()
         };
         insta::assert_snapshot!(export.lines());
+        let set = Export { names_interfaces: true, names_speed: true, ..export };
+        let lines = set.lines();
+        assert!(!lines.contains("GPUTCP_SPEED") && !lines.contains("NCCL_SOCKET_IFNAME"), "{lines}");
+        let refused = Export { answer: Some(Err("no".into())), ..set };
+        assert!(refused.lines().ends_with("# With the environment as it is, it does not start: no\n"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod gpu;
 pub mod interfaces;
 pub mod limits;
 pub mod loopback;
+pub mod plugin;
 pub mod tcp;
 
 use std::{fmt::Write as _, fs, path::Path};

@@ -43,10 +43,10 @@ impl Listening {
             let any_port = with_port(local, 0);
             for _ in 0..settings.channels {
                 all.listeners.push(match plugin {
-                    None => AnyListener::Sockets(Listener::bind(any_port, options.clone())?),
+                    None => AnyListener::Sockets(Box::new(Listener::bind(any_port, options.clone())?)),
                     Some(net @ NetPlugin { plugin, device, .. }) => {
                         let options = plugin_options(&options, net);
-                        AnyListener::Plugin(plugin::Listener::open(plugin, device, options)?)
+                        AnyListener::Plugin(Box::new(plugin::Listener::open(plugin, device, options)?))
                     }
                 });
                 all.accepted.push(None);
@@ -86,8 +86,8 @@ impl Listening {
 
 /// Either transport's listener.
 enum AnyListener {
-    Sockets(Listener),
-    Plugin(plugin::Listener),
+    Sockets(Box<Listener>),
+    Plugin(Box<plugin::Listener>),
 }
 
 impl AnyListener {

@@ -10,7 +10,7 @@ use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
 use super::Pattern;
 use crate::settings::Family;
 
-/// An interface that is up and has an address that other machines can reach it by.
+/// An interface that is up and running and has an address that other machines can reach it by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Interface {
     name: String,
@@ -47,7 +47,7 @@ fn choose_of(all: Vec<Interface>, asked: Option<&Pattern>) -> Result<Vec<(String
     if chosen.is_empty() {
         let which = if asked.is_some() { "that NCCL_SOCKET_IFNAME means" } else { "to use" };
         return Err(format!(
-            "there is no interface {which}: of those that are up and have an address, {there}; set NCCL_SOCKET_IFNAME to one"
+            "there is no interface {which}: of those that are up, have a carrier and an address, {there}; set NCCL_SOCKET_IFNAME to one"
         ));
     }
     Ok(chosen.into_iter().map(|interface| (interface.name, interface.address)).collect())
@@ -57,7 +57,8 @@ fn choose_of(all: Vec<Interface>, asked: Option<&Pattern>) -> Result<Vec<(String
 fn all(family: Option<Family>) -> Result<Vec<Interface>, String> {
     let list = getifaddrs().map_err(|error| format!("could not list the network interfaces: {error}"))?;
     let mut found: Vec<Interface> = list
-        .filter(|entry| entry.flags.contains(InterfaceFlags::IFF_UP))
+        // Without a carrier nobody is reached by it, whatever its address. NCCL's own sockets leave such ones out, too.
+        .filter(|entry| entry.flags.contains(InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING))
         .filter_map(|entry| {
             let address = entry.address?;
             let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
@@ -68,7 +69,7 @@ fn all(family: Option<Family>) -> Result<Vec<Interface>, String> {
                 return None;
             }
             Some(Interface {
-                name: entry.interface_name,
+                name: name_of(&entry.interface_name).to_owned(),
                 address: SocketAddr::new(ip, 0),
                 is_loopback: entry.flags.contains(InterfaceFlags::IFF_LOOPBACK),
             })
@@ -79,6 +80,11 @@ fn all(family: Option<Family>) -> Result<Vec<Interface>, String> {
     let mut named = BTreeSet::new();
     found.retain(|interface| named.insert(interface.name.clone()));
     Ok(found)
+}
+
+/// The interface that an address is on: `eth0` where the address has a label of its own, `eth0:1` (netdevice(7)).
+fn name_of(label: &str) -> &str {
+    label.split(':').next().unwrap_or(label)
 }
 
 /// Interfaces that lead to guests of this machine, as NCCL leaves them out.
@@ -117,6 +123,11 @@ mod tests {
         let why = chosen(&["lo", "eth0"], Some("ib")).unwrap_err();
         assert!(why.contains("NCCL_SOCKET_IFNAME means") && why.contains("lo, eth0"), "{why}");
         assert!(chosen(&["docker0"], None).unwrap_err().contains("no interface to use"));
+    }
+
+    #[test]
+    fn a_labelled_address_is_on_its_interface() {
+        assert_eq!(["eth0", "eth0:1", "eth0:pub:2"].map(name_of), ["eth0"; 3]);
     }
 
     #[test]

@@ -65,6 +65,7 @@ pub(crate) fn find(settings: &Settings) -> Result<Devices, String> {
         })
     };
     let mut devices: Vec<Device> = chosen.into_iter().filter_map(device).collect();
+    no_faster_than_known(&mut devices);
     if settings.merging == Merging::Ours {
         devices.extend(merged::of_the_fastest(&devices));
     }
@@ -79,6 +80,16 @@ impl fmt::Display for Device {
     }
 }
 
+/// Where the system knows some interfaces' speeds, the others are said to be no faster than the slowest of those: a bridge or a
+/// tunnel beside a network card must not be NCCL's first choice, which goes by the speed.
+fn no_faster_than_known(devices: &mut [Device]) {
+    let known = devices.iter().filter(|device| device.is_speed_known);
+    let Some(slowest) = known.map(|device| device.speed_mbit).min() else { return };
+    for device in devices.iter_mut().filter(|device| !device.is_speed_known) {
+        device.speed_mbit = device.speed_mbit.min(slowest);
+    }
+}
+
 /// What an interface is said to have whose speed the system does not know, as a virtual one or the loopback. NCCL makes
 /// as many channels as the speed is worth: with its own guess of 10 Gb/s it makes few, and the network idles.
 const fn unknown_mbit(address: SocketAddr) -> u32 {
@@ -89,3 +100,23 @@ const VIRTUAL_MBIT: u32 = 100_000;
 /// Eight streams of a large machine move 40 GB/s. NCCL makes four channels for it, and two for 100 Gb/s: an all-reduce of 256 MiB
 /// between two H200 ran at 16.3 GB/s instead of 7.9.
 const LOOPBACK_MBIT: u32 = 400_000;
+
+#[cfg(test)]
+mod tests {
+    use super::{merged::tests::device, *};
+
+    #[test]
+    fn who_does_not_say_how_fast_it_is_is_not_preferred() {
+        let unknown = |name| Device { is_speed_known: false, ..device(name, "10.9.0.1", VIRTUAL_MBIT, None) };
+        let mut mixed = [
+            unknown("br0"),
+            device("eth0", "10.0.0.1", 25_000, None),
+            device("eth1", "10.0.1.1", 10_000, None),
+        ];
+        no_faster_than_known(&mut mixed);
+        assert_eq!(mixed.map(|device| device.speed_mbit), [10_000, 25_000, 10_000]);
+        let mut alone = [unknown("br0"), unknown("br1")];
+        no_faster_than_known(&mut alone);
+        assert_eq!(alone.map(|device| device.speed_mbit), [VIRTUAL_MBIT; 2]);
+    }
+}

@@ -70,7 +70,8 @@ impl<F: Fn(&str) -> Option<OsString>> Variables<F> {
     /// The key, and the file that it was read from if others may read that too. A key's value is never shown.
     pub(super) fn key(&self) -> Result<(Option<Key>, Option<PathBuf>), String> {
         if let Some(path) = self.get(KeyFile::PATH_VARIABLE).map(PathBuf::from) {
-            let file = KeyFile::read(&path)?;
+            let file = KeyFile::read(&path);
+            let file = file.map_err(|why| format!("{why} (the variable {})", KeyFile::PATH_VARIABLE))?;
             return Ok((Some(file.key), file.is_open_to_others.then_some(path)));
         }
         let key = self.get(KeyFile::KEY_VARIABLE).map(|value| Key::of(value.as_bytes())).transpose();

@@ -11,6 +11,7 @@ use gputcp_proto::frame::Control;
 
 use super::{
     bound::Bound,
+    control::OnItsWay,
     driver::Driver,
     shared::{Ready, Shared, Side},
 };
@@ -29,8 +30,7 @@ pub(crate) fn close<S: Side>(
 
 /// Says goodbye, and leaves the rest to a thread of its own or to the pool, which gives the peer `patience`: for whoever must
 /// not wait. Two processes that close their connections one after another, in different orders, would wait for each other.
-/// The peer's kernel has then all that was written, so that this process may end; that takes a round trip, and is not waited for longer
-/// than [`SETTLE`].
+/// The peer's kernel has all that was written when this returns, so that this process may end: see [`settle`].
 pub(crate) fn leave<S: Side + Send + 'static>(
     shared: &Arc<Shared<S>>,
     driver: &mut Driver,
@@ -59,12 +59,22 @@ fn say_goodbye<S: Side>(shared: &Arc<Shared<S>>, driver: &mut Driver, open: usiz
     said.or_else(|error| shared.control_failed(error))
 }
 
-/// Waits until the peer's kernel has what was written on the control socket. Were this process to end before, with something on
-/// that socket unread or still coming, its kernel would reset the connection and forget what it had not yet sent (RFC 1122, 4.2.2.13).
-/// Nothing comes on the data sockets, whose rest the kernel sends in any case.
+/// Waits until the peer's kernel has what was written on the control socket: until it says so, or for two round trips from when all was
+/// sent, as it may delay saying so. Were this process to end before, with something on that socket unread or still coming, its
+/// kernel would reset the connection and forget what it had not yet sent (RFC 1122, 4.2.2.13). Nothing comes on the data sockets,
+/// whose rest the kernel sends in any case.
 fn settle<S: Side>(shared: &Shared<S>) {
-    let until = Instant::now() + SETTLE;
-    while !shared.has_failed() && shared.control.has_unheard() && Instant::now() < until {
+    let mut until = Instant::now() + SETTLE;
+    let mut is_sent = false;
+    while !shared.has_failed() && !shared.control_has_ended() && Instant::now() < until {
+        match shared.control.on_its_way() {
+            OnItsWay::Nothing => break,
+            OnItsWay::Sent { round_trip } if !is_sent => {
+                is_sent = true;
+                until = until.min(Instant::now() + 2 * round_trip + LOOK);
+            }
+            OnItsWay::Sent { .. } | OnItsWay::NotSent => {}
+        }
         thread::sleep(LOOK);
     }
 }
@@ -90,6 +100,6 @@ pub(crate) fn abandon<S: Side>(shared: &Shared<S>, driver: &mut Driver) {
     driver.end(shared);
 }
 
-/// Longer than a retransmission of the first loss takes.
+/// How long it may take to send all: a peer that does not read is not waited for.
 const SETTLE: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_micros(20);

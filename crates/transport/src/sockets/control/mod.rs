@@ -19,7 +19,7 @@ use std::{
         Mutex, MutexGuard, OnceLock, TryLockError,
         atomic::{AtomicBool, Ordering, fence},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use gputcp_socket::TcpInfo;
@@ -120,11 +120,16 @@ impl ControlSocket {
         self.armed.leave(&self.socket);
     }
 
-    /// Whether some of what was written has not come to the peer's kernel.
-    pub(crate) fn has_unheard(&self) -> bool {
-        let info = TcpInfo::read(&self.socket);
-        lock(&self.outbox).is_waiting()
-            || info.is_ok_and(|info| info.unacked_packets > 0 || info.not_sent_bytes > 0)
+    /// How much of what was written is on its way.
+    pub(crate) fn on_its_way(&self) -> OnItsWay {
+        let is_kept = lock(&self.outbox).is_waiting();
+        match TcpInfo::read(&self.socket) {
+            Ok(info) if is_kept || info.not_sent_bytes > 0 => OnItsWay::NotSent,
+            Ok(info) if info.unacked_packets > 0 => {
+                OnItsWay::Sent { round_trip: Duration::from_micros(info.min_rtt_us.into()) }
+            }
+            Ok(_) | Err(_) => OnItsWay::Nothing,
+        }
     }
 
     /// Notes that nothing can be written any more.
@@ -137,6 +142,17 @@ impl ControlSocket {
     pub(crate) fn broken(&self) -> Option<&io::Error> {
         self.broken.get()
     }
+}
+
+/// How much of what was written is on its way to the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnItsWay {
+    /// Some of it has not left this machine.
+    NotSent,
+    /// The peer has not said that it has all of it, which takes a round trip, or much longer: acknowledgements are delayed.
+    Sent { round_trip: Duration },
+    /// The peer's kernel has all of it.
+    Nothing,
 }
 
 /// The right to read the control socket. Dropped, it goes back to standby.

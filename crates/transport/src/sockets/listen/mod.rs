@@ -10,6 +10,7 @@ use std::{
     collections::VecDeque,
     io,
     net::{IpAddr, SocketAddr},
+    os::fd::AsRawFd as _,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,7 +22,9 @@ use gputcp_proto::{
 };
 use rustix::{
     event::{PollFd, PollFlags},
+    io::Errno,
     net::SendFlags,
+    process::{Resource, getrlimit},
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -51,6 +54,8 @@ pub struct Listener {
     /// Connections whose sockets are not all here.
     gathering: Gathering,
     strays: u64,
+    /// Since when the system has had no descriptor for another socket.
+    starved: Option<Instant>,
 }
 
 impl Listener {
@@ -93,7 +98,7 @@ impl Listener {
             sockets.push(socket);
         }
         let (unknown, gathering) = (VecDeque::new(), Gathering::default());
-        Ok(Self { sockets, next: 0, options, handle, unknown, gathering, strays: 0 })
+        Ok(Self { sockets, next: 0, options, handle, unknown, gathering, strays: 0, starved: None })
     }
 
     /// What a sender needs to connect.
@@ -186,6 +191,10 @@ impl Listener {
                 self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
             watched.extend(self.unknown.iter().map(|unknown| PollFd::new(&unknown.socket, PollFlags::IN)));
             let next = deadline.min(Instant::now() + LOOK);
+            if self.starved.is_some() {
+                // The sockets stay ready meanwhile.
+                watched.clear();
+            }
             poll_until(&mut watched, Some(next))
                 .map_err(|error| Error::system("wait for a connection", error))?;
         }
@@ -204,8 +213,13 @@ impl Listener {
                 }
                 // The peer was gone before we looked (accept(2), "Error handling").
                 Err(error) if is_transient(&error) => continue,
+                Err(error) if is_short_of_descriptors(&error) && self.may_make_room() => return Ok(None),
                 Err(error) => return Err(Error::system("accept a connection", error)),
             };
+            self.starved = None;
+            if is_nearly_the_last(&socket) {
+                self.drop_half_of_the_unknown();
+            }
             let Some(peer) = SockAddr::as_socket(&address) else { continue };
             if socket.set_nonblocking(true).is_err() {
                 continue;
@@ -213,6 +227,21 @@ impl Listener {
             return Ok(Some(Unknown::new(socket, peer)));
         }
         Ok(None)
+    }
+
+    /// The process has no descriptor left. Half of those who have not said who they are make room; where there are none, others may
+    /// have, and strays that other listeners have will be gone before long. False once that has taken too long.
+    fn may_make_room(&mut self) -> bool {
+        self.drop_half_of_the_unknown();
+        let since = *self.starved.get_or_insert_with(Instant::now);
+        since.elapsed() < self.options.timeout
+    }
+
+    /// The older half: they have had the most time to say who they are.
+    fn drop_half_of_the_unknown(&mut self) {
+        let crowd = self.unknown.len().div_ceil(2);
+        self.unknown.drain(..crowd);
+        self.strays += crowd as u64;
     }
 
     fn drop_the_late(&mut self) {
@@ -277,6 +306,21 @@ fn is_transient(error: &io::Error) -> bool {
     )
 }
 
+/// Whether the process, or the system, has as many open files as it may (accept(2)).
+fn is_short_of_descriptors(error: &io::Error) -> bool {
+    error
+        .raw_os_error()
+        .map(Errno::from_raw_os_error)
+        .is_some_and(|errno| matches!(errno, Errno::MFILE | Errno::NFILE))
+}
+
+/// Whether a descriptor is so near the limit that a connection, which needs some more than its sockets, may find none. The system
+/// gives the lowest number that is free.
+fn is_nearly_the_last(socket: &Socket) -> bool {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.is_some_and(|limit| socket.as_raw_fd() as u64 + SPARE >= limit)
+}
+
 /// 128 bits that nobody can guess.
 pub(super) fn random_token() -> Result<Token> {
     let mut bits = [0; 16];
@@ -291,6 +335,8 @@ const BACKLOG: i32 = 1024;
 const ACCEPTS: usize = 128;
 /// Sockets that may be silent at a time: an honest connection's 65, twice over, beside a crowd of strays.
 const UNKNOWN_MAX: usize = 512;
+/// Descriptors that a connection's set-up may take.
+const SPARE: u64 = 16;
 /// How long a socket may take to say who it is.
 const HELLO: Duration = Duration::from_secs(5);
 /// How often the late are looked for while waiting.

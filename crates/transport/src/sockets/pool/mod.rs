@@ -20,20 +20,23 @@ use std::{
     time::Instant,
 };
 
+use rustix::thread::{CpuSet, sched_getaffinity};
+
 pub(crate) use self::{control::Attended, job::Job};
 use self::{
     control::{ControlLoop, Entry},
     worker::Worker,
 };
-use super::{control::Watch, locks::lock, task::Task};
+use super::{control::Watch, cores, locks::lock, task::Task};
 use crate::{Error, Result};
 
 /// I/O threads that are shared by connections, made with the same pool in [`Options::pool`](crate::Options::pool).
 ///
 /// Threads `gputcp-io-0` and so on carry data, `gputcp-ctl` reads what has a socket of its own for short messages and for what
-/// the two ends have to say to each other. They are started by the first connection, and end when the last connection and the
-/// last clone of this handle are gone: a process that has loaded the library without using it has no threads of it, and one
-/// that is done with it gets them back.
+/// the two ends have to say to each other. They are started by the first connections, as many as their sockets need, and end when the last
+/// connection and the last clone of this handle are gone: a process that has loaded the library without using it has no threads
+/// of it, and one that is done with it gets them back. They run on the cores that the thread which made the pool might use then,
+/// whichever those of the thread are that makes a connection.
 #[derive(Debug, Clone)]
 pub struct IoPool(Arc<Inner>);
 
@@ -41,10 +44,18 @@ pub struct IoPool(Arc<Inner>);
 struct Inner {
     workers: Box<[Arc<Worker>]>,
     control: Arc<ControlLoop>,
-    /// How many threads have been started: the control thread first, then the workers'.
-    started: Mutex<usize>,
+    started: Mutex<Started>,
+    /// Where the threads run; none where the system does not say.
+    cores: Option<CpuSet>,
     /// Where the next connection begins among workers that have equally much to do.
     turn: AtomicUsize,
+}
+
+/// Which threads have been started.
+#[derive(Debug)]
+struct Started {
+    control: bool,
+    workers: Box<[bool]>,
 }
 
 /// What a connection has in the pool: its tasks, and an entry for its control socket. Dropped, they are shut out: once that
@@ -74,51 +85,57 @@ impl IoPool {
         Ok(Self(Arc::new(Inner {
             workers: workers.collect::<Result<_>>()?,
             control: Arc::new(ControlLoop::new().map_err(doing)?),
-            started: Mutex::new(0),
+            started: Mutex::new(Started { control: false, workers: vec![false; threads].into() }),
+            cores: sched_getaffinity(None).ok(),
             turn: AtomicUsize::new(0),
         })))
     }
 
     /// A connection's place, still without tasks.
     pub(crate) fn seat(&self) -> Result<Seat> {
-        self.start()?;
+        let mut started = lock(&self.0.started);
+        if !started.control {
+            let control = self.0.control.clone();
+            self.start("gputcp-ctl".into(), move |begun| control.run(|| drop(begun)))?;
+            started.control = true;
+        }
+        drop(started);
         Ok(Seat { jobs: Vec::new(), entry: self.0.control.enter(), pool: self.clone() })
     }
 
-    /// Starts the threads that are not there yet, and waits until they are, so that nothing of their start falls after
-    /// connect (invariant I4).
-    fn start(&self) -> Result<()> {
-        let mut started = lock(&self.0.started);
-        let (begun, all_begun) = mpsc::channel::<()>();
-        while *started <= self.0.workers.len() {
-            let begun = begun.clone();
-            let (name, life): (_, Box<dyn FnOnce() + Send>) = match started.checked_sub(1) {
-                None => {
-                    let control = self.0.control.clone();
-                    ("gputcp-ctl".into(), Box::new(move || control.run(|| drop(begun))))
-                }
-                Some(number) => {
-                    let worker = self.0.workers[number].clone();
-                    (format!("gputcp-io-{number}"), Box::new(move || worker.run(|| drop(begun))))
-                }
-            };
-            let thread = thread::Builder::new().name(name).spawn(life);
-            thread.map_err(|error| Error::system("start a thread of the pool", error))?;
-            *started += 1;
-        }
-        drop(begun);
+    /// Starts a thread, and waits until it is there, so that nothing of its start falls after connect (invariant I4): `life` then
+    /// drops what it is given.
+    fn start(&self, name: String, life: impl FnOnce(mpsc::Sender<()>) + Send + 'static) -> Result<()> {
+        let (begun, has_begun) = mpsc::channel::<()>();
+        let cores = self.0.cores;
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            cores::stay(cores.as_ref());
+            life(begun);
+        });
+        thread.map_err(|error| Error::system("start a thread of the pool", error))?;
         // An error when nobody is left to say more.
-        let _ = all_begun.recv();
+        let _ = has_begun.recv();
         Ok(())
     }
 
-    /// The workers for a connection's tasks, those with the fewest first: streams of one connection go to different ones.
-    fn by_load(&self) -> Vec<&Arc<Worker>> {
+    /// The workers for a connection's `tasks` tasks, those with the fewest first: streams of one connection go to different ones.
+    /// Their threads are there.
+    fn by_load(&self, tasks: usize) -> Result<Vec<&Arc<Worker>>> {
         let workers = &self.0.workers;
         let first = self.0.turn.fetch_add(1, Ordering::Relaxed) % workers.len();
-        let mut order: Vec<_> = workers[first..].iter().chain(&workers[..first]).collect();
-        order.sort_by_cached_key(|worker| worker.tasks());
-        order
+        let mut order: Vec<_> = (first..workers.len()).chain(0..first).collect();
+        let mut started = lock(&self.0.started);
+        // Among those with nothing to do, one whose thread is there.
+        order.sort_by_cached_key(|&number| (workers[number].tasks(), !started.workers[number]));
+        order.truncate(tasks);
+        for &number in &order {
+            if !started.workers[number] {
+                let worker = workers[number].clone();
+                self.start(format!("gputcp-io-{number}"), move |begun| worker.run(|| drop(begun)))?;
+                started.workers[number] = true;
+            }
+        }
+        Ok(order.into_iter().map(|number| &workers[number]).collect())
     }
 }
 
@@ -144,8 +161,9 @@ impl Seat {
         tasks: impl Iterator<Item = T>,
         own: impl Fn(usize, &Arc<Job>),
     ) -> Result<()> {
-        let workers = self.pool.by_load();
-        for (stream, task) in tasks.enumerate() {
+        let tasks: Vec<T> = tasks.collect();
+        let workers = self.pool.by_load(tasks.len())?;
+        for (stream, task) in tasks.into_iter().enumerate() {
             let job = workers[stream % workers.len()].add(Box::new(task));
             let job = job.map_err(|error| Error::system("watch a data socket", error))?;
             own(stream, &job);

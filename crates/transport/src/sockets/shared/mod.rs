@@ -123,6 +123,11 @@ impl<S: Side> Shared<S> {
         self.peer_said_goodbye.load(Ordering::Acquire)
     }
 
+    /// Whether nothing more can come on the control socket, behind the peer's goodbye.
+    pub(crate) fn control_has_ended(&self) -> bool {
+        self.control_ended.load(Ordering::Acquire)
+    }
+
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
