@@ -45,13 +45,18 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => args.talk,
         Command::Plugin(command) => command.talk(),
     });
-    match run(cli.command, talk) {
-        Ok(()) => ExitCode::SUCCESS,
+    let code = match run(cli.command, talk) {
+        Ok(()) => 0,
         Err(failure) => {
             talk.error(&failure);
-            ExitCode::from(failure.exit_code())
+            failure.exit_code()
         }
+    };
+    // What a plugin does when its process ends would come behind the result: it may hang, or crash.
+    if host::plugin::is_here() {
+        gputcp::plugin::leave(code.into());
     }
+    ExitCode::from(code)
 }
 
 fn run(command: Command, talk: Talk) -> Result<(), Failure> {

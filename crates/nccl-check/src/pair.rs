@@ -189,6 +189,7 @@ impl Process {
             self.told.drain();
             self.stderr.drain();
             let end = match Told::decode(&self.told.text()) {
+                Some(told) if told.word == Word::Fail => End::Told(self.with_last_words(told)),
                 Some(told) => End::Told(told),
                 None if self.dies && status.signal() == Some(SIGKILL) => End::Gone,
                 None => End::Crashed(self.crashed(status)),
@@ -215,11 +216,22 @@ impl Process {
             (None, Some(code)) => format!("ended its process with exit code {code} {running}"),
             (None, None) => format!("ended its process {running}"),
         };
-        // The plugin may have said why.
-        let said = self.stderr.text();
-        match said.lines().rev().find(|line| !line.trim().is_empty()) {
-            Some(line) => format!("{how}; its last words: {}", shown(line)),
+        match self.last_words() {
+            Some(words) => format!("{how}; its last words: {words}"),
             None => how,
+        }
+    }
+
+    /// What the plugin said last: it may be why.
+    fn last_words(&self) -> Option<String> {
+        let said = self.stderr.text();
+        said.lines().rev().find(|line| !line.trim().is_empty()).map(shown)
+    }
+
+    fn with_last_words(&self, told: Told) -> Told {
+        match self.last_words() {
+            Some(words) => Told { seen: format!("{}; its last words: {words}", told.seen), ..told },
+            None => told,
         }
     }
 
@@ -234,6 +246,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // With whatever the plugin has started: a side leads a group of its own.
+        if let Some(group) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -27,8 +27,8 @@ pub enum Unfit {
     NoStart(String),
 }
 
-/// The probe as a check.
-pub(crate) static PROBE: Check = Check {
+/// The probe as a check: what has to hold before any other can be performed.
+pub static PROBE: Check = Check {
     id: "probe",
     expected: "the plugin is loaded, starts, and has a device",
     because: "else NCCL goes on to the next plugin",

@@ -2,12 +2,15 @@
 //! was its stdout how it ended. It leaves without cleaning up: the plugin may still hold its memory.
 
 use std::{
+    convert::Infallible,
     fs::File,
     io::Write as _,
     os::fd::AsFd as _,
     path::PathBuf,
     time::{Duration, Instant},
 };
+
+use gputcp_nccl_abi::drive::leave;
 
 use crate::{
     bench::Plugin,
@@ -43,9 +46,11 @@ pub struct Side {
 
 /// Does a side's part, with the link to the other side on stdin and the pipe to the parent on stdout.
 ///
+/// Ends the process, without what the plugin has it do at its end: that would come after the verdict.
+///
 /// # Errors
 /// A sentence, if the parent did not provide what a side needs.
-pub fn run(side: &Side) -> Result<(), String> {
+pub fn run(side: &Side) -> Result<Infallible, String> {
     // The parent is gone with its terminal, perhaps: nobody waits for this side any more.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let failed = |what: &str| format!("{what} is not what a check's process is given");
@@ -64,7 +69,8 @@ pub fn run(side: &Side) -> Result<(), String> {
         Err(seen) => Told::now(Word::Unloadable, seen),
     };
     let told = (&told_to).write_all(told.encode().as_bytes());
-    told.map_err(|_| failed("stdout"))
+    told.map_err(|_| failed("stdout"))?;
+    leave(0)
 }
 
 fn perform(side: &Side, mut plugin: Plugin, link: Link) -> Seen {

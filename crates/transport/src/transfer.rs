@@ -199,7 +199,8 @@ impl Moved {
     fn count(&mut self, expected: u64, got: u64) -> Result<()> {
         if got != expected {
             let what = format!(
-                "a chunk of {expected} bytes came with {got}: both ends need the same --chunk and size"
+                "a chunk of {expected} bytes came with {got}: both ends need the same --chunk and size, and a plugin \
+                 that carries it must tell its size right"
             );
             return Err(Error::usage(what));
         }

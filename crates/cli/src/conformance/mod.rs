@@ -125,6 +125,12 @@ impl Report {
 }
 
 impl Plugin {
+    /// One that does not start: it has not said what it is.
+    #[must_use]
+    pub fn unknown(file: String, device: u32) -> Self {
+        Self { file, name: String::new(), interface: 0, devices: 0, device }
+    }
+
     /// What is known of it.
     #[must_use]
     pub fn new(file: String, probed: &Probed, device: u32) -> Self {

@@ -15,8 +15,12 @@ pub fn report(report: &Report) -> String {
         table.add_row([row.id.clone(), word(row.result).into(), seen(row)]);
     }
     let cut = if report.interrupted { "# interrupted: checks are missing\n" } else { "" };
+    let what = match name.as_str() {
+        "" => file.clone(),
+        name => format!("{name} v{interface} ({file}), device {device} of {devices}"),
+    };
     format!(
-        "# gputcp {version}: plugin check, {name} v{interface} ({file}), device {device} of {devices}\n{}\n{cut}\
+        "# gputcp {version}: plugin check, {what}\n{}\n{cut}\
          # {passed} passed, {failed} failed, {skipped} skipped, {took_s:.1} s\n",
         trimmed(&table)
     )

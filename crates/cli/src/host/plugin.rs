@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Barrier,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -93,6 +93,7 @@ impl NetPlugin {
             }
             error => Failure::Run(error.to_string()),
         };
+        HERE.store(true, Ordering::Relaxed);
         let library = Library::open(name).map_err(failed)?;
         let plugin = library.plugin(*version).map_err(failed)?;
         let device = plugin.device(args.plugin_device.as_deref()).map_err(failed)?.clone();
@@ -132,6 +133,14 @@ impl NetPlugin {
         self.device.cuda || self.device.dma_buf
     }
 }
+
+/// Whether a plugin was opened, or tried to be: its code may have run in this process.
+#[must_use]
+pub fn is_here() -> bool {
+    HERE.load(Ordering::Relaxed)
+}
+
+static HERE: AtomicBool = AtomicBool::new(false);
 
 /// Says that a plugin ended the process, and gives the exit code.
 fn ended(call: &'static str) -> i32 {

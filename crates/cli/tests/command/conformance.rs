@@ -243,9 +243,20 @@ fn what_does_not_start_is_a_sentence() {
     ] {
         let output = with(&[(knob, value)], &["plugin", "check", "--timeout", "1", &plugin("v11")]);
         expect(&output, 1);
-        assert_eq!(stdout(&output), "");
         assert!(stderr(&output).contains(said), "{knob} {value}: {}", stderr(&output));
+        let row = stdout(&output)
+            .lines()
+            .any(|line| line.trim_start().starts_with("probe") && line.contains("FAIL"));
+        assert!(row && stdout(&output).contains("# 0 passed, 1 failed"), "{}", stdout(&output));
     }
+    let output = with(&[("CRASH", "devices:1")], &["plugin", "check", "-J", &plugin("v11")]);
+    expect(&output, 1);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a document");
+    assert_eq!(report["failed"], 1);
+    assert_eq!(report["results"][0]["id"], "probe");
+    // The plugin's own reason.
+    let output = with(&[("SLOTS", "many")], &["plugin", "check", &plugin("v11")]);
+    assert!(stderr(&output).contains("SLOTS is a number from 1 to 64"), "{}", stderr(&output));
     let output = run(&["plugin", "check", "--device", "3", &plugin("v8")]);
     expect(&output, 1);
     assert!(stderr(&output).contains("it has no device 3"), "{}", stderr(&output));

@@ -20,6 +20,7 @@ use gputcp_gpu::{Buffer, Device};
 use super::{
     error::{Error, Result},
     plugin::Plugin,
+    properties::DeviceKind,
     watch::watched,
 };
 use crate::sys::{c_int, c_void, constants, device::DeviceHandleStorage, functions::Close};
@@ -127,6 +128,11 @@ impl<C> Comm<C> {
             failed: false,
             is_open: true,
         }
+    }
+
+    /// Whether its device leaves what it receives to be unpacked.
+    pub(super) fn unpacks(&self) -> bool {
+        self.plugin.devices()[self.device].kind == DeviceKind::Unpack
     }
 
     /// Makes a buffer known to the plugin; once, however often it is asked for.

@@ -63,12 +63,14 @@ impl fmt::Debug for Connector {
     }
 }
 
-/// What a plugin wrote into the storage that it was given; nothing if it points elsewhere, or nowhere.
-pub(super) fn given_device(storage: &DeviceHandleStorage, given: *mut DeviceHandle) -> Option<DeviceHandle> {
-    let start = storage.0.as_ptr().cast::<DeviceHandle>();
-    if !ptr::eq(start, given) {
-        return None;
-    }
-    // SAFETY: the storage is longer than a handle, aligned to 16, and was all zeros, which is a value of every field.
-    Some(unsafe { start.read() })
+/// What a plugin says of a connection's device: written into the storage that it was given, or where it points instead, as NCCL
+/// itself gives it no storage. Nothing if that is nowhere, or no place for it.
+///
+/// # Safety
+/// `given` is what the plugin made of a pointer to the storage.
+pub(super) unsafe fn given_device(given: *mut DeviceHandle) -> Option<DeviceHandle> {
+    let given = NonNull::new(given).filter(|given| given.is_aligned())?;
+    // SAFETY: the storage, which is longer than a handle, aligned to 16, and was all zeros, a value of every field; or the plugin's
+    // own, which it promises to be one.
+    Some(unsafe { given.read() })
 }

@@ -197,6 +197,10 @@ fn why(refused: &[(String, String)]) -> String {
                  LD_LIBRARY_PATH"
             );
         }
+        // What the loader says of a library for another kind of processor.
+        if its_own && reason.contains("No such file") && candidate.contains('/') && file.is_file() {
+            return format!("{candidate} is not a library for this machine: correct the plugin's path");
+        }
         if !reason.contains("No such file") {
             return format!("the plugin {candidate} cannot be opened: {reason}");
         }
@@ -229,6 +233,14 @@ mod tests {
         let text = refusal("libc.so.6");
         assert!(text.starts_with("libc.so.6 is a library, but no NCCL net plugin"), "{text}");
         assert!(refusal("a\0b").contains("cannot be opened"), "{}", refusal("a\0b"));
+    }
+
+    #[test]
+    fn a_library_for_another_processor_is_told_from_none() {
+        let here = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let reason = format!("{here}: cannot open shared object file: No such file or directory");
+        let text = why(&[(here.into(), reason)]);
+        assert!(text.contains("is not a library for this machine"), "{text}");
     }
 
     #[test]

@@ -90,10 +90,16 @@ impl RecvComm {
     /// called before the first receive; waits for a copy on `lane`, which is of the GPU.
     ///
     /// # Errors
-    /// If the queue is of another version, or what the plugin says of it makes no sense.
+    /// If the queue is of another version, or what the plugin says of it makes no sense; if the plugin's device has a queue, and the
+    /// connection none.
     pub fn find_queue(&mut self, gpu: &Device, lane: &mut Lane) -> Result<bool> {
         if let (Some(comm), Some(device)) = (&self.comm, self.device) {
             self.queue = UnpackQueue::find(&comm.plugin, device, gpu, lane, &self.keeper)?;
+        }
+        if let Some(comm) = self.comm.as_ref().filter(|comm| comm.unpacks())
+            && self.queue.is_none()
+        {
+            return Err(comm.plugin.absurd("accept", "no unpack queue, where its device has one"));
         }
         Ok(self.queue.is_some())
     }

@@ -57,8 +57,7 @@ fn choose_of(all: Vec<Interface>, asked: Option<&Pattern>) -> Result<Vec<(String
 fn all(family: Option<Family>) -> Result<Vec<Interface>, String> {
     let list = getifaddrs().map_err(|error| format!("could not list the network interfaces: {error}"))?;
     let mut found: Vec<Interface> = list
-        // Without a carrier nobody is reached by it, whatever its address. NCCL's own sockets leave such ones out, too.
-        .filter(|entry| entry.flags.contains(InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING))
+        .filter(|entry| entry.flags.contains(InterfaceFlags::IFF_UP) && entry.flags.intersects(CARRIER))
         .filter_map(|entry| {
             let address = entry.address?;
             let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
@@ -81,6 +80,10 @@ fn all(family: Option<Family>) -> Result<Vec<Interface>, String> {
     found.retain(|interface| named.insert(interface.name.clone()));
     Ok(found)
 }
+
+/// Without a carrier nobody is reached by an interface, whatever its address. NCCL's own sockets leave those out that are not
+/// running, which a link is up to a second after its carrier is there (the kernel's net/core/link_watch.c).
+const CARRIER: InterfaceFlags = InterfaceFlags::IFF_RUNNING.union(InterfaceFlags::IFF_LOWER_UP);
 
 /// The interface that an address is on: `eth0` where the address has a label of its own, `eth0:1` (netdevice(7)).
 fn name_of(label: &str) -> &str {

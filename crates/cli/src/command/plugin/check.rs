@@ -4,9 +4,9 @@ use std::{io::IsTerminal as _, time::Instant};
 
 use gputcp_gpu::Device;
 use gputcp_nccl_check::{
-    CHECKS, Check,
+    CHECKS, Check, Outcome,
     pair::{Broken, Checker},
-    probe::Unfit,
+    probe::{PROBE, Unfit},
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -54,10 +54,22 @@ pub fn run(
         Checker { plugin: name.clone(), version, dev: args.device, gpu, limit, start: check_side::command };
     let go_on = || !interrupt.fired();
     let began = Instant::now();
-    let probed = checker.probe(go_on).map_err(broken)?.map_err(|unfit| match unfit {
-        Unfit::NoPlugin(why) => Failure::Usage(format!("there is nothing to check: {why}")),
-        Unfit::NoStart(why) => Failure::Run(format!("the plugin {} does not start: {why}", name)),
-    })?;
+    let print = |report: &Report| {
+        output.print(&if args.json { conformance::json(report) } else { table::report(report) })
+    };
+    let probed = match checker.probe(go_on).map_err(broken)? {
+        Ok(probed) => probed,
+        Err(Unfit::NoPlugin(why)) => {
+            return Err(Failure::Usage(format!("there is nothing to check: {why}")));
+        }
+        Err(Unfit::NoStart(why)) => {
+            let mut report = Report::new(Plugin::unknown(name.clone(), args.device), limit);
+            report.add(Row::new(&PROBE, &Outcome::Fail(why.clone()), began.elapsed()));
+            report.took_s = began.elapsed().as_secs_f64();
+            print(&report)?;
+            return Err(Failure::Run(format!("the plugin {name} does not start: {why}")));
+        }
+    };
     let mut report = Report::new(Plugin::new(name, &probed, args.device), limit);
     let progress = progress(talk, checks.len());
     for &check in &checks {
@@ -75,7 +87,7 @@ pub fn run(
     }
     progress.finish_and_clear();
     report.took_s = began.elapsed().as_secs_f64();
-    output.print(&if args.json { conformance::json(&report) } else { table::report(&report) })?;
+    print(&report)?;
     interrupt.check()?;
     match report.failed {
         0 => Ok(()),

@@ -21,7 +21,9 @@ pub fn run(args: &CheckSideArgs) -> Result<(), Failure> {
         limit: args.limit,
         journal: args.journal.clone(),
     };
-    side::run(&side).map_err(|why| Failure::Usage(format!("{why}: this is started by gputcp plugin check")))
+    match side::run(&side) {
+        Err(why) => Err(Failure::Usage(format!("{why}: this is started by gputcp plugin check"))),
+    }
 }
 
 /// The command that does it.
