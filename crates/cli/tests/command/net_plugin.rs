@@ -84,6 +84,34 @@ fn grouped_receives_pass_every_check_too() {
     );
 }
 
+/// One thread and several that ask, one thread and several that carry the data.
+#[test]
+fn messages_land_whole_with_both_ends_in_one_process() {
+    let folder = build(&["-p", "gputcp-plugin", "--lib", "--example", "receives"]);
+    for (version, asking, carrying, streams) in
+        [(6, 1, "1", "1"), (8, 4, "1", "3"), (11, 1, "4", "2"), (12, 4, "4", "4")]
+    {
+        let mut command = std::process::Command::new(folder.join("examples/receives"));
+        command.args(["exchange", &version.to_string(), &asking.to_string()]);
+        command
+            .env("NCCL_SOCKET_IFNAME", "=lo")
+            .env("GPUTCP_THREADS", carrying)
+            .env("GPUTCP_STREAMS", streams);
+        let output = finish(command);
+        expect(&output, 0);
+        let landed = format!("{} messages landed whole", asking * 1500);
+        assert!(stdout(&output).contains(&landed), "{}", stdout(&output));
+    }
+}
+
+#[test]
+fn every_check_passes_with_one_thread_and_with_four() {
+    let skipped = &["grouped-tags", "gpu-data-at-done", "iflush", "unpack-queue", "virtual-devices"];
+    for threads in ["1", "4"] {
+        check(&[("GPUTCP_THREADS", threads), ("GPUTCP_STREAMS", "4")], 11, skipped);
+    }
+}
+
 #[test]
 fn groups_land_where_their_tags_say_with_both_ends_in_one_process() {
     let folder = build(&["-p", "gputcp-plugin", "--lib", "--example", "receives"]);

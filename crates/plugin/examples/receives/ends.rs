@@ -71,33 +71,43 @@ impl End {
     pub(crate) fn send(self, bytes: &mut [u8], tag: i32) -> Answer<Request> {
         let patience = Patience::new("a place for a send");
         loop {
-            let data = bytes.as_mut_ptr().cast();
-            let (code, request) = self.raw.isend(self.comm(), data, bytes.len(), tag, ptr::null_mut());
-            ok("isend", code)?;
-            if !request.is_null() {
-                return Ok(Request(request));
+            if let Some(request) = self.try_send(bytes, tag)? {
+                return Ok(request);
             }
             patience.rest()?;
         }
     }
 
+    /// Posts a send, unless the plugin says "not yet".
+    pub(crate) fn try_send(self, bytes: &mut [u8], tag: i32) -> Answer<Option<Request>> {
+        let data = bytes.as_mut_ptr().cast();
+        let (code, request) = self.raw.isend(self.comm(), data, bytes.len(), tag, ptr::null_mut());
+        ok("isend", code)?;
+        Ok((!request.is_null()).then_some(Request(request)))
+    }
+
     /// Posts a request of as many receives as there are parts, likewise.
     pub(crate) fn receive(self, parts: &mut [Vec<u8>], tags: &[i32]) -> Answer<Request> {
+        let patience = Patience::new("room for a receive");
+        loop {
+            if let Some(request) = self.try_receive(parts, tags)? {
+                return Ok(request);
+            }
+            patience.rest()?;
+        }
+    }
+
+    /// The same, unless the plugin says "not yet".
+    pub(crate) fn try_receive(self, parts: &mut [Vec<u8>], tags: &[i32]) -> Answer<Option<Request>> {
         let mut group = Group {
             data: parts.iter_mut().map(|part| part.as_mut_ptr().cast()).collect(),
             sizes: parts.iter().map(Vec::len).collect(),
             tags: tags.to_vec(),
             mhandles: vec![ptr::null_mut(); parts.len()],
         };
-        let patience = Patience::new("room for a receive");
-        loop {
-            let (code, request) = self.raw.irecv(self.comm(), &mut group, ptr::null_mut());
-            ok("irecv", code)?;
-            if !request.is_null() {
-                return Ok(Request(request));
-            }
-            patience.rest()?;
-        }
+        let (code, request) = self.raw.irecv(self.comm(), &mut group, ptr::null_mut());
+        ok("irecv", code)?;
+        Ok((!request.is_null()).then_some(Request(request)))
     }
 
     /// Whether a request is done, and then the sizes of its messages, of which there are no more than eight.

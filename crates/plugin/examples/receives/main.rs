@@ -1,9 +1,10 @@
-//! Receives one by one and eight in a request, through the functions that NCCL calls, both ends in one process: whether each
-//! message lands where its tag says, and what either costs.
+//! Messages through the functions that NCCL calls, both ends in one process: whether each lands whole and where its tag says, and
+//! what receives one by one and eight in a request cost.
 //!
 //! ```text
 //! cargo build --release -p gputcp-plugin --lib --examples
 //! GPUTCP_MAX_RECEIVES=8 target/release/examples/receives check 11
+//! GPUTCP_THREADS=4 target/release/examples/receives exchange 11 4
 //! target/release/examples/receives
 //! ```
 //! The last prints a table of costs. It starts itself for each figure, as the plugin reads its settings once in a process.
@@ -11,6 +12,7 @@
 mod check;
 mod cost;
 mod ends;
+mod exchange;
 
 use std::{env, process::ExitCode};
 
@@ -21,12 +23,15 @@ fn main() -> ExitCode {
     let done = match args[..] {
         [] => cost::table(),
         ["check", version] => number(version).and_then(|version| check::all(version as u32)),
+        ["exchange", version, threads] => {
+            number(version).and_then(|version| exchange::all(version as u32, number(threads)? as u64))
+        }
         ["cost", bytes, ahead, rounds] => number(bytes).and_then(|bytes| {
             let cost = cost::measure(bytes, number(ahead)?, number(rounds)?)?;
             println!("{} {}", cost.wall_us, cost.cpu_us);
             Ok(())
         }),
-        _ => Err("usage: receives [check VERSION]".into()),
+        _ => Err("usage: receives [check VERSION | exchange VERSION THREADS]".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
