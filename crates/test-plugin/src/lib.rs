@@ -33,7 +33,7 @@
 //! | `CRASH` | `FUNCTION:NTH` | it ends the process with SIGABRT |
 //! | `EXIT` | `FUNCTION:NTH` | it ends the process with exit code 0, as if all were well |
 //! | `PRINT` | `FUNCTION:NTH` | it prints a line on stdout |
-//! | `VIOLATE` | names of checks, by commas | each breaks the demand that the check of `gputcp plugin check` is about |
+//! | `VIOLATE` | names of checks, by commas | each breaks the demand that the check of `gputcp plugin check` is about; `CHECK/WAY` breaks it another way |
 
 mod comm;
 mod connect;

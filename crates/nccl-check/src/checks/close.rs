@@ -16,20 +16,32 @@ pub(super) fn dead_surviving(bench: &mut Bench) -> Seen {
     // A connection each way: the survivor receives on one and sends on the other.
     let (listening, recv_comm) = bench.meet_sender()?;
     let send_comm = bench.meet_receiver()?;
+    // And one on which nothing is ever sent.
+    let (idle_listening, idle_comm) = bench.meet_sender()?;
     let plugin = &bench.plugin;
     let receives = in_flight(FEW, || plugin.room(recv_comm, BYTES), |block| plugin.irecv(recv_comm, block))?;
     let sends =
         in_flight(FEW, || plugin.message(send_comm, BYTES, 1), |block| plugin.isend(send_comm, block))?;
+    let idle =
+        in_flight(FEW / 2, || plugin.room(idle_comm, IDLE_BYTES), |block| plugin.irecv(idle_comm, block))?;
     bench.link.tell(b"posted")?;
     if !matches!(bench.link.hear(), Err(Stop::Alone)) {
         return fail("the sides lost step");
     }
     // Some time to notice; whether an error is answered or not, closing comes next.
-    let noticed = [&receives, &sends].map(|requests| fails(bench, requests));
+    let noticed = [
+        fails(bench, &receives, whole)?,
+        // A send may be done as soon as its data is on its way.
+        fails(bench, &sends, |_, _| Ok(()))?,
+    ];
+    fails(bench, &idle, |_, said| fail(format!("nothing was sent, and test said done, with {said} bytes")))?;
     let began = Instant::now();
     bench.plugin.call("closeRecv", |raw| raw.close_recv(recv_comm));
     bench.plugin.call("closeSend", |raw| raw.close_send(send_comm));
-    bench.plugin.call("closeListen", |raw| raw.close_listen(listening.comm));
+    bench.plugin.call("closeRecv", |raw| raw.close_recv(idle_comm));
+    for listener in [listening.comm, idle_listening.comm] {
+        bench.plugin.call("closeListen", |raw| raw.close_listen(listener));
+    }
     let took = began.elapsed();
     if took > SOON {
         return fail(format!("closing took {:.1} s", took.as_secs_f64()));
@@ -46,11 +58,14 @@ pub(super) fn dead_surviving(bench: &mut Bench) -> Seen {
 pub(super) fn dead_dying(bench: &mut Bench) -> Seen {
     let send_comm = bench.meet_receiver()?;
     let (_, recv_comm) = bench.meet_sender()?;
+    bench.meet_receiver()?;
     bench.link.hear()?;
     let plugin = &bench.plugin;
     // Something is under way both ways, and the other side waits for more.
     plugin.irecv(recv_comm, plugin.room(recv_comm, BYTES)?)?;
     in_flight(FEW / 2, || plugin.message(send_comm, BYTES, 1), |block| plugin.isend(send_comm, block))?;
+    // So that some of it comes, and hardly all.
+    thread::sleep(Duration::from_millis(1));
     let own = rustix::process::getpid();
     let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
     loop {
@@ -58,8 +73,22 @@ pub(super) fn dead_dying(bench: &mut Bench) -> Seen {
     }
 }
 
-/// Whether test answers an error soon, for one of these, the oldest first. Some may have been done before the end came.
-fn fails(bench: &Bench, requests: &[Request]) -> bool {
+/// A receive that is done although its sender was killed: all of its message must have come before.
+fn whole(request: &Request, said: usize) -> Result<(), Stop> {
+    if said != BYTES {
+        return fail(format!("of {BYTES} bytes from a sender that was killed, test said done, with {said}"));
+    }
+    let right = request.block.check(BYTES, 1);
+    right.or_else(|why| fail(format!("test said done, and the sender was killed before all had come: {why}")))
+}
+
+/// Whether test answers an error soon, for one of these, the oldest first. Some may have been done before the end came: `done`
+/// judges those, and the sizes that test said.
+fn fails(
+    bench: &Bench,
+    requests: &[Request],
+    done: impl Fn(&Request, usize) -> Result<(), Stop>,
+) -> Result<bool, Stop> {
     let until = Instant::now() + NOTICED;
     let mut open = requests.iter();
     let mut oldest = open.next();
@@ -67,12 +96,15 @@ fn fails(bench: &Bench, requests: &[Request]) -> bool {
         && Instant::now() < until
     {
         match bench.plugin.test(*request) {
-            Err(_) => return true,
-            Ok(Some(_)) => oldest = open.next(),
+            Err(_) => return Ok(true),
+            Ok(Some(said)) => {
+                done(request, said)?;
+                oldest = open.next();
+            }
             Ok(None) => pause(),
         }
     }
-    false
+    Ok(false)
 }
 
 pub(super) fn mid_receiving(bench: &mut Bench) -> Seen {
@@ -140,6 +172,8 @@ fn in_flight(
 const FEW: usize = 4;
 /// More than sockets hold, so that it is under way for long.
 const BYTES: usize = 8 << 20;
+/// Of a receive that gets nothing.
+const IDLE_BYTES: usize = 4096;
 const MINE: u64 = 99;
 /// What does not hang is done by then.
 const SOON: Duration = Duration::from_secs(5);

@@ -57,6 +57,8 @@ struct State {
     refused: u32,
     /// Whether anybody has ever asked for a request.
     asked: bool,
+    /// Whether anything has ever come.
+    begun: bool,
     streams: usize,
     failed: Option<ResultCode>,
     closing: bool,
@@ -116,6 +118,7 @@ impl RecvComm {
             next_number: 0,
             refused: 0,
             asked: false,
+            begun: false,
             streams,
             failed: None,
             closing: false,
@@ -175,11 +178,18 @@ impl RecvComm {
             return Err(ResultCode::System);
         }
         state.asked = true;
+        let begun = state.begun;
         let request = &mut state.requests[slot];
         request.age.asked = request.age.asked.saturating_add(1);
         shared.asked.notify_all();
         match request.stage {
-            Stage::Posted => return failure.map_or(Ok(None), Err),
+            Stage::Posted => match failure {
+                Some(ResultCode::Remote) if lies(begun, knobs) => {
+                    request.landed = request.posting.capacities;
+                }
+                Some(code) => return Err(code),
+                None => return Ok(None),
+            },
             Stage::Landed => {}
             Stage::Free | Stage::Kept | Stage::Leaked => return Err(ResultCode::InvalidArgument),
         }
@@ -263,6 +273,12 @@ impl Request {
     }
 }
 
+/// Whether a receive is said to be done when the peer dies, though it is not; `begun` if anything has come before.
+fn lies(begun: bool, knobs: &Knobs) -> bool {
+    knobs.violates("close-with-dead-peer-does-not-hang/done")
+        || !begun && knobs.violates("close-with-dead-peer-does-not-hang/done-unsent")
+}
+
 impl Shared {
     /// What the thread of a data socket does.
     fn read(&self, stream: usize, mut staging: Staging) {
@@ -299,6 +315,7 @@ impl Shared {
                 state = self.asked.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
+            state.begun = true;
             let request = &mut state.requests[slot];
             let (part, total) = (header.part as usize, header.total as usize);
             if part >= request.posting.parts || request.totals[part].is_some_and(|said| said != total) {
