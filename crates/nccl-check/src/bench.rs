@@ -15,7 +15,7 @@ use std::{
 use gputcp_nccl_abi::{
     ResultCode,
     sys::{
-        constants::{HANDLE_BYTES, PTR_HOST},
+        constants::PTR_HOST,
         device::{DeviceHandle, DeviceHandleStorage},
     },
 };
@@ -24,7 +24,7 @@ use crate::{
     block::Block,
     journal::Journal,
     meeting::Listening,
-    raw::{Group, Handle, P, Properties, Raw, UNWRITTEN},
+    raw::{Group, Handle, P, Properties, Raw, Sizes},
     stop::{Stop, fail},
 };
 
@@ -39,6 +39,8 @@ pub(crate) struct Plugin {
     journal: Journal,
     /// How often a function answered with the code that none may answer.
     pub(crate) in_progress: Arc<AtomicU32>,
+    /// What test wrote beyond the sizes that it has to say.
+    beyond: Arc<Mutex<Option<String>>>,
     /// Connections and the registrations to be taken back before they are closed, by address.
     registered: Arc<Mutex<Vec<(usize, usize)>>>,
 }
@@ -54,7 +56,16 @@ impl Plugin {
     pub(crate) fn new(raw: Raw, dev: u32, gpu: Option<String>, deadline: Instant, journal: Journal) -> Self {
         // More devices than C can count are refused by the plugin's own properties.
         let dev = c_int::try_from(dev).unwrap_or(c_int::MAX);
-        Self { raw, dev, gpu, deadline, journal, in_progress: Arc::default(), registered: Arc::default() }
+        Self {
+            raw,
+            dev,
+            gpu,
+            deadline,
+            journal,
+            in_progress: Arc::default(),
+            beyond: Arc::default(),
+            registered: Arc::default(),
+        }
     }
 
     /// Calls a function under its name.
@@ -92,7 +103,7 @@ impl Plugin {
     }
 
     pub(crate) fn listen(&self) -> Result<Listening, Stop> {
-        let mut handle = Handle([0; HANDLE_BYTES]);
+        let mut handle = Handle::empty();
         let (code, comm) = self.call("listen", |raw| raw.listen(self.dev, &mut handle));
         self.success("listen", code)?;
         if comm.is_null() {
@@ -225,11 +236,20 @@ impl Plugin {
     /// Asks for a request; its size once it is done.
     pub(crate) fn test(&self, request: Request) -> Result<Option<usize>, Stop> {
         let mut done = 0;
-        let mut size = UNWRITTEN;
-        let code = self.call("test", |raw| raw.test(request.pointer, &raw mut done, &raw mut size));
+        let mut sizes = Sizes::new();
+        let code = self.call("test", |raw| raw.test(request.pointer, &raw mut done, sizes.pointer()));
         let answered = self.success("test", code)?;
+        if let Err(why) = sizes.check_guard(1) {
+            self.beyond.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        }
         // What is no size is told by the check that is about sizes.
-        Ok((answered && done != 0).then_some(usize::try_from(size).unwrap_or(usize::MAX)))
+        Ok((answered && done != 0).then_some(usize::try_from(sizes.of(0)).unwrap_or(usize::MAX)))
+    }
+
+    /// A failure if test has written beyond the sizes that it has to say.
+    pub(crate) fn check_sizes(&self) -> Result<(), Stop> {
+        let beyond = self.beyond.lock().unwrap_or_else(PoisonError::into_inner).take();
+        beyond.map_or(Ok(()), fail)
     }
 
     /// Waits for a request; gives its size.

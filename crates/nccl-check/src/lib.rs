@@ -21,6 +21,7 @@ pub mod outcome;
 pub mod pair;
 pub mod probe;
 pub mod raw;
+mod shown;
 pub mod side;
 mod stop;
 

@@ -25,7 +25,7 @@ impl Bench {
     /// Listens, tells the other side where, and takes its connection.
     pub(crate) fn meet_sender(&mut self) -> Result<(Listening, P), Stop> {
         let listening = self.plugin.listen()?;
-        self.link.tell(&listening.handle.0)?;
+        self.link.tell(listening.handle.bytes())?;
         let comm = self.plugin.accept(listening.comm)?;
         Ok((listening, comm))
     }
@@ -38,7 +38,7 @@ impl Bench {
 
     pub(crate) fn hear_handle(&mut self) -> Result<Handle, Stop> {
         let said = self.link.hear()?;
-        <[u8; HANDLE_BYTES]>::try_from(&said[..]).map(Handle).or_else(|_| fail("the sides lost step"))
+        <[u8; HANDLE_BYTES]>::try_from(&said[..]).map(Handle::new).or_else(|_| fail("the sides lost step"))
     }
 
     /// Receives one message, to see that the connection works.

@@ -1,6 +1,9 @@
 //! How a check ended: what a side tells its parent, and what becomes of both sides' words.
 
-use crate::stop::{Seen, Stop};
+use crate::{
+    shown::shown,
+    stop::{Seen, Stop},
+};
 
 /// How a check ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,8 +67,7 @@ impl Told {
         let (at, said) = text.strip_suffix('\n')?.split_once(' ')?;
         let (at_ns, (word, seen)) = (at.parse().ok()?, said.split_once(' ')?);
         let word = WORDS.iter().find(|(_, text)| *text == word)?.0;
-        let seen = seen.chars().map(|c| if c.is_control() { '·' } else { c }).collect();
-        Some(Self { at_ns, word, seen })
+        Some(Self { at_ns, word, seen: shown(seen) })
     }
 }
 

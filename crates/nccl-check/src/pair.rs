@@ -17,6 +17,7 @@ use crate::{
     journal::Read,
     outcome::{Outcome, Told, Word},
     probe::{PROBE, Probed, Unfit},
+    shown::shown,
     side::Side,
 };
 
@@ -225,7 +226,7 @@ impl Process {
     /// What the plugin said last: it may be why.
     fn last_words(&self) -> Option<String> {
         let said = self.stderr.text();
-        said.lines().rev().find(|line| !line.trim().is_empty()).map(shown)
+        said.lines().rev().find(|line| !line.trim().is_empty()).map(last_words)
     }
 
     fn with_last_words(&self, told: Told) -> Told {
@@ -326,8 +327,8 @@ fn no_sense() -> Unfit {
     Unfit::NoStart("what its process said makes no sense".into())
 }
 
-fn shown(line: &str) -> String {
-    line.trim().chars().take(200).map(|c| if c.is_control() { '·' } else { c }).collect()
+fn last_words(line: &str) -> String {
+    shown(&line.trim().chars().take(200).collect::<String>())
 }
 
 fn signal_name(number: i32) -> String {

@@ -24,6 +24,21 @@ pub(super) fn listen_does_not_block(plugin: &mut Plugin) -> Seen {
     Ok(format!("it returned after {:.1} ms", took.as_secs_f64() * 1e3))
 }
 
+pub(super) fn handle_receiving(bench: &mut Bench) -> Seen {
+    let (listening, comm) = bench.meet_sender()?;
+    listening.handle.check_guards().or_else(|why| fail(format!("in listen, {why}")))?;
+    bench.part_from_sender(&listening, comm)?;
+    Ok("listen wrote the handle alone".into())
+}
+
+pub(super) fn handle_sending(bench: &mut Bench) -> Seen {
+    let mut handle = bench.hear_handle()?;
+    let comm = bench.plugin.connect(&mut handle)?;
+    handle.check_guards().or_else(|why| fail(format!("in connect, {why}")))?;
+    bench.part_from_receiver(comm)?;
+    Ok("connect, too".into())
+}
+
 pub(super) fn not_yet_receiving(bench: &mut Bench) -> Seen {
     let listening = bench.plugin.listen()?;
     for _ in 0..3 {
@@ -34,7 +49,7 @@ pub(super) fn not_yet_receiving(bench: &mut Bench) -> Seen {
             return fail("accept gave a connection before anybody had connected");
         }
     }
-    bench.link.tell(&listening.handle.0)?;
+    bench.link.tell(listening.handle.bytes())?;
     // The other side's first connect returns before anybody accepts.
     bench.link.hear()?;
     let comm = bench.plugin.accept(listening.comm)?;
@@ -67,7 +82,7 @@ pub(super) fn not_yet_sending(bench: &mut Bench) -> Seen {
 pub(super) fn dev_handle_receiving(bench: &mut Bench) -> Seen {
     for (message, device) in no_device_handles() {
         let listening = bench.plugin.listen()?;
-        bench.link.tell(&listening.handle.0)?;
+        bench.link.tell(listening.handle.bytes())?;
         let plugin = &bench.plugin;
         let comm = plugin.until("accept never gave the connection", || {
             let (code, comm) = plugin.call("accept", |raw| raw.accept(listening.comm, device));
@@ -97,7 +112,7 @@ pub(super) fn several_receiving(bench: &mut Bench) -> Seen {
     let listening = bench.plugin.listen()?;
     let mut comms: Vec<P> = Vec::new();
     for _ in 0..SEVERAL {
-        bench.link.tell(&listening.handle.0)?;
+        bench.link.tell(listening.handle.bytes())?;
         let nth = comms.len() + 1;
         let comm = bench.plugin.accept(listening.comm).map_err(|stop| match stop {
             Stop::Failed(why) => Stop::Failed(format!("for connection {nth} of one listen comm, {why}")),

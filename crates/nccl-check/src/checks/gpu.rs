@@ -97,7 +97,7 @@ pub(super) fn queue_receiving(bench: &mut Bench) -> Seen {
     }
     let mut gpu = Gpu::open(&bench.plugin)?;
     let listening = bench.plugin.listen()?;
-    bench.link.tell(&listening.handle.0)?;
+    bench.link.tell(listening.handle.bytes())?;
     let plugin = &bench.plugin;
     let (comm, device) = plugin.until("accept never gave the connection", || {
         let (comm, device) = plugin.accept_with(listening.comm, device_handle())?;

@@ -115,6 +115,13 @@ pub const CHECKS: &[Check] = &[
         run: Run::Alone(connect::listen_does_not_block),
     },
     Check {
+        id: "handle-128-bytes",
+        expected: "listen and connect write to the 128 bytes of the handle, and not beside them",
+        because: "NCCL keeps handles in its own structures, and sends 128 bytes of each to the other side",
+        since: 5,
+        run: Run::Pair { receiving: connect::handle_receiving, sending: connect::handle_sending },
+    },
+    Check {
         id: "connect-accept-not-yet",
         expected: "while the other side is missing, connect and accept return success and NULL at once; called again with \
                    the same handle memory, they give the connection",
@@ -208,7 +215,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "receive-larger-than-send",
-        expected: "a receive may be larger than its send; test says the size of the send",
+        expected: "a receive may be larger than its send; test says the size of the send, and writes nothing behind it",
         because: "NCCL posts receives of a whole slice and goes by the size that test says",
         since: 5,
         run: Run::Pair { receiving: sizes::smaller_receiving, sending: sizes::smaller_sending },

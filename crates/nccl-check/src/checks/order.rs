@@ -6,7 +6,7 @@ use crate::{
     bench::Request,
     block::Block,
     meeting::Bench,
-    raw::{Group, P},
+    raw::{Group, P, Sizes},
     stop::{Seen, Stop, fail, skip},
 };
 
@@ -81,19 +81,21 @@ pub(super) fn grouped_receiving(bench: &mut Bench) -> Seen {
     }
     bench.link.tell(b"posted")?;
     for ((request, blocks), number) in groups.into_iter().zip(0..) {
-        let mut sizes = vec![crate::raw::UNWRITTEN; parts];
+        let mut sizes = Sizes::new();
         plugin.until("test never said that a request is done", || {
             let mut done = 0;
-            let code = plugin.call("test", |raw| raw.test(request, &raw mut done, sizes.as_mut_ptr()));
+            let code = plugin.call("test", |raw| raw.test(request, &raw mut done, sizes.pointer()));
             Ok((plugin.success("test", code)? && done != 0).then_some(()))
         })?;
-        for (part, (block, size)) in blocks.iter().zip(&sizes).enumerate() {
+        sizes.check_guard(parts).or_else(fail)?;
+        for (part, block) in blocks.iter().enumerate() {
+            let size = sizes.of(part);
             let bytes = part_bytes(part);
             let tag = FIRST_TAG + part as i32;
             block
                 .check(bytes, message(number, part))
                 .or_else(|why| fail(format!("the part with tag {tag} has not its send's data: {why}")))?;
-            if *size != bytes as i32 {
+            if size != bytes as i32 {
                 return fail(format!(
                     "test said {size} bytes for the part with tag {tag}, which got {bytes}"
                 ));

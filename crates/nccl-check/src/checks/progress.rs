@@ -9,7 +9,7 @@ use crate::{
     bench::{Plugin, Request, pause},
     block::pattern,
     meeting::Bench,
-    raw::UNWRITTEN,
+    raw::{Sizes, UNWRITTEN},
     stop::{Seen, Stop, fail},
 };
 
@@ -47,8 +47,8 @@ pub(super) fn done_sending(bench: &mut Bench) -> Seen {
 
 /// What test writes, if it is one of the two values that there are.
 fn done(plugin: &Plugin, request: Request) -> Result<c_int, Stop> {
-    let (mut done, mut size) = (UNWRITTEN, 0);
-    let code = plugin.call("test", |raw| raw.test(request.pointer, &raw mut done, &raw mut size));
+    let (mut done, mut sizes) = (UNWRITTEN, Sizes::new());
+    let code = plugin.call("test", |raw| raw.test(request.pointer, &raw mut done, sizes.pointer()));
     match (plugin.success("test", code)?, done) {
         (true, 0 | 1) => Ok(done),
         (true, UNWRITTEN) => fail("test left done unwritten"),

@@ -146,7 +146,7 @@ pub(super) fn in_progress_receiving(bench: &mut Bench) -> Seen {
     for _ in 0..10 {
         bench.plugin.accept_once(listening.comm)?;
     }
-    bench.link.tell(&listening.handle.0)?;
+    bench.link.tell(listening.handle.bytes())?;
     let comm = bench.plugin.accept(listening.comm)?;
     let plugin = &bench.plugin;
     let posted = post(REQUESTS_MAX + 1, |_| plugin.room(comm, BYTES), |block| plugin.irecv(comm, block))?;

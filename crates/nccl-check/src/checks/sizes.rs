@@ -11,6 +11,7 @@ use gputcp_nccl_abi::ResultCode;
 use crate::{
     bench::{Plugin, Request, answered, pause},
     meeting::Bench,
+    raw::Sizes,
     stop::{Seen, Stop, fail},
 };
 
@@ -47,6 +48,7 @@ pub(super) fn smaller_receiving(bench: &mut Bench) -> Seen {
             return fail(format!("{bytes} bytes were sent to room for {room}: test said {said}"));
         }
     }
+    bench.plugin.check_sizes()?;
     bench.part_from_sender(&listening, comm)?;
     Ok("test said the sizes of the sends".into())
 }
@@ -57,6 +59,7 @@ pub(super) fn smaller_sending(bench: &mut Bench) -> Seen {
         let request = bench.plugin.send(comm, bench.plugin.message(comm, bytes, 1)?)?;
         bench.plugin.wait(request)?;
     }
+    bench.plugin.check_sizes()?;
     bench.part_from_receiver(comm)?;
     Ok(String::new())
 }
@@ -124,13 +127,13 @@ pub(super) fn larger_sending(bench: &mut Bench) -> Seen {
 fn end(plugin: &Plugin, request: Request) -> Ended {
     let until = Instant::now() + A_WHILE;
     while Instant::now() < until {
-        let (mut done, mut size) = (0, 0);
-        let code = plugin.call("test", |raw| raw.test(request.pointer, &raw mut done, &raw mut size));
+        let (mut done, mut sizes) = (0, Sizes::new());
+        let code = plugin.call("test", |raw| raw.test(request.pointer, &raw mut done, sizes.pointer()));
         if code != 0 && code != ResultCode::InProgress.number() {
             return Ended::With(code);
         }
         if done != 0 {
-            return Ended::Done(usize::try_from(size).unwrap_or(0));
+            return Ended::Done(usize::try_from(sizes.of(0)).unwrap_or(0));
         }
         pause();
     }

@@ -4,9 +4,7 @@ use std::{ffi::c_int, ptr};
 
 use gputcp_nccl_abi::{
     ResultCode,
-    sys::constants::{
-        HANDLE_BYTES, NET_BYTES_MAX, NET_DEVICE_HOST, NET_DEVICE_UNPACK, PTR_CUDA, PTR_DMABUF, PTR_HOST,
-    },
+    sys::constants::{NET_BYTES_MAX, NET_DEVICE_HOST, NET_DEVICE_UNPACK, PTR_CUDA, PTR_DMABUF, PTR_HOST},
 };
 
 use crate::{
@@ -138,7 +136,7 @@ pub(super) fn virtual_devices(plugin: &mut Plugin) -> Seen {
     if names.contains(&name) {
         return fail(format!("the joined device has another one's name, {name}"));
     }
-    let (code, listener) = plugin.call("listen", |raw| raw.listen(index, &mut Handle([0; HANDLE_BYTES])));
+    let (code, listener) = plugin.call("listen", |raw| raw.listen(index, &mut Handle::empty()));
     plugin.success("listen", code)?;
     plugin.close_listen(listener)?;
     Ok(format!("devices 0 and 1 were joined to {name}, {} Mbit/s", props.speed))

@@ -36,7 +36,7 @@ pub(super) fn receiving(bench: &mut Bench) -> Seen {
         }
         pause();
     }
-    bench.link.tell(&listening.handle.0)?;
+    bench.link.tell(listening.handle.bytes())?;
     let comm = bench.plugin.accept(listening.comm).map_err(|stop| match stop {
         Stop::Failed(why) => Stop::Failed(format!("after strays had come, {why}")),
         other => other,

@@ -1,9 +1,11 @@
 //! A plugin at the lowest level: its functions in one shape for all versions, and what they answered. Nothing is judged,
 //! nothing forbidden: a check must be able to do what a careful caller would not, and see what comes of it.
 
+mod guarded;
 mod table;
 
-pub use table::Table;
+pub use self::{guarded::Handle, table::Table};
+pub(crate) use guarded::Sizes;
 
 use std::{ffi::CStr, ptr};
 
@@ -157,7 +159,7 @@ impl Raw {
     #[must_use]
     pub fn listen(&self, dev: c_int, handle: &mut Handle) -> (c_int, P) {
         let mut listener = ptr::null_mut();
-        let code = self.table.listen(self.ctx, dev, handle.0.as_mut_ptr().cast(), &raw mut listener);
+        let code = self.table.listen(self.ctx, dev, handle.pointer(), &raw mut listener);
         (code, listener)
     }
 
@@ -166,7 +168,7 @@ impl Raw {
     pub fn connect(&self, dev: c_int, handle: &mut Handle, device: *mut *mut DeviceHandle) -> (c_int, P) {
         let mut comm = ptr::null_mut();
         let mut config = Config { traffic_class: constants::TRAFFIC_CLASS_UNDEFINED };
-        let handle = handle.0.as_mut_ptr().cast();
+        let handle = handle.pointer();
         let code = self.table.connect((self.ctx, &raw mut config), dev, handle, &raw mut comm, device);
         (code, comm)
     }
@@ -255,11 +257,6 @@ impl Raw {
         self.table.close_listen(listener)
     }
 }
-
-/// The memory of a handle. NCCL's is aligned for pointers, as state may live in it.
-#[derive(Debug, Clone)]
-#[repr(C, align(16))]
-pub struct Handle(pub [u8; constants::HANDLE_BYTES]);
 
 /// A text of at most a page; `None` for NULL.
 ///

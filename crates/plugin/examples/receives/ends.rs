@@ -32,7 +32,7 @@ pub(crate) fn meet(version: u32) -> Answer<(End, End)> {
     let path = folder.join("libnccl_net_gputcp.so");
     let mut raw = Raw::load(&path.to_string_lossy(), Some(version))?;
     ok("init", raw.init())?;
-    let mut handle = Handle([0; _]);
+    let mut handle = Handle::empty();
     let (code, listener) = raw.listen(0, &mut handle);
     ok("listen", code)?;
     let (mut sending, mut receiving): (P, P) = (ptr::null_mut(), ptr::null_mut());

@@ -12,7 +12,7 @@ use std::{
 use gputcp_nccl_abi::{
     ResultCode,
     sys::{
-        constants::{NET_DEVICE_HOST, PTR_CUDA},
+        constants::{HANDLE_BYTES, NET_DEVICE_HOST, PTR_CUDA},
         device::DeviceHandle,
         unpack::QUEUE_DEPTH,
     },
@@ -46,6 +46,7 @@ pub(in crate::exports) fn listen(dev: c_int, handle: P, out: *mut P) -> c_int {
         // SAFETY: the host gives room for a handle and a pointer.
         unsafe {
             listener.handle().write(handle.cast());
+            write_beside(handle, "handle-128-bytes", knobs);
             out.write(Box::into_raw(Box::new(listener)).cast());
         }
         Ok(())
@@ -64,6 +65,7 @@ pub(in crate::exports) fn connect(
         // SAFETY: the host's handle, and room for a pointer.
         let mut said = unsafe {
             out.write(ptr::null_mut());
+            write_beside(handle, "handle-128-bytes/connect", knobs);
             Handle::read(handle.cast())?
         };
         if said.calls < knobs.not_yet {
@@ -177,6 +179,17 @@ pub(in crate::exports) fn close_listen(listener: P) -> c_int {
         drop(unsafe { Box::from_raw(listener.cast::<Listener>()) });
         Ok(())
     })
+}
+
+/// Breaks a demand, if asked to: writes behind the handle.
+///
+/// # Safety
+/// A handle of a host that has more memory behind it.
+unsafe fn write_beside(handle: P, violation: &str, knobs: &Knobs) {
+    if knobs.violates(violation) {
+        // SAFETY: the caller's promise.
+        unsafe { handle.cast::<u8>().add(HANDLE_BYTES).write_bytes(0x5a, 32) };
+    }
 }
 
 fn close(comm: P, knobs: &Knobs) -> Result<(), ResultCode> {
