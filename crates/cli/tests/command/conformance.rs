@@ -52,6 +52,8 @@ const VIOLATIONS: &[Violation] = &[
     ("progress-without-test", "v11", &[]),
     ("slot-reuse", "v8", &[]),
     ("slot-reuse", "unpack", &[]),
+    ("slot-reuse/unconsumed", "unpack", &[]),
+    ("slot-reuse/unconsumed", "unpack", &[("SLOTS", "16")]),
     ("gpu-data-at-done", "v8", &[("GPU", "soft")]),
     ("iflush", "v11", &[("GPU", "soft")]),
     ("unpack-queue", "unpack", &[("GPU", "soft")]),

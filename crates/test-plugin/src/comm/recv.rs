@@ -202,7 +202,8 @@ impl RecvComm {
             fence(Ordering::SeqCst);
         }
         let leaks = knobs.violates("slot-reuse") && request.age.number >= LEAK_FROM;
-        request.stage = match (leaks, shared.keep) {
+        let keep = shared.keep && !knobs.violates("slot-reuse/unconsumed");
+        request.stage = match (leaks, keep) {
             (true, _) => Stage::Leaked,
             (_, true) => Stage::Kept,
             _ => Stage::Free,
@@ -221,6 +222,7 @@ impl RecvComm {
         match request.stage {
             Stage::Kept => request.stage = Stage::Free,
             Stage::Leaked => {}
+            _ if self.shared.knobs.violates("slot-reuse/unconsumed") => {}
             _ => return Err(ResultCode::InvalidUsage),
         }
         if let Some(queue) = &self.shared.queue {
