@@ -35,6 +35,17 @@ impl Block {
         }
     }
 
+    /// Fills it with one byte, far faster than with a message.
+    pub(crate) fn fill_with(&self, byte: u8) {
+        self.slice().fill(byte);
+    }
+
+    /// Whether each byte is this one.
+    pub(crate) fn is_all(&self, byte: u8) -> bool {
+        let same = [byte; PIECE_BYTES];
+        self.slice().chunks(PIECE_BYTES).all(|piece| *piece == same[..piece.len()])
+    }
+
     pub(crate) const fn pointer(&self) -> P {
         self.start.cast()
     }
@@ -96,6 +107,8 @@ pub(crate) const fn pattern(message: u64, at: usize) -> u8 {
     }
 }
 
+/// Compared at a time.
+const PIECE_BYTES: usize = 4096;
 const GUARD: u8 = 0xa5;
 /// What a message that is too long would reach.
 const GUARD_BYTES: usize = 16 << 10;

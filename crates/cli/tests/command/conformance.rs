@@ -61,6 +61,8 @@ const VIOLATIONS: &[Violation] = &[
     ("close-with-dead-peer-does-not-hang/done", "v8", &[]),
     ("close-with-dead-peer-does-not-hang/done-unsent", "v11", &[]),
     ("close-mid-transfer", "v11", &[]),
+    ("close-mid-transfer/soon", "v8", &[]),
+    ("close-mid-transfer/late", "v11", &[]),
     ("threads", "v8", &[]),
     ("data-integrity", "v5", &[]),
 ];

@@ -114,14 +114,17 @@ pub(super) fn mid_receiving(bench: &mut Bench) -> Seen {
     bench.link.meet()?;
     close_in_time(|| bench.plugin.close_recv_as_it_is(comm))?;
     bench.plugin.close_listen(listening.comm)?;
-    // From here on the memory is this side's again.
-    for request in &posted {
-        request.block.fill(MINE);
+    // From here on the memory is this side's again. What is written before this is over goes unseen: it takes milliseconds,
+    // and begins with what came last.
+    for request in posted.iter().rev() {
+        request.block.fill_with(MINE);
     }
     thread::sleep(QUIET);
     for request in &posted {
-        let own = request.block.check(BYTES, MINE);
-        own.or_else(|_| fail("the memory of a receive was written after closeRecv had returned"))?;
+        let own = request.block.is_all(MINE) && request.block.check_guards().is_ok();
+        if !own {
+            return fail("the memory of a receive was written after closeRecv had returned");
+        }
     }
     Ok(format!("{} receives were in flight", posted.len()))
 }
@@ -174,10 +177,10 @@ const FEW: usize = 4;
 const BYTES: usize = 8 << 20;
 /// Of a receive that gets nothing.
 const IDLE_BYTES: usize = 4096;
-const MINE: u64 = 99;
+const MINE: u8 = 0x99;
 /// What does not hang is done by then.
 const SOON: Duration = Duration::from_secs(5);
 /// How long a peer's death may stay unnoticed before closing is tried all the same.
 const NOTICED: Duration = Duration::from_millis(300);
 /// A late write comes within this, if one comes.
-const QUIET: Duration = Duration::from_millis(50);
+const QUIET: Duration = Duration::from_millis(150);

@@ -237,6 +237,13 @@ impl RecvComm {
         state.requests.iter().any(|request| matches!(request.stage, Stage::Posted | Stage::Landed))
     }
 
+    /// The memory of the receive that was posted last and is in flight.
+    pub(crate) fn newest(&self) -> Option<Lent> {
+        let state = lock(&self.shared.state);
+        let posted = state.requests.iter().filter(|request| request.stage == Stage::Posted);
+        posted.max_by_key(|request| request.age.number).map(|request| request.posting.memory[0])
+    }
+
     /// Whether the other side has gone, or the connection has failed.
     pub(crate) fn is_dead(&self) -> bool {
         lock(&self.shared.state).failure().is_some()

@@ -29,7 +29,7 @@ use crate::{
     handle::Handle,
     knobs::Knobs,
     listen::Listener,
-    memory::{Kind, Registration},
+    memory::{Kind, Lent, Registration},
     unpack::Queue,
 };
 
@@ -202,7 +202,16 @@ fn close(comm: P, knobs: &Knobs) -> Result<(), ResultCode> {
     if busy && dead && knobs.violates("close-with-dead-peer-does-not-hang") {
         thread::sleep(Duration::from_secs(3600));
     }
+    let newest = match &comm.end {
+        End::Recv(end) if busy => end.newest(),
+        _ => None,
+    };
     drop(comm);
+    for (violation, late) in LATE {
+        if let Some(memory) = newest.filter(|_| knobs.violates(violation)) {
+            thread::spawn(move || write_late(memory, late));
+        }
+    }
     if busy && !dead && knobs.violates("close-mid-transfer") { Err(ResultCode::Internal) } else { Ok(()) }
 }
 
@@ -234,5 +243,17 @@ impl Knobs {
     }
 }
 
+/// Breaks a demand: writes to a receive's memory when its connection has been closed.
+fn write_late(memory: Lent, late: Duration) {
+    thread::sleep(late);
+    // SAFETY: only asked for by a host that does not free the memory.
+    unsafe { *memory.start ^= 0x55 };
+}
+
+/// How long after the close something is written, by the violation that asks for it.
+const LATE: [(&str, Duration); 2] = [
+    ("close-mid-transfer/soon", Duration::from_millis(10)),
+    ("close-mid-transfer/late", Duration::from_millis(80)),
+];
 /// Longer than a call that does not wait can take.
 const TOO_LONG: Duration = Duration::from_millis(1500);
