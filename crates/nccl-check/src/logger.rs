@@ -24,8 +24,7 @@ unsafe extern "C" fn log(level: c_int, _: c_ulong, _: *const c_char, _: c_int, f
     if level != constants::LOG_WARN && level != constants::LOG_ABORT {
         return;
     }
-    // SAFETY: the plugin's promise: a text that ends in a zero, or NULL.
-    let text = unsafe { crate::raw::text(format) }.unwrap_or_default();
+    let text = crate::raw::text(format).ok().flatten().unwrap_or_default();
     // Not `eprintln`, which panics where nobody reads, and nothing may unwind into the plugin.
     let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
 }

@@ -1,5 +1,9 @@
 //! Whether a plugin can be checked at all: it is loaded, started and asked for its devices, in a process of its own.
 
+use std::ffi::c_int;
+
+use gputcp_nccl_abi::drive::DEVICES_MAX;
+
 use crate::{
     bench::Plugin,
     checks::{Check, Run},
@@ -41,10 +45,15 @@ fn probe(plugin: &mut Plugin) -> Seen {
     let (code, devices) = plugin.call("devices", Raw::devices);
     plugin.success("devices", code)?;
     match devices {
-        1.. if plugin.dev < devices => {
-            Ok(format!("{} {devices} {}", plugin.raw.version(), plugin.raw.name()))
+        1..=DEVICES_MAX if plugin.dev < devices => {
+            Ok(format!("{} {devices} {}", plugin.raw.version(), plugin.raw.name().unwrap_or_default()))
         }
-        1.. => fail(format!("it has no device {}: devices said that there are {devices}", plugin.dev)),
+        1..=DEVICES_MAX => {
+            fail(format!("it has no device {}: devices said that there are {devices}", plugin.dev))
+        }
+        TOO_MANY.. => {
+            fail(format!("devices said that there are {devices}: more than {DEVICES_MAX} are an error"))
+        }
         _ => fail(format!("devices said that there are {devices}: it finds no network that it can use")),
     }
 }
@@ -57,3 +66,5 @@ impl Probed {
         Some(Self { name: words.next()?.to_owned(), version, devices })
     }
 }
+
+const TOO_MANY: c_int = DEVICES_MAX + 1;

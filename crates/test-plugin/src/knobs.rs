@@ -90,7 +90,7 @@ impl Knobs {
             dma_buf: number("DMABUF", 0, 0..=1)? == 1,
             delay: Duration::from_micros(number("DELAY_US", 0, 0..=60_000_000)?),
             max_recvs: number("MAX_RECVS", 1, 1..=PARTS_MAX)?,
-            devices: number("DEVICES", 1, -1..=64)?,
+            devices: number("DEVICES", 1, -1..=4096)?,
             error: fault("ERROR", true)?,
             hang: fault("HANG", false)?,
             crash: fault("CRASH", false)?,

@@ -5,6 +5,7 @@
 //! | file | symbols |
 //! |---|---|
 //! | `libnccl_net_test_v5.so` … `libnccl_net_test_v12.so` | `ncclNetPlugin_v5` … `ncclNetPlugin_v12`, each its own |
+//! | `libnccl_net_test_nameless.so` | v11, in which the plugin has NULL for its name |
 //! | `libnccl_net_test_unpack.so` | v7, v8 and v11, with `irecvConsumed`: a receive's slot is kept until then |
 //!
 //! A file of its own for each version, because NCCL takes the newest symbol that it finds: what a file offers is decided
@@ -27,7 +28,7 @@
 //! | `DMABUF` | 0 or 1 | a real GPU's memory is taken as a dma-buf alone: `regMr` refuses its address |
 //! | `DELAY_US` | default 0 | how long after its end a request is said to be done |
 //! | `MAX_RECVS` | 1 to 8, default 1 | receives of one request, told apart by tags |
-//! | `DEVICES` | −1 to 64, default 1 | how many devices there are said to be |
+//! | `DEVICES` | −1 to 4096, default 1 | how many devices there are said to be |
 //! | `ERROR` | `FUNCTION:NTH:CODE` | the n-th call of a function, by NCCL's name, answers this code |
 //! | `HANG` | `FUNCTION:NTH` | it never returns |
 //! | `CRASH` | `FUNCTION:NTH` | it ends the process with SIGABRT |

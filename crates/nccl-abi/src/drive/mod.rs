@@ -34,7 +34,7 @@ pub use self::{
     error::{Error, Result},
     library::Library,
     listen::Listener,
-    plugin::Plugin,
+    plugin::{DEVICES_MAX, Plugin},
     properties::{DeviceKind, Properties},
     recv::{Consumable, Flushing, Landed, RecvComm, Scattered, Unpacking},
     send::{SendComm, SentOff},

@@ -191,6 +191,6 @@ fn name(start: *const std::ffi::c_char, library: &Arc<str>) -> Arc<str> {
 
 /// Plugins of versions that cannot be ended, by where their tables are.
 static STARTED: Mutex<Vec<(usize, Arc<Plugin>)>> = Mutex::new(Vec::new());
-/// More devices than this are an error of the plugin.
-const DEVICES_MAX: c_int = 1024;
+/// More devices than this, virtual ones included, are an error of the plugin.
+pub const DEVICES_MAX: c_int = 1024;
 const NAME_BYTES: usize = 100;

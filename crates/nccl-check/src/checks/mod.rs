@@ -93,7 +93,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "properties-sane",
-        expected: "a name that stays where it is, host pointers, a speed, at least one comm and receive; from v9 on \
+        expected: "names and a pciPath, if any, that stay where they are, host pointers, dma-bufs only with regMrDmaBuf, a speed, at least one comm and receive; from v9 on \
                    0 < maxP2pBytes ≤ 2^40 and one device behind it: itself",
         because: "NCCL keeps the pointers, derives its channels from the speed, and divides by these numbers",
         since: 5,

@@ -4,6 +4,7 @@ use std::{ffi::c_int, ptr};
 
 use gputcp_nccl_abi::{
     ResultCode,
+    drive::DEVICES_MAX,
     sys::constants::{NET_BYTES_MAX, NET_DEVICE_HOST, NET_DEVICE_UNPACK, PTR_CUDA, PTR_DMABUF, PTR_HOST},
 };
 
@@ -68,21 +69,28 @@ pub(super) fn device_names_unique(plugin: &mut Plugin) -> Seen {
 
 pub(super) fn properties_sane(plugin: &mut Plugin) -> Seen {
     plugin.init()?;
+    plugin.raw.name().or_else(|what| fail(format!("the table has {what} for its name")))?;
     let count = count(plugin)?;
     let mut kept = Vec::new();
     for dev in 0..count {
         let props = properties(plugin, dev)?;
         sane(&props, (1, dev)).or_else(|what| fail(format!("device {dev} has {what}")))?;
-        kept.push((props.name, name_of(&props)?));
+        if props.ptr_support & PTR_DMABUF != 0 && !plugin.raw.takes_dma_bufs() {
+            return fail(format!("device {dev} takes dma-bufs, and the table has no function regMrDmaBuf"));
+        }
+        kept.push(("name", props.name, name_of(&props)?));
+        let path = text(props.pci_path);
+        if let Some(path) = path.or_else(|what| fail(format!("device {dev} has {what} for its pciPath")))? {
+            kept.push(("pciPath", props.pci_path, path));
+        }
     }
     for dev in 0..count {
         properties(plugin, dev)?;
     }
-    for (pointer, before) in kept {
-        // SAFETY: what the demand says: the text stays where it is.
-        let now = unsafe { text(pointer) }.unwrap_or_default();
+    for (which, pointer, before) in kept {
+        let now = text(pointer).ok().flatten().unwrap_or_default();
         if now != before {
-            return fail(format!("a device's name was {before}, and later {now:?} at the same place"));
+            return fail(format!("a device's {which} was {before}, and later {now:?} at the same place"));
         }
     }
     let props = properties(plugin, plugin.dev)?;
@@ -194,10 +202,10 @@ fn properties(plugin: &Plugin, dev: c_int) -> Result<Properties, Stop> {
 }
 
 fn name_of(props: &Properties) -> Result<String, Stop> {
-    // SAFETY: what the demand says: a text that ends in a zero.
-    match unsafe { text(props.name) } {
-        Some(name) if !name.is_empty() => Ok(name),
-        _ => fail("a device has no name"),
+    match text(props.name) {
+        Ok(Some(name)) if !name.is_empty() => Ok(name),
+        Ok(_) => fail("a device has no name"),
+        Err(what) => fail(format!("a device's name is {what}")),
     }
 }
 
@@ -207,6 +215,3 @@ fn finalize(plugin: &Plugin, ctx: P) -> Result<(), Stop> {
         None => fail("the table has no function finalize"),
     }
 }
-
-/// More than any machine has, virtual devices included.
-const DEVICES_MAX: c_int = 4096;

@@ -3,11 +3,12 @@
 
 mod guarded;
 mod table;
+mod text;
 
 pub use self::{guarded::Handle, table::Table};
-pub(crate) use guarded::Sizes;
+pub(crate) use self::{guarded::Sizes, text::text};
 
-use std::{ffi::CStr, ptr};
+use std::ptr;
 
 use gputcp_nccl_abi::sys::{
     c_char, c_int, c_void, constants,
@@ -36,6 +37,8 @@ unsafe impl Send for Raw {}
 pub struct Properties {
     /// Its name.
     pub name: *const c_char,
+    /// Where its PCI device is in `/sys`, or NULL.
+    pub pci_path: *const c_char,
     /// The sum of the `PTR_*` types that it takes.
     pub ptr_support: c_int,
     /// In Mbit/s.
@@ -96,10 +99,17 @@ impl Raw {
     }
 
     /// The plugin's name.
+    ///
+    /// # Errors
+    /// What the table has instead, for a sentence.
+    pub fn name(&self) -> Result<String, &'static str> {
+        text(self.table.name())?.filter(|name| !name.is_empty()).ok_or("nothing")
+    }
+
+    /// Whether it has a function that registers dma-bufs.
     #[must_use]
-    pub fn name(&self) -> String {
-        // SAFETY: the interface has a text that ends in a zero there, or NULL.
-        unsafe { text(self.table.name()) }.unwrap_or_default()
+    pub const fn takes_dma_bufs(&self) -> bool {
+        self.table.takes_dma_bufs()
     }
 
     /// Starts the plugin; for versions with communicators, the next calls are of this new one.
@@ -256,18 +266,6 @@ impl Raw {
     pub fn close_listen(&self, listener: P) -> c_int {
         self.table.close_listen(listener)
     }
-}
-
-/// A text of at most a page; `None` for NULL.
-///
-/// # Safety
-/// NULL, or the start of a text that ends in a zero.
-pub(crate) unsafe fn text(start: *const c_char) -> Option<String> {
-    if start.is_null() {
-        return None;
-    }
-    // SAFETY: the caller's promise.
-    Some(unsafe { CStr::from_ptr(start) }.to_string_lossy().into_owned())
 }
 
 /// What stands where a plugin should write, before the call.

@@ -172,6 +172,7 @@ impl Table {
                 let $props = unsafe { room.assume_init() };
                 Properties {
                     name: $props.name,
+                    pci_path: $props.pci_path,
                     ptr_support: $props.ptr_support,
                     speed: $props.speed,
                     latency: $props.latency,
@@ -356,6 +357,19 @@ impl Table {
     pub(super) fn irecv_consumed(&self, comm: P, n: c_int, request: P) -> Option<c_int> {
         let consumed = self.consumed();
         consumed.is_some().then(|| call!(consumed, comm, n, request))
+    }
+
+    pub(super) const fn takes_dma_bufs(&self) -> bool {
+        match self {
+            Self::V5(_) => false,
+            Self::V6(net) => net.reg_mr_dma_buf.is_some(),
+            Self::V7(net) => net.reg_mr_dma_buf.is_some(),
+            Self::V8(net) => net.reg_mr_dma_buf.is_some(),
+            Self::V9(net) => net.reg_mr_dma_buf.is_some(),
+            Self::V10(net) => net.reg_mr_dma_buf.is_some(),
+            Self::V11(net) => net.reg_mr_dma_buf.is_some(),
+            Self::V12(net) => net.reg_mr_dma_buf.is_some(),
+        }
     }
 
     pub(super) const fn keeps_slots(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The tables of all versions: which form of each function a version has, and what its properties have room for.
 
-use std::{ffi::c_int, ptr};
+use std::ffi::c_int;
 
 use gputcp_nccl_abi::sys::{
     self,
@@ -58,7 +58,7 @@ macro_rules! version {
                     unsafe {
                         props.write(sys::$version::Properties {
                             name: $facts.name,
-                            pci_path: ptr::null_mut(),
+                            pci_path: $facts.pci_path,
                             guid: $facts.guid,
                             ptr_support: $facts.ptr_support,
                             speed: $facts.speed_mbit,

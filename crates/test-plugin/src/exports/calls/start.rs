@@ -2,6 +2,7 @@
 
 use std::{
     ffi::{CString, c_char, c_int},
+    ptr,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
@@ -26,6 +27,7 @@ use crate::{
 pub(in crate::exports) struct Facts {
     pub(in crate::exports) behind: Vec<c_int>,
     pub(in crate::exports) name: *mut c_char,
+    pub(in crate::exports) pci_path: *mut c_char,
     pub(in crate::exports) guid: u64,
     pub(in crate::exports) ptr_support: c_int,
     pub(in crate::exports) speed_mbit: c_int,
@@ -132,16 +134,19 @@ pub(in crate::exports) fn properties(dev: c_int, write: impl FnOnce(Facts)) -> c
         } else {
             (NET_DEVICE_HOST, NET_DEVICE_HOST_VERSION)
         };
+        let dma_bufs = if knobs.violates("properties-sane/dma-buf") { PTR_DMABUF } else { 0 };
         let behind = made().get((dev - own(knobs)).max(-1) as usize).cloned();
         write(Facts {
             behind: behind.unwrap_or_else(|| vec![dev]),
             name: names[dev as usize].as_ptr().cast_mut(),
+            pci_path: pci_path(knobs),
             guid: dev as u64 + 1,
-            ptr_support: match knobs.gpu {
-                Gpu::None => PTR_HOST,
-                Gpu::Cuda(_) if knobs.dma_buf => PTR_HOST | PTR_CUDA | PTR_DMABUF,
-                Gpu::Soft | Gpu::Cuda(_) => PTR_HOST | PTR_CUDA,
-            },
+            ptr_support: dma_bufs
+                | match knobs.gpu {
+                    Gpu::None => PTR_HOST,
+                    Gpu::Cuda(_) if knobs.dma_buf => PTR_HOST | PTR_CUDA | PTR_DMABUF,
+                    Gpu::Soft | Gpu::Cuda(_) => PTR_HOST | PTR_CUDA,
+                },
             speed_mbit: if knobs.violates("properties-sane") { 0 } else { 100_000 },
             max_recvs: knobs.max_recvs as c_int,
             net_device_type,
@@ -149,4 +154,20 @@ pub(in crate::exports) fn properties(dev: c_int, write: impl FnOnce(Facts)) -> c
         });
         Ok(())
     })
+}
+
+/// NULL, as it is no PCI device; or a path that breaks a demand.
+fn pci_path(knobs: &Knobs) -> *mut c_char {
+    static PASSING: Mutex<[u8; 32]> = Mutex::new([0; 32]);
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    if knobs.violates("properties-sane/pci-path-nowhere") {
+        return ptr::without_provenance_mut(0x1234);
+    }
+    if !knobs.violates("properties-sane/pci-path-passing") {
+        return ptr::null_mut();
+    }
+    let mut passing = PASSING.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = format!("/sys/devices/{}\0", CALLS.fetch_add(1, Relaxed));
+    passing[..path.len()].copy_from_slice(path.as_bytes());
+    passing.as_mut_ptr().cast()
 }

@@ -1,0 +1,8 @@
+//! The test plugin's file for version 11 without a name.
+
+use gputcp_nccl_abi::sys::v11::Net;
+use gputcp_test_plugin::exports::v11;
+
+/// What NCCL looks up.
+#[unsafe(no_mangle)]
+pub static ncclNetPlugin_v11: Net = Net { name: std::ptr::null(), ..v11::PLAIN };
