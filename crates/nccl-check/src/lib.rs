@@ -13,6 +13,7 @@ mod bench;
 mod block;
 pub mod checks;
 mod gpu;
+mod grouped;
 pub mod journal;
 mod link;
 mod logger;

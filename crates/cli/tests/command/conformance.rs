@@ -42,6 +42,7 @@ const VIOLATIONS: &[Violation] = &[
     ("null-mhandle", "v8", &[]),
     ("deregister-in-flight", "v11", &[]),
     ("requests-32", "v5", &[]),
+    ("requests-32/sends", "v8", &[("MAX_RECVS", "4")]),
     ("full-is-null-not-error", "v7", &[]),
     ("never-in-progress-code", "v8", &[]),
     ("irecv-overwrites-request-0x1", "v11", &[]),

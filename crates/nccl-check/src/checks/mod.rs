@@ -166,8 +166,8 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "requests-32",
-        expected: "32 sends and 32 receives can be in flight on a connection",
-        because: "NCCL_NET_MAX_REQUESTS is 32 since 2.19; its pipeline is 8 deep, so that 16 are enough",
+        expected: "32 receives can be in flight on a connection, and as many sends: 32 for each of maxRecvs",
+        because: "NCCL_NET_MAX_REQUESTS is 32 since 2.19, times maxRecvs for sends; its pipeline is 8 deep, so that 16 are enough",
         since: 5,
         run: Run::Pair { receiving: requests::count_receiving, sending: requests::count_sending },
     },

@@ -1,12 +1,11 @@
 //! Which send meets which receive, and in which order requests may be asked for.
 
-use std::ptr;
-
 use crate::{
     bench::Request,
     block::Block,
+    grouped::tag,
     meeting::Bench,
-    raw::{Group, P, Sizes},
+    raw::P,
     stop::{Seen, Stop, fail, skip},
 };
 
@@ -67,31 +66,17 @@ pub(super) fn grouped_receiving(bench: &mut Bench) -> Seen {
         let blocks = (0..parts)
             .map(|part| plugin.room(comm, part_bytes(part)))
             .collect::<Result<Vec<Block>, Stop>>()?;
-        let mut group = Group {
-            data: blocks.iter().map(Block::pointer).collect(),
-            sizes: blocks.iter().map(|block| block.bytes).collect(),
-            tags: (0..parts).map(|part| FIRST_TAG + part as i32).collect(),
-            mhandles: blocks.iter().map(|block| block.mhandle).collect(),
-        };
-        let request = plugin.until("irecv never gave a request", || {
-            let (code, request) = plugin.call("irecv", |raw| raw.irecv(comm, &mut group, ptr::null_mut()));
-            Ok((plugin.success("irecv", code)? && !request.is_null()).then_some(request))
-        })?;
+        let request = plugin.until("irecv never gave a request", || plugin.irecv_grouped(comm, &blocks))?;
         groups.push((request, blocks));
     }
     bench.link.tell(b"posted")?;
     for ((request, blocks), number) in groups.into_iter().zip(0..) {
-        let mut sizes = Sizes::new();
-        plugin.until("test never said that a request is done", || {
-            let mut done = 0;
-            let code = plugin.call("test", |raw| raw.test(request, &raw mut done, sizes.pointer()));
-            Ok((plugin.success("test", code)? && done != 0).then_some(()))
-        })?;
+        let sizes = plugin.wait_grouped(request)?;
         sizes.check_guard(parts).or_else(fail)?;
         for (part, block) in blocks.iter().enumerate() {
             let size = sizes.of(part);
             let bytes = part_bytes(part);
-            let tag = FIRST_TAG + part as i32;
+            let tag = tag(part);
             block
                 .check(bytes, message(number, part))
                 .or_else(|why| fail(format!("the part with tag {tag} has not its send's data: {why}")))?;
@@ -101,11 +86,7 @@ pub(super) fn grouped_receiving(bench: &mut Bench) -> Seen {
                 ));
             }
         }
-        if let Some(code) =
-            plugin.call("irecvConsumed", |raw| raw.irecv_consumed(comm, parts as i32, request))
-        {
-            plugin.success("irecvConsumed", code)?;
-        }
+        plugin.consume_grouped(comm, request, parts)?;
     }
     bench.part_from_sender(&listening, comm)?;
     Ok(format!("{GROUPS} groups of {parts}, sent in the other order"))
@@ -120,7 +101,7 @@ pub(super) fn grouped_sending(bench: &mut Bench) -> Seen {
         let mut posted = Vec::new();
         for part in (0..parts).rev() {
             let block = plugin.message(comm, part_bytes(part), message(number, part))?;
-            let tag = FIRST_TAG + part as i32;
+            let tag = tag(part);
             posted
                 .push(plugin.until("isend never gave a request", || plugin.isend_tagged(comm, block, tag))?);
         }
@@ -131,9 +112,9 @@ pub(super) fn grouped_sending(bench: &mut Bench) -> Seen {
 }
 
 fn parts(bench: &Bench) -> Result<usize, Stop> {
-    match bench.plugin.properties()?.max_recvs {
-        most @ 2.. => Ok((most as usize).min(PARTS_MAX)),
-        _ => skip("maxRecvs is 1"),
+    match bench.plugin.parts()? {
+        1 => skip("maxRecvs is 1"),
+        parts => Ok(parts),
     }
 }
 
@@ -183,6 +164,4 @@ fn newest(stop: Stop, message: u64) -> Stop {
 /// Few enough for every plugin.
 const FEW: u64 = 8;
 const BYTES: usize = 2000;
-const PARTS_MAX: usize = 8;
-const FIRST_TAG: i32 = 40;
 const GROUPS: u64 = 2;

@@ -7,6 +7,7 @@ use gputcp_nccl_abi::sys::constants::{OPTIONAL_RECV_COMPLETION, REQUESTS_MAX};
 use crate::{
     bench::{Plugin, Request, alone, answered, pause},
     block::Block,
+    grouped::tag,
     meeting::Bench,
     raw::P,
     stop::{Seen, Stop, fail},
@@ -21,8 +22,11 @@ pub(super) fn count_receiving(bench: &mut Bench) -> Seen {
     for (message, request) in (0..).zip(posted.iter().take(sent)) {
         plugin.take(comm, *request, BYTES, message)?;
     }
+    // A receive that got no send would take one of those to come.
+    let all = sent == posted.len();
+    let grouped = if all { grouped_receiving(bench, comm)? } else { String::new() };
     bench.part_from_sender(&listening, comm)?;
-    enough(posted.len(), "receives")
+    enough(posted.len(), "receives", 1).map(|seen| seen + &grouped)
 }
 
 pub(super) fn count_sending(bench: &mut Bench) -> Seen {
@@ -35,9 +39,71 @@ pub(super) fn count_sending(bench: &mut Bench) -> Seen {
     for request in &posted {
         plugin.wait(*request)?;
     }
+    let all = posted.len() == receives;
+    let grouped = if all { grouped_sending(bench, comm)? } else { None };
     bench.part_from_receiver(comm)?;
+    let grouped = match grouped {
+        Some((asked, sent, parts)) if sent < asked => {
+            format!(", {}", enough(sent, &format!("sends to {asked} parts of receives"), parts)?)
+        }
+        Some((_, sent, _)) => format!(", {sent} to parts of receives"),
+        None => String::new(),
+    };
     // Fewer receives leave fewer sends to try, and are told by the other side.
-    if posted.len() == receives { Ok(format!("{receives} sends")) } else { enough(posted.len(), "sends") }
+    let seen = if all { Ok(format!("{receives} sends")) } else { enough(posted.len(), "sends", 1) };
+    seen.map(|seen| seen + &grouped)
+}
+
+/// The same with as many receives of several parts, if the plugin takes such; what was seen, to be added.
+fn grouped_receiving(bench: &mut Bench, comm: P) -> Seen {
+    let plugin = &bench.plugin;
+    let parts = plugin.parts()?;
+    if parts == 1 {
+        return Ok(String::new());
+    }
+    let mut posted = Vec::new();
+    while posted.len() < REQUESTS_MAX {
+        let blocks = (0..parts).map(|_| plugin.room(comm, BYTES)).collect::<Result<Vec<Block>, Stop>>()?;
+        match persist(|| plugin.irecv_grouped(comm, &blocks)) {
+            Ok(Some(request)) => posted.push((request, blocks)),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    bench.link.tell_number((posted.len() * parts) as u64)?;
+    let sent = bench.link.hear_number()? as usize;
+    let mut messages = 0..;
+    for (request, blocks) in posted.iter().take(sent / parts) {
+        plugin.wait_grouped(*request)?;
+        for (block, message) in blocks.iter().zip(&mut messages) {
+            block.check(BYTES, message).or_else(|why| fail(format!("in message {message}, {why}")))?;
+        }
+        plugin.consume_grouped(comm, *request, parts)?;
+    }
+    Ok(format!(", {} of {parts} parts each", posted.len()))
+}
+
+/// The parts of the other side's receives, how many of them could be sent to at once, and the parts of each; `None` if there
+/// is one.
+fn grouped_sending(bench: &mut Bench, comm: P) -> Result<Option<(usize, usize, usize)>, Stop> {
+    let plugin = &bench.plugin;
+    let parts = plugin.parts()?;
+    if parts == 1 {
+        return Ok(None);
+    }
+    let asked = bench.link.hear_number()? as usize;
+    let mut posted = Vec::new();
+    for (message, part) in (0..).zip((0..parts).cycle()).take(asked) {
+        let block = plugin.message(comm, BYTES, message)?;
+        match persist(|| plugin.isend_tagged(comm, block, tag(part))) {
+            Ok(Some(request)) => posted.push(request),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    bench.link.tell_number(posted.len() as u64)?;
+    // Those of a receive that not all parts were sent to need not end.
+    let whole = posted.len() / parts * parts;
+    posted[..whole].iter().try_for_each(|request| plugin.wait(*request).map(drop))?;
+    Ok(Some((asked, posted.len(), parts)))
 }
 
 /// Posts up to `most`; ends at the first that is refused, in whatever way.
@@ -58,7 +124,7 @@ fn post(
 }
 
 /// Asks again as long as "not yet" may not mean "full".
-fn persist(mut one: impl FnMut() -> Result<Option<Request>, Stop>) -> Result<Option<Request>, Stop> {
+fn persist<T>(mut one: impl FnMut() -> Result<Option<T>, Stop>) -> Result<Option<T>, Stop> {
     for _ in 0..REFUSALS {
         if let Some(request) = one()? {
             return Ok(Some(request));
@@ -68,12 +134,14 @@ fn persist(mut one: impl FnMut() -> Result<Option<Request>, Stop>) -> Result<Opt
     Ok(None)
 }
 
-fn enough(count: usize, what: &str) -> Seen {
-    match count {
+/// Judges a number of requests; `parts` to each receive.
+fn enough(count: usize, what: &str, parts: usize) -> Seen {
+    match count / parts {
         REQUESTS_MAX.. => Ok(format!("{count} {what}")),
-        ENOUGH.. => {
-            Ok(format!("{count} {what}: fewer than {REQUESTS_MAX}, and enough for NCCL's pipeline of 8"))
-        }
+        ENOUGH.. => Ok(format!(
+            "{count} {what}: fewer than {}, and enough for NCCL's pipeline of 8",
+            REQUESTS_MAX * parts
+        )),
         _ => fail(format!("only {count} {what}")),
     }
 }
