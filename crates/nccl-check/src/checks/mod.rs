@@ -12,6 +12,7 @@ mod order;
 mod progress;
 mod requests;
 mod sizes;
+mod slots;
 mod start;
 mod strays;
 mod threads;
@@ -261,7 +262,7 @@ pub const CHECKS: &[Check] = &[
         expected: "a slot can be used again after done = 1, or after irecvConsumed where the plugin has that, not before",
         because: "NCCL sends without end over one connection; with irecvConsumed the GPU still reads the slot's data",
         since: 5,
-        run: Run::Pair { receiving: requests::reuse_receiving, sending: requests::reuse_sending },
+        run: Run::Pair { receiving: slots::receiving, sending: slots::sending },
     },
     Check {
         id: "gpu-data-at-done",

@@ -1,4 +1,4 @@
-//! How many requests fit, what happens when no more do, and when a slot is free again.
+//! How many requests fit, and what happens when no more do.
 
 use std::{collections::VecDeque, ptr, sync::atomic::Ordering::Relaxed};
 
@@ -107,7 +107,7 @@ fn grouped_sending(bench: &mut Bench, comm: P) -> Result<Option<(usize, usize, u
 }
 
 /// Posts up to `most`; ends at the first that is refused, in whatever way.
-fn post(
+pub(super) fn post(
     most: usize,
     memory: impl Fn(u64) -> Result<Block, Stop>,
     one: impl Fn(Block) -> Result<Option<Request>, Stop>,
@@ -124,7 +124,7 @@ fn post(
 }
 
 /// Asks again as long as "not yet" may not mean "full".
-fn persist<T>(mut one: impl FnMut() -> Result<Option<T>, Stop>) -> Result<Option<T>, Stop> {
+pub(super) fn persist<T>(mut one: impl FnMut() -> Result<Option<T>, Stop>) -> Result<Option<T>, Stop> {
     for _ in 0..REFUSALS {
         if let Some(request) = one()? {
             return Ok(Some(request));
@@ -305,85 +305,13 @@ pub(super) fn overwrites_sending(bench: &mut Bench) -> Seen {
     })
 }
 
-pub(super) fn reuse_receiving(bench: &mut Bench) -> Seen {
-    let (listening, comm) = bench.meet_sender()?;
-    let plugin = &bench.plugin;
-    let mut posted = VecDeque::new();
-    let (room, irecv) = (|_| plugin.room(comm, BYTES), |block| plugin.irecv(comm, block));
-    let keeps = plugin.raw.keeps_slots();
-    // All slots that there are, where it shows whether one more is given.
-    posted.extend(post(if keeps { FULL_MAX } else { REQUESTS_MAX }, room, irecv)?);
-    let slots = posted.len();
-    if slots == 0 {
-        return fail("irecv never gave a request");
-    }
-    bench.link.tell_number((slots * ROUNDS) as u64)?;
-    let mut kept = String::new();
-    if keeps {
-        // All are done, none is consumed: every slot is the GPU's.
-        for (message, request) in (0..).zip(&posted) {
-            plugin.wait(*request)?;
-            let right = request.block.check(BYTES, message);
-            right.or_else(|why| fail(format!("in message {message}, {why}")))?;
-        }
-        let block = room(0)?;
-        // An error when full is told by the check that is about that.
-        let more = persist(|| irecv(block)).unwrap_or_default();
-        // A plugin that never was full may have more slots, but none of these.
-        let held = |more: Request| posted.iter().any(|request| request.pointer == more.pointer);
-        if more.is_some_and(|more| slots < FULL_MAX || held(more)) {
-            return fail(format!("with {slots} receives done and none consumed, irecv gave another slot"));
-        }
-        posted.drain(..).try_for_each(|request| plugin.consume(comm, request))?;
-        kept = " (after irecvConsumed)".into();
-    }
-    let mut taken = if kept.is_empty() { 0 } else { slots };
-    let mut next = slots;
-    while taken < slots * ROUNDS {
-        if let Some(request) = posted.pop_front() {
-            plugin.take(comm, request, BYTES, taken as u64)?;
-            taken += 1;
-        }
-        while next < slots * ROUNDS && posted.len() < slots {
-            let request = {
-                let block = room(0)?;
-                plugin.until("irecv gave no slot again", || irecv(block))?
-            };
-            posted.push_back(request);
-            next += 1;
-        }
-    }
-    bench.part_from_sender(&listening, comm)?;
-    Ok(format!("{slots} slots were used {ROUNDS} times each{kept}"))
-}
-
-pub(super) fn reuse_sending(bench: &mut Bench) -> Seen {
-    let comm = bench.meet_receiver()?;
-    let count = bench.link.hear_number()?;
-    let plugin = &bench.plugin;
-    let mut posted = VecDeque::new();
-    for message in 0..count {
-        let block = plugin.message(comm, BYTES, message)?;
-        if posted.len() == FEW
-            && let Some(oldest) = posted.pop_front()
-        {
-            plugin.wait(oldest)?;
-        }
-        posted.push_back(plugin.until("isend gave no slot again", || plugin.isend(comm, block))?);
-    }
-    posted.iter().try_for_each(|request| plugin.wait(*request).map(drop))?;
-    bench.part_from_receiver(comm)?;
-    Ok(String::new())
-}
-
 /// Few enough for every plugin.
 const FEW: usize = 8;
 /// Fewer have been seen to do.
 const ENOUGH: usize = 16;
 /// A plugin that takes as many will take any number.
-const FULL_MAX: usize = 512;
+pub(super) const FULL_MAX: usize = 512;
 /// Who says "not yet" as often means "full".
 const REFUSALS: usize = 50;
-const ROUNDS: usize = 8;
 const BYTES: usize = 256;
 const NEVER_FULL: &str = "never full: 512 were taken";

@@ -1,0 +1,88 @@
+//! When a receive's slot is free again: once it is done, or consumed where the plugin has `irecvConsumed`.
+
+use std::collections::VecDeque;
+
+use gputcp_nccl_abi::sys::constants::REQUESTS_MAX;
+
+use super::requests::{FULL_MAX, persist, post};
+use crate::{
+    bench::Request,
+    meeting::Bench,
+    stop::{Seen, fail},
+};
+
+pub(super) fn receiving(bench: &mut Bench) -> Seen {
+    let (listening, comm) = bench.meet_sender()?;
+    let plugin = &bench.plugin;
+    let mut posted = VecDeque::new();
+    let (room, irecv) = (|_| plugin.room(comm, BYTES), |block| plugin.irecv(comm, block));
+    let keeps = plugin.raw.keeps_slots();
+    // All slots that there are, where it shows whether one more is given.
+    posted.extend(post(if keeps { FULL_MAX } else { REQUESTS_MAX }, room, irecv)?);
+    let slots = posted.len();
+    if slots == 0 {
+        return fail("irecv never gave a request");
+    }
+    bench.link.tell_number((slots * ROUNDS) as u64)?;
+    let mut kept = String::new();
+    if keeps {
+        // All are done, none is consumed: every slot is the GPU's.
+        for (message, request) in (0..).zip(&posted) {
+            plugin.wait(*request)?;
+            let right = request.block.check(BYTES, message);
+            right.or_else(|why| fail(format!("in message {message}, {why}")))?;
+        }
+        let block = room(0)?;
+        // An error when full is told by the check that is about that.
+        let more = persist(|| irecv(block)).unwrap_or_default();
+        // A plugin that never was full may have more slots, but none of these.
+        let held = |more: Request| posted.iter().any(|request| request.pointer == more.pointer);
+        if more.is_some_and(|more| slots < FULL_MAX || held(more)) {
+            return fail(format!("with {slots} receives done and none consumed, irecv gave another slot"));
+        }
+        posted.drain(..).try_for_each(|request| plugin.consume(comm, request))?;
+        kept = " (after irecvConsumed)".into();
+    }
+    let mut taken = if kept.is_empty() { 0 } else { slots };
+    let mut next = slots;
+    while taken < slots * ROUNDS {
+        if let Some(request) = posted.pop_front() {
+            plugin.take(comm, request, BYTES, taken as u64)?;
+            taken += 1;
+        }
+        while next < slots * ROUNDS && posted.len() < slots {
+            let request = {
+                let block = room(0)?;
+                plugin.until("irecv gave no slot again", || irecv(block))?
+            };
+            posted.push_back(request);
+            next += 1;
+        }
+    }
+    bench.part_from_sender(&listening, comm)?;
+    Ok(format!("{slots} slots were used {ROUNDS} times each{kept}"))
+}
+
+pub(super) fn sending(bench: &mut Bench) -> Seen {
+    let comm = bench.meet_receiver()?;
+    let count = bench.link.hear_number()?;
+    let plugin = &bench.plugin;
+    let mut posted = VecDeque::new();
+    for message in 0..count {
+        let block = plugin.message(comm, BYTES, message)?;
+        if posted.len() == FEW
+            && let Some(oldest) = posted.pop_front()
+        {
+            plugin.wait(oldest)?;
+        }
+        posted.push_back(plugin.until("isend gave no slot again", || plugin.isend(comm, block))?);
+    }
+    posted.iter().try_for_each(|request| plugin.wait(*request).map(drop))?;
+    bench.part_from_receiver(comm)?;
+    Ok(String::new())
+}
+
+/// Few enough for every plugin.
+const FEW: usize = 8;
+const ROUNDS: usize = 8;
+const BYTES: usize = 256;
