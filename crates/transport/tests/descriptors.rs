@@ -9,12 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{listen, options, soon};
+use common::{join, listen, options, soon};
 use gputcp::Error;
-use gputcp_proto::{
-    frame::{Join, Token},
-    key::Proof,
-};
+use gputcp_proto::frame::Join;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[test]
@@ -25,19 +22,7 @@ fn strays_that_hold_all_descriptors_make_room_for_an_honest_sender() {
     let honest: Vec<_> = (0..2u16)
         .map(|index| {
             let mut socket = connect();
-            let join = Join {
-                listen_token: handle.token,
-                comm_token: Token([9; 16]),
-                index,
-                streams: 1,
-                slots: 32,
-                segment_bytes: 64 << 10,
-                piece_bytes: 64 << 10,
-                inline_bytes: 4096,
-                eager_places: 0,
-                max_receives: 1,
-                proof: Proof::NONE,
-            };
+            let join = Join { index, ..join(&handle) };
             socket.write_all(&join.encode()).unwrap();
             socket
         })

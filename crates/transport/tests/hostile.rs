@@ -9,13 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Place, close, listen, options, sender_to_impostor, soon};
-use gputcp::{Error, Handle, Options, RecvComm};
+use common::{Place, close, join, listen, options, sender_to_impostor, soon};
+use gputcp::{Error, Options, RecvComm};
 use gputcp_gpu::Pattern;
 use gputcp_proto::{
     Violation,
     frame::{Announce, Control, Join, SegmentHeader, Token, Welcome},
-    key::Proof,
 };
 
 /// A sender made of bare sockets: control first, then one data socket.
@@ -25,22 +24,6 @@ struct Impostor {
 }
 
 impl Impostor {
-    fn join(handle: &Handle) -> Join {
-        Join {
-            listen_token: handle.token,
-            comm_token: Token([9; 16]),
-            index: 0,
-            streams: 1,
-            slots: 32,
-            segment_bytes: 64 << 10,
-            piece_bytes: 64 << 10,
-            inline_bytes: 4096,
-            eager_places: 0,
-            max_receives: 1,
-            proof: Proof::NONE,
-        }
-    }
-
     fn connect() -> (Self, RecvComm) {
         Self::connect_with(0, 32)
     }
@@ -50,7 +33,7 @@ impl Impostor {
         let sockets: Vec<_> = (0..2u16)
             .map(|index| {
                 let mut socket = TcpStream::connect(handle.address).unwrap();
-                let join = Join { index, eager_places, ..Self::join(&handle) };
+                let join = Join { index, eager_places, ..join(&handle) };
                 socket.write_all(&join.encode()).unwrap();
                 socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
                 socket
@@ -239,7 +222,7 @@ fn strays_disturb_neither_the_listener_nor_a_running_transfer() {
         socket.write_all(bytes).unwrap();
         strays.push(socket);
     };
-    let good = Impostor::join(&handle);
+    let good = join(&handle);
     let alien = Join { listen_token: Token([0; 16]), ..good };
     for _ in 0..20 {
         stray(b"");
@@ -280,7 +263,7 @@ fn strays_disturb_neither_the_listener_nor_a_running_transfer() {
 #[test]
 fn a_socket_that_says_the_same_place_twice_cannot_steal_it() {
     let (mut listener, handle) = listen(&options(1));
-    let join = Join { streams: 2, ..Impostor::join(&handle) };
+    let join = Join { streams: 2, ..join(&handle) };
     let mut sockets: Vec<_> = [0u16, 1, 1, 2]
         .into_iter()
         .map(|index| {
@@ -305,7 +288,7 @@ fn a_socket_that_says_the_same_place_twice_cannot_steal_it() {
 fn an_old_version_is_told_so() {
     let (mut listener, handle) = listen(&options(1));
     let mut socket = TcpStream::connect(handle.address).unwrap();
-    let mut join = Impostor::join(&handle).encode();
+    let mut join = join(&handle).encode();
     join[4] = 77;
     socket.write_all(&join).unwrap();
     let deadline = Instant::now() + Duration::from_millis(300);

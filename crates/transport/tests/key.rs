@@ -11,10 +11,7 @@ use std::{
 
 use common::{Place, close, listen, move_and_verify, options, soon};
 use gputcp::{Connector, Error, Handle, Key, Listener, Options, transfer::Plan};
-use gputcp_proto::{
-    frame::{Join, Token},
-    key::Proof,
-};
+use gputcp_proto::frame::Join;
 
 fn with(key: Option<&[u8]>) -> Options {
     Options { key: key.map(|key| Key::of(key).unwrap()), ..options(2) }
@@ -62,19 +59,7 @@ fn without_the_same_key_there_is_no_connection() {
 
 /// A whole connection's joins, as somebody overhears them who has no key.
 fn overheard(handle: &Handle) -> Vec<[u8; Join::BYTES]> {
-    let join = Join {
-        listen_token: handle.token,
-        comm_token: Token([9; 16]),
-        index: 0,
-        streams: 1,
-        slots: 32,
-        segment_bytes: 64 << 10,
-        piece_bytes: 64 << 10,
-        inline_bytes: 0,
-        eager_places: 0,
-        max_receives: 1,
-        proof: Proof::NONE,
-    };
+    let join = Join { inline_bytes: 0, ..common::join(handle) };
     let key = Key::of(KEY).unwrap();
     (0..2).map(|index| Join { index, ..join }.proved(Some(&key)).encode()).collect()
 }

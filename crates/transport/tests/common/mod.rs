@@ -20,7 +20,7 @@ use gputcp::{
 };
 use gputcp_gpu::{Buffer, Device, Pattern, SoftOptions};
 use gputcp_proto::{
-    frame::{Announce, Control, Join, Verdict, Welcome},
+    frame::{Announce, Control, Join, Token, Verdict, Welcome},
     key::Proof,
 };
 
@@ -58,6 +58,23 @@ pub fn pair_of(send: Options, recv: &Options) -> (SendComm, RecvComm) {
     let connecting = thread::spawn(move || Connector::new(&handle, send)?.connect(soon()));
     let receiver = listener.accept(soon()).unwrap();
     (connecting.join().unwrap().unwrap(), receiver)
+}
+
+/// What the control socket of a bare sender with one data socket says first.
+pub fn join(handle: &Handle) -> Join {
+    Join {
+        listen_token: handle.token,
+        comm_token: Token([9; 16]),
+        index: 0,
+        streams: 1,
+        slots: 32,
+        segment_bytes: 64 << 10,
+        piece_bytes: 64 << 10,
+        inline_bytes: 4096,
+        eager_places: 0,
+        max_receives: 1,
+        proof: Proof::NONE,
+    }
 }
 
 pub fn pair(options: &Options) -> (SendComm, RecvComm) {
