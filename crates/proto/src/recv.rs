@@ -32,6 +32,12 @@ pub struct RecvSide<const N: usize> {
     eager_bytes: u64,
     /// What has come early, by sequence number modulo the number of places.
     early: [Option<Came>; EAGER_PLACES_MAX as usize],
+    /// Data sockets that the peer has not ended.
+    open_streams: usize,
+    /// The peer has said goodbye: nothing more comes on the control socket.
+    said_goodbye: bool,
+    /// Segments that have begun and are not where they belong.
+    landings: usize,
 }
 
 /// A finished receive.
@@ -39,6 +45,15 @@ pub struct RecvSide<const N: usize> {
 pub struct Received {
     /// How many bytes the sender sent; at most the receive's capacity.
     pub bytes: u64,
+}
+
+/// Why a receive cannot be finished.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unfinished {
+    /// Bytes are missing: ask again.
+    NotYet(Slot),
+    /// Bytes are missing, and none can come any more: the peer has closed the connection.
+    Never(Slot),
 }
 
 impl<const N: usize> RecvSide<N> {
@@ -61,7 +76,17 @@ impl<const N: usize> RecvSide<N> {
             eager_places: 0,
             eager_bytes: 0,
             early: [const { None }; EAGER_PLACES_MAX as usize],
+            open_streams: 0,
+            said_goodbye: false,
+            landings: 0,
         }
+    }
+
+    /// With so many data sockets, each of which the peer ends before the connection is over.
+    #[must_use]
+    pub const fn with_streams(mut self, streams: usize) -> Self {
+        self.open_streams = streams;
+        self
     }
 
     /// With segments of one or several pieces of this length, agreed at connect.
@@ -156,6 +181,7 @@ impl<const N: usize> RecvSide<N> {
             incoming.begun[word] |= bit;
         }
         incoming.begun_high = incoming.begun_high.max(last);
+        self.landings += 1;
         Ok(Landing { index, seq, offset, bytes })
     }
 
@@ -174,6 +200,7 @@ impl<const N: usize> RecvSide<N> {
         }
         incoming.total = Some(bytes);
         incoming.whole = true;
+        self.landings += 1;
         Ok(Landing { index, seq, offset: 0, bytes })
     }
 
@@ -256,6 +283,7 @@ impl<const N: usize> RecvSide<N> {
             Some(index),
             "a segment is placed in the connection that began it"
         );
+        self.landings -= 1;
         let incoming = &mut self.incoming[index];
         incoming.placed += bytes;
         // Segments never overlap and never come twice, so bytes in place = the message's length means all are.
@@ -263,11 +291,29 @@ impl<const N: usize> RecvSide<N> {
         incoming.is_placed
     }
 
-    /// Ends a receive: the slot goes back to the window, and may be issued again at once.
+    /// Takes the end of a data socket, at a segment's boundary.
+    pub const fn stream_ended(&mut self) {
+        self.open_streams = self.open_streams.saturating_sub(1);
+    }
+
+    /// Takes the peer's goodbye.
+    pub const fn goodbye(&mut self) {
+        self.said_goodbye = true;
+    }
+
+    /// Whether the bytes of no receive can come any more: the peer has said goodbye, has ended all data sockets, and all that
+    /// came before is where it belongs. A receive that is then not complete never will be.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.said_goodbye && self.open_streams == 0 && self.landings == 0
+    }
+
+    /// Ends a receive: the slot goes back to the window, and may be issued again at once. The receive and the end of the
+    /// connection are judged at one moment: the last bytes and the end may come in between two questions.
     ///
     /// # Errors
-    /// The slot itself, while bytes are missing.
-    pub fn finish(&mut self, slot: Slot) -> Result<Received, Slot> {
+    /// The slot itself, while bytes are missing; and whether they can still come.
+    pub fn finish(&mut self, slot: Slot) -> Result<Received, Unfinished> {
         let incoming = &self.incoming[slot.index()];
         match incoming.total {
             Some(bytes) if incoming.is_placed => {
@@ -277,7 +323,8 @@ impl<const N: usize> RecvSide<N> {
                 }
                 Ok(Received { bytes })
             }
-            _ => Err(slot),
+            _ if self.is_over() => Err(Unfinished::Never(slot)),
+            _ => Err(Unfinished::NotYet(slot)),
         }
     }
 

@@ -141,6 +141,12 @@ impl Inbox {
         Ok(Some(std::mem::take(&mut self.bytes)))
     }
 
+    /// Whether nothing has come of the next frame.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// The same for a frame of fixed length.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use gputcp_proto::{
     announce::Announcer,
     frame::{Control, EAGER_BYTES, Join, Verdict, Welcome},
     key::Proof,
-    recv::{InPlace, Landing, Placed, RecvSide},
+    recv::{InPlace, Landing, Placed, RecvSide, Unfinished},
     window::Slot,
 };
 
@@ -16,9 +16,13 @@ use crate::{
     end::{ControlReader, End, Failure, Inbox, Outbox},
     run::Wires,
     sender::LISTEN_TOKEN,
-    settings::Settings,
+    settings::{Flaw, Settings},
+    wire::Closed,
     world::{Who, World},
 };
+
+/// How long after the end of a data socket the goodbye may come.
+const GOODBYE_NS: u64 = 300_000_000;
 
 /// The receiving end of a connection.
 #[derive(Debug)]
@@ -43,6 +47,10 @@ pub struct Receiver<'a, const N: usize> {
     control_out: Outbox,
     goodbye_said: bool,
     goodbye_heard: bool,
+    /// When the first data socket ended: the goodbye must follow soon.
+    ended_at: Option<u64>,
+    /// With [`Flaw::EndAfterReceive`]: whether a receive was not complete at the user's last look.
+    was_open: bool,
     /// Bytes read from the wires.
     pub landed_bytes: u64,
     /// Bytes that are where they belong.
@@ -83,6 +91,8 @@ impl<'a, const N: usize> Receiver<'a, N> {
             control_out: Outbox::default(),
             goodbye_said: false,
             goodbye_heard: false,
+            ended_at: None,
+            was_open: false,
             landed_bytes: 0,
             overwritten: 0,
             placed_bytes: 0,
@@ -102,7 +112,7 @@ impl<'a, const N: usize> Receiver<'a, N> {
                 self.say_last_words(world, wires);
                 Ok(())
             }
-            Who::ReceiverUser => self.post(world),
+            Who::ReceiverUser => self.ask(world).and_then(|()| self.post(world)),
             Who::ReceiverStream(at) => self.carry(at, world, wires),
             _ => self.control(world, wires),
         };
@@ -123,6 +133,40 @@ impl<'a, const N: usize> Receiver<'a, N> {
     pub fn is_idle(&self) -> bool {
         self.side.as_ref().is_some_and(|side| side.in_flight() == 0)
             && self.streams.iter().all(Stream::is_idle)
+    }
+
+    /// Asks for every receive in flight, as a user does that polls. A complete one is finished where its last bytes are placed, so
+    /// what is left here is not complete: it must never be said to be lost while its bytes can still come.
+    fn ask(&mut self, world: &mut World) -> Result<(), Failure> {
+        let Some(side) = &mut self.side else { return Ok(()) };
+        if self.settings.flaw == Flaw::EndAfterReceive {
+            let was_open = std::mem::replace(&mut self.was_open, side.in_flight() > 0);
+            if was_open && side.is_over() {
+                return Err(Failure::EarlyGoodbye);
+            }
+            if self.was_open && !was_open {
+                world.wake_soon(Who::ReceiverUser);
+            }
+            return Ok(());
+        }
+        for receive in &mut self.receives {
+            let Some(slot) = receive.take() else { continue };
+            match side.finish(slot) {
+                Err(Unfinished::NotYet(slot)) => *receive = Some(slot),
+                Err(Unfinished::Never(_)) => return Err(Failure::EarlyGoodbye),
+                Ok(_) => unreachable!("a complete receive is finished where its last bytes are placed"),
+            }
+        }
+        Ok(())
+    }
+
+    /// A data socket has ended at a segment's boundary.
+    pub(super) fn stream_ended(&mut self, world: &mut World) {
+        let side = self.side.as_mut().expect("all sockets have joined");
+        side.stream_ended();
+        let ended_at = *self.ended_at.get_or_insert_with(|| world.now());
+        world.wake_at(Who::ReceiverTimer, ended_at + GOODBYE_NS);
+        world.wake_soon(Who::ReceiverUser);
     }
 
     fn post(&mut self, world: &mut World) -> Result<(), Failure> {
@@ -182,7 +226,11 @@ impl<'a, const N: usize> Receiver<'a, N> {
             self.last_progress = world.now();
             match frame {
                 Control::Inline { seq, .. } => self.take_inline(seq, &payload, world)?,
-                Control::Goodbye => self.goodbye_heard = true,
+                Control::Goodbye => {
+                    self.goodbye_heard = true;
+                    self.side.as_mut().ok_or(Violation::Kind(3))?.goodbye();
+                    world.wake_soon(Who::ReceiverUser);
+                }
                 Control::Abort { .. } => {
                     return Err(Failure::Aborted(String::from_utf8_lossy(&payload).into_owned()));
                 }
@@ -222,6 +270,7 @@ impl<'a, const N: usize> Receiver<'a, N> {
             self.early = vec![vec![]; eager_places.into()];
             self.side = Some(
                 RecvSide::new(depth, u64::from(join.segment_bytes), u64::from(inline_bytes))
+                    .with_streams(self.streams.len())
                     .with_pieces(u64::from(join.piece_bytes))
                     .with_eager(eager_places.into(), self.eager_bytes),
             );
@@ -295,6 +344,10 @@ impl<'a, const N: usize> Receiver<'a, N> {
     }
 
     fn watch(&self, world: &mut World) -> Result<(), Failure> {
+        let is_late = |ended_at| !self.goodbye_heard && world.now() >= ended_at + GOODBYE_NS;
+        if self.ended_at.is_some_and(is_late) {
+            return Err(Closed::Eof.into());
+        }
         let until = self.last_progress + self.settings.timeout_ns;
         if world.now() >= until {
             return Err(Failure::TimedOut);

@@ -143,13 +143,13 @@ impl<'a, const N: usize> Sender<'a, N> {
         if self.finished == self.settings.messages.len() && !self.goodbye_said {
             self.goodbye_said = true;
             self.control_out.push(&Control::Goodbye.encode());
+            wires.data.iter_mut().for_each(|wire| wire.close(world));
         }
         let flushed = self.control_out.flush(world, &mut wires.up)?;
         self.moved(flushed > 0, world);
         if self.goodbye_heard && self.control_out.is_empty() {
             self.end = Some(End::Complete);
             wires.up.close(world);
-            wires.data.iter_mut().for_each(|wire| wire.close(world));
         }
         Ok(())
     }

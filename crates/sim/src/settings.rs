@@ -58,6 +58,8 @@ pub enum Flaw {
     LyingLanes,
     /// A segment's source is given back before the lane has read it.
     SourceReusedEarly,
+    /// The receiver's user looks at a receive first, and later at whether its bytes can still come.
+    EndAfterReceive,
 }
 
 impl Settings {

@@ -153,6 +153,21 @@ fn a_lane_that_says_done_too_early_is_caught() {
 }
 
 #[test]
+fn a_receive_that_is_called_lost_though_it_has_come_is_caught() {
+    let caught = (0..200).filter(|&seed| {
+        let mut settings = Settings::from_seed(seed);
+        settings.fault = None;
+        settings.flaw = Flaw::EndAfterReceive;
+        let report = run(&settings);
+        let is_caught = report.receiver == Some(End::Failed(Failure::EarlyGoodbye));
+        assert_eq!(report.check(&settings).is_err(), is_caught, "seed {seed}");
+        is_caught
+    });
+    let caught = caught.count();
+    assert!(caught >= 10, "{caught} of 200 seeds");
+}
+
+#[test]
 fn a_source_that_is_reused_too_early_is_caught() {
     for report in with_flaw(Flaw::SourceReusedEarly) {
         assert!(matches!(failure(report.receiver), Failure::WrongData { .. }));

@@ -20,6 +20,14 @@ fn land(landing: Landing) -> Placed {
     InPlace::new(landing).advance(all).unwrap()
 }
 
+#[track_caller]
+fn not_yet(finished: Result<Received, Unfinished>) -> Slot {
+    match finished {
+        Err(Unfinished::NotYet(slot)) => slot,
+        other => panic!("{other:?}"),
+    }
+}
+
 /// Receives a message of two segments into receive `seq`, to show that nothing before has damaged it.
 #[track_caller]
 fn still_works(side: &mut RecvSide<16>, slot: Slot) {
@@ -27,7 +35,7 @@ fn still_works(side: &mut RecvSide<16>, slot: Slot) {
     let first = side.begin(&header(seq, 0, 5000, 4096)).unwrap();
     let second = side.begin(&header(seq, 4096, 5000, 904)).unwrap();
     assert!(!side.place(land(second)));
-    let slot = side.finish(slot).unwrap_err();
+    let slot = not_yet(side.finish(slot));
     assert!(side.place(land(first)));
     assert!(side.is_complete(&slot));
     assert_eq!(side.finish(slot), Ok(Received { bytes: 5000 }));
@@ -146,7 +154,7 @@ fn an_empty_message_is_complete_when_placed_and_not_before() {
     let (slot, _) = side.post(0, false).unwrap();
     let landing = side.begin_inline(0, 0).unwrap();
     assert!(!side.is_complete(&slot), "its landing is still out");
-    let slot = side.finish(slot).unwrap_err();
+    let slot = not_yet(side.finish(slot));
     assert!(side.place(land(landing)));
     assert_eq!(side.finish(slot), Ok(Received { bytes: 0 }));
 }
@@ -338,4 +346,44 @@ fn an_early_message_too_long_for_its_receive_is_found_out_either_way() {
     assert_eq!(side.take_early(&slot), Err(overflow(0)));
     let _slot = side.post(9, true).unwrap();
     assert_eq!(side.early_is_whole(second), Err(overflow(1)));
+}
+
+#[test]
+fn the_end_and_the_last_bytes_are_judged_at_one_moment() {
+    // The goodbye, the ends of two data sockets, and the last segment's bytes, in every order in which they can come: a receive
+    // is lost only when all have come and bytes are still missing.
+    for order in 0..24 {
+        let mut side = side().with_streams(2);
+        let (slot, _) = side.post(5000, false).unwrap();
+        let (lost, _) = side.post(1, false).unwrap();
+        let first = side.begin(&header(0, 0, 5000, 4096)).unwrap();
+        assert!(!side.place(land(first)));
+        // It was begun before its data socket ended, and is unpacked at any time after.
+        let mut last = Some(side.begin(&header(0, 4096, 5000, 904)).unwrap());
+        let mut events = vec![0, 1, 2, 3];
+        let order: Vec<_> = [4, 3, 2, 1]
+            .iter()
+            .scan(order, |rest, &n| {
+                let event = events.remove(*rest % n);
+                *rest /= n;
+                Some(event)
+            })
+            .collect();
+        let (mut slot, mut lost) = (Some(slot), Some(lost));
+        for (at, event) in order.into_iter().enumerate() {
+            let held = not_yet(side.finish(lost.take().unwrap()));
+            lost = Some(held);
+            if last.is_some() {
+                slot = Some(not_yet(side.finish(slot.take().unwrap())));
+            }
+            match event {
+                0 => side.goodbye(),
+                1 | 2 => side.stream_ended(),
+                _ => assert!(side.place(land(last.take().unwrap()))),
+            }
+            assert_eq!(side.is_over(), at == 3);
+        }
+        assert!(matches!(side.finish(lost.unwrap()), Err(Unfinished::Never(_))));
+        assert_eq!(side.finish(slot.unwrap()), Ok(Received { bytes: 5000 }), "it is complete");
+    }
 }

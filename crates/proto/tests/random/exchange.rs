@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use gputcp_proto::{
     announce::Announcer,
     frame::{Control, SegmentHeader},
-    recv::{Early, InPlace, Landing, RecvSide},
+    recv::{Early, InPlace, Landing, RecvSide, Unfinished},
     send::{Carrier, Segment, SendSide},
     window::Slot,
 };
@@ -287,7 +287,8 @@ impl<'a, const N: usize> Exchange<'a, N> {
                     prop_assert_eq!(received.bytes, self.plan.messages[seq as usize].bytes);
                     self.received.push(seq);
                 }
-                Err(slot) => {
+                Err(Unfinished::Never(slot)) => prop_assert!(false, "{:?} is lost", slot),
+                Err(Unfinished::NotYet(slot)) => {
                     prop_assert!(!complete);
                     self.receives.push_back(slot);
                 }

@@ -15,6 +15,7 @@ use crate::{
     lane::{Lane, Ticket},
     run::Wires,
     settings::Settings,
+    wire::Closed,
     world::{Who, World},
 };
 
@@ -42,6 +43,8 @@ enum Reading {
     Waiting(Landing),
     Bounce(Filling),
     InPlace(InPlace),
+    /// The sender has ended it.
+    Ended,
 }
 
 /// An unpack: bytes go from a bounce buffer to a destination.
@@ -146,8 +149,15 @@ impl<const N: usize> Receiver<'_, N> {
                 Ok((Reading::Header, true))
             }
             Reading::Header => {
-                // The sender closes its data sockets when all is said: nothing more comes here.
-                let Some(bytes) = stream.header.read_frame(world, wire)? else { return Ok((reading, false)) };
+                let bytes = match stream.header.read_frame(world, wire) {
+                    // The sender ends its data sockets when all is written.
+                    Err(Closed::Eof) if stream.header.is_empty() => {
+                        self.stream_ended(world);
+                        return Ok((Reading::Ended, false));
+                    }
+                    bytes => bytes?,
+                };
+                let Some(bytes) = bytes else { return Ok((reading, false)) };
                 let side = self.side.as_mut().expect("the sender was welcomed, or could not deal");
                 let landing = side.begin(&SegmentHeader::decode(&bytes)?)?;
                 if landing.offset() == 0 {
@@ -158,6 +168,7 @@ impl<const N: usize> Receiver<'_, N> {
                 stream.segments += 1;
                 Ok((self.land(landing, at), true))
             }
+            Reading::Ended => Ok((reading, false)),
             Reading::Waiting(landing) => {
                 let next = self.land(landing, at);
                 let moved = matches!(next, Reading::Bounce(_));

@@ -7,7 +7,7 @@ use std::{
 };
 
 use gputcp_proto::{
-    recv::{Received, RecvSide},
+    recv::{Received, RecvSide, Unfinished},
     window::Slot,
 };
 
@@ -31,18 +31,15 @@ impl RecvComm {
     /// If the connection has failed.
     pub fn test(&mut self, request: RecvRequest) -> Result<Result<Received, RecvRequest>> {
         let RecvRequest { slot, bytes } = request;
-        let finished = match self.shared.finish(slot)? {
-            Err(slot) => {
-                self.read_what_has_come(bytes);
-                self.shared.finish(slot)?
-            }
-            finished => finished,
+        let slot = match self.shared.finish(slot)? {
+            Ok(received) => return Ok(Ok(received)),
+            Err(slot) => slot,
         };
-        match finished {
+        self.read_what_has_come(bytes);
+        match self.shared.finish(slot)? {
             Ok(received) => Ok(Ok(received)),
             Err(slot) => {
                 self.shared.check()?;
-                self.shared.check_not_closed()?;
                 Ok(Err(RecvRequest { slot, bytes }))
             }
         }
@@ -75,11 +72,7 @@ impl RecvComm {
                 Ok(received) => Ok(Ready::Yes(received)),
                 Err(held) => {
                     slot = Some(held);
-                    if let Some(done) = shared.newest_unpack() {
-                        return Ok(Ready::AfterLane(done));
-                    }
-                    shared.check_not_closed()?;
-                    Ok(Ready::No)
+                    Ok(shared.newest_unpack().map_or(Ready::No, Ready::AfterLane))
                 }
             }
         })
@@ -104,9 +97,17 @@ impl Shared<RecvState> {
         lock(&self.state).parts.came_short.load(Ordering::Relaxed)
     }
 
-    /// Looks at the lanes, then at the request.
+    /// Looks at the lanes, then at the request and, under the same lock, at whether its bytes can still come.
+    ///
+    /// # Errors
+    /// If a lane is lost, or the peer has closed the connection without the bytes.
     fn finish(&self, slot: Slot) -> Result<Result<Received, Slot>> {
-        Ok(self.reaped(|side| side.is_complete(&slot))?.finish(slot))
+        let finished = self.reaped(|side| side.is_complete(&slot))?.finish(slot);
+        match finished {
+            Ok(received) => Ok(Ok(received)),
+            Err(Unfinished::NotYet(slot)) => Ok(Err(slot)),
+            Err(Unfinished::Never(_)) => Err(self.peer_closed()),
+        }
     }
 
     /// The state, after a look at the lanes if something is not complete.
@@ -125,24 +126,19 @@ impl Shared<RecvState> {
         Ok(lock(&self.state))
     }
 
-    /// Whether data can still come: not after the peer's goodbye and the end of all its streams.
-    pub(super) fn check_not_closed(&self) -> Result<()> {
-        let state = lock(&self.state);
-        let ended = state.open_streams == 0 && self.peer_has_said_goodbye();
-        let open = state.side.in_flight();
-        drop(state);
-        if ended && self.newest_unpack().is_none() {
-            // A failure ends the streams too, and says more.
-            self.check()?;
-            return Err(Error::PeerClosed { peer: self.peer.clone(), open });
-        }
-        Ok(())
+    /// Why a receive is never finished: the peer has closed the connection, or a failure has ended its streams, and says more.
+    pub(super) fn peer_closed(&self) -> Error {
+        let closed = || {
+            let open = lock(&self.state).side.in_flight();
+            Error::PeerClosed { peer: self.peer.clone(), open }
+        };
+        self.check().err().unwrap_or_else(closed)
     }
 }
 
 impl RecvState {
     /// Ends a receive that is complete.
-    pub(super) fn finish(&mut self, slot: Slot) -> Result<Received, Slot> {
+    pub(super) fn finish(&mut self, slot: Slot) -> Result<Received, Unfinished> {
         let index = slot.index();
         self.side.finish(slot).inspect(|_| {
             // Before the slot can be issued again, which takes this lock.

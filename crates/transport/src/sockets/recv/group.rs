@@ -125,16 +125,14 @@ impl RecvComm {
     /// # Errors
     /// If the connection has failed.
     pub fn test_group(&mut self, request: GroupRequest) -> Result<Result<ReceivedGroup, GroupRequest>> {
-        let finished = match self.shared.finish_group(request)? {
-            Err(request) => {
-                self.read_what_has_come(request.longest);
-                self.shared.finish_group(request)?
-            }
-            finished => finished,
+        let request = match self.shared.finish_group(request)? {
+            Ok(received) => return Ok(Ok(received)),
+            Err(request) => request,
         };
+        self.read_what_has_come(request.longest);
+        let finished = self.shared.finish_group(request)?;
         if finished.is_err() {
             self.shared.check()?;
-            self.shared.check_not_closed()?;
         }
         Ok(finished)
     }
@@ -154,11 +152,7 @@ impl RecvComm {
                 Ok(received) => Ok(Ready::Yes(received)),
                 Err(held) => {
                     request = Some(held);
-                    if let Some(done) = shared.newest_unpack() {
-                        return Ok(Ready::AfterLane(done));
-                    }
-                    shared.check_not_closed()?;
-                    Ok(Ready::No)
+                    Ok(shared.newest_unpack().map_or(Ready::No, Ready::AfterLane))
                 }
             }
         })
@@ -180,11 +174,17 @@ impl ReceivedGroup {
 }
 
 impl Shared<RecvState> {
-    /// Looks at the lanes, then at all receives of a group: either all are finished, or none.
+    /// Looks at the lanes, then at all receives of a group: either all are finished, or none. Whether the missing bytes can still
+    /// come is judged under the same lock.
+    ///
+    /// # Errors
+    /// As for a single receive.
     fn finish_group(&self, request: GroupRequest) -> Result<Result<ReceivedGroup, GroupRequest>> {
         let mut state = self.reaped(|side| request.is_complete(side))?;
         if !request.is_complete(&state.side) {
-            return Ok(Err(request));
+            let is_over = state.side.is_over();
+            drop(state);
+            return if is_over { Err(self.peer_closed()) } else { Ok(Err(request)) };
         }
         let mut group = ReceivedGroup { received: [Received { bytes: 0 }; MOST], count: 0 };
         for slot in request.slots.into_iter().flatten() {

@@ -71,8 +71,6 @@ pub struct RecvRequest {
 #[derive(Debug)]
 pub(crate) struct RecvState {
     side: RecvSide<SLOTS>,
-    /// Data sockets whose peer has not closed them.
-    open_streams: usize,
     parts: Arc<Parts>,
 }
 
@@ -135,11 +133,12 @@ impl RecvComm {
             came_short: AtomicBool::new(false),
         });
         let side = RecvSide::new(depth, segment_bytes.into(), inline_bytes.into())
+            .with_streams(data.len())
             .with_pieces(piece_bytes.into())
             .with_eager(eager_places, eager_bytes);
         let plan = SegmentPlan::new(segment_bytes.into()).with_pieces(piece_bytes.into());
         let longest_on_device = (!lanes.is_empty()).then(|| plan.longest_chunk());
-        let state = RecvState { side, open_streams: data.len(), parts };
+        let state = RecvState { side, parts };
         let driver = Driver::new(options.pool.as_ref())?;
         let shared =
             Arc::new(Shared::new(peer, options.timeout, (control, &driver.watch(), depth), data, state)?);
@@ -295,6 +294,10 @@ impl Side for RecvState {
                 value: u64::from(frame.encode()[2]),
             })),
         }
+    }
+
+    fn goodbye(shared: &Shared<Self>) {
+        lock(&shared.state).side.goodbye();
     }
 
     fn take_rest(shared: &Shared<Self>, reader: &mut Reader) -> Result<bool> {

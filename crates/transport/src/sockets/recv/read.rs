@@ -98,7 +98,7 @@ impl StreamReader {
         match attempt(|| Ok(rustix::net::recv(socket, &mut *rest, RecvFlags::empty())?.0))? {
             None => return Ok(Some(Step::Socket)),
             Some(0) if self.have == 0 => {
-                lock(&self.shared.state).open_streams -= 1;
+                lock(&self.shared.state).side.stream_ended();
                 self.shared.doorbell.ring_all();
                 self.at = At::Ended(Verdict::on_end());
                 return Ok(None);

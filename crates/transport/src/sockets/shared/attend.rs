@@ -34,6 +34,7 @@ impl<S: Side> Shared<S> {
                     Err(self.misbehaved(Violation::Field { frame: "goodbye", field: "count", value: 2 }))
                 }
                 Ok(Ok(Incoming::Frame(Control::Goodbye))) => {
+                    S::goodbye(self);
                     self.peer_said_goodbye.store(true, Ordering::Release);
                     self.wake_all();
                     self.doorbell.ring_all();

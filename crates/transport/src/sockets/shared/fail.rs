@@ -64,6 +64,8 @@ impl<S: Side> Shared<S> {
     /// Hears the control socket about a data socket that failed or ended early: it usually knows better why (an abort, a
     /// goodbye), and gets a moment to say so. What to wait for, or the end.
     pub(crate) fn hear(&self, verdict: &Verdict) -> Step {
+        // On a busy machine the thread that usually reads it may not have run since.
+        self.look();
         let in_order = verdict.error.is_none() && self.peer_has_said_goodbye();
         if in_order || self.is_closing() || self.has_failed() {
             return Step::Ended;

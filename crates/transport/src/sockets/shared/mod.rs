@@ -67,6 +67,9 @@ pub(crate) trait Side: Sized {
     /// Handles an announcement, or begins with an inline message: the reader is then amid it.
     fn dispatch(shared: &Shared<Self>, frame: Control, reader: &mut Reader) -> Result<()>;
 
+    /// Takes the peer's goodbye, before any waiter hears of it.
+    fn goodbye(_: &Shared<Self>) {}
+
     /// Reads on in the message that the reader is amid. False if more of it is to come.
     fn take_rest(_: &Shared<Self>, _: &mut Reader) -> Result<bool> {
         Ok(true)
