@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 pub(crate) enum Bound {
     /// Until then, whatever happens.
     Deadline(Instant),
-    /// As long as bytes move: a slow network is no dead one. Given up when nothing has moved for `patience`, which is
-    /// noticed within one and a half times as long.
+    /// As long as bytes move: a slow network is no dead one. Given up when nothing has moved for `patience`, by at most
+    /// [`LOOK`] more.
     Silence {
         patience: Duration,
         /// What had moved at the last look.
@@ -22,7 +22,7 @@ pub(crate) enum Bound {
 impl Bound {
     pub(crate) fn silence(patience: Duration) -> Self {
         let now = Instant::now();
-        Self::Silence { patience, moved: None, changed: now, next_look: now + patience / 2 }
+        Self::Silence { patience, moved: None, changed: now, next_look: now + LOOK.min(patience / 2) }
     }
 
     /// When to ask [`Bound::goes_on`].
@@ -43,7 +43,7 @@ impl Bound {
                 if *moved != seen {
                     (*moved, *changed) = (seen, now);
                 }
-                *next_look = now + *patience / 2;
+                *next_look = (*changed + *patience).min(now + LOOK.min(*patience / 2));
                 now.duration_since(*changed) < *patience
             }
         }
@@ -58,9 +58,28 @@ impl Bound {
     }
 }
 
+/// How often a silent connection is looked at. A look reads the kernel's counters of each socket, about a microsecond each.
+const LOOK: Duration = Duration::from_millis(100);
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn silence_is_noticed_a_look_after_the_patience_and_no_later() {
+        for patience in [Duration::from_millis(60), Duration::from_secs(30), Duration::from_secs(86_400)] {
+            let mut bound = Bound::silence(patience);
+            let began = Instant::now();
+            // Something moves just before the first look, and nothing after that.
+            let Bound::Silence { next_look, changed, .. } = &mut bound else { unreachable!() };
+            let first = *next_look - began;
+            assert!(first <= LOOK.min(patience / 2) + Duration::from_millis(50), "{first:?}");
+            *changed = began;
+            assert!(bound.goes_on(|| 1));
+            let Bound::Silence { next_look, changed, .. } = &bound else { unreachable!() };
+            assert!(*next_look <= (*changed + patience).min(Instant::now() + LOOK));
+        }
+    }
 
     #[test]
     fn a_deadline_is_a_deadline() {
