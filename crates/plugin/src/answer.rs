@@ -1,9 +1,38 @@
 //! What NCCL is answered when something fails: a code, and a sentence in its log.
 
+use std::{
+    ffi::c_int,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
+
 use gputcp::{Error, Guilty};
-use gputcp_nccl_abi::ResultCode;
+use gputcp_nccl_abi::{ResultCode, guard::guard};
+use gputcp_socket::is_forked_child;
 
 use crate::log;
+
+/// Runs the body of an exported function and gives NCCL's answer: no panic leaves it, and in a forked child nothing runs, because
+/// the threads, and whoever held a lock, stayed in the parent.
+pub(crate) fn answer(body: impl FnOnce() -> Result<(), ResultCode>) -> c_int {
+    guard(|| {
+        if is_forked_child() {
+            say_forked();
+            return Err(ResultCode::InvalidUsage);
+        }
+        body()
+    })
+}
+
+/// Says once what a forked child cannot do. Straight to the descriptor: the logger's lock may be one that the fork left locked.
+fn say_forked() {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !SAID.swap(true, Relaxed) {
+        let _ = rustix::io::write(rustix::stdio::stderr(), FORKED.as_bytes());
+    }
+}
+
+const FORKED: &str = "NET/gputcp : a process that was forked from one with connections called the plugin: connections stay with \
+                      the process that made them; start workers with exec (\"spawn\" or \"forkserver\" in Python), or before NCCL is used\n";
 
 /// Says in NCCL's log why something failed; gives the code for it.
 #[track_caller]

@@ -21,7 +21,7 @@ pub use self::join::{Join, Verdict, Welcome};
 use crate::Violation;
 
 /// The version of everything on the wire. Ends that disagree refuse each other.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// An unguessable name: of a listener, or of one connection. 128 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,6 +44,10 @@ pub enum Control {
         /// The receive.
         seq: u64,
     },
+    /// Either way: nothing has come for long, so answer this.
+    Ping,
+    /// Either way: the answer to a ping.
+    Pong,
     /// Either way: nothing more will come, all is well.
     Goodbye,
     /// Either way: this side has failed; the reason follows as UTF-8 text.
@@ -128,6 +132,8 @@ impl Control {
             Self::Goodbye => (3, 0, 0, 0, 0),
             Self::Abort { bytes } => (4, bytes, 0, 0, 0),
             Self::Want { seq } => (5, 0, seq, 0, 0),
+            Self::Ping => (PING, 0, 0, 0, 0),
+            Self::Pong => (PONG, 0, 0, 0, 0),
         };
         let mut out = [0; Self::BYTES];
         put(&mut out, 0, &Self::MAGIC.to_le_bytes());
@@ -189,6 +195,13 @@ impl Control {
                 check_zero("want", &frame[16..])?;
                 Ok(Self::Want { seq })
             }
+            kind @ (PING | PONG) => {
+                let (name, frame_of_kind) =
+                    if kind == PING { ("ping", Self::Ping) } else { ("pong", Self::Pong) };
+                at_most(name, 0)?;
+                check_zero(name, &frame[8..])?;
+                Ok(frame_of_kind)
+            }
             other => Err(Violation::Kind(other)),
         }
     }
@@ -209,6 +222,8 @@ impl Mark {
 
 const ANNOUNCE: u16 = 1;
 const ANNOUNCE_TAGGED: u16 = 6;
+const PING: u16 = 7;
+const PONG: u16 = 8;
 
 impl SegmentHeader {
     /// Its length on the wire.

@@ -16,6 +16,7 @@
 //! - [`announce`]: when the sender is told what is posted.
 //! - [`recv`]: the receiver's side: which bytes may land where, once each.
 //! - [`bounce`]: the life of a bounce buffer, from filling to the finished unpack.
+//! - [`liveness`]: whether the peer still does what it owes.
 //! - [`session`]: what the two ends of a measurement say to each other, and when.
 //!
 //! # The way that compiles
@@ -149,6 +150,7 @@ pub mod frame;
 mod group;
 pub mod handle;
 pub mod key;
+pub mod liveness;
 pub mod plan;
 pub mod recv;
 pub mod send;

@@ -334,6 +334,13 @@ impl<const N: usize> RecvSide<N> {
         self.incoming[slot.index()].is_placed
     }
 
+    /// Whether a message has begun to come and is not where it belongs: its sender goes on with it unasked.
+    #[must_use]
+    pub fn is_amid(&self) -> bool {
+        let has_begun = |at: &usize| self.incoming[*at].total.is_some() && !self.incoming[*at].is_placed;
+        self.landings > 0 || self.window.in_use().any(|at| has_begun(&at))
+    }
+
     /// How many receives are in flight.
     #[must_use]
     pub const fn in_flight(&self) -> usize {

@@ -232,6 +232,12 @@ impl<const N: usize> SendSide<N> {
         self.outgoing[slot.index()].dealt > 0 || slot.seq().wire() < self.cursor
     }
 
+    /// Whether a socket has not taken all that was dealt: its receiver has a place for it, and reads it unasked.
+    #[must_use]
+    pub fn is_amid(&self) -> bool {
+        self.window.in_use().any(|at| self.outgoing[at].written < self.outgoing[at].dealt)
+    }
+
     /// How many sends are in flight.
     #[must_use]
     pub const fn in_flight(&self) -> usize {

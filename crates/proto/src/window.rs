@@ -118,6 +118,11 @@ impl<const N: usize> Window<N> {
         count <= self.depth && next.into_iter().all(|seq| self.holders[place(seq, self.depth)].is_none())
     }
 
+    /// The places of the slots that are out.
+    pub fn in_use(&self) -> impl Iterator<Item = usize> + '_ {
+        self.holders[..self.depth].iter().zip(0..).filter(|(holder, _)| holder.is_some()).map(|(_, at)| at)
+    }
+
     /// How many slots are out.
     #[must_use]
     pub const fn in_flight(&self) -> usize {

@@ -235,6 +235,8 @@ impl<'a, const N: usize> Receiver<'a, N> {
                     return Err(Failure::Aborted(String::from_utf8_lossy(&payload).into_owned()));
                 }
                 Control::Announce(_) => return Err(Violation::Kind(1).into()),
+                Control::Ping => self.control_out.push(&Control::Pong.encode()),
+                Control::Pong => {}
                 Control::Want { seq } => self.control_out.push(self.announcer.wanted(seq)),
             }
         }

@@ -183,6 +183,8 @@ impl<'a, const N: usize> Sender<'a, N> {
                     return Err(Failure::Aborted(String::from_utf8_lossy(&payload).into_owned()));
                 }
                 Control::Inline { .. } => return Err(Violation::Kind(2).into()),
+                Control::Ping => self.control_out.push(&Control::Pong.encode()),
+                Control::Pong => {}
                 Control::Want { .. } => return Err(Violation::Kind(5).into()),
             }
             self.wake_threads(world);

@@ -1,6 +1,11 @@
-//! What the kernel knows about a TCP connection: `getsockopt(TCP_INFO)`.
+//! What no safe library offers of sockets: the kernel's counters of a TCP connection ([`TcpInfo`]), and descriptors that a
+//! forked child does not keep ([`CloseOnFork`]).
 //!
-//! A leaf of its own because the call needs `unsafe` and the crates above it forbid that (invariant I5).
+//! A leaf of its own because both need `unsafe` and the crates above it forbid that (invariant I5).
+
+mod fork;
+
+pub use self::fork::{CloseOnFork, is_forked_child};
 
 use std::{
     io,

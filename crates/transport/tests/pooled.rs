@@ -12,5 +12,7 @@ mod groups;
 mod hostile;
 #[path = "moves.rs"]
 mod moves;
+#[path = "silence.rs"]
+mod silence;
 #[path = "soak.rs"]
 mod soak;

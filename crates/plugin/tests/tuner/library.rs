@@ -2,10 +2,7 @@
 
 use std::{
     ffi::{CStr, c_char, c_int, c_ulong, c_void},
-    mem,
-    path::{Path, PathBuf},
-    process::Command,
-    ptr,
+    mem, ptr,
     sync::{Mutex, PoisonError},
 };
 
@@ -16,6 +13,8 @@ use gputcp_nccl_abi::sys::{
     v11,
 };
 use libloading::os::unix;
+
+use crate::built::built;
 
 /// Any pointer of the interface.
 pub(crate) type P = *mut c_void;
@@ -195,20 +194,4 @@ unsafe extern "C" fn log(level: c_int, flags: c_ulong, _: *const c_char, _: c_in
     // SAFETY: the plugin's texts end in zeros.
     let text = unsafe { CStr::from_ptr(format) }.to_string_lossy().into_owned();
     LOG.lock().unwrap_or_else(PoisonError::into_inner).push((level, flags, text));
-}
-
-/// Builds the library as this test was built; gives its path.
-fn built() -> PathBuf {
-    // target/PROFILE/deps/tuner-…
-    let test = std::env::current_exe().expect("the test's own file");
-    let profile = test.ancestors().nth(2).expect("it lies in folders");
-    let target = profile.parent().expect("it lies in a folder");
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "-p", "gputcp-plugin", "--target-dir"]).arg(target);
-    if profile.ends_with("release") {
-        build.arg("--release");
-    }
-    build.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")));
-    assert!(build.status().expect("cargo runs").success());
-    profile.join("libnccl_net_gputcp.so")
 }

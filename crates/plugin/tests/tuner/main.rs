@@ -1,6 +1,7 @@
 //! The tuner in the built library: found, started, asked and ended through each version's table, as NCCL does. What it knows of
 //! the network holds for a process, so each test runs in one of its own.
 
+mod built;
 mod library;
 
 use std::{env, ffi::c_int, process::Command, ptr};

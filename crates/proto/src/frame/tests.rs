@@ -65,6 +65,8 @@ fn any_control() -> impl Strategy<Value = Control> {
             }
         ),
         (any::<u64>(), 0..=INLINE_BYTES_MAX).prop_map(|(seq, bytes)| Control::Inline { seq, bytes }),
+        Just(Control::Ping),
+        Just(Control::Pong),
         Just(Control::Goodbye),
         any::<u64>().prop_map(|seq| Control::Want { seq }),
         (0..=ABORT_BYTES_MAX).prop_map(|bytes| Control::Abort { bytes }),
@@ -217,7 +219,7 @@ fn a_control_frame_is_checked_field_by_field() {
     assert_eq!(changed(inline, 4, &too_long), field("short message", "length", length));
     assert_eq!(changed(abort, 4, &513u32.to_le_bytes()), field("abort", "length", 513));
     assert_eq!(changed(Control::Goodbye, 4, &[1]), field("goodbye", "length", 1));
-    for kind in [0u16, 7, u16::MAX] {
+    for kind in [0u16, 9, u16::MAX] {
         assert_eq!(changed(announce, 2, &kind.to_le_bytes()), Violation::Kind(kind));
     }
     let reserved = |frame, name, places: std::ops::Range<usize>| {
@@ -237,6 +239,10 @@ fn a_control_frame_is_checked_field_by_field() {
     let want = Control::Want { seq: 7 };
     assert_eq!(changed(want, 4, &[1]), field("want", "length", 1));
     reserved(want, "want", 16..32);
+    for (frame, name) in [(Control::Ping, "ping"), (Control::Pong, "pong")] {
+        assert_eq!(changed(frame, 4, &[1]), field(name, "length", 1));
+        reserved(frame, name, 8..32);
+    }
 }
 
 #[test]

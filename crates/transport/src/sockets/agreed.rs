@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use gputcp_proto::frame::{EAGER_BYTES, RECEIVES_MAX, SLOTS_MAX};
-use socket2::Socket;
+
+use super::Socket;
 
 /// The sockets of a connection, and what both ends hold to.
 #[derive(Debug)]

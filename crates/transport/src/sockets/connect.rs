@@ -18,14 +18,14 @@ use rustix::{
     event::{PollFd, PollFlags},
     net::{RecvFlags, SendFlags},
 };
-use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{
+    Socket,
     agreed::{Agreed, groups_or_eager},
     control::poll_until,
     listen::{name, random_token},
     send::SendComm,
-    tuning,
+    socket, tuning,
 };
 use crate::{Error, Options, Result};
 
@@ -177,8 +177,7 @@ fn ways<'a>(
 
 fn open(from: Option<IpAddr>, address: SocketAddr, peer: &Arc<str>, options: &Options) -> Result<Joining> {
     let system = |doing: &'static str| move |error: io::Error| Error::system(doing, error);
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP));
-    let socket = socket.map_err(system("open a socket"))?;
+    let socket = socket::open(address).map_err(system("open a socket"))?;
     socket.set_nonblocking(true).map_err(system("make a socket non-blocking"))?;
     tuning::tune(&socket, options)?;
     if let Some(ip) = from {

@@ -5,7 +5,7 @@ use std::{
     io,
     sync::Arc,
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rustix::thread::CpuSet;
@@ -162,6 +162,14 @@ fn spawn<S: Side + Send + 'static>(
 impl<S: Side + Send> Attended for Shared<S> {
     fn attend(&self) -> Attention {
         Self::attend(self)
+    }
+
+    fn watch(&self) {
+        Self::watch(self);
+    }
+
+    fn watch_interval(&self) -> Duration {
+        Self::watch_interval(self)
     }
 
     fn arm(&self) -> io::Result<()> {

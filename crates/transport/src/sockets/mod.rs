@@ -19,14 +19,15 @@ mod pool;
 mod recv;
 mod send;
 mod shared;
+mod socket;
 mod task;
 mod tuning;
 
 use gputcp_gpu::{Lane, LaneSpec};
 use gputcp_socket::TcpInfo;
 use rustix::thread::CpuSet;
-use socket2::Socket;
 
+use self::socket::Socket;
 pub use self::{
     connect::Connector,
     cores::{make_near, stay_near},

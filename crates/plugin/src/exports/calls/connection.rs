@@ -7,17 +7,14 @@ use std::{
 };
 
 use gputcp::{Handle, Listener};
-use gputcp_nccl_abi::{
-    guard::guard,
-    sys::{
-        constants::{NET_DEVICE_HOST, NET_DEVICE_HOST_VERSION, PTR_HOST},
-        device::DeviceHandle,
-    },
+use gputcp_nccl_abi::sys::{
+    constants::{NET_DEVICE_HOST, NET_DEVICE_HOST_VERSION, PTR_HOST},
+    device::DeviceHandle,
 };
 
 use super::P;
 use crate::{
-    answer::{failed, refused},
+    answer::{answer, failed, refused},
     comm::{Comm, End, Requests},
     connecting,
     memory::Registration,
@@ -28,7 +25,7 @@ use crate::{
 type Listening = Mutex<Listener>;
 
 pub(in crate::exports) fn listen(dev: c_int, handle: P, out: *mut P) -> c_int {
-    guard(|| {
+    answer(|| {
         let plugin = started()?;
         let addresses = &plugin.device(dev)?.addresses;
         let listener = Listener::bind_all(addresses, plugin.options()).map_err(|error| failed(&error))?;
@@ -49,7 +46,7 @@ pub(in crate::exports) fn connect(
     out: *mut P,
     device: *mut *mut DeviceHandle,
 ) -> c_int {
-    guard(|| {
+    answer(|| {
         // SAFETY: room for a pointer: "not yet", until it is.
         unsafe { out.write(ptr::null_mut()) };
         let plugin = started()?;
@@ -68,7 +65,7 @@ pub(in crate::exports) fn connect(
 }
 
 pub(in crate::exports) fn accept(listener: P, out: *mut P, device: *mut *mut DeviceHandle) -> c_int {
-    guard(|| {
+    answer(|| {
         // SAFETY: room for a pointer; and `listen` gave the listener, which NCCL has not closed.
         let listening = unsafe {
             out.write(ptr::null_mut());
@@ -83,7 +80,7 @@ pub(in crate::exports) fn accept(listener: P, out: *mut P, device: *mut *mut Dev
 }
 
 pub(in crate::exports) fn reg_mr(data: P, bytes: usize, kind: c_int, out: *mut P) -> c_int {
-    guard(|| {
+    answer(|| {
         if kind != PTR_HOST {
             return Err(refused(&format!(
                 "memory of type {kind} was to be registered, and only host memory is supported"
@@ -98,7 +95,7 @@ pub(in crate::exports) fn reg_mr(data: P, bytes: usize, kind: c_int, out: *mut P
 }
 
 pub(in crate::exports) fn dereg_mr(mhandle: P) -> c_int {
-    guard(|| {
+    answer(|| {
         if !mhandle.is_null() {
             // SAFETY: `reg_mr` gave this pointer, and NCCL takes it back once. Requests in flight hold the buffer.
             drop(unsafe { Box::from_raw(mhandle.cast::<Registration>()) });
@@ -108,7 +105,7 @@ pub(in crate::exports) fn dereg_mr(mhandle: P) -> c_int {
 }
 
 pub(in crate::exports) fn close(comm: P) -> c_int {
-    guard(|| {
+    answer(|| {
         if !comm.is_null() {
             // SAFETY: `give` made this pointer; NCCL closes it once, and uses it and its requests no more.
             let comm = unsafe { Box::from_raw(comm.cast::<Comm>()) };
@@ -119,7 +116,7 @@ pub(in crate::exports) fn close(comm: P) -> c_int {
 }
 
 pub(in crate::exports) fn close_listen(listener: P) -> c_int {
-    guard(|| {
+    answer(|| {
         if !listener.is_null() {
             // SAFETY: `listen` gave this pointer, and NCCL closes it once.
             drop(unsafe { Box::from_raw(listener.cast::<Listening>()) });

@@ -4,12 +4,12 @@ use std::{ffi::c_int, ptr};
 
 use gputcp::Part;
 use gputcp_gpu::Buffer;
-use gputcp_nccl_abi::{ResultCode, guard::guard};
+use gputcp_nccl_abi::ResultCode;
 use gputcp_proto::frame::RECEIVES_MAX;
 
 use super::P;
 use crate::{
-    answer::refused,
+    answer::{answer, refused},
     comm::{Comm, NUMBERS},
     memory::{self, Registration},
 };
@@ -33,7 +33,7 @@ pub(in crate::exports) fn isend(
     mhandle: P,
     out: *mut P,
 ) -> c_int {
-    guard(|| {
+    answer(|| {
         // SAFETY: room for a pointer.
         unsafe { out.write(ptr::null_mut()) };
         // SAFETY: the request's memory, and its registration, are NCCL's promise.
@@ -51,7 +51,7 @@ pub(in crate::exports) fn irecv(
     bytes: impl Fn(usize) -> Result<usize, ResultCode>,
     out: *mut P,
 ) -> c_int {
-    guard(|| {
+    answer(|| {
         // Whatever it holds: NCCL puts a 1 there where it does not care for the end.
         // SAFETY: room for a pointer.
         unsafe { out.write(ptr::null_mut()) };
@@ -114,7 +114,7 @@ impl Group {
 }
 
 pub(in crate::exports) fn iflush(out: *mut P) -> c_int {
-    guard(|| {
+    answer(|| {
         // Nothing is received to GPU memory, so there is nothing to flush: done at once.
         // SAFETY: room for a pointer.
         unsafe { out.write(ptr::null_mut()) };
@@ -123,7 +123,7 @@ pub(in crate::exports) fn iflush(out: *mut P) -> c_int {
 }
 
 pub(in crate::exports) fn test(request: P, done: *mut c_int, sizes: *mut c_int) -> c_int {
-    guard(|| {
+    answer(|| {
         // SAFETY: room for a number.
         unsafe { done.write(0) };
         if request.is_null() {

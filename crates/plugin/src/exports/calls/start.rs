@@ -2,11 +2,11 @@
 
 use std::ffi::c_int;
 
-use gputcp_nccl_abi::{guard::guard, sys::functions::Logger};
+use gputcp_nccl_abi::sys::functions::Logger;
 
 use super::P;
 use crate::{
-    answer::refused,
+    answer::{answer, refused},
     devices::Device,
     log,
     started::{self, started},
@@ -19,7 +19,7 @@ struct Communicator {
 
 /// `ctx` is NULL in versions without communicators.
 pub(in crate::exports) fn init(logger: Logger, ctx: *mut P) -> c_int {
-    guard(|| {
+    answer(|| {
         log::keep(logger);
         if !ctx.is_null() {
             // NCCL ends what did not start as well, with what it finds here.
@@ -36,7 +36,7 @@ pub(in crate::exports) fn init(logger: Logger, ctx: *mut P) -> c_int {
 }
 
 pub(in crate::exports) fn finalize(ctx: P) -> c_int {
-    guard(|| {
+    answer(|| {
         if !ctx.is_null() {
             // SAFETY: `init` gave this pointer, and NCCL ends it once.
             drop(unsafe { Box::from_raw(ctx.cast::<Communicator>()) });
@@ -47,7 +47,7 @@ pub(in crate::exports) fn finalize(ctx: P) -> c_int {
 }
 
 pub(in crate::exports) fn devices(count: *mut c_int) -> c_int {
-    guard(|| {
+    answer(|| {
         let devices = started()?.devices.count();
         // SAFETY: room for a number. A machine has few interfaces.
         unsafe { count.write(devices as c_int) };
@@ -61,7 +61,7 @@ pub(in crate::exports) fn make_v_device<const N: usize>(
     out: *mut c_int,
     (ndevs, devs): (c_int, [c_int; N]),
 ) -> c_int {
-    guard(|| {
+    answer(|| {
         let asked = usize::try_from(ndevs).ok().and_then(|ndevs| devs.get(..ndevs));
         let asked =
             asked.ok_or_else(|| refused(&format!("{ndevs} devices were to be joined, of at most {N}")))?;
@@ -74,7 +74,7 @@ pub(in crate::exports) fn make_v_device<const N: usize>(
 
 /// Gives the device, and how many receives a request may have, to whoever writes its properties in a version's layout.
 pub(in crate::exports) fn describe(dev: c_int, write: impl FnOnce(&'static Device, c_int)) -> c_int {
-    guard(|| {
+    answer(|| {
         let plugin = started()?;
         write(plugin.device(dev)?, plugin.settings.max_receives.into());
         started::choose();

@@ -2,9 +2,10 @@
 
 use std::{ffi::c_int, slice};
 
-use gputcp_nccl_abi::{ResultCode, guard::guard, sys::functions::Logger};
+use gputcp_nccl_abi::{ResultCode, sys::functions::Logger};
 
 use super::P;
+use crate::answer::answer;
 use crate::{
     log, started,
     tuner::{Costs, Tuner},
@@ -12,7 +13,7 @@ use crate::{
 
 /// Starts it for one communicator. Where the network has not started or is not used, it starts as well, and changes nothing.
 pub(in crate::exports) fn init(logger: Logger, ranks: usize, nodes: usize, out: *mut P) -> c_int {
-    guard(|| {
+    answer(|| {
         log::keep(logger);
         if out.is_null() {
             return Err(ResultCode::InvalidArgument);
@@ -33,7 +34,7 @@ pub(in crate::exports) fn get_coll_info(
     (algorithms, protocols): (c_int, c_int),
     channels: *mut c_int,
 ) -> c_int {
-    guard(|| {
+    answer(|| {
         // In truth an array of arrays, see `gputcp_nccl_abi::sys::tuner`.
         let costs: *mut f32 = costs.cast();
         let Some(count) = Costs::count(algorithms, protocols) else { return Ok(()) };
@@ -53,7 +54,7 @@ pub(in crate::exports) fn get_coll_info(
 }
 
 pub(in crate::exports) fn finalize(context: P) -> c_int {
-    guard(|| {
+    answer(|| {
         if !context.is_null() {
             // SAFETY: `init` gave this pointer, and NCCL ends it once.
             drop(unsafe { Box::from_raw(context.cast::<Tuner>()) });

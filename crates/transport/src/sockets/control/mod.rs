@@ -24,14 +24,13 @@ use std::{
 
 use gputcp_socket::TcpInfo;
 use rustix::event::PollFd;
-use socket2::Socket;
 
 pub(crate) use self::{
     read::{Incoming, Piece, Reader},
     standby::{AWAY, Alone, Attention, Watch},
 };
 use self::{standby::Armed, write::Outbox};
-use super::locks::lock;
+use super::{Socket, locks::lock};
 
 /// The control socket and its two directions.
 #[derive(Debug)]

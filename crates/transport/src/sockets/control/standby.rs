@@ -5,13 +5,12 @@ use std::{
     io,
     os::fd::OwnedFd,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
-use socket2::Socket;
 
-use crate::sockets::locks::lock;
+use crate::sockets::{Socket, locks::lock};
 
 /// What comes of attending to a control socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,24 +118,36 @@ impl Alone {
         Watch { set: self.set.clone(), name: SOCKET }
     }
 
-    /// The thread's life: calls `attend` whenever there is something to do, until that says that nothing more can come, or
-    /// until [`Alone::stop`].
-    pub(crate) fn stand_by(&self, attend: impl Fn() -> Attention) -> io::Result<()> {
+    /// The thread's life until [`Alone::stop`]: calls `attend` whenever there is something to do, until that says that nothing
+    /// more can come, and `watch` every `interval`.
+    pub(crate) fn stand_by(
+        &self,
+        attend: impl Fn() -> Attention,
+        (watch, interval): (impl Fn(), Duration),
+    ) -> io::Result<()> {
         let mut events = Vec::with_capacity(2);
-        let mut limit = None;
+        let mut attention = Attention::Armed;
+        let mut next_watch = Instant::now() + interval;
         loop {
-            match epoll::wait(&self.set, rustix::buffer::spare_capacity(&mut events), limit.as_ref()) {
+            let until_watch = next_watch.saturating_duration_since(Instant::now());
+            let until = if attention == Attention::Away { until_watch.min(AWAY) } else { until_watch };
+            let limit =
+                Timespec { tv_sec: until.as_secs().cast_signed(), tv_nsec: until.subsec_nanos().into() };
+            match epoll::wait(&self.set, rustix::buffer::spare_capacity(&mut events), Some(&limit)) {
                 Err(rustix::io::Errno::INTR) => continue,
                 other => drop(other?),
             }
+            let is_told = !events.is_empty();
             if events.drain(..).any(|event| { event.data }.u64() == STOP) {
                 return Ok(());
             }
-            limit = match attend() {
-                Attention::Armed => None,
-                Attention::Away => Some(Timespec { tv_sec: 0, tv_nsec: AWAY.subsec_nanos().into() }),
-                Attention::Over => return Ok(()),
-            };
+            if attention != Attention::Over && (is_told || attention == Attention::Away) {
+                attention = attend();
+            }
+            if Instant::now() >= next_watch {
+                watch();
+                next_watch = Instant::now() + interval;
+            }
         }
     }
 

@@ -30,6 +30,21 @@ impl ControlSocket {
         self.flush(&mut outbox)
     }
 
+    /// Whether a part of a short message has been written, and the rest not yet.
+    pub(crate) fn is_amid(&self) -> bool {
+        lock(&self.outbox).amid
+    }
+
+    /// Writes a frame that may be left out: not where others wait already, which tell the peer as much.
+    pub(crate) fn write_if_idle(&self, frame: &[u8]) -> io::Result<()> {
+        let mut outbox = lock(&self.outbox);
+        if outbox.is_waiting() {
+            return Ok(());
+        }
+        outbox.put(frame)?;
+        self.flush(&mut outbox)
+    }
+
     /// Writes what is left of frames. To be called when standby is told of room, before anything else is tried.
     pub(crate) fn write_on(&self) -> io::Result<()> {
         self.armed.tries();
@@ -104,7 +119,7 @@ impl ControlSocket {
 impl Outbox {
     /// For an end with up to `depth` messages in flight: an announcement for each receive that is open or was finished without.
     /// An honest sender sends no more of those than it has places for. And a goodbye. A sender's wants are fewer: each is behind a
-    /// message of its window that waits as well.
+    /// message of its window that waits as well. A ping or a pong is put in only while nothing waits.
     pub(super) fn new(depth: usize) -> Self {
         let frames = depth + EAGER_PLACES_MAX as usize + 1;
         Self { frames: vec![0; frames * Control::BYTES].into(), start: 0, end: 0, amid: false }

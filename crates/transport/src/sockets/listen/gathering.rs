@@ -10,7 +10,8 @@ use gputcp_proto::{
     frame::{Join, Token, Verdict},
     key::Key,
 };
-use socket2::Socket;
+
+use crate::sockets::Socket;
 
 /// Connections that are half here.
 #[derive(Debug, Default)]

@@ -26,17 +26,17 @@ use rustix::{
     net::SendFlags,
     process::{Resource, getrlimit},
 };
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use self::{
     gathering::{Gathering, Partial},
     unknown::{Known, Unknown, refuse},
 };
 use super::{
+    Socket,
     agreed::{Agreed, groups_or_eager},
     control::poll_until,
     recv::RecvComm,
-    tuning,
+    socket, tuning,
 };
 use crate::{Error, Options, Result};
 
@@ -205,7 +205,7 @@ impl Listener {
         let mut empty = 0;
         while empty < self.sockets.len() {
             self.next = (self.next + 1) % self.sockets.len();
-            let (socket, address) = match self.sockets[self.next].accept() {
+            let (socket, peer) = match socket::accept(&self.sockets[self.next]) {
                 Ok(accepted) => accepted,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     empty += 1;
@@ -220,7 +220,7 @@ impl Listener {
             if is_nearly_the_last(&socket) {
                 self.drop_half_of_the_unknown();
             }
-            let Some(peer) = SockAddr::as_socket(&address) else { continue };
+            let Some(peer) = peer else { continue };
             if socket.set_nonblocking(true).is_err() {
                 continue;
             }
@@ -290,7 +290,7 @@ impl Listener {
 }
 
 fn listen(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
+    let socket = socket::open(address)?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

@@ -7,7 +7,8 @@ use gputcp_proto::{
     frame::{Join, Verdict, Welcome},
 };
 use rustix::net::{RecvFlags, SendFlags};
-use socket2::Socket;
+
+use crate::sockets::Socket;
 
 /// A socket of somebody unknown, and what of its [`Join`] has come.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
@@ -26,6 +26,12 @@ use crate::{
 pub(crate) trait Attended: Send + Sync {
     /// Does what the control socket is ready for, unless somebody polls it; never waits for the peer.
     fn attend(&self) -> Attention;
+
+    /// Looks whether the peer does what it owes, and fails the connection if not.
+    fn watch(&self);
+
+    /// How often that is to be looked at.
+    fn watch_interval(&self) -> Duration;
 
     /// Has the control thread told of the control socket.
     fn arm(&self) -> io::Result<()>;
@@ -55,6 +61,8 @@ struct Table {
     entries: Vec<Option<Arc<Entry>>>,
     /// When the next connection that was left is given up; none that was left by then is overlooked.
     due: Option<Instant>,
+    /// How often the connections are watched: as often as the one with the shortest timeout asks for.
+    watch_interval: Option<Duration>,
     stopped: bool,
 }
 
@@ -106,7 +114,11 @@ impl ControlLoop {
     }
 
     pub(super) fn vacate(&self, entry: &Entry) {
-        lock(&self.table).entries[entry.number] = None;
+        let mut table = lock(&self.table);
+        table.entries[entry.number] = None;
+        if table.entries.iter().all(Option::is_none) {
+            table.watch_interval = None;
+        }
     }
 
     /// A connection was left that is to be given up then.
@@ -114,6 +126,16 @@ impl ControlLoop {
         let mut table = lock(&self.table);
         if table.due.is_none_or(|due| deadline < due) {
             table.due = Some(deadline);
+            drop(table);
+            self.ring();
+        }
+    }
+
+    /// A connection has begun that is to be watched so often.
+    pub(super) fn watch_every(&self, interval: Duration) {
+        let mut table = lock(&self.table);
+        if table.watch_interval.is_none_or(|least| interval < least) {
+            table.watch_interval = Some(interval);
             drop(table);
             self.ring();
         }
@@ -129,15 +151,17 @@ impl ControlLoop {
     pub(super) fn run(&self, begun: impl FnOnce()) {
         let mut events = Vec::with_capacity(EVENTS);
         let mut back: Option<Instant> = None;
+        let mut watched = Instant::now();
         begun();
         loop {
             let table = lock(&self.table);
             let (due, stopped) = (table.due, table.stopped);
+            let watch = table.watch_interval.map(|interval| watched + interval);
             drop(table);
             if stopped {
                 return;
             }
-            let next = due.into_iter().chain(back).min();
+            let next = due.into_iter().chain(back).chain(watch).min();
             let limit = next.map(|due| due.saturating_duration_since(Instant::now())).map(|limit| Timespec {
                 tv_sec: limit.as_secs().cast_signed(),
                 tv_nsec: limit.subsec_nanos().into(),
@@ -156,6 +180,10 @@ impl ControlLoop {
             if back.is_some_and(|back| back <= Instant::now()) {
                 back = self.come_back().then(|| Instant::now() + AWAY);
             }
+            if watch.is_some_and(|watch| watch <= Instant::now()) {
+                self.for_each(|entry| entry.watch());
+                watched = Instant::now();
+            }
             if due.is_some_and(|due| due <= Instant::now()) {
                 self.give_up_the_late();
             }
@@ -172,6 +200,12 @@ impl ControlLoop {
     /// Attends to the connections that were left to those who poll them. True if some still are.
     fn come_back(&self) -> bool {
         let mut away = false;
+        self.for_each(|entry| away |= entry.away.load(Ordering::Relaxed) && entry.attend());
+        away
+    }
+
+    /// Does something with every entry, without the table's lock.
+    fn for_each(&self, mut act: impl FnMut(&Arc<Entry>)) {
         for number in 0.. {
             let table = lock(&self.table);
             if number >= table.entries.len() {
@@ -179,21 +213,14 @@ impl ControlLoop {
             }
             let Some(entry) = table.entries[number].clone() else { continue };
             drop(table);
-            away |= entry.away.load(Ordering::Relaxed) && entry.attend();
+            act(&entry);
         }
-        away
     }
 
     fn give_up_the_late(&self) {
         let now = Instant::now();
         lock(&self.table).due = None;
-        for number in 0.. {
-            let table = lock(&self.table);
-            if number >= table.entries.len() {
-                break;
-            }
-            let Some(entry) = table.entries[number].clone() else { continue };
-            drop(table);
+        self.for_each(|entry| {
             let deadline = lock(&entry.leaving).as_ref().map(|leaving| leaving.deadline);
             match deadline {
                 None => {}
@@ -205,7 +232,7 @@ impl ControlLoop {
                     entry.finish();
                 }
             }
-        }
+        });
     }
 
     fn ring(&self) {
@@ -256,6 +283,17 @@ impl Entry {
             self.finish();
         }
         away
+    }
+
+    fn watch(&self) {
+        let attended = lock(&self.attended);
+        let Some(connection) = &*attended else { return };
+        connection.watch();
+        let over = connection.is_over();
+        drop(attended);
+        if over {
+            self.finish();
+        }
     }
 
     /// Ends a connection that was left.

@@ -170,6 +170,7 @@ impl Seat {
             self.jobs.push(job);
         }
         self.jobs.iter().for_each(|job| job.wake());
+        self.pool.0.control.watch_every(attended.watch_interval());
         self.entry.admit(attended).map_err(|error| Error::system("watch the control socket", error))
     }
 

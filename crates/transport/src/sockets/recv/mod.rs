@@ -296,6 +296,10 @@ impl Side for RecvState {
         }
     }
 
+    fn owed(&self) -> (bool, bool) {
+        (self.side.in_flight() > 0, self.side.is_amid())
+    }
+
     fn goodbye(shared: &Shared<Self>) {
         lock(&shared.state).side.goodbye();
     }

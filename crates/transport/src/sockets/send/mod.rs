@@ -324,6 +324,10 @@ impl Side for SendState {
         shared.carry_dealt(dealt)
     }
 
+    fn owed(&self) -> (bool, bool) {
+        (self.side.in_flight() > 0, self.side.is_amid())
+    }
+
     fn write_on(shared: &Shared<Self>) -> Result<()> {
         let parts = shared.parts();
         shared.write_short(lock(&parts.short), &parts)

@@ -40,6 +40,11 @@ impl<S: Side> Shared<S> {
                     self.doorbell.ring_all();
                     Ok(())
                 }
+                Ok(Ok(Incoming::Frame(Control::Ping))) => {
+                    let answered = self.control.write_if_idle(&Control::Pong.encode());
+                    answered.or_else(|error| self.control_failed(error))
+                }
+                Ok(Ok(Incoming::Frame(Control::Pong))) => Ok(()),
                 Ok(Ok(Incoming::Frame(Control::Abort { bytes }))) => {
                     let reason = reader.text(bytes as usize).into();
                     Err(Error::PeerAborted { peer: self.peer.clone(), reason })
@@ -67,6 +72,7 @@ impl<S: Side> Shared<S> {
                 self.fail(error);
                 return false;
             }
+            self.frames_heard.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -119,7 +125,10 @@ impl<S: Side> Shared<S> {
 
     /// The standby thread's life.
     pub(crate) fn stand_by(&self, alone: &Alone) {
-        let life = self.control.arm().and_then(|()| alone.stand_by(|| self.attend()));
+        let life = self
+            .control
+            .arm()
+            .and_then(|()| alone.stand_by(|| self.attend(), (|| self.watch(), self.watch_interval())));
         if let Err(error) = life {
             self.fail(Error::system("watch the control socket", error));
         }

@@ -3,6 +3,7 @@
 
 mod attend;
 mod fail;
+mod live;
 mod polls;
 mod wait;
 
@@ -15,11 +16,11 @@ use std::{
 };
 
 use gputcp_proto::frame::Control;
-use socket2::Socket;
 
-use self::polls::Polls;
 pub(crate) use self::{fail::Verdict, wait::Ready};
+use self::{live::Watched, polls::Polls};
 use super::{
+    Socket,
     control::{ControlSocket, Reader, Watch},
     doorbell::Doorbell,
     locks::lock,
@@ -41,6 +42,8 @@ pub(crate) struct Shared<S> {
     pub(crate) counters: Counters,
     begun: (Mutex<usize>, Condvar),
     failure: OnceLock<Error>,
+    frames_heard: AtomicU64,
+    watched: Mutex<Watched>,
     peer_said_goodbye: AtomicBool,
     control_ended: AtomicBool,
     closing: AtomicBool,
@@ -66,6 +69,9 @@ pub(crate) trait Side: Sized {
 
     /// Handles an announcement, or begins with an inline message: the reader is then amid it.
     fn dispatch(shared: &Shared<Self>, frame: Control, reader: &mut Reader) -> Result<()>;
+
+    /// Whether requests are in flight, and whether a message has begun and is not over.
+    fn owed(&self) -> (bool, bool);
 
     /// Takes the peer's goodbye, before any waiter hears of it.
     fn goodbye(_: &Shared<Self>) {}
@@ -102,6 +108,8 @@ impl<S: Side> Shared<S> {
             counters: Counters::default(),
             begun: (Mutex::new(0), Condvar::new()),
             failure: OnceLock::new(),
+            frames_heard: AtomicU64::new(0),
+            watched: Mutex::new(Watched::new(timeout)),
             peer_said_goodbye: AtomicBool::new(false),
             control_ended: AtomicBool::new(false),
             closing: AtomicBool::new(false),

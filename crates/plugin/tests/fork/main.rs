@@ -1,0 +1,161 @@
+//! A rank that forks after it has connected: the child keeps no copy of its connections, cannot use the plugin, and can end in any
+//! way without ending them.
+//!
+//! The rank is this program, started again for the test [`rank`] with its orders in variables.
+#![expect(unsafe_code, reason = "a rank forks")]
+
+#[path = "../tuner/built.rs"]
+mod built;
+
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    process::{Child, ChildStdout, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use gputcp_gpu::Buffer;
+use gputcp_nccl_abi::{
+    drive::{Connector, Library, Listener, Pointer, RecvComm, SendComm},
+    sys::constants::HANDLE_BYTES,
+};
+
+const TIMEOUT_S: u64 = 4;
+const BYTES: u64 = 1 << 20;
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn the_peer_of_a_killed_rank_hears_of_it_though_a_forked_child_lives() {
+    let (mut rank, mut heard, mut comm) = start("lives");
+    receive(&mut comm).unwrap();
+    let child = line(&mut heard);
+    rank.kill().unwrap();
+    rank.wait().unwrap();
+    let began = Instant::now();
+    let error = receive(&mut comm).unwrap_err();
+    // SAFETY: the rank's child, which sleeps.
+    unsafe { libc::kill(child.parse().unwrap(), libc::SIGKILL) };
+    assert!(began.elapsed() < Duration::from_secs(TIMEOUT_S), "{error} after {:?}", began.elapsed());
+}
+
+#[test]
+fn a_child_that_uses_the_plugin_is_refused_and_harms_nothing() {
+    for how in ["uses", "exits"] {
+        let (mut rank, mut heard, mut comm) = start(how);
+        for _ in 0..6 {
+            receive(&mut comm).unwrap();
+        }
+        assert_eq!(line(&mut heard), "0", "how the child that {how} ended");
+        rank.kill().unwrap();
+        rank.wait().unwrap();
+    }
+}
+
+/// Starts a rank that connects to this process and sends one message before it forks, and five when the child has ended.
+fn start(how: &str) -> (Child, BufReader<ChildStdout>, RecvComm) {
+    // SAFETY: variables of a process whose other threads read none meanwhile: both tests set the same.
+    unsafe {
+        env::set_var("NCCL_SOCKET_IFNAME", "lo");
+        env::set_var("GPUTCP_TIMEOUT", TIMEOUT_S.to_string());
+    }
+    let path = built::built();
+    let plugin = Library::open(path.to_str().unwrap()).unwrap().plugin(Some(8)).unwrap();
+    let mut listener = Listener::open(&plugin, 0).unwrap();
+    let handle: String = listener.handle().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut rank = Command::new(env::current_exe().unwrap())
+        .args(["rank", "--exact", "--nocapture"])
+        .envs([("GPUTCP_RANK_HANDLE", handle.as_str()), ("GPUTCP_RANK_HOW", how)])
+        .env("GPUTCP_RANK_PLUGIN", &path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let heard = BufReader::new(rank.stdout.take().unwrap());
+    let comm = until(|| listener.poll().unwrap());
+    (rank, heard, comm)
+}
+
+/// What the rank says for this test: a line that begins with a star.
+fn line(heard: &mut BufReader<ChildStdout>) -> String {
+    loop {
+        let mut line = String::new();
+        assert!(heard.read_line(&mut line).unwrap() > 0, "the rank ended");
+        if let Some((_, said)) = line.split_once("* ") {
+            return said.trim().to_owned();
+        }
+    }
+}
+
+fn receive(comm: &mut RecvComm) -> Result<(), String> {
+    let to = Buffer::host(BYTES).unwrap();
+    comm.register(&to, Pointer::Host, None).unwrap();
+    if !comm.irecv(&to, 0, BYTES, 0).map_err(|error| error.to_string())? {
+        return Err("no slot".into());
+    }
+    let landed = until(|| comm.test_oldest().map_err(|error| error.to_string()).transpose())?;
+    drop(landed);
+    Ok(())
+}
+
+fn send(comm: &mut SendComm) {
+    let from = Buffer::host(BYTES).unwrap();
+    comm.register(&from, Pointer::Host, None).unwrap();
+    assert!(comm.isend(&from, 0, BYTES, 0).unwrap());
+    until(|| comm.test_oldest().unwrap());
+}
+
+fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(began.elapsed() < LONG, "it never comes");
+        thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// The rank's life, in a process of its own that the other tests start. Without their variables there is nothing to do.
+#[test]
+fn rank() {
+    let (Ok(handle), Ok(how)) = (env::var("GPUTCP_RANK_HANDLE"), env::var("GPUTCP_RANK_HOW")) else { return };
+    let plugin = Library::open(&env::var("GPUTCP_RANK_PLUGIN").unwrap()).unwrap().plugin(Some(8)).unwrap();
+    let byte = |at: usize| u8::from_str_radix(&handle[2 * at..2 * at + 2], 16).unwrap();
+    let handle: [u8; HANDLE_BYTES] = std::array::from_fn(byte);
+    let mut connector = Connector::new(&plugin, 0, &handle);
+    let mut comm = until(|| connector.poll().unwrap());
+    send(&mut comm);
+    // SAFETY: the child sleeps, or calls the plugin, which is what is tried, and ends.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        match how.as_str() {
+            "lives" => thread::sleep(LONG),
+            "uses" => {
+                let from = Buffer::host(1).unwrap();
+                let refused = Listener::open(&plugin, 0).is_err() && comm.isend(&from, 0, 1, 0).is_err();
+                // SAFETY: ends the child.
+                unsafe { libc::_exit(i32::from(!refused)) };
+            }
+            // With all destructors, of the connection too.
+            _ => {
+                drop(comm);
+                // SAFETY: ends the child, handlers of `atexit` included.
+                unsafe { libc::exit(0) };
+            }
+        }
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(9) };
+    }
+    if how == "lives" {
+        println!("\n* {child}");
+    } else {
+        let mut status = 0;
+        // SAFETY: our own child.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        for _ in 0..5 {
+            send(&mut comm);
+        }
+        println!("\n* {status}");
+    }
+    thread::sleep(LONG);
+}
