@@ -2,7 +2,7 @@
 //!
 //! NCCL cuts what one rank sends to another into pieces of 128 KiB. Its one thread that carries pieces between GPU and
 //! network then has more to do than the sockets: between two H200 on one machine a send of 64 MiB runs at 10.5 GB/s, and at
-//! 17.4 with pieces of 512 KiB; with eight channels at 12.2 and 32.6 (NCCL 2.28.9; docs/BENCHMARKS.md).
+//! 17.4 with pieces of 512 KiB; with eight channels at 12.2 and 32.6 (NCCL 2.28.9; docs/benchmarks/history.md).
 //!
 //! NCCL reads this variable after it has started the plugin, once in a process. All ranks need the same value, so it is a
 //! constant and nothing of this machine. `NCCL_NCHANNELS_PER_NET_PEER` would help as well, but NCCL reads it before it starts

@@ -205,7 +205,7 @@ impl PacketSizes {
 
 /// Interfaces that lead to containers and virtual machines of this one, or to an overlay over another interface.
 const OF_GUESTS: [&str; 9] = ["docker", "virbr", "veth", "br-", "cni", "flannel", "cali", "tap", "vnet"];
-/// The longest packet that measured well (docs/BENCHMARKS.md); the kernel allows 524,280 bytes.
+/// The longest packet that measured well (docs/benchmarks/history.md); the kernel allows 524,280 bytes.
 const BIG_BYTES: u32 = 524_280;
 const USUAL_BYTES: u32 = 65_536;
 const JUMBO_BYTES: u32 = 4000;

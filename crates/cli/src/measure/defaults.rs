@@ -40,7 +40,7 @@ fn set_windows(settings: &mut Settings, cut: &Cut, most: u16) {
 /// More streams than this were never faster.
 const STREAMS_AUTO: u32 = 8;
 /// Between GPUs a segment is two copies by DMA as well, each with its start and its flag: at 512 KiB that took a third of
-/// the rate. See `docs/BENCHMARKS.md` for the rates over slice and depth.
+/// the rate. See `docs/benchmarks/history.md` for the rates over slice and depth.
 const GPU_SEGMENT_BYTES: u32 = 2 << 20;
 /// One at the socket, one at the GPU, one between: a fourth made no difference, and pinned memory is dear.
 const GPU_SLABS: u16 = 3;
