@@ -2,7 +2,7 @@
 //!
 //! A connection carries data one way, from a [`SendComm`] to a [`RecvComm`], over one control socket and several data
 //! sockets. The receiver posts receives, which are announced; the sender starts only what is announced. So memory is
-//! bounded, host destinations are received in place, and no unexpected message exists. See `docs/ARCHITECTURE.md` for the
+//! bounded, host destinations are received in place, and no unexpected message exists. See `docs/architecture.md` for the
 //! invariants.
 //!
 //! ```
