@@ -7,7 +7,7 @@
 //! `answer` turns errors into NCCL's codes.
 //!
 //! One pool of threads carries all connections, so requests go on whether or not NCCL calls `test`. What NCCL demands is checked by
-//! `gputcp plugin check`; docs/NCCL.md tells users how to switch the plugin on.
+//! `gputcp plugin check`; docs/nccl-plugin.md tells users how to switch the plugin on.
 
 mod answer;
 mod comm;
