@@ -1,7 +1,9 @@
-//! `cargo xtask kernels`: unpack.cu → unpack.ptx and unpack_sm90.ptx, in the repository because users have no CUDA compiler.
+//! `cargo xtask kernels`: compiles unpack.cu to unpack.ptx and unpack_sm90.ptx.
 //!
-//! Invariant: what is written loads on every driver from R535 on (PTX ISA 8.2, PTX manual, "Release Notes") and every
-//! GPU from its target on (Volta, Hopper), and names the source it was made from.
+//! Both are in the repository because users have no CUDA compiler.
+//!
+//! Invariant: the PTX loads on every driver from R535 on (PTX ISA 8.2: PTX manual, "Release Notes").
+//! It runs on every GPU from its target on (Volta, Hopper), and names the source it was made from.
 
 use std::{
     fs,
@@ -88,7 +90,8 @@ fn file_in(folder: &Path, is_it: impl Fn(&str) -> bool) -> Result<PathBuf> {
     bail!("{} does not hold what was looked for", folder.display())
 }
 
-/// Each file, what it is compiled for, and the target it must name. Not sm_90a: that runs on Hopper and nothing later.
+/// Each file, what it is compiled for, and the target it must name. Not sm_90a, which runs on Hopper and
+/// nothing later.
 const FILES: [(&str, &str, &str); 2] = [
     ("unpack.ptx", "--gpu-architecture=compute_70", "sm_70"),
     ("unpack_sm90.ptx", "--gpu-architecture=compute_90", "sm_90"),

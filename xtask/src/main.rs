@@ -1,22 +1,53 @@
-//! The repository's own chores, run as `cargo xtask NAME`. Nothing to install: each fetches or finds what it needs.
+//! The repository's own chores, run as `cargo xtask NAME`. Each fetches or finds what it needs.
 
 #[path = "../../crates/gpu/src/cuda/kernels/digest.rs"]
 mod digest;
 mod kernels;
 mod nvrtc;
+mod prose;
 
-use anyhow::{Result, bail};
+use std::{path::Path, process::ExitCode};
 
-fn main() -> Result<()> {
+use anyhow::{Context, Result, bail};
+
+use prose::Wish;
+
+fn main() -> ExitCode {
+    // Not by returning the error: with RUST_BACKTRACE set, a page of addresses would hide the sentence.
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace has a root")?;
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["kernels"] => kernels::build(None),
         ["kernels", "--nvrtc", path] => kernels::build(Some(path.as_ref())),
+        ["check-prose"] => prose::check(root, &Wish::Check),
+        ["check-prose", "--write-budget"] => prose::check(root, &Wish::WriteBudget),
+        ["check-prose", "--list"] => prose::check(root, &Wish::List("")),
+        ["check-prose", "--list", path] => prose::check(root, &Wish::List(path)),
+        ["--help" | "-h"] | [_, "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
         _ => bail!("{USAGE}"),
     }
 }
 
 const USAGE: &str = "\
 usage: cargo xtask kernels [--nvrtc PATH]
-  kernels   compiles crates/gpu/src/cuda/kernels/unpack.cu to the .ptx files beside it, with NVRTC 12.1 or 12.2:
-            the libnvrtc.so.12 at PATH, or else the one that pip has installed or can download";
+       cargo xtask check-prose [--list [PATH] | --write-budget]
+  kernels       compiles crates/gpu/src/cuda/kernels/unpack.cu to the .ptx files beside it, with NVRTC 12.1 or 12.2:
+                the libnvrtc.so.12 at PATH, or else the one that pip has installed or can download
+  check-prose   counts, for each crate's comments and for the pages, words for persons without a name (who, nobody, …),
+                sentences that begin with What, lines over 110 columns and sentences over 25 words, and fails if
+                a count is above xtask/prose.budget; --list shows each place (under PATH), --write-budget makes
+                today's counts the budget, if none has risen over all
+";
