@@ -3,7 +3,8 @@
 //!
 //! The way of a command: [`args`] what was typed → [`settings`] what both ends agree on → [`bootstrap`] → [`measure`] →
 //! [`report`] → [`output`]. [`conformance`] is the report of checking a plugin, [`doctor`] that of looking at
-//! this machine. [`host`] knows this machine, [`interrupt`] is Ctrl-C, [`failure`] the exit codes.
+//! this machine. [`host`] knows this machine, [`interrupt`] is Ctrl-C, [`failure`] the exit codes,
+//! [`version`] the build.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,7 @@ pub mod measure;
 pub mod output;
 pub mod report;
 pub mod settings;
+pub mod version;
 
 use std::process::ExitCode;
 

@@ -26,7 +26,7 @@ use crate::{host::bind::Bind, settings::Unpack};
 #[derive(Debug, Parser)]
 #[command(
     name = "gputcp",
-    version,
+    version = crate::version::long(),
     max_term_width = 100,
     after_help = "Every option with a value can also be set as GPUTCP_NAME (GPUTCP_CHUNK=1M); a flag wins.\n\
                   Exit codes: 0 ok, 1 run failed, 2 usage, 3 corrupted data, 5 other side, 130 interrupted."

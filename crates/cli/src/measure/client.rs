@@ -37,6 +37,7 @@ use crate::{
         warnings,
     },
     settings::{Flow, Settings},
+    version::{COMMIT, VERSION},
 };
 
 /// A measurement to make with a server that was greeted.
@@ -180,7 +181,8 @@ impl Measurement<'_> {
         }
         Report {
             schema: SCHEMA.into(),
-            version: env!("CARGO_PKG_VERSION").into(),
+            version: VERSION.into(),
+            commit: COMMIT.map(Into::into),
             command: self.command.into(),
             interrupted,
             config,

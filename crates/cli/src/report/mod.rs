@@ -28,6 +28,9 @@ pub struct Report {
     pub schema: String,
     /// The program's version.
     pub version: String,
+    /// The commit it was built from, where the build could tell; the peer's may be another.
+    #[serde(default)]
+    pub commit: Option<String>,
     /// The subcommand.
     pub command: String,
     /// Whether it was cut short; then the last result may have fewer iterations.

@@ -81,6 +81,7 @@ fn report_of(settings: Settings, gpus: &Gpus) -> Report {
     Report {
         schema: SCHEMA.into(),
         version: "0.0.0".into(),
+        commit: Some("0123456789ab".into()),
         command: "loopback".into(),
         interrupted: false,
         config: Config {

@@ -154,3 +154,18 @@ fn help_and_version_are_results() {
         assert!(stdout(&output).contains("gputcp"), "{}", stdout(&output));
     }
 }
+
+#[test]
+fn the_version_names_the_commit_where_there_is_one() {
+    let output = run(&["--version"]);
+    expect(&output, 0);
+    let said = stdout(&output);
+    let rest =
+        said.trim_end().strip_prefix(concat!("gputcp ", env!("CARGO_PKG_VERSION"))).expect("the version");
+    let commit = rest.strip_prefix(" (").and_then(|rest| rest.strip_suffix(')'));
+    let hash = commit.map_or("", |commit| commit.strip_suffix(", modified").unwrap_or(commit));
+    assert!(
+        rest.is_empty() || hash.len() >= 12 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "{said}"
+    );
+}
