@@ -5,6 +5,7 @@ mod digest;
 mod kernels;
 mod nvrtc;
 mod prose;
+mod shell;
 
 use std::{path::Path, process::ExitCode};
 

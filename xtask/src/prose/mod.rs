@@ -8,15 +8,16 @@ mod comments;
 mod pages;
 mod paragraph;
 mod rule;
+mod since;
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
-use budget::Areas;
+use budget::{Areas, Grown};
 use rule::Measure;
 
 /// One place that misses the rule.
@@ -57,32 +58,27 @@ pub(crate) fn check(root: &Path, wish: &Wish<'_>) -> Result<()> {
         }
         Wish::Check => {
             print!("{}", budget::show(&areas));
-            let grown =
-                budget::grown(&areas, &old.with_context(|| format!("there is no {BUDGET}: --write-budget"))?);
-            for one in &grown {
-                println!(
-                    "{}: {} {}, {} allowed: {}",
-                    one.area,
-                    one.count,
-                    one.measure.name(),
-                    one.budget,
-                    one.measure.demand()
-                );
-                let here = |fault: &&Fault| fault.area == one.area && fault.measure == one.measure;
-                faults.iter().filter(here).take(EXAMPLES).for_each(print);
-            }
-            if grown.is_empty() {
-                Measure::ALL
-                    .iter()
-                    .filter_map(|measure| faults.iter().find(|one| one.measure == *measure))
-                    .for_each(print);
-                return Ok(());
-            }
-            bail!(
-                "comments or pages miss the rule more often; cargo xtask check-prose --list PATH shows each place"
-            )
+            let old = old.with_context(|| format!("there is no {BUDGET}: --write-budget makes it"))?;
+            judge(root, &budget::grown(&areas, &old), &faults)
         }
     }
+}
+
+/// Shows an example of each fault, or of each count that grew those that are new; then that is an error.
+fn judge(root: &Path, grown: &[Grown], faults: &[Fault]) -> Result<()> {
+    for measure in Measure::ALL.iter().filter(|_| grown.is_empty()) {
+        faults.iter().find(|one| one.measure == *measure).into_iter().for_each(print);
+    }
+    for Grown { area, measure, count, budget } in grown {
+        println!("{area}: {count} {}, {budget} allowed: {}", measure.name(), measure.demand());
+        let here = faults.iter().filter(|fault| fault.area == *area && fault.measure == *measure);
+        since::new(root, here).into_iter().take(EXAMPLES).for_each(print);
+    }
+    ensure!(
+        grown.is_empty(),
+        "comments or pages miss the rule more often; cargo xtask check-prose --list PATH shows each place"
+    );
+    Ok(())
 }
 
 fn print(fault: &Fault) {
@@ -100,15 +96,19 @@ fn count(root: &Path) -> Result<(Areas, Vec<Fault>)> {
             .to_str()
             .context("a path is text")?;
         let text = fs::read_to_string(&path).with_context(|| format!("reading {name}"))?;
-        let (area, found) =
-            if name.ends_with(".md") { ("pages", page(name, &text)) } else { (area(name), source(&text)) };
+        let area = if name.ends_with(PAGE) { "pages" } else { area(name) };
         let counts = areas.entry(area.to_owned()).or_default();
-        for (measure, line, text) in found {
+        for (measure, line, text) in faults_of(name, &text) {
             counts[measure as usize] += 1;
             faults.push(Fault { area: area.to_owned(), measure, path: name.to_owned(), line, text });
         }
     }
     Ok((areas, faults))
+}
+
+/// Returns the faults of a file: measure, line and text of each.
+fn faults_of(name: &str, text: &str) -> Vec<(Measure, usize, String)> {
+    if name.ends_with(PAGE) { page(name, text) } else { source(text) }
 }
 
 /// Returns the faults of the comments of a source.
@@ -161,7 +161,8 @@ fn files(root: &Path) -> Result<Vec<PathBuf>> {
 const BUDGET: &str = "xtask/prose.budget";
 const CHANGELOG: &str = "CHANGELOG.md";
 const HISTORY: &str = "docs/benchmarks/history.md";
-const ENDINGS: [&str; 3] = [".rs", ".cu", ".md"];
+const PAGE: &str = ".md";
+const ENDINGS: [&str; 3] = [".rs", ".cu", PAGE];
 const EXAMPLES: usize = 5;
 /// How many characters of a sentence are printed.
 const SHOWN: usize = 160;

@@ -1,0 +1,17 @@
+//! Running programs: each failure is one sentence that names the program.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+/// Runs a command and returns what it prints.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.stderr(Stdio::inherit()).output().with_context(|| missing(&name))?;
+    ensure!(output.status.success(), "{name} failed: {}", output.status);
+    String::from_utf8(output.stdout).with_context(|| format!("{name} printed something that is no text"))
+}
+
+fn missing(name: &str) -> String {
+    format!("{name} could not be started: is it installed?")
+}
