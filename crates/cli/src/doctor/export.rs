@@ -34,7 +34,7 @@ impl Export {
     #[must_use]
     pub fn look() -> Self {
         let folder = env::current_exe().ok().and_then(|path| Some(path.parent()?.to_owned()));
-        let plugin = folder.as_deref().and_then(beside);
+        let plugin = folder.as_deref().and_then(installed);
         let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
         Self {
             answer: plugin.as_deref().and_then(plugin::ask),
@@ -60,7 +60,9 @@ impl Export {
         match self.plugin.as_deref().and_then(Path::to_str) {
             Some(path) => say(&format!("export NCCL_NET_PLUGIN={}", quoted(path))),
             None => {
-                say("# libnccl-net-gputcp.so is not beside the command: name its folder in LD_LIBRARY_PATH.");
+                say(
+                    "# libnccl-net-gputcp.so is not beside the command, nor in its prefix: name its folder in LD_LIBRARY_PATH.",
+                );
                 say("export NCCL_NET_PLUGIN=gputcp");
             }
         }
@@ -120,9 +122,13 @@ impl Export {
     }
 }
 
-/// The plugin's file in this folder, under its own name or under Cargo's.
-fn beside(folder: &Path) -> Option<PathBuf> {
-    FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file())
+/// Returns the plugin's file, under its own name or under Cargo's. It is beside the command in `folder`, or
+/// among the libraries of the prefix, where a Debian package puts it.
+fn installed(folder: &Path) -> Option<PathBuf> {
+    let libraries = folder.parent().map(|prefix| prefix.join("lib").join(LIBRARIES));
+    let folders = [Some(folder.to_owned()), libraries];
+    let files = folders.into_iter().flatten().flat_map(|folder| FILES.map(|name| folder.join(name)));
+    files.into_iter().find(|path| path.is_file())
 }
 
 /// Whether a tuner's name means the plugin's: its file, or a name that NCCL finds no other file for.
@@ -131,6 +137,8 @@ fn is_ours(tuner: &OsStr) -> bool {
     tuner == "gputcp" || file.is_some_and(|name| FILES.contains(&name))
 }
 
+/// The folder of this machine's libraries, as Debian names it on the architectures that have a package.
+const LIBRARIES: &str = if cfg!(target_arch = "aarch64") { "aarch64-linux-gnu" } else { "x86_64-linux-gnu" };
 const FILES: [&str; 2] = ["libnccl-net-gputcp.so", "libnccl_net_gputcp.so"];
 /// What the plugin does not use if nobody says what to use.
 const PLUGIN_LEAVES_OUT: [&str; 2] = ["docker", "virbr"];
@@ -173,6 +181,22 @@ mod tests {
         }
         const TOLD: &str = "# NCCL_TUNER_PLUGIN means another tuner, or none: NCCL then does not ask the plugin which protocol collectives take.\n\
                             # To let it ask: unset NCCL_TUNER_PLUGIN\n";
+    }
+
+    #[test]
+    fn the_plugin_is_beside_the_command_or_where_a_package_puts_it() {
+        let root = env::temp_dir().join(format!("gputcp-doctor-{}", std::process::id()));
+        let (commands, libraries) = (root.join("bin"), root.join("lib").join(LIBRARIES));
+        std::fs::create_dir_all(&commands).unwrap();
+        std::fs::create_dir_all(&libraries).unwrap();
+        assert_eq!(installed(&commands), None);
+        let packaged = libraries.join(FILES[0]);
+        std::fs::write(&packaged, "").unwrap();
+        assert_eq!(installed(&commands), Some(packaged));
+        let beside = commands.join(FILES[1]);
+        std::fs::write(&beside, "").unwrap();
+        assert_eq!(installed(&commands), Some(beside));
+        std::fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]
