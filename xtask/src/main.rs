@@ -2,6 +2,7 @@
 
 #[path = "../../crates/gpu/src/cuda/kernels/digest.rs"]
 mod digest;
+mod dist;
 mod kernels;
 mod nvrtc;
 mod prose;
@@ -30,6 +31,7 @@ fn run() -> Result<()> {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["kernels"] => kernels::build(None),
         ["kernels", "--nvrtc", path] => kernels::build(Some(path.as_ref())),
+        ["dist"] => dist::make(root),
         ["check-prose"] => prose::check(root, &Wish::Check),
         ["check-prose", "--write-budget"] => prose::check(root, &Wish::WriteBudget),
         ["check-prose", "--list"] => prose::check(root, &Wish::List("")),
@@ -45,10 +47,13 @@ fn run() -> Result<()> {
 const USAGE: &str = "\
 usage: cargo xtask kernels [--nvrtc PATH]
        cargo xtask check-prose [--list [PATH] | --write-budget]
+       cargo xtask dist
   kernels       compiles crates/gpu/src/cuda/kernels/unpack.cu to the .ptx files beside it, with NVRTC 12.1 or 12.2:
                 the libnvrtc.so.12 at PATH, or else the one that pip has installed or can download
   check-prose   counts, for each crate's comments and for the pages, words for persons without a name (who, nobody, …),
                 sentences that begin with What, lines over 110 columns and sentences over 25 words, and fails if
                 a count is above xtask/prose.budget; --list shows each place (under PATH), --write-budget makes
                 today's counts the budget, if none has risen over all
+  dist          builds the command and libnccl-net-gputcp.so, and packs both with their licences into target/dist:
+                a tarball, a Debian package where there is dpkg-deb, and their SHA-256 sums
 ";
