@@ -389,19 +389,21 @@ fn a_peer_that_does_not_read_holds_up_neither_a_send_nor_a_test() {
     assert_eq!(to.verify(Pattern { seed: 1, iteration: 2 }, 0, count * bytes).unwrap(), Ok(()));
 }
 
-/// Lets an impostor send early messages to a receiver that has posted nothing, and gives the error of its next receive.
+/// Returns the error of a receiver that has posted nothing, and to which an impostor sends early messages.
 fn outcome_of_early(misbehave: impl FnOnce(&mut Impostor)) -> Error {
-    // One slot: whenever the messages are read, no more than the first can have its receive.
     let (mut impostor, mut receiver) = Impostor::connect_with(8, 1);
     misbehave(&mut impostor);
     let to = Place::Host.buffer(64);
+    // While the test has the memory no receive is posted: each attempt only asks whether the connection has failed.
+    let _claim = to.write(0, 64).unwrap();
     let until = soon();
     loop {
-        // Nobody polls: whoever stands by has read it by now, or does so soon.
-        if let Err(error) = receiver.irecv(&to, 0, 64).map(drop) {
-            return error;
+        match receiver.irecv(&to, 0, 64) {
+            Err(Error::Usage(_)) => {}
+            Err(error) => return error,
+            Ok(request) => panic!("a receive was posted into memory in use: {request:?}"),
         }
-        assert!(Instant::now() < until, "it was never noticed");
+        assert!(Instant::now() < until, "the misbehaviour was never noticed");
         thread::sleep(Duration::from_millis(1));
     }
 }
