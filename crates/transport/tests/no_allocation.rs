@@ -1,76 +1,142 @@
-//! Invariant I4: nothing is allocated after connect. Counted over the whole process, so over all threads of both ends.
+//! Invariant I4: nothing is allocated after connect. Counted over a whole process, so over all threads of both ends.
+//!
+//! A test harness has threads that allocate, and a connection that ends frees what it had, some of it behind its close. So
+//! this program has no harness, and each case runs in a process of its own, which has one connection. All cases run at the
+//! same time, so that threads of the connection start late, as on a busy machine.
 
 mod common;
 
-use std::{alloc::System, thread};
+use std::{
+    alloc::System,
+    env,
+    process::{Command, ExitCode, Stdio},
+    sync::Barrier,
+    thread,
+};
 
-use common::{PATIENCE, Place, close, options, pair, soon};
+use common::{PATIENCE, Place, options, pair, soon};
 use gputcp::{
     IoPool, Options, Part,
     transfer::{Message, Plan, Receiver, Sender},
 };
-use gputcp_gpu::Pattern;
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// One test for all places: a second one at the same time would be counted too.
-#[test]
-fn a_transfer_allocates_nothing() {
-    let pool = IoPool::new(2).unwrap();
-    let of_its_own_or_pooled = [None, Some(pool)];
-    let places = [Place::Host, Place::Soft];
-    for (place, pool) in of_its_own_or_pooled.iter().flat_map(|pool| places.map(|place| (place, pool))) {
-        let (chunk_bytes, bytes) = (64 << 10, 8 << 20);
-        let (sender, receiver) = pair(&Options { device: place.device(), pool: pool.clone(), ..options(2) });
-        let (mut sends, mut recvs) = ([sender], [receiver]);
-        let (from, to) = (place.buffer(bytes), place.buffer(bytes));
-        let mut sending = Sender::new(Plan { chunk_bytes, window: 12, patience: PATIENCE }, 1);
-        let mut receiving = Receiver::new(Plan { chunk_bytes, window: 16, patience: PATIENCE }, 1);
-        let lengths = [bytes, 1000, bytes, 0, chunk_bytes + 1, bytes];
-        let barrier = std::sync::Barrier::new(2);
-        let counted = thread::scope(|scope| {
-            let (sends, from, sending, barrier) = (&mut sends, &from, &mut sending, &barrier);
-            scope.spawn(move || {
-                barrier.wait();
-                for bytes in lengths {
-                    sending.send(sends, Message { buffer: from, offset: 0, bytes }).unwrap();
-                }
-                barrier.wait();
-            });
-            barrier.wait();
-            let region = Region::new(ALLOCATOR);
-            for bytes in lengths {
-                let posted = receiving.post(&mut recvs, Message { buffer: &to, offset: 0, bytes }).unwrap();
-                receiving.finish(&mut recvs, posted).unwrap();
-            }
-            let counted = region.change();
-            barrier.wait();
-            counted
-        });
-        assert_eq!(recvs[0].bytes_placed(), lengths.iter().sum::<u64>());
-        let made = (counted.allocations, counted.reallocations, counted.deallocations);
-        assert_eq!(
-            made,
-            (0, 0, 0),
-            "allocations, reallocations, deallocations in {place:?} memory, {pool:?}: {counted:?}"
-        );
-        // The counter counts: filling a vector shows.
-        let region = Region::new(ALLOCATOR);
-        std::hint::black_box(vec![Pattern { seed: 0, iteration: 0 }]);
-        assert_eq!(region.change().allocations, 1);
-        let ([sender], [receiver]) = (sends, recvs);
-        close(vec![sender], vec![receiver]);
-        let made = groups(place, pool.clone());
-        assert_eq!(made, (0, 0), "allocations and deallocations for groups in {place:?} memory, {pool:?}");
+/// The variable that names the case which a process is to count.
+const CASE: &str = "GPUTCP_TEST_CASE";
+const NAME: &str = "a_transfer_allocates_nothing";
+/// How often each case runs.
+const ROUNDS: usize = 4;
+const KINDS: [(&str, Kind); 2] = [("transfer", transfer), ("groups", groups)];
+const PLACES: [(&str, Place); 2] = [("host", Place::Host), ("soft", Place::Soft)];
+const DRIVERS: [(&str, bool); 2] = [("alone", false), ("pooled", true)];
+
+/// Connects, and returns what is allocated and freed between connect and close.
+type Kind = fn(Place, Options) -> Stats;
+
+fn main() -> ExitCode {
+    if let Ok(case) = env::var(CASE) {
+        return count(&case);
     }
+    let args: Vec<_> = env::args().skip(1).collect();
+    let is_asked = |name: &str| args.iter().any(|arg| arg == name);
+    let mut filters = args.iter().filter(|arg| !arg.starts_with('-')).peekable();
+    if is_asked("--ignored") || filters.peek().is_some() && !filters.any(|filter| NAME.contains(filter)) {
+        return ExitCode::SUCCESS;
+    }
+    if is_asked("--list") {
+        println!("{NAME}: test");
+        return ExitCode::SUCCESS;
+    }
+    let failed: Vec<_> = (0..ROUNDS).flat_map(|_| failures()).collect();
+    failed.iter().for_each(|said| eprintln!("{said}"));
+    println!("test {NAME} ... {}", if failed.is_empty() { "ok" } else { "FAILED" });
+    ExitCode::from(u8::from(!failed.is_empty()))
 }
 
-/// What grouped receives allocate and free.
-fn groups(place: Place, pool: Option<IoPool>) -> (usize, usize) {
-    let opts = Options { device: place.device(), pool, max_receives: 8, ..options(2) };
-    let (mut sender, mut receiver) = pair(&opts);
+/// Runs each case in its process, all at once, and returns what the failed ones say.
+fn failures() -> Vec<String> {
+    let cases = KINDS.iter().flat_map(|(kind, _)| {
+        PLACES.iter().flat_map(move |(place, _)| {
+            DRIVERS.iter().map(move |(driver, _)| format!("{kind} {place} {driver}"))
+        })
+    });
+    let start = |case: String| {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.env(CASE, &case).stderr(Stdio::piped());
+        (case, command.spawn().unwrap())
+    };
+    let running: Vec<_> = cases.map(start).collect();
+    let outcomes = running.into_iter().map(|(case, child)| (case, child.wait_with_output().unwrap()));
+    let failed = outcomes.filter(|(_, output)| !output.status.success());
+    failed
+        .map(|(case, output)| {
+            format!("{case}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr))
+        })
+        .collect()
+}
+
+/// Counts one case in this process.
+fn count(case: &str) -> ExitCode {
+    // The counter counts: filling a vector shows.
+    let region = Region::new(ALLOCATOR);
+    std::hint::black_box(vec![1_u64]);
+    assert_eq!(region.change().allocations, 1);
+
+    let [kind, place, driver] = *case.split(' ').collect::<Vec<_>>() else { panic!("no case: {case}") };
+    let (kind, place, pooled) = (named(&KINDS, kind), named(&PLACES, place), named(&DRIVERS, driver));
+    let pool = pooled.then(|| IoPool::new(2).unwrap());
+    let counted = kind(place, Options { device: place.device(), pool, ..options(2) });
+    if (counted.allocations, counted.reallocations, counted.deallocations) == (0, 0, 0) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("{counted:?}");
+    ExitCode::FAILURE
+}
+
+fn named<T: Copy>(table: &[(&str, T)], name: &str) -> T {
+    table.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no case has {name}")).1
+}
+
+/// Counts what whole messages allocate and free.
+fn transfer(place: Place, options: Options) -> Stats {
+    let (chunk_bytes, bytes) = (64 << 10, 8 << 20);
+    let (sender, receiver) = pair(&options);
+    let (mut sends, mut recvs) = ([sender], [receiver]);
+    let (from, to) = (place.buffer(bytes), place.buffer(bytes));
+    let mut sending = Sender::new(Plan { chunk_bytes, window: 12, patience: PATIENCE }, 1);
+    let mut receiving = Receiver::new(Plan { chunk_bytes, window: 16, patience: PATIENCE }, 1);
+    let lengths = [bytes, 1000, bytes, 0, chunk_bytes + 1, bytes];
+    let barrier = Barrier::new(2);
+    let counted = thread::scope(|scope| {
+        let (sends, from, sending, barrier) = (&mut sends, &from, &mut sending, &barrier);
+        scope.spawn(move || {
+            barrier.wait();
+            for bytes in lengths {
+                sending.send(sends, Message { buffer: from, offset: 0, bytes }).unwrap();
+            }
+            // Its end frees what the thread had: that comes after the count.
+            barrier.wait();
+        });
+        barrier.wait();
+        let region = Region::new(ALLOCATOR);
+        for bytes in lengths {
+            let posted = receiving.post(&mut recvs, Message { buffer: &to, offset: 0, bytes }).unwrap();
+            receiving.finish(&mut recvs, posted).unwrap();
+        }
+        let counted = region.change();
+        barrier.wait();
+        counted
+    });
+    assert_eq!(recvs[0].bytes_placed(), lengths.iter().sum::<u64>());
+    counted
+}
+
+/// Counts what grouped receives allocate and free.
+fn groups(place: Place, options: Options) -> Stats {
+    let (mut sender, mut receiver) = pair(&Options { max_receives: 8, ..options });
     let each = 100_000;
     let (from, to) = (place.buffer(each), place.buffer(8 * each));
     let part = |at| Part { destination: &to, offset: at * each, bytes: each, tag: at as i32 };
@@ -90,7 +156,5 @@ fn groups(place: Place, pool: Option<IoPool>) -> (usize, usize) {
             sender.wait(request, soon()).unwrap();
         }
     }
-    let made = region.change();
-    close(vec![sender], vec![receiver]);
-    (made.allocations, made.deallocations)
+    region.change()
 }

@@ -5,6 +5,7 @@
 //! [`RecvComm`] are its two ends, `ending` closes it.
 
 mod agreed;
+mod begun;
 mod bound;
 mod canceller;
 mod connect;

@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     os::fd::OwnedFd,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -118,14 +119,15 @@ impl Alone {
         Watch { set: self.set.clone(), name: SOCKET }
     }
 
-    /// The thread's life until [`Alone::stop`]: calls `attend` whenever there is something to do, until that says that nothing
+    /// Runs the thread until [`Alone::stop`]: calls `attend` whenever there is something to do, until that says that nothing
     /// more can come, and `watch` every `interval`.
     pub(crate) fn stand_by(
         &self,
         attend: impl Fn() -> Attention,
         (watch, interval): (impl Fn(), Duration),
     ) -> io::Result<()> {
-        let mut events = Vec::with_capacity(2);
+        // On the stack: the thread may reach this line long after connect has returned (invariant I4).
+        let mut events = [MaybeUninit::uninit(); 2];
         let mut attention = Attention::Armed;
         let mut next_watch = Instant::now() + interval;
         loop {
@@ -133,12 +135,12 @@ impl Alone {
             let until = if attention == Attention::Away { until_watch.min(AWAY) } else { until_watch };
             let limit =
                 Timespec { tv_sec: until.as_secs().cast_signed(), tv_nsec: until.subsec_nanos().into() };
-            match epoll::wait(&self.set, rustix::buffer::spare_capacity(&mut events), Some(&limit)) {
+            let heard = match epoll::wait(&self.set, &mut events, Some(&limit)) {
                 Err(rustix::io::Errno::INTR) => continue,
-                other => drop(other?),
-            }
-            let is_told = !events.is_empty();
-            if events.drain(..).any(|event| { event.data }.u64() == STOP) {
+                heard => heard?.0,
+            };
+            let is_told = !heard.is_empty();
+            if heard.iter().any(|event| { event.data }.u64() == STOP) {
                 return Ok(());
             }
             if attention != Attention::Over && (is_told || attention == Attention::Away) {

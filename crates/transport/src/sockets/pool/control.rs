@@ -17,6 +17,7 @@ use super::{Seat, job::panicked};
 use crate::{
     Error,
     sockets::{
+        begun::Begun,
         control::{AWAY, Attention, Watch},
         locks::lock,
     },
@@ -54,6 +55,7 @@ pub(super) struct ControlLoop {
     set: Arc<OwnedFd>,
     bell: OwnedFd,
     table: Mutex<Table>,
+    begun: Begun,
 }
 
 #[derive(Debug, Default)]
@@ -87,7 +89,7 @@ impl ControlLoop {
         let set = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         epoll::add(&set, &bell, epoll::EventData::new_u64(BELL), epoll::EventFlags::IN)?;
-        Ok(Self { set, bell, table: Mutex::default() })
+        Ok(Self { set, bell, table: Mutex::default(), begun: Begun::default() })
     }
 
     /// A new entry.
@@ -107,6 +109,11 @@ impl ControlLoop {
             table.entries[number] = Some(entry.clone());
         }
         entry
+    }
+
+    /// Blocks until the thread is there.
+    pub(super) fn wait_for_thread(&self) {
+        self.begun.wait_for(1);
     }
 
     pub(super) fn watch(&self, entry: &Entry) -> Watch {
@@ -147,12 +154,12 @@ impl ControlLoop {
         self.ring();
     }
 
-    /// The thread's life. `begun` is called when it has all that it needs.
-    pub(super) fn run(&self, begun: impl FnOnce()) {
+    /// The thread's life.
+    pub(super) fn run(&self) {
         let mut events = Vec::with_capacity(EVENTS);
         let mut back: Option<Instant> = None;
         let mut watched = Instant::now();
-        begun();
+        self.begun.one_more();
         loop {
             let table = lock(&self.table);
             let (due, stopped) = (table.due, table.stopped);

@@ -140,7 +140,7 @@ mod tests {
         const SOON: Duration = Duration::from_secs(10);
         let worker = Arc::new(Worker::new().unwrap());
         let running = worker.clone();
-        let thread = std::thread::spawn(move || running.run(|| ()));
+        let thread = std::thread::spawn(move || running.run());
         let (mut first, _first_job, first_hear) = reading(&worker);
         let (mut second, second_job, second_hear) = reading(&worker);
         assert_eq!(worker.tasks(), 2);

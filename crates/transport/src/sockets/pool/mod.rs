@@ -14,7 +14,6 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
-        mpsc,
     },
     thread,
     time::Instant,
@@ -96,26 +95,22 @@ impl IoPool {
         let mut started = lock(&self.0.started);
         if !started.control {
             let control = self.0.control.clone();
-            self.start("gputcp-ctl".into(), move |begun| control.run(|| drop(begun)))?;
+            self.start("gputcp-ctl".into(), move || control.run())?;
+            self.0.control.wait_for_thread();
             started.control = true;
         }
         drop(started);
         Ok(Seat { jobs: Vec::new(), entry: self.0.control.enter(), pool: self.clone() })
     }
 
-    /// Starts a thread, and waits until it is there, so that nothing of its start falls after connect (invariant I4): `life` then
-    /// drops what it is given.
-    fn start(&self, name: String, life: impl FnOnce(mpsc::Sender<()>) + Send + 'static) -> Result<()> {
-        let (begun, has_begun) = mpsc::channel::<()>();
+    /// Starts a thread on the pool's cores.
+    fn start(&self, name: String, life: impl FnOnce() + Send + 'static) -> Result<()> {
         let cores = self.0.cores;
         let thread = thread::Builder::new().name(name).spawn(move || {
             cores::stay(cores.as_ref());
-            life(begun);
+            life();
         });
-        thread.map_err(|error| Error::system("start a thread of the pool", error))?;
-        // An error when nobody is left to say more.
-        let _ = has_begun.recv();
-        Ok(())
+        thread.map(drop).map_err(|error| Error::system("start a thread of the pool", error))
     }
 
     /// The workers for a connection's `tasks` tasks, those with the fewest first: streams of one connection go to different ones.
@@ -131,7 +126,8 @@ impl IoPool {
         for &number in &order {
             if !started.workers[number] {
                 let worker = workers[number].clone();
-                self.start(format!("gputcp-io-{number}"), move |begun| worker.run(|| drop(begun)))?;
+                self.start(format!("gputcp-io-{number}"), move || worker.run())?;
+                workers[number].wait_for_thread();
                 started.workers[number] = true;
             }
         }

@@ -15,6 +15,7 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
 use super::job::Job;
 use crate::sockets::{
+    begun::Begun,
     locks::lock,
     task::{Step, Task},
 };
@@ -25,6 +26,7 @@ pub(super) struct Worker {
     /// Rung only while the worker sleeps.
     bell: OwnedFd,
     inbox: Mutex<Inbox>,
+    begun: Begun,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +52,12 @@ impl Worker {
         let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         epoll::add(&set, &bell, epoll::EventData::new_u64(BELL), epoll::EventFlags::IN)?;
-        Ok(Self { set, bell, inbox: Mutex::default() })
+        Ok(Self { set, bell, inbox: Mutex::default(), begun: Begun::default() })
+    }
+
+    /// Blocks until the thread is there.
+    pub(super) fn wait_for_thread(&self) {
+        self.begun.wait_for(1);
     }
 
     /// How many tasks it has.
@@ -102,10 +109,10 @@ impl Worker {
         self.ring();
     }
 
-    /// The thread's life. `begun` is called when it has all that it needs.
-    pub(super) fn run(&self, begun: impl FnOnce()) {
+    /// The thread's life.
+    pub(super) fn run(&self) {
         let mut events = Vec::with_capacity(EVENTS);
-        begun();
+        self.begun.one_more();
         while let Some(limit) = self.limit() {
             let limit = limit.map(|limit| Timespec {
                 tv_sec: limit.as_secs().cast_signed(),

@@ -9,7 +9,7 @@ mod wait;
 
 use std::{
     sync::{
-        Arc, Condvar, Mutex, OnceLock,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -21,6 +21,7 @@ pub(crate) use self::{fail::Verdict, wait::Ready};
 use self::{live::Watched, polls::Polls};
 use super::{
     Socket,
+    begun::Begun,
     control::{ControlSocket, Reader, Watch},
     doorbell::Doorbell,
     locks::lock,
@@ -40,7 +41,7 @@ pub(crate) struct Shared<S> {
     pub(crate) work: Box<[Waker]>,
     pub(crate) doorbell: Doorbell,
     pub(crate) counters: Counters,
-    begun: (Mutex<usize>, Condvar),
+    begun: Begun,
     failure: OnceLock<Error>,
     frames_heard: AtomicU64,
     watched: Mutex<Watched>,
@@ -106,7 +107,7 @@ impl<S: Side> Shared<S> {
             state: Mutex::new(state),
             doorbell: Doorbell::new().map_err(|error| Error::system(doing, error))?,
             counters: Counters::default(),
-            begun: (Mutex::new(0), Condvar::new()),
+            begun: Begun::default(),
             failure: OnceLock::new(),
             frames_heard: AtomicU64::new(0),
             watched: Mutex::new(Watched::new(timeout)),
@@ -120,14 +121,12 @@ impl<S: Side> Shared<S> {
 
     /// One of the connection's threads is there: what a thread allocates when it starts is behind it.
     pub(crate) fn thread_begins(&self) {
-        *lock(&self.begun.0) += 1;
-        self.begun.1.notify_all();
+        self.begun.one_more();
     }
 
     /// Waits for the connection's threads, so that nothing of their start falls after connect (invariant I4).
     pub(crate) fn wait_for_threads(&self, count: usize) {
-        let begun = lock(&self.begun.0);
-        drop(self.begun.1.wait_while(begun, |begun| *begun < count));
+        self.begun.wait_for(count);
     }
 
     pub(crate) fn peer_has_said_goodbye(&self) -> bool {
