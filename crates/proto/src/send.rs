@@ -38,6 +38,8 @@ pub struct SendSide<const N: usize> {
     cursor: u64,
     plan: SegmentPlan,
     peer_slots: u64,
+    /// The longest message inside a control frame that was agreed on.
+    inline_bytes: u64,
     eager_places: u64,
     eager_bytes: u64,
     /// The message before the one at the cursor was short: the receiver may hold announcements back.
@@ -74,6 +76,7 @@ impl<const N: usize> SendSide<N> {
             cursor: 0,
             plan: SegmentPlan::new(segment_bytes),
             peer_slots: peer_slots as u64,
+            inline_bytes: 0,
             eager_places: 0,
             eager_bytes: 0,
             after_short: false,
@@ -97,6 +100,14 @@ impl<const N: usize> SendSide<N> {
     #[must_use]
     pub const fn with_pieces(mut self, piece_bytes: u64) -> Self {
         self.plan = self.plan.with_pieces(piece_bytes);
+        self
+    }
+
+    /// With messages of up to `bytes` inside control frames, as agreed at connect; a peer that announces more is refused.
+    /// None without this.
+    #[must_use]
+    pub const fn with_inline(mut self, bytes: u64) -> Self {
+        self.inline_bytes = bytes;
         self
     }
 
@@ -148,7 +159,7 @@ impl<const N: usize> SendSide<N> {
     /// Takes the peer's announcement of a receive.
     ///
     /// # Errors
-    /// A [`Violation`] if it is out of order, or more are open than the peer has slots.
+    /// A [`Violation`] if it is out of order, more are open than the peer has slots, or it says what was not agreed on.
     pub fn announced(&mut self, announce: &Announce) -> Result<(), Violation> {
         if announce.seq != self.announced {
             return Err(Violation::AnnouncedOutOfOrder { expected: self.announced, found: announce.seq });
@@ -171,6 +182,15 @@ impl<const N: usize> SendSide<N> {
         if announce.seq >= announce.done + self.peer_slots {
             return Err(Violation::TooManyAnnounced { seq: announce.seq, slots: self.peer_slots });
         }
+        // Whatever it says, no message inside a frame is longer than its receive, nor than the slabs that were made for it.
+        let inline_bytes = u64::from(announce.inline_bytes);
+        if inline_bytes > self.inline_bytes.min(announce.capacity) {
+            return Err(Violation::Field {
+                frame: "announcement",
+                field: "inline length",
+                value: inline_bytes,
+            });
+        }
         if let (Some(groups), Some(mark)) = (&mut self.groups, announce.mark) {
             groups.check(mark)?;
             groups.open(mark);
@@ -185,7 +205,7 @@ impl<const N: usize> SendSide<N> {
         let capacity = announce.capacity.min(MESSAGE_BYTES_MAX);
         if announce.seq >= announce.done {
             self.open_bytes += capacity;
-            *self.credit(announce.seq) = Credit { capacity, inline_bytes: u64::from(announce.inline_bytes) };
+            *self.credit(announce.seq) = Credit { capacity, inline_bytes };
         }
         self.announced += 1;
         Ok(())

@@ -164,10 +164,12 @@ impl<'a, const N: usize> Sender<'a, N> {
             }
             let depth = self.settings.send_depth;
             let slots = usize::from(welcome.slots).min(N);
+            let inline_bytes = welcome.inline_bytes.min(self.settings.inline_bytes);
             self.side = Some(
                 SendSide::new(depth, u64::from(self.settings.segment_bytes), slots)
                     .with_pieces(u64::from(self.settings.piece_bytes))
-                    .with_eager(welcome.eager_places.into(), EAGER_BYTES.min(welcome.inline_bytes).into()),
+                    .with_inline(inline_bytes.into())
+                    .with_eager(welcome.eager_places.into(), EAGER_BYTES.min(inline_bytes).into()),
             );
             world.wake_soon(Who::SenderUser);
         }

@@ -212,6 +212,23 @@ fn a_receiver_that_announces_what_it_may_not_is_refused() {
 }
 
 #[test]
+fn a_receiver_that_announces_more_inline_bytes_than_it_may_is_refused() {
+    // Less was agreed, by this end or by both; or the receive is shorter.
+    for (agreed, capacity, inline_bytes) in [(0, 100, 100), (4096, 8192, 8192), (4096, 99, 100)] {
+        let opts = Options { inline_bytes: agreed, device: Place::Soft.device(), ..options(1) };
+        let (mut sender, mut control, _data) = sender_to_impostor(opts, None);
+        let announce = Announce { seq: 0, capacity, inline_bytes, done: 0, mark: None };
+        control.write_all(&Control::Announce(announce).encode()).unwrap();
+        let from = Place::Soft.buffer(8192);
+        let posted = sender.isend(&from, 0, capacity);
+        let error = posted.and_then(|request| sender.wait(request.unwrap(), soon())).unwrap_err();
+        let Error::PeerMisbehaved { violation, .. } = &error else { panic!("{error:?}") };
+        let value = u64::from(inline_bytes);
+        assert_eq!(violation, &Violation::Field { frame: "announcement", field: "inline length", value });
+    }
+}
+
+#[test]
 fn strays_disturb_neither_the_listener_nor_a_running_transfer() {
     let opts = options(2);
     let (mut listener, handle) = listen(&opts);

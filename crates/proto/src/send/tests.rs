@@ -7,9 +7,10 @@ use crate::{
 };
 
 const STEP: u64 = 4096;
+const INLINE: u64 = 8192;
 
 fn side() -> SendSide<16> {
-    SendSide::new(16, STEP, 4)
+    SendSide::new(16, STEP, 4).with_inline(INLINE)
 }
 
 const fn announce(seq: u64, capacity: u64, inline_bytes: u32) -> Announce {
@@ -274,6 +275,25 @@ fn a_finished_count_that_cannot_be_is_a_violation() {
 }
 
 #[test]
+fn no_message_inside_a_frame_is_longer_than_was_agreed() {
+    let inline = |side: &mut SendSide<16>, capacity, inline_bytes| {
+        side.announced(&announce(0, capacity, inline_bytes)).map_err(|violation| {
+            let value = u64::from(inline_bytes);
+            assert_eq!(violation, Violation::Field { frame: "announcement", field: "inline length", value });
+        })
+    };
+    for agreed in [0, 100] {
+        let mut side = side().with_inline(agreed.into());
+        assert_eq!(inline(&mut side, STEP, agreed + 1), Err(()));
+        assert_eq!(inline(&mut side, STEP, u32::MAX), Err(()));
+        assert_eq!(inline(&mut side, STEP, agreed), Ok(()), "and a refused announcement changes nothing");
+    }
+    assert_eq!(inline(&mut SendSide::new(16, STEP, 4), STEP, 1), Err(()), "none where none was agreed on");
+    assert_eq!(inline(&mut side(), 99, 100), Err(()), "nor longer than the receive");
+    assert_eq!(inline(&mut side(), 100, 100), Ok(()));
+}
+
+#[test]
 fn segments_are_short_at_the_start_and_at_the_end() {
     let long = 4 * STEP;
     let mut side = SendSide::<16>::new(16, long, 16).with_pieces(STEP).with_streams(2);
@@ -299,7 +319,7 @@ fn segments_are_short_at_the_start_and_at_the_end() {
 }
 
 fn eager() -> SendSide<16> {
-    SendSide::new(16, STEP, 16).with_streams(2).with_eager(4, 100)
+    SendSide::new(16, STEP, 16).with_streams(2).with_inline(INLINE).with_eager(4, 100)
 }
 
 #[test]

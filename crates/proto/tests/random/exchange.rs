@@ -82,6 +82,7 @@ impl<'a, const N: usize> Exchange<'a, N> {
             send: SendSide::new(plan.send_depth, STEP, plan.recv_depth)
                 .with_pieces(plan.piece_bytes)
                 .with_streams(plan.sockets)
+                .with_inline(INLINE)
                 .with_eager(plan.eager_places, EAGER),
             sends: VecDeque::new(),
             posted: 0,

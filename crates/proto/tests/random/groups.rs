@@ -13,6 +13,7 @@ use gputcp_proto::{
 use proptest::prelude::*;
 
 const STEP: u64 = 4096;
+const INLINE: u64 = 512;
 const SLOTS: usize = 4;
 const MOST: usize = 8;
 
@@ -46,12 +47,15 @@ impl Exchange {
         Self {
             groups: groups.into(),
             messages,
-            send: SendSide::new(SLOTS * MOST, STEP, SLOTS * MOST).with_streams(1).with_groups(MOST as u16),
+            send: SendSide::new(SLOTS * MOST, STEP, SLOTS * MOST)
+                .with_streams(1)
+                .with_inline(INLINE)
+                .with_groups(MOST as u16),
             sends: vec![],
             wire: vec![],
             announcer: Announcer::new(0),
             announcements: VecDeque::new(),
-            recv: RecvSide::new(SLOTS * MOST, STEP, 512),
+            recv: RecvSide::new(SLOTS * MOST, STEP, INLINE),
             receives: vec![],
         }
     }

@@ -98,6 +98,7 @@ impl SendComm {
         let mut side = SendSide::new(depth, segment_bytes.into(), peer_depth)
             .with_pieces(piece_bytes.into())
             .with_streams(data.len())
+            .with_inline(inline_bytes.into())
             .with_eager(eager_places.into(), eager_bytes);
         if max_receives > 1 {
             side = side.with_groups(max_receives);
