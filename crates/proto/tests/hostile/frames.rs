@@ -1,0 +1,153 @@
+//! Bytes of every frame there is: decoding gives a frame, which is encoded to the same bytes, or a violation.
+
+use gputcp_fuzz::{Counts, Rng, mutate, near, run};
+use gputcp_proto::{
+    frame::{Announce, Control, Join, Mark, SegmentHeader, Token, Verdict, Welcome},
+    handle::Handle,
+    key::Proof,
+    session::{Direction, Header, Kind, Role, Session},
+};
+
+#[test]
+fn any_bytes_are_a_frame_or_a_violation() {
+    let counts = run("frames", |random, counts| {
+        for _ in 0..64 {
+            one(random, counts);
+        }
+    });
+    assert!(counts.of("frames") > 0 && counts.of("frames refused") > 0);
+}
+
+#[test]
+fn a_session_takes_what_is_due_and_nothing_else() {
+    run("session", |random, counts| {
+        let mut session = Session::new(random.choice([Role::Client, Role::Server]).expect("two"));
+        for _ in 0..100 {
+            let direction = random.choice([Direction::Send, Direction::Recv]).expect("two");
+            // What is due, mostly, so that every state is reached.
+            let is_due = |kind: &Kind| session.clone().step(direction, *kind).is_ok();
+            let due: Vec<Kind> = Kind::ALL.into_iter().filter(is_due).collect();
+            let any = due.is_empty() || random.u8(0..6) == 0;
+            let kind = if any { random.choice(Kind::ALL) } else { random.choice(due) };
+            let kind = kind.expect("there are some");
+            if session.is_over() && random.u8(0..8) == 0 {
+                break;
+            }
+            if kind == Kind::Abort && random.u8(0..30) != 0 {
+                continue;
+            }
+            let before = format!("{session:?}");
+            counts.one("frames");
+            if session.step(direction, kind).is_err() {
+                counts.one("frames refused");
+                assert_eq!(before, format!("{session:?}"), "{kind:?}");
+            }
+        }
+    });
+}
+
+fn one(random: &mut Rng, counts: &mut Counts) {
+    match random.u8(0..6) {
+        0 => {
+            let control = control(random);
+            check(random, counts, control.encode(), Control::decode, |frame| frame.encode());
+        }
+        1 => {
+            let header = SegmentHeader {
+                seq: near(random, 5),
+                offset: near(random, 4096),
+                total: near(random, 1 << 20),
+                bytes: near(random, 4096) as u32,
+            };
+            check(random, counts, header.encode(), SegmentHeader::decode, |frame| frame.encode());
+        }
+        2 => {
+            let join = join(random);
+            check(random, counts, join.encode(), Join::decode, |frame| frame.encode());
+            let start = *join.encode().first_chunk().expect("a join is longer");
+            let mut start: [u8; 8] = start;
+            mutate(random, &mut start);
+            let _ = Join::check_start(&start);
+        }
+        3 => {
+            let welcome = Welcome {
+                verdict: Verdict::Accepted,
+                slots: random.u16(1..=32),
+                inline_bytes: random.u32(0..=256 << 10),
+                eager_places: random.u16(0..=8),
+                max_receives: random.u16(1..=8),
+                proof: Proof([random.u8(..); Proof::BYTES]),
+            };
+            check(random, counts, welcome.encode(), Welcome::decode, |frame| frame.encode());
+        }
+        4 => {
+            let address = if random.bool() { "127.0.0.1:9" } else { "[fe80::1%3]:9" };
+            let mut handle = Handle::at(address.parse().expect("an address"), Token([3; 16]));
+            for other in handle.others.iter_mut().take(random.usize(0..=3)) {
+                *other = Some(handle.address);
+            }
+            check(random, counts, handle.encode(), Handle::decode, Handle::encode);
+        }
+        _ => {
+            let kind = random.choice(Kind::ALL).expect("eighteen");
+            let header = Header { kind, bytes: random.u32(0..=kind.bytes_max()) };
+            check(random, counts, header.encode(), Header::decode, |frame| frame.encode());
+        }
+    }
+}
+
+/// Decodes the bytes as they are, changed, or replaced.
+fn check<const N: usize, F: std::fmt::Debug, E: std::fmt::Debug>(
+    random: &mut Rng,
+    counts: &mut Counts,
+    mut bytes: [u8; N],
+    decode: impl Fn(&[u8; N]) -> Result<F, E>,
+    encode: impl Fn(&F) -> [u8; N],
+) {
+    decode(&bytes).expect("what is encoded is decoded");
+    match random.u8(0..10) {
+        0 => random.fill(&mut bytes),
+        1 => random.fill(&mut bytes[8..]),
+        _ => mutate(random, &mut bytes),
+    }
+    counts.one("frames");
+    match decode(&bytes) {
+        Ok(frame) => assert_eq!(encode(&frame), bytes, "{frame:?}"),
+        Err(_) => counts.one("frames refused"),
+    }
+}
+
+fn control(random: &mut Rng) -> Control {
+    let seq = random.u64(0..100);
+    match random.u8(0..6) {
+        0 => Control::Goodbye,
+        1 => Control::Want { seq },
+        2 => Control::Inline { seq, bytes: random.u32(0..=256 << 10) },
+        3 => Control::Abort { bytes: random.u32(0..=512) },
+        which => Control::Announce(Announce {
+            seq,
+            capacity: near(random, 4096),
+            inline_bytes: random.u32(0..=256 << 10),
+            done: random.u64(0..=seq),
+            mark: (which == 4).then(|| Mark { tag: random.i32(..), following: random.u8(..) }),
+        }),
+    }
+}
+
+fn join(random: &mut Rng) -> Join {
+    let streams = random.u16(1..=64);
+    let segment_bytes = random.u32(4096..=64 << 20);
+    Join {
+        listen_token: Token([1; 16]),
+        comm_token: Token([2; 16]),
+        index: random.u16(0..=streams),
+        streams,
+        slots: random.u16(1..=32),
+        segment_bytes,
+        piece_bytes: random.u32(4096..=segment_bytes),
+        inline_bytes: random.u32(0..=256 << 10),
+        eager_places: random.u16(0..=8),
+        max_receives: random.u16(1..=8),
+        proof: Proof([random.u8(..); Proof::BYTES]),
+    }
+}
