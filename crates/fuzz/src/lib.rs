@@ -1,8 +1,8 @@
-//! Random cases, each from its seed, until the time is up; and values and bytes that are nearly right. For the tests that
-//! play a hostile peer, in `proto`, `transport` and `cli`.
+//! Random cases, each from a seed of its own, and values and bytes that are nearly right. The tests that play
+//! a hostile peer use it, in `proto`, `transport` and `cli`.
 //!
-//! `GPUTCP_FUZZ_SECONDS` says how long each test draws cases (1 by default); `GPUTCP_FUZZ_SEED` repeats one case. A case that
-//! panics prints its seed.
+//! `GPUTCP_FUZZ_SECONDS` sets how long each test draws cases, 1 by default. `GPUTCP_FUZZ_SEED` repeats one
+//! case; a case that panics prints its seed.
 
 #![forbid(unsafe_code)]
 

@@ -34,7 +34,8 @@ impl Counts {
     }
 }
 
-/// Runs cases for as long as `GPUTCP_FUZZ_SECONDS` says, at least one; or the one of `GPUTCP_FUZZ_SEED`. Prints what was counted.
+/// Runs cases for `GPUTCP_FUZZ_SECONDS`, at least two, or the one case of `GPUTCP_FUZZ_SEED`. Prints the
+/// counts.
 ///
 /// # Panics
 /// If a case does, or a variable is no number.

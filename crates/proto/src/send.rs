@@ -103,8 +103,8 @@ impl<const N: usize> SendSide<N> {
         self
     }
 
-    /// With messages of up to `bytes` inside control frames, as agreed at connect; a peer that announces more is refused.
-    /// None without this.
+    /// With messages of up to `bytes` inside control frames, as agreed at connect. An announcement of more is
+    /// a violation. Without this call no message travels inside a control frame.
     #[must_use]
     pub const fn with_inline(mut self, bytes: u64) -> Self {
         self.inline_bytes = bytes;
@@ -159,7 +159,8 @@ impl<const N: usize> SendSide<N> {
     /// Takes the peer's announcement of a receive.
     ///
     /// # Errors
-    /// A [`Violation`] if it is out of order, more are open than the peer has slots, or it says what was not agreed on.
+    /// A [`Violation`] if it is out of order, if more are open than the peer has slots, or if a field exceeds
+    /// what was agreed at connect.
     pub fn announced(&mut self, announce: &Announce) -> Result<(), Violation> {
         if announce.seq != self.announced {
             return Err(Violation::AnnouncedOutOfOrder { expected: self.announced, found: announce.seq });
@@ -182,7 +183,7 @@ impl<const N: usize> SendSide<N> {
         if announce.seq >= announce.done + self.peer_slots {
             return Err(Violation::TooManyAnnounced { seq: announce.seq, slots: self.peer_slots });
         }
-        // Whatever it says, no message inside a frame is longer than its receive, nor than the slabs that were made for it.
+        // The slabs that such messages are staged in have the length agreed at connect.
         let inline_bytes = u64::from(announce.inline_bytes);
         if inline_bytes > self.inline_bytes.min(announce.capacity) {
             return Err(Violation::Field {

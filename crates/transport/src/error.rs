@@ -136,7 +136,9 @@ impl Error {
         let why = match verdict {
             Verdict::Accepted => "it accepted",
             Verdict::WrongToken => "the handle belongs to another listener (it is stale, or was mixed up)",
-            Verdict::BadSettings => "it does not take these settings",
+            Verdict::BadSettings => {
+                "it does not take these settings: ask for fewer streams or shorter segments"
+            }
             Verdict::Busy => "it has too many half-made connections, try again",
             Verdict::WrongKey => {
                 "it asks for a key, or has another one: give both ends the same (GPUTCP_KEY_FILE)"

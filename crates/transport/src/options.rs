@@ -18,7 +18,9 @@ pub struct Options {
     pub streams: u16,
     /// Requests that this side may have in flight, at most 32.
     pub slots: u16,
-    /// The length of the longest segments in bytes; the connector's holds.
+    /// The length of the longest segments in bytes; the connector's holds. The listener's rings take streams
+    /// × slabs × segments. With a device it refuses a connector whose rings exceed both 1 GiB and those of
+    /// its own settings.
     pub segment_bytes: u32,
     /// What segments are multiples of, in bytes: the first and the last ones of a message are as short as this, so that
     /// all streams begin and end together. It is fitted to the segment: somewhat more where that is no multiple of it, the

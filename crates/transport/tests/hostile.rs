@@ -302,6 +302,33 @@ fn a_socket_that_says_the_same_place_twice_cannot_steal_it() {
 }
 
 #[test]
+fn a_connector_that_asks_for_longer_rings_than_the_listener_takes_is_refused() {
+    const MIB: u32 = 1 << 20;
+    let answer = |opts: Options, asked: fn(Join) -> Join| {
+        let (mut listener, handle) = listen(&opts);
+        let mut socket = TcpStream::connect(handle.address).unwrap();
+        socket.write_all(&asked(join(&handle)).encode()).unwrap();
+        assert!(listener.accept(Instant::now() + Duration::from_millis(100)).is_err());
+        socket.set_nonblocking(true).unwrap();
+        let mut answer = [0; Welcome::BYTES];
+        socket.read_exact(&mut answer).ok().map(|()| Welcome::decode(&answer).unwrap().verdict)
+    };
+    let long = |join: Join| Join { streams: 17, segment_bytes: 64 * MIB, ..join };
+    // 17 × 64 MiB × the listener's slabs, pinned where there is a GPU.
+    let device = Options { device: Place::Soft.device(), slabs: 1, ..options(1) };
+    let refused = Some(gputcp_proto::frame::Verdict::BadSettings);
+    assert_eq!(answer(device.clone(), long), refused);
+    let most = |join: Join| Join { streams: 64, segment_bytes: 64 * MIB, ..join };
+    assert_eq!(answer(Options { slabs: 16, ..device.clone() }, most), refused);
+    // A gibibyte is taken, as much as this end would ask for itself, and anything where there are no rings.
+    let gibibyte = |join: Join| Join { streams: 16, segment_bytes: 64 * MIB, ..join };
+    assert_eq!(answer(device.clone(), gibibyte), None, "the other sockets are waited for");
+    let as_long = Options { streams: 17, segment_bytes: 64 * MIB, ..device };
+    assert_eq!(answer(as_long, long), None);
+    assert_eq!(answer(options(1), most), None);
+}
+
+#[test]
 fn an_old_version_is_told_so() {
     let (mut listener, handle) = listen(&options(1));
     let mut socket = TcpStream::connect(handle.address).unwrap();

@@ -1,7 +1,8 @@
-//! A peer that says anything, at every state of the rules: valid frames, frames that are off by one, extreme or changed, and
-//! noise. Debug assertions are on; what is accepted is held against a model of what was agreed.
+//! A hostile peer at every state of the rules: valid frames, frames that are off by one, extreme or changed,
+//! and noise. Debug assertions are on. A plain model of what was agreed decides which frames must be
+//! accepted.
 //!
-//! `gputcp_fuzz` says how long, and how to have a case again.
+//! `gputcp_fuzz` has the variables for the duration and for repeating a case.
 
 mod frames;
 mod receiver;

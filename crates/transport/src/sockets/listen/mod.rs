@@ -160,7 +160,12 @@ impl Listener {
             Known::Join(join) => {
                 let token = self.handle.token;
                 let Unknown { socket, peer, .. } = unknown;
-                match self.gathering.add(join, socket, peer, token, self.options.key.as_ref()) {
+                let added = if self.has_room_for(&join) {
+                    self.gathering.add(join, socket, peer, token, self.options.key.as_ref())
+                } else {
+                    Err((socket, Verdict::BadSettings))
+                };
+                match added {
                     Ok(Some(whole)) => self.welcome(whole),
                     Ok(None) => Ok(None),
                     Err((socket, verdict)) => {
@@ -171,6 +176,17 @@ impl Listener {
                 }
             }
         }
+    }
+
+    /// Whether this side takes the bounce rings that a connector asks for: those of its own settings, or
+    /// [`RING_BYTES_MAX`] bytes.
+    fn has_room_for(&self, join: &Join) -> bool {
+        let ring_bytes = |streams: u16, segment_bytes: u32| {
+            u64::from(streams) * u64::from(self.options.slabs) * u64::from(segment_bytes)
+        };
+        let own = ring_bytes(self.options.streams, self.options.segment_bytes);
+        let has_rings = self.options.device.is_some();
+        !has_rings || ring_bytes(join.streams, join.segment_bytes) <= own.max(RING_BYTES_MAX)
     }
 
     /// Waits for the next connection.
@@ -337,6 +353,9 @@ const ACCEPTS: usize = 128;
 const UNKNOWN_MAX: usize = 512;
 /// Descriptors that a connection's set-up may take.
 const SPARE: u64 = 16;
+/// The memory that a connector may make the listener allocate for rings: 64 streams × 4 slabs × 4 MiB. The
+/// most that a join can say is 64 streams × 16 slabs × 64 MiB = 64 GiB.
+const RING_BYTES_MAX: u64 = 1 << 30;
 /// How long a socket may take to say who it is.
 const HELLO: Duration = Duration::from_secs(5);
 /// How often the late are looked for while waiting.
