@@ -231,11 +231,7 @@ impl Settings {
     /// receives.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        let directions = match self.flow {
-            Flow::Forward | Flow::Backward => 1,
-            Flow::Both | Flow::RoundTrip => 2,
-        };
-        self.buffer_bytes().saturating_add(self.ring_bytes()).saturating_mul(directions)
+        self.buffer_bytes().saturating_add(self.ring_bytes()).saturating_mul(self.flow.directions())
     }
 
     /// Whether the ceiling is a pipeline through a GPU's memory. The software GPU's is what sockets reach in place: its lanes
@@ -378,6 +374,15 @@ impl Flow {
     #[must_use]
     pub const fn forward(self) -> bool {
         !matches!(self, Self::Backward)
+    }
+
+    /// In how many directions a side moves data.
+    #[must_use]
+    pub const fn directions(self) -> u64 {
+        match self {
+            Self::Forward | Self::Backward => 1,
+            Self::Both | Self::RoundTrip => 2,
+        }
     }
 
     /// Whether the server sends.

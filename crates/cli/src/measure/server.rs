@@ -153,12 +153,52 @@ fn check_begin(settings: &Settings, kind: Kind, begin: &Begin, peer: &str) -> Re
     let rounds_most = if settings.flow == Flow::RoundTrip { Settings::rounds(begin.bytes.max(1)) } else { 1 };
     let fits = settings.sizes.contains(&begin.bytes) && (1..=rounds_most).contains(&begin.rounds);
     let raw = begin.work == Work::Raw && !settings.ceiling;
-    if kind == due && fits && !raw {
+    if kind == due && fits && !raw && begin.iteration <= ITERATION_MAX {
         return Ok(());
     }
     Err(Failure::Peer(format!("{peer} began a run that was not agreed on ({}, {begin:?})", kind.name())))
 }
 
+/// The most that a run's number can be: the data of its two directions has twice that, and one more.
+const ITERATION_MAX: u64 = u64::MAX / 2;
 /// For the settings, which follow the hello at once: whoever says no more than that keeps others waiting so long and no
 /// longer.
 const FIRST: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{MeasureArgs, environment::Environment, request::Request};
+
+    #[test]
+    fn a_run_is_one_of_those_agreed_on() {
+        let args = MeasureArgs { size: Some(4096), ..Default::default() };
+        let forward = Request::new(args, &Environment::default()).unwrap().settings;
+        let good = Begin { work: Work::Transfer, bytes: 4096, iteration: 1, rounds: 1 };
+        let check = |settings: &Settings, begin: Begin| {
+            let fits = check_begin(settings, Kind::BeginForward, &begin, "the client").is_ok();
+            if fits {
+                // The numbers that the data is made of.
+                let (one, other) = run::patterns(settings.seed, begin.iteration, Role::Server);
+                assert_ne!(one, other);
+            }
+            fits
+        };
+        assert!(check(&forward, good));
+        assert!(check(&forward, Begin { work: Work::Raw, iteration: u64::MAX / 2, ..good }));
+        for iteration in [u64::MAX / 2 + 1, u64::MAX] {
+            assert!(!check(&forward, Begin { iteration, ..good }), "{iteration}");
+        }
+        for bytes in [0, 4095, 4097, u64::MAX] {
+            assert!(!check(&forward, Begin { bytes, ..good }), "{bytes}");
+        }
+        for rounds in [0, 2, u64::MAX] {
+            assert!(!check(&forward, Begin { rounds, ..good }), "{rounds}");
+        }
+        assert!(check_begin(&forward, Kind::BeginBoth, &good, "the client").is_err());
+        assert!(!check(&Settings { ceiling: false, ..forward.clone() }, Begin { work: Work::Raw, ..good }));
+        let there_and_back = Settings { flow: Flow::RoundTrip, ..forward };
+        assert!(check(&there_and_back, Begin { rounds: 256, ..good }));
+        assert!(!check(&there_and_back, Begin { rounds: 257, ..good }));
+    }
+}

@@ -69,8 +69,7 @@ impl Tally {
                         sums.count(flow);
                     }
                     if let Some(there) = &outcome.sent {
-                        sums.sender_cpu += Duration::from_nanos(there.sent.cpu_ns);
-                        sums.receiver_cpu += Duration::from_nanos(there.received.cpu_ns);
+                        sums.add_cpu(there.sent.cpu_ns, there.received.cpu_ns);
                     }
                 }
             }
@@ -157,8 +156,7 @@ impl Tally {
 impl Sums {
     fn add(&mut self, bytes: u64, flow: &Exchanged) {
         self.samples.add(bytes, Duration::from_nanos(flow.received.time_ns));
-        self.sender_cpu += Duration::from_nanos(flow.sent.cpu_ns);
-        self.receiver_cpu += Duration::from_nanos(flow.received.cpu_ns);
+        self.add_cpu(flow.sent.cpu_ns, flow.received.cpu_ns);
         self.count(flow);
     }
 
@@ -166,10 +164,15 @@ impl Sums {
     fn add_both(&mut self, bytes: u64, forward: &Exchanged, backward: &Exchanged) {
         let time = forward.received.time_ns.max(backward.received.time_ns);
         self.samples.add(2 * bytes, Duration::from_nanos(time));
-        self.sender_cpu += Duration::from_nanos(forward.sent.cpu_ns);
-        self.receiver_cpu += Duration::from_nanos(forward.received.cpu_ns);
+        self.add_cpu(forward.sent.cpu_ns, forward.received.cpu_ns);
         self.count(forward);
         self.count(backward);
+    }
+
+    /// Adds the CPU time of both ends. One of the two is what the other side says, however much.
+    const fn add_cpu(&mut self, sender_ns: u64, receiver_ns: u64) {
+        self.sender_cpu = self.sender_cpu.saturating_add(Duration::from_nanos(sender_ns));
+        self.receiver_cpu = self.receiver_cpu.saturating_add(Duration::from_nanos(receiver_ns));
     }
 
     fn count(&mut self, flow: &Exchanged) {
@@ -201,4 +204,16 @@ pub const fn kind(settings: &Settings) -> CeilingKind {
 #[must_use]
 pub fn tcp_of(outcome: &Outcome) -> Option<TcpCounters> {
     [&outcome.sent, &outcome.received].into_iter().flatten().find_map(|flow| flow.sent.tcp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_added_up_to_the_most_that_there_is() {
+        let mut sums = Sums { sender_cpu: Duration::MAX, receiver_cpu: Duration::MAX, ..Sums::default() };
+        sums.add_cpu(1, u64::MAX);
+        assert_eq!((sums.sender_cpu, sums.receiver_cpu), (Duration::MAX, Duration::MAX));
+    }
 }

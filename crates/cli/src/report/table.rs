@@ -97,7 +97,8 @@ pub fn foot(report: &Report) -> String {
             tcp.retransmits
         );
     }
-    let strays = sender.strays + receiver.strays;
+    // One of the two is the other side's word.
+    let strays = sender.strays.saturating_add(receiver.strays);
     let strays = if strays == 0 { String::new() } else { format!(", {strays} stray connections dropped") };
     let _ = writeln!(text, "# setup {:.1} ms{strays}", config.setup_ms);
     text

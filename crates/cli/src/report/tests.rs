@@ -248,3 +248,25 @@ fn an_end_without_gpu_memory_names_no_gpu() {
     assert_eq!(gpus(&settings), Gpus::default());
     assert_eq!(gpus(&settings).memory(Role::Client, &settings), "soft");
 }
+
+#[test]
+fn the_largest_numbers_that_the_other_side_can_say_are_added_up() {
+    let mut report = report(MeasureArgs::default());
+    (report.sides.sender.strays, report.sides.receiver.strays) = (1, u64::MAX);
+    assert!(table::foot(&report).contains("18446744073709551615 stray connections dropped"));
+
+    let settings = settings(MeasureArgs { bidir: true, ..Default::default() });
+    let mut tally =
+        Tally::new(settings.flow, TcpCounters { retransmits: u64::MAX, ..TcpCounters::default() });
+    let mut said = flow(settings.sizes[0], 1);
+    (said.received.time_ns, said.received.cpu_ns, said.sent.cpu_ns) = (u64::MAX, u64::MAX, u64::MAX);
+    said.sent.tcp = Some(TcpCounters { retransmits: u64::MAX, rtt_us: u32::MAX, cwnd_packets: u32::MAX });
+    let outcome = Outcome { sent: Some(said.clone()), received: Some(said) };
+    for _ in 0..3 {
+        tally.add(settings.sizes[0], &outcome, &[Duration::MAX, Duration::ZERO]);
+    }
+    for row in tally.rows(settings.sizes[0], &settings, &Gpus::default(), Some(&tally)) {
+        assert_eq!(row.time_us.max, 86_400_000_000.0, "a day is the most that is believed");
+        let _ = (table::row(&row), csv::row(&row));
+    }
+}

@@ -86,8 +86,7 @@ const PAGE_BYTES: u64 = 4 << 10;
 
 /// A side's regions are [`REGION_BYTES`] in all, or as long as its messages.
 fn region_bytes(settings: &Settings) -> u64 {
-    let directions = settings.memory_bytes() / settings.buffer_bytes();
-    settings.buffer_bytes().min(REGION_BYTES / directions)
+    settings.buffer_bytes().min(REGION_BYTES / settings.flow.directions())
 }
 
 /// More than most caches hold.
@@ -96,6 +95,10 @@ pub(super) const REGION_BYTES: u64 = 64 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        args::{MeasureArgs, environment::Environment, request::Request},
+        settings::Memory,
+    };
 
     #[test]
     fn a_region_is_walked_and_begun_anew() {
@@ -104,6 +107,20 @@ mod tests {
         assert_eq!(offsets, [0, 4, 0, 4, 0]);
         assert_eq!(area.next(100), Part { offset: 0, extent: 10 });
         assert_eq!(area.next(10), Part { offset: 0, extent: 10 });
+    }
+
+    #[test]
+    fn a_region_is_a_part_of_what_there_is_whatever_the_rings_take() {
+        let args = MeasureArgs { latency: true, size: Some(1), ..Default::default() };
+        let asked = Request::new(args, &Environment::default()).unwrap().settings;
+        let short = Settings { memory: Memory::Cuda, ..asked };
+        let longest =
+            Settings { streams: 64, slabs: Some(16), segment_bytes: Some(64 << 20), ..short.clone() };
+        for settings in [&short, &longest] {
+            assert_eq!((settings.check(), region_bytes(settings)), (Ok(()), 256), "all of the messages");
+        }
+        let large = Settings { sizes: vec![1 << 30], ..short };
+        assert_eq!(region_bytes(&large), REGION_BYTES / 2, "one for each direction");
     }
 
     #[test]
