@@ -169,10 +169,32 @@ pub fn move_at_and_verify(
     Ok(total)
 }
 
+/// What the control socket of a bare receiver says first.
+pub fn welcome(options: &Options) -> Welcome {
+    Welcome {
+        verdict: Verdict::Accepted,
+        slots: 32,
+        inline_bytes: 64 << 10,
+        eager_places: 0,
+        max_receives: options.max_receives,
+        proof: Proof::NONE,
+    }
+}
+
 /// A sender, and a receiver made of bare sockets: its control socket, and its data sockets.
 pub fn sender_to_impostor(
     options: Options,
     recv_buffer_bytes: Option<usize>,
+) -> (SendComm, TcpStream, Vec<TcpStream>) {
+    let welcome = welcome(&options);
+    sender_welcomed(options, recv_buffer_bytes, &welcome)
+}
+
+/// The same with this welcome.
+pub fn sender_welcomed(
+    options: Options,
+    recv_buffer_bytes: Option<usize>,
+    welcome: &Welcome,
 ) -> (SendComm, TcpStream, Vec<TcpStream>) {
     let stranger = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     if let Some(bytes) = recv_buffer_bytes {
@@ -183,7 +205,7 @@ pub fn sender_to_impostor(
     stranger.listen(8).unwrap();
     let stranger = std::net::TcpListener::from(stranger);
     let (_, real) = listen(&options);
-    let (streams, max_receives) = (options.streams, options.max_receives);
+    let streams = options.streams;
     let handle = Handle::at(stranger.local_addr().unwrap(), real.token);
     let connecting =
         thread::spawn(move || Connector::new(&handle, options).unwrap().connect(soon()).unwrap());
@@ -199,15 +221,6 @@ pub fn sender_to_impostor(
     sockets.sort_by_key(|(index, _)| *index);
     let mut sockets = sockets.into_iter().map(|(_, socket)| socket);
     let mut control = sockets.next().unwrap();
-    let verdict = Verdict::Accepted;
-    let welcome = Welcome {
-        verdict,
-        slots: 32,
-        inline_bytes: 64 << 10,
-        eager_places: 0,
-        max_receives,
-        proof: Proof::NONE,
-    };
     control.write_all(&welcome.encode()).unwrap();
     (connecting.join().unwrap(), control, sockets.collect())
 }

@@ -1,0 +1,103 @@
+//! What a connection is made for.
+
+use std::{sync::OnceLock, time::Duration};
+
+use gputcp::{IoPool, Options};
+use gputcp_fuzz::Rng;
+use gputcp_gpu::UnpackMode;
+use gputcp_proto::{
+    frame::{Join, Verdict, Welcome},
+    handle::Handle,
+    key::Proof,
+};
+
+use crate::common::{self, Place};
+
+/// Both ends' numbers; those of the bare peer are the ones that fit its frames.
+pub(crate) struct Plan {
+    /// Where this side's memory is.
+    pub(crate) place: Place,
+    pub(crate) options: Options,
+    pub(crate) peer_slots: u16,
+    pub(crate) peer_inline_bytes: u32,
+    pub(crate) peer_eager_places: u16,
+    pub(crate) peer_max_receives: u16,
+}
+
+impl Plan {
+    pub(crate) fn draw(random: &mut Rng) -> Self {
+        let place = if random.bool() { Place::Host } else { Place::Soft };
+        let segment_bytes = 4096 << random.u32(0..=4);
+        let inline = |random: &mut Rng| random.choice([0, 100, 4096, 64 << 10]).unwrap();
+        let max_receives = random.choice([1, 1, 1, 2, 8]).unwrap();
+        let options = Options {
+            slots: random.choice([1, 2, 4, 32]).unwrap(),
+            segment_bytes,
+            piece_bytes: random.u32(4096..=segment_bytes),
+            inline_bytes: inline(random),
+            eager_places: random.u16(0..=8),
+            max_receives,
+            slabs: random.u16(1..=3),
+            device: place.device(),
+            unpack: random.choice([UnpackMode::Kernel, UnpackMode::Copy, UnpackMode::Host]).unwrap(),
+            pool: random.bool().then(pool),
+            timeout: Duration::from_secs(2),
+            ..common::options(random.u16(1..=3))
+        };
+        Self {
+            place,
+            options,
+            peer_slots: random.choice([1, 2, 4, 32]).unwrap(),
+            peer_inline_bytes: inline(random),
+            peer_eager_places: random.u16(0..=8),
+            peer_max_receives: random.choice([1, max_receives, 8]).unwrap(),
+        }
+    }
+
+    pub(crate) fn inline_bytes(&self) -> u64 {
+        self.options.inline_bytes.min(self.peer_inline_bytes).into()
+    }
+
+    pub(crate) fn max_receives(&self) -> u16 {
+        self.options.max_receives.min(self.peer_max_receives)
+    }
+
+    pub(crate) fn eager_places(&self) -> u64 {
+        match self.max_receives() {
+            1 => self.options.eager_places.min(self.peer_eager_places).into(),
+            _ => 0,
+        }
+    }
+
+    /// What a bare sender says on its control socket.
+    pub(crate) fn join(&self, handle: &Handle) -> Join {
+        Join {
+            streams: self.options.streams,
+            slots: self.peer_slots,
+            segment_bytes: self.options.segment_bytes,
+            piece_bytes: self.options.piece_bytes,
+            inline_bytes: self.peer_inline_bytes,
+            eager_places: self.peer_eager_places,
+            max_receives: self.peer_max_receives,
+            ..common::join(handle)
+        }
+    }
+
+    /// What a bare receiver answers.
+    pub(crate) const fn welcome(&self) -> Welcome {
+        Welcome {
+            verdict: Verdict::Accepted,
+            slots: self.peer_slots,
+            inline_bytes: self.peer_inline_bytes,
+            eager_places: self.peer_eager_places,
+            max_receives: self.peer_max_receives,
+            proof: Proof::NONE,
+        }
+    }
+}
+
+/// One pool for all that have one: a connection's end must leave it good for the others.
+fn pool() -> IoPool {
+    static POOL: OnceLock<IoPool> = OnceLock::new();
+    POOL.get_or_init(|| IoPool::new(2).unwrap()).clone()
+}
