@@ -21,6 +21,7 @@ pub(crate) struct Knobs {
     pub(crate) delay: Duration,
     pub(crate) max_recvs: usize,
     pub(crate) devices: i32,
+    pub(crate) speed_mbit: i32,
     pub(crate) error: Option<Fault>,
     pub(crate) hang: Option<Fault>,
     pub(crate) crash: Option<Fault>,
@@ -96,6 +97,7 @@ impl Knobs {
             crash: fault("CRASH", false)?,
             exit: fault("EXIT", false)?,
             print: fault("PRINT", false)?,
+            speed_mbit: number("SPEED", 100_000, i32::MIN..=i32::MAX)?,
             violate: text("VIOLATE").map_or_else(Vec::new, |all| all.split(',').map(str::to_owned).collect()),
         };
         knobs.fifo |= knobs.violates("test-any-order");

@@ -29,6 +29,7 @@
 //! | `DELAY_US` | default 0 | how long after its end a request is said to be done |
 //! | `MAX_RECVS` | 1 to 8, default 1 | receives of one request, told apart by tags |
 //! | `DEVICES` | −1 to 4096, default 1 | how many devices there are said to be |
+//! | `SPEED` | default 100000 | the devices' speed in Mbit/s |
 //! | `ERROR` | `FUNCTION:NTH:CODE` | the n-th call of a function, by NCCL's name, answers this code |
 //! | `HANG` | `FUNCTION:NTH` | it never returns |
 //! | `CRASH` | `FUNCTION:NTH` | it ends the process with SIGABRT |

@@ -50,7 +50,7 @@ struct Listing {
 struct Device {
     index: usize,
     name: String,
-    /// 0 where the plugin does not know.
+    /// 10 000 where the plugin does not know, as NCCL takes it.
     speed_mbit: u32,
     pci_path: Option<String>,
     guid: u64,
@@ -134,10 +134,7 @@ impl Device {
     }
 
     fn row(&self) -> [String; 8] {
-        let speed = match self.speed_mbit {
-            0 => "-".into(),
-            speed => (f64::from(speed) / 1e3).to_string(),
-        };
+        let speed = (f64::from(self.speed_mbit) / 1e3).to_string();
         [
             self.index.to_string(),
             self.name.clone(),

@@ -67,7 +67,7 @@ pub struct PluginFacts {
     pub library: String,
     /// The device's name.
     pub device: String,
-    /// The device's speed in Mbit/s, as the plugin says; 0 where it does not know.
+    /// The device's speed in Mbit/s, as the plugin says; 10 000 where it does not know, as NCCL takes it.
     pub speed_mbit: u32,
     /// Who works on what the device received: `host` for nobody, `unpack` for the unpack queue.
     pub device_type: String,

@@ -136,6 +136,14 @@ fn a_queue_that_leaves_fragments_out_fails_the_run() {
 }
 
 #[test]
+fn a_speed_that_no_plugin_knows_is_ten_gigabits() {
+    for speed in ["-1", "0", "-2147483648"] {
+        let report = verified(&loopback("v8", &[("SPEED", speed)], &[]));
+        assert_eq!(report["config"]["plugins"]["server"]["speed_mbit"], 10_000, "{speed}");
+    }
+}
+
+#[test]
 fn a_plugin_that_fails_is_named_with_its_call() {
     for (fault, words, code) in [
         ("init:1:3", "failed in init with code 3 (ncclInternalError)", 1),

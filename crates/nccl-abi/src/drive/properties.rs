@@ -26,7 +26,7 @@ pub struct Properties {
     pub reg_is_global: bool,
     /// Whether `iflush` is needed on every GPU.
     pub force_flush: bool,
-    /// Its speed in Mbit/s; 0 where the plugin does not know.
+    /// Its speed in Mbit/s; 10 000 where the plugin says nothing above 0, as NCCL takes it.
     pub speed_mbit: u32,
     /// Its port.
     pub port: i32,
@@ -120,7 +120,10 @@ impl Properties {
             dma_buf: takes(constants::PTR_DMABUF),
             reg_is_global: raw.reg_is_global != 0,
             force_flush: raw.force_flush != 0,
-            speed_mbit: number(raw.speed, 0, SPEED_MAX, "speed in Mbit/s")?,
+            speed_mbit: match raw.speed {
+                ..=0 => constants::SPEED_UNKNOWN_MBIT,
+                speed => number(speed, 1, SPEED_MAX, "speed in Mbit/s")?,
+            },
             port: raw.port,
             latency_us: raw.latency,
             max_comms: number(raw.max_comms, 1, c_int::MAX, "number of connections")?,
@@ -289,6 +292,11 @@ mod tests {
             (props.kind, props.device_version, props.max_bytes),
             (DeviceKind::Unpack, 7, Some(1 << 40))
         );
+        for (said, taken) in
+            [(c_int::MIN, 10_000), (-1, 10_000), (0, 10_000), (1, 1), (SPEED_MAX, 100_000_000)]
+        {
+            assert_eq!(check(|props| props.speed = said).unwrap().speed_mbit, taken, "{said}");
+        }
         let unknown = check(|props| props.net_device_type = 9).unwrap();
         assert_eq!(unknown.kind.to_string(), "type 9");
         // An older version says less, and that is no error.
@@ -325,7 +333,7 @@ mod tests {
             ),
             ("a PCI path that does not end for device 3", check(|p| p.pci_path = endless)),
             ("a pointer support of 0 for device 3", check(|p| p.ptr_support = 0)),
-            ("a speed in Mbit/s of -1 for device 3", check(|p| p.speed = -1)),
+            ("a speed in Mbit/s of 100000001 for device 3", check(|p| p.speed = SPEED_MAX + 1)),
             ("a latency of NaN µs for device 3", check(|p| p.latency = f32::NAN)),
             ("a number of connections of 0 for device 3", check(|p| p.max_comms = 0)),
             ("a number of receives per request of 4096 for device 3", check(|p| p.max_recvs = 4096)),

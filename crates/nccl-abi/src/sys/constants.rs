@@ -17,6 +17,10 @@ pub const OPTIONAL_RECV_COMPLETION: usize = 1;
 /// A traffic class that was not chosen (`NCCL_NET_TRAFFIC_CLASS_UNDEF`).
 pub const TRAFFIC_CLASS_UNDEFINED: c_int = -1;
 
+/// What NCCL takes a device's speed for, in Mbit/s, where the plugin says nothing above 0 (`ncclTopoAddNet` in
+/// src/graph/topo.cc: "Some NICs define speed = -1").
+pub const SPEED_UNKNOWN_MBIT: u32 = 10_000;
+
 /// Host memory (`NCCL_PTR_HOST`).
 pub const PTR_HOST: c_int = 1;
 /// Memory of a CUDA GPU (`NCCL_PTR_CUDA`).

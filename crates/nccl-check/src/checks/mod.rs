@@ -94,9 +94,9 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "properties-sane",
-        expected: "names and a pciPath, if any, that stay where they are, host pointers, dma-bufs only with regMrDmaBuf, a speed, at least one comm and receive; from v9 on \
+        expected: "names and a pciPath, if any, that stay where they are, host pointers, dma-bufs only with regMrDmaBuf, at least one comm and receive; from v9 on \
                    0 < maxP2pBytes ≤ 2^40 and one device behind it: itself",
-        because: "NCCL keeps the pointers, derives its channels from the speed, and divides by these numbers",
+        because: "NCCL keeps the pointers, and divides by these numbers",
         since: 5,
         run: Run::Alone(start::properties_sane),
     },

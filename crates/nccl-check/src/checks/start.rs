@@ -5,7 +5,9 @@ use std::{ffi::c_int, ptr};
 use gputcp_nccl_abi::{
     ResultCode,
     drive::DEVICES_MAX,
-    sys::constants::{NET_BYTES_MAX, NET_DEVICE_HOST, NET_DEVICE_UNPACK, PTR_CUDA, PTR_DMABUF, PTR_HOST},
+    sys::constants::{
+        NET_BYTES_MAX, NET_DEVICE_HOST, NET_DEVICE_UNPACK, PTR_CUDA, PTR_DMABUF, PTR_HOST, SPEED_UNKNOWN_MBIT,
+    },
 };
 
 use crate::{
@@ -99,9 +101,9 @@ pub(super) fn properties_sane(plugin: &mut Plugin) -> Seen {
         types.iter().filter(|(bit, _)| props.ptr_support & bit != 0).map(|&(_, name)| name).collect();
     let unpack = matches!(props.net_device, Some((NET_DEVICE_UNPACK, _)));
     Ok(format!(
-        "{} pointers, {} Mbit/s, {} comms, {} receives per request{}",
+        "{} pointers, {}, {} comms, {} receives per request{}",
         types.join(" and "),
-        props.speed,
+        speed(props.speed),
         props.max_comms,
         props.max_recvs,
         if unpack { ", an unpack queue" } else { "" },
@@ -147,7 +149,15 @@ pub(super) fn virtual_devices(plugin: &mut Plugin) -> Seen {
     let (code, listener) = plugin.call("listen", |raw| raw.listen(index, &mut Handle::empty()));
     plugin.success("listen", code)?;
     plugin.close_listen(listener)?;
-    Ok(format!("devices 0 and 1 were joined to {name}, {} Mbit/s", props.speed))
+    Ok(format!("devices 0 and 1 were joined to {name}, {}", speed(props.speed)))
+}
+
+/// A device's speed as NCCL takes it.
+fn speed(mbit: c_int) -> String {
+    match mbit {
+        ..=0 => format!("a speed of {mbit}, which NCCL takes for {SPEED_UNKNOWN_MBIT} Mbit/s"),
+        mbit => format!("{mbit} Mbit/s"),
+    }
 }
 
 /// `behind`: how many devices should be behind it, and the first.
@@ -155,8 +165,6 @@ fn sane(props: &Properties, behind: (c_int, c_int)) -> Result<(), String> {
     let known = PTR_HOST | PTR_CUDA | PTR_DMABUF;
     let wrong = if props.ptr_support & PTR_HOST == 0 || props.ptr_support & !known != 0 {
         format!("a ptrSupport of {:#x}", props.ptr_support)
-    } else if props.speed <= 0 {
-        format!("a speed of {} Mbit/s", props.speed)
     } else if !(props.latency >= 0.0 && props.latency.is_finite()) {
         format!("a latency of {} µs", props.latency)
     } else if props.max_comms < 1 {

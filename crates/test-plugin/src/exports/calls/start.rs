@@ -144,10 +144,11 @@ pub(in crate::exports) fn properties(dev: c_int, write: impl FnOnce(Facts)) -> c
             ptr_support: dma_bufs
                 | match knobs.gpu {
                     Gpu::None => PTR_HOST,
+                    _ if knobs.violates("properties-sane") => 0,
                     Gpu::Cuda(_) if knobs.dma_buf => PTR_HOST | PTR_CUDA | PTR_DMABUF,
                     Gpu::Soft | Gpu::Cuda(_) => PTR_HOST | PTR_CUDA,
                 },
-            speed_mbit: if knobs.violates("properties-sane") { 0 } else { 100_000 },
+            speed_mbit: knobs.speed_mbit,
             max_recvs: knobs.max_recvs as c_int,
             net_device_type,
             net_device_version,
