@@ -1,8 +1,6 @@
 //! The test plugin's file for version 5.
 
 use gputcp_nccl_abi::sys::v5::Net;
-use gputcp_test_plugin::exports::v5;
+use gputcp_test_plugin::{export, exports::v5};
 
-/// What NCCL looks up.
-#[unsafe(no_mangle)]
-pub static ncclNetPlugin_v5: Net = v5::PLAIN;
+export!(ncclNetPlugin_v5: Net = v5::PLAIN);

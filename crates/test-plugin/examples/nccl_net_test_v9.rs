@@ -1,8 +1,6 @@
 //! The test plugin's file for version 9.
 
 use gputcp_nccl_abi::sys::v9::Net;
-use gputcp_test_plugin::exports::v9;
+use gputcp_test_plugin::{export, exports::v9};
 
-/// What NCCL looks up.
-#[unsafe(no_mangle)]
-pub static ncclNetPlugin_v9: Net = v9::PLAIN;
+export!(ncclNetPlugin_v9: Net = v9::PLAIN);

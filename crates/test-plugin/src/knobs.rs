@@ -67,6 +67,11 @@ impl Knobs {
         })
     }
 
+    /// Whether tables are completed in `init`: asked while the file is loaded, before the knobs are read.
+    pub(crate) fn is_late() -> bool {
+        text("LATE").is_some_and(|value| value == "1")
+    }
+
     /// Whether the demand with this name is to be violated.
     pub(crate) fn violates(&self, demand: &str) -> bool {
         !self.violate.is_empty() && self.violate.iter().any(|name| name == demand)
@@ -92,14 +97,15 @@ impl Knobs {
             delay: Duration::from_micros(number("DELAY_US", 0, 0..=60_000_000)?),
             max_recvs: number("MAX_RECVS", 1, 1..=PARTS_MAX)?,
             devices: number("DEVICES", 1, -1..=4096)?,
+            speed_mbit: number("SPEED", 100_000, i32::MIN..=i32::MAX)?,
             error: fault("ERROR", true)?,
             hang: fault("HANG", false)?,
             crash: fault("CRASH", false)?,
             exit: fault("EXIT", false)?,
             print: fault("PRINT", false)?,
-            speed_mbit: number("SPEED", 100_000, i32::MIN..=i32::MAX)?,
             violate: text("VIOLATE").map_or_else(Vec::new, |all| all.split(',').map(str::to_owned).collect()),
         };
+        number("LATE", 0, 0..=1)?;
         knobs.fifo |= knobs.violates("test-any-order");
         Ok(knobs)
     }

@@ -136,6 +136,16 @@ fn a_queue_that_leaves_fragments_out_fails_the_run() {
 }
 
 #[test]
+fn a_plugin_that_completes_its_table_in_init_is_driven() {
+    for version in ["v5", "v8", "v10", "v12", "unpack"] {
+        let report = verified(&loopback(version, &[("LATE", "1"), ("GPU", "soft")], &["-m", "soft"]));
+        assert_eq!(report["config"]["plugins"]["server"]["name"], "GpuTcpTest", "{version}");
+    }
+    let failed = loopback("v11", &[("LATE", "1"), ("ERROR", "init:1:3")], &[]);
+    assert!(stderr(&failed).contains("failed in init with code 3"), "{}", stderr(&failed));
+}
+
+#[test]
 fn a_speed_that_no_plugin_knows_is_ten_gigabits() {
     for speed in ["-1", "0", "-2147483648"] {
         let report = verified(&loopback("v8", &[("SPEED", speed)], &[]));

@@ -1,24 +1,22 @@
-//! One view over the tables of all versions. What a version cannot say is an error before the call, never a cut number.
+//! One view over the functions of all versions' tables. What a version cannot say is an error before the call, never a cut number.
 
 use std::ptr;
 
 use super::{
     error::{Error, Result},
-    library::Found,
     properties::Raw,
+    table::Found,
 };
 use crate::sys::{
-    c_char, c_int, c_void,
+    c_int, c_void,
     device::{Config, DeviceHandle},
     functions as f, v5, v7, v8, v9, v10, v11, v12,
 };
 
-/// A table's functions; those that every plugin must have are there.
+/// The functions of a table once its plugin is started; those that every plugin must have are there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Calls {
-    pub(super) version: u32,
-    pub(super) name: *const c_char,
-    init: Init,
+    version: u32,
     pub(super) devices: f::Devices,
     properties: GetProperties,
     listen: Listen,
@@ -41,17 +39,9 @@ pub(super) struct Optional {
     pub(super) reg_mr_dma_buf: Option<f::RegMrDmaBuf>,
     pub(super) iflush: Option<f::Iflush>,
     pub(super) irecv_consumed: Option<f::IrecvConsumed>,
-    pub(super) finalize: Option<f::Finalize>,
 }
 
 // Each is named by the version that it came with.
-#[derive(Debug, Clone, Copy)]
-enum Init {
-    V5(f::Init),
-    V10(f::InitV10),
-    V11(f::InitV11),
-}
-
 #[derive(Debug, Clone, Copy)]
 enum GetProperties {
     V5(f::GetProperties<v5::Properties>),
@@ -106,7 +96,7 @@ enum Irecv {
 /// Reads a table: first which forms its functions have, then which of the optional ones its version knows.
 macro_rules! read {
     (
-        $table:expr, $version:literal, $init:ident $properties:ident $listen:ident $connect:ident $accept:ident $reg:ident
+        $table:expr, $version:literal, $properties:ident $listen:ident $connect:ident $accept:ident $reg:ident
         $isend:ident $irecv:ident, $($optional:ident)*
     ) => {{
         // SAFETY: the table's symbol says its type; it stays where it is, as libraries are never closed, and nobody
@@ -116,8 +106,6 @@ macro_rules! read {
         $(optional.$optional = net.$optional;)*
         Ok(Calls {
             version: $version,
-            name: net.name,
-            init: Init::$init(net.init.ok_or("init")?),
             devices: net.devices.ok_or("devices")?,
             properties: GetProperties::$properties(net.get_properties.ok_or("getProperties")?),
             listen: Listen::$listen(net.listen.ok_or("listen")?),
@@ -136,44 +124,20 @@ macro_rules! read {
     }};
 }
 
-const NOTHING_OPTIONAL: Optional =
-    Optional { reg_mr_dma_buf: None, iflush: None, irecv_consumed: None, finalize: None };
+const NOTHING_OPTIONAL: Optional = Optional { reg_mr_dma_buf: None, iflush: None, irecv_consumed: None };
 
 impl Calls {
-    /// The functions of a table; fails with the name of the first that is missing.
-    pub(super) fn read(found: Found) -> std::result::Result<Self, (u32, *const c_char, &'static str)> {
-        let (version, name) = found.title();
-        let read = || -> std::result::Result<Self, &'static str> {
-            match found {
-                Found::V5(t) => read!(t, 5, V5 V5 V5 V5 V5 V5 V5 V5, iflush),
-                Found::V6(t) => read!(t, 6, V5 V5 V5 V5 V5 V5 V5 V5, iflush reg_mr_dma_buf),
-                Found::V7(t) => read!(t, 7, V5 V7 V5 V7 V7 V5 V5 V5, iflush reg_mr_dma_buf irecv_consumed),
-                Found::V8(t) => read!(t, 8, V5 V8 V5 V7 V7 V8 V5 V5, iflush reg_mr_dma_buf irecv_consumed),
-                Found::V9(t) => read!(t, 9, V5 V9 V5 V7 V7 V8 V9 V9, iflush reg_mr_dma_buf irecv_consumed),
-                Found::V10(t) => {
-                    read!(t, 10, V10 V10 V5 V10 V7 V8 V10 V10, iflush reg_mr_dma_buf irecv_consumed)
-                }
-                Found::V11(t) => {
-                    read!(t, 11, V11 V11 V11 V11 V7 V8 V10 V10, iflush reg_mr_dma_buf irecv_consumed finalize)
-                }
-                Found::V12(t) => {
-                    read!(t, 12, V11 V12 V11 V11 V7 V8 V10 V10, iflush reg_mr_dma_buf irecv_consumed finalize)
-                }
-            }
-        };
-        read().map_err(|function| (version, name, function))
-    }
-
-    /// # Safety
-    /// `config` must live as long as the plugin; to be called from one thread at a time.
-    pub(super) unsafe fn init(&self, ctx: *mut *mut c_void, config: *mut Config, logger: f::Logger) -> c_int {
-        // SAFETY: as the interface says for each version; the rest is the caller's promise.
-        unsafe {
-            match self.init {
-                Init::V5(init) => init(logger),
-                Init::V10(init) => init(logger, None),
-                Init::V11(init) => init(ctx, std::process::id().into(), config, logger, None),
-            }
+    /// The functions of the table of a plugin that was started; fails with the name of the first that is missing.
+    pub(super) fn read(found: Found) -> std::result::Result<Self, &'static str> {
+        match found {
+            Found::V5(t) => read!(t, 5, V5 V5 V5 V5 V5 V5 V5, iflush),
+            Found::V6(t) => read!(t, 6, V5 V5 V5 V5 V5 V5 V5, iflush reg_mr_dma_buf),
+            Found::V7(t) => read!(t, 7, V7 V5 V7 V7 V5 V5 V5, iflush reg_mr_dma_buf irecv_consumed),
+            Found::V8(t) => read!(t, 8, V8 V5 V7 V7 V8 V5 V5, iflush reg_mr_dma_buf irecv_consumed),
+            Found::V9(t) => read!(t, 9, V9 V5 V7 V7 V8 V9 V9, iflush reg_mr_dma_buf irecv_consumed),
+            Found::V10(t) => read!(t, 10, V10 V5 V10 V7 V8 V10 V10, iflush reg_mr_dma_buf irecv_consumed),
+            Found::V11(t) => read!(t, 11, V11 V11 V11 V7 V8 V10 V10, iflush reg_mr_dma_buf irecv_consumed),
+            Found::V12(t) => read!(t, 12, V12 V11 V11 V7 V8 V10 V10, iflush reg_mr_dma_buf irecv_consumed),
         }
     }
 
@@ -340,41 +304,5 @@ impl Calls {
             version: self.version,
             call,
         })
-    }
-}
-
-impl Found {
-    /// Its version and its plugin's name.
-    fn title(self) -> (u32, *const c_char) {
-        macro_rules! name {
-            ($table:expr, $version:literal) => {
-                // SAFETY: every table begins with its plugin's name.
-                ($version, unsafe { (*$table.as_ptr()).name })
-            };
-        }
-        match self {
-            Self::V5(table) => name!(table, 5),
-            Self::V6(table) => name!(table, 6),
-            Self::V7(table) => name!(table, 7),
-            Self::V8(table) => name!(table, 8),
-            Self::V9(table) => name!(table, 9),
-            Self::V10(table) => name!(table, 10),
-            Self::V11(table) => name!(table, 11),
-            Self::V12(table) => name!(table, 12),
-        }
-    }
-
-    /// Where it lies.
-    pub(super) fn address(self) -> usize {
-        match self {
-            Self::V5(table) => table.addr().get(),
-            Self::V6(table) => table.addr().get(),
-            Self::V7(table) => table.addr().get(),
-            Self::V8(table) => table.addr().get(),
-            Self::V9(table) => table.addr().get(),
-            Self::V10(table) => table.addr().get(),
-            Self::V11(table) => table.addr().get(),
-            Self::V12(table) => table.addr().get(),
-        }
     }
 }

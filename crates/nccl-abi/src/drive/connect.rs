@@ -40,7 +40,7 @@ impl Connector {
         let mut device_handle = storage.0.as_mut_ptr().cast();
         let mut comm = ptr::null_mut();
         let Self { plugin, device, handle, .. } = self;
-        let (shared, dev) = ((plugin.ctx, plugin.config()), *device as c_int);
+        let (shared, dev) = (plugin.shared(), *device as c_int);
         let handle = handle.0.as_mut_ptr().cast();
         // SAFETY: the plugin was started; handle and storage are as large and aligned as the interface asks, and the handle
         // is the same at each call.

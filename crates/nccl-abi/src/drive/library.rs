@@ -8,9 +8,10 @@ use super::{
     Plugin,
     error::{Error, Result},
     name::candidates,
+    table::Found,
     watch::watched,
 };
-use crate::sys::{Table, c_void, v5, v6, v7, v8, v9, v10, v11, v12};
+use crate::sys::{Table, c_void};
 
 /// An open library with at least one net plugin in it.
 #[derive(Debug)]
@@ -20,19 +21,6 @@ pub struct Library {
     handle: ManuallyDrop<unix::Library>,
     /// The versions of its tables, the newest first, known or not.
     versions: Vec<u32>,
-}
-
-/// A table, of a version that is known. Where it lies rather than what it says: some plugins complete theirs in `init`.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Found {
-    V5(NonNull<v5::Net>),
-    V6(NonNull<v6::Net>),
-    V7(NonNull<v7::Net>),
-    V8(NonNull<v8::Net>),
-    V9(NonNull<v9::Net>),
-    V10(NonNull<v10::Net>),
-    V11(NonNull<v11::Net>),
-    V12(NonNull<v12::Net>),
 }
 
 impl Library {

@@ -34,7 +34,7 @@ impl Listener {
         let handle = bytes.0.as_mut_ptr().cast();
         // SAFETY: the plugin was started; the handle has the length that the interface says.
         let code = watched(&"listen", || unsafe {
-            plugin.calls.listen(plugin.ctx, device as c_int, handle, &raw mut comm)
+            plugin.calls.listen(plugin.shared().0, device as c_int, handle, &raw mut comm)
         });
         plugin.check("listen", code)?;
         let comm = NonNull::new(comm).ok_or_else(|| plugin.absurd("listen", "success and no listener"))?;

@@ -1,8 +1,9 @@
 //! The driving side: what NCCL does with a net plugin, behind an API that is safe as far as the plugin keeps to the
 //! interface. A plugin is code in this process; what it does beyond the interface, nobody can check.
 //!
-//! In the order of its life: a [`Library`] is found and opened (`name`), its newest known table read through one view over
-//! all versions (`calls`), a [`Plugin`] started from it (`logger` takes its messages), its devices described
+//! In the order of its life: a [`Library`] is found and opened (`name`), the plugin of its newest known `table` is `started`
+//! (`logger` takes its messages), its functions are read through one view over all versions (`calls`), its devices described
+//! by the [`Plugin`]
 //! ([`Properties`]), connections made ([`Listener`], [`Connector`]) and used ([`SendComm`], [`RecvComm`]); what a device
 //! of the unpack type received is found by its `queue`.
 //!
@@ -23,6 +24,8 @@ mod properties;
 mod queue;
 mod recv;
 mod send;
+mod started;
+mod table;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -8,13 +8,13 @@ use std::{
     ptr::{self, NonNull},
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI32, Ordering::Relaxed},
+        atomic::{AtomicI32, AtomicPtr, Ordering::Relaxed},
     },
 };
 
 use gputcp_gpu::Buffer;
 
-use super::{Connector, Error, Landed, Listener, Plugin, Pointer, library::Found};
+use super::{Connector, Error, Landed, Listener, Plugin, Pointer, table::Found};
 use crate::sys::{
     c_void,
     device::{Config, DeviceHandle},
@@ -446,6 +446,57 @@ fn every_versions_arguments_arrive() {
         say(11, 12, "finalize 0xc");
         assert_eq!(notes(), expected, "v{version}");
     }
+}
+
+#[test]
+fn a_table_is_read_after_init_and_must_then_be_whole() {
+    let _alone = alone();
+    // It is filled in by its own `init`.
+    static TABLE: AtomicPtr<v8::Net> = AtomicPtr::new(ptr::null_mut());
+    unsafe extern "C" fn completing(logger: Logger) -> c_int {
+        let Some((_, Found::V8(whole))) = tables().into_iter().find(|(version, _)| *version == 8) else {
+            return 3;
+        };
+        // SAFETY: tables that are never freed; nobody reads this one during `init`.
+        unsafe { TABLE.load(Relaxed).write(whole.read()) };
+        note(format!("init {}", logger.is_some()))
+    }
+    let (_, Found::V8(whole)) = tables().remove(3) else { panic!("the fourth is version 8") };
+    // SAFETY: a table that is never freed, and written by this test alone.
+    let change = |change: fn(&mut v8::Net)| unsafe { change(&mut *whole.as_ptr()) };
+    change(|net| {
+        *net = v8::Net {
+            name: c"Before".as_ptr(),
+            init: Some(completing),
+            devices: None,
+            get_properties: None,
+            listen: None,
+            connect: None,
+            accept: None,
+            reg_mr: None,
+            dereg_mr: None,
+            isend: None,
+            irecv: None,
+            test: None,
+            close_send: None,
+            close_recv: None,
+            close_listen: None,
+            ..*net
+        };
+    });
+    TABLE.store(whole.as_ptr(), Relaxed);
+    let plugin = Plugin::start(&"here".into(), Found::V8(whole)).unwrap();
+    assert_eq!((plugin.name(), plugin.devices().len()), ("Notes", 1));
+    let refused = |found| Plugin::start(&"here".into(), found).unwrap_err().to_string();
+    let (_, Found::V8(broken)) = tables().remove(3) else { panic!("the fourth is version 8") };
+    // SAFETY: as above.
+    unsafe { (*broken.as_ptr()).test = None };
+    let why = refused(Found::V8(broken));
+    assert!(why.starts_with("the plugin Notes (v8) has no function test"), "{why}");
+    // SAFETY: as above.
+    unsafe { (*broken.as_ptr()).init = None };
+    let why = refused(Found::V8(broken));
+    assert!(why.starts_with("the plugin Notes (v8) has no function init"), "{why}");
 }
 
 #[test]

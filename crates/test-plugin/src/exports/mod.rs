@@ -1,13 +1,19 @@
 //! The plugin as C sees it. `calls` holds what its functions do, in the newest version's shape; `forms` their signatures, as C
-//! calls them; `tables` which forms make up a version.
+//! calls them; `tables` which forms make up a version; `late` what of a table is there before `init`.
 
 mod calls;
 mod forms;
+mod late;
 mod tables;
 
-pub use self::tables::{v5, v6, v7, v8, v9, v10, v11, v12};
+pub use self::{
+    late::{Parts, Table},
+    tables::{v5, v6, v7, v8, v9, v10, v11, v12},
+};
 
 use std::ffi::CStr;
 
 /// The plugin's name, as `NCCL_NET` selects it.
 const NAME: &CStr = c"GpuTcpTest";
+/// The plugin's name before `init`, where the table is completed only then.
+const NAME_BEFORE: &CStr = c"GpuTcpTest, not started";

@@ -7,7 +7,7 @@ use gputcp_nccl_abi::sys::{
     device::{VProps, VPropsV12},
 };
 
-use super::{NAME, calls, forms};
+use super::{NAME, NAME_BEFORE, calls, forms, late::Parts};
 
 /// Makes the module of a version: its table, and its properties.
 macro_rules! version {
@@ -42,6 +42,30 @@ macro_rules! version {
                 close_listen: Some(forms::close_listen),
                 $($field: $value,)*
             };
+
+            impl Parts for sys::$version::Net {
+                fn beginning(self) -> Self {
+                    Self {
+                        name: if self.name.is_null() { self.name } else { NAME_BEFORE.as_ptr() },
+                        init: self.init,
+                        devices: None,
+                        get_properties: None,
+                        listen: None,
+                        connect: None,
+                        accept: None,
+                        reg_mr: None,
+                        dereg_mr: None,
+                        isend: None,
+                        irecv: None,
+                        iflush: None,
+                        test: None,
+                        close_send: None,
+                        close_recv: None,
+                        close_listen: None,
+                        $($field: None,)*
+                    }
+                }
+            }
 
             $(
                 /// The table of the unpack file: a slot is free after `irecvConsumed`.

@@ -17,7 +17,7 @@ use gputcp_nccl_abi::{
     },
 };
 
-use super::{P, check_device, has_queue};
+use super::{super::late::complete, P, check_device, has_queue};
 use crate::{
     faults::call,
     knobs::{Gpu, Knobs},
@@ -49,6 +49,7 @@ pub(super) static KEEP: AtomicBool = AtomicBool::new(false);
 pub(in crate::exports) fn init(keep: bool, ctx: Option<*mut P>) -> c_int {
     call("init", |knobs| {
         KEEP.store(keep, Relaxed);
+        complete();
         let before = STARTED.fetch_add(1, Relaxed);
         match ctx {
             // SAFETY: the host gives room for a pointer.
@@ -143,8 +144,8 @@ pub(in crate::exports) fn properties(dev: c_int, write: impl FnOnce(Facts)) -> c
             guid: dev as u64 + 1,
             ptr_support: dma_bufs
                 | match knobs.gpu {
-                    Gpu::None => PTR_HOST,
                     _ if knobs.violates("properties-sane") => 0,
+                    Gpu::None => PTR_HOST,
                     Gpu::Cuda(_) if knobs.dma_buf => PTR_HOST | PTR_CUDA | PTR_DMABUF,
                     Gpu::Soft | Gpu::Cuda(_) => PTR_HOST | PTR_CUDA,
                 },

@@ -1,0 +1,90 @@
+//! A plugin between its `init` and its `finalize`, and how its answers become errors that name it.
+
+use std::{ptr, sync::Arc};
+
+use super::{
+    error::{Error, Result},
+    logger,
+    table::Found,
+    text,
+    watch::watched,
+};
+use crate::sys::{c_char, c_int, c_void, constants::TRAFFIC_CLASS_UNDEFINED, device::Config};
+
+/// What `init` began. Ended when dropped, where the version has a function for that.
+pub(super) struct Started {
+    pub(super) found: Found,
+    pub(super) name: Arc<str>,
+    pub(super) library: Arc<str>,
+    /// What `init` gave, from version 11 on.
+    pub(super) ctx: *mut c_void,
+    /// Lives as long as the plugin, which may keep the address.
+    config: Box<Config>,
+}
+
+impl Started {
+    /// Calls `init`. The other functions of the table may be there only afterwards.
+    pub(super) fn new(library: &Arc<str>, found: Found) -> Result<Self> {
+        let mut started = Self {
+            found,
+            name: name(found.name(), library),
+            library: library.clone(),
+            ctx: ptr::null_mut(),
+            config: Box::new(Config { traffic_class: TRAFFIC_CLASS_UNDEFINED }),
+        };
+        let init = found.init().ok_or_else(|| started.missing("init"))?;
+        let _ = logger::last_warning();
+        let config = started.config();
+        // SAFETY: the configuration lives as long as the plugin; the caller's lock keeps other threads out.
+        let code = watched(&"init", || unsafe { init.call(&raw mut started.ctx, config, logger::logger()) });
+        // Whatever came of it: from here on the drop ends it, also after a failure, as NCCL 2.28 does.
+        started.check("init", code)?;
+        // NCCL selects plugins by the name that stands there now.
+        started.name = name(found.name(), library);
+        Ok(started)
+    }
+
+    pub(super) fn config(&self) -> *mut Config {
+        (&raw const *self.config).cast_mut()
+    }
+
+    /// Turns a code into an error that names the call.
+    pub(super) fn check(&self, call: &'static str, code: c_int) -> Result<()> {
+        if code == 0 { Ok(()) } else { Err(self.failed(call, code)) }
+    }
+
+    pub(super) fn failed(&self, call: &'static str, code: c_int) -> Error {
+        let said = logger::last_warning();
+        Error::Call { plugin: self.name.clone(), version: self.found.version(), call, code, said }
+    }
+
+    pub(super) fn absurd(&self, call: &'static str, what: &str) -> Error {
+        Error::Absurd { plugin: self.name.clone(), version: self.found.version(), call, what: what.into() }
+    }
+
+    pub(super) fn missing(&self, function: &'static str) -> Error {
+        Error::Missing { plugin: self.name.clone(), version: self.found.version(), function }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(finalize) = self.found.finalize() {
+            // SAFETY: no connection is left, as each holds the plugin; the context is what `init` gave, or NULL if it
+            // failed, for which the interface asks as well.
+            let code = watched(&"finalize", || unsafe { finalize(self.ctx) });
+            if code != 0 {
+                tracing::warn!("{}", self.failed("finalize", code));
+            }
+        }
+    }
+}
+
+/// A plugin's name for itself; the library's if it has none that can be read.
+fn name(start: *const c_char, library: &Arc<str>) -> Arc<str> {
+    // SAFETY: a table's name ends in a zero.
+    let text = unsafe { text::shown(start, NAME_BYTES) };
+    if text.is_empty() { library.clone() } else { text.into() }
+}
+
+const NAME_BYTES: usize = 100;

@@ -1,0 +1,88 @@
+//! Tables that the plugin writes itself: before `init` they may hold no more than a name and `init`, as those of NVIDIA's
+//! nccl-rdma-sharp-plugins do.
+
+use std::{
+    cell::UnsafeCell,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::knobs::Knobs;
+
+/// A table as its symbol holds it.
+#[repr(transparent)]
+pub struct Table<Net>(UnsafeCell<Net>);
+
+// SAFETY: it is written by the loader's thread while the file is loaded, and within `init`: the host reads it neither then nor
+// there.
+unsafe impl<Net> Sync for Table<Net> {}
+
+/// A version's table.
+pub trait Parts: Copy + 'static {
+    /// What is there before `init`: another name, and `init`.
+    fn beginning(self) -> Self;
+}
+
+trait Complete: Sync {
+    fn complete(&self);
+}
+
+/// A table, and what belongs there.
+struct Late<Net: 'static>(&'static Table<Net>, Net);
+
+// SAFETY: functions and a pointer to a text that nobody writes.
+unsafe impl<Net> Sync for Late<Net> {}
+
+impl<Net: Parts> Table<Net> {
+    /// A table that is whole.
+    pub const fn new(net: Net) -> Self {
+        Self(UnsafeCell::new(net))
+    }
+
+    /// Takes out of the table what is not to be there before `init`, if the knobs ask for that. To be called while the file is
+    /// loaded.
+    pub fn load(&'static self) {
+        if !Knobs::is_late() {
+            return;
+        }
+        // SAFETY: see `Sync`.
+        let whole = unsafe { self.0.get().read() };
+        // SAFETY: see `Sync`.
+        unsafe { self.0.get().write(whole.beginning()) };
+        LATE.lock().unwrap_or_else(PoisonError::into_inner).push(Box::leak(Box::new(Late(self, whole))));
+    }
+}
+
+impl<Net: Parts> Complete for Late<Net> {
+    fn complete(&self) {
+        // SAFETY: see `Sync`.
+        unsafe { self.0.0.get().write(self.1) };
+    }
+}
+
+/// Completes the file's tables.
+pub(super) fn complete() {
+    LATE.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|late| late.complete());
+}
+
+static LATE: Mutex<Vec<&'static dyn Complete>> = Mutex::new(Vec::new());
+
+/// Makes a table what NCCL looks up.
+#[macro_export]
+macro_rules! export {
+    ($symbol:ident: $net:ty = $table:expr) => {
+        /// What NCCL looks up.
+        #[unsafe(no_mangle)]
+        pub static $symbol: $crate::exports::Table<$net> = $crate::exports::Table::new($table);
+
+        const _: () = {
+            extern "C" fn load() {
+                $symbol.load();
+            }
+
+            // SAFETY: functions without arguments are what the loader runs of this section.
+            #[used]
+            #[unsafe(link_section = ".init_array")]
+            static LOAD: extern "C" fn() = load;
+        };
+    };
+}
