@@ -1,5 +1,6 @@
-//! Which function of the plugin is running, written down before each call where the parent process can read it: so a side
-//! that crashed or hung can still be told about. It is a file in memory, opened through the parent's descriptor.
+//! Which function of the plugin is running, written down before each call where the parent process can read it, and what the
+//! plugin warned of first since then: so a side that crashed or hung can still be told about. It is a file in memory, opened
+//! through the parent's descriptor.
 
 use std::{
     cell::Cell,
@@ -10,7 +11,7 @@ use std::{
         unix::fs::FileExt as _,
     },
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -21,7 +22,14 @@ pub struct Read(File);
 
 /// The side's end. Clones write to the same place.
 #[derive(Debug, Clone)]
-pub(crate) struct Journal(Arc<File>);
+pub(crate) struct Journal(Arc<Write>);
+
+#[derive(Debug)]
+struct Write {
+    file: File,
+    /// Whether the plugin has warned of something, and on which of the side's threads; none for one of the plugin's own.
+    warned: Mutex<Option<Option<usize>>>,
+}
 
 impl Read {
     /// A new journal, in which nothing is written.
@@ -31,7 +39,7 @@ impl Read {
     pub fn new() -> io::Result<Self> {
         let fd: OwnedFd = memfd_create("journal", MemfdFlags::CLOEXEC)?;
         let file = File::from(fd);
-        file.set_len((THREADS * ENTRY_BYTES) as u64)?;
+        file.set_len((WORDS_AT + WORDS_BYTES) as u64)?;
         Ok(Self(file))
     }
 
@@ -56,15 +64,26 @@ impl Read {
         };
         bytes.chunks(ENTRY_BYTES).filter_map(name).collect()
     }
+
+    /// What the plugin warned of first since its last call; it may be anything.
+    #[must_use]
+    pub fn words(&self) -> Option<String> {
+        let mut bytes = [0; WORDS_BYTES];
+        self.0.read_exact_at(&mut bytes, WORDS_AT as u64).ok()?;
+        let length = bytes.iter().position(|&byte| byte == 0).unwrap_or(WORDS_BYTES);
+        (length > 0).then(|| String::from_utf8_lossy(&bytes[..length]).into_owned())
+    }
 }
 
 impl Journal {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self(Arc::new(File::options().write(true).open(path)?)))
+        let file = File::options().write(true).open(path)?;
+        Ok(Self(Arc::new(Write { file, warned: Mutex::default() })))
     }
 
     /// Calls a function of the plugin under its name.
     pub(crate) fn call<T>(&self, function: &str, call: impl FnOnce() -> T) -> T {
+        self.begin();
         self.write(function);
         let result = call();
         self.write("");
@@ -75,21 +94,103 @@ impl Journal {
         let mut entry = [0; ENTRY_BYTES];
         entry[..function.len()].copy_from_slice(function.as_bytes());
         // A journal that cannot be written makes a crash less well described, nothing worse.
-        let _ = self.0.write_all_at(&entry, (THREAD.get() * ENTRY_BYTES) as u64);
+        let _ = self.0.file.write_all_at(&entry, (THREAD.get().unwrap_or(0) * ENTRY_BYTES) as u64);
+    }
+
+    /// Notes what the plugin warns of, if it is the first since the last call.
+    pub(crate) fn say(&self, text: &str) {
+        let mut warned = self.warned();
+        if text.is_empty() || warned.is_some() {
+            return;
+        }
+        *warned = Some(THREAD.get());
+        let mut bytes = [0; WORDS_BYTES];
+        let length = text.len().min(WORDS_BYTES);
+        bytes[..length].copy_from_slice(&text.as_bytes()[..length]);
+        let _ = self.0.file.write_all_at(&bytes, WORDS_AT as u64);
+    }
+
+    /// What was said before a call does not explain it. What another thread's call has said still explains that one.
+    fn begin(&self) {
+        let mut warned = self.warned();
+        if warned.is_some_and(|by| by.is_none() || by == THREAD.get()) {
+            *warned = None;
+            let _ = self.0.file.write_all_at(&[0], WORDS_AT as u64);
+        }
+    }
+
+    fn warned(&self) -> MutexGuard<'_, Option<Option<usize>>> {
+        self.0.warned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Tells the journal which of the side's threads this is.
 pub(crate) fn number_this_thread(number: usize) {
     assert!(number < THREADS, "a check has few threads");
-    THREAD.set(number);
+    THREAD.set(Some(number));
 }
 
 thread_local! {
-    static THREAD: Cell<usize> = const { Cell::new(0) };
+    /// None of the plugin's own threads has one.
+    static THREAD: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 /// The most threads of a side that call the plugin: its own, and those of the check of threads.
 const THREADS: usize = 5;
 /// The longest name of a function is `irecvConsumed`.
 const ENTRY_BYTES: usize = 16;
+/// Behind the threads' entries.
+const WORDS_AT: usize = THREADS * ENTRY_BYTES;
+/// More is no sentence.
+const WORDS_BYTES: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn the_first_warning_since_the_last_call_is_kept() {
+        number_this_thread(0);
+        let read = Read::new().unwrap();
+        let journal = Journal::open(&read.path()).unwrap();
+        assert_eq!(read.words(), None);
+        journal.call("init", || journal.say("an old story"));
+        journal.call("isend", || {
+            journal.say("");
+            journal.say("no slot");
+            journal.say("a consequence");
+            assert_eq!(read.running(), ["isend"]);
+        });
+        assert_eq!((read.words().as_deref(), read.running().len()), (Some("no slot"), 0));
+        journal.call("test", || {});
+        assert_eq!(read.words(), None);
+        journal.say(&"long ".repeat(1000));
+        assert_eq!(read.words().map(|words| words.len()), Some(WORDS_BYTES));
+    }
+
+    #[test]
+    fn another_threads_call_does_not_wipe_out_what_explains_this_one() {
+        let read = Read::new().unwrap();
+        let journal = Journal::open(&read.path()).unwrap();
+        let on = |number, text: &'static str| {
+            let journal = &journal;
+            thread::scope(|scope| {
+                scope.spawn(move || {
+                    number_this_thread(number);
+                    journal.call("test", || journal.say(text));
+                });
+            });
+        };
+        on(1, "it is gone");
+        on(2, "something else");
+        assert_eq!(read.words().as_deref(), Some("it is gone"));
+        on(1, "");
+        // One of the plugin's own threads.
+        thread::scope(|scope| scope.spawn(|| journal.say("the cable is cut")).join().unwrap());
+        assert_eq!(read.words().as_deref(), Some("the cable is cut"));
+        on(2, "");
+        assert_eq!(read.words(), None);
+    }
+}

@@ -223,10 +223,12 @@ impl Process {
         }
     }
 
-    /// What the plugin said last: it may be why.
+    /// What the plugin said about it: its logger's first warning since the side's last call; if there is none, the last line on
+    /// its stderr.
     fn last_words(&self) -> Option<String> {
         let said = self.stderr.text();
-        said.lines().rev().find(|line| !line.trim().is_empty()).map(last_words)
+        let line = || said.lines().rev().find(|line| !line.trim().is_empty()).map(last_words);
+        self.journal.words().map(|words| last_words(&words)).or_else(line)
     }
 
     fn with_last_words(&self, told: Told) -> Told {

@@ -15,8 +15,9 @@ use gputcp_nccl_abi::drive::leave;
 use crate::{
     bench::Plugin,
     checks::{Check, Run},
-    journal::Journal,
+    journal::{Journal, number_this_thread},
     link::Link,
+    logger,
     meeting::Bench,
     outcome::{Told, Word},
     raw::Raw,
@@ -59,6 +60,8 @@ pub fn run(side: &Side) -> Result<Infallible, String> {
     rustix::stdio::dup2_stdout(rustix::stdio::stderr()).map_err(|_| failed("stderr"))?;
     let link = rustix::stdio::stdin().as_fd().try_clone_to_owned().map_err(|_| failed("stdin"))?;
     let journal = Journal::open(&side.journal).map_err(|_| failed("the journal"))?;
+    number_this_thread(0);
+    logger::note_in(journal.clone());
     let deadline = Instant::now() + side.limit;
     let told_to = File::from(told);
     let told = match journal.call("load", || Raw::load(&side.plugin, side.version)) {

@@ -1,26 +1,37 @@
-//! Faults on demand: the n-th call of a function fails, hangs, crashes, ends the process or prints. A violated demand may need more than that; it is
-//! violated where it would be kept.
+//! Faults on demand: the n-th call of a function fails, hangs, crashes, ends the process, warns or prints. A violated demand may
+//! need more than that; it is violated where it would be kept.
 
 use std::{
-    ffi::c_int,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    ffi::{CString, c_int},
+    ptr,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
-use gputcp_nccl_abi::{ResultCode, guard::guard};
+use gputcp_nccl_abi::{
+    ResultCode,
+    guard::guard,
+    sys::{constants::LOG_WARN, functions::Logger},
+};
 
-use crate::knobs::{Fault, Knobs};
+use crate::knobs::{Fault, Knobs, SIGABRT};
 
 /// The body of a function of the plugin: the faults asked for, then what it is for.
 pub(crate) fn call(function: &str, body: impl FnOnce(&'static Knobs) -> Result<(), ResultCode>) -> c_int {
     let mut chosen = None;
     let code = guard(|| {
         let knobs = Knobs::get()?;
-        if due(knobs.crash.as_ref(), function, &CRASHES) {
-            std::process::abort();
+        if due(knobs.warn.as_ref(), function, &WARNINGS) {
+            warn(function);
+        }
+        if let Some(crash) = knobs.crash.as_ref().filter(|crash| due(Some(crash), function, &CRASHES)) {
+            end(knobs, || die(crash.code));
         }
         if due(knobs.exit.as_ref(), function, &EXITS) {
-            std::process::exit(0);
+            end(knobs, || std::process::exit(0));
         }
         if due(knobs.print.as_ref(), function, &PRINTS) {
             println!("{function} was called");
@@ -38,6 +49,55 @@ pub(crate) fn call(function: &str, body: impl FnOnce(&'static Knobs) -> Result<(
     });
     // Any number may be asked for, not only those that mean something.
     chosen.unwrap_or(code)
+}
+
+/// Keeps the host's logger.
+pub(crate) fn keep(logger: Logger) {
+    *LOGGER.lock().unwrap_or_else(PoisonError::into_inner) = logger;
+}
+
+/// Ends the process here, or on another thread while the function goes on.
+fn end(knobs: &Knobs, end: impl FnOnce() + Send + 'static) {
+    if knobs.beside {
+        std::thread::spawn(end);
+    } else {
+        end();
+    }
+}
+
+fn die(signal: c_int) {
+    unsafe extern "C" {
+        safe fn raise(signal: c_int) -> c_int;
+    }
+    match signal {
+        SIGABRT => std::process::abort(),
+        // SAFETY: none: this is the fault that was asked for.
+        SIGSEGV => unsafe { ptr::without_provenance_mut::<u8>(64).write_volatile(1) },
+        other => _ = raise(other),
+    }
+}
+
+/// Says why, then what came of it; and something else on stderr.
+fn warn(function: &str) {
+    let logger = *LOGGER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let (Some(logger), Ok(function)) = (logger, CString::new(function)) {
+        let file = c"net/test.cc".as_ptr();
+        // SAFETY: the host's logger, texts that end in zeros, and arguments of the formats' types.
+        unsafe {
+            logger(
+                LOG_WARN,
+                16,
+                file,
+                7,
+                c"no slot for %s, %d of %.1f".as_ptr(),
+                function.as_ptr(),
+                31,
+                32.5f64,
+            );
+            logger(LOG_WARN, 16, file, 9, c"%s -> %d".as_ptr(), file, 3);
+        }
+    }
+    eprintln!("something else");
 }
 
 /// Run when the file is loaded, before anybody calls a function: `load` for the knobs.
@@ -61,3 +121,6 @@ static EXITS: AtomicU64 = AtomicU64::new(0);
 static PRINTS: AtomicU64 = AtomicU64::new(0);
 static HANGS: AtomicU64 = AtomicU64::new(0);
 static ERRORS: AtomicU64 = AtomicU64::new(0);
+static WARNINGS: AtomicU64 = AtomicU64::new(0);
+static LOGGER: Mutex<Logger> = Mutex::new(None);
+const SIGSEGV: c_int = 11;

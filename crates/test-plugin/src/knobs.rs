@@ -27,6 +27,9 @@ pub(crate) struct Knobs {
     pub(crate) crash: Option<Fault>,
     pub(crate) exit: Option<Fault>,
     pub(crate) print: Option<Fault>,
+    pub(crate) warn: Option<Fault>,
+    /// Whether what ends the process is done on a thread of the plugin's own.
+    pub(crate) beside: bool,
     violate: Vec<String>,
 }
 
@@ -72,6 +75,11 @@ impl Knobs {
         text("LATE").is_some_and(|value| value == "1")
     }
 
+    /// Whether this pointer of the plugin's is to lead nowhere: asked while the file is loaded, too.
+    pub(crate) fn is_nowhere(pointer: &str) -> bool {
+        text("NOWHERE").is_some_and(|all| all.split(',').any(|name| name == pointer))
+    }
+
     /// Whether the demand with this name is to be violated.
     pub(crate) fn violates(&self, demand: &str) -> bool {
         !self.violate.is_empty() && self.violate.iter().any(|name| name == demand)
@@ -98,11 +106,13 @@ impl Knobs {
             max_recvs: number("MAX_RECVS", 1, 1..=PARTS_MAX)?,
             devices: number("DEVICES", 1, -1..=4096)?,
             speed_mbit: number("SPEED", 100_000, i32::MIN..=i32::MAX)?,
-            error: fault("ERROR", true)?,
-            hang: fault("HANG", false)?,
-            crash: fault("CRASH", false)?,
-            exit: fault("EXIT", false)?,
-            print: fault("PRINT", false)?,
+            error: fault("ERROR", Some(ResultCode::Internal.number()))?,
+            hang: fault("HANG", None)?,
+            crash: fault("CRASH", Some(SIGABRT))?,
+            exit: fault("EXIT", None)?,
+            print: fault("PRINT", None)?,
+            warn: fault("WARN", None)?,
+            beside: number("BESIDE", 0, 0..=1)? == 1,
             violate: text("VIOLATE").map_or_else(Vec::new, |all| all.split(',').map(str::to_owned).collect()),
         };
         number("LATE", 0, 0..=1)?;
@@ -141,21 +151,21 @@ fn gpu() -> Result<Gpu, String> {
     }
 }
 
-/// `FUNCTION:NTH`, and with a code `FUNCTION:NTH:CODE`; counted from 1.
-fn fault(name: &str, with_code: bool) -> Result<Option<Fault>, String> {
+/// `FUNCTION:NTH`, and where a code can be given `FUNCTION:NTH:CODE`; counted from 1.
+fn fault(name: &str, usual_code: Option<i32>) -> Result<Option<Fault>, String> {
     let Some(value) = text(name) else { return Ok(None) };
     let mut parts = value.split(':');
     let function = parts.next().unwrap_or_default().to_owned();
     let nth = parts.next().map_or(Some(1), |nth| nth.parse().ok().filter(|&nth| nth > 0));
     let code = match parts.next() {
-        Some(code) if with_code => code.parse().ok(),
+        Some(code) if usual_code.is_some() => code.parse().ok(),
         Some(_) => None,
-        None => Some(ResultCode::Internal.number()),
+        None => Some(usual_code.unwrap_or_default()),
     };
     match (nth, code, parts.next()) {
         (Some(nth), Some(code), None) if !function.is_empty() => Ok(Some(Fault { function, nth, code })),
         _ => {
-            let form = if with_code { "FUNCTION:NTH:CODE" } else { "FUNCTION:NTH" };
+            let form = if usual_code.is_some() { "FUNCTION:NTH:CODE" } else { "FUNCTION:NTH" };
             Err(format!("{PREFIX}{name} is {form}, like test:3"))
         }
     }
@@ -165,3 +175,5 @@ fn fault(name: &str, with_code: bool) -> Result<Option<Fault>, String> {
 const PREFIX: &str = "GPUTCP_TEST_PLUGIN_";
 /// The most receives of one request.
 pub(crate) const PARTS_MAX: usize = 8;
+/// What `abort` ends the process with.
+pub(crate) const SIGABRT: i32 = 6;

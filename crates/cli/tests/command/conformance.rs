@@ -288,6 +288,24 @@ fn crashes_and_hangs_are_rows() {
 }
 
 #[test]
+fn last_words_are_the_first_warning_since_the_last_call() {
+    let seen_with = |knobs: &[(&str, &str)]| {
+        let path = plugin("v8");
+        let args = ["plugin", "check", "-J", "--timeout", "2", "--only", "size-zero", &path];
+        let output = with(knobs, &args);
+        expect(&output, 1);
+        seen(&report(&output), "size-zero").to_owned()
+    };
+    for fault in [("ERROR", "isend:2:2"), ("CRASH", "isend:2")] {
+        let said = seen_with(&[("WARN", "isend:2"), fault]);
+        assert!(said.ends_with("; its last words: no slot for isend, 31 of 32.5"), "{fault:?}: {said}");
+    }
+    // The call before explains nothing, and stderr is all that there is.
+    let said = seen_with(&[("WARN", "isend:1"), ("ERROR", "isend:2:2")]);
+    assert!(said.ends_with("; its last words: something else"), "{said}");
+}
+
+#[test]
 fn what_is_no_plugin_is_a_sentence() {
     let v8 = plugin("v8");
     let missing = format!("{v8}.not");

@@ -180,6 +180,20 @@ fn a_plugin_that_fails_is_named_with_its_call() {
 }
 
 #[test]
+fn what_a_plugin_says_is_told_with_its_arguments() {
+    let failing = |warn| loopback("v8", &[("WARN", warn), ("ERROR", "isend:3:3")], &["--no-ceiling"]);
+    let said = stderr(&failing("isend:3"));
+    assert!(said.contains("(ncclInternalError); its last words: no slot for isend, 31 of 32.5\n"), "{said}");
+    // What was said long before explains nothing.
+    let said = stderr(&failing("init:1"));
+    assert!(said.contains("(ncclInternalError); see what it says with -v\n"), "{said}");
+    let listed = with(&[("WARN", "init:1")], &["plugin", "list", "-v", &plugin("v11")]);
+    let said = stderr(&listed);
+    assert!(said.contains("WARN plugin: test.cc:7 no slot for init, 31 of 32.5\n"), "{said}");
+    expect(&listed, 0);
+}
+
+#[test]
 fn a_plugin_that_never_returns_ends_the_command() {
     for call in ["load", "init:1", "isend:4", "test:7", "closeSend:1"] {
         let path = plugin("v8");

@@ -43,7 +43,7 @@ pub enum Error {
         call: &'static str,
         /// What it answered.
         code: c_int,
-        /// The plugin's last warning, if it gave one.
+        /// What the plugin said about it, if it did: its first warning.
         said: Option<Arc<str>>,
     },
     /// A function succeeded with an answer that makes no sense.
@@ -134,7 +134,7 @@ struct Said<'a>(&'a Option<Arc<str>>);
 impl fmt::Display for Said<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(said) => write!(f, "; its last warning: {said}"),
+            Some(said) => write!(f, "; its last words: {said}"),
             None => f.write_str("; see what it says with -v"),
         }
     }
@@ -152,7 +152,7 @@ mod tests {
     fn a_failed_call_is_named_with_its_code() {
         assert_eq!(
             call("isend", 3, Some("no slot".into())).to_string(),
-            "the plugin Net (v8) failed in isend with code 3 (ncclInternalError); its last warning: no slot"
+            "the plugin Net (v8) failed in isend with code 3 (ncclInternalError); its last words: no slot"
         );
         assert_eq!(
             call("init", -9, None).to_string(),

@@ -1,88 +1,133 @@
-//! Where a plugin's messages go: to `tracing`, and the last warning to the error that it explains.
+//! Where a plugin's messages go: to `tracing`, and the first warning within a call to the error that it explains.
 
 use std::{
-    ffi::{c_char, c_int, c_ulong},
-    mem,
-    panic::{AssertUnwindSafe, catch_unwind},
+    cell::RefCell,
+    ffi::c_int,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
-use super::text;
-use crate::sys::{constants, functions::Logger};
+use super::watch;
+use crate::{
+    message::{self, Message, Sink},
+    sys::{constants, functions::Logger},
+};
 
 /// What is given to `init`.
 pub(super) fn logger() -> Logger {
-    type Fixed = unsafe extern "C" fn(c_int, c_ulong, *const c_char, c_int, *const c_char);
-    type Variadic = unsafe extern "C" fn(c_int, c_ulong, *const c_char, c_int, *const c_char, ...);
-    // SAFETY: a pointer to a function as another. On x86-64 (System V) and AArch64 (AAPCS64 as Linux has it), the only
-    // targets that this compiles for, the named arguments of a variadic call travel where those of any other call do, and
-    // the caller removes the rest: a callee that reads only the named ones is called as it expects.
-    Some(unsafe { mem::transmute::<Fixed, Variadic>(log) })
+    message::logger::<Driver>()
 }
 
-#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
-compile_error!(
-    "how a variadic call passes its named arguments is known for Linux on x86-64 and AArch64 only"
-);
-
-/// The last warning of any plugin, taken.
-pub(super) fn last_warning() -> Option<Arc<str>> {
-    LAST.lock().unwrap_or_else(PoisonError::into_inner).take()
+/// A call to a plugin begins on this thread: what was said before does not explain it.
+pub(super) fn begin_call() {
+    // A thread that ends has nobody to tell.
+    let _ = SAID.try_with(|said| said.borrow_mut().take());
 }
 
-static LAST: Mutex<Option<Arc<str>>> = Mutex::new(None);
-
-/// Takes a message; the arguments of its format stay unread, as Rust cannot read them.
-unsafe extern "C" fn log(
-    level: c_int,
-    flags: c_ulong,
-    file: *const c_char,
-    line: c_int,
-    format: *const c_char,
-) {
-    // SAFETY: the plugin's promise: texts that end in a zero, or NULL.
-    let (file, format) = unsafe { (text::shown(file, TEXT_BYTES), text::shown(format, TEXT_BYTES)) };
-    // Nothing may unwind into the plugin. What is lost is one message.
-    let _ = catch_unwind(AssertUnwindSafe(|| say(level, flags, &file, line, &format)));
+/// What the plugin has said about this thread's last call: its first warning within it; else the newest one of its own threads,
+/// unless that is long ago.
+pub(super) fn last_words() -> Option<Arc<str>> {
+    let within = SAID.try_with(|said| said.borrow_mut().take()).ok().flatten();
+    within.or_else(|| {
+        let (when, said) = BESIDE.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        (when.elapsed() < RECENT).then_some(said)
+    })
 }
 
-fn say(level: c_int, flags: c_ulong, file: &str, line: c_int, format: &str) {
-    let file = file.rsplit('/').next().unwrap_or_default();
-    match level {
-        constants::LOG_NONE | constants::LOG_VERSION | constants::LOG_INFO => {
-            tracing::info!(target: "plugin", "{file}:{line} {format}");
-        }
-        constants::LOG_WARN | constants::LOG_ABORT => {
-            tracing::warn!(target: "plugin", "{file}:{line} {format}");
-            // What says nothing explains nothing.
-            if !format.is_empty() {
-                *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(format.into());
+struct Driver;
+
+impl Sink for Driver {
+    fn wants(level: c_int) -> bool {
+        match level {
+            constants::LOG_WARN | constants::LOG_ABORT => true,
+            constants::LOG_NONE | constants::LOG_VERSION | constants::LOG_INFO => {
+                tracing::enabled!(target: "plugin", tracing::Level::INFO)
             }
+            _ => tracing::enabled!(target: "plugin", tracing::Level::TRACE),
         }
-        _ => tracing::trace!(target: "plugin", flags, "{file}:{line} {format}"),
+    }
+
+    fn take(message: Message) {
+        let Message { level, flags, file, line, text } = message;
+        match level {
+            constants::LOG_WARN | constants::LOG_ABORT => {
+                tracing::warn!(target: "plugin", "{file}:{line} {text}");
+                keep(&text);
+            }
+            constants::LOG_NONE | constants::LOG_VERSION | constants::LOG_INFO => {
+                tracing::info!(target: "plugin", "{file}:{line} {text}");
+            }
+            _ => tracing::trace!(target: "plugin", flags, "{file}:{line} {text}"),
+        }
     }
 }
 
-/// More is no message.
-const TEXT_BYTES: usize = 500;
+fn keep(text: &str) {
+    // What says nothing explains nothing.
+    if text.is_empty() {
+    } else if watch::inside().is_some() {
+        let _ = SAID.try_with(|said| _ = said.borrow_mut().get_or_insert_with(|| text.into()));
+    } else {
+        *BESIDE.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), text.into()));
+    }
+}
+
+thread_local! {
+    /// The first warning within this thread's call.
+    static SAID: RefCell<Option<Arc<str>>> = const { RefCell::new(None) };
+}
+
+/// The newest warning of a thread that is in no call: one of the plugin's own.
+static BESIDE: Mutex<Option<(Instant, Arc<str>)>> = Mutex::new(None);
+/// How long such a warning may have been there before the call that it explains.
+const RECENT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use std::{ffi::CStr, thread};
+
     use super::*;
+    use crate::drive::watch::watched;
+
+    fn warn(format: &CStr, number: c_int) {
+        // SAFETY: a text that ends in a zero, and its argument.
+        unsafe {
+            logger().unwrap()(constants::LOG_WARN, 16, c"/a/net.cc".as_ptr(), 7, format.as_ptr(), number)
+        };
+    }
 
     #[test]
-    fn a_variadic_call_arrives_and_its_last_warning_is_kept() {
+    fn the_first_warning_within_the_last_call_explains_it() {
         let _alone = crate::drive::tests::alone();
-        let logger = logger().unwrap();
-        let (file, format) = (c"/a/b/net.cc".as_ptr(), c"no %s for %d\x1b after %f\n".as_ptr());
-        // SAFETY: the texts end in zeros; the arguments are of the format's types.
-        unsafe { logger(constants::LOG_WARN, 16, file, 7, format, c"slot".as_ptr(), 5 as c_int, 1.5f64) };
-        assert_eq!(last_warning().as_deref(), Some("no %s for %d· after %f"));
-        // SAFETY: nothing is named.
-        unsafe { logger(99, 0, std::ptr::null(), -1, std::ptr::null()) };
-        assert_eq!(last_warning(), None);
-        // SAFETY: as above.
-        unsafe { logger(constants::LOG_WARN, 0, std::ptr::null(), 0, c" ".as_ptr()) };
-        assert_eq!(last_warning(), None);
+        let words = || last_words().map(|said| said.to_string());
+        let _ = words();
+        watched(&"init", || warn(c"an old story, %d", 1));
+        watched(&"isend", || {
+            warn(c" ", 0);
+            warn(c"no slot for %d\n", 2);
+            warn(c"net.cc:77 -> %d", 3);
+        });
+        assert_eq!((words().as_deref(), words()), (Some("no slot for 2"), None));
+        watched(&"isend", || warn(c"an old story, %d", 4));
+        watched(&"test", || {});
+        assert_eq!(words(), None);
+    }
+
+    #[test]
+    fn a_warning_of_the_plugins_own_threads_explains_a_call_as_well() {
+        let _alone = crate::drive::tests::alone();
+        let words = || last_words().map(|said| said.to_string());
+        let _ = words();
+        let beside =
+            || thread::scope(|scope| scope.spawn(|| warn(c"connection %d is gone", 5)).join().unwrap());
+        beside();
+        watched(&"test", || {});
+        assert_eq!((words().as_deref(), words()), (Some("connection 5 is gone"), None));
+        beside();
+        watched(&"test", || warn(c"no such request: %d", 6));
+        assert_eq!(words().as_deref(), Some("no such request: 6"));
+        beside();
+        thread::sleep(RECENT);
+        assert_eq!(words(), None);
     }
 }

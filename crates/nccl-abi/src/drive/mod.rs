@@ -28,7 +28,6 @@ mod started;
 mod table;
 #[cfg(test)]
 mod tests;
-mod text;
 mod watch;
 
 pub use self::{

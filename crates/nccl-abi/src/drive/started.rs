@@ -6,10 +6,12 @@ use super::{
     error::{Error, Result},
     logger,
     table::Found,
-    text,
     watch::watched,
 };
-use crate::sys::{c_char, c_int, c_void, constants::TRAFFIC_CLASS_UNDEFINED, device::Config};
+use crate::{
+    foreign,
+    sys::{c_char, c_int, c_void, constants::TRAFFIC_CLASS_UNDEFINED, device::Config},
+};
 
 /// What `init` began. Ended when dropped, where the version has a function for that.
 pub(super) struct Started {
@@ -33,7 +35,6 @@ impl Started {
             config: Box::new(Config { traffic_class: TRAFFIC_CLASS_UNDEFINED }),
         };
         let init = found.init().ok_or_else(|| started.missing("init"))?;
-        let _ = logger::last_warning();
         let config = started.config();
         // SAFETY: the configuration lives as long as the plugin; the caller's lock keeps other threads out.
         let code = watched(&"init", || unsafe { init.call(&raw mut started.ctx, config, logger::logger()) });
@@ -54,7 +55,7 @@ impl Started {
     }
 
     pub(super) fn failed(&self, call: &'static str, code: c_int) -> Error {
-        let said = logger::last_warning();
+        let said = logger::last_words();
         Error::Call { plugin: self.name.clone(), version: self.found.version(), call, code, said }
     }
 
@@ -82,8 +83,7 @@ impl Drop for Started {
 
 /// A plugin's name for itself; the library's if it has none that can be read.
 fn name(start: *const c_char, library: &Arc<str>) -> Arc<str> {
-    // SAFETY: a table's name ends in a zero.
-    let text = unsafe { text::shown(start, NAME_BYTES) };
+    let text = foreign::shown(start, NAME_BYTES);
     if text.is_empty() { library.clone() } else { text.into() }
 }
 

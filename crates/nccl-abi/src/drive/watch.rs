@@ -4,6 +4,7 @@
 //! Each thread has a place of its own to note what it calls, so that noting costs no lock.
 
 use std::{
+    cell::Cell,
     ffi::c_int,
     panic::catch_unwind,
     ptr,
@@ -16,6 +17,8 @@ use std::{
     },
     time::{Duration, Instant},
 };
+
+use super::logger;
 
 /// The call to a plugin that has not returned for the longest time, if that is longer than `bound`; gives its name and
 /// how long.
@@ -46,9 +49,7 @@ pub fn on_exit_inside(tell: fn(&'static str) -> c_int) {
 
 /// Run by `exit`, on the thread that called it.
 extern "C" fn at_exit() {
-    // SAFETY: NULL, or a reference that lives for ever.
-    let call = unsafe { PLACES[MINE.with(|mine| *mine)].call.load(Relaxed).as_ref() };
-    if let (Some(call), Some(tell)) = (call, TELL.get()) {
+    if let (Some(call), Some(tell)) = (inside(), TELL.get()) {
         // Nothing may unwind into C.
         leave(catch_unwind(|| tell(call)).unwrap_or(1));
     }
@@ -63,9 +64,19 @@ pub fn leave(code: c_int) -> ! {
     _exit(code)
 }
 
+/// The call that this thread is in.
+pub(super) fn inside() -> Option<&'static str> {
+    let place = MINE.get()?;
+    // SAFETY: NULL, or a reference that lives for ever.
+    unsafe { PLACES[place].call.load(Relaxed).as_ref() }.copied()
+}
+
 /// Notes a call while it lasts.
 pub(super) fn watched<R>(call: &'static &'static str, work: impl FnOnce() -> R) -> R {
-    let place = &PLACES[MINE.with(|mine| *mine)];
+    let mine = MINE.get().unwrap_or_else(|| NEXT.fetch_add(1, Relaxed) % PLACES.len());
+    MINE.set(Some(mine));
+    let place = &PLACES[mine];
+    logger::begin_call();
     place.since_us.store(micros(), Relaxed);
     place.call.store(ptr::from_ref(call).cast_mut(), Release);
     let result = work();
@@ -93,7 +104,8 @@ static TELL: OnceLock<fn(&'static str) -> c_int> = OnceLock::new();
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    static MINE: usize = NEXT.fetch_add(1, Relaxed) % PLACES.len();
+    /// This thread's place, once it has made a call: threads of the plugin's own never do.
+    static MINE: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 #[cfg(test)]

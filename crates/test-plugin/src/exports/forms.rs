@@ -16,22 +16,22 @@ use super::calls::{self, Arrays};
 type P = *mut c_void;
 
 /// `KEEP`: whether a receive's slot is kept until `irecvConsumed`.
-pub(super) unsafe extern "C" fn init<const KEEP: bool>(_: Logger) -> c_int {
-    calls::init(KEEP, None)
+pub(super) unsafe extern "C" fn init<const KEEP: bool>(logger: Logger) -> c_int {
+    calls::init(logger, KEEP, None)
 }
 
-pub(super) unsafe extern "C" fn init_v10<const KEEP: bool>(_: Logger, _: Profiler) -> c_int {
-    calls::init(KEEP, None)
+pub(super) unsafe extern "C" fn init_v10<const KEEP: bool>(logger: Logger, _: Profiler) -> c_int {
+    calls::init(logger, KEEP, None)
 }
 
 pub(super) unsafe extern "C" fn init_v11<const KEEP: bool>(
     ctx: *mut P,
     _: u64,
     _: *mut Config,
-    _: Logger,
+    logger: Logger,
     _: Profiler,
 ) -> c_int {
-    calls::init(KEEP, Some(ctx))
+    calls::init(logger, KEEP, Some(ctx))
 }
 
 pub(super) unsafe extern "C" fn devices(count: *mut c_int) -> c_int {

@@ -20,6 +20,9 @@ unsafe impl<Net> Sync for Table<Net> {}
 pub trait Parts: Copy + 'static {
     /// What is there before `init`: another name, and `init`.
     fn beginning(self) -> Self;
+
+    /// The same with those pointers that are to lead nowhere doing so.
+    fn astray(self) -> Self;
 }
 
 trait Complete: Sync {
@@ -38,16 +41,16 @@ impl<Net: Parts> Table<Net> {
         Self(UnsafeCell::new(net))
     }
 
-    /// Takes out of the table what is not to be there before `init`, if the knobs ask for that. To be called while the file is
+    /// Makes the table what the knobs ask for; takes out what is not to be there before `init`. To be called while the file is
     /// loaded.
     pub fn load(&'static self) {
+        // SAFETY: see `Sync`.
+        let whole = unsafe { self.0.get().read() }.astray();
+        // SAFETY: see `Sync`.
+        unsafe { self.0.get().write(if Knobs::is_late() { whole.beginning() } else { whole }) };
         if !Knobs::is_late() {
             return;
         }
-        // SAFETY: see `Sync`.
-        let whole = unsafe { self.0.get().read() };
-        // SAFETY: see `Sync`.
-        unsafe { self.0.get().write(whole.beginning()) };
         LATE.lock().unwrap_or_else(PoisonError::into_inner).push(Box::leak(Box::new(Late(self, whole))));
     }
 }

@@ -1,13 +1,18 @@
 //! The tables of all versions: which form of each function a version has, and what its properties have room for.
 
-use std::ffi::c_int;
+use std::{
+    ffi::{c_int, c_void},
+    mem, ptr,
+};
 
 use gputcp_nccl_abi::sys::{
     self,
     device::{VProps, VPropsV12},
+    functions::Devices,
 };
 
 use super::{NAME, NAME_BEFORE, calls, forms, late::Parts};
+use crate::knobs::Knobs;
 
 /// Makes the module of a version: its table, and its properties.
 macro_rules! version {
@@ -64,6 +69,16 @@ macro_rules! version {
                         close_listen: None,
                         $($field: None,)*
                     }
+                }
+
+                fn astray(self) -> Self {
+                    let name = if Knobs::is_nowhere("table-name") { nowhere().cast() } else { self.name };
+                    let devices = match Knobs::is_nowhere("devices") {
+                        // SAFETY: none: this is the fault that was asked for.
+                        true => Some(unsafe { mem::transmute::<*const c_void, Devices>(nowhere()) }),
+                        false => self.devices,
+                    };
+                    Self { name, devices, ..self }
                 }
             }
 
@@ -240,6 +255,11 @@ version! {
 
 /// The longest message.
 const LONGEST_BYTES: usize = 1 << 30;
+
+/// No memory is there.
+fn nowhere() -> *const c_void {
+    ptr::without_provenance(0x1234)
+}
 
 /// The devices behind a device, in as many places as a version has.
 fn places<const N: usize>(behind: &[c_int]) -> [c_int; N] {

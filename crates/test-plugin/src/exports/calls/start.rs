@@ -11,15 +11,18 @@ use std::{
 
 use gputcp_nccl_abi::{
     ResultCode,
-    sys::constants::{
-        NET_DEVICE_HOST, NET_DEVICE_HOST_VERSION, NET_DEVICE_UNPACK, NET_DEVICE_UNPACK_VERSION, PTR_CUDA,
-        PTR_DMABUF, PTR_HOST,
+    sys::{
+        constants::{
+            NET_DEVICE_HOST, NET_DEVICE_HOST_VERSION, NET_DEVICE_UNPACK, NET_DEVICE_UNPACK_VERSION, PTR_CUDA,
+            PTR_DMABUF, PTR_HOST,
+        },
+        functions::Logger,
     },
 };
 
 use super::{super::late::complete, P, check_device, has_queue};
 use crate::{
-    faults::call,
+    faults::{self, call},
     knobs::{Gpu, Knobs},
 };
 
@@ -46,7 +49,8 @@ pub(super) static ENDED: AtomicBool = AtomicBool::new(false);
 /// Whether receives keep their slots until `irecvConsumed`: so in the file that has it.
 pub(super) static KEEP: AtomicBool = AtomicBool::new(false);
 
-pub(in crate::exports) fn init(keep: bool, ctx: Option<*mut P>) -> c_int {
+pub(in crate::exports) fn init(logger: Logger, keep: bool, ctx: Option<*mut P>) -> c_int {
+    faults::keep(logger);
     call("init", |knobs| {
         KEEP.store(keep, Relaxed);
         complete();
@@ -139,7 +143,7 @@ pub(in crate::exports) fn properties(dev: c_int, write: impl FnOnce(Facts)) -> c
         let behind = made().get((dev - own(knobs)).max(-1) as usize).cloned();
         write(Facts {
             behind: behind.unwrap_or_else(|| vec![dev]),
-            name: names[dev as usize].as_ptr().cast_mut(),
+            name: if Knobs::is_nowhere("name") { NOWHERE } else { names[dev as usize].as_ptr().cast_mut() },
             pci_path: pci_path(knobs),
             guid: dev as u64 + 1,
             ptr_support: dma_bufs
@@ -158,12 +162,15 @@ pub(in crate::exports) fn properties(dev: c_int, write: impl FnOnce(Facts)) -> c
     })
 }
 
+/// No memory is there.
+const NOWHERE: *mut c_char = ptr::without_provenance_mut(0x1234);
+
 /// NULL, as it is no PCI device; or a path that breaks a demand.
 fn pci_path(knobs: &Knobs) -> *mut c_char {
     static PASSING: Mutex<[u8; 32]> = Mutex::new([0; 32]);
     static CALLS: AtomicU32 = AtomicU32::new(0);
     if knobs.violates("properties-sane/pci-path-nowhere") {
-        return ptr::without_provenance_mut(0x1234);
+        return NOWHERE;
     }
     if !knobs.violates("properties-sane/pci-path-passing") {
         return ptr::null_mut();
