@@ -188,7 +188,8 @@ impl Link {
         Ok(self.interrupt.on_fire(move || {
             let _ = rustix::net::send(&stream, &bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
             Talk::default().error(&Failure::Interrupted);
-            std::process::exit(i32::from(Failure::Interrupted.exit_code()));
+            // Not by `exit`, in which a plugin could hold it.
+            gputcp::plugin::leave(Failure::Interrupted.exit_code().into());
         }))
     }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use gputcp::plugin::{
-    DeviceKind, Library, Plugin, PluginError, Properties, leave, on_exit_inside, stuck_call,
+    DeviceKind, Library, Plugin, PluginError, Properties, leave, stuck_call, tell_of_deaths,
 };
 use gputcp_proto::frame::SLOTS_MAX;
 use schemars::JsonSchema;
@@ -83,7 +83,7 @@ impl NetPlugin {
         let Some(PluginArg::Of { name, version }) = &args.plugin else { return Ok(None) };
         // What a plugin prints is no result.
         Output::keep_stdout()?;
-        on_exit_inside(ended);
+        tell_of_deaths(Failure::Run(String::new()).exit_code());
         let patience = Arc::new(Patience(AtomicU64::new(0)));
         patience.set(timeout);
         watch(patience.clone(), talk)?;
@@ -141,14 +141,6 @@ pub fn is_here() -> bool {
 }
 
 static HERE: AtomicBool = AtomicBool::new(false);
-
-/// Says that a plugin ended the process, and gives the exit code.
-fn ended(call: &'static str) -> i32 {
-    let failure =
-        Failure::Run(format!("the plugin ended this process in {call}: it is broken, ask its authors"));
-    Talk::default().error(&failure);
-    failure.exit_code().into()
-}
 
 /// Ends the process when a plugin does not return.
 fn watch(patience: Arc<Patience>, talk: Talk) -> Result<(), Failure> {

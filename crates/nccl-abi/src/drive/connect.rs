@@ -9,10 +9,13 @@ use std::{
 use super::{
     comm::Comm, error::Result, listen::HandleMemory, plugin::Plugin, send::SendComm, watch::watched,
 };
-use crate::sys::{
-    c_int,
-    constants::HANDLE_BYTES,
-    device::{DeviceHandle, DeviceHandleStorage},
+use crate::{
+    foreign,
+    sys::{
+        c_int,
+        constants::HANDLE_BYTES,
+        device::{DeviceHandle, DeviceHandleStorage},
+    },
 };
 
 /// A connection in the making.
@@ -64,13 +67,9 @@ impl fmt::Debug for Connector {
 }
 
 /// What a plugin says of a connection's device: written into the storage that it was given, or where it points instead, as NCCL
-/// itself gives it no storage. Nothing if that is nowhere, or no place for it.
-///
-/// # Safety
-/// `given` is what the plugin made of a pointer to the storage.
-pub(super) unsafe fn given_device(given: *mut DeviceHandle) -> Option<DeviceHandle> {
+/// itself gives it no storage. Nothing if no device handle can lie there.
+pub(super) fn given_device(given: *mut DeviceHandle) -> Option<DeviceHandle> {
     let given = NonNull::new(given).filter(|given| given.is_aligned())?;
-    // SAFETY: the storage, which is longer than a handle, aligned to 16, and was all zeros, a value of every field; or the plugin's
-    // own, which it promises to be one.
-    Some(unsafe { given.read() })
+    // SAFETY: numbers and a pointer, each of which may be anything; the storage was all zeros.
+    foreign::value(given.as_ptr()).map(|handle| unsafe { handle.assume_init() })
 }

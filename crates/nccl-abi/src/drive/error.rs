@@ -32,6 +32,16 @@ pub enum Error {
         /// The function.
         function: &'static str,
     },
+    /// A table's name cannot be read.
+    #[error("the plugin {library} (v{version}) has {what} for its name: it is broken, ask its authors")]
+    Name {
+        /// The library.
+        library: Arc<str>,
+        /// The table's version.
+        version: u32,
+        /// What is there instead.
+        what: &'static str,
+    },
     /// A function failed.
     #[error("the plugin {plugin} (v{version}) failed in {call} with {}{}", Answer(*.code), Said(.said))]
     Call {

@@ -6,6 +6,7 @@ use libloading::os::unix;
 
 use super::{
     Plugin,
+    death::name_plugin,
     error::{Error, Result},
     name::candidates,
     table::Found,
@@ -38,6 +39,7 @@ impl Library {
                 refused.push((candidate, "it is no file".to_owned()));
                 continue;
             }
+            name_plugin(&candidate);
             // SAFETY: runs the library's initialisers, which is what the caller asks for.
             let opened = watched(&"dlopen", || unsafe {
                 unix::Library::open(Some(&candidate), unix::RTLD_NOW | unix::RTLD_LOCAL)

@@ -64,8 +64,7 @@ impl Listener {
             self.storage = Some(storage);
             return Ok(None);
         };
-        // SAFETY: it was the storage's start, and the plugin has made of it what it is.
-        let device = unsafe { given_device(device_handle) };
+        let device = given_device(device_handle);
         let close = ("closeRecv", self.plugin.calls.close_recv);
         Ok(Some(RecvComm::new(Comm::new(&self.plugin, self.device, comm, close, storage), device)))
     }

@@ -5,7 +5,8 @@
 //! (`logger` takes its messages), its functions are read through one view over all versions (`calls`), its devices described
 //! by the [`Plugin`]
 //! ([`Properties`]), connections made ([`Listener`], [`Connector`]) and used ([`SendComm`], [`RecvComm`]); what a device
-//! of the unpack type received is found by its `queue`.
+//! of the unpack type received is found by its `queue`. `watch` knows which threads are inside the plugin, and `death` tells
+//! of one that takes the process with it.
 //!
 //! Invariants: a plugin is told only of memory that a claim or a registration of its connection keeps alive; the claim of
 //! a request in flight is the connection's own, until the request is done or the connection is closed, whatever its
@@ -14,6 +15,7 @@
 mod calls;
 mod comm;
 mod connect;
+mod death;
 mod error;
 mod library;
 mod listen;
@@ -33,6 +35,7 @@ mod watch;
 pub use self::{
     comm::Pointer,
     connect::Connector,
+    death::{leave, tell_of_deaths},
     error::{Error, Result},
     library::Library,
     listen::Listener,
@@ -40,5 +43,5 @@ pub use self::{
     properties::{DeviceKind, Properties},
     recv::{Consumable, Flushing, Landed, RecvComm, Scattered, Unpacking},
     send::{SendComm, SentOff},
-    watch::{leave, on_exit_inside, stuck_call},
+    watch::stuck_call,
 };

@@ -61,9 +61,7 @@ impl Plugin {
             // SAFETY: the plugin was started, and has that many devices.
             let raw = watched(&"getProperties", || unsafe { self.calls.properties(dev) });
             let raw = raw.map_err(|code| self.failed("getProperties", code))?;
-            // SAFETY: the interface has texts there that end in zeros, or NULL.
-            unsafe { Properties::check(dev as usize, &raw) }
-                .map_err(|what| self.absurd("getProperties", &what))
+            Properties::check(dev as usize, &raw).map_err(|what| self.absurd("getProperties", &what))
         };
         (0..count).map(one).collect()
     }

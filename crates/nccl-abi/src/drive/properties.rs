@@ -2,7 +2,10 @@
 
 use std::{ffi::c_char, fmt};
 
-use crate::sys::{c_int, constants, v5, v7, v8, v9, v10, v11, v12};
+use crate::{
+    foreign,
+    sys::{c_int, constants, v5, v7, v8, v9, v10, v11, v12},
+};
 
 /// A device of a plugin, as the plugin describes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,15 +81,9 @@ pub(super) struct Raw {
 
 impl Properties {
     /// What makes sense of it.
-    ///
-    /// # Safety
-    /// The texts end in zeros, if they are not NULL.
-    pub(super) unsafe fn check(index: usize, raw: &Raw) -> Result<Self, String> {
-        let of = |what: String| format!("{what} for device {index}");
-        let text = |start, what: &str| {
-            // SAFETY: the caller's promise.
-            unsafe { text(start) }.map_err(|why| of(format!("a {what} that {why}")))
-        };
+    pub(super) fn check(index: usize, raw: &Raw) -> Result<Self, String> {
+        let of = |what: String| format!("{what} of device {index}");
+        let text = |start, what: &str| text(start).map_err(|why| of(format!("{why} for the {what}")));
         let number = |value: c_int, least: c_int, most: c_int, what: &str| {
             if (least..=most).contains(&value) {
                 Ok(value as u32)
@@ -156,27 +153,13 @@ impl fmt::Display for DeviceKind {
 }
 
 /// A text of bounded length; nothing for NULL.
-///
-/// # Safety
-/// It ends in a zero.
-unsafe fn text(start: *const c_char) -> Result<Option<String>, &'static str> {
-    if start.is_null() {
+fn text(start: *const c_char) -> Result<Option<String>, &'static str> {
+    let Some(text) = foreign::text(start, TEXT_BYTES)?.filter(|text| !text.is_empty()) else {
         return Ok(None);
-    }
-    let mut bytes = Vec::new();
-    for at in 0..=TEXT_BYTES {
-        // SAFETY: no byte before this one was the closing zero.
-        match unsafe { start.add(at).read() } as u8 {
-            0 if bytes.is_empty() => return Ok(None),
-            0 => {
-                let text = String::from_utf8(bytes).map_err(|_| "is no UTF-8")?;
-                let odd = text.chars().any(char::is_control);
-                return if odd { Err("has control characters") } else { Ok(Some(text)) };
-            }
-            byte => bytes.push(byte),
-        }
-    }
-    Err("does not end")
+    };
+    let text = text.into_string().map_err(|_| "no UTF-8")?;
+    let odd = text.chars().any(char::is_control);
+    if odd { Err("a text with control characters") } else { Ok(Some(text)) }
 }
 
 /// As long as a path can be (PATH_MAX).
@@ -279,8 +262,7 @@ mod tests {
     fn check(change: impl FnOnce(&mut v11::Properties)) -> Result<Properties, String> {
         let mut props = good();
         change(&mut props);
-        // SAFETY: the texts of these tests are literals of C.
-        unsafe { Properties::check(3, &props.into()) }
+        Properties::check(3, &props.into())
     }
 
     #[test]
@@ -311,8 +293,7 @@ mod tests {
             max_comms: 1,
             max_recvs: 1,
         };
-        // SAFETY: as above.
-        let props = unsafe { Properties::check(0, &v5.into()) }.unwrap();
+        let props = Properties::check(0, &v5.into()).unwrap();
         assert_eq!(
             (props.pci_path.as_deref(), props.kind, props.max_bytes),
             (Some("/sys/x"), DeviceKind::Host, None)
@@ -323,23 +304,26 @@ mod tests {
     fn what_makes_none_is_named() {
         let endless = vec![b'x'; 5000];
         let endless = endless.as_ptr().cast_mut().cast::<c_char>();
-        let refusals: [(&str, Result<Properties, String>); 13] = [
-            ("no name for device 3", check(|p| p.name = ptr::null_mut())),
-            ("no name for device 3", check(|p| p.name = c"".as_ptr().cast_mut())),
-            ("a name that is no UTF-8 for device 3", check(|p| p.name = c"\xff".as_ptr().cast_mut())),
+        let nowhere = ptr::without_provenance_mut(0x1234);
+        let refusals: [(&str, Result<Properties, String>); 15] = [
+            ("a pointer to no memory for the name of device 3", check(|p| p.name = nowhere)),
+            ("a pointer to no memory for the PCI path of device 3", check(|p| p.pci_path = nowhere)),
+            ("no name of device 3", check(|p| p.name = ptr::null_mut())),
+            ("no name of device 3", check(|p| p.name = c"".as_ptr().cast_mut())),
+            ("no UTF-8 for the name of device 3", check(|p| p.name = c"\xff".as_ptr().cast_mut())),
             (
-                "a name that has control characters for device 3",
+                "a text with control characters for the name of device 3",
                 check(|p| p.name = c"\x1b[31m".as_ptr().cast_mut()),
             ),
-            ("a PCI path that does not end for device 3", check(|p| p.pci_path = endless)),
-            ("a pointer support of 0 for device 3", check(|p| p.ptr_support = 0)),
-            ("a speed in Mbit/s of 100000001 for device 3", check(|p| p.speed = SPEED_MAX + 1)),
-            ("a latency of NaN µs for device 3", check(|p| p.latency = f32::NAN)),
-            ("a number of connections of 0 for device 3", check(|p| p.max_comms = 0)),
-            ("a number of receives per request of 4096 for device 3", check(|p| p.max_recvs = 4096)),
-            ("5 devices behind it for device 3", check(|p| p.v_props.ndevs = 5)),
-            ("a longest request of 0 bytes for device 3", check(|p| p.max_p2p_bytes = 0)),
-            ("a longest request of 1099511627777 bytes for device 3", check(|p| p.max_p2p_bytes += 1)),
+            ("a text without end for the PCI path of device 3", check(|p| p.pci_path = endless)),
+            ("a pointer support of 0 of device 3", check(|p| p.ptr_support = 0)),
+            ("a speed in Mbit/s of 100000001 of device 3", check(|p| p.speed = SPEED_MAX + 1)),
+            ("a latency of NaN µs of device 3", check(|p| p.latency = f32::NAN)),
+            ("a number of connections of 0 of device 3", check(|p| p.max_comms = 0)),
+            ("a number of receives per request of 4096 of device 3", check(|p| p.max_recvs = 4096)),
+            ("5 devices behind it of device 3", check(|p| p.v_props.ndevs = 5)),
+            ("a longest request of 0 bytes of device 3", check(|p| p.max_p2p_bytes = 0)),
+            ("a longest request of 1099511627777 bytes of device 3", check(|p| p.max_p2p_bytes += 1)),
         ];
         for (sentence, refused) in refusals {
             assert_eq!(refused, Err(sentence.to_owned()));

@@ -3,6 +3,7 @@
 use std::{ptr, sync::Arc};
 
 use super::{
+    death::name_plugin,
     error::{Error, Result},
     logger,
     table::Found,
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::{
     foreign,
-    sys::{c_char, c_int, c_void, constants::TRAFFIC_CLASS_UNDEFINED, device::Config},
+    sys::{c_int, c_void, constants::TRAFFIC_CLASS_UNDEFINED, device::Config},
 };
 
 /// What `init` began. Ended when dropped, where the version has a function for that.
@@ -27,21 +28,26 @@ pub(super) struct Started {
 impl Started {
     /// Calls `init`. The other functions of the table may be there only afterwards.
     pub(super) fn new(library: &Arc<str>, found: Found) -> Result<Self> {
+        let (name, version) = (name_of(found, library)?, found.version());
+        let Some(init) = found.init() else {
+            return Err(Error::Missing { plugin: name, version, function: "init" });
+        };
+        name_plugin(&format!("{name} (v{version})"));
         let mut started = Self {
             found,
-            name: name(found.name(), library),
+            name,
             library: library.clone(),
             ctx: ptr::null_mut(),
             config: Box::new(Config { traffic_class: TRAFFIC_CLASS_UNDEFINED }),
         };
-        let init = found.init().ok_or_else(|| started.missing("init"))?;
         let config = started.config();
         // SAFETY: the configuration lives as long as the plugin; the caller's lock keeps other threads out.
         let code = watched(&"init", || unsafe { init.call(&raw mut started.ctx, config, logger::logger()) });
         // Whatever came of it: from here on the drop ends it, also after a failure, as NCCL 2.28 does.
         started.check("init", code)?;
         // NCCL selects plugins by the name that stands there now.
-        started.name = name(found.name(), library);
+        started.name = name_of(found, library)?;
+        name_plugin(&format!("{} (v{version})", started.name));
         Ok(started)
     }
 
@@ -81,10 +87,18 @@ impl Drop for Started {
     }
 }
 
-/// A plugin's name for itself; the library's if it has none that can be read.
-fn name(start: *const c_char, library: &Arc<str>) -> Arc<str> {
-    let text = foreign::shown(start, NAME_BYTES);
-    if text.is_empty() { library.clone() } else { text.into() }
+/// A plugin's name for itself; the library's if it has none.
+fn name_of(found: Found, library: &Arc<str>) -> Result<Arc<str>> {
+    let name = foreign::text(found.name(), TEXT_BYTES).map_err(|what| Error::Name {
+        library: library.clone(),
+        version: found.version(),
+        what,
+    })?;
+    let name = foreign::one_line(&name.unwrap_or_default().to_string_lossy());
+    let short: String = name.chars().take(NAME_CHARS).collect();
+    Ok(if short.is_empty() { library.clone() } else { short.into() })
 }
 
-const NAME_BYTES: usize = 100;
+/// No text is longer.
+const TEXT_BYTES: usize = 4096;
+const NAME_CHARS: usize = 100;

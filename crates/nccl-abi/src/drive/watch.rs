@@ -1,12 +1,9 @@
-//! Who is inside a plugin, and for how long: foreign code that never returns cannot be ended, but it can be noticed; and
-//! foreign code that ends the process does not do so with a success that nobody had.
+//! Which threads are inside a plugin, and for how long: foreign code that never returns cannot be ended, but it can be noticed.
 //!
-//! Each thread has a place of its own to note what it calls, so that noting costs no lock.
+//! Each thread has a place of its own to note what it calls, so that noting costs no lock, and a signal handler can look.
 
 use std::{
     cell::Cell,
-    ffi::c_int,
-    panic::catch_unwind,
     ptr,
     sync::{
         OnceLock,
@@ -36,35 +33,7 @@ pub fn stuck_call(bound: Duration) -> Option<(&'static str, Duration)> {
     inside.filter(|(_, inside)| *inside > bound).max_by_key(|(_, inside)| *inside)
 }
 
-/// Has `tell` called when a plugin ends the process from within a call, on the thread that made it: with the call's name.
-/// What `tell` gives is the process's exit code. The first one counts.
-pub fn on_exit_inside(tell: fn(&'static str) -> c_int) {
-    unsafe extern "C" {
-        safe fn atexit(what: extern "C" fn()) -> c_int;
-    }
-    if TELL.set(tell).is_ok() && atexit(at_exit) != 0 {
-        tracing::warn!("a plugin that ends the process will go unnoticed: the system runs nothing at exit");
-    }
-}
-
-/// Run by `exit`, on the thread that called it.
-extern "C" fn at_exit() {
-    if let (Some(call), Some(tell)) = (inside(), TELL.get()) {
-        // Nothing may unwind into C.
-        leave(catch_unwind(|| tell(call)).unwrap_or(1));
-    }
-}
-
-/// Ends the process at once. `exit` would first run what foreign code has registered, and wait for the loader, which a call
-/// that is stuck in `dlopen` holds.
-pub fn leave(code: c_int) -> ! {
-    unsafe extern "C" {
-        safe fn _exit(code: c_int) -> !;
-    }
-    _exit(code)
-}
-
-/// The call that this thread is in.
+/// The call that this thread is in. Fit for a signal handler.
 pub(super) fn inside() -> Option<&'static str> {
     let place = MINE.get()?;
     // SAFETY: NULL, or a reference that lives for ever.
@@ -99,8 +68,6 @@ fn micros() -> u64 {
 /// Threads that drive plugins are few; should they be more, two share a place, and one of them is not seen.
 static PLACES: [Place; 64] =
     [const { Place { call: AtomicPtr::new(ptr::null_mut()), since_us: AtomicU64::new(0) } }; 64];
-/// Whom to tell of an exit from within a call.
-static TELL: OnceLock<fn(&'static str) -> c_int> = OnceLock::new();
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {

@@ -12,7 +12,8 @@
 //! much came.
 //!
 //! A plugin that never returns from a call cannot be ended by the thread that is in it; [`stuck_call`] tells others, who may
-//! end the process.
+//! end the process. One that ends the process itself, by a signal or by `exit`, is named on stderr where [`tell_of_deaths`] was
+//! called before.
 //!
 //! A plugin that closes may break its peer's last requests, so an end is closed only after the other side is known to have
 //! finished: the command's two sides tell each other.
@@ -28,7 +29,7 @@ use std::{sync::Arc, time::Duration};
 use gputcp_gpu::{Device, MemoryKind, UnpackMode};
 use gputcp_nccl_abi::drive::Pointer;
 pub use gputcp_nccl_abi::drive::{
-    DeviceKind, Error as PluginError, Library, Plugin, Properties, leave, on_exit_inside, stuck_call,
+    DeviceKind, Error as PluginError, Library, Plugin, Properties, leave, stuck_call, tell_of_deaths,
 };
 
 pub use self::{
