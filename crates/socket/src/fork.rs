@@ -1,11 +1,15 @@
 //! Close-on-fork: a forked child does not keep the process's connections open.
 //!
-//! A child made by `fork` holds a copy of every descriptor, `CLOEXEC` or not, until it calls `exec`. If it never does (a data
-//! loader's worker), the peer of a killed process sees no end of the connection. POSIX.1-2024 has `FD_CLOFORK` for this; Linux
-//! has not. [`CloseOnFork`] notes the descriptors, and a handler of `pthread_atfork` replaces the child's copies by
-//! `/dev/null`: the numbers stay taken, so a destructor that runs in the child closes nothing of the child's own.
+//! A child made by `fork` holds a copy of every descriptor, `CLOEXEC` or not, until it calls `exec`. If it
+//! never does (a data loader's worker), the peer of a killed process sees no end of the connection.
+//! POSIX.1-2024 has `FD_CLOFORK` for this; Linux has not.
 //!
-//! Children made by `vfork`, `posix_spawn` or a bare `clone` run no such handlers; they call `exec`, which closes the copies.
+//! [`CloseOnFork`] notes the descriptors, and a handler of `pthread_atfork` replaces the child's copies by
+//! `/dev/null`. The numbers stay taken, so a destructor that runs in the child closes nothing of the child's
+//! own.
+//!
+//! Children made by `vfork`, `posix_spawn` or a bare `clone` run no such handlers; they call `exec`, which
+//! closes the copies.
 
 use std::{
     io,
@@ -20,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A descriptor's owner, whose copy in forked children is closed.
+/// The owner of a descriptor whose copies in forked children are closed.
 #[derive(Debug)]
 pub struct CloseOnFork<S: AsFd>(ManuallyDrop<S>);
 
@@ -62,19 +66,20 @@ impl<S: AsFd> AsFd for CloseOnFork<S> {
     }
 }
 
-/// Whether this process was forked from one that had connections: the copies are closed, and no thread of the connections is
-/// here.
+/// Returns whether this process was forked from one that had connections.
+///
+/// In such a child the copies are closed, and no thread of the connections exists.
 #[must_use]
 pub fn is_forked_child() -> bool {
     IS_CHILD.load(Ordering::Relaxed)
 }
 
 fn install() {
-    // SAFETY: the handlers call functions that are async-signal-safe (signal-safety(7)) and touch only statics. glibc takes the
-    // handlers out when the library that they are in is closed.
+    // SAFETY: the handlers call functions that are async-signal-safe (signal-safety(7)) and touch only
+    // statics. glibc removes the handlers when the library that they are in is closed.
     let installed =
         unsafe { libc::pthread_atfork(Some(before), Some(after_in_parent), Some(after_in_child)) };
-    // ENOMEM alone: then children keep their copies, as they would anyway.
+    // ENOMEM is the only error: children then keep their copies, as they would anyway.
     debug_assert_eq!(installed, 0);
 }
 
@@ -100,8 +105,8 @@ extern "C" fn after_in_child() {
         while bits != 0 {
             let descriptor = (word * 64) as RawFd + bits.trailing_zeros() as RawFd;
             bits &= bits - 1;
-            // SAFETY: descriptors that the parent's owners hold; in the child they are copies, which nothing else uses: the
-            // connections' threads are not here.
+            // SAFETY: the parent's owners hold these descriptors. In the child they are copies, which nothing
+            // else uses: the connections' threads do not exist there.
             unsafe {
                 if null >= 0 {
                     libc::dup3(null, descriptor, libc::O_CLOEXEC);
@@ -117,7 +122,7 @@ extern "C" fn after_in_child() {
     }
 }
 
-/// Notes whether a descriptor is to be closed in children. One beyond the table is not.
+/// Notes whether a descriptor is to be closed in children; ignores one beyond the table.
 fn note(descriptor: RawFd, is_noted: bool) {
     let (word, bit) = (descriptor as usize / 64, 1u64 << (descriptor % 64));
     let Some(noted) = NOTED.get(word) else { return };
@@ -129,8 +134,9 @@ fn note(descriptor: RawFd, is_noted: bool) {
     }
 }
 
-/// Held while a descriptor is made or closed, and while the process forks. Not a mutex of the standard library, because it is
-/// taken before a fork and released in the child.
+/// A lock that is held while a descriptor is made or closed, and while the process forks.
+///
+/// It is no mutex of the standard library, because it is taken before a fork and released in the child.
 struct Lock;
 
 static LOCK: SpinLock = SpinLock(AtomicBool::new(false));
@@ -138,7 +144,8 @@ static LOCK: SpinLock = SpinLock(AtomicBool::new(false));
 struct SpinLock(AtomicBool);
 
 impl SpinLock {
-    /// False if it is not free in time: its holder may be the thread that forks, in a signal handler.
+    /// Takes the lock; false if it is not free in time: its holder may be the forking thread, in a signal
+    /// handler.
     fn try_for(&self, patience: Duration) -> bool {
         let began = Instant::now();
         while self.0.swap(true, Ordering::Acquire) {
@@ -167,9 +174,9 @@ impl Drop for Lock {
     }
 }
 
-/// Making or closing a descriptor takes microseconds.
+/// The longest wait for the lock; making or closing a descriptor takes microseconds.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// A bit for each descriptor up to the kernel's default for `fs.nr_open`, 2^20.
+/// The words of a table with a bit for each descriptor up to the kernel's default for `fs.nr_open`, 2^20.
 const WORDS: usize = (1 << 20) / 64;
 static NOTED: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
 static WORDS_USED: AtomicUsize = AtomicUsize::new(0);
@@ -194,7 +201,7 @@ mod tests {
         let other = CloseOnFork::make(|| TcpListener::bind("127.0.0.1:0")).unwrap();
         let (other_descriptor, address) = (other.as_raw_fd(), other.local_addr().unwrap());
         drop(other);
-        // Its number may belong to anything by now: it must not be touched in the child.
+        // The number may belong to any file by now, so the child must not touch it.
         let (mut hold, told) = io::pipe().unwrap();
         // SAFETY: the child calls async-signal-safe functions only.
         let child = unsafe { libc::fork() };
@@ -213,7 +220,7 @@ mod tests {
         let mut good = [9];
         hold.read_exact(&mut good).unwrap();
         assert_eq!(good, [1], "the child's copy is /dev/null");
-        // Both ways it still works here, and its end is seen though the child lives.
+        // The connection still works here both ways, and its end is seen though the child lives.
         (&*ours).write_all(b"x").unwrap();
         peer.read_exact(&mut [0]).unwrap();
         peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

@@ -1,7 +1,9 @@
-//! What no safe library offers of sockets: the kernel's counters of a TCP connection ([`TcpInfo`]), and descriptors that a
-//! forked child does not keep ([`CloseOnFork`]).
+//! Socket features that no safe library offers.
 //!
-//! A leaf of its own because both need `unsafe` and the crates above it forbid that (invariant I5).
+//! These are the kernel's counters of a TCP connection ([`TcpInfo`]), and descriptors that a forked child
+//! does not keep ([`CloseOnFork`]).
+//!
+//! A crate of its own because both need `unsafe` and the crates above it forbid that (invariant I5).
 
 mod fork;
 
@@ -14,21 +16,21 @@ use std::{
 
 /// A reading of one connection's counters and estimates.
 ///
-/// Field meanings and offsets: `struct tcp_info` in the kernel's `include/uapi/linux/tcp.h`, which only ever grows at its
-/// end. A kernel that is too old to know a field reports 0.
+/// Field meanings and offsets: `struct tcp_info` in the kernel's `include/uapi/linux/tcp.h`, which only ever
+/// grows at its end. A kernel that is too old to know a field reports 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TcpInfo {
     /// Smoothed round-trip time in microseconds.
     pub rtt_us: u32,
-    /// The shortest round trip of late, in microseconds; 0 where the kernel does not say.
+    /// The shortest round trip of late, in microseconds; 0 if the kernel does not report it.
     pub min_rtt_us: u32,
     /// The congestion window in packets.
     pub cwnd_packets: u32,
     /// The maximum segment size this side sends, in bytes.
     pub mss_bytes: u32,
-    /// Packets that are sent and not acknowledged.
+    /// Packets that are sent but not yet acknowledged.
     pub unacked_packets: u32,
-    /// Bytes that were written and not sent yet.
+    /// Bytes that are written but not yet sent.
     pub not_sent_bytes: u32,
     /// Packets retransmitted since the connection began.
     pub retransmits: u32,
@@ -48,12 +50,12 @@ impl TcpInfo {
     /// Reads the counters of a TCP socket.
     ///
     /// # Errors
-    /// What the kernel says, if the descriptor is no TCP socket.
+    /// The kernel's error, if the descriptor is no TCP socket.
     pub fn read(socket: impl AsFd) -> io::Result<Self> {
         let mut raw = [0u8; 512];
         let mut bytes = raw.len() as libc::socklen_t;
-        // SAFETY: the descriptor is open while it is borrowed, and the kernel writes at most `bytes` bytes to `raw`, whose
-        // length that is.
+        // SAFETY: the descriptor is open while it is borrowed, and the kernel writes at most `bytes` bytes to
+        // `raw`, whose length that is.
         let failed = unsafe {
             libc::getsockopt(
                 socket.as_fd().as_raw_fd(),
