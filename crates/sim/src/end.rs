@@ -1,5 +1,6 @@
-//! What both ends of a connection have in common: how they end, and reading and writing whole frames on a wire that
-//! takes and gives any number of bytes.
+//! The part that both ends of a connection share: how they end, and whole frames over a wire.
+//!
+//! A wire takes and gives any number of bytes at a time.
 
 use gputcp_proto::{
     Violation,
@@ -12,16 +13,16 @@ use crate::{
     world::World,
 };
 
-/// How an end of the connection ended.
+/// The outcome of one end of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// Everything was sent and received, and the peer said so too.
+    /// Everything was sent and received, and the peer confirmed it.
     Complete,
-    /// It failed, and said why if it could.
+    /// The end failed, and reported the reason if it could.
     Failed(Failure),
 }
 
-/// Why an end failed.
+/// The reason why an end failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// The peer broke the protocol, or the wire was tampered with.
@@ -30,13 +31,13 @@ pub enum Failure {
     TooLong(TooLong),
     /// A wire ended early.
     Closed(Closed),
-    /// Nothing happened for too long.
+    /// Nothing happened within the stall timeout.
     TimedOut,
-    /// The peer failed and said why.
+    /// The peer aborted and gave its reason.
     Aborted(String),
     /// The peer said goodbye before all was done.
     EarlyGoodbye,
-    /// A message arrived, but not as it was sent.
+    /// A message arrived with other bytes than those sent.
     WrongData {
         /// The message.
         seq: u64,
@@ -61,8 +62,10 @@ impl From<Closed> for Failure {
     }
 }
 
-/// Bytes that a wire has still to take. Bounded by its users: a control socket holds an announcement or a short message
-/// per slot and one last frame, a data socket one header.
+/// Bytes that a wire has still to take.
+///
+/// Its users bound it: a control socket holds an announcement or a short message per slot and one last frame,
+/// a data socket one header.
 #[derive(Debug, Default)]
 pub struct Outbox {
     bytes: Vec<u8>,
@@ -82,7 +85,7 @@ impl Outbox {
     /// Adds an abort frame with its reason.
     pub fn push_abort(&mut self, failure: &Failure) {
         let mut reason = format!("{failure:?}");
-        // The debug form is ASCII but for a peer's own reason: cut where a character ends.
+        // The debug form is ASCII but for a peer's own reason: the cut falls between characters.
         while reason.len() > ABORT_BYTES_MAX as usize {
             reason.pop();
         }
@@ -90,7 +93,7 @@ impl Outbox {
         self.push(reason.as_bytes());
     }
 
-    /// Writes what the wire takes; the number of bytes.
+    /// Writes as much as the wire takes, and returns the number of bytes.
     ///
     /// # Errors
     /// If the wire has ended.
@@ -105,21 +108,21 @@ impl Outbox {
         Ok(self.written - before)
     }
 
-    /// Whether the wire has taken everything.
+    /// Returns whether the wire has taken everything.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.written == self.bytes.len()
     }
 }
 
-/// A frame that is being read, in whatever pieces it comes.
+/// A frame that is being read in pieces of any length.
 #[derive(Debug, Default)]
 pub struct Inbox {
     bytes: Vec<u8>,
 }
 
 impl Inbox {
-    /// Reads until `bytes` bytes are here and gives them; `None` while some are missing.
+    /// Reads until `bytes` bytes are here, and returns them; `None` while some are missing.
     ///
     /// # Errors
     /// If the wire has ended.
@@ -141,13 +144,13 @@ impl Inbox {
         Ok(Some(std::mem::take(&mut self.bytes)))
     }
 
-    /// Whether nothing has come of the next frame.
+    /// Returns whether no byte of the next frame has come.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// The same for a frame of fixed length.
+    /// Reads a frame of fixed length, as [`Self::read`] does.
     ///
     /// # Errors
     /// If the wire has ended.
@@ -160,7 +163,7 @@ impl Inbox {
     }
 }
 
-/// A control frame and the bytes that follow it, once both are here.
+/// A reader that yields a control frame and the bytes that follow it, once both are here.
 #[derive(Debug, Default)]
 pub struct ControlReader {
     inbox: Inbox,
@@ -168,10 +171,10 @@ pub struct ControlReader {
 }
 
 impl ControlReader {
-    /// The next frame and its payload; `None` while bytes are missing.
+    /// Returns the next frame and its payload; `None` while bytes are missing.
     ///
     /// # Errors
-    /// If the wire has ended, or what came is no control frame.
+    /// If the wire has ended, or the bytes are no control frame.
     pub fn next(
         &mut self,
         world: &mut World,

@@ -1,13 +1,15 @@
-//! What goes wrong with a wire, and where. At most one fault per run: it is known what must follow.
+//! The faults of a wire: kind and place.
+//!
+//! A run has at most one fault, so that its consequence is known.
 
 /// A fault of one wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {
-    /// Which wire.
+    /// The wire.
     pub wire: WireName,
-    /// Behind how many bytes of that wire it happens.
+    /// The number of bytes of that wire before the fault.
     pub at: u64,
-    /// What happens.
+    /// The kind of fault.
     pub kind: FaultKind,
 }
 
@@ -22,28 +24,29 @@ pub enum WireName {
     Data(usize),
 }
 
-/// What can happen to a wire.
+/// The kinds of faults of a wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
-    /// The connection is reset: what is on its way is lost, and both ends learn it.
+    /// The connection is reset: bytes on their way are lost, and both ends learn of it.
     Reset,
-    /// The stream ends early, as if the writer had closed it; what it writes later is refused.
+    /// The stream ends early, as if the writer had closed it; its later writes are refused.
     Eof,
-    /// Nothing arrives any more, and nobody is told.
+    /// Nothing arrives any more, and neither end is told.
     Stall,
-    /// A byte changes on its way: it is XORed with this.
+    /// A byte is XORed with this value on its way.
     Flip(u8),
 }
 
 impl Fault {
-    /// A fault somewhere in a run over so many data sockets which carry about so many bytes in all.
+    /// Returns a random fault in a run over `streams` data sockets that carry about `bytes` bytes in all.
     pub fn random(rng: &mut fastrand::Rng, streams: usize, bytes: u64) -> Self {
         let wire = match rng.u8(0..10) {
             0..2 => WireName::ControlUp,
             2..4 => WireName::ControlDown,
             _ => WireName::Data(rng.usize(0..streams)),
         };
-        // Frames are hit as often as payload is: half the faults come early, where the frames of the connect are.
+        // Frames are hit as often as payload: half the faults fall early, where the frames of the connect
+        // are.
         let reach = if rng.bool() { 300 } else { bytes / streams as u64 + 300 };
         let kind = match rng.u8(0..7) {
             0 => FaultKind::Reset,

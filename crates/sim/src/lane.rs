@@ -1,4 +1,4 @@
-//! A lane in virtual time: work finishes late, in the order in which it was launched.
+//! A lane in virtual time: work finishes late, in launch order.
 
 use std::{cell::Cell, collections::VecDeque, convert::Infallible, rc::Rc};
 
@@ -12,7 +12,7 @@ use crate::{
 /// A lane whose pieces of work are described by `W`.
 #[derive(Debug)]
 pub struct Lane<W> {
-    /// What is launched and not finished: when it will be, and what it is.
+    /// Work that is launched and not finished, with the time of its end.
     work: VecDeque<(u64, W)>,
     launched: u64,
     finished: Rc<Cell<u64>>,
@@ -21,7 +21,7 @@ pub struct Lane<W> {
     lies: bool,
 }
 
-/// Tells when a piece of work is finished.
+/// A ticket that tells when a piece of work is finished.
 #[derive(Debug)]
 pub struct Ticket {
     number: u64,
@@ -38,7 +38,7 @@ impl Completion for Ticket {
 }
 
 impl<W> Lane<W> {
-    /// A lane of the thread that is woken when its work is finished.
+    /// Returns a lane that wakes the thread `owner` when its work is finished.
     #[must_use]
     pub fn new(settings: &Settings, owner: Who) -> Self {
         Self {
@@ -61,8 +61,10 @@ impl<W> Lane<W> {
         Ticket { number: self.launched, finished: self.finished.clone(), lies: self.lies }
     }
 
-    /// The oldest piece of work, if its time has come. Whoever takes it does it, at once and as a whole: the worst case
-    /// for a buffer that was reused too early.
+    /// Returns the oldest piece of work, if its time has come.
+    ///
+    /// The caller does the work at once and as a whole: the worst case for a buffer that was reused too
+    /// early.
     pub fn next_finished(&mut self, world: &mut World) -> Option<W> {
         let &(done_at, _) = self.work.front()?;
         if done_at > world.now() {
@@ -73,7 +75,7 @@ impl<W> Lane<W> {
         self.work.pop_front().map(|(_, work)| work)
     }
 
-    /// What is launched and not finished.
+    /// Returns the work that is launched and not finished.
     pub fn running(&self) -> impl Iterator<Item = &W> {
         self.work.iter().map(|(_, work)| work)
     }

@@ -1,11 +1,11 @@
 //! A world from a seed: two ends of a connection, simulated sockets between them, lanes that finish late.
 //!
-//! Everything random comes from the seed and time is virtual, so a seed is a run: what it found once it finds again. The
-//! ends drive the real types of `gputcp_proto`, and every frame goes over the wire as bytes.
+//! All randomness comes from the seed and time is virtual, so a seed is a run that can be repeated. The ends
+//! drive the real types of `gputcp_proto`, and every frame goes over the wire as bytes.
 //!
-//! In the order of a message's way: [`settings`] (what a seed stands for, with its [`faults`]), [`sender`], [`wire`],
-//! [`receiver`]; both ends work on a [`lane`] and in a [`world`] with a clock. [`mod@run`] puts them together, and
-//! [`report`] says what must hold at the end.
+//! In the order of a message's way: [`settings`] (the meaning of a seed, with its [`faults`]), [`sender`],
+//! [`wire`], [`receiver`]. Both ends work on a [`lane`] and in a [`world`] with a clock. [`mod@run`] puts
+//! them together, and [`report`] checks the result.
 
 #![forbid(unsafe_code)]
 

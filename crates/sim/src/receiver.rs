@@ -1,4 +1,6 @@
-//! The receiving end: a user who posts, a thread per data socket that reads and unpacks, and one for the control socket.
+//! The receiving end: a user that posts, a thread per data socket, and a thread for the control socket.
+//!
+//! The thread of a data socket reads and unpacks.
 
 mod stream;
 
@@ -21,7 +23,7 @@ use crate::{
     world::{Who, World},
 };
 
-/// How long after the end of a data socket the goodbye may come.
+/// The time within which the goodbye must follow the end of a data socket.
 const GOODBYE_NS: u64 = 300_000_000;
 
 /// The receiving end of a connection.
@@ -31,12 +33,12 @@ pub struct Receiver<'a, const N: usize> {
     side: Option<RecvSide<N>>,
     announcer: Announcer,
     eager_bytes: u64,
-    /// What came before its receive, by its place.
+    /// Messages that came before their receives, by eager place.
     early: Vec<Vec<u8>>,
-    /// What the first socket said; the others must say the same.
+    /// The join of the first socket; those of the others must agree with it.
     first_join: Option<Join>,
     joined: usize,
-    /// Each place's destination memory: the next receive of the place clears it.
+    /// The destination memory of each slot; the slot's next receive clears it.
     destinations: Vec<Vec<u8>>,
     receives: Vec<Option<Slot>>,
     asked: usize,
@@ -47,30 +49,30 @@ pub struct Receiver<'a, const N: usize> {
     control_out: Outbox,
     goodbye_said: bool,
     goodbye_heard: bool,
-    /// When the first data socket ended: the goodbye must follow soon.
+    /// The time at which the first data socket ended; the goodbye must follow soon.
     ended_at: Option<u64>,
-    /// With [`Flaw::EndAfterReceive`]: whether a receive was not complete at the user's last look.
+    /// Whether a receive was incomplete at the user's last look, for [`Flaw::EndAfterReceive`].
     was_open: bool,
     /// Bytes read from the wires.
     pub landed_bytes: u64,
-    /// Bytes that are where they belong.
+    /// Bytes that are at their destination.
     pub placed_bytes: u64,
-    /// Bytes of finished receives, found right at their destination.
+    /// Bytes of finished receives that were right at their destination.
     pub verified_bytes: u64,
-    /// How often a bounce buffer was written while an unpack read it. The types allow none.
+    /// The number of writes to a bounce buffer while an unpack read it. The types allow none.
     pub overwritten: u64,
-    /// How many messages came before their receives.
+    /// The number of messages that came before their receives.
     pub arrived_early: u64,
-    /// How many receives are finished.
+    /// The number of finished receives.
     pub finished: usize,
-    /// When something last moved.
+    /// The time of the last progress.
     pub last_progress: u64,
-    /// How it ended.
+    /// The outcome; `None` while the end runs.
     pub end: Option<End>,
 }
 
 impl<'a, const N: usize> Receiver<'a, N> {
-    /// An end that has not heard a word yet.
+    /// Returns an end that has received nothing yet.
     #[must_use]
     pub fn new(settings: &'a Settings) -> Self {
         Self {
@@ -104,7 +106,7 @@ impl<'a, const N: usize> Receiver<'a, N> {
         }
     }
 
-    /// Lets the one who was woken do all that can be done now.
+    /// Lets the woken thread do all that can be done now.
     pub fn step(&mut self, who: Who, world: &mut World, wires: &mut Wires) {
         let result = match who {
             Who::ReceiverTimer => self.watch(world),
@@ -122,21 +124,23 @@ impl<'a, const N: usize> Receiver<'a, N> {
         }
     }
 
-    /// How many segments have come over each data socket.
+    /// Returns the number of segments that came over each data socket.
     #[must_use]
     pub fn segments(&self) -> Vec<u64> {
         self.streams.iter().map(Stream::segments).collect()
     }
 
-    /// Whether nothing is held any more: no slot, no bounce buffer, no unpack.
+    /// Returns whether nothing is held any more: no slot, no bounce buffer, no unpack.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.side.as_ref().is_some_and(|side| side.in_flight() == 0)
             && self.streams.iter().all(Stream::is_idle)
     }
 
-    /// Asks for every receive in flight, as a user does that polls. A complete one is finished where its last bytes are placed, so
-    /// what is left here is not complete: it must never be said to be lost while its bytes can still come.
+    /// Asks for every receive in flight, as a polling user does.
+    ///
+    /// A complete receive finishes where its last bytes are placed, so the receives left here are incomplete.
+    /// None may be reported lost while its bytes can still come.
     fn ask(&mut self, world: &mut World) -> Result<(), Failure> {
         let Some(side) = &mut self.side else { return Ok(()) };
         if self.settings.flaw == Flaw::EndAfterReceive {
@@ -160,7 +164,7 @@ impl<'a, const N: usize> Receiver<'a, N> {
         Ok(())
     }
 
-    /// A data socket has ended at a segment's boundary.
+    /// Notes that a data socket ended at a segment's boundary.
     pub(super) fn stream_ended(&mut self, world: &mut World) {
         let side = self.side.as_mut().expect("all sockets have joined");
         side.stream_ended();
@@ -173,7 +177,7 @@ impl<'a, const N: usize> Receiver<'a, N> {
         let (Some(side), Some(&bytes)) = (&mut self.side, self.settings.messages.get(self.asked)) else {
             return Ok(());
         };
-        // A receive may take more than will come.
+        // The capacity of a receive may exceed the message.
         let capacity = bytes + world.rng.u64(0..100);
         let Some((slot, announce)) = side.post(capacity, !self.settings.destination_on_device) else {
             return Ok(());
@@ -199,7 +203,7 @@ impl<'a, const N: usize> Receiver<'a, N> {
 
     fn control(&mut self, world: &mut World, wires: &mut Wires) -> Result<(), Failure> {
         self.hear(world, wires)?;
-        // The sender says goodbye when all is written; on slower sockets the last of it may still be on its way.
+        // The sender says goodbye when all is written; slower sockets may still carry the last bytes.
         let is_over = self.goodbye_heard && self.finished == self.settings.messages.len();
         if is_over && !self.goodbye_said {
             self.goodbye_said = true;
@@ -243,7 +247,7 @@ impl<'a, const N: usize> Receiver<'a, N> {
         Ok(())
     }
 
-    /// Checks that a socket belongs to this connection, by what it said first. The last one makes the connection.
+    /// Checks by its join that a socket belongs to this connection. The last socket completes the connection.
     fn join(&mut self, join: Join, index: u16, world: &mut World) -> Result<(), Failure> {
         let field = |field, value| Err(Violation::Field { frame: "join", field, value }.into());
         if join.listen_token != LISTEN_TOKEN {
@@ -263,7 +267,7 @@ impl<'a, const N: usize> Receiver<'a, N> {
         if self.joined == self.streams.len() + 1 {
             let depth = self.settings.recv_depth;
             let inline_bytes = self.settings.inline_bytes.min(join.inline_bytes);
-            // Device memory takes no short message here, so there is none that could come early.
+            // Device memory takes no short message here, so none can come early.
             let wish =
                 if self.settings.destination_on_device { 0 } else { self.settings.eager_places as u16 };
             let eager_places = wish.min(join.eager_places);
@@ -309,7 +313,7 @@ impl<'a, const N: usize> Receiver<'a, N> {
         self.place(placed, world)
     }
 
-    /// Counts bytes that are where they belong, and ends their receive if they were the last.
+    /// Counts bytes that are at their destination, and finishes their receive if they were the last.
     fn place(&mut self, placed: Placed, world: &mut World) -> Result<(), Failure> {
         let (index, seq, bytes) = {
             let landing = placed.landing();
@@ -331,7 +335,7 @@ impl<'a, const N: usize> Receiver<'a, N> {
         Ok(())
     }
 
-    /// The message as it was sent, and not a byte behind it.
+    /// Checks that the message is as it was sent, with no byte behind it.
     fn verify(&self, seq: u64, index: usize, bytes: u64) -> Result<(), Failure> {
         let expected = |offset| if offset < bytes { self.settings.data(seq, offset) } else { 0 };
         let is_right = bytes == self.settings.messages[seq as usize]

@@ -1,15 +1,15 @@
-//! What came out of a run, and what must hold of it.
+//! The result of a run, and its check.
 
 use crate::{end::End, settings::Settings};
 
-/// What came out of a run.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// A hash over all that happened, in its order.
+    /// A hash over all events, in their order.
     pub trace: u64,
-    /// How many events there were.
+    /// The number of events.
     pub events: u64,
-    /// How long it took, in virtual time.
+    /// The duration of the run, in virtual time.
     pub virtual_ns: u64,
     /// Whether the fault of the settings happened.
     pub fault_hit: bool,
@@ -17,7 +17,7 @@ pub struct Report {
     pub is_idle: bool,
     /// Whether at the end nothing was on its way to the receiver.
     pub wires_empty: bool,
-    /// How often a buffer was written that a lane was working on (invariant I2).
+    /// The number of writes to buffers that a lane was working on (invariant I2).
     pub overwritten: u64,
     /// Bytes of finished sends.
     pub sent_bytes: u64,
@@ -25,7 +25,7 @@ pub struct Report {
     pub landed_bytes: u64,
     /// Bytes that reached their destination.
     pub unpacked_bytes: u64,
-    /// Bytes that were right there.
+    /// Bytes that were right at their destination.
     pub verified_bytes: u64,
     /// Messages that came before their receives.
     pub arrived_early: u64,
@@ -33,17 +33,17 @@ pub struct Report {
     pub segments_sent: Vec<u64>,
     /// Segments per data socket, as the receiver counts.
     pub segments_received: Vec<u64>,
-    /// How the sender ended; `None` if it never did.
+    /// The sender's outcome; `None` if it never ended.
     pub sender: Option<End>,
-    /// How the receiver ended; `None` if it never did.
+    /// The receiver's outcome; `None` if it never ended.
     pub receiver: Option<End>,
 }
 
 impl Report {
-    /// Whether all is as it must be after a run of these settings.
+    /// Checks that all is as it must be after a run of these settings.
     ///
     /// # Errors
-    /// What is not.
+    /// A sentence about the first thing that is not.
     pub fn check(&self, settings: &Settings) -> Result<(), String> {
         let (Some(sender), Some(receiver)) = (&self.sender, &self.receiver) else {
             return Err("an end waits for ever".to_owned());
@@ -55,7 +55,7 @@ impl Report {
             ));
         }
         let complete = |end: &End| *end == End::Complete;
-        // The receiver is asked first: it must have everything before it agrees, so it never fails alone.
+        // The receiver is checked first: it must have everything before it agrees, so it never fails alone.
         if complete(sender) && !complete(receiver) {
             return Err("the sender is complete, the receiver is not".to_owned());
         }
@@ -68,7 +68,7 @@ impl Report {
         Ok(())
     }
 
-    /// Sent = landed = unpacked = verified, and nothing is left anywhere.
+    /// Checks that sent = landed = unpacked = verified, and that nothing is left anywhere.
     fn reconcile(&self, settings: &Settings) -> Result<(), String> {
         let asked: u64 = settings.messages.iter().sum();
         for (name, bytes) in [
@@ -87,7 +87,7 @@ impl Report {
         if !self.is_idle {
             return Err("a slot, a buffer or a lane is still in use".to_owned());
         }
-        // A sender that lost the receiver's goodbye may have said so to nobody.
+        // The last words of a sender that lost the receiver's goodbye may stay unread.
         if !self.wires_empty && self.sender == Some(End::Complete) {
             return Err("bytes are left on a wire".to_owned());
         }

@@ -21,10 +21,10 @@ pub struct Wires {
     pub data: Vec<Wire>,
 }
 
-/// Longer than any sane run in virtual time; the slowest of the seeds take some minutes.
+/// Longer than any sane run in virtual time; the slowest seeds take some minutes.
 const STUCK_NS: u64 = 3_600_000_000_000;
 
-/// Runs what the seed stands for.
+/// Runs the settings that the seed stands for.
 #[must_use]
 pub fn run_seed(seed: u64) -> Report {
     run(&Settings::from_seed(seed))
@@ -33,7 +33,7 @@ pub fn run_seed(seed: u64) -> Report {
 /// Runs these settings.
 ///
 /// # Panics
-/// If one of the types found a bug in its user, or the number of slots is neither 16 nor 32.
+/// If a type finds a bug in its user, or the number of slots is neither 16 nor 32.
 #[must_use]
 pub fn run(settings: &Settings) -> Report {
     match settings.slots {

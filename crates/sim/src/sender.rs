@@ -1,5 +1,6 @@
-//! The sending end: a user who posts, a thread per data socket that deals, stages and writes, and one for the control
-//! socket.
+//! The sending end: a user that posts, a thread per data socket, and a thread for the control socket.
+//!
+//! The thread of a data socket deals, stages and writes.
 
 mod stream;
 
@@ -27,7 +28,7 @@ pub const LISTEN_TOKEN: Token = Token([0x11; 16]);
 pub struct Sender<'a, const N: usize> {
     settings: &'a Settings,
     side: Option<SendSide<N>>,
-    /// Each place's source memory: the next send of the place overwrites it.
+    /// The source memory of each slot; the slot's next send overwrites it.
     sources: Vec<Vec<u8>>,
     sends: Vec<Option<Slot>>,
     posted: usize,
@@ -39,18 +40,18 @@ pub struct Sender<'a, const N: usize> {
     goodbye_heard: bool,
     /// Bytes of finished sends.
     pub sent_bytes: u64,
-    /// How often a staging buffer was given away while a copy wrote it. The types allow none.
+    /// The number of staging buffers that were given away while a copy wrote them. The types allow none.
     pub overwritten: u64,
-    /// How many sends are finished.
+    /// The number of finished sends.
     pub finished: usize,
-    /// When something last moved.
+    /// The time of the last progress.
     pub last_progress: u64,
-    /// How it ended.
+    /// The outcome; `None` while the end runs.
     pub end: Option<End>,
 }
 
 impl<'a, const N: usize> Sender<'a, N> {
-    /// An end that has not said a word yet.
+    /// Returns an end that has sent nothing yet.
     #[must_use]
     pub fn new(settings: &'a Settings) -> Self {
         let join = |index: usize| Join {
@@ -88,7 +89,7 @@ impl<'a, const N: usize> Sender<'a, N> {
         }
     }
 
-    /// Lets the one who was woken do all that can be done now.
+    /// Lets the woken thread do all that can be done now.
     pub fn step(&mut self, who: Who, world: &mut World, wires: &mut Wires) {
         let result = match who {
             Who::SenderTimer => self.watch(world),
@@ -106,13 +107,13 @@ impl<'a, const N: usize> Sender<'a, N> {
         }
     }
 
-    /// How many segments each data socket has carried.
+    /// Returns the number of segments that each data socket has carried.
     #[must_use]
     pub fn segments(&self) -> Vec<u64> {
         self.streams.iter().map(Stream::segments).collect()
     }
 
-    /// Whether nothing is held any more: no slot, no staging buffer, no copy.
+    /// Returns whether nothing is held any more: no slot, no staging buffer, no copy.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.side.as_ref().is_some_and(|side| side.in_flight() == 0)
@@ -208,7 +209,7 @@ impl<'a, const N: usize> Sender<'a, N> {
         }
     }
 
-    /// A short message goes into the control socket's outbox, a copy: its source is free at once.
+    /// Copies a short message into the control socket's outbox, so that its source is free at once.
     fn write_inline(&mut self, segment: Segment, world: &mut World) {
         let bytes = segment.bytes();
         self.control_out.push(&Control::Inline { seq: segment.seq(), bytes: bytes as u32 }.encode());
@@ -261,7 +262,8 @@ impl<'a, const N: usize> Sender<'a, N> {
         self.say_last_words(world, wires);
     }
 
-    /// What was on its way to the control socket when the end came still goes there: a reason, if there is one.
+    /// Writes the bytes that the control socket's outbox held when the end came: an abort's reason, if there
+    /// is one.
     fn say_last_words(&mut self, world: &mut World, wires: &mut Wires) {
         let flushed = self.control_out.flush(world, &mut wires.up);
         if flushed.is_err() || self.control_out.is_empty() {

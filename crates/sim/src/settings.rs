@@ -1,4 +1,4 @@
-//! What a seed stands for: the connection, its messages, how fast everything is, and what goes wrong.
+//! The meaning of a seed: the connection, its messages, all speeds, and the fault.
 
 use crate::faults::Fault;
 
@@ -9,43 +9,44 @@ pub struct Settings {
     pub seed: u64,
     /// 16 or 32: the size of both windows.
     pub slots: usize,
-    /// How many sends are in flight at most.
+    /// The most sends in flight.
     pub send_depth: usize,
-    /// How many receives are in flight at most.
+    /// The most receives in flight.
     pub recv_depth: usize,
     /// The segment length.
     pub segment_bytes: u32,
-    /// What segments are multiples of.
+    /// The unit of segments: their lengths are multiples of it.
     pub piece_bytes: u32,
-    /// The longest message in a control frame, by the receiver's wish.
+    /// The longest message in a control frame, as the receiver wishes.
     pub inline_bytes: u32,
-    /// How many messages may come before their receives.
+    /// The number of messages that may come before their receives.
     pub eager_places: usize,
     /// The messages' lengths.
     pub messages: Vec<u64>,
     /// Whether the source is memory that a socket cannot read: staged on a lane.
     pub source_on_device: bool,
-    /// Whether the destination is memory that a socket cannot write: received in bounce buffers, unpacked on a lane.
+    /// Whether the destination is memory that a socket cannot write: received in bounce buffers, unpacked on
+    /// a lane.
     pub destination_on_device: bool,
-    /// How long a byte of each data socket takes, in nanoseconds.
+    /// The time that a byte of each data socket takes, in nanoseconds.
     pub ns_per_byte: Vec<u64>,
-    /// How long a byte of the control socket takes, in nanoseconds.
+    /// The time that a byte of the control socket takes, in nanoseconds.
     pub control_ns_per_byte: u64,
-    /// How long every byte is on its way besides.
+    /// The latency that every byte has besides, in nanoseconds.
     pub latency_ns: u64,
-    /// How many bytes a wire holds before its writer must wait.
+    /// The number of bytes that a wire holds before its writer must wait.
     pub socket_buffer_bytes: usize,
     /// Whether sockets take and give less than they could.
     pub short_io: bool,
-    /// How late a lane may be with one piece of work.
+    /// The longest delay of one piece of work on a lane, in nanoseconds.
     pub lane_ns_max: u64,
-    /// How long a user may think between two posts.
+    /// The longest time between two posts of a user, in nanoseconds.
     pub think_ns_max: u64,
-    /// After how long without progress an end gives up.
+    /// The stall timeout, in nanoseconds: an end gives up after so long without progress.
     pub timeout_ns: u64,
-    /// What goes wrong with the wires.
+    /// The fault of the wires.
     pub fault: Option<Fault>,
-    /// What the driver or the device does wrong: to show that the checks see it.
+    /// The defect of the driver or the device, which shows that the checks find it.
     pub flaw: Flaw,
 }
 
@@ -54,7 +55,7 @@ pub struct Settings {
 pub enum Flaw {
     /// None.
     None,
-    /// Lanes say that work is done when it is launched.
+    /// Lanes report work as done when it is launched.
     LyingLanes,
     /// A segment's source is given back before the lane has read it.
     SourceReusedEarly,
@@ -63,7 +64,7 @@ pub enum Flaw {
 }
 
 impl Settings {
-    /// What the seed stands for.
+    /// Returns the settings that the seed stands for.
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {
         let rng = &mut fastrand::Rng::with_seed(seed ^ 0x5e77_1965);
@@ -101,7 +102,8 @@ impl Settings {
         }
     }
 
-    /// A quiet connection with nothing random about it but the order of threads: for tests that change one thing.
+    /// Returns a quiet connection with nothing random but the order of threads, for tests that change one
+    /// thing.
     #[must_use]
     pub fn plain(seed: u64, streams: usize, messages: Vec<u64>) -> Self {
         Self {
@@ -129,14 +131,16 @@ impl Settings {
         }
     }
 
-    /// How many data sockets there are.
+    /// Returns the number of data sockets.
     #[must_use]
     pub const fn streams(&self) -> usize {
         self.ns_per_byte.len()
     }
 
-    /// Byte `offset` of message `seq`: another one in every message and at every place, so that no byte can stand for
-    /// another unnoticed for long.
+    /// Returns byte `offset` of message `seq`.
+    ///
+    /// It differs in every message and at every place, so that no byte can stand for another unnoticed for
+    /// long.
     #[must_use]
     pub const fn data(&self, seq: u64, offset: u64) -> u8 {
         let mixed = (self.seed ^ (seq << 32) ^ offset).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -151,7 +155,7 @@ fn depth(rng: &mut fastrand::Rng, slots: usize) -> usize {
     if rng.bool() { slots } else { rng.usize(1..=slots) }
 }
 
-/// Empty, short, about a segment, exact segments, long.
+/// Draws a length: empty, short, about a segment, exact segments, or long.
 fn message_bytes(rng: &mut fastrand::Rng, segment: u64) -> u64 {
     match rng.u8(0..10) {
         0 => 0,

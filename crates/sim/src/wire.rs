@@ -8,16 +8,16 @@ use crate::{
     world::{Who, World},
 };
 
-/// How a wire ended.
+/// The way in which a wire ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
     /// The writer closed it, and all its bytes were read.
     Eof,
-    /// It was cut.
+    /// The wire was cut.
     Reset,
 }
 
-/// A wire, between the thread that writes it and the one that reads it.
+/// A wire, between the thread that writes it and the thread that reads it.
 #[derive(Debug)]
 pub struct Wire {
     name: WireName,
@@ -27,11 +27,11 @@ pub struct Wire {
     latency_ns: u64,
     buffer_bytes: usize,
     short_io: bool,
-    /// What is on its way or unread: when it arrives, and its bytes.
+    /// Bytes that are on their way or unread, with their time of arrival.
     parcels: VecDeque<(u64, VecDeque<u8>)>,
     held: usize,
     written: u64,
-    /// When the wire is done with all bytes written so far.
+    /// The time at which the wire is done with all bytes written so far.
     busy_until: u64,
     eof: bool,
     reset: bool,
@@ -40,7 +40,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// The wire of that name between two threads.
+    /// Returns the wire of that name between two threads.
     #[must_use]
     pub fn new(settings: &Settings, name: WireName) -> Self {
         let (writer, reader, ns_per_byte) = match name {
@@ -67,7 +67,8 @@ impl Wire {
         }
     }
 
-    /// Takes some of the bytes, as many as there is room for or fewer; 0 when the writer must wait to be woken.
+    /// Takes as many of the bytes as there is room for, or fewer. Returns 0 when the writer must wait to be
+    /// woken.
     ///
     /// # Errors
     /// If the wire was cut or closed.
@@ -87,7 +88,7 @@ impl Wire {
         let mut parcel: VecDeque<u8> = bytes[..taken].iter().copied().collect();
         world.note(&format_args!("{:?} takes", self.name), taken as u64);
         if self.is_stalled() {
-            return Ok(taken); // Lost, though it fills the buffer: nobody will ever read it.
+            return Ok(taken); // Lost, though it fills the buffer: it is never read.
         }
         let hit = self.fault.filter(|fault| (start..self.written).contains(&fault.at));
         if let Some(fault) = hit {
@@ -112,7 +113,7 @@ impl Wire {
         Ok(taken)
     }
 
-    /// Gives some of the bytes that have arrived; 0 when the reader must wait to be woken.
+    /// Reads some of the bytes that have arrived. Returns 0 when the reader must wait to be woken.
     ///
     /// # Errors
     /// If the wire was cut, or was closed and everything is read.
@@ -145,7 +146,7 @@ impl Wire {
         Ok(given)
     }
 
-    /// The writer closes: what is on its way still arrives.
+    /// Closes the wire for its writer: bytes on their way still arrive.
     pub fn close(&mut self, world: &mut World) {
         self.eof = true;
         let last = self.parcels.back().map_or_else(|| world.now() + self.latency_ns, |&(arrival, _)| arrival);
@@ -154,7 +155,7 @@ impl Wire {
         }
     }
 
-    /// The wire is cut: what is on its way is lost.
+    /// Cuts the wire: bytes on their way are lost.
     pub fn cut(&mut self, world: &mut World) {
         if !self.is_stalled() {
             self.reset = true;
@@ -164,13 +165,13 @@ impl Wire {
         }
     }
 
-    /// Whether nothing is on its way, nor unread.
+    /// Returns whether no byte is on its way or unread.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.parcels.is_empty()
     }
 
-    /// Whether its fault has happened.
+    /// Returns whether the wire's fault has happened.
     #[must_use]
     pub const fn fault_hit(&self) -> bool {
         self.fault_hit

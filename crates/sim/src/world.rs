@@ -1,14 +1,16 @@
-//! The clock, the events to come and the randomness of a run. Nothing in the simulation knows another time or chance.
+//! The clock, the pending events and the randomness of a run.
+//!
+//! The simulation knows no other time or chance.
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
 };
 
-/// Whom an event wakes.
+/// The thread or user that an event wakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Who {
-    /// The sender's user, who posts sends.
+    /// The sender's user, which posts sends.
     SenderUser,
     /// The sender's thread of the control socket.
     SenderControl,
@@ -16,7 +18,7 @@ pub enum Who {
     SenderStream(usize),
     /// The sender's watch over its timeout.
     SenderTimer,
-    /// The receiver's user, who posts receives.
+    /// The receiver's user, which posts receives.
     ReceiverUser,
     /// The receiver's thread of the control socket.
     ReceiverControl,
@@ -30,19 +32,20 @@ pub enum Who {
 #[derive(Debug)]
 pub struct World {
     now: u64,
-    /// Time, order of arrival, whom. At most a few events per thread are in it: later wakes are merged into earlier ones.
+    /// Pending events: time, order of arrival, thread. At most a few events per thread are in it: later wakes
+    /// are merged into earlier ones.
     queue: BinaryHeap<Reverse<(u64, u64, Who)>>,
-    /// When each is woken next.
+    /// The time at which each thread is woken next.
     due: BTreeMap<Who, u64>,
     order: u64,
     events: u64,
     trace: u64,
-    /// Every choice of the run.
+    /// The source of every choice of the run.
     pub rng: fastrand::Rng,
 }
 
 impl World {
-    /// A world in which every choice follows from the seed.
+    /// Returns a world in which every choice follows from the seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -56,13 +59,13 @@ impl World {
         }
     }
 
-    /// The time.
+    /// Returns the time.
     #[must_use]
     pub const fn now(&self) -> u64 {
         self.now
     }
 
-    /// Wakes someone at a time, or earlier if that was asked for before.
+    /// Wakes a thread at a time, or earlier if that was asked for before.
     pub fn wake_at(&mut self, who: Who, at: u64) {
         let at = at.max(self.now);
         if self.due.get(&who).is_some_and(|&due| due <= at) {
@@ -73,13 +76,13 @@ impl World {
         self.queue.push(Reverse((at, self.order, who)));
     }
 
-    /// Wakes someone as soon as the scheduler of a real system might: within 5 µs.
+    /// Wakes a thread as soon as the scheduler of a real system might: within 5 µs.
     pub fn wake_soon(&mut self, who: Who) {
         let at = self.now + self.rng.u64(0..5_000);
         self.wake_at(who, at);
     }
 
-    /// Goes on to the next event; `None` when nothing will ever happen again.
+    /// Advances to the next event; `None` when nothing will ever happen again.
     pub fn next_event(&mut self) -> Option<Who> {
         loop {
             let Reverse((at, _, who)) = self.queue.pop()?;
@@ -94,7 +97,7 @@ impl World {
         }
     }
 
-    /// Adds to the trace what happened, and how much of it.
+    /// Adds an event and its amount to the trace.
     pub fn note(&mut self, what: &dyn std::fmt::Display, amount: u64) {
         let text = what.to_string();
         for byte in text.bytes().chain(amount.to_le_bytes()) {
@@ -102,20 +105,21 @@ impl World {
         }
     }
 
-    /// A hash over all that happened, in its order: two runs with the same one went the same way.
+    /// Returns a hash over all events in their order: two runs with the same hash went the same way.
     #[must_use]
     pub const fn trace(&self) -> u64 {
         self.trace
     }
 
-    /// How many events there were.
+    /// Returns the number of events.
     #[must_use]
     pub const fn events(&self) -> u64 {
         self.events
     }
 }
 
-/// FNV-1a, 64 bits: the standard library's hasher may change from one compiler to the next, and traces would with it.
+/// FNV-1a, 64 bits: the standard library's hasher may change from one compiler to the next, and traces with
+/// it.
 const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
 

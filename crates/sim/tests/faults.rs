@@ -1,4 +1,4 @@
-//! One fault at a known place, and what must follow from it; and defects that the checks must see.
+//! One fault at a known place, and its consequence; and defects that the checks must find.
 
 use gputcp_proto::{
     Violation,
@@ -15,7 +15,7 @@ use gputcp_sim::{
 
 const SEGMENT: u64 = 4096;
 
-/// Ten messages of one segment over one data socket, with a fault behind `at` bytes of a wire.
+/// Runs ten messages of one segment over one data socket, with a fault behind `at` bytes of a wire.
 fn with_fault(wire: WireName, at: usize, kind: FaultKind) -> Report {
     let mut settings = Settings::plain(7, 1, vec![SEGMENT; 10]);
     settings.fault = Some(Fault { wire, at: at as u64, kind });
@@ -34,7 +34,7 @@ fn failure(end: Option<End>) -> Failure {
 }
 
 const DATA: WireName = WireName::Data(0);
-/// The third segment's header.
+/// The place of the third segment's header.
 const HEADER: usize = Join::BYTES + 2 * (SegmentHeader::BYTES + SEGMENT as usize);
 
 #[test]
@@ -67,7 +67,7 @@ fn a_flipped_header_is_a_violation() {
 
 #[test]
 fn a_segment_in_anothers_name_is_found() {
-    // Number 2 becomes number 3: whatever happens next, no message is complete with the wrong bytes.
+    // Number 2 becomes number 3: no message may be complete with the wrong bytes.
     let report = with_fault(DATA, HEADER + 8, FaultKind::Flip(1));
     let failure = failure(report.receiver);
     let found = matches!(
@@ -109,7 +109,7 @@ fn a_stream_that_ends_early_is_no_end() {
     for at in [0, HEADER, HEADER + 1, HEADER + SegmentHeader::BYTES + 1] {
         let report = with_fault(DATA, at, FaultKind::Eof);
         failure(report.sender);
-        // The writer may be refused, and say so, before the reader is at the end.
+        // The writer may be refused, and fail, before the reader is at the end.
         let failure = failure(report.receiver);
         assert!(matches!(failure, Failure::Closed(_) | Failure::Aborted(_)), "{failure:?}");
     }
@@ -133,7 +133,7 @@ fn a_lost_goodbye_fails_the_sender_though_all_was_received() {
     assert_eq!(report.receiver, Some(End::Complete));
 }
 
-/// Runs with a defect. One that no check sees would make the checks worthless.
+/// Returns runs with a defect. A defect that no check finds would make the checks worthless.
 fn with_flaw(flaw: Flaw) -> impl Iterator<Item = Report> {
     (0..20).map(move |seed| {
         let mut settings = Settings::plain(seed, 2, vec![3 * SEGMENT; 40]);

@@ -1,6 +1,6 @@
 //! Hundreds of worlds, each from its seed.
 //!
-//! `GPUTCP_SIM_SEEDS=N` runs N of them, `GPUTCP_SIM_SEED=S` only the one: a failure prints the command.
+//! `GPUTCP_SIM_SEEDS=N` runs N of them, `GPUTCP_SIM_SEED=S` only seed S. A failure prints the command.
 
 use std::{collections::BTreeMap, panic::catch_unwind};
 
@@ -11,7 +11,7 @@ use gputcp_sim::{
     run, run_seed,
 };
 
-/// How many seeds are run by default; a few seconds' worth.
+/// The number of seeds that run by default: a few seconds' worth.
 const SEEDS: u64 = 600;
 
 fn variable(name: &str) -> Option<u64> {
@@ -19,7 +19,7 @@ fn variable(name: &str) -> Option<u64> {
     Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
 }
 
-/// How the run of a seed ended, in a few words; or what did not hold.
+/// Returns how the run of a seed ended, in a few words, or the demand that failed.
 fn outcome(seed: u64) -> Result<String, String> {
     let settings = Settings::from_seed(seed);
     let report = catch_unwind(|| run(&settings)).map_err(|_| "a type found a bug in its user".to_owned())?;

@@ -1,5 +1,6 @@
-//! Segments go to whichever socket is free: a slow stream carries less and gates nobody, as long as the window has more
-//! to do than the slow stream needs for what it holds.
+//! Segments go to any idle socket: a slow stream carries less and delays no other.
+//!
+//! This holds as long as the rest of the window takes longer than the bytes that the slow stream holds.
 
 use gputcp_sim::{Report, Settings, run};
 
@@ -7,7 +8,7 @@ const MESSAGES: usize = 200;
 const MESSAGE: u64 = 64 << 10;
 const SEGMENT: usize = 4096;
 
-/// 200 messages of 64 KiB over four streams, the first of which is `slower` times slower than the others.
+/// Runs 200 messages of 64 KiB over four streams; the first is `slower` times slower than the others.
 fn over_four_streams(seed: u64, slower: u64, socket_buffer_bytes: usize) -> Report {
     let mut settings = Settings::plain(seed, 4, vec![MESSAGE; MESSAGES]);
     settings.ns_per_byte[0] = slower;
@@ -38,7 +39,7 @@ fn a_slow_stream_carries_its_share_and_gates_nobody() {
         let all: u64 = slow.segments_received.iter().sum();
         let share = slow.segments_received[0];
         assert!((all / 40..all / 25).contains(&share), "{:?}", slow.segments_received);
-        // Dealt in turn, the slow stream would have carried a quarter, and all would have taken ten times as long; the
+        // Dealt in turn, a quarter would go over the slow stream, and all would take ten times as long. The
         // three others and a tenth take 40/31.
         let (even_ns, slow_ns) = (even.virtual_ns, slow.virtual_ns);
         assert!(slow_ns < even_ns * 3 / 2, "{slow_ns} ns with a slow stream, {even_ns} ns without");
@@ -47,9 +48,9 @@ fn a_slow_stream_carries_its_share_and_gates_nobody() {
 
 #[test]
 fn a_slow_stream_that_hoards_does_gate_the_window() {
-    // The limit of dealing to whoever is free: 32 segments in a socket buffer keep a stream that is ten times slower
-    // busy for 1.3 ms; the 16 slots hold 1 MiB, which the others carry in 0.35 ms, and then wait. Hence small socket
-    // buffers, or TCP_NOTSENT_LOWAT, where streams differ.
+    // The limit of dealing to idle streams: 32 segments in a socket buffer keep a stream that is ten times
+    // slower busy for 1.3 ms. The 16 slots hold 1 MiB, which the others carry in 0.35 ms, and then wait.
+    // Hence small socket buffers, or TCP_NOTSENT_LOWAT, where streams differ.
     let small = over_four_streams(1, 10, 4 * SEGMENT).virtual_ns;
     let large = over_four_streams(1, 10, 32 * SEGMENT).virtual_ns;
     assert!(large > small * 3 / 2, "{large} ns with large buffers, {small} ns with small ones");

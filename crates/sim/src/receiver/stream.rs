@@ -1,4 +1,6 @@
-//! The receiver's thread of one data socket: reads segments in place, or into bounce buffers and unpacks them.
+//! The receiver's thread of one data socket.
+//!
+//! It reads segments in place, or into bounce buffers and unpacks them.
 
 use std::{collections::VecDeque, convert::Infallible};
 
@@ -19,7 +21,7 @@ use crate::{
     world::{Who, World},
 };
 
-/// Bounce buffers per data socket.
+/// The number of bounce buffers per data socket.
 const BOUNCE: usize = 4;
 
 /// A data socket's thread.
@@ -34,16 +36,16 @@ pub(super) struct Stream {
     segments: u64,
 }
 
-/// What the socket gives next.
+/// The part that the socket gives next.
 #[derive(Debug)]
 enum Reading {
     Join,
     Header,
-    /// A segment for which there is no free bounce buffer yet.
+    /// A segment for which no bounce buffer is free yet.
     Waiting(Landing),
     Bounce(Filling),
     InPlace(InPlace),
-    /// The sender has ended it.
+    /// The sender has ended the socket.
     Ended,
 }
 
@@ -95,12 +97,13 @@ impl Stream {
 }
 
 impl<const N: usize> Receiver<'_, N> {
-    /// Finish unpacks, then read for as long as there are bytes and buffers.
+    /// Finishes unpacks, then reads while there are bytes and buffers.
     pub(super) fn carry(&mut self, at: usize, world: &mut World, wires: &mut Wires) -> Result<(), Failure> {
         let stream = &mut self.streams[at];
         while let Some(Gather { buffer, destination, offset, bytes }) = stream.lane.next_finished(world) {
             let into = self.destinations[destination].get_mut(offset..offset + bytes);
-            // Without a destination a receive has ended before its unpack: its bytes are missed there.
+            // Without a destination, the receive has ended before its unpack, and its bytes are missing
+            // there.
             into.into_iter().for_each(|into| into.copy_from_slice(&stream.bounce[buffer][..bytes]));
         }
         self.poll_unpacks(at, world)?;
@@ -132,7 +135,7 @@ impl<const N: usize> Receiver<'_, N> {
         Ok(())
     }
 
-    /// Reads what comes next; what to read then, and whether anything moved.
+    /// Reads the next part. Returns the part to read after it, and whether anything moved.
     fn read(
         &mut self,
         reading: Reading,
@@ -208,7 +211,7 @@ impl<const N: usize> Receiver<'_, N> {
         }
     }
 
-    /// Where a segment's bytes go: to their destination, or to a bounce buffer if one is free.
+    /// Chooses where a segment's bytes go: to their destination, or to a bounce buffer if one is free.
     fn land(&mut self, landing: Landing, at: usize) -> Reading {
         if !self.settings.destination_on_device {
             return Reading::InPlace(InPlace::new(landing));

@@ -18,7 +18,7 @@ use crate::{
     world::{Who, World},
 };
 
-/// Staging buffers per data socket.
+/// The number of staging buffers per data socket.
 const STAGING: usize = 4;
 
 /// A data socket's thread.
@@ -90,11 +90,12 @@ impl Stream {
 }
 
 impl<const N: usize> Sender<'_, N> {
-    /// A data socket's thread: finish copies, write, and deal for as long as there are buffers.
+    /// Finishes copies, writes, and deals while there are buffers.
     pub(super) fn carry(&mut self, at: usize, world: &mut World, wires: &mut Wires) -> Result<(), Failure> {
         let stream = &mut self.streams[at];
         while let Some(Copy { source, offset, bytes, buffer }) = stream.lane.next_finished(world) {
-            // A source that was given back too early may be shorter by now; the copy then takes what is there.
+            // A source that was given back too early may be shorter by now; the copy then takes the bytes
+            // that exist.
             let from = self.sources[source].get(offset..offset + bytes);
             from.into_iter().for_each(|from| stream.memory[buffer][..bytes].copy_from_slice(from));
             self.last_progress = world.now();
@@ -109,7 +110,8 @@ impl<const N: usize> Sender<'_, N> {
         }
     }
 
-    /// Deals to this socket until its staging buffers are in use, or to write next if nothing needs staging.
+    /// Deals segments to this socket until its staging buffers are in use; without staging, one to write
+    /// next.
     fn stage_ahead(&mut self, at: usize, world: &mut World) -> Result<bool, Failure> {
         let mut any = false;
         loop {
