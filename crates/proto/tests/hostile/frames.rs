@@ -119,7 +119,9 @@ fn check<const N: usize, F: std::fmt::Debug, E: std::fmt::Debug>(
 
 fn control(random: &mut Rng) -> Control {
     let seq = random.u64(0..100);
-    match random.u8(0..6) {
+    match random.u8(0..8) {
+        6 => Control::Ping,
+        7 => Control::Pong,
         0 => Control::Goodbye,
         1 => Control::Want { seq },
         2 => Control::Inline { seq, bytes: random.u32(0..=256 << 10) },

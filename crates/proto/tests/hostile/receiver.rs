@@ -8,7 +8,7 @@ use gputcp_proto::{
     announce::Announcer,
     frame::{Announce, Control, INLINE_BYTES_MAX, Mark, RECEIVES_MAX, SegmentHeader},
     plan::SegmentPlan,
-    recv::{Early, InPlace, Landing, RecvSide},
+    recv::{Early, InPlace, Landing, RecvSide, Unfinished},
     window::Slot,
 };
 
@@ -328,7 +328,8 @@ impl Case {
                 assert_eq!(received.bytes, receive.landed.values().sum::<u64>());
                 assert!(self.landings.iter().all(|landing| landing.seq() != seq));
             }
-            Err(slot) => {
+            Err(Unfinished::Never(_)) => panic!("receive {seq} is called lost on an open connection"),
+            Err(Unfinished::NotYet(slot)) => {
                 receive.slot = slot;
                 self.receives.push(receive);
             }

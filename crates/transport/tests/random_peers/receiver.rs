@@ -313,7 +313,9 @@ impl Case {
     }
 
     fn say_anything(&mut self, random: &mut Rng, counts: &mut Counts) {
-        match random.u8(0..12) {
+        match random.u8(0..14) {
+            12 => self.peer.say(counts, &Control::Ping.encode().repeat(random.usize(1..100))),
+            13 => self.peer.say(counts, &Control::Pong.encode()),
             0 => self.peer.break_off(random),
             1 => self.peer.say(counts, &Control::Goodbye.encode()),
             2 => {

@@ -168,7 +168,9 @@ impl Case {
             return;
         }
         self.honest = false;
-        match random.u8(0..7) {
+        match random.u8(0..9) {
+            7 => self.peer.say(counts, &Control::Ping.encode().repeat(random.usize(1..100))),
+            8 => self.peer.say(counts, &Control::Pong.encode()),
             0 => self.peer.break_off(random),
             1 => self.peer.say(counts, &Control::Goodbye.encode()),
             2 => self.peer.say(counts, &Control::Want { seq: near(random, 0) }.encode()),
@@ -214,7 +216,7 @@ impl Case {
         while let Some((header, rest)) = self.heard[0].bytes.split_first_chunk() {
             let payload = match Control::decode(header).expect("a sender of ours says what there is") {
                 Control::Inline { bytes, .. } | Control::Abort { bytes } => bytes as usize,
-                Control::Want { .. } | Control::Goodbye => 0,
+                Control::Want { .. } | Control::Ping | Control::Pong | Control::Goodbye => 0,
                 Control::Announce(_) => panic!("a sender announced a receive"),
             };
             let Some(payload) = rest.get(..payload).map(<[u8]>::to_vec) else { break };
