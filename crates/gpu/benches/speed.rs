@@ -1,6 +1,8 @@
-//! How fast one core fills, verifies and copies, next to what its memory allows. Medians of nine, with their spread.
+//! The rates at which one core fills, verifies and copies, next to the rate of its memory.
 //!
-//! `cargo bench -p gputcp-gpu`. Run by `cargo test --benches` it makes one short round, so that it never rots.
+//! Figures are medians of nine, with their spread.
+//!
+//! `cargo bench -p gputcp-gpu`. `cargo test --benches` runs one short round, so that it never rots.
 
 use std::{hint::black_box, time::Instant};
 
@@ -56,7 +58,7 @@ fn main() {
         assert_eq!(buffer.verify(pattern(9), at, SLAB).unwrap(), Ok(()));
     }
 
-    // One small unpack at a time, waited for.
+    // One small unpack at a time, each waited for.
     let write = buffer.write(0, bytes).unwrap();
     let fragment = [Fragment { source_offset: 0, bytes: 64, destination_offset: 0 }];
     let mut times: Vec<f64> = (0..rounds * 1000)

@@ -21,7 +21,7 @@ fn a_lane_unpacks_foreign_memory_and_keeps_its_owner() {
         pattern.fill(0, &mut bytes);
         let owner = Arc::new(bytes);
         let start = NonNull::from(owner.as_slice()).cast::<u8>();
-        // SAFETY: the vector is not changed and lives as long as its keeper; more than it has is never claimed.
+        // SAFETY: the vector is not changed and lives as long as its keeper; claims never exceed it.
         let foreign = unsafe { Buffer::foreign(start, 4 << 30, &device, owner.clone()) }.unwrap();
         assert_eq!((foreign.address(), foreign.bytes(), foreign.kind()), (start, 4 << 30, device.kind()));
         let destination = device.allocate(BYTES as u64).unwrap();

@@ -191,7 +191,8 @@ fn a_lane_larger_than_memory_is_refused() {
     assert!(device.lane(LaneSpec { slots: 0, slab_bytes: 0 }).is_ok());
 }
 
-/// The types cannot rule out that lanes are told to write the same bytes. Each byte is then one of the two values.
+/// The types cannot rule out that lanes are told to write the same bytes. Each byte is then one of the two
+/// values.
 #[test]
 fn lanes_that_write_the_same_bytes_leave_one_of_their_values() {
     const BYTES: u64 = 100_000;

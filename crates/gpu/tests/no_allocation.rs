@@ -12,21 +12,21 @@ use std::{
 use gputcp_gpu::{Buffer, Device, FRAGMENTS_MAX, LaneSpec, SoftOptions, UnpackMode};
 use gputcp_proto::bounce::{Completion, Fragment};
 
-/// Counts the allocations of all threads: the worker's too.
+/// Counts the allocations of all threads, the worker's included.
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: all is passed on to the system's allocator as it came.
+// SAFETY: every call goes to the system's allocator with its arguments unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, SeqCst);
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: the caller's promise.
         unsafe { System.dealloc(start, layout) }
     }
 }

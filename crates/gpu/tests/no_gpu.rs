@@ -1,4 +1,6 @@
-//! What this crate does where there may be no GPU: a sentence, never a panic; and the checks say so and succeed.
+//! The crate on a machine without a GPU: every call gives a sentence, never a panic.
+//!
+//! The checks then say so, and succeed.
 
 use std::process::Command;
 
@@ -41,7 +43,7 @@ fn scattered_pages_are_a_permutation() {
     assert!(sources.iter().enumerate().all(|(i, &source)| source == i as u64 * 4096));
 }
 
-/// On a machine without a GPU this is all there is to see; with one, the checks run.
+/// Without a GPU the checks only report that; with one, they run.
 #[test]
 fn the_checks_pass_or_say_why_they_were_skipped() {
     let output = Command::new(env!("CARGO_BIN_EXE_gpu-check")).arg("--quick").output().unwrap();

@@ -1,4 +1,4 @@
-//! Two clocks, the device's and the host's, and what is told of many times.
+//! Two clocks, the device's and the host's, and the summary of many timings.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use crate::{Result, Scene};
 pub(crate) const BYTES: u64 = 64 << 20;
 pub(crate) const CHUNK: u64 = 512 << 10;
 pub(crate) const NO_SLABS: LaneSpec = LaneSpec { slots: 0, slab_bytes: 0 };
-/// All of it in one piece.
+/// All bytes in one piece.
 pub(crate) const WHOLE: Fragment = Fragment { source_offset: 0, bytes: BYTES, destination_offset: 0 };
 
-/// Several timings of the same thing.
+/// Several timings of the same work.
 pub(crate) struct Times(Vec<Duration>);
 
 impl Times {
@@ -27,17 +27,17 @@ impl Times {
         self.part(0.5)
     }
 
-    /// The time that this part of them did not exceed.
+    /// Returns the time that this part of the timings does not exceed.
     pub(crate) fn part(&self, part: f64) -> Duration {
         self.0[((self.0.len() as f64 * part) as usize).min(self.0.len() - 1)]
     }
 
-    /// The median rate in GB/s.
+    /// Returns the median rate in GB/s.
     pub(crate) fn rate(&self, bytes: u64) -> f64 {
         rate(bytes, self.median())
     }
 
-    /// The median rate in GB/s and its range.
+    /// Returns the median rate in GB/s and its range.
     pub(crate) fn rates(&self, bytes: u64) -> String {
         let (least, most) = (rate(bytes, self.part(1.0)), rate(bytes, self.part(0.0)));
         format!("{:8.1} ({least:.1} to {most:.1})", self.rate(bytes))
@@ -57,7 +57,7 @@ pub(crate) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// How long it takes until the host knows of its end, and until all of it is launched.
+    /// Returns the time until the host knows of the end, and the time until all launches are made.
     pub(crate) fn by_host(&self, lane: &mut Lane) -> Result<(Duration, Duration)> {
         let (from, to) = (self.from.read(0, BYTES)?, self.to.write(0, BYTES)?);
         let start = Instant::now();
@@ -67,8 +67,10 @@ impl Work<'_> {
         Ok((start.elapsed(), launched))
     }
 
-    /// How long the device takes for it. It has other work before, so that it need not wait for the first launch. The
-    /// software GPU has no clock.
+    /// Returns the time that the device takes.
+    ///
+    /// The device has other work before, so that it need not wait for the first launch. The software GPU has
+    /// no clock, so the host's is used.
     pub(crate) fn by_device(&self, scene: &Scene, lane: &mut Lane) -> Result<Duration> {
         if scene.device.cuda_device().is_none() {
             return self.by_host(lane).map(|(time, _)| time);
@@ -85,7 +87,7 @@ impl Work<'_> {
     }
 }
 
-/// Launches each list; gives the end of the last.
+/// Launches each list, and returns the end of the last.
 fn launch(
     lane: &mut Lane,
     from: &ReadClaim,
@@ -100,13 +102,13 @@ fn launch(
     Ok(last)
 }
 
-/// Waits for the end of some work.
+/// Waits for the end of some work, for at most 60 s.
 pub(crate) fn finish(done: Option<Done>) -> Result<()> {
     let reached = done.map_or(Ok(true), |done| done.wait(Instant::now() + Duration::from_secs(60)))?;
     if reached { Ok(()) } else { Err(Error::LaneLost) }
 }
 
-/// 64 MiB in chunks, each where it belongs.
+/// Returns 64 MiB in chunks, each at its own offset.
 pub(crate) fn chunks() -> Vec<Fragment> {
     let at = |offset| Fragment { source_offset: offset, bytes: CHUNK, destination_offset: offset };
     (0..BYTES / CHUNK).map(|index| at(index * CHUNK)).collect()

@@ -1,6 +1,8 @@
-//! What a launch costs by itself: the kernel over ever shorter fragments, 128 launches back to back, by both clocks. Where the
-//! device's time stays the same with fewer bytes, it is the launch that takes it; where the host's time to launch is longer than
-//! that, the host decides. Where the GPU lets kernels in while the one before still runs, also without that: `plain`.
+//! The cost of a launch by itself: the kernel over ever shorter fragments, 128 launches back to back, by both
+//! clocks.
+//!
+//! If the device's time stays the same with fewer bytes, the launch takes it. If the host takes longer to
+//! launch than that, the host is the limit. On a GPU with early launches, `plain` is the same without them.
 
 use gputcp_gpu::{UnpackMode, measure};
 use gputcp_proto::bounce::Fragment;

@@ -1,14 +1,16 @@
-//! What unpacking and staging cost on a real GPU, part by part:
+//! The cost of unpacking and staging on a real GPU, part by part:
 //!
-//! - `once`: what it costs to make per chunk what a lane makes once.
+//! - `once`: the cost of making per chunk the objects that a lane makes once.
 //! - `unpack`: unpacking alone, in each mode, beside a plain copy of the same bytes.
-//! - `launches`: what a launch costs, whatever it moves.
-//! - `staging`: what the bus gives through lanes, over the length of a slice and the depth of a ring.
+//! - `launches`: the cost of a launch, whatever it moves.
+//! - `staging`: the rate of the bus through lanes, over the length of a slice and the depth of a ring.
 //! - `waits`: from a launch to the host's knowledge of its end; and the test pattern's kernels.
 //!
-//! `cargo bench -p gputcp-gpu --bench lessons [-- PART ...] [--gpu NAME] [--soft]`. Without a GPU it says "skipped" and
-//! succeeds; `--soft` rehearses it on the software GPU, whose figures mean nothing. Run by `cargo test --benches` it makes
-//! short rounds, so that it never rots. Medians with their range; what was timed last is verified to the byte.
+//! `cargo bench -p gputcp-gpu --bench lessons [-- PART ...] [--gpu NAME] [--soft]`.
+//!
+//! Without a GPU the program says "skipped" and succeeds. `--soft` rehearses it on the software GPU, whose
+//! figures mean nothing. `cargo test --benches` runs short rounds, so that it never rots. Figures are medians
+//! with their range; the data timed last is verified to the byte.
 
 mod clock;
 mod launches;
@@ -21,16 +23,16 @@ use std::process::ExitCode;
 
 use gputcp_gpu::{Device, Error, SoftOptions};
 
-/// What every part is given.
+/// The device and the number of rounds, for every part.
 struct Scene {
     device: Device,
-    /// How often a thing is timed.
+    /// The number of timings of each kind.
     rounds: usize,
 }
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// A part's name, and what it runs.
+/// A part's name and its function.
 type Part = (&'static str, fn(&Scene) -> Result<()>);
 
 const PARTS: [Part; 5] = [

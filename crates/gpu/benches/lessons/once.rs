@@ -1,5 +1,8 @@
-//! The lesson: 64 MiB in chunks of 512 KiB, unpacked (a) with what is needed made anew for each chunk, which is then waited
-//! for; (b) by a lane made once, asynchronously. (c) is the ceiling: one copy of the whole. Quotients are of times.
+//! The lesson: 64 MiB in chunks of 512 KiB, unpacked in three ways. Quotients are of times.
+//!
+//! - (a) makes its objects anew for each chunk, and then waits for the chunk.
+//! - (b) uses a lane made once, asynchronously.
+//! - (c) is the baseline: one copy of the whole.
 
 use std::time::{Duration, Instant};
 
@@ -68,5 +71,5 @@ fn lanes_per_chunk(scene: &Scene, from: &Buffer, to: &Buffer, chunks: &[&[Fragme
     Ok(start.elapsed())
 }
 
-/// How often at most what takes long is timed.
+/// The most rounds of slow work.
 const SLOW: usize = 5;

@@ -1,6 +1,7 @@
-//! Staging: what the bus gives through eight lanes with a thread each, as a transfer has them, over the length of a slice
-//! and the number of slabs in a lane's pinned ring. A slab is used again when its slice is done, and nobody is slower than
-//! the bus: this is what is left for sockets to reach.
+//! Staging: the rate of the bus through eight lanes with a thread each, as a transfer has them.
+//!
+//! The length of a slice and the number of slabs in a lane's pinned ring vary. A slab is used again when its
+//! slice is done, and only the bus limits the rate. The result is the bound for a transfer over sockets.
 
 use std::{
     collections::VecDeque,
@@ -18,7 +19,7 @@ use crate::{
 };
 
 const LANES: u64 = 8;
-/// A lane's part of what is moved.
+/// The bytes that one lane moves.
 const EACH: u64 = 64 << 20;
 const SLICES: [u64; 6] = [64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20];
 const DEPTHS: [u64; 3] = [2, 4, 8];
@@ -65,7 +66,7 @@ pub(crate) fn run(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// All lanes at once: how long until the last slice of the last one is done.
+/// Runs all lanes at once, and returns the time until the last slice of the last one is done.
 fn together(
     stations: &mut [Station],
     way: Way,
@@ -103,7 +104,7 @@ impl Station {
         Ok(Self { lane: device.lane(NO_SLABS)?, gpu, ring })
     }
 
-    /// Where the bytes come from, where they go, and the last slice.
+    /// Returns the source, the destination and the last slice.
     fn ends(&self, way: Way, slice: u64, depth: u64) -> (Buffer, Buffer, Fragment) {
         let (gpu, ring) = (self.gpu.clone(), self.ring.clone());
         let last = way.slice(EACH / slice - 1, slice, depth);
@@ -127,7 +128,7 @@ impl Station {
 }
 
 impl Way {
-    /// A slice's place in the GPU's memory and in the ring.
+    /// Returns a slice's place in the GPU's memory and in the ring.
     const fn slice(self, index: u64, slice: u64, depth: u64) -> Fragment {
         let (gpu, slab) = (index * slice, index % depth * slice);
         match self {

@@ -43,7 +43,7 @@ pub(crate) fn run(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// The rates of some work, by both clocks. The first round warms up.
+/// Returns the rates of some work, by both clocks. The first round warms up.
 fn figures(scene: &Scene, lane: &mut Lane, work: &Work<'_>) -> Result<String> {
     let slow =
         work.mode != UnpackMode::Kernel && work.lists.iter().map(|list| list.len()).sum::<usize>() > 1000;
@@ -66,7 +66,7 @@ fn figures(scene: &Scene, lane: &mut Lane, work: &Work<'_>) -> Result<String> {
     Ok(format!("{device}   host {host}, {launch_us:.1} µs a launch{wrong}"))
 }
 
-/// Puts each page of the message where the list finds it.
+/// Puts each page of the message at the place where the list finds it.
 fn scatter(lane: &mut Lane, from: &Buffer, to: &Buffer, pages: &[Fragment]) -> Result<()> {
     let back: Vec<_> = pages
         .iter()

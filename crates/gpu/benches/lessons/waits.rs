@@ -1,4 +1,5 @@
-//! From a launch to the host's knowledge of its end, one at a time; and how fast the test pattern is made and verified.
+//! The time from a launch to the host's knowledge of its end, one at a time; and the rates of the test
+//! pattern.
 
 use std::time::Instant;
 

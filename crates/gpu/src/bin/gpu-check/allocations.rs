@@ -33,7 +33,7 @@ fn hot_path(scene: &Scene) -> Outcome {
                         ensure(done.wait(soon()).map_err(text)?, || "work did not finish".to_owned())?;
                     }
                 }
-                // As a receiver does: a segment at a time, several under way.
+                // As in a receiver: a segment at a time, several under way.
                 let mut last = None;
                 for list in fragments.chunks(128) {
                     last = Some(lane.unpack_fragments(&from, list, &to, UnpackMode::Kernel).map_err(text)?);
@@ -47,21 +47,21 @@ fn hot_path(scene: &Scene) -> Outcome {
     ensure(counts[1..] == [0; 3], || format!("allocations in four rounds: {counts:?}"))
 }
 
-/// Counts the allocations of all threads. The driver's own are not Rust's, and not seen here.
+/// Counts the allocations of all threads. The driver's own are not Rust's, so they are not counted.
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: all is passed on to the system's allocator as it came.
+// SAFETY: every call goes to the system's allocator with its arguments unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, SeqCst);
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: the caller's promise.
         unsafe { System.dealloc(start, layout) }
     }
 }

@@ -1,7 +1,8 @@
-//! Checks of kernels that are let in while the one before them still runs: nobody can tell. Slow kernels, which read or write
-//! over the bus, are followed by fast ones, which would overtake them.
+//! Checks that early launches, which start a kernel while the one before it still runs, change no result.
 //!
-//! Each runs on lanes of every kind; where the GPU lets no kernel in early, they are all of the same.
+//! Slow kernels, which read or write over the bus, are followed by fast ones, which would overtake them.
+//!
+//! Each check runs on lanes of every kind; on a GPU without early launches, all lanes are of the same kind.
 
 use gputcp_gpu::{Buffer, Done, Lane, LaneSpec, Pattern, UnpackMode, WriteClaim, measure};
 use gputcp_proto::bounce::{Completion, Fragment};
@@ -15,10 +16,11 @@ pub(crate) const CHECKS: &[Check] = &[
 ];
 
 const PATTERN: Pattern = Pattern { seed: 61, iteration: 62 };
-/// Less than a kernel's blocks at a time to more than that; some end within a unit, so that neighbours share it.
+/// From less than a kernel's blocks at a time to more than that; some end within a unit, so that neighbours
+/// share it.
 const LENGTHS: [u64; 6] = [64 << 10, (96 << 10) + 1, 256 << 10, (512 << 10) - 24, 512 << 10, 1 << 20];
 
-/// A lane of each kind, and what it is.
+/// Returns a lane of each kind, with the kind's name.
 fn lanes(scene: &Scene) -> Result<[(&'static str, Lane); 3], String> {
     let (device, spec) = (&scene.device, LaneSpec { slots: 0, slab_bytes: 0 });
     Ok([
@@ -28,7 +30,7 @@ fn lanes(scene: &Scene) -> Result<[(&'static str, Lane); 3], String> {
     ])
 }
 
-/// Runs `round` so often on a lane of each kind, with each length.
+/// Runs `round` `rounds` times on a lane of each kind, with each length.
 fn on_each(
     scene: &Scene,
     rounds: u64,
@@ -49,7 +51,7 @@ fn wait(done: &Done) -> Outcome {
     ensure(done.wait(soon()).map_err(text)?, || "work did not finish".to_owned())
 }
 
-/// `bytes` bytes in one piece, or in pieces of at most `piece`.
+/// Returns `bytes` bytes in one piece, or in pieces of at most `piece`.
 fn pieces(bytes: u64, piece: u64) -> Vec<Fragment> {
     let starts = (0..bytes).step_by(piece as usize);
     let one = |at| Fragment { source_offset: at, bytes: piece.min(bytes - at), destination_offset: at };
@@ -72,7 +74,7 @@ fn last_wins(scene: &Scene) -> Outcome {
         .collect::<Result<Vec<Buffer>, String>>()?;
     on_each(scene, 60, |lane, bytes, random| {
         let to = destination.write(0, bytes).map_err(text)?;
-        // Whatever comes first, the end is a slow one and a fast one.
+        // The order is random, but ends with a slow source and a fast one.
         let mut order: Vec<_> = (0..random.below(20)).map(|_| random.below(8)).collect();
         order.extend([random.below(4), 4 + random.below(4)]);
         let mut last = None;
@@ -81,7 +83,7 @@ fn last_wins(scene: &Scene) -> Outcome {
             let list = pieces(bytes, [bytes, 4096, 10_000][random.below(3) as usize]);
             let mode = if random.below(10) == 0 { UnpackMode::Copy } else { UnpackMode::Kernel };
             let mut done = lane.unpack_fragments(&from, &list, &to, mode).map_err(text)?;
-            // Who looks in vain has a flag written, between this kernel and the next.
+            // A poll before the end has the flag written between this kernel and the next.
             if random.below(4) == 0 {
                 done.is_done().map_err(text)?;
             }
@@ -133,7 +135,8 @@ fn points(scene: &Scene) -> Outcome {
     let most = 1 << 20;
     let ways = [
         ("GPU to GPU", scene.device.allocate(most), scene.device.allocate(launches * most)),
-        // Kernels that take ten times as long: a flag that is too early is seen long before the bytes are there.
+        // These kernels take ten times as long: a flag that is too early is seen long before the bytes are
+        // there.
         ("pinned to GPU", scene.device.pinned(most), scene.device.allocate(launches * most)),
         ("GPU to pinned", scene.device.allocate(most), scene.device.pinned(launches * most)),
     ];
@@ -145,7 +148,7 @@ fn points(scene: &Scene) -> Outcome {
     on_each(scene, 25, |lane, bytes, random| {
         for (kind, source, destination) in &memories {
             iteration += 1;
-            // What was there before is another iteration's.
+            // The old content is another iteration's.
             let pattern = Pattern { iteration, ..PATTERN };
             source.fill(pattern, 0, bytes).map_err(text)?;
             let from = source.read(0, bytes).map_err(text)?;
@@ -156,7 +159,7 @@ fn points(scene: &Scene) -> Outcome {
                 let done = lane.unpack_fragments(&from, &all, &to, UnpackMode::Kernel).map_err(text)?;
                 under_way.push((done, to));
             }
-            // The points that are looked at: a few, as each look takes as long as several launches.
+            // The points to poll: a few, as each poll takes as long as several launches.
             let step = 1 + random.below(launches) as usize;
             for (index, (mut done, to)) in under_way.into_iter().enumerate() {
                 if index % step == 0 {
@@ -173,7 +176,7 @@ fn points(scene: &Scene) -> Outcome {
     })
 }
 
-/// Looks until the point is reached, without a rest, and lets go of the claim on what it is the end of.
+/// Polls without a rest until the point is reached, and drops the claim on the destination of its work.
 fn reach(done: &mut Done, claim: WriteClaim) -> Outcome {
     let end = soon();
     while !done.is_done().map_err(text)? {

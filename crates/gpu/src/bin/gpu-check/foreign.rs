@@ -1,4 +1,5 @@
-//! Checks of what foreign code needs: what the driver knows of an address, memory that somebody else owns, dma-bufs.
+//! Checks of the support for foreign code: the driver's knowledge of an address, memory of another owner,
+//! dma-bufs.
 
 use std::{
     sync::Arc,
@@ -12,7 +13,7 @@ use crate::{Check, Outcome, Scene, ensure, text};
 
 pub(crate) const CHECKS: &[Check] = &[
     ("the driver knows how far an address reaches, and which memory the CPU can read", addresses),
-    ("a lane unpacks GPU memory that somebody else owns", foreign),
+    ("a lane unpacks GPU memory of another owner", foreign),
     ("a dma-buf can be had of memory of any length, where the driver has them", dma_bufs),
 ];
 
@@ -53,7 +54,7 @@ fn foreign(scene: &Scene) -> Outcome {
     let pattern = Pattern { seed: 21, iteration: 22 };
     owner.fill(pattern, 0, BYTES).map_err(text)?;
     let start = owner.address();
-    // SAFETY: memory of this device, which the keeper keeps.
+    // SAFETY: this is memory of the device, which the keeper keeps.
     let foreign = unsafe { Buffer::foreign(start, BYTES, device, Arc::new(owner)) }.map_err(text)?;
     let mut lane = device.lane(LaneSpec { slots: 0, slab_bytes: 0 }).map_err(text)?;
     for mode in [UnpackMode::Kernel, UnpackMode::Copy, UnpackMode::Host] {

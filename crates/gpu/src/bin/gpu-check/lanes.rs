@@ -20,7 +20,7 @@ use crate::{
 pub(crate) const CHECKS: &[Check] = &[
     ("a lane works in order, and its points are reached in order", order),
     ("launched work keeps its claims, and its memory, until it is done", early_drop),
-    ("claims come free though nobody looks at the work's end", unwatched),
+    ("claims come free though the work's end is not polled", unwatched),
     ("waiting ends at the deadline, and a dropped lane finishes its work", deadline),
     ("full rings make a launch wait and lose nothing", full_rings),
     ("lanes on several threads do not disturb each other", threads),
@@ -126,7 +126,7 @@ fn unwatched(scene: &Scene) -> Outcome {
             ensure(Instant::now() < end, || format!("{mode}: the claim stays"))?;
         }
     }
-    // Nor does who only counts count in vain.
+    // The count of finished commands moves too, for a caller that only counts.
     let before = lane.completed();
     let (read, write) = (source.read(0, bytes).map_err(text)?, destination.write(0, bytes).map_err(text)?);
     drop(lane.unpack_fragments(&read, &[whole(bytes)], &write, UnpackMode::Kernel).map_err(text)?);
@@ -274,7 +274,7 @@ fn busy_slab(scene: &Scene) -> Outcome {
     })
 }
 
-/// What `run` gives; `None` if it panics, of which nothing is printed.
+/// Returns the result of `run`; `None` if it panics, of which nothing is printed.
 fn quietly<T>(run: impl FnOnce() -> T) -> Option<T> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
@@ -292,17 +292,17 @@ pub(crate) fn loss(device: &Device) -> Outcome {
     write(&scene, &from, &vec![1; bytes as usize])?;
     let (read, claim) = (from.read(0, bytes).map_err(text)?, to.write(0, bytes).map_err(text)?);
     let start = Instant::now();
-    // Whether the launch itself already hears of it is the driver's affair.
+    // It depends on the driver whether the launch itself already reports the loss.
     let _ = measure::lose_gpu(&mut lost);
     let names_cuda =
         |error: &Error| matches!(error, Error::Cuda { name, .. } if name.starts_with("CUDA_ERROR_"));
-    // The launch is refused, or never finishes: either is an error by the time it is waited for.
+    // The driver refuses the launch, or never finishes it: either is an error by the time of the wait.
     let waited = lost
         .unpack_fragments(&read, &[whole(bytes)], &claim, UnpackMode::Kernel)
         .and_then(|done| done.wait(Instant::now() + Duration::from_secs(5)));
     let error = waited.err().ok_or("the wait succeeded, or ended at its deadline")?;
     ensure(names_cuda(&error), || error.to_string())?;
-    // Who only polls hears of it, too.
+    // A caller that only polls learns of the loss, too.
     let polled =
         other.unpack_fragments(&read, &[whole(bytes)], &claim, UnpackMode::Copy).and_then(|mut done| {
             let end = Instant::now() + Duration::from_secs(5);

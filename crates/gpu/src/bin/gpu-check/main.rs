@@ -1,10 +1,12 @@
-//! The checks that need a GPU, as a program: probes, runs every check of what `gputcp-gpu` promises of real GPUs, and
-//! prints "N passed, N failed". Without a GPU it says "skipped" and succeeds; nothing is pretended.
+//! The checks that need a GPU, as a program.
+//!
+//! It probes for GPUs, runs a check of each promise that `gputcp-gpu` makes for real GPUs, and prints "N
+//! passed, N failed". Without a GPU it says "skipped" and succeeds; nothing is pretended.
 //!
 //! `cargo run --release -p gputcp-gpu --bin gpu-check [-- --gpu NAME] [--quick] [--no-loss]`
 //!
-//! `--soak SECONDS` instead moves random messages from that GPU to the last one for so long, each verified to the byte;
-//! `--seed N` begins with a message of that seed, and `--soft` does it with the software GPU.
+//! `--soak SECONDS` instead moves random messages from that GPU to the last one for so long, each verified to
+//! the byte. `--seed N` begins with a message of that seed, and `--soft` uses the software GPU.
 
 mod allocations;
 mod early;
@@ -29,15 +31,15 @@ use gputcp_gpu::{Device, Error, SoftOptions};
 
 use crate::soak::Soak;
 
-/// One check: a sentence that must hold, and what tries it.
+/// A check: a sentence that must hold, and the function that tries it.
 type Check = (&'static str, fn(&Scene) -> Outcome);
-/// Nothing, or what went wrong.
+/// Nothing, or the reason of a failure.
 type Outcome = Result<(), String>;
 
-/// What every check is given.
+/// The device, and the length of the checks.
 struct Scene {
     device: Device,
-    /// Under a sanitizer everything takes a hundred times as long.
+    /// Whether checks are short: under a sanitizer everything takes a hundred times as long.
     quick: bool,
 }
 
@@ -56,7 +58,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
 
-    // Only where there is none is there nothing to check: one that cannot be opened fails.
+    // Without any GPU there is nothing to check; a GPU that cannot be opened is a failure.
     if !has("--soft")
         && after("--gpu").is_none()
         && let Err(why @ Error::NoGpu { .. }) = Device::list()
@@ -110,18 +112,18 @@ fn main() -> ExitCode {
         run(name, &mut || check(&scene));
     }
     if !has("--no-loss") {
-        run("a lost GPU is an error to all who wait, and no hang", &mut || lose_elsewhere(selector));
+        run("a lost GPU is an error to every waiting thread, and no hang", &mut || lose_elsewhere(selector));
     }
     println!("{passed} passed, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Late enough that whoever does not wait is found out.
+/// Returns a software GPU that is late enough to expose a caller that does not wait.
 fn soft() -> Device {
     Device::soft(SoftOptions { lateness: Duration::from_micros(20), seed: 1, ..SoftOptions::default() })
 }
 
-/// From this device to the last one.
+/// Runs messages from this device to the last one.
 fn soak(device: Device, time: Duration, seed: u64, damage: Option<u64>) -> ExitCode {
     let last = match device.cuda_device() {
         Some(_) => Device::cuda(&(Device::count().max(1) - 1).to_string()),
@@ -140,7 +142,7 @@ fn soak(device: Device, time: Duration, seed: u64, damage: Option<u64>) -> ExitC
     }
 }
 
-/// In a process of its own: the GPU is lost to all of it.
+/// Loses the GPU in a process of its own, as all of that process loses it.
 fn lose_elsewhere(selector: &str) -> Outcome {
     let itself = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut child = Command::new(itself)
@@ -159,7 +161,7 @@ fn lose_elsewhere(selector: &str) -> Outcome {
             }
         }
     };
-    // Less than a pipe holds, so it was never waited for.
+    // The output is less than a pipe holds, so the child never waits for its reader.
     let mut said = String::new();
     if let Some(mut stdout) = child.stdout.take() {
         stdout.read_to_string(&mut said).map_err(|error| error.to_string())?;
@@ -177,15 +179,15 @@ fn report_loss(device: &Device) -> ExitCode {
     }
 }
 
-/// How long the check of a lost GPU may take, start and end of its process included.
+/// The time limit of the check of a lost GPU, start and end of its process included.
 const LOSS: Duration = Duration::from_secs(60);
 
-/// An error as an outcome.
+/// Returns an error as an outcome.
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// What must hold, or what to say.
+/// Returns a failure with its reason, unless the condition holds.
 fn ensure(holds: bool, why: impl FnOnce() -> String) -> Outcome {
     if holds { Ok(()) } else { Err(why()) }
 }

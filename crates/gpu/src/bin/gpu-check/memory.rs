@@ -139,7 +139,7 @@ fn claims(scene: &Scene) -> Outcome {
     buffer.fill(PATTERN, 0, 4096).map_err(text)
 }
 
-/// All bytes of a buffer, by way of pinned memory.
+/// Returns all bytes of a buffer, by way of pinned memory.
 pub(crate) fn read(scene: &Scene, buffer: &Buffer) -> Result<Vec<u8>, String> {
     let pinned = scene.device.pinned(buffer.bytes()).map_err(text)?;
     copy(scene, buffer, &pinned)?;
@@ -163,7 +163,7 @@ fn copy(scene: &Scene, from: &Buffer, to: &Buffer) -> Outcome {
     ensure(done.wait(soon()).map_err(text)?, || "a copy did not finish".to_owned())
 }
 
-/// Long enough for anything, under a sanitizer too.
+/// Returns a deadline that is late enough for anything, under a sanitizer too.
 pub(crate) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }

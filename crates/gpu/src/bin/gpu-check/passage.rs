@@ -1,5 +1,6 @@
-//! One message on its whole way: source → slabs → socket → slabs → destination, as the transport does it. Every wait has a
-//! bound, and a side that fails takes its socket with it, so the other one ends too.
+//! One message on its whole way, as the transport carries it: source → slabs → socket → slabs → destination.
+//!
+//! Every wait has a bound. A side that fails closes its socket, so the other one ends too.
 
 use std::{
     collections::VecDeque,
@@ -24,17 +25,17 @@ use crate::{Outcome, ensure, memory::soon, text};
 /// The most slabs of a lane that a passage uses.
 pub(crate) const SLABS_MAX: usize = 16;
 
-/// A message, and how it travels.
+/// A message, and the parameters of its way.
 #[derive(Debug)]
 pub(crate) struct Passage<'a> {
-    /// Where it is, and where in there.
+    /// The source, and the message's offset in it.
     pub(crate) from: (&'a Buffer, u64),
-    /// Where it goes.
+    /// The destination, and the message's offset in it.
     pub(crate) to: (&'a Buffer, u64),
     pub(crate) bytes: u64,
     /// At most a slab's length, and at least a 4096th of the message's.
     pub(crate) segment_bytes: u64,
-    /// How many of the lanes' slabs are used.
+    /// The number of slabs that are used of each lane.
     pub(crate) slabs: usize,
     pub(crate) mode: UnpackMode,
 }
@@ -49,7 +50,7 @@ impl Passage<'_> {
             let sending = scope.spawn(move || self.send(sender, near));
             let received = self.receive(receiver, far);
             let sent = sending.join().map_err(|_| "the sender panicked".to_owned())?;
-            // The first to fail is the sender, or the sender fails because of it.
+            // The first side to fail is the sender, or the sender fails because of the receiver.
             match (sent, received) {
                 (Err(sent), Err(received)) => Err(format!("{received}; {sent}")),
                 (sent, received) => sent.and(received),
@@ -66,7 +67,7 @@ impl Passage<'_> {
         let mut ring = Window::<SLABS_MAX>::with_depth(self.slabs);
         let mut copies = VecDeque::new();
         loop {
-            // Several segments ahead of the socket.
+            // Copies run several segments ahead of the socket.
             while ring.has_room() {
                 let Some(segment) = side.deal(Carrier::Any).map_err(text)? else { break };
                 let slab = ring.issue().ok_or("no slab")?;
@@ -136,5 +137,5 @@ fn fill(lane: &mut Lane, mut filling: Filling, socket: &UnixStream) -> Result<Fi
     }
 }
 
-/// How long a socket may stand still, under a sanitizer too.
+/// The stall timeout of a socket, under a sanitizer too.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,6 +1,8 @@
-//! Messages of all shapes from the first GPU to the last, for as long as asked: random lengths, places, segments, rings and
-//! unpack modes, on several threads. Each message is verified to the byte where it lies, and so is that nothing beside it
-//! was touched. A message depends on its seed alone, so that one which fails can be repeated.
+//! Messages of all shapes from the first GPU to the last, for a given time.
+//!
+//! Lengths, places, segments, rings and unpack modes are random, on several threads. Each message is verified
+//! to the byte at its destination, and the bytes around it must be untouched. A message depends on its seed
+//! alone, so a failed one can be repeated.
 
 use std::{
     sync::{
@@ -21,24 +23,24 @@ use crate::{
     unpacks::MODES,
 };
 
-/// What to do.
+/// The parameters of a soak test.
 pub(crate) struct Soak {
-    /// Where messages come from, and where they go.
+    /// The device of all sources, and the device of all destinations.
     pub(crate) devices: [Device; 2],
     pub(crate) time: Duration,
-    /// The first message's; the next one has the next.
+    /// The seed of the first message; each next message has the next seed.
     pub(crate) seed: u64,
-    /// The seed of a message that is damaged before it is looked at, to show that it is found.
+    /// The seed of a message that is damaged before its verification, to show that the damage is found.
     pub(crate) damage: Option<u64>,
 }
 
-/// What all threads count.
+/// The counts that all threads share.
 #[derive(Default)]
 struct Count {
     messages: AtomicU64,
     bytes: AtomicU64,
     next: AtomicU64,
-    /// How many threads are done.
+    /// The number of threads that are done.
     done: Mutex<usize>,
     changed: Condvar,
 }
@@ -55,7 +57,7 @@ struct Message {
 }
 
 impl Soak {
-    /// Runs until the time is over, or a message fails. Says how it goes on stderr, and how it went on stdout.
+    /// Runs until the time is over, or a message fails. Reports progress on stderr, and the result on stdout.
     pub(crate) fn run(&self) -> Outcome {
         let (count, began) = (Count::default(), Instant::now());
         let end = began + self.time;
@@ -65,7 +67,7 @@ impl Soak {
                     scope.spawn(|| {
                         let outcome = self.work(&count, end);
                         if outcome.is_err() {
-                            // The others finish the message that they are at.
+                            // The other threads finish their current message.
                             count.next.store(u64::MAX / 2, Relaxed);
                         }
                         *count.done.lock().unwrap_or_else(PoisonError::into_inner) += 1;
@@ -85,7 +87,7 @@ impl Soak {
         outcome
     }
 
-    /// One thread's messages, by lanes of its own.
+    /// Runs one thread's messages, on lanes of its own.
     fn work(&self, count: &Count, end: Instant) -> Outcome {
         let [source, destination] = &self.devices;
         let spec = LaneSpec { slots: SLABS_MAX, slab_bytes: SLAB };
@@ -118,7 +120,7 @@ impl Soak {
         let &Message { bytes, from, to, segment_bytes, slabs, mode } = message;
         let [data, before, after] = [0, 1, 2].map(|iteration| Pattern { seed, iteration });
         source.fill(data, from, bytes).map_err(text)?;
-        // What was there must be overwritten, and what is around must stay.
+        // The old content must be overwritten, and the bytes around it must stay.
         destination.fill(before, to - MARGIN, MARGIN + bytes).map_err(text)?;
         destination.fill(after, to + bytes, MARGIN).map_err(text)?;
         let passage = Passage {
@@ -148,10 +150,10 @@ impl Soak {
 }
 
 impl Message {
-    /// Any message whose segments fit a slab, and are no more than 4096.
+    /// Draws any message whose segments fit a slab, and number at most 4096.
     fn draw(seed: u64) -> Self {
         let mut random = Random(seed);
-        // As many short ones as long ones, and odd lengths as well as whole pages.
+        // Short lengths are as likely as long ones, and odd lengths occur as well as whole pages.
         let mut length = |most: u64| {
             let bound = 1 << random.below(u64::from(most.ilog2()) + 1);
             let any = 1 + random.below(most.min(2 * bound));
@@ -171,7 +173,7 @@ impl Message {
 }
 
 impl Count {
-    /// Tells how it goes until all threads are done.
+    /// Reports progress until all threads are done.
     fn tell(&self, began: Instant) {
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         while *done < THREADS {
@@ -190,15 +192,15 @@ impl Count {
     }
 }
 
-/// Each with lanes and buffers of its own.
+/// The number of threads, each with lanes and buffers of its own.
 const THREADS: usize = 4;
-/// A lane's slab: the longest segment.
+/// The length of a slab, and so of the longest segment.
 const SLAB: u64 = 1 << 20;
 /// The longest message: long enough for every ring to go round.
 const BYTES_MAX: u64 = 24 << 20;
-/// What a thread has at each end: room for the longest message anywhere in it.
+/// The bytes of a thread's buffer at each end: room for the longest message anywhere in it.
 const AREA: u64 = 32 << 20;
-/// What is looked at on either side of a message.
+/// The bytes that are checked on either side of a message.
 const MARGIN: u64 = 4 << 10;
 const EVERY: Duration = Duration::from_secs(10);
 

@@ -1,5 +1,5 @@
-//! Checks of unpack: every alignment, count and order of fragments, in each mode, from each kind of bounce memory, against
-//! the CPU.
+//! Checks of unpack against the CPU: every alignment, count and order of fragments, in each mode, from each
+//! kind of bounce memory.
 
 use gputcp_gpu::{Buffer, Error, FRAGMENTS_MAX, Lane, LaneSpec, SoftOptions, UnpackMode, measure};
 use gputcp_proto::bounce::Fragment;
@@ -24,7 +24,7 @@ pub(crate) const CHECKS: &[Check] = &[
 pub(crate) const MODES: [UnpackMode; 3] = [UnpackMode::Kernel, UnpackMode::Copy, UnpackMode::Host];
 const AREA: u64 = 1 << 20;
 
-/// A bounce region of each kind with the same content, and what it is.
+/// A lane, and a bounce region of each kind with the same content and a name.
 struct Stage {
     lane: Lane,
     bounces: [(&'static str, Buffer); 3],
@@ -133,7 +133,7 @@ fn random_lists_on(scene: &Scene, lane: Lane, rounds: u64, seed: u64) -> Outcome
     Ok(())
 }
 
-/// Anywhere, or one after another as in a landed chunk, forwards or backwards.
+/// Draws a list: anywhere, or one after another as in a landed chunk, forwards or backwards.
 fn random_list(random: &mut Random) -> Vec<Fragment> {
     let length = |random: &mut Random| match random.below(6) {
         0 => 0,
@@ -227,7 +227,7 @@ fn unreachable(scene: &Scene) -> Outcome {
             ensure(matches!(refused, Err(Error::Unreachable { .. })), || format!("{mode}: {refused:?}"))?;
         }
     }
-    // The lane is none the worse for it.
+    // The lane still works.
     let another = scene.device.allocate(100).map_err(text)?;
     let (from, to) = (other.read(0, 100).map_err(text)?, another.write(0, 100).map_err(text)?);
     let done = on_gpu.unpack_fragments(&from, &all, &to, UnpackMode::Kernel).map_err(text)?;
