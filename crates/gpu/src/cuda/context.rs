@@ -1,4 +1,4 @@
-//! A device's primary context, the one that CUDA's other users in the process share, and our kernels in it.
+//! A device's primary context, which CUDA's other users in the process share, and the crate's kernels in it.
 //!
 //! Invariant: while a [`Context`] lives, its handle and the handles of its kernels are valid.
 
@@ -19,9 +19,10 @@ pub(super) struct Context {
     pub(super) driver: &'static Driver,
     pub(super) ordinal: u32,
     pub(super) kernels: Kernels,
-    /// How many multiprocessors the device has.
+    /// The number of the device's multiprocessors.
     pub(super) multiprocessors: u32,
-    /// Launches a kernel that may be let in early, where the device and the driver can: `unpack` waits itself then.
+    /// The driver's function for early launches, if device and driver have them: `unpack` then waits in the
+    /// kernel.
     pub(super) launch_ex: Option<LaunchEx>,
     device: DeviceHandle,
     handle: ContextHandle,
@@ -37,7 +38,7 @@ pub(super) struct Kernels {
     pub(super) verify: FunctionHandle,
 }
 
-// SAFETY: the handles name objects of the driver, which any thread may use that has made the context current.
+// SAFETY: the handles name objects of the driver; any thread that has made the context current may use them.
 unsafe impl Send for Context {}
 // SAFETY: as above; the driver's functions are safe to call from several threads.
 unsafe impl Sync for Context {}
@@ -70,8 +71,10 @@ impl Context {
         Ok(context)
     }
 
-    /// Makes the context current on the calling thread, where it stays. Asking costs some 10 ns; what the rest of the
-    /// process did to the thread meanwhile is nothing that a flag of ours would know.
+    /// Makes the context current on the calling thread, where it stays.
+    ///
+    /// Asking the driver costs some 10 ns. A flag of this crate could not know what the rest of the process
+    /// does to the thread meanwhile.
     pub(super) fn make_current(&self) -> Result<(), Error> {
         let mut current: ContextHandle = ptr::null_mut();
         // SAFETY: the driver writes one handle.
@@ -85,11 +88,12 @@ impl Context {
         Ok(())
     }
 
-    /// Loads the PTX once more and unloads it: what a launcher made per chunk does.
+    /// Loads the PTX once more and unloads it, as a launcher does that makes it per chunk.
     pub(super) fn load_and_unload(&self) -> Result<(), Error> {
         self.make_current()?;
         let mut module: ModuleHandle = ptr::null_mut();
-        // SAFETY: the PTX ends in a zero; the driver writes one handle, which is not used after it is unloaded.
+        // SAFETY: the PTX ends in a zero; the driver writes one handle, which is not used after it is
+        // unloaded.
         unsafe {
             self.driver.check((self.driver.module_load)(&mut module, self.ptx()), LOAD)?;
             self.driver.check((self.driver.module_unload)(module), "unload the kernels")
@@ -112,7 +116,7 @@ impl Context {
         Ok(())
     }
 
-    /// What the kernels are compiled from: the one whose `unpack` waits itself where it may be let in early.
+    /// Returns the PTX for this device: the one whose `unpack` waits in the kernel, if early launches exist.
     fn ptx(&self) -> *const c_void {
         let ptx = if self.launch_ex.is_some() { PTX_SM90 } else { PTX };
         ptx.as_ptr().cast()
@@ -131,10 +135,11 @@ impl Drop for Context {
     fn drop(&mut self) {
         let is_current = self.make_current().is_ok();
         if is_current && !self.module.is_null() {
-            // SAFETY: streams and memory hold the context, so nothing runs that uses the module any more.
+            // SAFETY: streams and memory hold the context, so nothing that uses the module still runs.
             let _ = unsafe { (self.driver.module_unload)(self.module) };
         }
-        // SAFETY: retained once, released once. Nothing useful can be done if that fails.
+        // SAFETY: the context was retained once, and is released once. A failure here leaves nothing useful
+        // to do.
         let _ = unsafe { (self.driver.context_release)(self.device) };
     }
 }
@@ -146,6 +151,6 @@ impl std::fmt::Debug for Context {
 }
 
 const LOAD: &str = "load the kernels";
-/// Compute capabilities, by the first number.
+/// The major numbers of compute capabilities.
 const VOLTA: c_int = 7;
 const HOPPER: c_int = 9;

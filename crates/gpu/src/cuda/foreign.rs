@@ -1,5 +1,7 @@
-//! What the driver knows of memory that foreign code names, and of ours that foreign code is told of. Its functions may be
-//! missing from a driver: then nothing is known.
+//! The driver's knowledge of memory that foreign code names, and handles of this crate's memory for foreign
+//! code.
+//!
+//! A driver may lack these functions; the answer is then that nothing is known.
 
 use std::{
     ffi::c_int,
@@ -28,7 +30,7 @@ impl Gpu {
         let (mut base, mut bytes) = (0, 0);
         // SAFETY: the driver writes two numbers, and looks the address up without reading there.
         let code = unsafe { memory_range(&mut base, &mut bytes, at) };
-        // "Named symbol not found" is what the driver says of memory of another GPU too.
+        // The driver says "named symbol not found" of another GPU's memory too.
         if matches!(code, sys::ERROR_NOT_FOUND | sys::ERROR_INVALID_VALUE) {
             return Err(Error::NotOnGpu { name: driver.name(code) });
         }
@@ -43,8 +45,8 @@ impl Gpu {
         let Some(pointer_attribute) = driver.pointer_attribute else { return Ok(()) };
         let mut kind: std::ffi::c_uint = 0;
         let at = address.addr().get() as Address;
-        // SAFETY: the driver writes one number of this type for this attribute, and looks the address up without reading
-        // there.
+        // SAFETY: the driver writes one number of this type for this attribute, and looks the address up
+        // without reading there.
         let code =
             unsafe { pointer_attribute(ptr::from_mut(&mut kind).cast(), sys::POINTER_MEMORY_TYPE, at) };
         if code == sys::ERROR_INVALID_VALUE {
@@ -54,8 +56,8 @@ impl Gpu {
         if kind == sys::MEMORY_TYPE_HOST { Ok(()) } else { Err(Error::NotOnHost { name: String::new() }) }
     }
 
-    /// See [`crate::Device::dma_buf`]. The range is widened to whole pages, which the driver wants; memory is allocated so
-    /// that it can be.
+    /// See [`crate::Device::dma_buf`]. The range is widened to whole pages, as the driver demands;
+    /// allocations leave room for that.
     pub(crate) fn dma_buf(&self, start: NonNull<u8>, bytes: u64) -> Option<(OwnedFd, u64)> {
         self.make_current().ok()?;
         let memory_handle = self.context().driver.memory_handle?;
@@ -70,7 +72,7 @@ impl Gpu {
         if code != sys::SUCCESS || fd < 0 {
             return None;
         }
-        // SAFETY: the driver has just opened it for the caller ("cuMemGetHandleForAddressRange").
+        // SAFETY: the driver has just opened the descriptor for the caller ("cuMemGetHandleForAddressRange").
         Some((unsafe { OwnedFd::from_raw_fd(fd) }, start - first))
     }
 }

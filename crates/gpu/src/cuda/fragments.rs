@@ -1,6 +1,6 @@
-//! Fragment lists as the kernel wants them: in a small ring of pinned memory that the kernel reads over the bus.
+//! Fragment lists in the kernel's form: in a small ring of pinned memory that the kernel reads over the bus.
 //!
-//! Invariant: entries are written only where the kernels that were to read the ring have finished reading.
+//! Invariant: an entry is written only after all kernels that were to read its place have finished reading.
 
 use std::sync::Arc;
 
@@ -27,25 +27,26 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) struct Lists {
     memory: Arc<Pinned>,
-    /// Entries used so far, those skipped at the ring's end included.
+    /// The number of entries used so far, those skipped at the ring's end included.
     used: u64,
 }
 
-/// What a list looks like.
+/// The properties of a list that decide its launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Summary {
-    /// Fragments that are not empty.
+    /// The number of fragments that are not empty.
     pub(super) count: u32,
-    /// The longest one's length in bytes.
+    /// The length of the longest fragment, in bytes.
     longest: u64,
-    /// Whether each begins where, or after, the one before it ended, or all the other way round: none overlap then.
+    /// Whether each fragment begins at or after the end of the one before, or all in reverse: none overlap
+    /// then.
     in_order: bool,
 }
 
-/// How a kernel is launched over a list.
+/// The shape of a kernel's launch over a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
-    /// How many warps share a fragment.
+    /// The number of warps that share a fragment.
     pub(super) parts: u32,
     pub(super) blocks: u32,
 }
@@ -56,7 +57,9 @@ impl Lists {
         Ok(Self { memory, used: 0 })
     }
 
-    /// Where a list of `count` entries would begin and end, counted from the first one's start. A list is in one piece.
+    /// Returns where a list of `count` entries would begin and end, counted from the first list's start.
+    ///
+    /// A list is in one piece.
     pub(super) fn next(&self, count: u32) -> (u64, u64) {
         let count = u64::from(count);
         let left = ENTRIES - self.used % ENTRIES;
@@ -64,22 +67,23 @@ impl Lists {
         (start, start + count)
     }
 
-    /// Whether a list may end there, once the lists up to `read` have been read.
+    /// Returns whether a list may end there, once the lists up to `read` have been read.
     pub(super) const fn has_room(end: u64, read: u64) -> bool {
         end <= read + ENTRIES
     }
 
-    /// The ring's memory, which stays as long as this does.
+    /// Returns the ring's memory, which then outlives the ring.
     pub(super) fn keep(&self) -> Arc<Pinned> {
         Arc::clone(&self.memory)
     }
 
-    /// Where the last list that was written ends.
+    /// Returns where the last list that was written ends.
     pub(super) const fn used(&self) -> u64 {
         self.used
     }
 
-    /// Writes a list to the place that [`Lists::next`] gave, for which there is room. Gives its address.
+    /// Writes a list to the place that [`Lists::next`] returned, for which there is room. Returns its
+    /// address.
     pub(super) fn write(
         &mut self,
         (start, end): (u64, u64),
@@ -89,7 +93,8 @@ impl Lists {
         // SAFETY: `at` is below the ring's length.
         let first = unsafe { self.memory.start().cast::<Entry>().add(at as usize) };
         for (i, entry) in entries.take((end - start) as usize).enumerate() {
-            // SAFETY: a list ends within the ring, and no kernel is to read here any more. Pinned memory is page-aligned.
+            // SAFETY: a list ends within the ring, and no kernel is to read this place any more. Pinned
+            // memory is page-aligned.
             unsafe { first.add(i).write(entry) };
         }
         self.used = end;
@@ -98,7 +103,7 @@ impl Lists {
 }
 
 impl Entry {
-    /// A fragment's addresses. It was checked against both sides.
+    /// Returns the entry of a fragment, which was checked against both sides.
     pub(super) const fn new(fragment: &Fragment, source: Address, destination: Address) -> Self {
         Self {
             source: source + fragment.source_offset,
@@ -124,8 +129,9 @@ impl Summary {
         Self { count, longest, in_order: ascends || descends }
     }
 
-    /// Whether two of the fragments, which this is the summary of, overlap at the destination. Lists in order cost nothing;
-    /// others are sorted in `spans`, which has room for any list.
+    /// Returns whether two of the summarized fragments overlap at the destination.
+    ///
+    /// Lists in order cost nothing; others are sorted in `spans`, which has room for any list.
     pub(super) fn overlaps(&self, fragments: &[Fragment], spans: &mut Vec<(u64, u64)>) -> bool {
         if self.in_order {
             return false;
@@ -137,7 +143,8 @@ impl Summary {
         spans.windows(2).any(|pair| pair[0].0 + pair[0].1 > pair[1].0)
     }
 
-    /// A tile per warp, but no more warps than keep the device busy: the rest is done in rounds.
+    /// Returns a shape with a tile per warp, but no more warps than keep the device busy: they do the rest in
+    /// rounds.
     pub(super) fn shape(&self, multiprocessors: u32) -> Shape {
         let count = self.count.max(1);
         let most = (multiprocessors * WARPS_PER_MULTIPROCESSOR).div_ceil(count);
@@ -146,10 +153,11 @@ impl Summary {
     }
 }
 
-/// Two of the longest lists: one that is read and one that is written. 2 × 16384 × 24 B = 768 KiB a lane, of which a
-/// transfer touches what its chunks need.
+/// Two of the longest lists: one that is read and one that is written.
+///
+/// 2 × 16384 × 24 B = 768 KiB a lane, of which a transfer touches only as much as its chunks need.
 const ENTRIES: u64 = 2 * FRAGMENTS_MAX as u64;
-/// Twice what runs at a time (4 blocks of 8 warps).
+/// Twice the number that runs at a time (4 blocks of 8 warps).
 const WARPS_PER_MULTIPROCESSOR: u32 = 64;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! An open GPU: its context, and the bench where memory is filled and verified. One per device and process.
+//! An open GPU: its context, and the bench that fills and verifies memory. One per device and process.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -20,7 +20,7 @@ pub(crate) struct Gpu {
 }
 
 impl Gpu {
-    /// Opens the GPU that `selector` names, or gives the one that is open.
+    /// Opens the GPU that `selector` names, or returns it if it is open already.
     pub(crate) fn open(selector: &str) -> Result<Arc<Self>, Error> {
         static OPEN: Mutex<Vec<Weak<Gpu>>> = Mutex::new(Vec::new());
         let (handle, device) = find(selector)?;
@@ -45,12 +45,12 @@ impl Gpu {
         &self.context
     }
 
-    /// Memory on the device; what is in it is not yet cleared.
+    /// Allocates memory on the device, which is not cleared.
     pub(crate) fn allocate(&self, bytes: u64) -> Result<DeviceMemory, Error> {
         DeviceMemory::allocate(&self.context, bytes)
     }
 
-    /// Pinned memory on the host, cleared.
+    /// Allocates pinned memory on the host, cleared.
     pub(crate) fn pin(&self, bytes: u64) -> Result<Pinned, Error> {
         Pinned::allocate(&self.context, bytes)
     }
@@ -74,7 +74,7 @@ impl Gpu {
         self.bench().verify(hold, pattern)
     }
 
-    /// A panic inside leaves a stream that is whole.
+    /// Locks the bench. A panic inside leaves its stream whole.
     fn bench(&self) -> MutexGuard<'_, Bench> {
         self.bench.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! The GPUs of the machine, and how one is named: by index, UUID or PCI address.
+//! The GPUs of the machine, and their names: index, UUID or PCI address.
 
 use std::{
     ffi::{CStr, c_char, c_int},
@@ -23,9 +23,9 @@ pub struct CudaDevice {
     pub uuid: String,
     /// Its PCI address: domain, bus, device and function, in lower case.
     pub pci: String,
-    /// The NUMA node it hangs on, where the machine says so.
+    /// The NUMA node that it is attached to, if the machine reports one.
     pub numa_node: Option<u32>,
-    /// All its memory, in bytes.
+    /// Its total memory in bytes.
     pub memory_bytes: u64,
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for CudaDevice {
     }
 }
 
-/// All GPUs, by ordinal.
+/// Returns all GPUs, by ordinal.
 pub(crate) fn list() -> Result<Vec<CudaDevice>, Error> {
     let driver = driver()?;
     let mut count = 0;
@@ -44,7 +44,7 @@ pub(crate) fn list() -> Result<Vec<CudaDevice>, Error> {
     (0..count).map(|ordinal| Ok(describe(driver, ordinal)?.1)).collect()
 }
 
-/// The GPU that `selector` names.
+/// Returns the GPU that `selector` names.
 pub(super) fn find(selector: &str) -> Result<(DeviceHandle, CudaDevice), Error> {
     let all = list()?;
     let found =
@@ -82,7 +82,8 @@ fn describe(driver: &Driver, ordinal: c_int) -> Result<(DeviceHandle, CudaDevice
     driver.check(unsafe { (driver.device_get)(&mut device, ordinal) }, "open a device")?;
     let mut text = [0u8; 256];
     let start = text.as_mut_ptr().cast::<c_char>();
-    // SAFETY: the driver writes at most as many bytes as it is told there are, the closing zero included.
+    // SAFETY: the driver writes at most as many bytes as the length that it is given, the closing zero
+    // included.
     driver.check(unsafe { (driver.device_name)(start, text.len() as c_int, device) }, "say its name")?;
     let name = until_zero(&text);
     let start = text.as_mut_ptr().cast::<c_char>();
@@ -112,7 +113,7 @@ fn until_zero(text: &[u8]) -> String {
     CStr::from_bytes_until_nul(text).map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// As nvidia-smi writes it: `GPU-` and groups of 4, 2, 2, 2 and 6 bytes.
+/// Returns a UUID as nvidia-smi writes it: `GPU-` and groups of 4, 2, 2, 2 and 6 bytes.
 fn uuid_text(bytes: &[u8; 16]) -> String {
     let group = |range: std::ops::Range<usize>| -> String {
         bytes[range].iter().map(|byte| format!("{byte:02x}")).collect()
@@ -120,7 +121,7 @@ fn uuid_text(bytes: &[u8; 16]) -> String {
     format!("GPU-{}-{}-{}-{}-{}", group(0..4), group(4..6), group(6..8), group(8..10), group(10..16))
 }
 
-/// Linux writes -1 where it does not know.
+/// Returns a PCI device's NUMA node. Linux writes -1 if it does not know.
 fn numa_node(pci: &str) -> Option<u32> {
     fs::read_to_string(format!("/sys/bus/pci/devices/{pci}/numa_node")).ok()?.trim().parse().ok()
 }

@@ -1,6 +1,9 @@
-//! What only gpu-check and the benches need: times as the device sees them, the ways a lane must not be used, and a lane's worst day.
+//! Functions that only gpu-check and the benches need.
 //!
-//! Not part of the interface. Its functions are as safe as the rest.
+//! They measure times as the device sees them, use a lane in ways that are wrong for transfers, and lose a
+//! GPU.
+//!
+//! They are not part of the interface, but as safe as the rest.
 
 use std::{
     ptr,
@@ -20,10 +23,10 @@ use crate::{
     lane::{self, Stream},
 };
 
-/// How long the work that `start` launches on the lane takes on the device.
+/// Returns the time that the work which `start` launches on the lane takes on the device.
 ///
 /// # Errors
-/// If the lane is none of a real GPU, or the device fails.
+/// If the lane is not a real GPU's, or the device fails.
 pub fn device_time(
     lane: &mut Lane,
     start: impl FnOnce(&mut Lane) -> Result<(), Error>,
@@ -42,7 +45,7 @@ pub fn device_time(
     Ok(Duration::from_secs_f64(f64::from(ms) / 1e3))
 }
 
-/// What is made anew for each chunk in [`unpack_per_chunk`].
+/// The objects that [`unpack_per_chunk`] makes anew for each chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PerChunk {
     /// A stream and an event.
@@ -51,8 +54,9 @@ pub enum PerChunk {
     StreamAndKernel,
 }
 
-/// Unpacks as one should not: for each chunk makes a stream and an event, launches, waits, and destroys them again. Gives
-/// the time it took.
+/// Unpacks as a caller should not, and returns the time it took.
+///
+/// It makes a stream and an event for each chunk, launches, waits, and destroys them again.
 ///
 /// # Errors
 /// If the device is no real GPU, or fails.
@@ -75,15 +79,15 @@ pub fn unpack_per_chunk(
         let event = Event::new(&queue, sys::EVENT_DISABLE_TIMING)?;
         let chunk = chunk_bytes.min(bytes - offset);
         let (from, to) = (source.hold().address() + offset, destination.hold().address() + offset);
-        // SAFETY: both are within claims that live through the call, which waits for the kernel below; `once` has no other
-        // work.
+        // SAFETY: both are within claims that live through the call, which waits for the kernel below; `once`
+        // has no other work.
         let launched = unsafe { once.launch_on(&queue, from, to, chunk) };
         launched.and_then(|()| event.record(&queue)).and_then(|()| event.wait(&queue))?;
     }
     Ok(start.elapsed())
 }
 
-/// A lane that writes its flags with a kernel, as where the driver has no memory operations for streams.
+/// Makes a lane that writes its flags with a kernel, as without the driver's memory operations for streams.
 ///
 /// # Errors
 /// As [`Device::lane`]; if the device is no real GPU.
@@ -91,7 +95,7 @@ pub fn lane_with_kernel_marks(device: &Device, spec: LaneSpec) -> Result<Lane, E
     Lane::on_gpu(spec, device.gpu().ok_or_else(not_real)?, Ways { marks: Marks::Kernel, ..Ways::BEST })
 }
 
-/// A lane whose kernels are let in only when the one before is complete, as before Hopper.
+/// Makes a lane without early launches, as before Hopper.
 ///
 /// # Errors
 /// As [`Device::lane`]; if the device is no real GPU.
@@ -100,20 +104,25 @@ pub fn lane_with_plain_launches(device: &Device, spec: LaneSpec) -> Result<Lane,
     Lane::on_gpu(spec, device.gpu().ok_or_else(not_real)?, ways)
 }
 
-/// Whether the GPU lets kernels in early, so that [`lane_with_plain_launches`] makes a difference: always, unless a tool refuses it.
+/// Returns whether device and driver launch kernels early, so that [`lane_with_plain_launches`] makes a
+/// difference.
+///
+/// A tool that refuses early launches takes the difference away.
 #[must_use]
 pub fn launches_early(device: &Device) -> bool {
     device.gpu().is_some_and(|gpu| gpu.context().launch_ex.is_some())
 }
 
-/// Unpacks one part of a claim to another part of it, so that a launch reads what the one before wrote: two claims do not
-/// allow that. This one is to write, so nobody else reads or writes there.
+/// Unpacks one part of a claim to another part of it, so that a launch reads the bytes of the one before.
+///
+/// Two claims do not allow that. A claim to write excludes all others, so no other code reads or writes
+/// there.
 ///
 /// # Errors
-/// As [`Lane::unpack_fragments`]; if the lane is none of a real GPU.
+/// As [`Lane::unpack_fragments`]; if the lane is not a real GPU's.
 ///
 /// # Panics
-/// If the two parts overlap: what one kernel reads and writes has no order.
+/// If the two parts overlap: one kernel's reads and writes have no order.
 pub fn unpack_within(lane: &mut Lane, claim: &WriteClaim, part: Fragment) -> Result<Done, Error> {
     let apart = part.source_offset.abs_diff(part.destination_offset) >= part.bytes;
     assert!(apart, "{part:?} overlaps itself");
@@ -123,16 +132,16 @@ pub fn unpack_within(lane: &mut Lane, claim: &WriteClaim, part: Fragment) -> Res
     Ok(lane.stream_mut().now())
 }
 
-/// A claim's address on the device.
+/// Returns a claim's address on the device.
 #[must_use]
 pub fn address(claim: &ReadClaim) -> u64 {
     claim.hold().address()
 }
 
-/// Loses the GPU, for the whole process: launches a kernel that ends in a trap.
+/// Loses the GPU for the whole process, with a kernel that ends in a trap.
 ///
 /// # Errors
-/// If the lane is none of a real GPU.
+/// If the lane is not a real GPU's.
 pub fn lose_gpu(lane: &mut Lane) -> Result<(), Error> {
     let Stream::Cuda(stream) = lane.stream_mut() else { return Err(not_real()) };
     stream.run(None, None, |queue| {
@@ -141,12 +150,15 @@ pub fn lose_gpu(lane: &mut Lane) -> Result<(), Error> {
     })
 }
 
-/// One fragment per page of `page_bytes`: pages lie in the bounce region as they came (a permutation), and belong one
-/// after another. There must be a power of two of them.
+/// Returns one fragment per page of `page_bytes`.
+///
+/// Pages lie in the bounce region in order of arrival (a permutation), and belong one after another. Their
+/// number must be a power of two.
 #[must_use]
 pub fn scattered_pages(bytes: u64, page_bytes: u64) -> Vec<Fragment> {
     let pages = bytes / page_bytes;
-    // Odd: a permutation of any power-of-two count; and near the golden ratio of 2³²: neighbours land far apart.
+    // The factor is odd: a permutation of any power-of-two count. It is near the golden ratio of 2³²:
+    // neighbours land far apart.
     let place = |page: u64| page.wrapping_mul(0x9e37_79b1) % pages;
     (0..pages)
         .map(|page| Fragment {

@@ -1,5 +1,6 @@
-//! Memory that the driver gives: on the device, and pinned on the host. Freed when dropped, which waits for the device
-//! (so never in the hot path).
+//! Memory from the driver: on the device, and pinned on the host.
+//!
+//! It is freed when dropped, which waits for the device (so never in the hot path).
 //!
 //! Invariant: an address stays valid, and mapped into the context, until its owner is dropped.
 
@@ -15,7 +16,7 @@ use crate::Error;
 #[derive(Debug)]
 pub(crate) struct DeviceMemory {
     context: Arc<Context>,
-    /// What the driver gave: more than is used, so that the start can be aligned.
+    /// The driver's address: the allocation is longer than the part in use, so that the start can be aligned.
     given: Address,
     start: NonNull<u8>,
 }
@@ -27,7 +28,8 @@ pub(crate) struct Pinned {
     start: NonNull<u8>,
 }
 
-// SAFETY: memory belongs to the process and the device, not to a thread; the value itself gives out an address only.
+// SAFETY: memory belongs to the process and the device, not to a thread; the value itself gives out an
+// address only.
 unsafe impl Send for DeviceMemory {}
 // SAFETY: as above.
 unsafe impl Sync for DeviceMemory {}
@@ -40,7 +42,7 @@ impl DeviceMemory {
     pub(super) fn allocate(context: &Arc<Context>, bytes: u64) -> Result<Self, Error> {
         context.make_current()?;
         let driver = context.driver;
-        // Whole pages, so that a dma-buf can be made of them, wherever on a page the driver begins.
+        // Whole pages let the driver make a dma-buf of the memory, wherever on a page the allocation begins.
         let pages = bytes.checked_next_multiple_of(PAGE_BYTES);
         let with_pad = pages.and_then(|bytes| bytes.checked_add(PAGE_BYTES - 1));
         let Some(with_pad) = with_pad.and_then(|bytes| usize::try_from(bytes).ok()) else {
@@ -60,7 +62,7 @@ impl DeviceMemory {
         Ok(Self { context: Arc::clone(context), given, start })
     }
 
-    /// The address of the first byte, which only the device can use.
+    /// Returns the address of the first byte, which only the device can use.
     pub(crate) const fn start(&self) -> NonNull<u8> {
         self.start
     }
@@ -69,7 +71,7 @@ impl DeviceMemory {
         self.start.addr().get() as Address
     }
 
-    /// The device that it is on.
+    /// Returns the ordinal of the memory's device.
     pub(crate) fn ordinal(&self) -> u32 {
         self.context.ordinal
     }
@@ -90,17 +92,18 @@ impl Pinned {
         driver.check(code, "allocate pinned host memory")?;
         let Some(start) = NonNull::new(start.cast::<u8>()) else { return Err(refused) };
         let pinned = Self { context: Arc::clone(context), start };
-        // SAFETY: the range was just allocated, and nobody else knows it.
+        // SAFETY: the range was just allocated, and no other code knows it.
         unsafe { pinned.start.write_bytes(0, length) };
         Ok(pinned)
     }
 
-    /// The first byte, for the host.
+    /// Returns the first byte, for the host.
     pub(crate) const fn start(&self) -> NonNull<u8> {
         self.start
     }
 
-    /// The same for the device: under unified addressing the very same ("Unified Addressing", "Host Memory").
+    /// Returns the device's address: under unified addressing it is the host's ("Unified Addressing", "Host
+    /// Memory").
     pub(super) fn address(&self) -> Address {
         self.start.addr().get() as Address
     }
@@ -109,7 +112,8 @@ impl Pinned {
 impl Drop for DeviceMemory {
     fn drop(&mut self) {
         if self.context.make_current().is_ok() {
-            // SAFETY: allocated once, freed once; whoever works on it holds it. After a lost device it is gone already.
+            // SAFETY: allocated once, freed once; work on the memory holds it. After a lost device it is gone
+            // already.
             let _ = unsafe { (self.context.driver.memory_free)(self.given) };
         }
     }
@@ -118,13 +122,13 @@ impl Drop for DeviceMemory {
 impl Drop for Pinned {
     fn drop(&mut self) {
         if self.context.make_current().is_ok() {
-            // SAFETY: allocated once, freed once; whoever works on it holds it.
+            // SAFETY: allocated once, freed once; work on the memory holds it.
             let _ = unsafe { (self.context.driver.host_free)(self.start.as_ptr().cast()) };
         }
     }
 }
 
-/// Free device memory in bytes; 0 where the driver does not say.
+/// Returns the free device memory in bytes; 0 if the driver does not report it.
 fn free(context: &Context) -> u64 {
     let (mut free, mut total) = (0, 0);
     // SAFETY: the driver writes two numbers.

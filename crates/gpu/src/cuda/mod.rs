@@ -1,8 +1,9 @@
 //! Real GPUs, through the CUDA driver that is found at run time.
 //!
-//! In layers: `sys` is the driver as C has it, `result` opens it and turns its codes into errors, `context`, `memory` and
-//! `queue` own its objects, and on them stand the device ([`Gpu`]), its lanes' [`Stream`] and [`Timeline`], and the
-//! pattern's kernels. Invariant I4: all objects of the driver are made with the device or with a lane.
+//! In layers: `sys` is the driver as C has it; `result` opens it and turns its codes into errors. `context`,
+//! `memory` and `queue` own its objects. The device ([`Gpu`]), its lanes' [`Stream`] and [`Timeline`], and
+//! the pattern's kernels build on them. Invariant I4: all objects of the driver are made with the device or
+//! with a lane.
 
 mod context;
 mod foreign;

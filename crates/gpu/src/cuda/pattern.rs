@@ -1,6 +1,6 @@
-//! The pattern's kernels: fill and verify, called and waited for. Outside every measured time.
+//! The pattern's kernels: fill and verify, called and waited for, outside every measured time.
 //!
-//! Invariant: what they write, and call wrong, is what `Pattern` on the CPU does.
+//! Invariant: the kernels write, and compare with, the same bytes as `Pattern` on the CPU.
 
 use std::sync::Arc;
 
@@ -14,20 +14,20 @@ use super::{
 };
 use crate::{Error, Mismatch, Pattern, memory::Hold};
 
-/// A stream of its own, and room for a result.
+/// A stream, and room for a result.
 #[derive(Debug)]
 pub(super) struct Bench {
     stream: Stream,
-    /// What a verification found: two words, as `Found` in unpack.cu.
+    /// The result of a verification: two words, as `Found` in unpack.cu.
     found: DeviceMemory,
-    /// The same on the host: what it begins with, what came back, and the first wrong byte.
+    /// The result on the host: the initial words, the words that came back, and the first wrong byte.
     host: Pinned,
 }
 
 impl Bench {
     pub(super) fn new(context: &Arc<Context>) -> Result<Self, Error> {
         let host = Pinned::allocate(context, HOST_BYTES)?;
-        // SAFETY: the first words of memory that nobody else knows yet.
+        // SAFETY: these are the first words of memory that no other code knows yet.
         unsafe { host.start().cast::<[u64; 2]>().write([u64::MAX, 0]) };
         let found = DeviceMemory::allocate(context, FOUND_BYTES)?;
         Ok(Self { stream: Stream::start(context, Ways::BEST)?, found, host })
@@ -71,8 +71,8 @@ impl Bench {
                 pointer(&mut result),
             ];
             let kernel: FunctionHandle = queue.context.kernels.verify;
-            // SAFETY: the arguments are the kernel's parameters; the command keeps the hold, and both places for results
-            // are this bench's own, used by one verification at a time.
+            // SAFETY: the arguments are the kernel's parameters, and the command keeps the hold. Both places
+            // for results are this bench's own, used by one verification at a time.
             unsafe {
                 queue.copy(result, host, FOUND_BYTES, DOING)?;
                 queue.launch(kernel, blocks(queue), BLOCK_THREADS, &mut arguments, DOING)?;
@@ -91,7 +91,7 @@ impl Bench {
         Ok(Err(Mismatch { offset: first, expected: expected[0], found, wrong_bytes }))
     }
 
-    /// One byte of device memory.
+    /// Returns one byte of device memory.
     fn byte(&mut self, hold: &Hold, at: Address) -> Result<u8, Error> {
         let to = self.host.address() + 2 * FOUND_BYTES;
         // SAFETY: the byte is within the hold, which the command keeps.
@@ -106,7 +106,7 @@ impl Bench {
     }
 }
 
-/// As many as run at a time.
+/// Returns as many blocks as run at a time.
 fn blocks(queue: &Queue) -> u32 {
     queue.context.multiprocessors * 8
 }

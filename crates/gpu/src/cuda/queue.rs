@@ -1,4 +1,4 @@
-//! A CUDA stream: work that the device does in order. Never waits for the device, but where it says so.
+//! A CUDA stream: work that the device does in order. Only functions that say so wait for the device.
 //!
 //! Invariant: the stream's handle is valid while its [`Queue`] lives, and its context is retained.
 
@@ -16,14 +16,14 @@ use super::{
 };
 use crate::Error;
 
-/// A non-blocking stream of its own. Its callers have made the context current.
+/// A non-blocking stream. Its callers have made the context current.
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) context: Arc<Context>,
     handle: StreamHandle,
 }
 
-// SAFETY: a stream may be used from any thread in whose context it is ("Stream Management"); the driver locks it.
+// SAFETY: any thread in whose context the stream is may use it ("Stream Management"); the driver locks it.
 unsafe impl Send for Queue {}
 // SAFETY: as above.
 unsafe impl Sync for Queue {}
@@ -45,7 +45,8 @@ impl Queue {
     /// Copies between any two places that the device reaches.
     ///
     /// # Safety
-    /// Both ranges must stay valid, and reserved for this, until the copy is done. Host memory must be pinned.
+    /// Both ranges must stay valid, and reserved for this, until the copy is done. Host memory must be
+    /// pinned.
     pub(super) unsafe fn copy(
         &self,
         to: Address,
@@ -82,8 +83,8 @@ impl Queue {
     /// Launches a kernel of `blocks` × `threads`.
     ///
     /// # Safety
-    /// `arguments` must point to as many values, of the types, as the kernel has parameters; what they name must stay
-    /// valid, and reserved for this, until the kernel is done.
+    /// `arguments` must point to as many values, of the types, as the kernel has parameters. The memory that
+    /// they name must stay valid, and reserved for this, until the kernel is done.
     pub(super) unsafe fn launch(
         &self,
         kernel: FunctionHandle,
@@ -93,7 +94,8 @@ impl Queue {
         doing: &'static str,
     ) -> Result<(), Error> {
         let driver = self.context.driver;
-        // SAFETY: the kernel is of the context's module; the rest is the caller's promise. Arguments are copied at once.
+        // SAFETY: the kernel is of the context's module; the rest is the caller's promise. Arguments are
+        // copied at once.
         let code = unsafe {
             (driver.launch)(
                 kernel,
@@ -112,12 +114,14 @@ impl Queue {
         driver.check(code, doing)
     }
 
-    /// Launches a kernel that the one before it in the stream may let in early: its blocks are in place when that one ends.
-    /// Where the device or the driver cannot do so, launches it like any other.
+    /// Launches a kernel that may start early: its blocks are in place when the kernel before it in the
+    /// stream ends.
+    ///
+    /// Without support by the device or the driver, launches it like any other.
     ///
     /// # Safety
-    /// As [`Self::launch`]. Each of the kernel's threads must wait for what is before it in the stream before it touches
-    /// anything, as those of `unpack` do.
+    /// As [`Self::launch`]. Each of the kernel's threads must wait for the work before it in the stream
+    /// before it touches anything, as those of `unpack` do.
     pub(super) unsafe fn launch_early(
         &self,
         kernel: FunctionHandle,
@@ -132,12 +136,13 @@ impl Queue {
         };
         let mut early = LaunchAttribute::EARLY;
         let config = LaunchConfig::new(blocks, threads, self.handle, &mut early);
-        // SAFETY: as above. Configuration and attribute are read before the call returns, as are the arguments.
+        // SAFETY: as above. Configuration and attribute are read before the call returns, as are the
+        // arguments.
         let code = unsafe { launch(&config, kernel, arguments.as_mut_ptr(), ptr::null_mut()) };
         self.context.driver.check(code, doing)
     }
 
-    /// Whether all work is done, or why it never will be. Does not wait.
+    /// Returns whether all work is done, or the error that prevents it. Does not wait.
     pub(super) fn is_idle(&self, doing: &'static str) -> Result<bool, Error> {
         // SAFETY: the stream is alive.
         match unsafe { (self.context.driver.stream_query)(self.handle) } {
@@ -146,11 +151,12 @@ impl Queue {
         }
     }
 
-    /// Waits until all work is done: at a stream's start and end only. Asks again and again, as the driver's own wait has no
-    /// bound.
+    /// Waits until all work is done; used at a stream's start and end only.
+    ///
+    /// It polls, as the driver's own wait has no bound.
     ///
     /// # Errors
-    /// [`Error::LaneLost`] if the device is stuck: then the work may still be done, at any time.
+    /// [`Error::LaneLost`] if the device is stuck: the work may then still be done, at any time.
     pub(super) fn finish(&self, doing: &'static str) -> Result<(), Error> {
         let start = Instant::now();
         while !self.is_idle(doing)? {
@@ -166,8 +172,8 @@ impl Queue {
 impl Drop for Queue {
     fn drop(&mut self) {
         if self.context.make_current().is_ok() {
-            // Whatever its work uses may be freed next. A lane has waited before, and is not dropped while the device is stuck,
-            // so this costs nothing.
+            // The memory that the work uses may be freed next. A lane has waited before, and is not dropped
+            // while the device is stuck, so this costs nothing.
             let _ = self.finish("finish a stream's work");
             // SAFETY: made once, destroyed once. After a lost device it is gone already.
             let _ = unsafe { (self.context.driver.stream_destroy)(self.handle) };
@@ -175,11 +181,11 @@ impl Drop for Queue {
     }
 }
 
-/// Every command is of one chunk, or one fill: a thousandth of this.
+/// The bound of a wait. Every command is of one chunk, or one fill: a thousandth of this.
 pub(super) const STUCK: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_micros(20);
 
-/// An argument for a launch: the driver copies what it points to.
+/// Returns an argument for a launch; the driver copies the value that it points to.
 pub(super) const fn pointer<T>(argument: &mut T) -> *mut c_void {
     ptr::from_mut(argument).cast()
 }

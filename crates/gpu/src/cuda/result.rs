@@ -1,5 +1,7 @@
-//! The driver opened, and its codes as errors. Invariant: whatever is missing (library, symbol, device, version) is an
-//! error of one sentence; nothing here panics.
+//! The open driver, and its codes as errors.
+//!
+//! Invariant: anything that is missing (library, symbol, device, version) is an error of one sentence;
+//! nothing here panics.
 
 use std::{
     ffi::{CStr, c_char},
@@ -12,10 +14,10 @@ use libloading::Library;
 use super::sys::{self, Code, Driver};
 use crate::Error;
 
-/// The process's one driver, opened and initialised by who comes first.
+/// Returns the process's one driver, which the first caller opens and initialises.
 ///
 /// # Errors
-/// [`Error::NoGpu`], the same to everyone: a driver does not appear while the process runs.
+/// [`Error::NoGpu`], the same to every caller: a driver does not appear while the process runs.
 pub(super) fn driver() -> Result<&'static Driver, Error> {
     static DRIVER: OnceLock<Result<Driver, Error>> = OnceLock::new();
     DRIVER.get_or_init(open).as_ref().map_err(Clone::clone)
@@ -30,7 +32,7 @@ impl Driver {
         Err(Error::Cuda { doing, name: self.name(code), text: self.text(code) })
     }
 
-    /// The code's name as in cuda.h: `CUDA_ERROR_…`.
+    /// Returns the code's name as in cuda.h: `CUDA_ERROR_…`.
     pub(super) fn name(&self, code: Code) -> String {
         self.say(self.error_name, code).unwrap_or_else(|| format!("CUDA error {code}"))
     }
@@ -52,7 +54,7 @@ impl Driver {
 }
 
 fn open() -> Result<Driver, Error> {
-    // SAFETY: loading libcuda runs its initialisers, which ask nothing of the process.
+    // SAFETY: loading libcuda runs its initialisers, which demand nothing of the process.
     let library = unsafe { Library::new(LIBRARY) };
     let library =
         library.map_err(|_| no_gpu(format!("{LIBRARY} is not there; install NVIDIA's driver, {DRIVER}")))?;
@@ -60,7 +62,7 @@ fn open() -> Result<Driver, Error> {
     let driver = unsafe { Driver::from_library(library) };
     let driver =
         driver.map_err(|missing| no_gpu(format!("the driver lacks {missing}; update it to {DRIVER}")))?;
-    // SAFETY: no flags are defined; to be called first, and called more than once, is what it is for.
+    // SAFETY: no flags are defined; the function is made to be called first, and more than once.
     let begun = unsafe { (driver.init)(0) };
     if begun == sys::ERROR_NO_DEVICE {
         return Err(no_gpu("NVIDIA's driver is there and finds no GPU; see what nvidia-smi says".to_owned()));
@@ -86,7 +88,7 @@ fn no_gpu(reason: String) -> Error {
 }
 
 const LIBRARY: &str = "libcuda.so.1";
-/// CUDA 12.2: what came with R535, the first to load PTX ISA 8.2.
+/// CUDA 12.2, which came with R535, the first driver to load PTX ISA 8.2.
 const VERSION_MIN: i32 = 12_020;
 const DRIVER: &str = "R535 or later";
 
@@ -99,7 +101,7 @@ mod tests {
         if let Err(error) = driver() {
             let text = error.to_string();
             assert!(text.starts_with("no GPU can be used: "), "{text}");
-            assert_eq!(driver().err(), Some(error), "the same to everyone");
+            assert_eq!(driver().err(), Some(error), "the same to every caller");
         }
     }
 }

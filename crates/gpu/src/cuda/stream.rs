@@ -1,10 +1,15 @@
-//! A lane's stream: unpacks by one kernel or by copies, stages by copies.
+//! A lane's stream: it unpacks by one kernel or by copies, and stages by copies or by a kernel.
 //!
-//! Invariants: work is launched by way of the timeline, which has the claims it needs before the driver has the work; after
-//! the first refused launch the lane is lost, as nobody can tell any more what its flag counts. Each command begins when the
-//! one before it is complete, also where its kernel is let in earlier: `unpack` waits for that before it touches anything. It is let in
-//! early right behind another unpack only, as nothing is written about what that means behind a copy or a flag. (An event that a
-//! measurement records in between, which writes no memory that anybody reads, is the one exception.)
+//! Invariants:
+//!
+//! - Work is launched through the timeline, which has the claims it needs before the driver has the work.
+//! - After the first refused launch the lane is lost, as the meaning of its flag is no longer known.
+//! - Each command begins when the one before it is complete, also if its kernel is launched early: `unpack`
+//!   waits for that before it touches anything.
+//! - A kernel is launched early right behind another unpack only. No document says what an early launch
+//!   behind a copy or a flag means.
+//!
+//! The one exception is an event that a measurement records in between, which writes no memory that is read.
 
 use std::{
     mem,
@@ -33,35 +38,35 @@ use crate::{
 pub(crate) struct Stream {
     timeline: Arc<Timeline>,
     lists: Lists,
-    /// Where lists that are out of order are sorted.
+    /// The room in which lists that are out of order are sorted.
     spans: Vec<(u64, u64)>,
     launched: u64,
     launches: Launches,
 }
 
-/// How a lane does what can be done in two ways. Checks and benches try both.
+/// The variants of a lane, which checks and benches try.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ways {
     pub(crate) marks: Marks,
     pub(crate) launches: Launches,
 }
 
-/// When the unpack kernel is let in.
+/// The time at which the unpack kernel may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Launches {
-    /// While the kernel before it still runs, where the device and the driver can.
+    /// While the kernel before it still runs, if the device and the driver support it.
     Early,
-    /// When that one is complete.
+    /// When the kernel before it is complete.
     Plain,
 }
 
 impl Ways {
-    /// What a lane does unless told otherwise.
+    /// The variant of every lane but those of checks and benches.
     pub(crate) const BEST: Self = Self { marks: Marks::Driver, launches: Launches::Early };
 }
 
 impl Stream {
-    /// Makes all that the lane will ever use, and has the driver load what it loads lazily.
+    /// Makes all objects that the lane will ever use, and has the driver load the parts that it loads lazily.
     pub(super) fn start(context: &Arc<Context>, ways: Ways) -> Result<Self, Error> {
         let mut timeline = Timeline::new(context, ways.marks)?;
         if timeline.mark(0).is_err() {
@@ -70,8 +75,8 @@ impl Stream {
         }
         let (lists, spans) = (Lists::new(context)?, Vec::with_capacity(FRAGMENTS_MAX));
         let mut stream = Self { timeline, lists, spans, launched: 0, launches: ways.launches };
-        // Behind the flag a plain one; behind that, who refuses to let kernels in early, a tool for example, may still take
-        // them as they come.
+        // The launch behind the flag is plain. The launch behind that may be early; a tool that refuses early
+        // launches may still take plain ones.
         stream.launch_nothing(Launches::Plain)?;
         if stream.launch_nothing(stream.launches).is_err() {
             stream.launches = Launches::Plain;
@@ -80,8 +85,10 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Starts one kernel that copies fragments to their destination; fragments that overlap there are copied one after
-    /// another. Waits only while the lane's rings are full.
+    /// Starts one kernel that copies fragments to their destination. Waits only while the lane's rings are
+    /// full.
+    ///
+    /// Fragments that overlap at the destination are copied one after another.
     pub(crate) fn unpack(
         &mut self,
         source: &Hold,
@@ -95,7 +102,7 @@ impl Stream {
         self.check_reach(source)?;
         self.check_reach(destination)?;
         let (from, to) = (source.address(), destination.address());
-        // What the next kernel knows to be in the GPU's memory need not be in the host's yet.
+        // Bytes that the next kernel knows to be in the GPU's memory need not be in the host's yet.
         let is_on_host = destination.place() == Place::Pinned;
         let mut entries = fragments
             .iter()
@@ -113,8 +120,8 @@ impl Stream {
                 let before = (number - 1) as u32;
                 let launches =
                     if stream.timeline.ends_in_unpack(number) { stream.launches } else { Launches::Plain };
-                // SAFETY: the fragments lie within both holds, which the command keeps until it is done, as it keeps the
-                // list's place in the ring; the lane reaches both, so host memory is pinned.
+                // SAFETY: the fragments lie within both holds, which the command keeps until it is done, as
+                // it keeps the list's place in the ring. The lane reaches both, so host memory is pinned.
                 unsafe { stream.launch_unpack(stream.queue(), launches, list, only, summary, before) }?;
                 if is_on_host {
                     return stream.timeline.mark(number as u32).map(|()| Raised::Here);
@@ -140,8 +147,8 @@ impl Stream {
         self.run(Some(source), Some(destination), |queue| {
             for fragment in fragments.iter().filter(|fragment| fragment.bytes > 0) {
                 let Fragment { source_offset, bytes, destination_offset } = *fragment;
-                // SAFETY: the fragment lies within both holds, which the command keeps until it is done; the lane
-                // reaches both, so host memory is pinned.
+                // SAFETY: the fragment lies within both holds, which the command keeps until it is done. The
+                // lane reaches both, so host memory is pinned.
                 unsafe { queue.copy(to + destination_offset, from + source_offset, bytes, "start a copy") }?;
             }
             Ok(())
@@ -150,8 +157,8 @@ impl Stream {
 
     /// Starts one kernel that copies a part of a source to a slab.
     ///
-    /// Its flag is written by the stream, behind a fence for the whole system, and not by the next kernel: the CPU reads
-    /// the slab as soon as it sees the flag, and stores to host memory must not be overtaken by it.
+    /// The stream, not the next kernel, writes the command's flag, behind a fence for the whole system. The
+    /// CPU reads the slab as soon as it sees the flag, which must not overtake stores to host memory.
     pub(crate) fn stage_by_kernel(
         &mut self,
         source: &Hold,
@@ -162,7 +169,8 @@ impl Stream {
         self.check_reach(slabs)?;
         let only = Entry::new(&part, source.address(), slabs.address());
         self.launch(Some(source), Some(slabs), |stream, number| {
-            // SAFETY: the part lies within both holds, which the command keeps until it is done; the lane reaches both.
+            // SAFETY: the part lies within both holds, which the command keeps until it is done; the lane
+            // reaches both.
             unsafe {
                 stream.launch_unpack(
                     stream.queue(),
@@ -189,7 +197,7 @@ impl Stream {
         })
     }
 
-    /// How many commands were launched.
+    /// Returns the number of commands that were launched.
     pub(crate) const fn launched(&self) -> u64 {
         self.launched
     }
@@ -202,7 +210,7 @@ impl Stream {
         self.timeline.queue()
     }
 
-    /// Launches a command, as soon as there is room. `launch` is given its number.
+    /// Launches a command, as soon as there is room. `launch` is given the command's number.
     fn launch(
         &mut self,
         source: Option<&Hold>,
@@ -221,7 +229,7 @@ impl Stream {
         self.timeline.launch(command, || launch(self, self.launched))
     }
 
-    /// A place for a list, as soon as there is room.
+    /// Returns a place for a list, as soon as there is room.
     fn list_room(&self, count: u32) -> Result<(u64, u64), Error> {
         let place = self.lists.next(count);
         self.wait_until(|timeline| timeline.has_room() && Lists::has_room(place.1, timeline.lists_read()))?;
@@ -232,7 +240,7 @@ impl Stream {
         self.timeline.check()?;
         let start = Instant::now();
         while !is_so(&self.timeline) {
-            // The next command's end is what makes room, and a wait for it hears of a lost device.
+            // The next command's end makes room, and a wait for it learns of a lost device.
             let next = self.timeline.completed() + 1;
             if !self.timeline.wait(next.min(self.launched), Some(Instant::now() + SLICE))?
                 && start.elapsed() > STUCK
@@ -250,7 +258,7 @@ impl Stream {
         unsafe { self.launch_unpack(self.queue(), launches, 0, Entry::default(), Summary::of(&[]), 0) }
     }
 
-    /// Launches one unpack on another queue, past the timeline: what the checks compare a lane with.
+    /// Launches one unpack on another queue, past the timeline, for a comparison with lanes.
     ///
     /// # Safety
     /// Both ranges must stay valid until it is done, and this stream must have no other work meanwhile.
@@ -268,12 +276,13 @@ impl Stream {
         }
     }
 
-    /// Launches the kernel over a list, or over one fragment. Its first act, when those before it are done, is to raise the
-    /// flag to `before`.
+    /// Launches the kernel over a list, or over one fragment.
+    ///
+    /// When the kernels before it are done, its first act is to raise the flag to `before`.
     ///
     /// # Safety
-    /// What the list, or the one fragment, names must stay valid, and reserved for this, until the kernel is done; so must
-    /// the list.
+    /// The memory that the list, or the one fragment, names must stay valid, and reserved for this, until the
+    /// kernel is done. So must the list.
     unsafe fn launch_unpack(
         &self,
         queue: &Queue,
@@ -296,8 +305,8 @@ impl Stream {
             pointer(&mut before),
         ];
         let (kernel, doing) = (context.kernels.unpack, "start the unpack kernel");
-        // SAFETY: the arguments are the kernel's parameters in order; the flag is the timeline's own, and the rest is the
-        // caller's promise. Where it is let in early, the kernel waits before it touches anything.
+        // SAFETY: the arguments are the kernel's parameters in order; the flag is the timeline's own, and the
+        // rest is the caller's promise. Launched early, the kernel waits before it touches anything.
         unsafe {
             match launches {
                 Launches::Early => {
@@ -308,7 +317,7 @@ impl Stream {
         }
     }
 
-    /// Whether the device can read and write there.
+    /// Checks that the device can read and write the memory.
     fn check_reach(&self, hold: &Hold) -> Result<(), Error> {
         let lane = MemoryKind::Cuda(self.queue().context.ordinal);
         match hold.place() {
@@ -322,11 +331,12 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         if !self.timeline.finish() {
-            // With all that the work uses: the stream, the flag, the claims and the memory behind them, and the lists.
+            // This leaks all that the work uses: the stream, the flag, the claims and the memory behind them,
+            // and the lists.
             mem::forget((Arc::clone(&self.timeline), self.lists.keep()));
         }
     }
 }
 
-/// Between two looks at whether there is room.
+/// The time between two checks for room.
 const SLICE: Duration = Duration::from_millis(100);

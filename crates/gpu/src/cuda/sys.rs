@@ -1,8 +1,13 @@
-//! The CUDA driver as C sees it: types, numbers and the table of the functions that are used, found in libcuda.so.1 at
-//! run time. As in cuda.h of CUDA 12.2 ("CUDA Driver API", modules by name).
+//! The CUDA driver as C sees it: types, numbers, and a table of the functions in use.
 //!
-//! Not through cudarc: it panics where libcuda or a symbol of it is missing, and one binary is to run with and without a
-//! GPU. Invariant: a [`Driver`] has all its functions but the optional ones, and the library stays open as long as it.
+//! The functions are found in libcuda.so.1 at run time. Names are as in cuda.h of CUDA 12.2 ("CUDA Driver
+//! API", modules by name).
+//!
+//! The crate does not use cudarc, which panics if libcuda or one of its symbols is missing. One binary is to
+//! run with and without a GPU.
+//!
+//! Invariant: a [`Driver`] has all its functions but the optional ones, and the library stays open as long as
+//! it.
 
 use std::{
     ffi::{c_char, c_int, c_uint, c_void},
@@ -47,7 +52,7 @@ pub(super) struct LaunchConfig {
     attribute_count: c_uint,
 }
 
-/// `CUlaunchAttribute`. Its value is a union of 64 bytes, of which the one attribute that is used has an int.
+/// `CUlaunchAttribute`. Its value is a union of 64 bytes, of which the one attribute in use has an int.
 #[repr(C, align(8))]
 #[derive(Debug)]
 pub(super) struct LaunchAttribute {
@@ -58,7 +63,7 @@ pub(super) struct LaunchAttribute {
 }
 
 impl LaunchConfig {
-    /// `blocks` × `threads` with one attribute.
+    /// Returns a configuration of `blocks` × `threads` with one attribute.
     pub(super) const fn new(
         blocks: u32,
         threads: u32,
@@ -72,8 +77,10 @@ impl LaunchConfig {
 }
 
 impl LaunchAttribute {
-    /// `CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION`, set: the kernel before this one in the stream may let it in,
-    /// and it waits itself for that one's end.
+    /// `CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION`, set.
+    ///
+    /// The kernel before this one in the stream may let it start, and it waits itself for the end of that
+    /// one.
     pub(super) const EARLY: Self = Self { id: 6, _padding: 0, value: 1, _rest: [0; 15] };
 }
 
@@ -96,7 +103,7 @@ pub(super) const ATTRIBUTE_UNIFIED_ADDRESSING: c_int = 41;
 pub(super) const ATTRIBUTE_CAPABILITY_MAJOR: c_int = 75;
 /// `CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP`: pinned for, and mapped into, every context.
 pub(super) const HOST_PORTABLE_MAPPED: c_uint = 1 | 2;
-/// `CU_STREAM_NON_BLOCKING`: does not wait for the default stream, nor it for this.
+/// `CU_STREAM_NON_BLOCKING`: the stream and the default stream do not wait for each other.
 pub(super) const STREAM_NON_BLOCKING: c_uint = 1;
 /// `CU_EVENT_DEFAULT`: with a time.
 pub(super) const EVENT_DEFAULT: c_uint = 0;
@@ -112,25 +119,26 @@ pub(super) const POINTER_MEMORY_TYPE: c_int = 2;
 /// `CU_MEMORYTYPE_HOST`.
 pub(super) const MEMORY_TYPE_HOST: c_uint = 1;
 
-/// Declares the table, and how it is read from a library.
+/// Declares the table and the way it is read from a library.
 macro_rules! functions {
     (
         $($field:ident = $symbol:literal ($($argument:ty),*);)*
         @optional $($optional:ident = $optional_symbol:literal ($($optional_argument:ty),*);)*
     ) => {
-        /// The driver's functions. Each takes what cuda.h says, and gives a [`Code`].
+        /// The driver's functions. Each takes its arguments as in cuda.h, and returns a [`Code`].
         pub(super) struct Driver {
             $(pub(super) $field: unsafe extern "C" fn($($argument),*) -> Code,)*
             $(pub(super) $optional: Option<unsafe extern "C" fn($($optional_argument),*) -> Code>,)*
-            /// Last: the functions are its.
+            /// The library of the functions, so it is last.
             _library: Library,
         }
 
         impl Driver {
-            /// Takes the functions from an open libcuda. Missing is the name of the first that it does not have.
+            /// Reads the functions from an open libcuda; the error is the name of the first one that is
+            /// missing.
             ///
             /// # Safety
-            /// The library must be libcuda: what it calls by these names must have these types.
+            /// The library must be libcuda: its functions of these names must have these types.
             pub(super) unsafe fn from_library(library: Library) -> Result<Self, &'static str> {
                 Ok(Self {
                     $($field: {
@@ -209,7 +217,7 @@ mod tests {
 
     use super::*;
 
-    /// The numbers are what a C compiler says of cuda.h of CUDA 12.2 on x86-64.
+    /// The numbers are those of a C compiler for cuda.h of CUDA 12.2 on x86-64.
     #[test]
     fn what_a_launch_is_told_lies_as_in_c() {
         assert_eq!((size_of::<LaunchConfig>(), align_of::<LaunchConfig>()), (56, 8));

@@ -1,12 +1,17 @@
-//! A CUDA lane's timeline: a flag in pinned memory that the stream writes the number of the last finished command to.
-//! Looked at with a plain load; nobody waits inside the driver.
+//! A CUDA lane's timeline: a flag in pinned memory to which the stream writes the number of the last finished
+//! command.
 //!
-//! A flag after copies, and after whatever writes to host memory, is a command of its own; one after another unpack kernel is the
-//! next kernel's first act, or is asked for by whoever first looks in vain while there is no next kernel. So launches back to back pay nothing for their flags.
+//! Waiting threads poll it with a plain load; none waits inside the driver.
 //!
-//! Invariants: a command's claims are let go of only after the flag has passed it, and before anybody is told so; whoever
-//! is refused a claim has first seen all finished work let go of; and a failure, once seen, is what everyone is told who
-//! waits for what did not finish.
+//! The flag after copies, and after all work that writes to host memory, is a command of its own. The flag
+//! after an unpack kernel is the first act of the next unpack kernel. While there is none, the first poll
+//! that finds the work unfinished asks for the flag. So launches back to back pay nothing for their flags.
+//!
+//! Invariants:
+//!
+//! - A command's claims are released only after the flag has passed it, and before any caller is told so.
+//! - Before a claim is refused, all finished work has released its claims.
+//! - A failure, once seen, is the answer to every wait for work that did not finish.
 
 use std::{
     collections::VecDeque,
@@ -30,55 +35,58 @@ use super::{
 };
 use crate::{Error, memory::Hold};
 
-/// The stream, how far it has come, and what its unfinished work holds.
+/// The stream, its progress, and the claims of its unfinished work.
 #[derive(Debug)]
 pub(crate) struct Timeline {
     in_flight: Mutex<VecDeque<Command>>,
-    /// Commands launched, or about to be.
+    /// The number of commands launched, or about to be.
     launched: AtomicU64,
-    /// Commands whose claims were let go of.
+    /// The number of commands whose claims were released.
     reaped: AtomicU64,
-    /// Where the list of the last such command ended.
+    /// The end of the list of the last such command.
     lists_read: AtomicU64,
-    /// Commands that the stream will raise the flag for, by what is launched already.
+    /// The number of commands whose flag is written by work that is launched already.
     promised: AtomicU64,
-    /// Held while something is launched: flags are written in order.
+    /// Held during a launch: flags are written in order.
     launching: Mutex<()>,
     marks: Marks,
-    /// Looks in vain; now and then the driver is asked whether there is still hope.
+    /// The number of polls that found work unfinished; now and then a poll asks the driver for the stream's
+    /// state.
     looks: AtomicU32,
     failure: OnceLock<Error>,
-    /// Before the flag: no work is left that writes it once the stream is gone.
+    /// Before the flag: once the stream is gone, no work is left that writes it.
     queue: Queue,
     flag: Pinned,
 }
 
-/// How the flag is written where no kernel of ours does.
+/// The writer of the flag after work that is no unpack kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Marks {
     /// `cuStreamWriteValue32`, where the driver has it.
     Driver,
-    /// A kernel of one thread, everywhere else. Not events: a flag is read by any thread with a load, an event by a call
-    /// into the driver (measured 10–15 % slower), and two ways to look would be two timelines.
+    /// A kernel of one thread, everywhere else.
+    ///
+    /// Not events: any thread reads a flag with a load, but an event by a call into the driver (measured
+    /// 10–15 % slower). Two ways to poll would be two timelines.
     Kernel,
 }
 
-/// Who raises the flag for a command that was just launched.
+/// The writer of the flag for a command that was just launched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Raised {
-    /// Work that was launched behind it.
+    /// Work that was launched behind the command.
     Here,
-    /// The next command; the flag for those before it is on its way.
+    /// The next command; the flag for those before this one is on its way.
     ByTheNext,
 }
 
-/// Launched work: what it reads and writes stays claimed until it is done.
+/// Launched work: the memory that it reads and writes stays claimed until it is done.
 #[derive(Debug)]
 pub(super) struct Command {
     pub(super) number: u64,
     pub(super) _source: Option<Hold>,
     pub(super) _destination: Option<Hold>,
-    /// Where its list ends, or the last one before it, counted from the first list's start.
+    /// The end of its list, or of the last one before it, counted from the first list's start.
     pub(super) lists_end: u64,
 }
 
@@ -111,30 +119,34 @@ impl Timeline {
         self.flag.address()
     }
 
-    /// How many commands are done.
+    /// Returns the number of finished commands.
     pub(crate) fn completed(&self) -> u64 {
         let flag = self.flag_word().load(Acquire);
-        // The flag has the low 32 bits. Far fewer commands than 2³² are in flight, so the rest follows from how many were
-        // launched, which is counted before the launch and read after the flag.
+        // The flag has the low 32 bits. Far fewer commands than 2³² are in flight, so the rest follows from
+        // the number of launches. That is counted before the launch and read after the flag.
         let launched = self.launched.load(Acquire);
         let flagged = launched - u64::from((launched as u32).wrapping_sub(flag));
-        // An idle stream tells as much as a flag.
+        // An idle stream says as much as a flag.
         flagged.max(self.reaped.load(Acquire))
     }
 
-    /// The same for who looks at nothing else: asks for the flag, if nothing launched will write it.
+    /// Returns the number of finished commands, for a caller that polls nothing else.
+    ///
+    /// Asks for the flag if no launched work will write it.
     pub(crate) fn completed_or_asked(&self) -> u64 {
         let completed = self.completed();
         if completed < self.launched.load(Acquire) {
-            // A lost lane says so to who waits for it.
+            // A lost lane reports its failure to a wait.
             let _ = self.promise();
         }
         completed
     }
 
-    /// Whether the command that was launched as number `point` is done. A load; the first time in vain also asks for the
-    /// flag, if nothing launched since will write it, and every 4096th time asks the driver, so that who only ever polls
-    /// hears of a lost device. Neither waits.
+    /// Returns whether the command that was launched as number `point` is done. Does not wait.
+    ///
+    /// A poll is a load. If the work is unfinished and no later launch will write the flag, it asks for the
+    /// flag. Every 4096th such poll asks the driver, so that a caller that only polls learns of a lost
+    /// device.
     pub(crate) fn has_reached(&self, point: u64) -> Result<bool, Error> {
         if self.reaped.load(Acquire) >= point {
             return Ok(true);
@@ -155,7 +167,8 @@ impl Timeline {
         Ok(false)
     }
 
-    /// Waits for `point`: a short spin, then short sleeps. Without a deadline, as long as is more than long enough.
+    /// Waits for `point`: a short spin, then short sleeps. Without a deadline the bound is `STUCK`, more than
+    /// any work takes.
     pub(crate) fn wait(&self, point: u64, deadline: Option<Instant>) -> Result<bool, Error> {
         if self.has_reached(point)? {
             return Ok(true);
@@ -184,8 +197,10 @@ impl Timeline {
         }
     }
 
-    /// Enters a command and launches it. `launch` says whether the stream will raise the flag for it, or only for those
-    /// before. What it refuses, or fails to launch, ends the lane.
+    /// Enters a command and launches it.
+    ///
+    /// `launch` returns whether the stream will raise the flag for it, or only for those before. A launch
+    /// that fails ends the lane.
     pub(super) fn launch(
         &self,
         command: Command,
@@ -208,7 +223,7 @@ impl Timeline {
     pub(super) fn mark(&self, mut value: u32) -> Result<(), Error> {
         let mut flag = self.flag();
         if self.marks == Marks::Driver {
-            // SAFETY: the flag is the timeline's own, which finishes all work before it goes.
+            // SAFETY: the flag is the timeline's own; the timeline finishes all work before it is dropped.
             return unsafe { self.queue.write_value(flag, value) };
         }
         let mut arguments = [pointer(&mut flag), pointer(&mut value)];
@@ -217,14 +232,16 @@ impl Timeline {
         unsafe { self.queue.launch(kernel, 1, 1, &mut arguments, "start the kernel that writes a flag") }
     }
 
-    /// Has the flag raised for all that was launched. While something is being launched there is no need: it does so.
+    /// Has the flag raised for all launched work.
+    ///
+    /// During a launch there is no need, as the launch does it.
     fn promise(&self) -> Result<(), Error> {
         let _launching = match self.launching.try_lock() {
             Ok(launching) => launching,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Ok(()),
         };
-        // A flag for all would be one for what was refused, too.
+        // A flag for all work would count a refused launch, too.
         self.check()?;
         let launched = self.launched.load(Acquire);
         if self.promised.load(Acquire) < launched {
@@ -235,35 +252,40 @@ impl Timeline {
         Ok(())
     }
 
-    /// Whether the last thing in the stream is a kernel that leaves its flag to the next one. For whoever is launching.
+    /// Returns whether the stream ends with a kernel that leaves its flag to the next one. For the launching
+    /// thread.
     pub(super) fn ends_in_unpack(&self, next: u64) -> bool {
         self.promised.load(Acquire) + 1 < next
     }
 
-    /// Whether another command may be entered.
+    /// Returns whether another command may be entered.
     pub(super) fn has_room(&self) -> bool {
         self.reap();
         self.in_flight().len() < COMMANDS_MAX
     }
 
-    /// How far the lists were read, counted from the first one's start.
+    /// Returns how far the lists were read, counted from the first one's start.
     pub(super) fn lists_read(&self) -> u64 {
         self.lists_read.load(Acquire)
     }
 
-    /// Records why the lane is lost; gives the first such reason.
+    /// Records why the lane is lost, and returns the first such reason.
     pub(super) fn fail(&self, error: Error) -> Error {
         self.failure.get_or_init(|| error).clone()
     }
 
+    /// Checks that the lane is not lost.
+    ///
     /// # Errors
-    /// If the lane is lost.
+    /// The lane's first failure, if it is.
     pub(super) fn check(&self) -> Result<(), Error> {
         self.failure.get().map_or(Ok(()), |failure| Err(failure.clone()))
     }
 
-    /// Waits for all work, and lets go of all it held: at the lane's end. A lost device does no more work; one that is
-    /// stuck may, so then false, and nothing is let go of: whatever the work uses must stay as long as the process.
+    /// Waits for all work at the lane's end, and releases its claims.
+    ///
+    /// A lost device does no more work. A stuck one may: then the result is false and nothing is released, as
+    /// the memory must stay as long as the process.
     pub(super) fn finish(&self) -> bool {
         let finished =
             self.queue.context.make_current().and_then(|()| self.queue.finish("finish a lane's work"));
@@ -271,7 +293,7 @@ impl Timeline {
             self.fail(Error::LaneLost);
             return false;
         }
-        // A launch that was refused never moves the flag: whoever waits for it is told why.
+        // A launch that was refused never moves the flag; a wait for it returns the reason.
         match finished.and_then(|()| self.check()) {
             Ok(()) => {
                 // Nothing runs any more, so the flag is the host's to write.
@@ -286,7 +308,8 @@ impl Timeline {
     }
 
     const fn flag_word(&self) -> &AtomicU32 {
-        // SAFETY: the first word of pinned memory that this value owns; host and stream only ever load and store it whole.
+        // SAFETY: this is the first word of pinned memory that this value owns; host and stream only load and
+        // store it whole.
         unsafe { AtomicU32::from_ptr(self.flag.start().as_ptr().cast()) }
     }
 
@@ -299,23 +322,23 @@ impl Timeline {
         self.queue.is_idle("finish a lane's work")
     }
 
-    /// Lets go of what finished commands held, those included whose flag nobody has asked for.
+    /// Releases the claims of finished commands, those included whose flag was not asked for.
     fn look_hard(&self) {
         let launching = self.launching.lock().unwrap_or_else(PoisonError::into_inner);
         let launched = self.launched.load(Acquire);
         let all_done = self.completed() < launched && self.check().is_ok() && self.is_idle().unwrap_or(false);
         drop(launching);
         self.reap_to(if all_done { launched } else { self.completed() });
-        // A lost lane says so to who waits for it.
+        // A lost lane reports its failure to a wait.
         let _ = self.promise();
     }
 
-    /// Lets go of what finished commands held.
+    /// Releases the claims of finished commands.
     fn reap(&self) {
         self.reap_to(self.completed());
     }
 
-    /// Lets go of what the commands up to `completed` held, which are done.
+    /// Releases the claims of the commands up to `completed`, which are done.
     fn reap_to(&self, completed: u64) {
         let mut in_flight = self.in_flight();
         while in_flight.front().is_some_and(|command| command.number <= completed) {
@@ -323,18 +346,21 @@ impl Timeline {
                 self.lists_read.store(command.lists_end, Release);
             }
         }
-        // After the claims are gone, and under the lock: who finds it so finds them gone.
+        // After the claims are gone, and under the lock: a thread that reads this count finds them gone.
         self.reaped.fetch_max(completed, Release);
     }
 
-    /// Nothing panics while the queue is half changed: a poisoned lock guards a queue that is whole.
+    /// Locks the queue. Nothing panics while it is half changed: a poisoned lock guards a queue that is
+    /// whole.
     fn in_flight(&self) -> MutexGuard<'_, VecDeque<Command>> {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Lets go of what finished work of any lane held. No thread of ours does so unasked: a point that nobody looks at frees
-/// nothing, so who is refused a claim looks for all.
+/// Releases the claims of finished work of all lanes.
+///
+/// No thread of this crate does so unasked: a point that is not polled frees nothing. So a refused claim
+/// polls all lanes.
 pub(crate) fn reap_all() {
     for timeline in ALL.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
         timeline.look_hard();
@@ -346,12 +372,13 @@ static ALL: Mutex<Vec<Weak<Timeline>>> = Mutex::new(Vec::new());
 
 /// A full window of 32 bounce slabs and one of 32 staging slabs, twice over.
 pub(super) const COMMANDS_MAX: usize = 128;
-/// A page, though one word is used: nothing else shares its cache line.
+/// A page, though one word is used: no other data shares its cache line.
 const FLAG_BYTES: u64 = 4 << 10;
 const LOOKS: u32 = 4096;
-/// Between two looks at the clock: about a microsecond.
+/// The polls between two reads of the clock: about a microsecond.
 const SPINS: u32 = 32;
-/// A 512 KiB copy over PCIe 5 takes about 10 µs, and a sleep at least 50 µs (the kernel's timer slack).
+/// The longest spin. A 512 KiB copy over PCIe 5 takes about 10 µs, and a sleep at least 50 µs (the kernel's
+/// timer slack).
 const SPIN: Duration = Duration::from_micros(30);
 const PAUSE: Duration = Duration::from_micros(20);
 const ASK: Duration = Duration::from_millis(10);

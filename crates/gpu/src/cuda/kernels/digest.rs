@@ -1,11 +1,13 @@
-//! The digest that ties a PTX file to the unpack.cu it was made from. Shared with `cargo xtask kernels`, which writes it.
+//! The digest that ties a PTX file to its source unpack.cu.
+//!
+//! `cargo xtask kernels`, which writes it, shares this file.
 
-/// The first line of a PTX file made from `source`.
+/// Returns the first line of a PTX file made from `source`.
 pub(crate) fn first_line(source: &str) -> String {
     format!("// made from unpack.cu by `cargo xtask kernels`; digest of the source: {:016x}", digest(source))
 }
 
-/// FNV-1a, 64 bits: tells a forgotten build, not a forgery.
+/// Computes FNV-1a, 64 bits: it reveals a forgotten build, not a forgery.
 fn digest(source: &str) -> u64 {
     source
         .bytes()

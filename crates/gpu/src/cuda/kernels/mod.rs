@@ -1,18 +1,20 @@
-//! The kernels' PTX and their names. PTX is compiled for the GPU at hand when a device is opened.
+//! The kernels' PTX and their numbers. The driver compiles PTX for its GPU when a device is opened.
 
 #[cfg(test)]
 mod digest;
 
-/// Made from unpack.cu by `cargo xtask kernels`, ending in a zero as `cuModuleLoadData` wants it. For every GPU.
+/// PTX for every GPU, made from unpack.cu by `cargo xtask kernels`. It ends in a zero, as `cuModuleLoadData`
+/// demands.
 pub(super) const PTX: &str = concat!(include_str!("unpack.ptx"), "\0");
-/// The same for GPUs from Hopper on. Its `unpack` waits itself for what is before it in the stream, so it may be let in early.
+/// PTX for GPUs from Hopper on. Its `unpack` waits in the kernel for the work before it in the stream, so it
+/// may be launched early.
 pub(super) const PTX_SM90: &str = concat!(include_str!("unpack_sm90.ptx"), "\0");
 
-/// The threads of a block of every kernel but those of one thread. As in unpack.cu.
+/// The threads of a block of every kernel but those of one thread, as in unpack.cu.
 pub(super) const BLOCK_THREADS: u32 = 256;
 /// The warps of a block of `unpack`: each copies one fragment, or a part of one.
 pub(super) const BLOCK_WARPS: u32 = BLOCK_THREADS / 32;
-/// What a warp copies at a time.
+/// The bytes that a warp copies at a time.
 pub(super) const TILE_BYTES: u64 = 4096;
 
 #[cfg(test)]
@@ -49,12 +51,13 @@ mod tests {
         assert_eq!(acts.next(), Some("griddepcontrol.launch_dependents;"));
         // The flag is first.
         assert!(acts.next().unwrap().starts_with("st.volatile.global.u32"));
-        // What raises a flag alone does so behind a fence for the whole system.
+        // A kernel that only raises a flag does so behind a fence for the whole system.
         for ptx in [PTX, PTX_SM90] {
             let (_, mark) = ptx.split_once(".entry mark(").unwrap();
             assert!(mark.find("membar.sys;").unwrap() < mark.find("st.volatile.global.u32").unwrap());
         }
-        // Such loads may give what was there before the wait: they are for what nobody writes while the kernel runs.
+        // Such loads may return data from before the wait: they are for memory that is constant while the
+        // kernel runs.
         assert!(!PTX_SM90.contains("ld.global.nc"));
         assert!(!PTX.contains("griddepcontrol"));
     }

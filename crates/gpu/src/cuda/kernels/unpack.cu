@@ -1,7 +1,7 @@
 // The kernels of gputcp: unpack a list of fragments, write and verify the test pattern, raise a flag.
 //
-// `cargo xtask kernels` compiles this file to unpack.ptx and, for GPUs from Hopper on, to unpack_sm90.ptx. Both are in the
-// repository; a test fails when one is older.
+// `cargo xtask kernels` compiles this file to unpack.ptx and, for GPUs from Hopper on, to unpack_sm90.ptx.
+// Both are in the repository; a test fails when one is older.
 // Invariant: a kernel touches only the bytes its arguments name, whole units at their own alignment.
 
 typedef unsigned char u8;
@@ -9,20 +9,21 @@ typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
-// ---------------------------------------------------------------------------------------------------------- unpack
+// -------------------------------------------------------------------------------------------------- unpack
 
-// One fragment, as the host lists it (list.rs): addresses, and a length in bytes.
+// One fragment, as the host lists it (fragments.rs): addresses, and a length in bytes.
 struct Entry {
     u64 source;
     u64 destination;
     u64 bytes;
 };
 
-// list.rs has the same numbers.
+// kernels/mod.rs has the same numbers.
 constexpr u32 BLOCK_THREADS = 256;
 constexpr u32 WARP = 32;
 constexpr u32 BLOCK_WARPS = BLOCK_THREADS / WARP;
-// What a warp copies at a time: eight 16-byte loads a lane, all under way before the first is stored.
+// The bytes that a warp copies at a time: eight 16-byte loads a lane, all under way before the first is
+// stored.
 constexpr u32 TILE_BYTES = 4096;
 
 // Copies every `parts`-th tile of `units` units, beginning with tile `part`.
@@ -49,7 +50,7 @@ __device__ __forceinline__ void copy_units(const Unit* __restrict__ source, Unit
     }
 }
 
-// As above from the first byte on, after the `head` bytes that bring both sides to a unit's start.
+// Copies as above, but from the first byte on: the `head` bytes bring both sides to a unit's start.
 template <typename Unit>
 __device__ __forceinline__ void copy_aligned(const u8* source, u8* destination, u64 bytes, u32 part, u32 parts,
                                              u32 lane) {
@@ -57,13 +58,13 @@ __device__ __forceinline__ void copy_aligned(const u8* source, u8* destination, 
     if (head > bytes) head = bytes;
     const u64 units = (bytes - head) / sizeof(Unit);
     copy_units((const Unit*)(source + head), (Unit*)(destination + head), units, part, parts, lane);
-    // Less than a unit at both ends: a lane for each byte.
+    // Less than a unit is left at both ends: a lane for each byte.
     const u64 done = head + units * sizeof(Unit);
     if (part == 0 && lane < head) destination[lane] = source[lane];
     if (part == 0 && lane < bytes - done) destination[done + lane] = source[done + lane];
 }
 
-// The unit is the widest for which source and destination are equally far from alignment.
+// Copies a fragment in the widest unit for which source and destination are equally far from alignment.
 __device__ __forceinline__ void copy_entry(const Entry& entry, u32 part, u32 parts, u32 lane) {
     const u8* source = (const u8*)entry.source;
     u8* destination = (u8*)entry.destination;
@@ -80,10 +81,11 @@ __device__ __forceinline__ void copy_entry(const Entry& entry, u32 part, u32 par
         copy_aligned<u8>(source, destination, entry.bytes, part, parts, lane);
 }
 
-// Where kernels are let in early (programmatic dependent launch, from Hopper on), every thread comes here before it touches
-// anything: it waits until what is before this kernel in the stream is complete and its writes are visible, and only then lets
-// the next kernel in. So that one's blocks are in place when this one ends, and the order is still the stream's, whatever
-// kernels read and write: nothing needs to be compared. Launched like any other kernel, there is nothing to wait for.
+// Every thread comes here before it touches anything. In an early launch it waits until the work before this
+// kernel in the stream is complete, with its writes visible. Only then does it let the next kernel start. So
+// the blocks of that kernel are in place when this one ends, and the order is still the stream's. Nothing
+// needs to be compared, whatever kernels read and write. In any other launch there is nothing to wait for.
+// (Early launch: programmatic dependent launch, from Hopper on.)
 __device__ __forceinline__ void wait_for_those_before() {
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.wait;" ::: "memory");
@@ -91,17 +93,20 @@ __device__ __forceinline__ void wait_for_those_before() {
 #endif
 }
 
-// Copies `count` fragments, each by `parts` warps; their product is below 2^31. A list of one comes as an argument, and
-// `list` is null: reading it from host memory would cost a trip over the bus. All warps work on it then.
+// Copies `count` fragments, each by `parts` warps; their product is below 2^31. A list of one comes as an
+// argument, and `list` is null: reading it from host memory would cost a trip over the bus. All warps work on
+// it then.
 //
-// The first thing done is to raise the flag to `before`: that this kernel runs, or need no longer wait, says that all work before
-// it in the stream is done. At the end, the same would cost a fence in every block and wait for the bus
-// (measured on an H200, 512 KiB launches back to back: 4.05 us each, against 3.00 so and 2.82 without a flag).
+// The first act is to raise the flag to `before`. Once this kernel runs (in an early launch, once its wait
+// ends), all work before it in the stream is done. A flag at the kernel's end would cost a fence in every
+// block and a wait for the bus. Measured on an H200, 512 KiB launches back to back: 4.05 us each at the end,
+// 3.00 so, and 2.82 without a flag.
 //
-// Where kernels are let in early, the wait makes what was written before visible to this grid (PTX ISA, griddepcontrol). More is
-// not written down: that other streams of the GPU, asked after the flag, find it too is how its one L2 works, and what gpu-check
-// tries. The host's memory need not have it: the flag of what writes there is written by the stream (stream.rs). A fence for the
-// whole system before the flag here would cost as much as all that early launches gain (H100: 4.13 against 2.80 us).
+// In an early launch, the wait makes earlier writes visible to this grid (PTX ISA, griddepcontrol). No
+// document says more. That other streams of the GPU, asked after the flag, find the writes too follows from
+// its one L2, and gpu-check tests it. The host's memory need not have them: the stream writes the flag of
+// work that writes there (stream.rs). A fence for the whole system before the flag here would cost as much as
+// all that early launches gain (H100: 4.13 against 2.80 us).
 extern "C" __global__ void __launch_bounds__(BLOCK_THREADS, 4)
     unpack(const Entry* list, Entry only, u32 count, u32 parts, volatile u32* flag, u32 before) {
     __shared__ Entry entries[BLOCK_WARPS];
@@ -113,7 +118,8 @@ extern "C" __global__ void __launch_bounds__(BLOCK_THREADS, 4)
     if (list == nullptr) {
         parts = gridDim.x * BLOCK_WARPS;
     } else {
-        // The block's warps work on at most as many fragments as they are, one after another in the list.
+        // The block's warps work on at most as many fragments as there are warps, one after another in the
+        // list.
         const u32 first = blockIdx.x * BLOCK_WARPS / parts;
         const u32 here = count - first < BLOCK_WARPS ? count - first : BLOCK_WARPS;
         const u32 words = here * (sizeof(Entry) / sizeof(u64));
@@ -126,8 +132,8 @@ extern "C" __global__ void __launch_bounds__(BLOCK_THREADS, 4)
     copy_entry(only, part, parts, lane);
 }
 
-// Raises the flag after all work before it in the stream, where the driver has no memory operations for streams: behind a fence
-// for the whole system, as theirs is.
+// Raises the flag after all work before it in the stream, if the driver has no memory operations for streams.
+// Like those, it does so behind a fence for the whole system.
 extern "C" __global__ void mark(volatile u32* flag, u32 before) {
     __threadfence_system();
     *flag = before;
@@ -136,7 +142,7 @@ extern "C" __global__ void mark(volatile u32* flag, u32 before) {
 // Ends the context with an error that stays: to test that a lost GPU is reported.
 extern "C" __global__ void fail() { asm volatile("trap;"); }
 
-// --------------------------------------------------------------------------------------------------------- pattern
+// -------------------------------------------------------------------------------------------------- pattern
 
 // As in pattern/mod.rs and pattern/words.rs: a key for each block of 2^18 words, and a word of each state.
 constexpr u32 STEP = 0x9e3779b9;
@@ -167,7 +173,7 @@ __device__ __forceinline__ u8 message_byte(u64 hash, u64 at) {
     return (u8)(word_of(key_of(hash, word), word) >> (8 * ((u32)at & 3)));
 }
 
-// 16 bytes of the message from `at` on, which need be no word's start.
+// Returns 16 bytes of the message from `at` on, which need be no word's start.
 __device__ __forceinline__ uint4 message_16(u64 hash, u64 at) {
     const u64 first = at >> 2;
     u32 key = key_of(hash, first);
@@ -183,7 +189,7 @@ __device__ __forceinline__ uint4 message_16(u64 hash, u64 at) {
                       __funnelshift_r(words[2], words[3], shift), __funnelshift_r(words[3], words[4], shift));
 }
 
-// How a range of bytes falls apart: single bytes, 16-byte units at their own alignment, single bytes.
+// The parts of a range of bytes: single bytes, 16-byte units at their own alignment, single bytes.
 struct Cut {
     u64 head, units, tail;
     __device__ __forceinline__ Cut(const u8* start, u64 bytes) {
@@ -205,7 +211,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK_THREADS) fill(u8* start, u64 
     if (thread < cut.tail) start[done + thread] = message_byte(hash, at + done + thread);
 }
 
-// What a verification found. The host sets it to {~0, 0}.
+// The result of a verification. The host sets it to {~0, 0}.
 struct Found {
     u64 first;
     u64 wrong;
