@@ -1,5 +1,6 @@
-//! Devices: where memory is, and the only makers of lanes. Invariant I4 starts here: a lane is made by
-//! [`Device::lane`], at connect, and nothing later needs another.
+//! Devices: the places of memory, and the only makers of lanes.
+//!
+//! Invariant I4 starts here: a lane is made by [`Device::lane`], at connect, and nothing later needs another.
 
 use std::{
     fmt,
@@ -17,7 +18,7 @@ use crate::{
     cuda::{self, Gpu, Ways},
 };
 
-/// Where memory is, and so what may touch it.
+/// The kind of memory, which decides what may touch it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MemoryKind {
@@ -35,36 +36,41 @@ pub struct Device {
     is: Is,
 }
 
-/// How the software GPU behaves. The default is as fast as it can.
+/// The behaviour of the software GPU. The default is as fast as it can be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SoftOptions {
-    /// The longest extra wait before a piece of work is executed, and again before it is reported as finished. Each wait
-    /// is drawn anew between zero and this: whoever reuses memory early is found out.
+    /// The longest extra wait before a piece of work is executed, and again before it is reported as
+    /// finished.
+    ///
+    /// Each wait is drawn anew between zero and this, which exposes a caller that reuses memory early.
     pub lateness: Duration,
-    /// What the waits are drawn from. The same seed gives the same waits on each lane, in the order lanes are made.
+    /// The seed of the waits. The same seed gives the same waits on each lane, in the order in which lanes
+    /// are made.
     pub seed: u64,
-    /// Each lane is lost after so many pieces of work, as if the GPU had been: to see what then becomes of who waits.
+    /// Each lane is lost after so many pieces of work, as if the GPU had been, to show the fate of waiting
+    /// callers.
     pub lost_after: Option<u64>,
 }
 
-/// What a lane is made of.
+/// The parameters of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaneSpec {
-    /// How many slabs its ring has; 0 for a lane that only unpacks foreign bounce regions.
+    /// The number of slabs in its ring; 0 for a lane that only unpacks foreign bounce regions.
     pub slots: usize,
-    /// A slab's length in bytes: the longest segment.
+    /// A slab's length in bytes, and so that of the longest segment.
     pub slab_bytes: u64,
 }
 
 impl Device {
-    /// The software GPU.
+    /// Returns the software GPU.
     #[must_use]
     pub fn soft(options: SoftOptions) -> Self {
         Self { is: Is::Soft(Arc::new(Soft { options, lanes: AtomicU64::new(0) })) }
     }
 
-    /// Opens a real GPU, named by its index (`0`, `cuda:0`), UUID (`GPU-…`) or PCI address (`0000:1b:00.0`). The driver is
-    /// looked for now, not when the program is built or started.
+    /// Opens a real GPU, named by its index (`0`, `cuda:0`), UUID (`GPU-…`) or PCI address (`0000:1b:00.0`).
+    ///
+    /// The driver is looked for now, not when the program is built or started.
     ///
     /// # Errors
     /// If there is no driver, an old one, no GPU, none of that name, or the GPU cannot be used.
@@ -72,7 +78,7 @@ impl Device {
         Ok(Self { is: Is::Cuda(Gpu::open(selector)?) })
     }
 
-    /// The real GPUs of this machine, by index. None of them is opened.
+    /// Returns the real GPUs of this machine, by index. None of them is opened.
     ///
     /// # Errors
     /// If there is no driver, an old one, or it sees no GPU.
@@ -80,13 +86,14 @@ impl Device {
         cuda::list()
     }
 
-    /// How many real GPUs this machine has; 0 where they cannot be used, for which [`Device::list`] has the reason.
+    /// Returns the number of real GPUs of this machine; 0 if they cannot be used, for which [`Device::list`]
+    /// has the reason.
     #[must_use]
     pub fn count() -> usize {
         Self::list().map_or(0, |devices| devices.len())
     }
 
-    /// Where its memory is.
+    /// Returns the kind of the device's memory.
     #[must_use]
     pub fn kind(&self) -> MemoryKind {
         match &self.is {
@@ -95,13 +102,13 @@ impl Device {
         }
     }
 
-    /// What it is, for a report: `NVIDIA H200 (cuda:0, PCI 0000:1b:00.0)`.
+    /// Returns a description for a report: `NVIDIA H200 (cuda:0, PCI 0000:1b:00.0)`.
     #[must_use]
     pub fn describe(&self) -> String {
         self.cuda_device().map_or_else(|| "software GPU".to_owned(), ToString::to_string)
     }
 
-    /// What the driver says of it, if it is a real GPU.
+    /// Returns the driver's description, if this is a real GPU.
     #[must_use]
     pub fn cuda_device(&self) -> Option<&CudaDevice> {
         match &self.is {
@@ -110,7 +117,7 @@ impl Device {
         }
     }
 
-    /// Allocates device memory, zeroed and in place: using it for the first time costs no page fault. It begins on a page.
+    /// Allocates device memory, zeroed and present: its first use costs no page fault. It begins on a page.
     ///
     /// # Errors
     /// If `bytes` is 0 or more than there is.
@@ -121,8 +128,10 @@ impl Device {
         }
     }
 
-    /// Allocates host memory that the device's lanes reach without a detour: for a real GPU pinned and mapped. Zeroed, and
-    /// sockets read and write it in place.
+    /// Allocates host memory that the device's lanes reach without a detour: for a real GPU pinned and
+    /// mapped.
+    ///
+    /// It is zeroed, and sockets read and write it in place.
     ///
     /// # Errors
     /// If `bytes` is 0 or more than there is.
@@ -133,10 +142,11 @@ impl Device {
         }
     }
 
-    /// Makes a lane: its pinned slabs, its timeline and its worker or stream. At connect; never per chunk.
+    /// Makes a lane: its pinned slabs, its timeline and its worker or stream. Called at connect; never per
+    /// chunk.
     ///
     /// # Errors
-    /// If there is not enough memory, or no thread or stream to be had.
+    /// If there is not enough memory, or the system refuses a thread or the driver a stream.
     pub fn lane(&self, spec: LaneSpec) -> Result<Lane, Error> {
         match &self.is {
             Is::Soft(soft) => Lane::start(spec, soft.options, soft.lanes.fetch_add(1, Relaxed)),
@@ -144,8 +154,10 @@ impl Device {
         }
     }
 
-    /// Makes the GPU's context current on the calling thread, for foreign code that is called next and reads or writes its
-    /// memory. Costs some 10 ns; nothing for the software GPU.
+    /// Makes the GPU's context current on the calling thread, for foreign code that reads or writes its
+    /// memory next.
+    ///
+    /// The call costs some 10 ns; nothing for the software GPU.
     ///
     /// # Errors
     /// If the GPU was lost.
@@ -156,8 +168,10 @@ impl Device {
         }
     }
 
-    /// The allocation around an address that foreign code calls the device's memory: how many bytes of it are left from
-    /// there on. `None` where nobody can know: for the software GPU, and with a driver that does not say.
+    /// Returns how many bytes of an allocation are left from an address that foreign code calls device
+    /// memory.
+    ///
+    /// `None` if that is unknown: for the software GPU, and with a driver that does not report it.
     ///
     /// # Errors
     /// If the driver knows no such memory on this device.
@@ -168,10 +182,10 @@ impl Device {
         }
     }
 
-    /// Whether the CPU can read at an address that foreign code calls pinned host memory.
+    /// Checks that the CPU can read at an address that foreign code calls pinned host memory.
     ///
     /// # Errors
-    /// If the driver knows that it is a GPU's memory, or nobody's.
+    /// If the driver knows that the address is a GPU's memory, or does not know it at all.
     pub fn check_on_host(&self, address: NonNull<u8>) -> Result<(), Error> {
         match &self.is {
             Is::Soft(_) => Ok(()),
@@ -179,8 +193,9 @@ impl Device {
         }
     }
 
-    /// A descriptor by which another device's driver reaches a buffer of this device (a dma-buf), and where in it the buffer
-    /// begins, in bytes. `None` where the memory or the driver has none.
+    /// Returns a dma-buf, a descriptor by which another device's driver reaches a buffer of this device.
+    ///
+    /// The number is the buffer's offset in it, in bytes. `None` if the memory or the driver has none.
     #[must_use]
     pub fn dma_buf(&self, buffer: &Buffer) -> Option<(OwnedFd, u64)> {
         match &self.is {
@@ -217,6 +232,6 @@ enum Is {
 #[derive(Debug)]
 struct Soft {
     options: SoftOptions,
-    /// How many lanes were made: each draws its own waits.
+    /// The number of lanes that were made: each draws its own waits.
     lanes: AtomicU64,
 }

@@ -1,10 +1,10 @@
-//! Why memory or a lane could not do what was asked. Messages are one sentence: what happened, and what to do.
+//! Reasons why memory or a lane refuses a request. Messages are one sentence: what happened, and what to do.
 
 use std::io;
 
 use crate::MemoryKind;
 
-/// Why memory, a lane or a setting was refused.
+/// The reason why memory, a lane or a setting was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -16,7 +16,7 @@ pub enum Error {
     OutOfMemory {
         /// Bytes asked for.
         asked: u64,
-        /// Bytes that could be had without pressing others out.
+        /// Bytes that can be had without evicting memory of others.
         available: u64,
     },
     /// The system refused to map memory.
@@ -40,19 +40,20 @@ pub enum Error {
     /// A buffer's claims do not allow the access.
     #[error(transparent)]
     Claim(#[from] ClaimError),
-    /// A fragment reaches beyond its bounce region or its destination. With a plugin's fragments, the plugin erred.
+    /// A fragment reaches beyond its bounce region or its destination. With a plugin's fragments, the plugin
+    /// erred.
     #[error(
         "fragment {index} ({bytes} bytes from {source_offset} to {destination_offset}) does not fit a bounce region of \
-         {source_bytes} bytes and a destination of {destination_bytes}: whoever made it is at fault"
+         {source_bytes} bytes and a destination of {destination_bytes}: the maker of the list is at fault"
     )]
     Fragment {
-        /// Its place in the list.
+        /// The fragment's place in the list.
         index: usize,
-        /// Its length in bytes.
+        /// The fragment's length in bytes.
         bytes: u64,
-        /// Where it starts in the bounce region, in bytes.
+        /// The fragment's start in the bounce region, in bytes.
         source_offset: u64,
-        /// Where it belongs in the destination, in bytes.
+        /// The fragment's start in the destination, in bytes.
         destination_offset: u64,
         /// The bounce region's length.
         source_bytes: u64,
@@ -62,9 +63,9 @@ pub enum Error {
     /// A launch has more fragments than a lane takes at a time.
     #[error("{found} fragments came in one launch and a lane takes {max}: split the list")]
     TooManyFragments {
-        /// How many there were.
+        /// The number of fragments that came.
         found: usize,
-        /// How many a launch takes: [`crate::FRAGMENTS_MAX`].
+        /// The most fragments of a launch: [`crate::FRAGMENTS_MAX`].
         max: usize,
     },
     /// A lane was asked to unpack in the mode that means no unpack.
@@ -79,7 +80,7 @@ pub enum Error {
     /// There is no GPU to use, or no driver for it.
     #[error("no GPU can be used: {reason}")]
     NoGpu {
-        /// What is missing, and what to do.
+        /// The missing part, and the remedy.
         reason: String,
     },
     /// The text names no GPU of this machine.
@@ -114,7 +115,7 @@ pub enum Error {
         "the GPU failed to {doing}: {name} ({text}); start anew, and if it comes again look for Xid lines in the kernel's log"
     )]
     Cuda {
-        /// What was being done, or what failed while it was.
+        /// The operation that failed, or that was under way.
         doing: &'static str,
         /// The error's name in cuda.h.
         name: String,
@@ -126,18 +127,18 @@ pub enum Error {
         "a lane of {lane} cannot reach {memory} memory: make the lane on the device that the memory is on"
     )]
     Unreachable {
-        /// The lane's own kind.
+        /// The kind of the lane's own memory.
         lane: MemoryKind,
-        /// The memory's.
+        /// The kind of the memory it was given.
         memory: MemoryKind,
     },
     /// Foreign code calls an address host memory that is none.
     #[error(
-        "a plugin names pinned host memory that is a GPU's, or nobody's that the driver knows{}: its unpack queue cannot be read",
+        "a plugin names pinned host memory that is a GPU's, or unknown to the driver{}: its unpack queue cannot be read",
         in_brackets(.name)
     )]
     NotOnHost {
-        /// What the driver called it in cuda.h's words, if it refused to look there: `CUDA_ERROR_…`.
+        /// The driver's error in cuda.h's words, if it refused to look there: `CUDA_ERROR_…`.
         name: String,
     },
     /// Foreign code calls an address this GPU's memory, and it is not.
@@ -146,7 +147,7 @@ pub enum Error {
          context is current when it is called"
     )]
     NotOnGpu {
-        /// What the driver called it in cuda.h's words: `CUDA_ERROR_…`.
+        /// The driver's error in cuda.h's words: `CUDA_ERROR_…`.
         name: String,
     },
     /// A lane's worker is gone, and its work with it.
@@ -158,29 +159,29 @@ fn in_brackets(name: &str) -> String {
     if name.is_empty() { String::new() } else { format!(" ({name})") }
 }
 
-/// Why a part of a buffer cannot be claimed.
+/// The reason why a part of a buffer cannot be claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClaimError {
-    /// It does not lie within the buffer.
+    /// The part does not lie within the buffer.
     #[error("{bytes} bytes from {offset} reach beyond a buffer of {buffer_bytes}: ask for less")]
     OutOfRange {
-        /// Where the part starts, in bytes.
+        /// The part's start, in bytes.
         offset: u64,
-        /// Its length in bytes.
+        /// The part's length in bytes.
         bytes: u64,
         /// The buffer's length.
         buffer_bytes: u64,
     },
-    /// It overlaps a part that is being written, or is to be written while others read it.
+    /// The part overlaps one that is being written, or is to be written while others read it.
     #[error("{bytes} bytes from {offset} are in use by a transfer: wait until it is done")]
     Overlap {
-        /// Where the part starts, in bytes.
+        /// The part's start, in bytes.
         offset: u64,
-        /// Its length in bytes.
+        /// The part's length in bytes.
         bytes: u64,
     },
-    /// The buffer has as many claims as it can keep count of.
+    /// The buffer has as many claims as its table holds.
     #[error("a buffer has at most {} claims at a time: drop some first", crate::CLAIMS_MAX)]
     TooMany,
 }

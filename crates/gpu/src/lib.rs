@@ -2,21 +2,22 @@
 //!
 //! In the order of a chunk's way:
 //!
-//! - [`Device`] and [`MemoryKind`]: where memory is, and the only maker of lanes.
-//! - [`Buffer`], [`ReadClaim`], [`WriteClaim`]: memory and the rights to it. A claim keeps its memory alive and keeps
-//!   others off it, so whatever safe code does, nothing is freed or lent twice under a running copy.
+//! - [`Device`] and [`MemoryKind`]: the place of memory, and the only maker of lanes.
+//! - [`Buffer`], [`ReadClaim`], [`WriteClaim`]: memory and the rights to it. A claim keeps its memory alive
+//!   and excludes conflicting claims. So no safe code can free memory, or lend it twice, under a running
+//!   copy.
 //! - [`Pattern`]: test data that is new in each iteration, and its verification.
-//! - [`Lane`]: one in-order stream of asynchronous work with its ring of pinned slabs; [`UnpackInto`] and [`StageFrom`]
-//!   are the two directions.
+//! - [`Lane`]: one in-order stream of asynchronous work with its ring of pinned slabs; [`UnpackInto`] and
+//!   [`StageFrom`] are the two directions.
 //! - [`Done`]: a point on a lane's timeline, to poll or to wait for.
 //!
-//! A device's own part sits in a folder of its own: `host` holds the software GPU's, `cuda` that of NVIDIA's, whose driver
-//! is opened at run time. One binary runs with and without it.
+//! A device's own part is in a folder of its own: `host` holds the software GPU's, `cuda` that of NVIDIA's
+//! GPUs. The CUDA driver is opened at run time, so one binary runs with and without it.
 //!
 //! # A lane per chunk does not compile
 //!
-//! Lanes own a thread, pinned memory and a timeline. They are made by [`Device::lane`], at connect; the way to make one
-//! beside it is private.
+//! Lanes own a thread, pinned memory and a timeline. [`Device::lane`] makes them, at connect; the other
+//! constructor is private.
 //! ```compile_fail,E0624
 //! # use gputcp_gpu::{Device, Lane, LaneSpec, SoftOptions};
 //! # let spec = LaneSpec { slots: 1, slab_bytes: 4096 };
@@ -29,7 +30,7 @@
 //! let per_chunk: Lane = lane.clone();
 //! # }
 //! ```
-//! … and what is left does compile.
+//! … and the remaining way does compile.
 //! ```
 //! use gputcp_gpu::{Device, LaneSpec, SoftOptions};
 //! let device = Device::soft(SoftOptions::default());

@@ -1,4 +1,5 @@
-//! The software GPU: a thread per lane that copies between pieces of host memory, in order, when it gets to it.
+//! The software GPU: a thread per lane that copies between pieces of host memory, in order and
+//! asynchronously.
 
 mod copy;
 mod queue;

@@ -1,4 +1,6 @@
-//! The queue between a lane and its worker: commands in order, with their fragments. Bounded; a push waits for room.
+//! The queue between a lane and its worker: commands in order, with their fragments.
+//!
+//! It is bounded, and a push waits for room.
 //!
 //! Invariant: every fragment in the queue lies within the source and the destination of its command.
 
@@ -18,7 +20,7 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// The worker waits here for commands, and while it is being late.
     work: Condvar,
-    /// A push waits here for room; and whoever starts the worker, for its being there.
+    /// A push waits here for room, and the start of a lane for its worker.
     room: Condvar,
 }
 
@@ -28,7 +30,7 @@ pub(super) struct Command {
     pub(super) source: Hold,
     pub(super) destination: Hold,
     pub(super) stores: Stores,
-    /// How many of the queue's fragments are this command's.
+    /// The number of the queue's fragments that belong to this command.
     fragments: usize,
 }
 
@@ -74,19 +76,19 @@ impl Queue {
         Ok(())
     }
 
-    /// The worker is there: what a thread allocates when it starts is behind it.
+    /// Notes that the worker runs: the allocations of a thread's start are behind it.
     pub(super) fn worker_begins(&self) {
         self.state().has_worker = true;
         self.room.notify_all();
     }
 
-    /// Waits for the worker to be there, so that nothing of its start falls after connect (invariant I4).
+    /// Waits until the worker runs, so that no part of its start falls after connect (invariant I4).
     pub(super) fn wait_for_worker(&self) {
         let state = self.state();
         drop(self.room.wait_while(state, |state| !state.has_worker && !state.closed));
     }
 
-    /// The next command; waits for one. `None` when the queue is closed and empty.
+    /// Returns the next command, and waits for one. `None` when the queue is closed and empty.
     pub(super) fn next(&self) -> Option<Command> {
         let mut state = self.state();
         loop {
@@ -102,7 +104,7 @@ impl Queue {
         }
     }
 
-    /// Calls `run` with each of the fragments of the command that came last, outside the lock.
+    /// Calls `run` with each fragment of the command that came last, outside the lock.
     pub(super) fn for_each_fragment(&self, command: &Command, mut run: impl FnMut(&Fragment)) {
         let mut left = command.fragments;
         let mut batch = [NO_FRAGMENT; BATCH];
@@ -125,14 +127,15 @@ impl Queue {
         drop(self.work.wait_timeout_while(state, time, |state| !state.closed));
     }
 
-    /// Nothing more is pushed: the worker runs what is queued and ends.
+    /// Closes the queue: the worker runs the queued commands and ends.
     pub(super) fn close(&self) {
         self.state().closed = true;
         self.work.notify_all();
         self.room.notify_all();
     }
 
-    /// Lets a waiting push go on once the queue is half empty: woken for each place, the two threads would take turns.
+    /// Lets a waiting push go on once the queue is half empty: woken for each place, the two threads would
+    /// take turns.
     fn made_room(&self, mut state: MutexGuard<'_, State>) {
         let wake = state.push_waits && state.is_half_empty();
         state.push_waits &= !wake;
@@ -142,7 +145,8 @@ impl Queue {
         }
     }
 
-    /// Nothing panics while the state is half changed: a poisoned lock guards a state that is whole.
+    /// Locks the state. Nothing panics while it is half changed: a poisoned lock guards a state that is
+    /// whole.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -151,7 +155,7 @@ impl Queue {
 #[derive(Debug)]
 struct State {
     commands: VecDeque<Command>,
-    /// The fragments of all queued commands, and those of the running one that it has not come to yet.
+    /// The fragments of all queued commands, and the remaining ones of the running command.
     fragments: VecDeque<Fragment>,
     closed: bool,
     has_worker: bool,
@@ -160,7 +164,7 @@ struct State {
 }
 
 impl State {
-    /// Then any launch has room.
+    /// Returns whether the queue is half empty, so that any launch has room.
     fn is_half_empty(&self) -> bool {
         self.commands.len() <= COMMANDS_MAX / 2
             && self.fragments.len() <= QUEUED_FRAGMENTS_MAX - crate::FRAGMENTS_MAX
@@ -175,6 +179,6 @@ impl State {
 const COMMANDS_MAX: usize = 64;
 /// One full launch that runs and one that is queued: 32768 × 24 B = 768 KiB a lane.
 const QUEUED_FRAGMENTS_MAX: usize = 2 * crate::FRAGMENTS_MAX;
-/// How many fragments the worker takes out at once: 64 × 24 B = 1.5 KiB of its stack.
+/// The number of fragments that the worker takes out at once: 64 × 24 B = 1.5 KiB of its stack.
 const BATCH: usize = 64;
 const NO_FRAGMENT: Fragment = Fragment { source_offset: 0, bytes: 0, destination_offset: 0 };

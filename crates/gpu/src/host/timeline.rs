@@ -1,4 +1,6 @@
-//! A software lane's timeline: how many of its commands are done. Polled without a lock; waited for without a core.
+//! A software lane's timeline: the number of its finished commands.
+//!
+//! Polling takes no lock, and a waiting thread uses no core.
 
 use std::{
     hint,
@@ -14,7 +16,7 @@ use crate::Error;
 #[derive(Debug)]
 pub(crate) struct Timeline {
     completed: AtomicU64,
-    /// The worker is gone: the timeline moves no more.
+    /// Whether the worker is gone: the timeline moves no more.
     ended: AtomicBool,
     waiters: AtomicUsize,
     gate: Mutex<()>,
@@ -32,17 +34,17 @@ impl Timeline {
         }
     }
 
-    /// How many commands are done.
+    /// Returns the number of finished commands.
     pub(crate) fn completed(&self) -> u64 {
         self.completed.load(SeqCst)
     }
 
-    /// Whether the command that was launched as number `point` is done.
+    /// Returns whether the command that was launched as number `point` is done.
     pub(crate) fn has_reached(&self, point: u64) -> Result<bool, Error> {
         if self.completed() >= point {
             return Ok(true);
         }
-        // The last command may have been done between the two looks.
+        // The last command may have finished between the two loads.
         if self.ended.load(SeqCst) && self.completed() < point {
             Err(Error::LaneLost)
         } else {
@@ -50,7 +52,7 @@ impl Timeline {
         }
     }
 
-    /// Waits for `point`: without a deadline as long as it takes, which is as long as the worker lives.
+    /// Waits for `point`. Without a deadline it waits as long as the worker lives.
     pub(crate) fn wait(&self, point: u64, deadline: Option<Instant>) -> Result<bool, Error> {
         for _ in 0..SPINS {
             if self.has_reached(point)? {
@@ -58,8 +60,8 @@ impl Timeline {
             }
             hint::spin_loop();
         }
-        // Either the worker sees this waiter after it has moved the timeline, or the waiter sees the move: both sides
-        // write before they read, in one order (SeqCst).
+        // Either the worker sees this waiter after it has moved the timeline, or the waiter sees the move.
+        // Both sides write before they read, in one order (SeqCst).
         self.waiters.fetch_add(1, SeqCst);
         let reached = self.block(point, deadline);
         self.waiters.fetch_sub(1, SeqCst);
@@ -89,7 +91,7 @@ impl Timeline {
         self.wake();
     }
 
-    /// No command will be done any more.
+    /// Ends the timeline: no further command will be done.
     pub(crate) fn end(&self) {
         self.ended.store(true, SeqCst);
         self.wake();
@@ -97,12 +99,12 @@ impl Timeline {
 
     fn wake(&self) {
         if self.waiters.load(SeqCst) > 0 {
-            // A waiter that has looked, but does not sleep yet, holds the gate.
+            // A waiter that has polled, but does not sleep yet, holds the gate.
             drop(self.gate.lock().unwrap_or_else(PoisonError::into_inner));
             self.moved.notify_all();
         }
     }
 }
 
-/// About 5 µs on x86-64: as long as going to sleep and being woken takes.
+/// About 5 µs on x86-64: as long as a sleep and a wake-up take.
 const SPINS: u32 = 200;

@@ -1,4 +1,5 @@
-//! A lane's worker: a thread that runs the queued copies in order and moves the timeline. As late as it was told to be.
+//! A lane's worker: a thread that runs the queued copies in order and moves the timeline, with the delays of
+//! its options.
 
 use std::{sync::Arc, thread, thread::JoinHandle};
 
@@ -11,7 +12,8 @@ use super::{
 };
 use crate::{Error, SoftOptions, memory::Hold, pattern::scramble};
 
-/// The software GPU's stream: work goes in, the timeline moves. Dropping it runs what is queued, without the delays.
+/// The software GPU's stream: it takes work, and its timeline moves. Dropping it runs the queued work,
+/// without delays.
 #[derive(Debug)]
 pub(crate) struct Stream {
     queue: Arc<Queue>,
@@ -37,8 +39,8 @@ impl Stream {
         Ok(Self { queue, timeline, worker: Some(worker), launched: 0 })
     }
 
-    /// Starts one command that copies fragments from a bounce region to their destination, in order. Waits only while
-    /// the queue is full.
+    /// Starts one command that copies fragments from a bounce region to their destination, in order. Waits
+    /// only while the queue is full.
     pub(crate) fn unpack(
         &mut self,
         source: &Hold,
@@ -48,8 +50,8 @@ impl Stream {
         self.launch(source, destination, fragments, Stores::for_unpack_into(destination.buffer_bytes()))
     }
 
-    /// Starts one command that copies a part of a source to a slab, from where a socket reads it next. Waits only while
-    /// the queue is full.
+    /// Starts one command that copies a part of a source to a slab, from where a socket reads it next. Waits
+    /// only while the queue is full.
     pub(crate) fn stage(&mut self, source: &Hold, slabs: &Hold, part: Fragment) -> Result<(), Error> {
         self.launch(source, slabs, &[part], Stores::Cached)
     }
@@ -66,7 +68,7 @@ impl Stream {
         Ok(())
     }
 
-    /// How many commands were launched.
+    /// Returns the number of commands that were launched.
     pub(crate) const fn launched(&self) -> u64 {
         self.launched
     }
@@ -80,7 +82,7 @@ impl Drop for Stream {
     fn drop(&mut self) {
         self.queue.close();
         if let Some(worker) = self.worker.take() {
-            // A worker that panicked has said so on the timeline.
+            // A worker that panicked has ended the timeline.
             let _ = worker.join();
         }
     }
@@ -104,7 +106,7 @@ impl Worker {
             self.be_late();
             self.execute(&command);
             self.be_late();
-            // Before the report: who hears that the work is done may claim its memory at once.
+            // Before the report: a caller that learns of the end may claim the memory at once.
             drop(command);
             self.timeline.advance();
         }
@@ -113,8 +115,9 @@ impl Worker {
     fn execute(&self, command: &Command) {
         let (source, destination) = (command.source.start(), command.destination.start());
         self.queue.for_each_fragment(command, |fragment| {
-            // SAFETY: the queue took the fragment only because it lies within both holds; the command keeps them, so
-            // both are mapped, the destination is under a write claim of its own and overlaps no source.
+            // SAFETY: the queue took the fragment only because it lies within both holds. The command keeps
+            // them, so both are mapped. The destination is under a write claim of its own and overlaps no
+            // source.
             unsafe {
                 copy_bytes(
                     source.add(fragment.source_offset as usize).as_ptr(),
@@ -137,7 +140,7 @@ impl Worker {
 }
 
 impl Drop for Worker {
-    /// Whatever ended the worker, nobody waits for it any longer.
+    /// Ends the timeline after any end of the worker, so that no caller waits for it any longer.
     fn drop(&mut self) {
         self.queue.close();
         self.timeline.end();

@@ -1,5 +1,6 @@
-//! Points on a lane's timeline. Invariant: one that was reached stays reached, and the claims of the work before it are
-//! free by then.
+//! Points on a lane's timeline.
+//!
+//! Invariant: a point that was reached stays reached, and the claims of the work before it are free by then.
 
 use std::{sync::Arc, time::Instant};
 
@@ -26,10 +27,10 @@ impl Done {
         Self { timeline, point }
     }
 
-    /// Waits until the work is finished, at most until `deadline`. False at the deadline.
+    /// Blocks until the work is finished, at most until `deadline`. Returns false at the deadline.
     ///
-    /// The lane of a real GPU has nobody to wake the waiter: it looks again every few tens of microseconds, after a short
-    /// spin, and now and then asks the driver whether the GPU is still there.
+    /// A real GPU does not wake the waiting thread. After a short spin the thread polls every few tens of
+    /// microseconds, and now and then asks the driver whether the GPU is still there.
     ///
     /// # Errors
     /// If the lane stopped before the work was finished, or its GPU was lost.

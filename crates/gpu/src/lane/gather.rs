@@ -1,8 +1,10 @@
-//! The gathering unpack ([`crate::UnpackMode::Host`]): the CPU lines fragments up in a scratch, and one copy carries
-//! each run that is contiguous at the destination.
+//! The gathering unpack ([`crate::UnpackMode::Host`]).
 //!
-//! The scratch is a small ring of pieces: while one is being filled the others are on their way. It stays in cache.
-//! Invariant: a piece is filled anew only after the lane has finished the copies out of it.
+//! The CPU lines fragments up in a scratch, and one copy carries each run that is contiguous at the
+//! destination.
+//!
+//! The scratch is a small ring of pieces: while one is being filled the others are on their way. It stays in
+//! cache. Invariant: a piece is filled anew only after the lane has finished the copies out of it.
 
 use gputcp_proto::bounce::Fragment;
 
@@ -16,12 +18,12 @@ use crate::{
 /// A part of the lane's memory, in pieces, and the run that is being gathered.
 #[derive(Debug)]
 pub(super) struct Scratch {
-    /// Where it starts in the lane's memory.
+    /// The scratch's start in the lane's memory.
     start: u64,
-    /// For each piece the point on the timeline where the last copy out of it ends.
+    /// For each piece, the point on the timeline at which the last copy out of it ends.
     pending: [u64; PIECES],
     piece: usize,
-    /// How much of the piece is gathered.
+    /// The number of bytes gathered in the piece.
     used: u64,
 }
 
@@ -55,11 +57,13 @@ impl Scratch {
                 let bytes = left.min(in_piece);
                 if source.is_on_host() {
                     let (from, to) = (source.at(source_offset, bytes), lane.at(self.at_used(), bytes));
-                    // SAFETY: both are within host memory whose holds live through the call. The piece is idle and the
-                    // lane's own, so nobody refers to it, and a source is either another slab or another buffer.
+                    // SAFETY: both are within host memory whose holds live through the call. The piece is
+                    // idle and the lane's own, so no reference to it exists. A source is either another slab
+                    // or another buffer.
                     unsafe { copy_bytes(from.as_ptr(), to.as_ptr(), bytes as usize, Stores::Cached) };
                 } else {
-                    // The CPU does not reach it: the stream brings it to the scratch, before the run goes on from there.
+                    // The CPU does not reach the source: the stream copies it to the scratch, before the run
+                    // goes on from there.
                     let destination_offset = self.at_used();
                     let part = Fragment { source_offset, bytes, destination_offset };
                     stream.stage(source, lane, part, UnpackMode::Copy)?;
@@ -99,9 +103,9 @@ impl Scratch {
     }
 }
 
-/// One being gathered, one being copied, two for the jitter between them.
+/// The number of pieces: one being gathered, one being copied, two for the jitter between them.
 const PIECES: usize = 4;
 const PIECE_BYTES: u64 = 128 << 10;
 pub(super) const SCRATCH_BYTES: u64 = PIECES as u64 * PIECE_BYTES;
-/// Ends where no fragment begins, so that the first one starts a run of its own.
+/// A run that ends where no fragment begins, so that the first fragment starts a run of its own.
 const NO_RUN: Fragment = Fragment { source_offset: 0, bytes: 0, destination_offset: u64::MAX };

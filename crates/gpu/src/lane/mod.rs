@@ -1,7 +1,9 @@
-//! Lanes: one in-order stream of asynchronous work, with the pinned slabs that sockets fill and drain.
+//! Lanes: in-order streams of asynchronous work, with the pinned slabs (bounce buffers) that sockets fill and
+//! drain.
 //!
-//! A lane belongs to one I/O thread and has all it needs from the start (invariant I4). Its second line behind the types
-//! of `proto` (I2): a slab with work pending is refused to sockets, whatever the caller believes.
+//! A lane belongs to one I/O thread and has all it needs from the start (invariant I4). It is a second line
+//! behind the types of `proto` (I2): sockets are refused a slab with work pending, whatever the caller
+//! believes.
 
 mod done;
 mod gather;
@@ -28,28 +30,29 @@ use crate::{
     memory::{Hold, socket},
 };
 
-/// An in-order stream of asynchronous work and its ring of pinned slabs. Dropping it finishes the work that is queued.
+/// An in-order stream of asynchronous work and its ring of pinned slabs. Dropping it finishes the queued
+/// work.
 #[derive(Debug)]
 pub struct Lane {
     /// First, so that it is dropped, and its work finished, before the rest.
     stream: Stream,
-    /// The slabs, then the scratch of the gathering mode.
+    /// The slabs, followed by the scratch of the gathering mode.
     memory: WriteClaim,
     slabs: Box<[Slab]>,
     slab_bytes: u64,
-    /// From one slab's start to the next one's: whole pages.
+    /// The distance between the starts of two slabs: whole pages.
     stride: u64,
     scratch: Scratch,
 }
 
 impl Lane {
-    /// For [`crate::Device::lane`] alone.
+    /// Makes a lane; for [`crate::Device::lane`] alone.
     fn new(
         spec: LaneSpec,
         stream: Stream,
         allocate: impl FnOnce(u64) -> Result<Buffer, Error>,
     ) -> Result<Self, Error> {
-        // At least a page each, so that the memory there is bounds the number of slabs, too.
+        // A slab takes at least a page, so that the available memory bounds the number of slabs, too.
         let stride = spec.slab_bytes.max(1).checked_next_multiple_of(PAGE_BYTES);
         let slabs_bytes = stride.and_then(|stride| stride.checked_mul(spec.slots as u64));
         let bytes = slabs_bytes.and_then(|slabs| slabs.checked_add(SCRATCH_BYTES));
@@ -68,21 +71,23 @@ impl Lane {
         })
     }
 
-    /// For [`crate::Device::lane`] alone.
+    /// Makes a lane of the software GPU; for [`crate::Device::lane`] alone.
     pub(crate) fn start(spec: LaneSpec, options: SoftOptions, number: u64) -> Result<Self, Error> {
         Self::new(spec, Stream::Soft(host::Stream::start(options, number)?), Buffer::host)
     }
 
-    /// For [`crate::Device::lane`] and the checks.
+    /// Makes a lane of a real GPU; for [`crate::Device::lane`] and the checks.
     pub(crate) fn on_gpu(spec: LaneSpec, gpu: &Arc<Gpu>, ways: Ways) -> Result<Self, Error> {
         Self::new(spec, Stream::Cuda(gpu.stream(ways)?), |bytes| Buffer::pinned(gpu, bytes))
     }
 
-    /// Reads up to the missing bytes of a segment from the socket into its bounce slab, in one call. Gives how many
-    /// came, to advance the filling by; 0 when the peer has closed (or when nothing was missing).
+    /// Reads up to the missing bytes of a segment from the socket into its bounce slab, in one call.
+    ///
+    /// Returns the number of bytes that came, to advance the filling by; 0 when the peer has closed (or when
+    /// nothing was missing).
     ///
     /// # Errors
-    /// As the socket says.
+    /// The error of the socket.
     ///
     /// # Panics
     /// If the slab is not this lane's, is too short, or has work pending.
@@ -90,11 +95,13 @@ impl Lane {
         let (have, missing) = (filling.have(), filling.missing());
         let at = self.idle_slab(filling.index(), have + missing) + have;
         let start = self.memory.hold().at(at, missing);
-        // SAFETY: the range is this lane's own memory, to which nobody has a reference; no work is pending on the slab.
+        // SAFETY: the range is this lane's own memory, to which no reference exists; no work is pending on
+        // the slab.
         unsafe { socket::recv(socket, start, missing as usize) }
     }
 
-    /// Copies what was read from the socket already, with a frame before it, to where [`Lane::recv`] would read it.
+    /// Copies bytes that were already read from the socket, with a frame before them, to the place of
+    /// [`Lane::recv`].
     ///
     /// # Panics
     /// If more bytes are given than are missing, or as [`Lane::recv`].
@@ -102,16 +109,17 @@ impl Lane {
         let (have, missing, given) = (filling.have(), filling.missing(), bytes.len() as u64);
         assert!(given <= missing, "{given} bytes where {missing} are missing");
         let start = self.memory.hold().at(self.idle_slab(filling.index(), have + missing) + have, given);
-        // SAFETY: the range is this lane's own memory, to which nobody has a reference, so `bytes` is elsewhere; no work is
-        // pending on the slab.
+        // SAFETY: the range is this lane's own memory, to which no reference exists, so `bytes` is elsewhere;
+        // no work is pending on the slab.
         unsafe { host::copy_bytes(bytes.as_ptr(), start.as_ptr(), bytes.len(), host::Stores::Cached) };
     }
 
-    /// Writes `header` and the bytes of a staged segment that are not yet written to the socket, in one call. Gives how
-    /// many bytes the socket took, those of the header included.
+    /// Writes `header` and the unwritten bytes of a staged segment to the socket, in one call.
+    ///
+    /// Returns the number of bytes that the socket took, those of the header included.
     ///
     /// # Errors
-    /// As the socket says.
+    /// The error of the socket.
     ///
     /// # Panics
     /// If the slab is not this lane's, is too short, or has work pending.
@@ -119,13 +127,14 @@ impl Lane {
         let (written, bytes) = (staged.have_written(), staged.segment().bytes());
         let at = self.idle_slab(staged.index(), bytes) + written;
         let start = self.memory.hold().at(at, bytes - written);
-        // SAFETY: the range is this lane's own memory; no work is pending on the slab, and none can be launched while
-        // the lane is borrowed.
+        // SAFETY: the range is this lane's own memory; no work is pending on the slab, and none can be
+        // launched while the lane is borrowed.
         let payload = unsafe { slice::from_raw_parts(start.as_ptr(), (bytes - written) as usize) };
         socket::send(socket, header, payload)
     }
 
-    /// Unpacks filled slabs into `destination`: segment by segment, each at its own offset.
+    /// Returns an adapter that unpacks filled slabs into `destination`: segment by segment, each at its own
+    /// offset.
     pub const fn unpack_into<'a>(
         &'a mut self,
         destination: &'a WriteClaim,
@@ -134,21 +143,26 @@ impl Lane {
         UnpackInto { lane: self, destination, mode }
     }
 
-    /// Stages segments of `source` into slabs: by a kernel in mode [`UnpackMode::Kernel`], else by copies. Lanes that copy
-    /// share the GPU's copy engine, one after the other; kernels share the bus side by side.
+    /// Returns an adapter that stages segments of `source` into slabs.
+    ///
+    /// Mode [`UnpackMode::Kernel`] stages by a kernel, the others by copies. Lanes that copy share the GPU's
+    /// copy engine, one after the other; kernels share the bus side by side.
     pub const fn stage_from<'a>(&'a mut self, source: &'a ReadClaim, mode: UnpackMode) -> StageFrom<'a> {
         StageFrom { lane: self, source, mode }
     }
 
-    /// Starts to unpack fragments of any bounce region. Where they overlap at the destination, the later one wins. Waits
-    /// only while the lane's queue is full, and in mode [`UnpackMode::Host`] for the scratch memory of earlier ones.
+    /// Starts to unpack fragments of any bounce region. Where they overlap at the destination, the later one
+    /// wins.
     ///
-    /// A real GPU reaches its own memory and pinned memory ([`crate::Device::pinned`]). From other host memory the CPU
-    /// gathers, whatever the mode.
+    /// The call waits only while the lane's queue is full, and in mode [`UnpackMode::Host`] for the scratch
+    /// memory of earlier ones.
+    ///
+    /// A real GPU reaches its own memory and pinned memory ([`crate::Device::pinned`]). From other host
+    /// memory the CPU gathers, whatever the mode.
     ///
     /// # Errors
-    /// If a fragment does not fit, or there are more than [`FRAGMENTS_MAX`]: nothing was started then. If the mode is
-    /// [`UnpackMode::None`], or the lane is lost.
+    /// If a fragment does not fit, or there are more than [`FRAGMENTS_MAX`]: nothing was started then. If the
+    /// mode is [`UnpackMode::None`], or the lane is lost.
     pub fn unpack_fragments(
         &mut self,
         bounce: &ReadClaim,
@@ -159,7 +173,7 @@ impl Lane {
         self.unpack(bounce.hold(), fragments, destination, mode)
     }
 
-    /// How many commands the lane has finished.
+    /// Returns the number of commands that the lane has finished.
     #[must_use]
     pub fn completed(&self) -> u64 {
         self.stream.ask_completed()
@@ -203,7 +217,7 @@ impl Lane {
         destination: &WriteClaim,
         mode: UnpackMode,
     ) -> Result<Done, Error> {
-        // All before the first is launched: a list is unpacked whole or not at all.
+        // All fragments are checked before the first is launched: a list is unpacked whole or not at all.
         check_fragments(fragments, source.bytes() as u64, destination.bytes())?;
         match mode {
             UnpackMode::Kernel | UnpackMode::Copy if !self.stream.reaches(source) => {
@@ -226,12 +240,12 @@ impl Lane {
         Ok(self.stream.now())
     }
 
-    /// For [`crate::measure`].
+    /// Returns the stream, for [`crate::measure`].
     pub(crate) const fn stream_mut(&mut self) -> &mut Stream {
         &mut self.stream
     }
 
-    /// Where a slab starts in the lane's memory. No work is pending on it.
+    /// Returns the start of a slab in the lane's memory, after a check that no work is pending on it.
     fn idle_slab(&self, index: usize, bytes: u64) -> u64 {
         assert!(index < self.slabs.len(), "slab {index} of a lane with {}", self.slabs.len());
         assert!(bytes <= self.slab_bytes, "a segment of {bytes} bytes in a slab of {}", self.slab_bytes);
@@ -240,10 +254,10 @@ impl Lane {
     }
 }
 
-/// What the lane remembers of a slab.
+/// The lane's record of a slab.
 #[derive(Debug, Clone, Copy)]
 struct Slab {
-    /// The point on the timeline where the last work on it ends.
+    /// The point on the timeline at which the last work on the slab ends.
     pending: u64,
 }
 

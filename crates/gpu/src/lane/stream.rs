@@ -1,4 +1,4 @@
-//! A lane's stream: where its work is done, by a thread or by a GPU. The one place where lanes differ.
+//! A lane's stream: a worker thread or a GPU does its work. Only here do lanes differ.
 
 use std::slice;
 
@@ -64,7 +64,7 @@ impl Stream {
         }
     }
 
-    /// Whether the stream itself can unpack from there; if not, the CPU has to gather.
+    /// Returns whether the stream itself can unpack from there; if not, the CPU has to gather.
     pub(super) fn reaches(&self, source: &Hold) -> bool {
         match self {
             Self::Soft(_) => true,
@@ -72,7 +72,7 @@ impl Stream {
         }
     }
 
-    /// The end of all that was launched so far.
+    /// Returns the end of all work that was launched so far.
     pub(crate) fn now(&self) -> Done {
         let timeline = match self {
             Self::Soft(stream) => Timeline::Soft(stream.timeline().clone()),
@@ -81,7 +81,7 @@ impl Stream {
         Done::new(timeline, self.launched())
     }
 
-    /// How many commands were launched.
+    /// Returns the number of commands that were launched.
     pub(super) const fn launched(&self) -> u64 {
         match self {
             Self::Soft(stream) => stream.launched(),
@@ -89,7 +89,7 @@ impl Stream {
         }
     }
 
-    /// How many commands are done.
+    /// Returns the number of finished commands.
     pub(super) fn completed(&self) -> u64 {
         match self {
             Self::Soft(stream) => stream.timeline().completed(),
@@ -97,7 +97,7 @@ impl Stream {
         }
     }
 
-    /// The same; to be asked again and again until the last is done.
+    /// Returns the number of finished commands, for a caller that polls until the last is done.
     pub(super) fn ask_completed(&self) -> u64 {
         match self {
             Self::Soft(stream) => stream.timeline().completed(),
@@ -114,7 +114,7 @@ impl Stream {
     }
 }
 
-/// A GPU's memory is an address that the software GPU's threads must not touch.
+/// Checks that the memory is the host's: the software GPU's threads must not touch a GPU's address.
 fn on_host(hold: &Hold) -> Result<(), Error> {
     if hold.is_on_host() {
         Ok(())

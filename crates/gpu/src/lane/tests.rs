@@ -1,5 +1,5 @@
-//! What must hold of a lane however it is used, and what goes wrong when a slab is reused early: the tests that need to
-//! reach past the types.
+//! The promises of a lane however it is used, and the damage when a slab is reused early: tests that reach
+//! past the types.
 
 use std::{
     io::Write,
@@ -25,11 +25,12 @@ const SLAB: u64 = 4096;
 const PATTERN: Pattern = Pattern { seed: 1, iteration: 2 };
 
 impl Lane {
-    /// What a caller does who releases a slab early and lets the next segment in: no check, no type in the way.
+    /// Overwrites a slab as a caller does that releases it early, past every check and type.
     fn overwrite_slab_unchecked(&self, index: usize, data: &[u8]) {
         let start = self.memory.hold().at(index as u64 * self.stride, data.len() as u64);
-        // SAFETY: within the lane's memory, to which no reference exists. The worker may be reading there: both copies
-        // are made of processor instructions, not of accesses that the compiler reasons about.
+        // SAFETY: the range is within the lane's memory, to which no reference exists. The worker may be
+        // reading there: both copies are made of processor instructions, not of accesses that the compiler
+        // reasons about.
         unsafe { copy_bytes(data.as_ptr(), start.as_ptr(), data.len(), Stores::Cached) };
     }
 }
@@ -44,8 +45,9 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(20)
 }
 
-/// Two segments of a message pass through one slab; gives whether they arrived. Released early, the slab takes the second
-/// one while the first is still to be unpacked.
+/// Passes two segments of a message through one slab, and returns whether they arrived.
+///
+/// Released early, the slab takes the second segment while the first is still to be unpacked.
 fn two_segments_through_one_slab(is_released_early: bool) -> bool {
     let mut lane = lane(100, 1);
     let destination = Device::soft(SoftOptions::default()).allocate(2 * SLAB).unwrap();
@@ -60,7 +62,8 @@ fn two_segments_through_one_slab(is_released_early: bool) -> bool {
         let filled = Filling::new(slot, landing(&mut side, offset)).advance(SLAB).unwrap();
         let unpacking = filled.unpack(&mut lane.unpack_into(&claim, UnpackMode::Kernel)).unwrap();
         if is_released_early {
-            // Past the types: a window from nowhere. Past the second line: the lane forgets the pending work.
+            // This bypasses the types with a fresh window, and the second line by forgetting the pending
+            // work.
             ring = Window::new();
             lane.slabs[0].pending = 0;
         } else {
@@ -69,7 +72,7 @@ fn two_segments_through_one_slab(is_released_early: bool) -> bool {
             ring.release(slot);
         }
     }
-    // Finishes what is queued, and lets go of the destination.
+    // The drop finishes the queued work, and releases the destination.
     drop((lane, claim));
     destination.verify(PATTERN, 0, 2 * SLAB).unwrap().is_ok()
 }
@@ -122,7 +125,7 @@ fn a_launched_command_keeps_its_claims() {
     drop((read, write));
     assert!(matches!(source.write(5, 1), Err(ClaimError::Overlap { .. })), "still being read");
     assert!(matches!(destination.read(5, 1), Err(ClaimError::Overlap { .. })), "still being written");
-    // The memory itself is gone only with the command.
+    // The memory itself is freed only with the command.
     drop(source);
     assert!(done.wait(soon()).unwrap());
     assert_eq!(destination.verify(PATTERN, 0, 100), Ok(Ok(())));
@@ -139,7 +142,7 @@ fn waiting_ends_at_the_deadline() {
     assert!(start.elapsed() >= Duration::from_millis(10));
     assert_eq!(done.is_done(), Ok(false));
     assert_eq!(lane.completed(), 0);
-    // Dropping the lane finishes its work, and does not wait to be late.
+    // The drop finishes the lane's work, without its delays.
     drop(lane);
     assert_eq!(done.is_done(), Ok(true));
     assert!(start.elapsed() < Duration::from_millis(500));
@@ -226,13 +229,14 @@ fn a_hostile_list_is_refused_whole() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// Any list, in any mode, does what copying the fragments one after another does. Up to 300 KB: more than the pieces
-    /// of the scratch hold at a time.
+    /// Any list, in any mode, has the effect of copying its fragments one after another.
+    ///
+    /// Lists hold up to 300 KB: more than the pieces of the scratch hold at a time.
     #[test]
     fn unpack_does_what_copying_in_order_does(
         lists in prop::collection::vec(fragments(), 1..4),
         mode in prop_oneof![Just(UnpackMode::Kernel), Just(UnpackMode::Copy), Just(UnpackMode::Host)],
-        // A destination of less than the cache, and one that is streamed to.
+        // Destinations are smaller than the cache, or large enough to be streamed to.
         buffer_bytes in prop_oneof![Just(AREA), Just(20 << 20)],
     ) {
         let mut lane = lane(0, 0);
@@ -262,7 +266,7 @@ proptest! {
 
 const AREA: u64 = 1 << 20;
 
-/// Random places and lengths, or pieces that follow one another as in a landed chunk.
+/// Generates random places and lengths, or pieces that follow one another as in a landed chunk.
 fn fragments() -> impl Strategy<Value = Vec<Fragment>> {
     let anywhere = (0..AREA, 0..AREA, prop_oneof![Just(0), 1..100u64, 1..40_000u64, 1..300_000u64]).prop_map(
         |(source_offset, destination_offset, bytes)| {

@@ -15,7 +15,7 @@ use crate::{Error, ReadClaim, WriteClaim};
 /// The most fragments of one launch. 16384 pages of 4 KiB make a chunk of 64 MiB.
 pub const FRAGMENTS_MAX: usize = 16 << 10;
 
-/// How landed bytes get from the bounce buffer to their destination.
+/// The way of landed bytes from the bounce buffer to their destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum UnpackMode {
     /// One launch per landed chunk gathers all its fragments.
@@ -62,7 +62,7 @@ impl Stage for StageFrom<'_> {
     }
 }
 
-/// Whether all fragments lie within a source and a destination of these lengths.
+/// Checks that all fragments lie within a source and a destination of these lengths.
 pub(crate) fn check_fragments(
     fragments: &[Fragment],
     source_bytes: u64,

@@ -1,13 +1,14 @@
-//! How much host memory can be had without calling the OOM killer: what the machine has, or less where a control group
-//! says so.
+//! The host memory that can be had without calling the OOM killer: the machine's, or less under a control
+//! group's limit.
 
 use std::{fs, path::Path};
 
 use crate::Error;
 
-/// Bytes that may be allocated now. All there is, where the system does not say.
+/// Returns the number of bytes that may be allocated now; all bytes, if the system does not report it.
 ///
-/// A sixteenth is left for everyone else: the socket buffers, page tables and threads of this very process among them.
+/// A sixteenth is left for everything else: the socket buffers, page tables and threads of this very process
+/// among it.
 fn host_bytes() -> u64 {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| meminfo_available(&text));
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -15,6 +16,8 @@ fn host_bytes() -> u64 {
     least - least / 16
 }
 
+/// Checks an allocation against the available memory.
+///
 /// # Errors
 /// If `bytes` are more than may be allocated now.
 pub(super) fn check(bytes: u64) -> Result<(), Error> {
@@ -22,13 +25,13 @@ pub(super) fn check(bytes: u64) -> Result<(), Error> {
     if bytes > available { Err(Error::OutOfMemory { asked: bytes, available }) } else { Ok(()) }
 }
 
-/// `MemAvailable` of /proc/meminfo, in bytes.
+/// Reads `MemAvailable` of /proc/meminfo, in bytes.
 fn meminfo_available(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// What the control group of one line of /proc/self/cgroup, and the groups above it, leave.
+/// Returns the bytes that the control group of one line of /proc/self/cgroup, and the groups above it, leave.
 fn group_available(line: &str) -> Option<u64> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (controllers, path) = (parts.next()?, parts.next()?);
@@ -39,14 +42,14 @@ fn group_available(line: &str) -> Option<u64> {
     };
     let root = Path::new(files.root);
     let group = root.join(path.trim_start_matches('/'));
-    // Inside a container the path may name a group that is mounted elsewhere: the root is looked at in any case.
+    // In a container the path may name a group that is mounted elsewhere: the root is read in any case.
     group.ancestors().take_while(|at| at.starts_with(root)).filter_map(|at| group_room(at, files)).min()
 }
 
-/// What one group leaves: its limit less what it uses, where cached files do not count.
+/// Returns the bytes that one group leaves: its limit less its use, where cached files do not count.
 fn group_room(group: &Path, files: &GroupFiles) -> Option<u64> {
     let number = |name| fs::read_to_string(group.join(name)).ok()?.trim().parse::<u64>().ok();
-    // "max" is no number: a group without a limit says nothing.
+    // "max" is no number: a group without a limit gives `None`.
     let limit: u64 = number(files.limit)?;
     let used: u64 = number(files.used)?;
     let stat = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();

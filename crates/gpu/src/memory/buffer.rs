@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{ClaimError, Device, Error, MemoryKind, Mismatch, Pattern, cuda::Gpu};
 
-/// Memory of one kind. Clones share the memory and its claims; it is freed when the last clone and claim are gone.
+/// Memory of one kind. Clones share the memory and its claims; it is freed when the last clone and claim are
+/// gone.
 #[derive(Debug, Clone)]
 pub struct Buffer {
     region: Arc<Region>,
@@ -17,25 +18,25 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Allocates plain host memory, zeroed and in place: using it for the first time costs no page fault.
+    /// Allocates plain host memory, zeroed and present: its first use costs no page fault.
     ///
     /// # Errors
-    /// If `bytes` is 0 or more than there is.
+    /// If `bytes` is 0 or more than is available.
     pub fn host(bytes: u64) -> Result<Self, Error> {
         Ok(Self { region: Region::map(bytes)?, kind: MemoryKind::Host })
     }
 
-    /// The software GPU's memory.
+    /// Allocates the software GPU's memory.
     pub(crate) fn soft(bytes: u64) -> Result<Self, Error> {
         Ok(Self { region: Region::map(bytes)?, kind: MemoryKind::Soft })
     }
 
-    /// Host memory, zeroed and pinned for GPUs.
+    /// Allocates host memory, zeroed and pinned for GPUs.
     pub(crate) fn pinned(gpu: &Gpu, bytes: u64) -> Result<Self, Error> {
         Ok(Self { region: Region::pin(gpu, bytes)?, kind: MemoryKind::Host })
     }
 
-    /// Memory of a GPU, zeroed.
+    /// Allocates memory of a GPU, zeroed.
     pub(crate) fn on_gpu(gpu: &Arc<Gpu>, bytes: u64) -> Result<Self, Error> {
         let kind = MemoryKind::Cuda(gpu.device().ordinal);
         let buffer = Self { region: Region::on_gpu(gpu, bytes)?, kind };
@@ -43,16 +44,18 @@ impl Buffer {
         Ok(buffer)
     }
 
-    /// Memory that foreign code owns, such as the bounce region of a NCCL net plugin, for lanes of `device` to work on.
-    /// `keeper` is dropped with the last clone and claim.
+    /// Returns a buffer over memory that foreign code owns, for lanes of `device` to work on.
+    ///
+    /// An example is the bounce region of a NCCL net plugin. `keeper` is dropped with the last clone and
+    /// claim.
     ///
     /// # Errors
     /// If `bytes` is 0.
     ///
     /// # Safety
-    /// From `start` on, `bytes` bytes must be memory of the device (for the software GPU host memory), and stay so while
-    /// `keeper` lives; of those bytes that are claimed and are really touched. The owner may change them at any time, so
-    /// only lanes may be given the claims.
+    /// From `start` on, `bytes` bytes must be memory of the device (for the software GPU host memory), and
+    /// stay so while `keeper` lives. This holds for those bytes that are claimed and really touched. The
+    /// owner may change them at any time, so only lanes may be given the claims.
     pub unsafe fn foreign(
         start: NonNull<u8>,
         bytes: u64,
@@ -62,41 +65,46 @@ impl Buffer {
         Ok(Self { region: Region::foreign(start, bytes, device.gpu(), keeper)?, kind: device.kind() })
     }
 
-    /// Host memory that foreign code lends for transfers, as NCCL lends it to a net plugin. Claims on it keep nobody off: its
-    /// owner decides who may touch what, and may have reasons to lend the same bytes twice.
+    /// Returns a buffer over host memory that foreign code lends for transfers, as NCCL lends it to a net
+    /// plugin.
+    ///
+    /// Claims on it exclude no others: the owner decides about access, and may have reasons to lend the same
+    /// bytes twice.
     ///
     /// # Errors
     /// If `bytes` is 0.
     ///
     /// # Safety
-    /// For as long as a claim on some of the `bytes` bytes from `start` lives, those are mapped for reading, or for writing
-    /// if it is a claim to write. While bytes of a claim to read are being sent, nobody writes them; while bytes of a claim
-    /// to write are being received, no reference to them exists.
+    /// While a claim on some of the `bytes` bytes from `start` lives, those are mapped for its access:
+    /// reading or writing. While bytes of a claim to read are being sent, they are not written. While bytes
+    /// of a claim to write are being received, no reference to them exists.
     pub unsafe fn lent(start: NonNull<u8>, bytes: u64) -> Result<Self, Error> {
         Ok(Self { region: Region::lent(start, bytes)?, kind: MemoryKind::Host })
     }
 
-    /// The address of its first byte, as whoever reaches the memory knows it. To tell foreign code where it is, which may
-    /// touch it only under a claim.
+    /// Returns the address of the first byte: the CPU's, or a GPU's for its memory.
+    ///
+    /// It tells foreign code where the memory is, which may touch it only under a claim.
     #[must_use]
     pub fn address(&self) -> NonNull<u8> {
         self.region.start()
     }
 
-    /// Its length in bytes.
+    /// Returns the length in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.region.bytes()
     }
 
-    /// Where its memory is.
+    /// Returns the kind of the memory.
     #[must_use]
     pub const fn kind(&self) -> MemoryKind {
         self.kind
     }
 
-    /// A buffer of host kind over the same memory and the same claims, where the CPU can reach it: to measure what the
-    /// sockets alone would do. `None` for the memory of a real GPU.
+    /// Returns a buffer of host kind over the same memory and the same claims, if the CPU can reach it.
+    ///
+    /// It serves to measure the sockets alone. `None` for the memory of a real GPU.
     #[must_use]
     pub fn host_view(&self) -> Option<Self> {
         match self.kind {
@@ -115,7 +123,7 @@ impl Buffer {
         Hold::take(&self.region, self.kind, offset, bytes, Access::Read).map(ReadClaim::new)
     }
 
-    /// Claims `bytes` bytes from `offset` for writing; nobody else may have a claim on them.
+    /// Claims `bytes` bytes from `offset` for writing; no other claim may exist on them.
     ///
     /// # Errors
     /// If they are not within the buffer, part of them is claimed, or there are too many claims.
@@ -123,8 +131,9 @@ impl Buffer {
         Hold::take(&self.region, self.kind, offset, bytes, Access::Write).map(WriteClaim::new)
     }
 
-    /// Writes a message of `bytes` bytes of the pattern at `offset`: on the calling thread, or by the GPU whose memory it
-    /// is, which is waited for.
+    /// Writes a message of `bytes` bytes of the pattern at `offset`.
+    ///
+    /// The calling thread does it, or waits for the GPU that owns the memory.
     ///
     /// # Errors
     /// If the part cannot be claimed for writing, or the GPU fails.
@@ -132,8 +141,10 @@ impl Buffer {
         self.fill_while(pattern, offset, bytes, || true).map(|_| ())
     }
 
-    /// [`Self::fill`] for as long as `go_on` says so, which is asked between pieces of 64 MiB; a GPU does it all at once.
-    /// True if it was done to the end.
+    /// Fills like [`Self::fill`] while `go_on` returns true; it is asked between pieces of 64 MiB. A GPU
+    /// fills all at once.
+    ///
+    /// Returns true if all bytes were filled.
     ///
     /// # Errors
     /// As [`Self::fill`].
@@ -148,7 +159,7 @@ impl Buffer {
         if let Some(gpu) = self.region.gpu() {
             return gpu.fill(claim.hold(), pattern).map(|()| true);
         }
-        // SAFETY: the claim was just taken, and nobody else knows it.
+        // SAFETY: the claim was just taken, and no other code knows it.
         for (at, piece) in starts().zip(unsafe { claim.as_mut_slice() }.chunks_mut(PIECE_BYTES)) {
             if !go_on() {
                 return Ok(false);
@@ -158,17 +169,21 @@ impl Buffer {
         Ok(true)
     }
 
-    /// Compares a message of `bytes` bytes at `offset` with the pattern: on the calling thread, or by the GPU whose memory
-    /// it is, which is waited for.
+    /// Compares a message of `bytes` bytes at `offset` with the pattern.
+    ///
+    /// The calling thread does it, or waits for the GPU that owns the memory.
     ///
     /// # Errors
-    /// If the part cannot be claimed for reading, or the GPU fails; within, the [`Mismatch`] if it holds anything but the pattern.
+    /// If the part cannot be claimed for reading, or the GPU fails; within, the [`Mismatch`] if the bytes
+    /// differ from the pattern.
     pub fn verify(&self, pattern: Pattern, offset: u64, bytes: u64) -> Result<Result<(), Mismatch>, Error> {
         Ok(self.verify_while(pattern, offset, bytes, || true)?.unwrap_or(Ok(())))
     }
 
-    /// [`Self::verify`] for as long as `go_on` says so, which is asked between pieces of 64 MiB; a GPU does it all at once.
-    /// `None` if it was not done to the end.
+    /// Verifies like [`Self::verify`] while `go_on` returns true; it is asked between pieces of 64 MiB. A GPU
+    /// verifies all at once.
+    ///
+    /// Returns `None` if the verification did not reach the end.
     ///
     /// # Errors
     /// As [`Self::verify`].
@@ -200,7 +215,7 @@ impl Buffer {
     }
 }
 
-/// Where each piece begins.
+/// Returns the starts of the pieces.
 fn starts() -> impl Iterator<Item = u64> {
     (0..).step_by(PIECE_BYTES)
 }

@@ -1,7 +1,7 @@
-//! Claims: the rights to read or write part of a buffer, and what a socket or the CPU may do under them.
+//! Claims: the rights to read or write part of a buffer, and the access of sockets and the CPU under them.
 //!
-//! Memory that is being written is only ever named by address: sockets and lanes may fill several parts of one claim at
-//! a time, from several threads.
+//! Memory that is being written is only ever named by address. Sockets and lanes may fill several parts of
+//! one claim at a time, from several threads.
 
 use std::{io, os::fd::BorrowedFd, ptr::NonNull, slice};
 
@@ -11,16 +11,17 @@ use crate::{
     host::{Stores, copy_bytes},
 };
 
-/// The right to read part of a buffer. While it lives, or a lane works under it, nobody writes there.
+/// The right to read part of a buffer. While it lives, or a lane works under it, no other code writes there.
 #[derive(Debug)]
 pub struct ReadClaim {
     hold: Hold,
 }
 
-/// The right to write part of a buffer. While it lives, or a lane works under it, nobody else has any right there.
+/// The right to write part of a buffer. While it lives, or a lane works under it, no other right exists
+/// there.
 ///
-/// Several threads may write under one claim, each its own bytes. If two write the same bytes at a time, one of the two
-/// values is found there, byte by byte.
+/// Several threads may write under one claim, each its own bytes. If two write the same bytes at a time, one
+/// of the two values is found there, byte by byte.
 #[derive(Debug)]
 pub struct WriteClaim {
     hold: Hold,
@@ -31,30 +32,32 @@ impl ReadClaim {
         Self { hold }
     }
 
-    /// How many bytes it covers.
+    /// Returns the number of bytes that it covers.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.hold.bytes() as u64
     }
 
-    /// Where its memory is.
+    /// Returns the kind of the memory.
     #[must_use]
     pub const fn kind(&self) -> MemoryKind {
         self.hold.kind()
     }
 
-    /// The address of its first byte, as whoever reaches the memory knows it: the CPU, or a GPU. To hand to foreign code,
-    /// which may read there only while the claim lives.
+    /// Returns the address of the first byte: the CPU's, or a GPU's for its memory.
+    ///
+    /// Foreign code that is given it may read there only while the claim lives.
     #[must_use]
     pub const fn address(&self) -> NonNull<u8> {
         self.hold.start()
     }
 
-    /// Writes `header` and `bytes` bytes from `offset` to the socket, in one call; either may be empty. Gives how many
-    /// bytes the socket took, those of the header included.
+    /// Writes `header` and `bytes` bytes from `offset` to the socket, in one call; either may be empty.
+    ///
+    /// Returns the number of bytes that the socket took, those of the header included.
     ///
     /// # Errors
-    /// As the socket says; `Unsupported` if the memory is no host memory.
+    /// The error of the socket; `Unsupported` if the memory is no host memory.
     ///
     /// # Panics
     /// If the bytes are not within the claim.
@@ -77,13 +80,14 @@ impl ReadClaim {
         destination.copy_from_slice(unsafe { slice::from_raw_parts(start.as_ptr(), destination.len()) });
     }
 
-    /// All bytes: for the software GPU's own kernels.
+    /// Returns all bytes, for the software GPU's own kernels.
     ///
     /// # Panics
-    /// If the memory is not the CPU's to read.
+    /// If the CPU cannot read the memory.
     pub(super) fn as_slice(&self) -> &[u8] {
         assert!(self.hold.is_on_host(), "the CPU reads host memory only");
-        // SAFETY: the hold keeps the bytes mapped and, as a read claim, all writers off them while `self` is borrowed.
+        // SAFETY: the hold keeps the bytes mapped and, as a read claim, all writers off them while `self` is
+        // borrowed.
         unsafe { slice::from_raw_parts(self.hold.start().as_ptr(), self.hold.bytes()) }
     }
 
@@ -97,38 +101,40 @@ impl WriteClaim {
         Self { hold }
     }
 
-    /// How many bytes it covers.
+    /// Returns the number of bytes that it covers.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.hold.bytes() as u64
     }
 
-    /// Where its memory is.
+    /// Returns the kind of the memory.
     #[must_use]
     pub const fn kind(&self) -> MemoryKind {
         self.hold.kind()
     }
 
-    /// The address of its first byte, as whoever reaches the memory knows it: the CPU, or a GPU. To hand to foreign code,
-    /// which may write there only while the claim lives.
+    /// Returns the address of the first byte: the CPU's, or a GPU's for its memory.
+    ///
+    /// Foreign code that is given it may write there only while the claim lives.
     #[must_use]
     pub const fn address(&self) -> NonNull<u8> {
         self.hold.start()
     }
 
-    /// Reads up to `bytes` bytes from the socket to `offset`, in one call. Gives how many came; 0 when the peer has
-    /// closed (or when `bytes` is 0).
+    /// Reads up to `bytes` bytes from the socket to `offset`, in one call.
+    ///
+    /// Returns the number of bytes that came; 0 when the peer has closed (or when `bytes` is 0).
     ///
     /// # Errors
-    /// As the socket says; `Unsupported` if the memory is no host memory.
+    /// The error of the socket; `Unsupported` if the memory is no host memory.
     ///
     /// # Panics
     /// If the bytes are not within the claim.
     pub fn recv(&self, socket: BorrowedFd<'_>, offset: u64, bytes: u64) -> io::Result<usize> {
         host_only(self.kind())?;
         let start = self.hold.at(offset, bytes);
-        // SAFETY: the hold keeps the bytes mapped; as a write claim it keeps all readers off them, so no reference to
-        // them exists.
+        // SAFETY: the hold keeps the bytes mapped; as a write claim it excludes all readers, so no reference
+        // to them exists.
         unsafe { socket::recv(socket, start, bytes as usize) }
     }
 
@@ -139,22 +145,22 @@ impl WriteClaim {
     pub fn copy_from(&self, offset: u64, source: &[u8]) {
         assert_eq!(self.kind(), MemoryKind::Host, "the CPU copies to host memory only");
         let start = self.hold.at(offset, source.len() as u64);
-        // SAFETY: both ranges are mapped for their length and cannot overlap, as no slice leads into claimed memory;
-        // nobody reads the destination while the write claim lives.
+        // SAFETY: both ranges are mapped for their length and cannot overlap, as no slice leads into claimed
+        // memory. No other code reads the destination while the write claim lives.
         unsafe { copy_bytes(source.as_ptr(), start.as_ptr(), source.len(), Stores::Cached) };
     }
 
-    /// All bytes: for the software GPU's own kernels.
+    /// Returns all bytes, for the software GPU's own kernels.
     ///
     /// # Panics
-    /// If the memory is not the CPU's to write.
+    /// If the CPU cannot write the memory.
     ///
     /// # Safety
     /// No lane has been given a share of the claim.
     pub(super) unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
         assert!(self.hold.is_on_host(), "the CPU writes host memory only");
-        // SAFETY: the hold keeps the bytes mapped; the claim is exclusive and mutably borrowed, and has no share
-        // elsewhere, as the caller promises.
+        // SAFETY: the hold keeps the bytes mapped; the claim is exclusive and mutably borrowed, and has no
+        // share elsewhere, as the caller promises.
         unsafe { slice::from_raw_parts_mut(self.hold.start().as_ptr(), self.hold.bytes()) }
     }
 

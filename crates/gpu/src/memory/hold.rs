@@ -1,8 +1,9 @@
-//! A hold: one entry of a buffer's claims table, counted, together with the memory itself. What claims and lane commands
-//! have in common.
+//! A hold: one counted entry of a buffer's claims table, together with the memory itself.
 //!
-//! Invariant: while any clone of a hold lives, its memory is mapped and its entry stays in the table, so no one else is
-//! given a claim that the entry excludes.
+//! Claims and lane commands are made of holds.
+//!
+//! Invariant: while any clone of a hold lives, its memory is mapped and its entry stays in the table. So the
+//! table gives out no claim that the entry excludes.
 
 use std::{
     any::Any,
@@ -30,19 +31,19 @@ pub(super) struct Region {
     memory: Memory,
     bytes: u64,
     claims: Mutex<ClaimTable>,
-    /// Whether a claim to write excludes others. Not where whoever lent the memory decides who may touch what.
+    /// Whether a claim to write excludes others. False if the lender of the memory decides about access.
     exclusive: bool,
-    /// How many holds share each entry of the table.
+    /// The number of holds that share each entry of the table.
     holders: [AtomicU32; CLAIMS_MAX],
 }
 
 impl Region {
-    /// Pageable host memory.
+    /// Maps pageable host memory.
     pub(super) fn map(bytes: u64) -> Result<Arc<Self>, Error> {
         Ok(Self::of(Memory::Pages(Pages::map(bytes)?), bytes))
     }
 
-    /// Pinned host memory that every GPU reaches.
+    /// Allocates pinned host memory that every GPU reaches.
     pub(super) fn pin(gpu: &Gpu, bytes: u64) -> Result<Arc<Self>, Error> {
         if bytes == 0 {
             return Err(Error::Empty);
@@ -51,7 +52,7 @@ impl Region {
         Ok(Self::of(Memory::Pinned(gpu.pin(bytes)?), bytes))
     }
 
-    /// Memory of a GPU, not yet cleared.
+    /// Allocates memory of a GPU, not yet cleared.
     pub(super) fn on_gpu(gpu: &Arc<Gpu>, bytes: u64) -> Result<Arc<Self>, Error> {
         if bytes == 0 {
             return Err(Error::Empty);
@@ -60,7 +61,7 @@ impl Region {
         Ok(Self::of(Memory::Device { memory, gpu: Arc::clone(gpu) }, bytes))
     }
 
-    /// Memory that somebody else owns: of the GPU, or else of the host.
+    /// Returns a region of memory of another owner: of the GPU, or else of the host.
     pub(super) fn foreign(
         start: NonNull<u8>,
         bytes: u64,
@@ -74,7 +75,7 @@ impl Region {
         Ok(Self::of(memory, bytes))
     }
 
-    /// Host memory whose owner decides who may touch what.
+    /// Returns a region of host memory whose owner decides about access.
     pub(super) fn lent(start: NonNull<u8>, bytes: u64) -> Result<Arc<Self>, Error> {
         if bytes == 0 {
             return Err(Error::Empty);
@@ -93,7 +94,7 @@ impl Region {
         Arc::new(Self { memory, bytes, claims, exclusive, holders })
     }
 
-    /// The GPU whose memory it is.
+    /// Returns the GPU that owns the memory.
     pub(super) const fn gpu(&self) -> Option<&Arc<Gpu>> {
         match &self.memory {
             Memory::Device { gpu, .. } => Some(gpu),
@@ -115,13 +116,14 @@ impl Region {
         self.bytes
     }
 
-    /// The table is changed in single steps that do not panic halfway: a poisoned lock guards a table that is whole.
+    /// Locks the table. It changes in single steps that do not panic halfway: a poisoned lock guards a table
+    /// that is whole.
     fn claims(&self) -> MutexGuard<'_, ClaimTable> {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a region is made of, and who frees it.
+/// The memory of a region, which frees itself.
 #[derive(Debug)]
 enum Memory {
     Pages(Pages),
@@ -130,15 +132,16 @@ enum Memory {
     Foreign(Foreign),
 }
 
-/// Memory that somebody else owns.
+/// Memory of another owner.
 struct Foreign {
     start: NonNull<u8>,
-    /// The GPU whose memory it is; none for host memory.
+    /// The GPU that owns the memory; none for host memory.
     gpu: Option<Arc<Gpu>>,
     _keeper: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-// SAFETY: memory belongs to the process or the device, not to a thread; the value itself gives out an address only.
+// SAFETY: memory belongs to the process or the device, not to a thread; the value itself gives out an address
+// only.
 unsafe impl Send for Foreign {}
 // SAFETY: as above.
 unsafe impl Sync for Foreign {}
@@ -149,7 +152,7 @@ impl fmt::Debug for Foreign {
     }
 }
 
-/// Who can reach a piece of memory.
+/// The processors that can reach a piece of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     /// The CPU alone.
@@ -160,7 +163,7 @@ pub(crate) enum Place {
     Device(u32),
 }
 
-/// A share of a claim: keeps the memory mapped and reserved.
+/// A share of a claim, which keeps the memory mapped and reserved.
 #[derive(Debug)]
 pub(crate) struct Hold {
     region: Arc<Region>,
@@ -170,8 +173,8 @@ pub(crate) struct Hold {
     kind: MemoryKind,
 }
 
-// SAFETY: the pointer leads into `region`, which is itself Send and Sync and is kept alive by the hold; a hold gives
-// out its address, and every access says for itself why it may be made.
+// SAFETY: the pointer leads into `region`, which is itself Send and Sync and is kept alive by the hold. A
+// hold gives out its address, and every access states its own justification.
 unsafe impl Send for Hold {}
 // SAFETY: as above.
 unsafe impl Sync for Hold {}
@@ -184,12 +187,12 @@ impl Hold {
         bytes: u64,
         access: Access,
     ) -> Result<Self, ClaimError> {
-        // Entered as reads, claims exclude nobody.
+        // Entered as reads, claims exclude no others.
         let access = if region.exclusive { access } else { Access::Read };
         let mut claims = region.claims();
         let mut taken = claims.take(offset, bytes, access);
         if matches!(taken, Err(ClaimError::Overlap { .. } | ClaimError::TooMany)) {
-            // What finished on a GPU may not have been looked at. Letting go of it takes this lock.
+            // A lane may hold claims of GPU work that has finished unnoticed. Their release takes this lock.
             drop(claims);
             cuda::reap_all();
             claims = region.claims();
@@ -206,7 +209,7 @@ impl Hold {
         self.bytes
     }
 
-    /// The length of the whole buffer that it is a hold on.
+    /// Returns the length of the whole buffer that it is a hold on.
     pub(crate) fn buffer_bytes(&self) -> u64 {
         self.region.bytes()
     }
@@ -215,7 +218,7 @@ impl Hold {
         self.kind
     }
 
-    /// Who can reach the memory.
+    /// Returns which processors can reach the memory.
     pub(crate) fn place(&self) -> Place {
         match &self.region.memory {
             Memory::Pages(_) => Place::Pages,
@@ -226,22 +229,24 @@ impl Hold {
         }
     }
 
-    /// Whether the CPU can reach the memory.
+    /// Returns whether the CPU can reach the memory.
     pub(crate) fn is_on_host(&self) -> bool {
         !matches!(self.place(), Place::Device(_))
     }
 
-    /// The address of the first byte as a GPU knows it, if one can reach it: pinned memory has the same for all.
+    /// Returns the address of the first byte for a GPU that can reach it: pinned memory has one address for
+    /// all.
     pub(crate) fn address(&self) -> u64 {
         self.start.addr().get() as u64
     }
 
-    /// The first byte; valid for `bytes()` bytes while the hold lives, on the host only if [`Hold::is_on_host`].
+    /// Returns the first byte; valid for `bytes()` bytes while the hold lives, on the host only if
+    /// [`Hold::is_on_host`].
     pub(crate) const fn start(&self) -> NonNull<u8> {
         self.start
     }
 
-    /// The address of `bytes` bytes from `offset`.
+    /// Returns the address of `bytes` bytes from `offset`.
     ///
     /// # Panics
     /// If they are not within the hold.
@@ -250,7 +255,7 @@ impl Hold {
         forward(self.start, offset)
     }
 
-    /// Whether `bytes` bytes from `offset` lie within the hold.
+    /// Returns whether `bytes` bytes from `offset` lie within the hold.
     pub(crate) const fn contains(&self, offset: u64, bytes: u64) -> bool {
         match offset.checked_add(bytes) {
             Some(end) => end <= self.bytes as u64,
@@ -259,14 +264,16 @@ impl Hold {
     }
 }
 
-/// An address within the same region: of any memory, so not by pointer arithmetic, which is for the host's alone.
+/// Returns an address within the same region.
+///
+/// The memory may be a GPU's, so this is no pointer arithmetic, which is for the host's alone.
 fn forward(start: NonNull<u8>, offset: u64) -> NonNull<u8> {
     start.map_addr(|at| at.saturating_add(offset as usize))
 }
 
 impl Clone for Hold {
     fn clone(&self) -> Self {
-        // The count is above 0 while `self` lives, so nobody is freeing the entry.
+        // The count is above 0 while `self` lives, so no thread is freeing the entry.
         let holders = self.region.holders[self.entry].fetch_add(1, Ordering::Relaxed);
         assert!(holders < u32::MAX / 2, "a claim is shared by the commands of bounded queues");
         Self { region: Arc::clone(&self.region), ..*self }
@@ -275,8 +282,8 @@ impl Clone for Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        // As in `Arc`: what every holder did to the memory happens before the entry is free, and the table's lock
-        // carries that to whoever claims the part next.
+        // As in `Arc`: every holder's access to the memory happens before the entry is free. The table's lock
+        // carries that to the next claim on the part.
         if self.region.holders[self.entry].fetch_sub(1, Ordering::Release) == 1 {
             fence(Ordering::Acquire);
             self.region.claims().give_back(self.entry);

@@ -1,4 +1,5 @@
-//! Memory: pages from the system, memory of GPUs and pinned for them, and the claims that say who may touch which part of them.
+//! Memory: pages from the system, memory of GPUs and pinned for them, and the claims that govern access to
+//! its parts.
 
 mod available;
 mod buffer;

@@ -1,6 +1,6 @@
 //! Pages from the system: aligned, zeroed, present from the start, unmapped when dropped.
 //!
-//! Invariant: nobody else knows the mapping, and it stays where it is until [`Pages`] is dropped.
+//! Invariant: no other code knows the mapping, and it stays where it is until [`Pages`] is dropped.
 
 use std::{ptr, ptr::NonNull};
 
@@ -12,23 +12,24 @@ use rustix::{
 use super::available;
 use crate::Error;
 
-/// A mapping of its own.
+/// An anonymous mapping.
 #[derive(Debug)]
 pub(crate) struct Pages {
     start: NonNull<u8>,
     bytes: usize,
-    /// What was mapped: more than is used, so that the start can be aligned.
+    /// The mapping's start: it is longer than the part in use, so that the start can be aligned.
     mapped: NonNull<u8>,
     mapped_bytes: usize,
 }
 
-// SAFETY: a mapping belongs to the process, not to a thread; `Pages` itself never touches its bytes after it is made.
+// SAFETY: a mapping belongs to the process, not to a thread; `Pages` itself never touches its bytes after it
+// is made.
 unsafe impl Send for Pages {}
 // SAFETY: as above: a shared `Pages` gives out an address and a length, no access.
 unsafe impl Sync for Pages {}
 
 impl Pages {
-    /// Maps at least `bytes`, all present, on huge pages where that is worth it.
+    /// Maps at least `bytes`, all present, on huge pages if they are worth it.
     pub(crate) fn map(bytes: u64) -> Result<Self, Error> {
         if bytes == 0 {
             return Err(Error::Empty);
@@ -47,7 +48,8 @@ impl Pages {
             unsafe { mmap_anonymous(ptr::null_mut(), mapped_bytes, access, flags) }.map_err(refused)?;
         let Some(mapped) = NonNull::new(mapped.cast::<u8>()) else { return Err(refused(Errno::FAULT)) };
         let skip = mapped.align_offset(align);
-        // SAFETY: the mapping is page-aligned and `align - PAGE_BYTES` longer than `used`, so `skip` keeps within it.
+        // SAFETY: the mapping is page-aligned and `align - PAGE_BYTES` longer than `used`, so `skip` keeps
+        // within it.
         let start = unsafe { mapped.add(skip) };
         let pages = Self { start, bytes: used, mapped, mapped_bytes };
         pages.make_present(align == HUGE_PAGE_BYTES).map_err(refused)?;
@@ -61,8 +63,8 @@ impl Pages {
     fn make_present(&self, huge: bool) -> Result<(), Errno> {
         let start = self.start.as_ptr();
         if huge {
-            // SAFETY: the range is this mapping's own; the advice changes the size of its pages, not their content.
-            // A system without huge pages refuses, and is merely slower.
+            // SAFETY: the range is this mapping's own; the advice changes the size of its pages, not their
+            // content. A system without huge pages refuses, and is merely slower.
             let _ = unsafe { madvise(start.cast(), self.bytes, Advice::LinuxHugepage) };
         }
         // SAFETY: as above: populating changes no content.
@@ -72,7 +74,7 @@ impl Pages {
         }
         // Kernels before 5.14 do not know the advice.
         for at in (0..self.bytes).step_by(PAGE_BYTES) {
-            // SAFETY: `at` is within the mapping, which nobody else knows yet.
+            // SAFETY: `at` is within the mapping, which no other code knows yet.
             unsafe { start.add(at).write_volatile(0) };
         }
         Ok(())
@@ -81,8 +83,8 @@ impl Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: the mapping is this value's own, and every user of its address holds this value alive. Nothing useful
-        // can be done if the system refuses.
+        // SAFETY: the mapping is this value's own, and every user of its address holds this value alive. If
+        // the system refuses, nothing useful can be done.
         let _ = unsafe { munmap(self.mapped.as_ptr().cast(), self.mapped_bytes) };
     }
 }

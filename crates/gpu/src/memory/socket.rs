@@ -8,14 +8,14 @@ use std::{
 
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 
-/// Writes `header` and `payload` in one call; gives how many bytes of both the socket took.
+/// Writes `header` and `payload` in one call; returns the number of bytes of both that the socket took.
 pub(crate) fn send(socket: BorrowedFd<'_>, header: &[u8], payload: &[u8]) -> io::Result<usize> {
     let parts = [IoSlice::new(header), IoSlice::new(payload)];
-    // No signal: a closed peer is an error to report, not a death.
+    // Without a signal, a closed peer is an error to report, and does not end the process.
     Ok(sendmsg(socket, &parts, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?)
 }
 
-/// Reads up to `bytes` bytes to `destination` in one call; gives how many came.
+/// Reads up to `bytes` bytes to `destination` in one call; returns the number that came.
 ///
 /// # Safety
 /// `destination` must be valid for writes of `bytes` bytes, and no reference to them may exist.

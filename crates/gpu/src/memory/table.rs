@@ -1,12 +1,16 @@
-//! The claims table of a buffer: which parts of it are being read or written. Invariant: a part being written overlaps
-//! no other part in the table.
+//! The claims table of a buffer: the parts of it that are being read or written.
 //!
-//! Its size is fixed, so that claiming in the hot path allocates nothing; only the entries in use are looked at.
+//! Invariant: a part being written overlaps no other part in the table.
+//!
+//! Its size is fixed, so that a claim in the hot path allocates nothing. A claim reads only the entries in
+//! use.
 
 use crate::ClaimError;
 
-/// The most claims that a buffer has at a time. A connection has at most 32 sends and 32 receives in flight, so one
-/// buffer serves four connections at full windows; lanes share the claims of the request they work for.
+/// The most claims that a buffer has at a time.
+///
+/// A connection has at most 32 sends and 32 receives in flight, so one buffer serves four connections at full
+/// windows. Lanes share the claims of the request they work for.
 pub const CLAIMS_MAX: usize = 256;
 
 #[derive(Debug)]
@@ -32,7 +36,7 @@ impl ClaimTable {
         }
     }
 
-    /// Enters a part; gives its place in the table.
+    /// Enters a part, and returns its place in the table.
     pub(super) fn take(&mut self, offset: u64, bytes: u64, access: Access) -> Result<usize, ClaimError> {
         let end = offset.checked_add(bytes).filter(|&end| end <= self.buffer_bytes);
         let Some(end) = end else {
@@ -108,7 +112,7 @@ mod tests {
     }
 
     proptest! {
-        /// The model keeps one count per byte: how many read it, and whether it is being written.
+        /// The model keeps one count per byte: the number of its readers, and whether it is being written.
         #[test]
         fn agrees_with_a_count_per_byte(steps in steps()) {
             let mut table = ClaimTable::new(BYTES);

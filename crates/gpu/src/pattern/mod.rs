@@ -1,12 +1,14 @@
-//! Test data: a pattern of (seed, iteration, offset), new in each iteration, written and verified at memory speed.
+//! Test data: a pattern of (seed, iteration, offset), new in each iteration, written and verified at memory
+//! speed.
 //!
-//! The message is cut into blocks; each block has a key drawn from seed, iteration and the block's number. Word `i` of
-//! a block is `mix(key + i·STEP)`. `mix` is a bijection, so two blocks with different keys differ in every word.
-//! Shifts, additions and exclusive-ors on 32-bit words only, so that the loops become vector instructions.
+//! The message is cut into blocks; each block has a key drawn from seed, iteration and the block's number.
+//! Word `i` of a block is `mix(key + i·STEP)`. `mix` is a bijection, so two blocks with different keys differ
+//! in every word. It uses shifts, additions and exclusive-ors on 32-bit words only, so that the loops become
+//! vector instructions.
 
 mod words;
 
-/// Which data: byte `i` of a message depends on the seed, the iteration and `i`, and on nothing else.
+/// The choice of data: byte `i` of a message depends on the seed, the iteration and `i`, and on nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pattern {
     /// The run's seed.
@@ -15,19 +17,19 @@ pub struct Pattern {
     pub iteration: u64,
 }
 
-/// Data that is not what the pattern says.
+/// A difference between data and the pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "corrupt data: byte {offset} of the message is {found:#04x} and should be {expected:#04x} ({wrong_bytes} wrong bytes in all)"
 )]
 pub struct Mismatch {
-    /// The first wrong byte's place in the message.
+    /// The place of the first wrong byte in the message.
     pub offset: u64,
-    /// What should be there.
+    /// The byte that should be there.
     pub expected: u8,
-    /// What is there.
+    /// The byte that is there.
     pub found: u8,
-    /// How many bytes are wrong in all.
+    /// The total number of wrong bytes.
     pub wrong_bytes: u64,
 }
 
@@ -47,7 +49,7 @@ impl Pattern {
     /// Compares `data` with the message's bytes from `offset` on.
     ///
     /// # Errors
-    /// The first wrong byte, and how many are wrong.
+    /// The first wrong byte, and the number of wrong bytes.
     pub fn verify(&self, offset: u64, data: &[u8]) -> Result<(), Mismatch> {
         let mut found: Option<Mismatch> = None;
         let mut rest = data;
@@ -66,8 +68,9 @@ impl Pattern {
         found.map_or(Ok(()), Err)
     }
 
-    /// How much of `len` bytes from `at` is done at once: a few bytes up to a word's start, whole words, or a few bytes
-    /// of a last word. Never beyond a block.
+    /// Returns how many of `len` bytes from `at` are done at once, never beyond a block.
+    ///
+    /// These are a few bytes up to a word's start, whole words, or a few bytes of a last word.
     fn piece_bytes(&self, at: u64, len: usize) -> usize {
         let to_word = (at.wrapping_neg() % WORD_BYTES) as usize;
         if to_word != 0 {
@@ -92,14 +95,15 @@ impl Pattern {
         }
     }
 
-    /// The bytes from `at` to the end of their word, in front, if a piece there is less than whole words.
+    /// Returns the bytes from `at` to the end of their word, in front, if a piece there is less than whole
+    /// words.
     fn part_of_word(&self, at: u64, len: usize) -> Option<[u8; WORD_BYTES as usize]> {
         let skip = at % WORD_BYTES;
         let is_part = skip != 0 || len < WORD_BYTES as usize;
         is_part.then(|| (words::mix(self.state(at)) >> (8 * skip)).to_le_bytes())
     }
 
-    /// The first wrong byte of a piece that does not match, and how many are wrong.
+    /// Returns the first wrong byte of a piece that does not match, and the number of wrong bytes.
     fn compare(&self, at: u64, piece: &[u8]) -> Mismatch {
         let mut right = [0; PIECE_BYTES as usize];
         let right = &mut right[..piece.len()];
@@ -110,7 +114,7 @@ impl Pattern {
         Mismatch { offset: at + place as u64, expected: right[place], found: piece[place], wrong_bytes }
     }
 
-    /// The state whose word holds the byte at `at`.
+    /// Returns the state whose word holds the byte at `at`.
     fn state(&self, at: u64) -> u32 {
         words::after(self.key(at / BLOCK_BYTES), (at % BLOCK_BYTES / WORD_BYTES) as u32)
     }
@@ -119,13 +123,14 @@ impl Pattern {
         (scramble(self.hash() ^ block) >> 32) as u32
     }
 
-    /// What a block's key is drawn from, besides the block: what the GPU's kernels are given.
+    /// Returns the number that a block's key is drawn from, besides the block. The GPU's kernels are given
+    /// it.
     pub(crate) const fn hash(&self) -> u64 {
         scramble(scramble(self.seed) ^ self.iteration)
     }
 }
 
-/// The finalizer of splitmix64: a bijection of the 64-bit words that spreads every bit.
+/// Applies the finalizer of splitmix64: a bijection of the 64-bit words that spreads every bit.
 pub(crate) const fn scramble(x: u64) -> u64 {
     let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -134,9 +139,9 @@ pub(crate) const fn scramble(x: u64) -> u64 {
 }
 
 const WORD_BYTES: u64 = 4;
-/// A block has one key.
+/// The bytes of a block, which has one key.
 const BLOCK_BYTES: u64 = 1 << 20;
-/// What is compared at once before it is known whether there is a mismatch.
+/// The bytes that are compared at once before a mismatch is known.
 const PIECE_BYTES: u64 = 4 << 10;
 const _: () = assert!(BLOCK_BYTES.is_multiple_of(PIECE_BYTES) && PIECE_BYTES.is_multiple_of(WORD_BYTES));
 
@@ -148,7 +153,7 @@ mod tests {
 
     const P: Pattern = Pattern { seed: 5, iteration: 9 };
 
-    /// Byte by byte, from the definition.
+    /// Returns a byte from the definition alone.
     fn model(pattern: Pattern, at: u64) -> u8 {
         let word = words::mix(words::after(pattern.key(at >> 20), (at as u32 & 0xf_ffff) / 4));
         word.to_le_bytes()[(at % 4) as usize]
@@ -206,7 +211,7 @@ mod tests {
             let mismatch = other.verify(0, &data).unwrap_err();
             assert!(mismatch.offset < 4 && mismatch.wrong_bytes > bytes as u64 / 100 * 97, "{mismatch:?}");
         }
-        // Nor is it itself, a word, a page, a segment or a block away.
+        // A shift of the data by a byte, a word, a page, a segment or a block does not verify either.
         for shift in [1, 4, 4096, 256 << 10, 1 << 20] {
             let wrong = P.verify(0, &data[shift..]).unwrap_err().wrong_bytes;
             assert!(wrong > (bytes - shift) as u64 / 100 * 97, "{wrong} wrong bytes at a shift of {shift}");
