@@ -1,6 +1,7 @@
 //! Nothing is allocated in the hot path: claims, launches of every kind, waits, socket calls (invariant I4).
 //!
-//! The allocations of the whole process are counted, so this program has no test harness: its threads allocate as well.
+//! The allocations of the whole process are counted, so this program has no test harness: its threads
+//! allocate as well.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},

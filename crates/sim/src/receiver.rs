@@ -137,7 +137,7 @@ impl<'a, const N: usize> Receiver<'a, N> {
             && self.streams.iter().all(Stream::is_idle)
     }
 
-    /// Asks for every receive in flight, as a polling user does.
+    /// Polls every receive in flight, as a polling user does.
     ///
     /// A complete receive finishes where its last bytes are placed, so the receives left here are incomplete.
     /// None may be reported lost while its bytes can still come.
