@@ -7,6 +7,7 @@ mod kernels;
 mod nvrtc;
 mod prose;
 mod shell;
+mod under_load;
 
 use std::{path::Path, process::ExitCode};
 
@@ -40,14 +41,22 @@ fn run() -> Result<()> {
             print!("{USAGE}");
             Ok(())
         }
+        ["test-under-load", "--runs", runs, ref more @ ..] => {
+            under_load::run(runs.parse().context("--runs takes a number")?, more)
+        }
+        ["test-under-load", ref more @ ..] => under_load::run(RUNS, more),
         _ => bail!("{USAGE}"),
     }
 }
+
+/// The runs of the tests under load, if nothing else is said.
+const RUNS: usize = 20;
 
 const USAGE: &str = "\
 usage: cargo xtask kernels [--nvrtc PATH]
        cargo xtask check-prose [--list [PATH] | --write-budget]
        cargo xtask dist
+       cargo xtask test-under-load [--runs N] [ARGS of cargo test]
   kernels       compiles crates/gpu/src/cuda/kernels/unpack.cu to the .ptx files beside it, with NVRTC 12.1 or 12.2:
                 the libnvrtc.so.12 at PATH, or else the one that pip has installed or can download
   check-prose   counts, for each crate's comments and for the pages, words for persons without a name (who, nobody, …),
@@ -56,4 +65,6 @@ usage: cargo xtask kernels [--nvrtc PATH]
                 today's counts the budget, if none has risen over all
   dist          builds the command and libnccl-net-gputcp.so, and packs both with their licences into target/dist:
                 a tarball, a Debian package where there is dpkg-deb, and their SHA-256 sums
+  test-under-load
+                runs `cargo test --workspace` 20 times beside a busy thread for each core; prints what failed
 ";
