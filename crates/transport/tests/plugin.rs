@@ -17,7 +17,8 @@ use gputcp_gpu::{Buffer, Device, Pattern, SoftOptions, UnpackMode};
 
 const PLAN: Plan = Plan { chunk_bytes: 100_000, window: 16, patience: Duration::from_secs(20) };
 
-/// The folder of the test plugin's files, built.
+/// The folder of the test plugin's files, built. Of the whole workspace, as `cargo test --workspace` has built them: a part of it
+/// has other features of its dependencies, so all would be built once more.
 fn plugins() -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -25,7 +26,7 @@ fn plugins() -> &'static PathBuf {
         let this = std::env::current_exe().unwrap();
         let profile = this.ancestors().nth(2).unwrap();
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "-p", "gputcp-test-plugin", "--examples", "--target-dir"]);
+        build.args(["build", "--quiet", "--workspace", "--lib", "--examples", "--target-dir"]);
         build.arg(profile.parent().unwrap());
         if profile.ends_with("release") {
             build.arg("--release");

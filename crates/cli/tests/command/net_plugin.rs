@@ -13,7 +13,7 @@ use crate::{
 pub(crate) fn ours() -> &'static str {
     static PATH: OnceLock<String> = OnceLock::new();
     PATH.get_or_init(|| {
-        let path = build(&["-p", "gputcp-plugin"]).join("libnccl_net_gputcp.so");
+        let path = build().join("libnccl_net_gputcp.so");
         path.into_os_string().into_string().expect("a path of text")
     })
 }
@@ -87,7 +87,7 @@ fn grouped_receives_pass_every_check_too() {
 /// One thread and several that ask, one thread and several that carry the data.
 #[test]
 fn messages_land_whole_with_both_ends_in_one_process() {
-    let folder = build(&["-p", "gputcp-plugin", "--lib", "--example", "receives"]);
+    let folder = build();
     for (version, asking, carrying, streams) in
         [(6, 1, "1", "1"), (8, 4, "1", "3"), (11, 1, "4", "2"), (12, 4, "4", "4")]
     {
@@ -114,7 +114,7 @@ fn every_check_passes_with_one_thread_and_with_four() {
 
 #[test]
 fn groups_land_where_their_tags_say_with_both_ends_in_one_process() {
-    let folder = build(&["-p", "gputcp-plugin", "--lib", "--example", "receives"]);
+    let folder = build();
     for version in ["8", "11"] {
         let mut command = std::process::Command::new(folder.join("examples/receives"));
         command.args(["check", version]).envs([GROUPED, ("NCCL_SOCKET_IFNAME", "=lo")]);

@@ -17,18 +17,21 @@ use crate::process::{Running, Server, expect, finish, gputcp, small, stderr, std
 /// A file of the test plugin, built.
 pub(crate) fn plugin(version: &str) -> String {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| build(&["-p", "gputcp-test-plugin", "--examples"]).join("examples"));
+    let folder = FOLDER.get_or_init(|| build().join("examples"));
     let path = folder.join(format!("libnccl_net_test_{version}.so"));
     path.into_os_string().into_string().expect("a path of text")
 }
 
-/// Builds a package like the command under test; gives the folder of what was built.
-pub(crate) fn build(what: &[&str]) -> PathBuf {
+/// Builds the plugins and the examples like the command under test; gives the folder of what was built.
+///
+/// Of the whole workspace, as `cargo test --workspace` has built them: a part of it has other features of its dependencies,
+/// so all would be built once more, and the plugin's file replaced under the tests that load it.
+pub(crate) fn build() -> PathBuf {
     // target/PROFILE/gputcp
     let command = assert_cmd::cargo::cargo_bin!("gputcp");
     let profile = command.parent().expect("it lies in a folder");
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet"]).args(what).arg("--target-dir");
+    build.args(["build", "--quiet", "--workspace", "--lib", "--examples", "--target-dir"]);
     build.arg(profile.parent().expect("it lies in a folder"));
     if profile.ends_with("release") {
         build.arg("--release");

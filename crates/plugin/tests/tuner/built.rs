@@ -5,14 +5,15 @@ use std::{
     process::Command,
 };
 
-/// Builds the library as this test was built; gives its path.
+/// Builds the library as this test was built; gives its path. With the whole workspace, as `cargo test --workspace` has
+/// built it: a part of it has other features of its dependencies, so all would be built once more.
 pub(crate) fn built() -> PathBuf {
     // target/PROFILE/deps/tuner-…
     let test = std::env::current_exe().expect("the test's own file");
     let profile = test.ancestors().nth(2).expect("it lies in folders");
     let target = profile.parent().expect("it lies in a folder");
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "-p", "gputcp-plugin", "--target-dir"]).arg(target);
+    build.args(["build", "--quiet", "--workspace", "--lib", "--examples", "--target-dir"]).arg(target);
     if profile.ends_with("release") {
         build.arg("--release");
     }
