@@ -2,7 +2,7 @@
 
 use std::{
     os::unix::process::ExitStatusExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::OnceLock,
     thread,
@@ -28,7 +28,7 @@ pub(crate) fn plugin(version: &str) -> String {
 /// so all would be built once more, and the plugin's file replaced under the tests that load it.
 pub(crate) fn build() -> PathBuf {
     // target/PROFILE/gputcp
-    let command = assert_cmd::cargo::cargo_bin!("gputcp");
+    let command = Path::new(env!("CARGO_BIN_EXE_gputcp"));
     let profile = command.parent().expect("it lies in a folder");
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--quiet", "--workspace", "--lib", "--examples", "--target-dir"]);

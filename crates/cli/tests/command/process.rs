@@ -14,7 +14,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The command, untouched by the variables of whoever runs the tests, and without GPUs, so that it does the same on every
 /// machine.
 pub(crate) fn gputcp(args: &[&str]) -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("gputcp"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gputcp"));
     for (name, _) in std::env::vars_os() {
         if ["GPUTCP_", "UCCL_", "NCCL_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
             command.env_remove(name);
