@@ -14,12 +14,15 @@ pub fn near(random: &mut Rng, value: u64) -> u64 {
         5 => value ^ 1 << random.u32(0..64),
         6 => value.wrapping_add(random.u64(0..64)).wrapping_sub(32),
         7 => random.u64(..) >> random.u32(0..64),
+        8 | 9 => random.choice(EXTREMES).unwrap_or(0),
         _ => {
             let edge = 1u64.checked_shl(random.u32(0..=64)).unwrap_or(0);
             edge.wrapping_add(random.u64(0..3)).wrapping_sub(1)
         }
     }
 }
+
+const EXTREMES: [u64; 6] = [0, 1, u32::MAX as u64, i64::MAX as u64, 1 << 63, u64::MAX];
 
 /// Changes a bit, a byte, or a little-endian field of two, four or eight bytes; rarely several.
 pub fn mutate(random: &mut Rng, bytes: &mut [u8]) {

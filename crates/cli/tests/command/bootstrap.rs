@@ -185,7 +185,7 @@ fn a_peer_that_dies_during_set_up_is_noticed_at_once() {
 }
 
 /// A connection that was let in; the server may be busy for a moment with the one before.
-fn greet(port: &str) -> TcpStream {
+pub(crate) fn greet(port: &str) -> TcpStream {
     let hello =
         r#"{"version":"0","identity":{"host":"h","boot_id":"","network_namespace":0,"cores":1},"more":1}"#;
     for _ in 0..50 {
@@ -199,12 +199,12 @@ fn greet(port: &str) -> TcpStream {
     panic!("the server stays busy");
 }
 
-fn say(stream: &mut TcpStream, kind: Kind, text: &str) {
+pub(crate) fn say(stream: &mut TcpStream, kind: Kind, text: &str) {
     stream.write_all(&Header { kind, bytes: text.len() as u32 }.encode()).expect("the server reads");
     stream.write_all(text.as_bytes()).expect("the server reads");
 }
 
-fn hear(stream: &mut TcpStream) -> (Kind, String) {
+pub(crate) fn hear(stream: &mut TcpStream) -> (Kind, String) {
     let mut header = [0; Header::BYTES];
     stream.read_exact(&mut header).expect("the server answers");
     let header = Header::decode(&header).expect("in our way");

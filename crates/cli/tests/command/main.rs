@@ -6,6 +6,7 @@ mod cables;
 mod conformance;
 mod doctor;
 mod gpu;
+mod hostile;
 mod interrupted;
 mod measure;
 mod merged_interfaces;

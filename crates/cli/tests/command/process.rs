@@ -164,6 +164,17 @@ impl Server {
         }
     }
 
+    /// It still runs, and no thread of it has panicked.
+    #[track_caller]
+    pub(crate) fn is_well(&mut self) {
+        self.said.extend(self.lines.try_iter());
+        let ended = self.running.child.try_wait().expect("it can be waited for");
+        let panicked = self.said.iter().any(|line| line.contains("panicked"));
+        assert!(ended.is_none() && !panicked, "{ended:?}: {:#?}", self.said);
+        // What was looked at is not kept: there may be very much of it.
+        self.said.clear();
+    }
+
     pub(crate) fn client(&self, args: &[&str]) -> Command {
         let mut command = gputcp(&["client", "127.0.0.1", "-p", &self.port]);
         command.args(args);

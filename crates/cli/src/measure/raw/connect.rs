@@ -99,7 +99,12 @@ impl RawListener {
                         pending.push(Pending { socket, said: Vec::with_capacity(SAID_BYTES), deadline });
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    // A stranger that is gone already is no error of ours (accept(2), "Error handling").
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
+                        ) => {}
                     Err(error) => return Err(failed(error)),
                 }
             }

@@ -16,7 +16,7 @@ use crate::{
     args::{MeasureArgs, environment::Environment, request::Request},
     bootstrap::{
         link::Link,
-        message::{Begin, TcpCounters, Work},
+        message::{Begin, TcpCounters, Work, from_hex},
     },
     interrupt::Interrupt,
     measure::{
@@ -211,4 +211,52 @@ fn a_thread_that_panics_is_heard_of() {
     sockets.open += 1;
     let failure = sockets.finish().unwrap_err();
     assert!(matches!(&failure, Failure::Run(text) if text.contains("a bug in gputcp")), "{failure}");
+}
+
+#[test]
+fn whoever_comes_the_raw_sockets_are_those_of_the_other_side() {
+    let settings = settings(MeasureArgs::default());
+    let local = "127.0.0.1:0".parse().unwrap();
+    gputcp_fuzz::run("a raw listener", |random, counts| {
+        let [(mut near, _), (mut far, _)] = links();
+        let listener = RawListener::open(local).unwrap();
+        let handle = listener.handle(local);
+        let token: [u8; 16] = from_hex(&handle.token).unwrap();
+        let mut strangers: Vec<TcpStream> = vec![];
+        for _ in 0..random.usize(0..20) {
+            let mut stranger = TcpStream::connect(handle.address).unwrap();
+            counts.one("strangers");
+            // With the token, but none of the numbers that are waited for; or nearly the token.
+            let number = random.u16(3..).to_le_bytes();
+            let mut said = [&token[..], &number].concat();
+            match random.u8(0..5) {
+                0 => said[..16].fill(random.u8(..)),
+                1 => said.truncate(random.usize(..18)),
+                2 => said.extend_from_slice(&[0; 20]),
+                3 => said[random.usize(..16)] ^= 1 << random.u32(0..8),
+                _ => {}
+            }
+            let _ = stranger.write_all(&said);
+            if random.bool() {
+                strangers.push(stranger);
+            }
+        }
+        thread::scope(|scope| {
+            let connecting = scope.spawn(|| connect(&mut far, &handle, 3, &settings, None, local));
+            let soon = Instant::now() + Duration::from_secs(10);
+            let mut here = listener.accept(&mut near, 3, &settings, None, soon).unwrap();
+            let mut there = connecting.join().unwrap().unwrap();
+            // The bytes of one end come to the other.
+            let [mut source, mut destination] = [1, 2].map(|iteration| {
+                let buffer = gputcp_gpu::Buffer::host(BYTES).unwrap();
+                buffer.fill(Pattern { seed: 1, iteration }, 0, BYTES).unwrap();
+                (Area::of(&buffer, &settings).unwrap(), buffer)
+            });
+            here.start_receiving(&mut destination.0, BYTES).unwrap();
+            there.start_sending(&mut source.0, BYTES).unwrap();
+            here.finish().unwrap();
+            there.finish().unwrap();
+            assert_eq!(destination.1.verify(Pattern { seed: 1, iteration: 1 }, 0, BYTES), Ok(Ok(())));
+        });
+    });
 }
