@@ -22,7 +22,7 @@ import signal
 import sys
 import time
 
-from ranks import environment, launch, log, options
+from ranks import document, environment, launch, log, options
 
 MODES = {"watchdog": {"TORCH_NCCL_ASYNC_ERROR_HANDLING": "3"}, "wait": {"TORCH_NCCL_BLOCKING_WAIT": "1"}}
 QUICK_END = {
@@ -53,11 +53,14 @@ def lead(chosen):
     """All cases, one after another."""
     cases = [(how, mode) for how in ("killed", "stopped") for mode in MODES if chosen.only in (None, how)]
     # All are run, whatever one comes to.
-    return all([case(chosen, how, mode) for how, mode in cases])
+    ends = []
+    good = all([case(chosen, how, mode, ends) for how, mode in cases])
+    document.write(chosen, "gputcp.nccl-abort/1", victim=chosen.victim, ends=ends)
+    return good
 
 
-def case(chosen, how, mode):
-    """One case: whether all survivors ended with an error in time."""
+def case(chosen, how, mode, ends_of_all):
+    """One case, whose ends it adds: whether all survivors ended with an error in time."""
     net = (environment.gputcp(chosen.plugin) if chosen.backend == "nccl" else {}) | MODES[mode] | QUICK_END
     bound_s = chosen.bound + (chosen.timeout if how == "stopped" else 0)
     with launch.Ranks(chosen, f"{how}-{mode}", net, ["--how", how, "--mode", mode]) as ranks:
@@ -76,7 +79,10 @@ def case(chosen, how, mode):
         good = True
         for rank in sorted(survivors):
             fault = verdict(mode, rank in living, codes.get(rank), told[rank], bound_s)
-            good = report(f"{how}, {mode}", rank, fault, ends.get(rank), codes.get(rank), told[rank]) and good
+            name = f"{how}, {mode}"
+            end = {"case": name, "rank": rank, "end_s": ends.get(rank), "code": codes.get(rank), "fault": fault}
+            ends_of_all.append(end | {"events": [{"at_s": at} | fields for at, fields in told[rank]]})
+            good = report(name, rank, fault, ends.get(rank), codes.get(rank), told[rank]) and good
         if chosen.backend == "nccl":
             good = report_logs(chosen, ranks) and good
         if living:

@@ -23,14 +23,14 @@ A table on stdout: medians of the rounds' medians. The ratio in each cell compar
 then the median. Exit code 0 if every configuration ran over its network and every byte was right, else 1.
 """
 
-import json
 import os
 import platform
 import sys
 import time
 
-from ranks import environment, launch, log, options, table
+from ranks import document, environment, launch, log, options, table
 
+SCHEMA = "gputcp.nccl-bench/2"
 EIGHT_CHANNELS = {"NCCL_MIN_P2P_NCHANNELS": "8", "NCCL_NCHANNELS_PER_NET_PEER": "8", "NCCL_MIN_NCHANNELS": "8"}
 FOUR_BY_FOUR = {"NCCL_SOCKET_NTHREADS": "4", "NCCL_NSOCKS_PERTHREAD": "4"}
 CONFIG = "one more: the plugin with these variables, or another network with NCCL_NET=..."
@@ -49,7 +49,6 @@ def parse():
     made.add_argument("--volume", type=size, default=size("256M"), help="bytes to move per size, for its iterations (default 256M)")
     made.add_argument("--least", type=int, default=8, metavar="N", help="iterations per size at least (default 8; at most 100)")
     made.add_argument("--limit", type=float, default=90, metavar="S", help="seconds for one start (default 90)")
-    made.add_argument("--json", metavar="FILE", help="write everything that was measured")
     chosen = options.checked(made)
     if chosen.as_rank is None:
         try:
@@ -96,15 +95,14 @@ def configurations(chosen):
 
 def lead(chosen):
     """All starts, then the table."""
-    about, starts = machine(chosen), []
+    about, starts = about_machine(chosen), []
     for round_ in range(chosen.rounds):
         names = list(chosen.configurations)
         for name in names if round_ % 2 == 0 else reversed(names):
             starts.append(start(chosen, round_, name))
-    if chosen.json:
-        report = {"schema": "gputcp.nccl-bench/1", "machine": about, "environments": chosen.configurations, "starts": starts}
-        with open(chosen.json, "w") as file:
-            json.dump(report, file, indent=1)
+    # With the plugin's file name alone: its folder is this machine's own affair.
+    named = {name: {key: bare(value) for key, value in net.items()} for name, net in chosen.configurations.items()}
+    document.write(chosen, SCHEMA, environments=named, starts=starts)
     for line in table.lines(about, list(chosen.configurations), starts):
         print(line)
     return not any(one["faults"] for one in starts)
@@ -133,7 +131,7 @@ def start(chosen, round_, name):
             one["faults"].append("nothing was measured")
     except launch.Failed as why:
         one["faults"].append(str(why))
-    one["took_s"] = time.monotonic() - began
+    one["took_s"] = round(time.monotonic() - began, 3)
     faults = "".join(f"\n  {fault}" for fault in one["faults"])
     print(f"round {round_ + 1}/{chosen.rounds} {name}: {one['took_s']:.1f} s, network {'+'.join(one['networks']) or 'unknown'}, "
           f"{one['channels'][0]} channels, {one['channels'][1]} per peer{faults}", file=sys.stderr, flush=True)
@@ -161,7 +159,7 @@ def measure(chosen, kind, bytes_, by_rank):
         "kind": kind,
         "bytes": bytes_,
         "ranks": chosen.ranks,
-        "seconds": seconds,
+        "seconds": [round(each, 9) for each in seconds],
         "wire_bytes": wire,
         "cpu_s": sum(fields["cpu_s"] for fields in by_rank.values()),
         "main_cpu_s": sum(fields["main_cpu_s"] for fields in by_rank.values()),
@@ -169,8 +167,13 @@ def measure(chosen, kind, bytes_, by_rank):
     }
 
 
-def machine(chosen):
-    """What this was measured on."""
+def bare(value):
+    """A variable's value without the folder of a file."""
+    return value.rpartition("/")[2] if value.startswith("/") else value
+
+
+def about_machine(chosen):
+    """What the table says of the machine."""
     import torch
 
     gpus = torch.cuda.device_count() if chosen.device == "cuda" else 0

@@ -15,7 +15,7 @@ One line per check on stdout. Exit code 0 if all are right, else 1.
 
 import sys
 
-from ranks import environment, launch, log, options
+from ranks import document, environment, launch, log, options
 
 
 def parse():
@@ -28,7 +28,15 @@ def parse():
 
 def lead(chosen):
     """Starts the ranks and prints a check when all of them have said it."""
-    said, good = {}, True
+    said, good, checks = {}, True, []
+
+    def report(name, faults, what, seconds):
+        """Prints one check and keeps it; whether it was good."""
+        print(f"{'FAIL' if faults else 'ok':4} {name:28} {seconds:6.2f} s  {what}", flush=True)
+        for fault in faults:
+            print(f"       {fault}", flush=True)
+        checks.append({"name": name, "what": what, "seconds": seconds, "faults": faults})
+        return not faults
 
     def heard(event):
         nonlocal good
@@ -45,14 +53,15 @@ def lead(chosen):
             ranks.collect(chosen.limit, heard)
         finally:
             if chosen.backend == "nccl":
-                good = report_network(chosen, ranks) and good
+                good = report_network(chosen, ranks, report) and good
     missing = [name for name, ranks_said in said.items() if len(ranks_said) < chosen.ranks]
+    document.write(chosen, "gputcp.nccl-correct/1", checks=checks, missing=missing)
     if missing:
         raise launch.Failed(f"not all ranks reported on {', '.join(missing)}")
     return good
 
 
-def report_network(chosen, ranks):
+def report_network(chosen, ranks, report):
     """Says what NCCL's logs prove."""
     logs = [log.read(ranks.log(rank)) for rank in range(chosen.ranks)]
     faults = [f"rank {rank}: {fault}" for rank, one in enumerate(logs) for fault in one.objections("gputcp")]
@@ -64,14 +73,6 @@ def report_network(chosen, ranks):
         faults += [f"rank {rank}: the plugin warned: {warning}" for warning in one.warnings if "NET/gputcp" in warning]
     what = f"NCCL {logs[0].version}, {connections} connections over gputcp {logs[0].interface}, {channels}"
     return report("network", faults, what, 0)
-
-
-def report(name, faults, what, seconds):
-    """Prints one check; whether it was good."""
-    print(f"{'FAIL' if faults else 'ok':4} {name:28} {seconds:6.2f} s  {what}", flush=True)
-    for fault in faults:
-        print(f"       {fault}", flush=True)
-    return not faults
 
 
 def main():

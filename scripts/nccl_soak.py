@@ -16,7 +16,7 @@ One line per rank on stdout. Exit code 0 if all was right and nothing grew, else
 
 import sys
 
-from ranks import environment, launch, log, options
+from ranks import document, environment, launch, log, options
 
 MIB = 1 << 20
 
@@ -47,17 +47,18 @@ def lead(chosen):
             print(f"{event.fields['done']}/{chosen.count}: {held}", file=sys.stderr, flush=True)
 
     net = environment.gputcp(chosen.plugin) if chosen.backend == "nccl" else {}
-    good = True
+    good, ends = True, []
     with launch.Ranks(chosen, "soak", net) as ranks:
         ranks.collect(chosen.limit, heard)
         for rank in range(chosen.ranks):
             objections = log.read(ranks.log(rank)).objections("gputcp") if chosen.backend == "nccl" else ()
-            good = report(chosen, rank, samples[rank], list(objections)) and good
+            good = report(chosen, rank, samples[rank], list(objections), ends) and good
+    document.write(chosen, "gputcp.nccl-soak/1", seed=chosen.seed, ends=ends)
     return good
 
 
-def report(chosen, rank, samples, faults):
-    """Prints what became of one rank; whether it was good."""
+def report(chosen, rank, samples, faults, ends):
+    """Prints what became of one rank and adds it to `ends`; whether it was good."""
     last = samples[-1]
     if last["done"] != chosen.count:
         faults.append(f"only {last['done']} of {chosen.count} were done")
@@ -76,6 +77,7 @@ def report(chosen, rank, samples, faults):
     print(f"{'FAIL' if faults else 'ok':4} rank {rank}: {did}; {', '.join(grown)}", flush=True)
     for fault in faults:
         print(f"       {fault}", flush=True)
+    ends.append({"rank": rank, "done": last["done"], "bytes": last["bytes"], "first": settled[0], "last": last["holds"], "faults": faults})
     return not faults
 
 

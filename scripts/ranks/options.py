@@ -4,7 +4,7 @@ import argparse
 import os
 import pathlib
 
-from . import environment
+from . import environment, machine
 
 # MAX_STR_LEN of NCCL's plugin/net.cc, less the end of the text.
 NCCL_NAME_MAX = 254
@@ -23,6 +23,9 @@ def parser(doc):
     made.add_argument("--backend", choices=("nccl", "gloo"), default="nccl", help="gloo rehearses the program without a GPU")
     made.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu goes with gloo")
     made.add_argument("--keep", metavar="FOLDER", help="keep the ranks' output and NCCL's logs here, in a folder for each start")
+    made.add_argument("--json", metavar="FILE", help="write the results as a document")
+    made.add_argument("--machine", metavar="NAME", help="what the document calls this machine (default: its host name)")
+    made.add_argument("--commit", metavar="HASH", help="the commit that the plugin was built from (default: this work tree's)")
     made.add_argument("--as-rank", type=int, help=HIDDEN)
     made.add_argument("--gpus", type=int, help=HIDDEN)
     made.add_argument("--store-port", type=int, help=HIDDEN)
@@ -33,6 +36,7 @@ def parser(doc):
 def checked(made):
     """The options of this process. What cannot work ends it with a sentence."""
     options = made.parse_args()
+    options.load_per_core = machine.load_per_core()
     if options.ranks < 2:
         made.error("--ranks: at least 2, as one rank needs no network")
     if (options.backend == "gloo") != (options.device == "cpu"):
