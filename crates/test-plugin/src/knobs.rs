@@ -21,6 +21,8 @@ pub(crate) struct Knobs {
     pub(crate) delay: Duration,
     pub(crate) max_recvs: usize,
     pub(crate) devices: i32,
+    /// How the devices' names begin.
+    pub(crate) name: String,
     pub(crate) speed_mbit: i32,
     pub(crate) error: Option<Fault>,
     pub(crate) hang: Option<Fault>,
@@ -105,6 +107,7 @@ impl Knobs {
             delay: Duration::from_micros(number("DELAY_US", 0, 0..=60_000_000)?),
             max_recvs: number("MAX_RECVS", 1, 1..=PARTS_MAX)?,
             devices: number("DEVICES", 1, -1..=4096)?,
+            name: text("NAME").unwrap_or_else(|| "loopback".into()),
             speed_mbit: number("SPEED", 100_000, i32::MIN..=i32::MAX)?,
             error: fault("ERROR", Some(ResultCode::Internal.number()))?,
             hang: fault("HANG", None)?,

@@ -29,6 +29,7 @@
 //! | `DELAY_US` | default 0 | how long after its end a request is said to be done |
 //! | `MAX_RECVS` | 1 to 8, default 1 | receives of one request, told apart by tags |
 //! | `DEVICES` | −1 to 4096, default 1 | how many devices there are said to be |
+//! | `NAME` | default `loopback` | how the devices' names begin; their numbers follow |
 //! | `SPEED` | default 100000 | the devices' speed in Mbit/s |
 //! | `LATE` | 0 or 1 | before `init` the tables have another name and `init`, and nothing else |
 //! | `ERROR` | `FUNCTION:NTH:CODE` | the n-th call of a function, by NCCL's name, answers this code |

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod check_side;
 
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use gputcp::plugin::{Plugin, Properties, leave};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -97,16 +98,16 @@ impl Listing {
             self.version,
             versions.join(", ")
         );
-        let names = ["#", "name", "Gb/s", "pointers", "recvs", "comms", "type", "PCI path"].map(String::from);
-        let rows: Vec<[String; 8]> =
-            std::iter::once(names).chain(self.devices.iter().map(Device::row)).collect();
-        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..8).map(width).collect();
-        let lines = rows.iter().map(|row| {
-            let cells: Vec<String> =
-                row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
-            cells.join("  ").trim_end().to_owned() + "\n"
-        });
+        let mut table = Table::new();
+        table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(["#", "name", "Gb/s", "pointers", "recvs", "comms", "type", "PCI path"]);
+        for device in &self.devices {
+            table.add_row(device.row());
+        }
+        // Without the space before the first column and those that fill the last.
+        let lines = table.to_string();
+        let lines =
+            lines.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned() + "\n");
         head + &lines.collect::<String>()
     }
 }

@@ -35,6 +35,7 @@ pub fn head(version: &str, config: &Config, hosts: (&str, &str), gpus: &Gpus) ->
 /// One result.
 #[must_use]
 pub fn row(row: &Row) -> String {
+    // Numbers that are longer than their column widen it: they never touch the one before.
     let mut text = format!("{:>8}", show_size(row.bytes));
     let Row { time_us, .. } = row;
     match row.goodput_gb_per_s {
@@ -45,15 +46,15 @@ pub fn row(row: &Row) -> String {
                 figure(goodput.min),
                 figure(goodput.max),
             ];
-            let _ = write!(text, "{:>5}", arrow(row.way));
-            let _ = cells.iter().try_for_each(|cell| write!(text, "{cell:>8}"));
-            let _ = write!(text, "{:>7}", plus_minus(goodput.median, goodput.median_ci95));
-            let _ = write!(text, "{:>8}{:>8}", figure(time_us.p50), figure(time_us.p99));
+            let _ = write!(text, " {:>4}", arrow(row.way));
+            let _ = cells.iter().try_for_each(|cell| write!(text, " {cell:>7}"));
+            let _ = write!(text, " {:>6}", plus_minus(goodput.median, goodput.median_ci95));
+            let _ = write!(text, " {:>7} {:>7}", figure(time_us.p50), figure(time_us.p99));
         }
         None => {
             let cells = [time_us.p50, time_us.p99, time_us.min, time_us.max, time_us.mean].map(figure);
-            let _ = cells.iter().try_for_each(|cell| write!(text, "{cell:>9}"));
-            let _ = write!(text, "{:>7}", plus_minus(time_us.p50, time_us.p50_ci95));
+            let _ = cells.iter().try_for_each(|cell| write!(text, " {cell:>8}"));
+            let _ = write!(text, " {:>6}", plus_minus(time_us.p50, time_us.p50_ci95));
         }
     }
     let ceiling = or_dash(row.ceiling.map(|Slices { median, .. }| figure(median)));
@@ -62,8 +63,8 @@ pub fn row(row: &Row) -> String {
     let (sender, receiver) = (or_dash(sender), or_dash(receiver));
     let resent = or_dash(row.tcp.map(|tcp| tcp.retransmits.to_string()));
     let _ = match row.way {
-        Way::RoundTrip => writeln!(text, "{ceiling:>9}{percent:>6}{sender:>8}{receiver:>8}{resent:>7}"),
-        _ => writeln!(text, "{ceiling:>8}{percent:>6}{sender:>6}{receiver:>6}{resent:>6}"),
+        Way::RoundTrip => writeln!(text, " {ceiling:>8} {percent:>5} {sender:>7} {receiver:>7} {resent:>6}"),
+        _ => writeln!(text, " {ceiling:>7} {percent:>5} {sender:>5} {receiver:>5} {resent:>5}"),
     };
     text
 }

@@ -141,6 +141,21 @@ fn tables_fit_in_a_hundred_columns() {
 }
 
 #[test]
+fn long_numbers_stay_apart() {
+    for (latency, cells) in [(false, 14), (true, 12)] {
+        let mut report = report(MeasureArgs { latency, ..Default::default() });
+        let row = &mut report.results[0];
+        for time in [&mut row.time_us.p50, &mut row.time_us.p99, &mut row.time_us.max] {
+            *time = 987_654_321_000.0;
+        }
+        let cpu = row.cpu_s_per_gb.as_mut().unwrap();
+        (cpu.sender, cpu.receiver) = (98_765_432.0, 98_765_432.0);
+        let text = table::row(&report.results[0]);
+        assert_eq!(text.split_whitespace().count(), cells, "{text}");
+    }
+}
+
+#[test]
 fn json_document() {
     insta::assert_snapshot!(json::document(&report(MeasureArgs::default())));
 }

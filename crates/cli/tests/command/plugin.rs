@@ -403,3 +403,22 @@ fn variables_name_a_plugin_and_a_list_shows_it() {
     assert_eq!((&document["version"], &document["devices"][1]["index"]), (&7.into(), &1.into()));
     assert_eq!(document["devices"][0]["device_type"], "unpack");
 }
+
+#[test]
+fn columns_stay_apart_whatever_devices_are_called() {
+    for (name, columns) in [("eth", 3), (&*"long".repeat(100), 400), ("装置", 4)] {
+        let listed = with(&[("DEVICES", "11"), ("NAME", name)], &["plugin", "list", &plugin("v8")]);
+        expect(&listed, 0);
+        let text = stdout(&listed);
+        let last = text.lines().last().expect("a device");
+        assert_eq!(last, format!("10  {name}10  100   host      1      65536  host  -"));
+        // As wide on a terminal as the name with the longest number.
+        let head = text.lines().nth(1).expect("the columns' names");
+        assert_eq!(
+            head,
+            format!("#   name{}  Gb/s  pointers  recvs  comms  type  PCI path", " ".repeat(columns + 2 - 4))
+        );
+        let first = format!("0   {name}0   100   host      1      65536  host  -");
+        assert!(text.lines().any(|line| line == first), "{text}");
+    }
+}

@@ -131,7 +131,7 @@ pub(in crate::exports) fn properties(dev: c_int, write: impl FnOnce(Facts)) -> c
         let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
         while names.len() <= dev as usize {
             let index = if knobs.violates("device-names-unique") { 0 } else { names.len() };
-            let name = CString::new(format!("loopback{index}")).map_err(|_| ResultCode::Internal)?;
+            let name = CString::new(format!("{}{index}", knobs.name)).map_err(|_| ResultCode::Internal)?;
             names.push(Box::leak(Box::new(name)));
         }
         let (net_device_type, net_device_version) = if has_queue(knobs) {
