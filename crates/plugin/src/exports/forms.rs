@@ -1,5 +1,8 @@
 //! The functions as C calls them. Where a signature changed, the name says the version that it came with, as in
 //! `gputcp_nccl_abi::sys::functions`. What older versions do not say has its usual value.
+//!
+//! `connect` and `accept` leave the place for a device handle alone, as NCCL's own networks do: no GPU takes part in a
+//! connection, and NCCL's pointer stays NULL, which says so.
 
 use std::{ffi::c_int, ptr};
 
@@ -70,16 +73,16 @@ pub(super) unsafe extern "C" fn listen_v11(_: P, dev: c_int, handle: P, listener
 }
 
 pub(super) unsafe extern "C" fn connect(dev: c_int, handle: P, comm: *mut P) -> c_int {
-    calls::connect(dev, handle, comm, ptr::null_mut())
+    calls::connect(dev, handle, comm)
 }
 
 pub(super) unsafe extern "C" fn connect_v7(
     dev: c_int,
     handle: P,
     comm: *mut P,
-    device: *mut *mut DeviceHandle,
+    _: *mut *mut DeviceHandle,
 ) -> c_int {
-    calls::connect(dev, handle, comm, device)
+    calls::connect(dev, handle, comm)
 }
 
 pub(super) unsafe extern "C" fn connect_v10(
@@ -87,9 +90,9 @@ pub(super) unsafe extern "C" fn connect_v10(
     _: *mut Config,
     handle: P,
     comm: *mut P,
-    device: *mut *mut DeviceHandle,
+    _: *mut *mut DeviceHandle,
 ) -> c_int {
-    calls::connect(dev, handle, comm, device)
+    calls::connect(dev, handle, comm)
 }
 
 pub(super) unsafe extern "C" fn connect_v11(
@@ -97,21 +100,17 @@ pub(super) unsafe extern "C" fn connect_v11(
     dev: c_int,
     handle: P,
     comm: *mut P,
-    device: *mut *mut DeviceHandle,
+    _: *mut *mut DeviceHandle,
 ) -> c_int {
-    calls::connect(dev, handle, comm, device)
+    calls::connect(dev, handle, comm)
 }
 
 pub(super) unsafe extern "C" fn accept(listener: P, comm: *mut P) -> c_int {
-    calls::accept(listener, comm, ptr::null_mut())
+    calls::accept(listener, comm)
 }
 
-pub(super) unsafe extern "C" fn accept_v7(
-    listener: P,
-    comm: *mut P,
-    device: *mut *mut DeviceHandle,
-) -> c_int {
-    calls::accept(listener, comm, device)
+pub(super) unsafe extern "C" fn accept_v7(listener: P, comm: *mut P, _: *mut *mut DeviceHandle) -> c_int {
+    calls::accept(listener, comm)
 }
 
 pub(super) unsafe extern "C" fn reg_mr(_: P, data: P, bytes: c_int, kind: c_int, mhandle: *mut P) -> c_int {

@@ -187,3 +187,75 @@ fn behind<const N: usize>(device: &Device, dev: c_int) -> (c_int, [c_int; N]) {
     devs.iter_mut().zip(behind).for_each(|(place, &dev)| *place = dev);
     (behind.len().min(N) as c_int, devs)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use gputcp_nccl_abi::sys::device::DeviceHandle;
+
+    use super::*;
+    use crate::exports::calls::P;
+
+    #[repr(align(16))]
+    struct Handle([u8; 128]);
+
+    /// Connects a device to itself, with places for device handles that lie nowhere, and closes.
+    fn connects(
+        listen: impl Fn(P, *mut P) -> c_int,
+        connect: impl Fn(P, *mut P, *mut *mut DeviceHandle) -> c_int,
+        accept: impl Fn(P, *mut P, *mut *mut DeviceHandle) -> c_int,
+        close: impl Fn(P, P, P) -> [c_int; 3],
+    ) {
+        let nowhere: *mut *mut DeviceHandle = ptr::without_provenance_mut(0x1230);
+        let (mut handle, mut listener) = (Handle([0; 128]), ptr::null_mut());
+        let handle: P = handle.0.as_mut_ptr().cast();
+        assert_eq!(listen(handle, &raw mut listener), 0);
+        let (mut send, mut recv): (P, P) = (ptr::null_mut(), ptr::null_mut());
+        let until = Instant::now() + Duration::from_secs(30);
+        while send.is_null() || recv.is_null() {
+            assert!(Instant::now() < until, "the connection was never there");
+            if send.is_null() {
+                assert_eq!(connect(handle, &raw mut send, nowhere), 0);
+            }
+            if recv.is_null() {
+                assert_eq!(accept(listener, &raw mut recv, nowhere), 0);
+            }
+        }
+        assert_eq!(close(send, recv, listener), [0; 3]);
+    }
+
+    /// The functions of a table, called with what its version has before `connect`'s handle.
+    macro_rules! connects {
+        ($net:expr, ($($init:expr),*), ($($ctx:expr)?), ($($before:expr),*)) => {{
+            let net = $net;
+            // SAFETY: the functions of this plugin, with the arguments of the version.
+            unsafe {
+                assert_eq!(net.init.unwrap()($($init),*), 0);
+                connects(
+                    |handle, out| net.listen.unwrap()($($ctx,)? 0, handle, out),
+                    |handle, out, device| net.connect.unwrap()($($before,)* handle, out, device),
+                    |listener, out, device| net.accept.unwrap()(listener, out, device),
+                    |send, recv, listener| {
+                        [
+                            net.close_send.unwrap()(send),
+                            net.close_recv.unwrap()(recv),
+                            net.close_listen.unwrap()(listener),
+                        ]
+                    },
+                );
+            }
+        }};
+    }
+
+    #[test]
+    fn the_place_for_a_device_handle_is_left_alone() {
+        let (no_config, mut ctx) = (ptr::null_mut(), ptr::null_mut());
+        connects!(&ncclNetPlugin_v7, (None), (), (0));
+        connects!(&ncclNetPlugin_v8, (None), (), (0));
+        connects!(&ncclNetPlugin_v9, (None), (), (0));
+        connects!(&ncclNetPlugin_v10, (None, None), (), (0, no_config));
+        connects!(&ncclNetPlugin_v11, (&raw mut ctx, 1, no_config, None, None), (ctx), (ctx, 0));
+        connects!(&ncclNetPlugin_v12, (&raw mut ctx, 1, no_config, None, None), (ctx), (ctx, 0));
+    }
+}

@@ -7,10 +7,7 @@ use std::{
 };
 
 use gputcp::{Handle, Listener};
-use gputcp_nccl_abi::sys::{
-    constants::{NET_DEVICE_HOST, NET_DEVICE_HOST_VERSION, PTR_HOST},
-    device::DeviceHandle,
-};
+use gputcp_nccl_abi::sys::constants::PTR_HOST;
 
 use super::P;
 use crate::{
@@ -40,12 +37,7 @@ pub(in crate::exports) fn listen(dev: c_int, handle: P, out: *mut P) -> c_int {
     })
 }
 
-pub(in crate::exports) fn connect(
-    dev: c_int,
-    handle: P,
-    out: *mut P,
-    device: *mut *mut DeviceHandle,
-) -> c_int {
+pub(in crate::exports) fn connect(dev: c_int, handle: P, out: *mut P) -> c_int {
     answer(|| {
         // SAFETY: room for a pointer: "not yet", until it is.
         unsafe { out.write(ptr::null_mut()) };
@@ -58,13 +50,13 @@ pub(in crate::exports) fn connect(
         // SAFETY: as above.
         unsafe { handle.cast::<u8>().copy_from_nonoverlapping(said.as_ptr(), said.len()) };
         if let Some(comm) = comm {
-            give(End::Send(Requests::new(comm)), out, device);
+            give(End::Send(Requests::new(comm)), out);
         }
         Ok(())
     })
 }
 
-pub(in crate::exports) fn accept(listener: P, out: *mut P, device: *mut *mut DeviceHandle) -> c_int {
+pub(in crate::exports) fn accept(listener: P, out: *mut P) -> c_int {
     answer(|| {
         // SAFETY: room for a pointer; and `listen` gave the listener, which NCCL has not closed.
         let listening = unsafe {
@@ -73,7 +65,7 @@ pub(in crate::exports) fn accept(listener: P, out: *mut P, device: *mut *mut Dev
         };
         let mut listener = listening.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(comm) = listener.poll().map_err(|error| failed(&error))? {
-            give(End::Recv(Requests::new(comm)), out, device);
+            give(End::Recv(Requests::new(comm)), out);
         }
         Ok(())
     })
@@ -125,14 +117,8 @@ pub(in crate::exports) fn close_listen(listener: P) -> c_int {
     })
 }
 
-/// Gives a connection to NCCL, and says, where it has given room for that, that no GPU takes part in it.
-fn give(end: End, out: *mut P, device: *mut *mut DeviceHandle) {
-    // SAFETY: room for a pointer; NULL, or a pointer to NULL or to room for a device handle.
-    unsafe {
-        out.write(Box::into_raw(Box::new(Comm::new(end))).cast());
-        if let Some(handle) = device.as_ref().and_then(|handle| handle.as_mut()) {
-            handle.net_device_type = NET_DEVICE_HOST;
-            handle.net_device_version = NET_DEVICE_HOST_VERSION;
-        }
-    }
+/// Gives a connection to NCCL.
+fn give(end: End, out: *mut P) {
+    // SAFETY: room for a pointer.
+    unsafe { out.write(Box::into_raw(Box::new(Comm::new(end))).cast()) };
 }
