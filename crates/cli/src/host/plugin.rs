@@ -88,9 +88,10 @@ impl NetPlugin {
         patience.set(timeout);
         watch(patience.clone(), talk)?;
         let failed = |error: PluginError| match error {
-            PluginError::Open(_) | PluginError::NoTable { .. } | PluginError::NoDevice { .. } => {
-                Failure::Usage(error.to_string())
-            }
+            PluginError::Open(_)
+            | PluginError::NoTable { .. }
+            | PluginError::NoDevices { .. }
+            | PluginError::NoDevice { .. } => Failure::Usage(error.to_string()),
             error => Failure::Run(error.to_string()),
         };
         HERE.store(true, Ordering::Relaxed);

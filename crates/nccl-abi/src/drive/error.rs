@@ -68,6 +68,15 @@ pub enum Error {
         /// The answer.
         what: Arc<str>,
     },
+    /// There is no device at all.
+    #[error(
+        "the plugin {plugin} finds no device that it can use: see what it says with -v; often its interfaces are down, \
+         or NCCL_SOCKET_IFNAME excludes them"
+    )]
+    NoDevices {
+        /// The plugin.
+        plugin: Arc<str>,
+    },
     /// There is no such device.
     #[error("the plugin {plugin} has no device {asked}: it has {there}")]
     NoDevice {

@@ -86,23 +86,31 @@ impl Library {
     /// Says what the library has instead of this version, or of any that is known.
     #[must_use]
     pub fn no_table(&self, asked: Option<u32>) -> Error {
-        let list: Vec<String> = self.versions.iter().map(|version| format!("v{version}")).collect();
-        let (list, newest, oldest) = (list.join(", "), KNOWN[0].0, KNOWN[KNOWN.len() - 1].0);
-        let has = match (asked, list.as_str()) {
-            (_, "") => {
+        let (newest, oldest) = (KNOWN[0].0, KNOWN[KNOWN.len() - 1].0);
+        let list = |versions: &[u32]| {
+            let names: Vec<String> = versions.iter().map(|version| format!("v{version}")).collect();
+            names.join(", ")
+        };
+        let usable: Vec<u32> =
+            self.versions.iter().copied().filter(|version| (oldest..=newest).contains(version)).collect();
+        let has = match asked {
+            _ if self.versions.is_empty() => {
                 "is a library, but no NCCL net plugin: it has no symbol ncclNetPlugin_v…; name another".into()
             }
-            (Some(version), _) if !(oldest..=newest).contains(&version) => {
+            Some(version) if !(oldest..=newest).contains(&version) => {
                 format!(
-                    "was asked for v{version} of the interface, and v{oldest} to v{newest} are known here"
+                    "was asked for v{version} of the interface, and v{oldest} to v{newest} are known here: ask for one of \
+                     these"
                 )
             }
-            (Some(version), list) => {
-                format!("has no v{version} of the interface, but {list}: ask for one of these")
+            Some(version) if !usable.is_empty() => {
+                let usable = list(&usable);
+                format!("has no v{version} of the interface, but {usable}: ask for one of these")
             }
-            (None, list) => {
+            _ => {
+                let has = list(&self.versions);
                 format!(
-                    "has {list} of the interface, and v{oldest} to v{newest} are known here: use another release of it"
+                    "has {has} of the interface, and v{oldest} to v{newest} are known here: use another release of it"
                 )
             }
         };
@@ -174,10 +182,18 @@ fn why(refused: &[(String, String)]) -> String {
                 "{candidate} is not a library for this machine ({reason}): correct the plugin's path"
             );
         }
-        if reason.contains("undefined symbol") {
+        if reason.contains(", version ") || reason.contains("not found (required by") {
             return format!(
-                "the plugin {candidate} needs a symbol that no library has ({reason}): install the release of what it was \
-                 built with, and add its folder to LD_LIBRARY_PATH"
+                "the plugin {candidate} needs another release of a library than the one found ({reason}): install the \
+                 release it was built with, and add its folder to LD_LIBRARY_PATH"
+            );
+        }
+        if let Some((_, symbol)) = reason.split_once("undefined symbol: ") {
+            let symbol = symbol.trim();
+            let library = provider(symbol);
+            return format!(
+                "the plugin {candidate} uses {symbol} and names no library that defines it: preload one, with \
+                 LD_PRELOAD={library} before the command"
             );
         }
         let its_own = reason.starts_with(&format!("{candidate}:"));
@@ -198,6 +214,37 @@ fn why(refused: &[(String, String)]) -> String {
     let tried: Vec<&str> = refused.iter().map(|(candidate, _)| candidate.as_str()).collect();
     format!("there is no plugin {}: give its path, or add its folder to LD_LIBRARY_PATH", tried.join(" or "))
 }
+
+/// The library that is likely to define a symbol.
+fn provider(symbol: &str) -> &'static str {
+    let is_driver = |rest: &str| rest.starts_with(|first: char| first.is_ascii_uppercase());
+    if symbol.strip_prefix("cu").is_some_and(is_driver) {
+        return "libcuda.so.1";
+    }
+    let known = PROVIDERS.iter().find(|(prefix, _)| symbol.starts_with(prefix));
+    known.map_or("PATH-OF-ITS-LIBRARY", |(_, library)| library)
+}
+
+/// How the symbols of libraries that plugins use begin.
+const PROVIDERS: &[(&str, &str)] = &[
+    ("cuda", "libcudart.so"),
+    ("nvml", "libnvidia-ml.so.1"),
+    ("nccl", "libnccl.so.2"),
+    ("ibv_", "libibverbs.so.1"),
+    ("mlx5dv_", "libmlx5.so.1"),
+    ("rdma_", "librdmacm.so.1"),
+    ("fi_", "libfabric.so.1"),
+    ("ucp_", "libucp.so.0"),
+    ("ucs_", "libucs.so.0"),
+    ("uct_", "libuct.so.0"),
+    ("gdr_", "libgdrapi.so.2"),
+    ("numa_", "libnuma.so.1"),
+    ("hwloc_", "libhwloc.so.15"),
+    ("_ZNSt", "libstdc++.so.6"),
+    ("_ZSt", "libstdc++.so.6"),
+    ("_ZNKSt", "libstdc++.so.6"),
+    ("__cxa_", "libstdc++.so.6"),
+];
 
 #[cfg(test)]
 mod tests {
@@ -238,6 +285,55 @@ mod tests {
         let says = |reason: &str| why(&[("libx.so".into(), reason.into())]);
         let text = says("libcudart.so.12: cannot open shared object file: No such file or directory");
         assert!(text.contains("LD_LIBRARY_PATH") && text.contains("libcudart"), "{text}");
-        assert!(says("./libx.so: undefined symbol: foo").contains("foo"));
+        for (symbol, advice) in [
+            ("cudaGetDevice", "LD_PRELOAD=libcudart.so before"),
+            ("cuMemAlloc_v2", "LD_PRELOAD=libcuda.so.1 before"),
+            ("cunning", "LD_PRELOAD=PATH-OF-ITS-LIBRARY before"),
+            ("ibv_open_device", "LD_PRELOAD=libibverbs.so.1 before"),
+            ("_ZNSt6thread15_M_start_threadE", "LD_PRELOAD=libstdc++.so.6 before"),
+        ] {
+            let text = says(&format!("./libx.so: undefined symbol: {symbol}"));
+            assert!(text.contains(advice) && text.contains(symbol), "{text}");
+        }
+        for reason in [
+            "./libx.so: undefined symbol: fi_freeparams, version FABRIC_1.9",
+            "/lib/libstdc++.so.6: version `GLIBCXX_3.4.32' not found (required by ./libx.so)",
+        ] {
+            let text = says(reason);
+            assert!(text.contains("another release of a library") && !text.contains("PRELOAD"), "{text}");
+        }
+    }
+
+    #[test]
+    fn versions_to_ask_for_are_those_that_can_be_had() {
+        let with = |versions: &[u32], asked| {
+            let (name, handle) = ("libx.so".into(), ManuallyDrop::new(unix::Library::this()));
+            Library { name, handle, versions: versions.to_vec() }.no_table(asked).to_string()
+        };
+        for (versions, asked, said) in [
+            (&[13, 8, 4][..], Some(9), "libx.so has no v9 of the interface, but v8: ask for one of these"),
+            (
+                &[13, 4],
+                Some(9),
+                "libx.so has v13, v4 of the interface, and v5 to v12 are known here: use another release of it",
+            ),
+            (
+                &[13, 4],
+                None,
+                "libx.so has v13, v4 of the interface, and v5 to v12 are known here: use another release of it",
+            ),
+            (
+                &[8],
+                Some(4),
+                "libx.so was asked for v4 of the interface, and v5 to v12 are known here: ask for one of these",
+            ),
+            (
+                &[],
+                Some(8),
+                "libx.so is a library, but no NCCL net plugin: it has no symbol ncclNetPlugin_v…; name another",
+            ),
+        ] {
+            assert_eq!(with(versions, asked), said);
+        }
     }
 }

@@ -54,8 +54,7 @@ impl Plugin {
             return Err(self.absurd("devices", &format!("{count} devices")));
         }
         if count == 0 {
-            let there = "none at all, see what it says with -v; often its interfaces are down, or excluded by NCCL_SOCKET_IFNAME";
-            return Err(self.no_device("to use", there));
+            return Err(Error::NoDevices { plugin: self.started.name.clone() });
         }
         let one = |dev: c_int| {
             // SAFETY: the plugin was started, and has that many devices.
@@ -100,7 +99,8 @@ impl Plugin {
         by_name.or_else(|| self.devices.get(asked.parse::<usize>().ok()?)).ok_or_else(|| {
             let there: Vec<String> =
                 self.devices.iter().map(|device| format!("{} ({})", device.index, device.name)).collect();
-            self.no_device(asked, &there.join(", "))
+            let (plugin, there) = (self.started.name.clone(), there.join(", ").into());
+            Error::NoDevice { plugin, asked: asked.into(), there }
         })
     }
 
@@ -126,10 +126,6 @@ impl Plugin {
 
     pub(super) fn absurd(&self, call: &'static str, what: &str) -> Error {
         self.started.absurd(call, what)
-    }
-
-    fn no_device(&self, asked: &str, there: &str) -> Error {
-        Error::NoDevice { plugin: self.started.name.clone(), asked: asked.into(), there: there.into() }
     }
 }
 
