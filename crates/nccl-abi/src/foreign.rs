@@ -1,4 +1,5 @@
-//! Memory that foreign code points to. The pointer may lead anywhere: the system reads it, and says if nothing is there.
+//! Memory that foreign code points to. The pointer may lead anywhere: the kernel reads it, and reports
+//! unmapped memory.
 
 use std::{
     ffi::{CStr, CString, c_char},
@@ -9,10 +10,10 @@ use std::{
     ptr,
 };
 
-/// The text at `start`, of fewer than `most` bytes; `None` for NULL.
+/// Returns the text at `start`, of fewer than `most` bytes; `None` for NULL.
 ///
 /// # Errors
-/// What is there instead, for a sentence.
+/// The reason, as a noun for a sentence.
 pub fn text(start: *const c_char, most: usize) -> Result<Option<CString>, &'static str> {
     if start.is_null() {
         return Ok(None);
@@ -28,7 +29,7 @@ pub fn text(start: *const c_char, most: usize) -> Result<Option<CString>, &'stat
         .map_err(|_| "a text without end")
 }
 
-/// The value at `place`; `None` if it does not lie in memory that can be read.
+/// Returns the value at `place`; `None` if it does not lie in memory that can be read.
 pub fn value<T>(place: *const T) -> Option<MaybeUninit<T>> {
     let mut bytes = vec![0; size_of::<T>()];
     copy(place.addr(), &mut bytes).filter(|&read| read == bytes.len())?;
@@ -38,7 +39,7 @@ pub fn value<T>(place: *const T) -> Option<MaybeUninit<T>> {
     Some(value)
 }
 
-/// The text at `start`, or what is there instead, to be shown to people.
+/// Returns the text at `start`, or the reason why there is none, to be shown to people.
 pub(crate) fn shown(start: *const c_char, most: usize) -> String {
     match text(start, most) {
         Ok(text) => one_line(&text.unwrap_or_default().to_string_lossy()),
@@ -46,23 +47,23 @@ pub(crate) fn shown(start: *const c_char, most: usize) -> String {
     }
 }
 
-/// The text with a dot for each control character, fit for a terminal.
+/// Returns the text with a dot for each control character, fit for a terminal.
 pub(crate) fn one_line(text: &str) -> String {
     text.trim_end().chars().map(|c| if c.is_control() { '·' } else { c }).collect()
 }
 
-/// Copies memory of this process from an address on; gives how many bytes there were. `None` if the system lets no process read
-/// its own memory so.
+/// Copies memory of this process from an address on, and returns how many bytes were readable. `None` if the
+/// system lets no process read its own memory this way.
 fn copy(start: usize, into: &mut [u8]) -> Option<usize> {
     let local = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
     let remote = libc::iovec { iov_base: ptr::with_exposed_provenance_mut(start), iov_len: into.len() };
-    // SAFETY: the bytes are this function's to write; what the other address leads to is looked at by the system alone.
+    // SAFETY: the bytes are this function's to write; the kernel alone dereferences the other address.
     let read =
         unsafe { libc::process_vm_readv(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0) };
     match usize::try_from(read) {
         Ok(read) => Some(read),
         Err(_) if io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT) => Some(0),
-        // Where a filter of system calls has something against it.
+        // A filter of system calls may forbid it.
         Err(_) => Some(File::open("/proc/self/mem").ok()?.read_at(into, start as u64).unwrap_or(0)),
     }
 }
@@ -79,8 +80,8 @@ mod tests {
         assert_eq!(text(ptr::without_provenance(usize::MAX), 100), Err("a pointer to no memory"));
         let endless = [1; 200];
         assert_eq!(text(endless.as_ptr(), 200), Err("a text without end"));
-        // The last page of a region: what lies behind it is not asked for in vain.
-        // SAFETY: a question.
+        // A text at the end of the last page of a region.
+        // SAFETY: reads a constant of the system.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
         // SAFETY: new memory of two pages, of which the second is given back.
         let start = unsafe {

@@ -1,6 +1,6 @@
-//! Which function of the plugin is running, written down before each call where the parent process can read it, and what the
-//! plugin warned of first since then: so a side that crashed or hung can still be told about. It is a file in memory, opened
-//! through the parent's descriptor.
+//! The function of the plugin that is running, written down before each call where the parent process can
+//! read it. The plugin's first warning since then stands there too. So a side that crashed or hung can still
+//! be reported. It is a file in memory, opened through the parent's descriptor.
 
 use std::{
     cell::Cell,
@@ -27,7 +27,8 @@ pub(crate) struct Journal(Arc<Write>);
 #[derive(Debug)]
 struct Write {
     file: File,
-    /// Whether the plugin has warned of something, and on which of the side's threads; none for one of the plugin's own.
+    /// The thread of the side on which the noted warning was given; the inner `None` is a thread of the
+    /// plugin's own.
     warned: Mutex<Option<Option<usize>>>,
 }
 
@@ -65,7 +66,7 @@ impl Read {
         bytes.chunks(ENTRY_BYTES).filter_map(name).collect()
     }
 
-    /// What the plugin warned of first since its last call; it may be anything.
+    /// The plugin's first warning since its last call. The plugin could have written any bytes there.
     #[must_use]
     pub fn words(&self) -> Option<String> {
         let mut bytes = [0; WORDS_BYTES];
@@ -97,7 +98,7 @@ impl Journal {
         let _ = self.0.file.write_all_at(&entry, (THREAD.get().unwrap_or(0) * ENTRY_BYTES) as u64);
     }
 
-    /// Notes what the plugin warns of, if it is the first since the last call.
+    /// Notes a warning, if it is the first since the last call.
     pub(crate) fn say(&self, text: &str) {
         let mut warned = self.warned();
         if text.is_empty() || warned.is_some() {
@@ -110,7 +111,8 @@ impl Journal {
         let _ = self.0.file.write_all_at(&bytes, WORDS_AT as u64);
     }
 
-    /// What was said before a call does not explain it. What another thread's call has said still explains that one.
+    /// Removes this thread's earlier warning, which does not explain the call that begins. Another thread's
+    /// warning stays: it explains that thread's call.
     fn begin(&self) {
         let mut warned = self.warned();
         if warned.is_some_and(|by| by.is_none() || by == THREAD.get()) {
@@ -131,7 +133,7 @@ pub(crate) fn number_this_thread(number: usize) {
 }
 
 thread_local! {
-    /// None of the plugin's own threads has one.
+    /// `None` on the plugin's own threads.
     static THREAD: Cell<Option<usize>> = const { Cell::new(None) };
 }
 

@@ -1,5 +1,5 @@
-//! The logger that plugins are given: warnings go to stderr, and the first one since the side's last call to the journal, where
-//! the parent finds it. What is no warning would bury the one that tells why a check failed.
+//! The logger that plugins are given. Warnings go to stderr, and the first one since the side's last call to
+//! the journal, for the parent. Other messages would bury the one that tells why a check failed.
 
 use std::{ffi::c_int, io::Write as _, sync::OnceLock};
 
@@ -10,7 +10,7 @@ use gputcp_nccl_abi::{
 
 use crate::journal::Journal;
 
-/// What `init` is given.
+/// Returns the logger that `init` is given.
 pub(crate) fn logger() -> Logger {
     message::logger::<Side>()
 }
@@ -32,7 +32,7 @@ impl Sink for Side {
         if let Some(journal) = JOURNAL.get() {
             journal.say(&message.text);
         }
-        // Not `eprintln`, which panics where nobody reads.
+        // Not `eprintln`, which panics if stderr has no reader.
         let _ = writeln!(std::io::stderr(), "{}", message.text);
     }
 }

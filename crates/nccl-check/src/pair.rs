@@ -223,8 +223,8 @@ impl Process {
         }
     }
 
-    /// What the plugin said about it: its logger's first warning since the side's last call; if there is none, the last line on
-    /// its stderr.
+    /// Returns the logger's first warning since the side's last call; if there is none, the last line on
+    /// stderr.
     fn last_words(&self) -> Option<String> {
         let said = self.stderr.text();
         let line = || said.lines().rev().find(|line| !line.trim().is_empty()).map(last_words);

@@ -1,5 +1,5 @@
-//! Faults on demand: the n-th call of a function fails, hangs, crashes, ends the process, warns or prints. A violated demand may
-//! need more than that; it is violated where it would be kept.
+//! Faults on demand: the n-th call of a function fails, hangs, crashes, ends the process, warns or prints. A
+//! violated demand may need more than that; it is violated where it would be kept.
 
 use std::{
     ffi::{CString, c_int},
@@ -77,7 +77,7 @@ fn die(signal: c_int) {
     }
 }
 
-/// Says why, then what came of it; and something else on stderr.
+/// Logs a cause and a consequence, and prints another line on stderr.
 fn warn(function: &str) {
     let logger = *LOGGER.lock().unwrap_or_else(PoisonError::into_inner);
     if let (Some(logger), Ok(function)) = (logger, CString::new(function)) {

@@ -30,7 +30,7 @@ pub(crate) struct Knobs {
     pub(crate) exit: Option<Fault>,
     pub(crate) print: Option<Fault>,
     pub(crate) warn: Option<Fault>,
-    /// Whether what ends the process is done on a thread of the plugin's own.
+    /// Whether a thread of the plugin's own ends the process.
     pub(crate) beside: bool,
     violate: Vec<String>,
 }
@@ -72,12 +72,12 @@ impl Knobs {
         })
     }
 
-    /// Whether tables are completed in `init`: asked while the file is loaded, before the knobs are read.
+    /// Whether tables are completed in `init`. Asked while the file is loaded, before the knobs are read.
     pub(crate) fn is_late() -> bool {
         text("LATE").is_some_and(|value| value == "1")
     }
 
-    /// Whether this pointer of the plugin's is to lead nowhere: asked while the file is loaded, too.
+    /// Whether this pointer of the plugin's is to lead nowhere. Asked while the file is loaded, too.
     pub(crate) fn is_nowhere(pointer: &str) -> bool {
         text("NOWHERE").is_some_and(|all| all.split(',').any(|name| name == pointer))
     }
@@ -178,5 +178,5 @@ fn fault(name: &str, usual_code: Option<i32>) -> Result<Option<Fault>, String> {
 const PREFIX: &str = "GPUTCP_TEST_PLUGIN_";
 /// The most receives of one request.
 pub(crate) const PARTS_MAX: usize = 8;
-/// What `abort` ends the process with.
+/// The signal of `abort`.
 pub(crate) const SIGABRT: i32 = 6;

@@ -34,12 +34,12 @@
 //! | `LATE` | 0 or 1 | before `init` the tables have another name and `init`, and nothing else |
 //! | `ERROR` | `FUNCTION:NTH:CODE` | the n-th call of a function, by NCCL's name, answers this code |
 //! | `HANG` | `FUNCTION:NTH` | it never returns |
-//! | `CRASH` | `FUNCTION:NTH:SIGNAL` | it ends the process with a signal, if nothing else is said with SIGABRT |
+//! | `CRASH` | `FUNCTION:NTH:SIGNAL` | it ends the process with a signal, default SIGABRT |
 //! | `EXIT` | `FUNCTION:NTH` | it ends the process with exit code 0, as if all were well |
-//! | `BESIDE` | 0 or 1 | `CRASH` and `EXIT` happen on a thread of the plugin's own, while the function goes on |
+//! | `BESIDE` | 0 or 1 | `CRASH` and `EXIT` happen on a thread of the plugin's own |
 //! | `WARN` | `FUNCTION:NTH` | it warns by the host's logger, and says something else on stderr |
 //! | `PRINT` | `FUNCTION:NTH` | it prints a line on stdout |
-//! | `NOWHERE` | names by commas | these pointers lead nowhere: `table-name`, `devices` (the function), `name`, `device-handle` |
+//! | `NOWHERE` | `table-name`, `devices`, `name`, `device-handle`, by commas | these pointers lead nowhere |
 //! | `VIOLATE` | names of checks, by commas | each breaks the demand that the check of `gputcp plugin check` is about; `CHECK/WAY` breaks it another way |
 
 mod comm;

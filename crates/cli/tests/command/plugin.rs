@@ -189,7 +189,7 @@ fn what_a_plugin_says_is_told_with_its_arguments() {
     let failing = |warn| loopback("v8", &[("WARN", warn), ("ERROR", "isend:3:3")], &["--no-ceiling"]);
     let said = stderr(&failing("isend:3"));
     assert!(said.contains("(ncclInternalError); its last words: no slot for isend, 31 of 32.5\n"), "{said}");
-    // What was said long before explains nothing.
+    // An earlier call's warning explains nothing.
     let said = stderr(&failing("init:1"));
     assert!(said.contains("(ncclInternalError); see what it says with -v\n"), "{said}");
     let listed = with(&[("WARN", "init:1")], &["plugin", "list", "-v", &plugin("v11")]);
@@ -327,7 +327,7 @@ fn pointers_that_lead_nowhere_are_sentences() {
     let path = [("VIOLATE", "properties-sane/pci-path-nowhere")];
     let output = with(&path, &["plugin", "list", &plugin("v8")]);
     assert!(stderr(&output).contains("for the PCI path of device 0"), "{}", stderr(&output));
-    // Nobody needs it where the host drives the device; where nobody does, it is missed.
+    // A device that the host drives needs none; an unpack queue is found by it.
     verified(&loopback("v8", &[("NOWHERE", "device-handle")], &[]));
     let queue = [("NOWHERE", "device-handle"), ("GPU", "soft")];
     let output = loopback("unpack", &queue, &["-m", "soft", "--no-ceiling"]);

@@ -1,4 +1,5 @@
-//! One view over the functions of all versions' tables. What a version cannot say is an error before the call, never a cut number.
+//! One view over the functions of all versions' tables. A length that a version cannot express is an error
+//! before the call, never a cut number.
 
 use std::ptr;
 
@@ -127,7 +128,7 @@ macro_rules! read {
 const NOTHING_OPTIONAL: Optional = Optional { reg_mr_dma_buf: None, iflush: None, irecv_consumed: None };
 
 impl Calls {
-    /// The functions of the table of a plugin that was started; fails with the name of the first that is missing.
+    /// Reads the functions of the table of a started plugin; fails with the name of the first missing one.
     pub(super) fn read(found: Found) -> std::result::Result<Self, &'static str> {
         match found {
             Found::V5(t) => read!(t, 5, V5 V5 V5 V5 V5 V5 V5, iflush),

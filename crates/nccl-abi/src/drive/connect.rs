@@ -66,8 +66,8 @@ impl fmt::Debug for Connector {
     }
 }
 
-/// What a plugin says of a connection's device: written into the storage that it was given, or where it points instead, as NCCL
-/// itself gives it no storage. Nothing if no device handle can lie there.
+/// Reads the device handle of a connection, in the storage that the plugin was given or where it points
+/// instead: NCCL itself gives no storage. `None` if no device handle can lie there.
 pub(super) fn given_device(given: *mut DeviceHandle) -> Option<DeviceHandle> {
     let given = NonNull::new(given).filter(|given| given.is_aligned())?;
     // SAFETY: numbers and a pointer, each of which may be anything; the storage was all zeros.

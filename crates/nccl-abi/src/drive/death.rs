@@ -1,8 +1,8 @@
-//! A plugin that ends the process, by a signal or by `exit`: one sentence on stderr names the plugin, the function that was
-//! being called and what happened, and the exit code is no success.
+//! A plugin that ends the process, by a signal or by `exit`. One sentence on stderr names the plugin, the
+//! function that was being called and the signal. The exit code is no success.
 //!
-//! All of it is fit for a signal handler: no lock is taken, no memory asked for, and what is read was written before by a single
-//! atomic store.
+//! All of it is async-signal-safe. It takes no lock and allocates nothing; the texts that it reads were
+//! published before by a single atomic store.
 
 use std::{
     ffi::{c_int, c_void},
@@ -16,17 +16,18 @@ use std::{
 use super::watch::inside;
 use crate::foreign;
 
-/// From now on a plugin that ends the process is told of, and the process ends with this exit code. The first call counts.
+/// Reports a plugin that ends the process from now on; the process then ends with this exit code. The first
+/// call counts.
 ///
-/// Signals that another process sends do what they did before. What a plugin does about signals itself comes after this and
-/// counts instead; `_exit` and SIGKILL cannot be noticed from within.
+/// Signals from another process keep their effect. A plugin that installs signal handlers of its own replaces
+/// these. `_exit` and SIGKILL cannot be noticed from within the process.
 pub fn tell_of_deaths(exit_code: u8) {
     if EXIT_CODE.compare_exchange(NOT_TOLD, exit_code.into(), Relaxed, Relaxed).is_err() {
         return;
     }
     for (signal, _) in SIGNALS {
-        // SAFETY: a handler of the form that the flags say, which keeps to what a handler may do; it needs more stack than a
-        // thread that has used up its own, and most threads have another one for that.
+        // SAFETY: the handler has the form that the flags name, and is async-signal-safe. It runs on the
+        // alternate stack, where the thread has one, so that a stack overflow is reported too.
         unsafe {
             let mut action: libc::sigaction = mem::zeroed();
             action.sa_sigaction = died as extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) as usize;
@@ -43,16 +44,16 @@ pub fn tell_of_deaths(exit_code: u8) {
     }
 }
 
-/// What to call the plugin from now on, in a sentence.
+/// Publishes the plugin's name for the sentence.
 pub(super) fn name_plugin(name: &str) {
-    // A handler may be reading the one before.
+    // A handler may be reading the previous name, which is therefore never freed.
     let name = foreign::one_line(name).chars().take(NAME_CHARS).collect();
     let name: &'static Name = Box::leak(Box::new(Name(name)));
     NAME.store(ptr::from_ref(name).cast_mut(), Release);
 }
 
-/// Ends the process at once. `exit` would first run what foreign code has registered, and wait for the loader, which a call
-/// that is stuck in `dlopen` holds.
+/// Ends the process at once. `exit` would first run the functions that foreign code has registered, and wait
+/// for the loader, which a call that is stuck in `dlopen` holds.
 pub fn leave(code: c_int) -> ! {
     // SAFETY: it needs nothing.
     unsafe { libc::_exit(code) }
@@ -62,7 +63,7 @@ struct Name(String);
 
 extern "C" fn died(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     if is_of_another_process(info) {
-        // SAFETY: as if there had been no handler: it waits until this one has returned.
+        // SAFETY: both are async-signal-safe. The signal stays blocked until this handler has returned.
         unsafe {
             libc::signal(signal, libc::SIG_DFL);
             libc::raise(signal);
@@ -86,7 +87,7 @@ extern "C" fn exited() {
     let is_main = unsafe { libc::gettid() == libc::getpid() };
     match inside() {
         Some(call) => tell(|line| line.plugin().say(" ended this process in ").say(call).say(BROKEN)),
-        // This program's own end.
+        // The command's own exit.
         None if is_main => {}
         None => tell(|line| line.plugin().say(" ended this process on a thread of its own").say(BROKEN)),
     }
@@ -97,9 +98,10 @@ fn tell(sentence: impl FnOnce(&mut Line) -> &mut Line) -> ! {
     // SAFETY: a question.
     let me = unsafe { libc::gettid() };
     if let Err(teller) = TELLER.compare_exchange(0, me, Relaxed, Relaxed) {
-        // Another one is at it, and ends the process; or this one has failed at it.
+        // Another thread is writing the sentence and ends the process; or this thread has crashed while
+        // writing it.
         if teller != me {
-            // SAFETY: it waits for nothing but the time.
+            // SAFETY: no descriptors.
             unsafe { libc::poll(ptr::null_mut(), 0, PATIENCE_MS) };
         }
     } else {
@@ -109,13 +111,13 @@ fn tell(sentence: impl FnOnce(&mut Line) -> &mut Line) -> ! {
     leave(EXIT_CODE.load(Relaxed).max(1))
 }
 
-/// Whether `kill` sent it, or the like, from elsewhere.
+/// Whether another process sent the signal, as `kill` does.
 fn is_of_another_process(info: *const libc::siginfo_t) -> bool {
-    // SAFETY: the system's, and a process's number is there for signals that were sent.
+    // SAFETY: the kernel's; a signal that was sent carries its sender's process number.
     unsafe { (*info).si_code <= 0 && (*info).si_pid() != libc::getpid() }
 }
 
-/// A sentence that is put together without asking for memory. What is too long is cut.
+/// A sentence that is put together without an allocation. Text beyond its room is cut.
 struct Line {
     bytes: [u8; LINE_BYTES],
     used: usize,
@@ -136,10 +138,10 @@ impl Line {
         self.say("the plugin ").say(name)
     }
 
-    /// Writes it to stderr, unless nobody reads there.
+    /// Writes it to stderr, unless the reader there takes nothing for a second.
     fn print(&self) {
         let mut stderr = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
-        // SAFETY: one descriptor, and the line's bytes. A pipe that has room takes a line of this length whole.
+        // SAFETY: one descriptor, and the line's bytes. A pipe with room takes a line of this length whole.
         unsafe {
             if libc::poll(&raw mut stderr, 1, PATIENCE_MS) == 1 {
                 libc::write(libc::STDERR_FILENO, self.bytes.as_ptr().cast(), self.used);
@@ -152,7 +154,7 @@ unsafe extern "C" {
     fn at_quick_exit(what: extern "C" fn()) -> c_int;
 }
 
-/// What a process dies of that does what it must not.
+/// The signals of a crash.
 const SIGNALS: [(c_int, &str); 7] = [
     (libc::SIGSEGV, "SIGSEGV"),
     (libc::SIGBUS, "SIGBUS"),
@@ -163,14 +165,14 @@ const SIGNALS: [(c_int, &str); 7] = [
     (libc::SIGSYS, "SIGSYS"),
 ];
 const BROKEN: &str = ": it is broken, ask its authors";
-/// What a plugin is called.
+/// The plugin's name.
 static NAME: AtomicPtr<Name> = AtomicPtr::new(ptr::null_mut());
-/// The exit code, once deaths are told of.
+/// The exit code, once deaths are reported.
 static EXIT_CODE: AtomicI32 = AtomicI32::new(NOT_TOLD);
 const NOT_TOLD: c_int = -1;
-/// The thread that tells of one.
+/// The thread that writes the sentence.
 static TELLER: AtomicI32 = AtomicI32::new(0);
-/// For whoever reads stderr.
+/// For the reader of stderr.
 const PATIENCE_MS: c_int = 1000;
 /// A path can be longer.
 const NAME_CHARS: usize = 200;

@@ -39,7 +39,7 @@ pub enum Error {
         library: Arc<str>,
         /// The table's version.
         version: u32,
-        /// What is there instead.
+        /// The reason, as a noun.
         what: &'static str,
     },
     /// A function failed.
@@ -53,7 +53,7 @@ pub enum Error {
         call: &'static str,
         /// What it answered.
         code: c_int,
-        /// What the plugin said about it, if it did: its first warning.
+        /// The plugin's first warning within the call, if it gave one.
         said: Option<Arc<str>>,
     },
     /// A function succeeded with an answer that makes no sense.

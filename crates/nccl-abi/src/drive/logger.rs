@@ -1,4 +1,5 @@
-//! Where a plugin's messages go: to `tracing`, and the first warning within a call to the error that it explains.
+//! The driver's sink of messages: they go to `tracing`, and the first warning within a call to the error that
+//! it explains.
 
 use std::{
     cell::RefCell,
@@ -18,14 +19,14 @@ pub(super) fn logger() -> Logger {
     message::logger::<Driver>()
 }
 
-/// A call to a plugin begins on this thread: what was said before does not explain it.
+/// Forgets this thread's warning: a call to a plugin begins, which an earlier warning does not explain.
 pub(super) fn begin_call() {
-    // A thread that ends has nobody to tell.
+    // A thread that is ending has lost the place.
     let _ = SAID.try_with(|said| said.borrow_mut().take());
 }
 
-/// What the plugin has said about this thread's last call: its first warning within it; else the newest one of its own threads,
-/// unless that is long ago.
+/// Takes the plugin's first warning within this thread's last call. Without one, takes the newest warning of
+/// the plugin's own threads, if it is recent.
 pub(super) fn last_words() -> Option<Arc<str>> {
     let within = SAID.try_with(|said| said.borrow_mut().take()).ok().flatten();
     within.or_else(|| {
@@ -63,7 +64,7 @@ impl Sink for Driver {
 }
 
 fn keep(text: &str) {
-    // What says nothing explains nothing.
+    // An empty text explains nothing.
     if text.is_empty() {
     } else if watch::inside().is_some() {
         let _ = SAID.try_with(|said| _ = said.borrow_mut().get_or_insert_with(|| text.into()));

@@ -1,12 +1,12 @@
 //! The driving side: what NCCL does with a net plugin, behind an API that is safe as far as the plugin keeps to the
 //! interface. A plugin is code in this process; what it does beyond the interface, nobody can check.
 //!
-//! In the order of its life: a [`Library`] is found and opened (`name`), the plugin of its newest known `table` is `started`
-//! (`logger` takes its messages), its functions are read through one view over all versions (`calls`), its devices described
-//! by the [`Plugin`]
-//! ([`Properties`]), connections made ([`Listener`], [`Connector`]) and used ([`SendComm`], [`RecvComm`]); what a device
-//! of the unpack type received is found by its `queue`. `watch` knows which threads are inside the plugin, and `death` tells
-//! of one that takes the process with it.
+//! In the order of its life: a [`Library`] is found and opened (`name`). The plugin of its newest known
+//! `table` is `started`; its functions are read through one view over all versions (`calls`), and `logger`
+//! takes its messages. A [`Plugin`] has devices, described by [`Properties`]. Connections are made
+//! ([`Listener`], [`Connector`]) and used ([`SendComm`], [`RecvComm`]). The fragments that a device of the
+//! unpack type received are found by its `queue`. `watch` knows which threads are inside the plugin, and
+//! `death` reports a plugin that ends the process.
 //!
 //! Invariants: a plugin is told only of memory that a claim or a registration of its connection keeps alive; the claim of
 //! a request in flight is the connection's own, until the request is done or the connection is closed, whatever its

@@ -110,7 +110,7 @@ impl Plugin {
         self.calls.optional.irecv_consumed.is_some()
     }
 
-    /// What versions with communicators are given in each call, and the configuration.
+    /// Returns the context, which versions with communicators are given in each call, and the configuration.
     pub(super) fn shared(&self) -> (*mut c_void, *mut Config) {
         (self.started.ctx, self.started.config())
     }

@@ -80,7 +80,7 @@ pub(super) struct Raw {
 }
 
 impl Properties {
-    /// What makes sense of it.
+    /// Checks a device's properties.
     pub(super) fn check(index: usize, raw: &Raw) -> Result<Self, String> {
         let of = |what: String| format!("{what} of device {index}");
         let text = |start, what: &str| text(start).map_err(|why| of(format!("{why} for the {what}")));

@@ -14,19 +14,19 @@ use crate::{
     sys::{c_int, c_void, constants::TRAFFIC_CLASS_UNDEFINED, device::Config},
 };
 
-/// What `init` began. Ended when dropped, where the version has a function for that.
+/// A plugin between `init` and `finalize`. Ended when dropped, where the version has a function for that.
 pub(super) struct Started {
     pub(super) found: Found,
     pub(super) name: Arc<str>,
     pub(super) library: Arc<str>,
-    /// What `init` gave, from version 11 on.
+    /// The context that `init` gave, from version 11 on.
     pub(super) ctx: *mut c_void,
     /// Lives as long as the plugin, which may keep the address.
     config: Box<Config>,
 }
 
 impl Started {
-    /// Calls `init`. The other functions of the table may be there only afterwards.
+    /// Calls `init`. The table's other functions may be missing before that.
     pub(super) fn new(library: &Arc<str>, found: Found) -> Result<Self> {
         let (name, version) = (name_of(found, library)?, found.version());
         let Some(init) = found.init() else {
@@ -43,9 +43,9 @@ impl Started {
         let config = started.config();
         // SAFETY: the configuration lives as long as the plugin; the caller's lock keeps other threads out.
         let code = watched(&"init", || unsafe { init.call(&raw mut started.ctx, config, logger::logger()) });
-        // Whatever came of it: from here on the drop ends it, also after a failure, as NCCL 2.28 does.
+        // From here on the drop calls `finalize`, also after a failure, as NCCL 2.28 does.
         started.check("init", code)?;
-        // NCCL selects plugins by the name that stands there now.
+        // NCCL selects plugins by the name that stands there after `init`.
         started.name = name_of(found, library)?;
         name_plugin(&format!("{} (v{version})", started.name));
         Ok(started)
@@ -77,8 +77,8 @@ impl Started {
 impl Drop for Started {
     fn drop(&mut self) {
         if let Some(finalize) = self.found.finalize() {
-            // SAFETY: no connection is left, as each holds the plugin; the context is what `init` gave, or NULL if it
-            // failed, for which the interface asks as well.
+            // SAFETY: no connection is left, as each holds the plugin. The context is the one that `init`
+            // gave. It is NULL after a failed `init`, and the interface asks for `finalize` then as well.
             let code = watched(&"finalize", || unsafe { finalize(self.ctx) });
             if code != 0 {
                 tracing::warn!("{}", self.failed("finalize", code));

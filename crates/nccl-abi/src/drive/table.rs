@@ -1,5 +1,5 @@
-//! Where a plugin's table lies, and what is read of it before the plugin is started: `init` and a name, as NCCL reads it.
-//! The other functions are read after `init`, since some plugins fill their table in only there.
+//! The place of a plugin's table. Before the plugin is started, only `init` and a name are read from it, as
+//! in NCCL. The other functions are read after `init`, since some plugins fill their table in only there.
 
 use std::ptr::NonNull;
 
@@ -57,7 +57,7 @@ impl Found {
         }
     }
 
-    /// What its plugin calls itself, before or after `init`.
+    /// Its plugin's name, before or after `init`.
     pub(super) fn name(self) -> *const c_char {
         // SAFETY: the table's symbol says its type; it stays where it is, as libraries are never closed.
         each!(self, table => unsafe { (*table.as_ptr()).name })
@@ -99,7 +99,8 @@ impl Found {
 
 impl Init {
     /// # Safety
-    /// `ctx` has room for a pointer; `config` must live as long as the plugin; to be called from one thread at a time.
+    /// `ctx` has room for a pointer; `config` lives as long as the plugin; one thread at a time makes this
+    /// call.
     pub(super) unsafe fn call(self, ctx: *mut *mut c_void, config: *mut Config, logger: f::Logger) -> c_int {
         // SAFETY: as the interface says for each version; the rest is the caller's promise.
         unsafe {

@@ -457,7 +457,7 @@ fn a_table_is_read_after_init_and_must_then_be_whole() {
         let Some((_, Found::V8(whole))) = tables().into_iter().find(|(version, _)| *version == 8) else {
             return 3;
         };
-        // SAFETY: tables that are never freed; nobody reads this one during `init`.
+        // SAFETY: tables that are never freed; the driver does not read this one during `init`.
         unsafe { TABLE.load(Relaxed).write(whole.read()) };
         note(format!("init {}", logger.is_some()))
     }

@@ -1,6 +1,8 @@
-//! Which threads are inside a plugin, and for how long: foreign code that never returns cannot be ended, but it can be noticed.
+//! Which threads are inside a plugin, and for how long: foreign code that never returns cannot be ended, but
+//! it can be noticed.
 //!
-//! Each thread has a place of its own to note what it calls, so that noting costs no lock, and a signal handler can look.
+//! Each thread has a place of its own to note its call, so that noting takes no lock and a signal handler can
+//! read it.
 
 use std::{
     cell::Cell,
@@ -33,7 +35,7 @@ pub fn stuck_call(bound: Duration) -> Option<(&'static str, Duration)> {
     inside.filter(|(_, inside)| *inside > bound).max_by_key(|(_, inside)| *inside)
 }
 
-/// The call that this thread is in. Fit for a signal handler.
+/// Returns the call that this thread is in. Async-signal-safe.
 pub(super) fn inside() -> Option<&'static str> {
     let place = MINE.get()?;
     // SAFETY: NULL, or a reference that lives for ever.

@@ -1,14 +1,17 @@
-//! The callee of a variadic call with five named arguments: it saves the registers in which arguments travel, and passes the
-//! named ones and a `va_list` of the rest on to [`take`], as the procedure call standard of its architecture has it.
+//! The callee of a variadic call with five named arguments. It follows the architecture's procedure call
+//! standard: it saves the registers that hold arguments, and passes the named ones and a `va_list` to
+//! [`take`].
 
 use std::ffi::{c_char, c_int, c_ulong};
 
 use super::{Sink, take};
 
-/// System V for AMD64, "Variable Argument Lists". The list is `{ gp_offset: u32, fp_offset: u32, overflow_arg_area,
-/// reg_save_area }`. The five named arguments are in the first five of six registers, so the first offset is 40.
+/// System V for AMD64, "Variable Argument Lists". The list is `{ gp_offset: u32, fp_offset: u32,
+/// overflow_arg_area, reg_save_area }`. The five named arguments are in the first five of six registers, so
+/// the first offset is 40.
 ///
-/// The frame of 216 bytes (with the return address a multiple of 16): the list at 0, the saved registers at 32.
+/// The frame has 216 bytes, with the return address a multiple of 16: the list at 0, the saved registers at
+/// 32.
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"))]
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn entry<S: Sink>(
@@ -23,7 +26,7 @@ pub(super) unsafe extern "C" fn entry<S: Sink>(
         "sub rsp, 216",
         ".cfi_adjust_cfa_offset 216",
         "mov [rsp + 32 + 40], r9",
-        // How many vector registers the caller has used, at most.
+        // An upper bound of the vector registers that the caller has used.
         "test al, al",
         "je 2f",
         "movaps [rsp + 32 + 48], xmm0",
@@ -52,10 +55,10 @@ pub(super) unsafe extern "C" fn entry<S: Sink>(
     )
 }
 
-/// AAPCS64, "Variadic functions". The list is `{ stack, gr_top, vr_top, gr_offs: i32, vr_offs: i32 }`. The five named
-/// arguments are in `x0` to `x4`, so three general registers are left.
+/// AAPCS64, "Variadic functions". The list is `{ stack, gr_top, vr_top, gr_offs: i32, vr_offs: i32 }`. The
+/// five named arguments are in `x0` to `x4`, so three general registers are left.
 ///
-/// The frame of 208 bytes: `x29` and `x30` at 0, the list at 16, `x5` to `x7` at 56, `q0` to `q7` at 80.
+/// The frame has 208 bytes: `x29` and `x30` at 0, the list at 16, `x5` to `x7` at 56, `q0` to `q7` at 80.
 #[cfg(all(target_os = "linux", target_arch = "aarch64", target_pointer_width = "64"))]
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn entry<S: Sink>(
@@ -98,8 +101,8 @@ pub(super) unsafe extern "C" fn entry<S: Sink>(
     )
 }
 
-/// Takes the named arguments alone: on these architectures they travel in a variadic call where those of any other call do,
-/// and the caller removes the rest.
+/// Takes the named arguments alone. On these architectures a variadic call passes them as any other call
+/// does, and the caller removes the rest.
 #[cfg(all(
     target_os = "linux",
     any(

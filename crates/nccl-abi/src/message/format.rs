@@ -1,14 +1,14 @@
-//! A message's text, made by C's own `vsnprintf`: nobody else reads a `va_list`.
+//! A message's text, made by C's own `vsnprintf`, the only reader of a `va_list`.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 use crate::foreign;
 
-/// The text of a format and its arguments; the format itself where there is no list of them. `reason` is what the system has
-/// refused the plugin for last, which a format can ask for (`%m`).
+/// Returns the text of a format and its arguments; the format itself without a list of arguments. `reason` is
+/// the plugin's `errno`, which a format can ask for (`%m`).
 ///
-/// The format is the plugin's, and is copied before it is used. How much its arguments make is bounded by the room for it;
-/// that they are what the format says, only the plugin can know, as under NCCL.
+/// The format is foreign, and is copied before it is used. Its text is bounded by the room for it. Whether
+/// the arguments have the format's types, only the plugin can know, as under NCCL.
 ///
 /// # Safety
 /// NULL, or a `va_list` of which nothing was read.
@@ -30,15 +30,15 @@ unsafe fn print(format: &CStr, arguments: *mut c_void) -> Option<String> {
         return None;
     }
     let mut room = [0u8; TEXT_BYTES];
-    // SAFETY: as much room as is said, a format that ends in a zero, and a list of arguments: on these architectures a
-    // `va_list` is passed by its address.
+    // SAFETY: the room has that length, the format ends in a zero, and a `va_list` is passed by its address
+    // on these architectures.
     let bytes = unsafe { vsnprintf(room.as_mut_ptr().cast(), room.len(), format.as_ptr(), arguments) };
     // Negative for a format that means nothing; more than there is room for if the text was cut.
     let bytes = usize::try_from(bytes).ok()?.min(room.len() - 1);
     Some(String::from_utf8_lossy(&room[..bytes]).into_owned())
 }
 
-/// What the system has refused this thread for last (`errno`).
+/// This thread's `errno`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Errno(c_int);
 

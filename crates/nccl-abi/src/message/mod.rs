@@ -1,8 +1,8 @@
-//! What a plugin says: the logger that it is given, and the messages that come in by it.
+//! The logger that a plugin is given, and the messages that arrive by it.
 //!
-//! The logger is a variadic function of C (`ncclDebugLogger_t`). Stable Rust can call such a function and cannot define one,
-//! so `entry` is written in the machine's own language: it gathers a call's arguments into a `va_list`, from which C's
-//! `vsnprintf` makes the text. Where no such entry is written, a message is its format.
+//! The logger is a variadic function of C (`ncclDebugLogger_t`). Stable Rust can call such a function and
+//! cannot define one, so `entry` is written in assembly. It gathers a call's arguments into a `va_list`, from
+//! which C's `vsnprintf` makes the text. On architectures without such an entry a message is its format.
 
 mod entry;
 mod format;
@@ -23,24 +23,24 @@ pub struct Message {
     pub level: c_int,
     /// The subsystems that it belongs to.
     pub flags: u64,
-    /// Where it comes from, as the plugin says: the file's name.
+    /// The name of the source file, as the plugin gives it.
     pub file: String,
     /// The line in that file.
     pub line: c_int,
-    /// What it says, on one line and without control characters.
+    /// The text, on one line and without control characters.
     pub text: String,
 }
 
 /// Takes the messages of plugins, on any thread.
 pub trait Sink: 'static {
-    /// Whether messages of a level are of use: the others are not even put together.
+    /// Whether the sink takes messages of a level. Others are not formatted.
     fn wants(level: c_int) -> bool;
 
     /// Takes a message. A panic ends here, and does not reach the plugin.
     fn take(message: Message);
 }
 
-/// The logger that brings messages to a sink.
+/// Returns the logger that brings messages to a sink.
 #[must_use]
 pub fn logger<S: Sink>() -> Logger {
     type Fixed = unsafe extern "C" fn(c_int, c_ulong, *const c_char, c_int, *const c_char);
@@ -49,7 +49,7 @@ pub fn logger<S: Sink>() -> Logger {
     Some(unsafe { mem::transmute::<Fixed, Variadic>(entry::entry::<S>) })
 }
 
-/// Takes what `entry` has gathered: the named arguments, and a `va_list` of the others, NULL where there is none.
+/// Takes the named arguments of a call and a `va_list` of the others, NULL where there is none.
 unsafe extern "C" fn take<S: Sink>(
     level: c_int,
     flags: c_ulong,
@@ -58,9 +58,9 @@ unsafe extern "C" fn take<S: Sink>(
     format: *const c_char,
     arguments: *mut c_void,
 ) {
-    // The plugin may look at it after it has said something.
+    // The plugin may look at `errno` after it has logged something.
     let reason = Errno::now();
-    // What is lost is one message.
+    // A panic costs this message.
     let _ = catch_unwind(AssertUnwindSafe(|| {
         if S::wants(level) {
             // SAFETY: the list is of this call.
@@ -99,7 +99,7 @@ mod tests {
         }
     }
 
-    /// What comes of a call: its text.
+    /// The text of a call's message.
     macro_rules! said {
         ($format:expr $(, $argument:expr)*) => {{
             // SAFETY: the texts end in zeros; the arguments are of the format's types.
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(said!(c"%2000d", 1 as c_int).trim(), "");
         let long = said!(c"%s%5000s", c"start".as_ptr(), c"end".as_ptr());
         assert!(long.starts_with("start") && long.len() < 1100, "{}", long.len());
-        // What C refuses is shown as it is.
+        // A format that C refuses is shown as it is.
         assert_eq!(said!(c"a lone %"), "a lone %");
     }
 

@@ -17,7 +17,7 @@ pub const OPTIONAL_RECV_COMPLETION: usize = 1;
 /// A traffic class that was not chosen (`NCCL_NET_TRAFFIC_CLASS_UNDEF`).
 pub const TRAFFIC_CLASS_UNDEFINED: c_int = -1;
 
-/// What NCCL takes a device's speed for, in Mbit/s, where the plugin says nothing above 0 (`ncclTopoAddNet` in
+/// The speed in Mbit/s that NCCL assumes for a device whose plugin reports 0 or less (`ncclTopoAddNet` in
 /// src/graph/topo.cc: "Some NICs define speed = -1").
 pub const SPEED_UNKNOWN_MBIT: u32 = 10_000;
 

@@ -1,7 +1,8 @@
 //! The tables of all versions behind one set of functions.
 //!
-//! Before `init` a table may hold no more than that function and a name. Afterwards it must be whole: a check starts only if
-//! each function that NCCL calls without looking is there. So unwrapping one cannot fail later.
+//! Before `init` a table may hold no more than that function and a name. Afterwards it must be whole: a check
+//! starts only if each function that NCCL calls without looking is there. So unwrapping one cannot fail
+//! later.
 
 use std::{
     ffi::{c_char, c_int},

@@ -7,7 +7,7 @@ use gputcp_nccl_abi::foreign;
 /// A text of less than a page; `None` for NULL.
 ///
 /// # Errors
-/// What is there instead, for a sentence.
+/// The reason, as a noun for a sentence.
 pub(crate) fn text(start: *const c_char) -> Result<Option<String>, &'static str> {
     Ok(foreign::text(start, TEXT_BYTES)?.map(|text| text.to_string_lossy().into_owned()))
 }

@@ -1,8 +1,8 @@
-//! The functions as C calls them. Where a signature changed, the name says the version that it came with, as in
-//! `gputcp_nccl_abi::sys::functions`. What older versions do not say has its usual value.
+//! The functions as C calls them. Where a signature changed, the name says the version that it came with, as
+//! in `gputcp_nccl_abi::sys::functions`. An argument that older versions lack has its usual value.
 //!
-//! `connect` and `accept` leave the place for a device handle alone, as NCCL's own networks do: no GPU takes part in a
-//! connection, and NCCL's pointer stays NULL, which says so.
+//! `connect` and `accept` leave the place for a device handle alone, as NCCL's own networks do. NCCL's
+//! pointer stays NULL: no GPU takes part in a connection.
 
 use std::{ffi::c_int, ptr};
 

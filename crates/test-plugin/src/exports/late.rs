@@ -1,5 +1,5 @@
-//! Tables that the plugin writes itself: before `init` they may hold no more than a name and `init`, as those of NVIDIA's
-//! nccl-rdma-sharp-plugins do.
+//! Tables that the plugin writes itself. Before `init` they may hold no more than a name and `init`, like
+//! those of NVIDIA's nccl-rdma-sharp-plugins.
 
 use std::{
     cell::UnsafeCell,
@@ -12,13 +12,12 @@ use crate::knobs::Knobs;
 #[repr(transparent)]
 pub struct Table<Net>(UnsafeCell<Net>);
 
-// SAFETY: it is written by the loader's thread while the file is loaded, and within `init`: the host reads it neither then nor
-// there.
+// SAFETY: it is written while the file is loaded, and within `init`. The host reads it at neither time.
 unsafe impl<Net> Sync for Table<Net> {}
 
 /// A version's table.
 pub trait Parts: Copy + 'static {
-    /// What is there before `init`: another name, and `init`.
+    /// Returns the table before `init`: another name, and `init`.
     fn beginning(self) -> Self;
 
     /// The same with those pointers that are to lead nowhere doing so.
@@ -29,10 +28,10 @@ trait Complete: Sync {
     fn complete(&self);
 }
 
-/// A table, and what belongs there.
+/// A table, and its content after `init`.
 struct Late<Net: 'static>(&'static Table<Net>, Net);
 
-// SAFETY: functions and a pointer to a text that nobody writes.
+// SAFETY: functions and a pointer to a constant text.
 unsafe impl<Net> Sync for Late<Net> {}
 
 impl<Net: Parts> Table<Net> {
@@ -41,8 +40,7 @@ impl<Net: Parts> Table<Net> {
         Self(UnsafeCell::new(net))
     }
 
-    /// Makes the table what the knobs ask for; takes out what is not to be there before `init`. To be called while the file is
-    /// loaded.
+    /// Changes the table as the knobs ask, while the file is loaded.
     pub fn load(&'static self) {
         // SAFETY: see `Sync`.
         let whole = unsafe { self.0.get().read() }.astray();
@@ -69,11 +67,11 @@ pub(super) fn complete() {
 
 static LATE: Mutex<Vec<&'static dyn Complete>> = Mutex::new(Vec::new());
 
-/// Makes a table what NCCL looks up.
+/// Exports a table under the symbol that NCCL looks up.
 #[macro_export]
 macro_rules! export {
     ($symbol:ident: $net:ty = $table:expr) => {
-        /// What NCCL looks up.
+        /// The symbol that NCCL looks up.
         #[unsafe(no_mangle)]
         pub static $symbol: $crate::exports::Table<$net> = $crate::exports::Table::new($table);
 

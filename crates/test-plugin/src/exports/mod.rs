@@ -1,5 +1,6 @@
-//! The plugin as C sees it. `calls` holds what its functions do, in the newest version's shape; `forms` their signatures, as C
-//! calls them; `tables` which forms make up a version; `late` what of a table is there before `init`.
+//! The plugin as C sees it. `calls` holds the bodies of its functions, in the newest version's shape; `forms`
+//! their signatures, as C calls them. `tables` combines forms into versions, and `late` completes tables in
+//! `init`.
 
 mod calls;
 mod forms;

@@ -11,9 +11,9 @@
 //! posted, and whether the data came is what its verification shows. On a device with an unpack queue that queue says how
 //! much came.
 //!
-//! A plugin that never returns from a call cannot be ended by the thread that is in it; [`stuck_call`] tells others, who may
-//! end the process. One that ends the process itself, by a signal or by `exit`, is named on stderr where [`tell_of_deaths`] was
-//! called before.
+//! A plugin that never returns from a call cannot be ended by the thread that is in it. [`stuck_call`] shows
+//! the call to another thread, which may end the process. After [`tell_of_deaths`], a plugin that ends the
+//! process itself, by a signal or by `exit`, is named on stderr.
 //!
 //! A plugin that closes may break its peer's last requests, so an end is closed only after the other side is known to have
 //! finished: the command's two sides tell each other.
