@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-/// A number for the place of `value`: the same, a neighbour, an edge of some width, or any.
+/// Returns a number for the place of `value`: the same, a neighbour, an edge of some width, or any.
 #[must_use]
 pub fn near(random: &mut Rng, value: u64) -> u64 {
     match random.u8(0..12) {

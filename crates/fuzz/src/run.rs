@@ -13,22 +13,22 @@ use std::{
 
 use fastrand::Rng;
 
-/// How often each thing happened, for the line at the end.
+/// The number of times each event happened, for the line at the end.
 #[derive(Debug, Default)]
 pub struct Counts(BTreeMap<&'static str, u64>);
 
 impl Counts {
-    /// Counts one of these.
+    /// Counts one event.
     pub fn one(&mut self, what: &'static str) {
         self.add(what, 1);
     }
 
-    /// Counts so many of these.
+    /// Counts so many events.
     pub fn add(&mut self, what: &'static str, count: u64) {
         *self.0.entry(what).or_default() += count;
     }
 
-    /// How many of these were counted.
+    /// Returns how many of these events were counted.
     #[must_use]
     pub fn of(&self, what: &str) -> u64 {
         self.0.get(what).copied().unwrap_or(0)
@@ -75,14 +75,15 @@ fn cases(
     counts
 }
 
-/// How many threads of the library have panicked since [`watch_panics`] was called first.
+/// Returns how many threads of the library have panicked since [`watch_panics`] was called first.
 #[must_use]
 pub fn panics() -> u64 {
     PANICS.load(Ordering::SeqCst)
 }
 
-/// Counts the panics of the library's own threads from now on, by their names: nothing else tells of one that
-/// no test joins.
+/// Counts the panics of the library's own threads from now on, by their names.
+///
+/// Nothing else tells of the panic of a thread that no test joins.
 pub fn watch_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -98,13 +99,13 @@ pub fn watch_panics() {
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
-/// Another one in each run.
+/// Returns another seed in each run.
 fn fresh() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.as_nanos() as u64 ^ u64::from(process::id()) << 32
 }
 
-/// Says how to have a case again, should it panic.
+/// The hint how to repeat a case, printed should it panic.
 struct Say<'a> {
     name: &'a str,
     seed: u64,
