@@ -1,24 +1,27 @@
-//! When the receiver tells the sender what it has posted.
+//! The times at which the receiver announces its posted receives to the sender.
 //!
-//! An announcement costs a write and, at the sender, a wake-up, so announcements are held back and go out together. Two ways:
+//! An announcement costs a write and, at the sender, a wake-up. So announcements are held back and go out
+//! together, in one of two modes:
 //!
-//! - *Prompt*, at first and for long messages: what is held goes out when there are four, or when the sender has few
-//!   announced receives left.
-//! - *Quiet*, after four short messages in a row: those need no announcement as long as there are eager places, so what is
-//!   held goes out when half of the places would become usable by it, or when the sender has used up what it knows of.
-//!   A message that cannot go eagerly ends this: by a `Want` where the one before it was short, else by its own start.
+//! - *Prompt*, at first and for long messages. Held announcements go out when there are four, or when the
+//!   sender has few announced receives left.
+//! - *Quiet*, after four short messages in a row, which need no announcement while there are eager places.
+//!   Held announcements go out when they would make half of the places usable, or when the sender has used up
+//!   its credit. A message that cannot go eagerly ends this mode: by a `Want` if the one before it was short,
+//!   else by its own start.
 //!
-//! # Nobody waits for what is held
+//! # No message waits for a held announcement
 //!
-//! Let message `s` be posted at both ends and not sent, and all before it be sent; they arrive, whoever polls or does not.
-//! Each post and each arrival ends in the question what is due, so consider the last of them: then `begun = s`.
+//! Let message `s` be posted at both ends and not sent, and all messages before it be sent. They arrive,
+//! whether a caller polls or not. Each post and each arrival asks whether a write is due, so consider the
+//! last of them: then `begun = s`.
 //!
-//! - `s` could go eagerly, had it a place: then `told_done + places <= s` and `told <= s`, by what was written. Nothing is left
-//!   for the sender, and the posted receive is worth a write: it is due, prompt or quiet.
-//! - `s` cannot, and `s - 1` was short: the sender says `Want` of `s`, which makes this side prompt, until a short message
-//!   behind `s`. As `told <= s = begun`, nothing announced is unmatched: it is due.
-//! - `s` cannot, and `s - 1` was none of the short: by its number it is the newest seen, so this side is prompt since it began.
-//!   As before.
+//! - `s` could go eagerly, had it a place. Since it is not sent, `told_done + places <= s` and `told <= s`.
+//!   The sender has no credit left, and the posted receive is worth a write: it is due, prompt or quiet.
+//! - `s` cannot, and `s - 1` was short. The sender sends a `Want` of `s`, which makes this side prompt until
+//!   a short message behind `s`. As `told <= s = begun`, no announced receive is unmatched: it is due.
+//! - `s` cannot, and `s - 1` was not short. By its number `s - 1` is the newest message seen, so this side is
+//!   prompt since that message began. The rest is as before.
 
 use crate::frame::{Announce, Control, EAGER_PLACES_MAX, RECEIVES_MAX, SLOTS_MAX};
 
@@ -28,23 +31,23 @@ pub struct Announcer {
     held: [Announce; HELD],
     held_count: usize,
     frames: [u8; HELD * Control::BYTES],
-    /// The eager places agreed at connect.
+    /// The number of eager places agreed at connect.
     places: u64,
     /// Receives announced: those of sequence numbers `..told`.
     told: u64,
     /// Receives that the sender knows to be finished.
     told_done: u64,
-    /// Receives that are finished, by the last that was heard.
+    /// Receives that are finished, by the latest report.
     done: u64,
-    /// Messages of which something has come.
+    /// Messages of which bytes have come.
     begun: u64,
-    /// The newest message that is known of, and how many short ones in a row end with it.
+    /// The newest known message, and how many short ones in a row end with it.
     newest: Option<u64>,
     short_in_a_row: u64,
 }
 
 impl Announcer {
-    /// For a connection with so many eager places.
+    /// Returns the announcer of a connection with so many eager places.
     ///
     /// # Panics
     /// If there are more than [`EAGER_PLACES_MAX`].
@@ -65,13 +68,13 @@ impl Announcer {
         }
     }
 
-    /// A receive was posted. What is to be written now: whole frames, or nothing.
+    /// Holds the announcement of a posted receive, and returns the bytes to write now: whole frames, or none.
     pub fn posted(&mut self, announce: Announce) -> &[u8] {
         self.hold(announce);
         self.due(STARVING)
     }
 
-    /// The same for a group of receives, which go out together.
+    /// Does the same for a group of receives, which go out together.
     ///
     /// # Panics
     /// If there are more than [`RECEIVES_MAX`].
@@ -87,8 +90,10 @@ impl Announcer {
         self.done = self.done.max(announce.done);
     }
 
-    /// The first bytes of a message have come; `done` receives are finished. `short` says that it could have come without
-    /// an announcement. What is to be written now.
+    /// Notes that a message's first bytes came and that `done` receives are finished; returns the bytes to
+    /// write now.
+    ///
+    /// `short` tells whether the message could come without an announcement.
     pub fn begun(&mut self, seq: u64, short: bool, done: u64) -> &[u8] {
         self.begun += 1;
         self.done = self.done.max(done);
@@ -111,7 +116,7 @@ impl Announcer {
         self.due(LOW_WATER)
     }
 
-    /// The sender waits for the announcement of this receive. What is to be written now.
+    /// Notes that the sender waits for the announcement of this receive, and returns the bytes to write now.
     pub fn wanted(&mut self, seq: u64) -> &[u8] {
         if self.newest.is_none_or(|newest| newest <= seq) {
             self.newest = Some(seq);
@@ -123,7 +128,7 @@ impl Announcer {
     fn due(&mut self, low_water: u64) -> &[u8] {
         let is_quiet = self.places > 0 && self.short_in_a_row >= IN_A_ROW;
         let is_due = if is_quiet {
-            // What the sender may send, by what it knows, and by what it would know.
+            // The sender's credit as it knows it, and as it would be after a write.
             let known = self.told.max(self.told_done + self.places);
             let posted = self.told + self.held_count as u64;
             let gain = posted.max(self.done + self.places) - known;
@@ -151,18 +156,24 @@ impl Announcer {
 
 /// Announcements that go out together.
 const BATCH: usize = 4;
-/// What the sender is left with at least by what arrives: 6 chunks of 512 KiB are 3 MiB ahead of its sockets.
+/// The announced receives that the sender has left at least while messages arrive: 6 chunks of 512 KiB are 3
+/// MiB ahead of its sockets.
 const LOW_WATER: u64 = 6;
-/// And by who posts. Not 0, or what is held would never be sent: the match of the last one announced sends it. No more,
-/// because a write takes 5 µs on the loopback, and NCCL has one thread that posts for all connections: at messages of 128 KiB
-/// it did little else (three quarters of its time).
+/// The announced receives that the sender has left at least while receives are posted.
+///
+/// Not 0, or held announcements would never go out: the match of the last announced receive sends them. Not
+/// more than 1, because a write takes 5 µs on the loopback, and NCCL posts for all connections on one thread.
+/// At messages of 128 KiB, that thread spent three quarters of its time on such writes.
 const STARVING: u64 = 1;
-/// Short messages in a row after which announcements are held back. The last chunk of each operation may be short: that alone
-/// must not cost the next one a `Want`.
+/// Short messages in a row after which announcements are held back.
+///
+/// The last chunk of each operation may be short: it alone must not cost the next operation a `Want`.
 const IN_A_ROW: u64 = 4;
-/// Prompt, fewer than a batch are held. Quiet, those beyond what the sender knows of are fewer than half of the places, and what
-/// it knows of is at most all places ahead of what was told: no more than twice the places. A post comes on top, of one receive or of a group; that has no
-/// places.
+/// The most announcements held at a time.
+///
+/// Prompt, fewer than a batch are held. Quiet, those beyond the sender's credit are fewer than half of the
+/// places. Its credit is at most all places ahead of the announced receives, so at most twice the places are
+/// held. A post of one receive comes on top; a group too, but its connection has no places.
 const HELD: usize = 2 * EAGER_PLACES_MAX as usize + BATCH;
 const _: () = assert!(HELD <= SLOTS_MAX as usize && HELD >= BATCH + RECEIVES_MAX as usize);
 
@@ -184,7 +195,8 @@ mod tests {
         frames.iter().map(seq).collect()
     }
 
-    /// Rounds of one short message each, as of an all_reduce of 8 bytes: how many writes they took.
+    /// Runs rounds of one short message each, as of an all_reduce of 8 bytes, and returns the number of
+    /// writes.
     fn rounds(announcer: &mut Announcer, seqs: std::ops::Range<u64>) -> usize {
         let mut writes = 0;
         for seq in seqs {

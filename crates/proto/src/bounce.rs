@@ -1,42 +1,44 @@
-//! A bounce buffer's life: `Filling → Filled → Unpacking → (Slot, Placed)`. Invariant I2: a bounce buffer is released
-//! only by a finished unpack. Each step consumes the one before it.
+//! A bounce buffer's life: `Filling → Filled → Unpacking → (Slot, Placed)`.
+//!
+//! Invariant I2: a bounce buffer is released only by a finished unpack. Each step consumes the one before it.
 
 use crate::{
     recv::{Landing, Placed},
     window::Slot,
 };
 
-/// What tells that a lane is done with a piece of work. A flag written by a CUDA stream, or by the software GPU.
+/// The completion of a lane's piece of work: a flag written by a CUDA stream, or by the software GPU.
 pub trait Completion {
-    /// Why the lane cannot say.
+    /// The reason why the lane cannot tell.
     type Error;
 
-    /// Whether the work is finished. Never waits.
+    /// Returns whether the work is finished. Never waits.
     ///
     /// # Errors
     /// If the device was lost, or the work failed.
     fn is_done(&mut self) -> Result<bool, Self::Error>;
 }
 
-/// Part of a landed chunk: where its bytes lie in a bounce region, and where they belong.
+/// A part of a landed chunk: a range of a bounce region, and its place in the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fragment {
-    /// Where it starts in the bounce buffer, in bytes.
+    /// The fragment's start in the bounce buffer, in bytes.
     pub source_offset: u64,
-    /// Its length in bytes; 0 is legal.
+    /// The fragment's length in bytes; 0 is legal.
     pub bytes: u64,
-    /// Where it belongs in the chunk's destination, in bytes.
+    /// The fragment's start in the chunk's destination, in bytes.
     pub destination_offset: u64,
 }
 
 /// Launches unpacks, on one connection's own lane.
 pub trait Unpack {
-    /// Tells when a launched unpack is finished.
+    /// The completion of a launched unpack.
     type Done: Completion<Error = Self::Error>;
-    /// Why a launch failed.
+    /// The reason why a launch failed.
     type Error;
 
-    /// Starts to gather the fragments of bounce buffer `index` into the destination of `landing`. Does not wait.
+    /// Starts to gather the fragments of bounce buffer `index` into the destination of `landing`. Does not
+    /// wait.
     ///
     /// # Errors
     /// If the device refuses the launch.
@@ -61,7 +63,7 @@ impl Filling {
     /// Counts `got` more bytes; the buffer is filled when the segment is complete.
     ///
     /// # Errors
-    /// Itself, while bytes are missing.
+    /// The buffer itself, while bytes are missing.
     ///
     /// # Panics
     /// If more bytes are counted than the segment has: the reader asked the socket for too many.
@@ -75,19 +77,19 @@ impl Filling {
         }
     }
 
-    /// Which bounce buffer.
+    /// Returns the bounce buffer's index.
     #[must_use]
     pub const fn index(&self) -> usize {
         self.slot.index()
     }
 
-    /// How many bytes have arrived.
+    /// Returns how many bytes have arrived.
     #[must_use]
     pub const fn have(&self) -> u64 {
         self.have
     }
 
-    /// How many bytes are still to arrive.
+    /// Returns how many bytes are still to arrive.
     #[must_use]
     pub const fn missing(&self) -> u64 {
         self.landing.bytes() - self.have
@@ -112,13 +114,13 @@ impl Filled {
         Ok(Unpacking { slot: self.slot, landing: self.landing, done })
     }
 
-    /// The segment that it holds.
+    /// Returns the segment that it holds.
     pub const fn landing(&self) -> &Landing {
         &self.landing
     }
 }
 
-/// A bounce buffer that an unpack is reading. Nobody may write it, and nobody can.
+/// A bounce buffer that an unpack is reading. The type has no method that writes it.
 #[must_use = "poll it until the unpack is finished, or its buffer stays taken"]
 #[derive(Debug)]
 pub struct Unpacking<D> {
@@ -128,7 +130,8 @@ pub struct Unpacking<D> {
 }
 
 impl<D: Completion> Unpacking<D> {
-    /// The buffer's slot and the proof that the bytes are in place, once the unpack is finished; until then itself.
+    /// Returns the buffer's slot and the proof that the bytes are in place, once the unpack is finished;
+    /// until then itself.
     ///
     /// # Errors
     /// If the lane failed.
@@ -136,7 +139,7 @@ impl<D: Completion> Unpacking<D> {
         Ok(if self.done.is_done()? { Ok((self.slot, Placed::after_unpack(self.landing))) } else { Err(self) })
     }
 
-    /// What tells when the unpack is finished, to wait for it.
+    /// Returns the unpack's completion, to wait for it.
     pub const fn completion(&self) -> &D {
         &self.done
     }

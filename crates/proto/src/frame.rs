@@ -1,13 +1,17 @@
-//! The frames of a connection, byte by byte. All numbers are little-endian; lengths are fixed; decoding any bytes gives
-//! a frame or a [`Violation`], never a panic.
+//! The frames of a connection, byte by byte.
+//!
+//! All numbers are little-endian; lengths are fixed. Decoding any bytes gives a frame or a [`Violation`],
+//! never a panic.
 //!
 //! ```text
 //! Join (96 B), first on every socket, connector → listener
-//!   0 magic "GTJN"  4 version u16  6 index u16 (0 control, 1..=streams data)  8 listen token [16]  24 connection token [16]
-//!   40 streams u16  42 slots u16  44 segment bytes u32  48 inline bytes u32  52 piece bytes u32  56 eager places u16  58 receives u16
-//!   60 zero [4]  64 proof [32]
+//!   0 magic "GTJN"  4 version u16  6 index u16 (0 control, 1..=streams data)
+//!   8 listen token [16]  24 connection token [16]  40 streams u16  42 slots u16  44 segment bytes u32
+//!   48 inline bytes u32  52 piece bytes u32  56 eager places u16  58 receives u16  60 zero [4]
+//!   64 proof [32]
 //! Welcome (48 B), first on the control socket, listener → connector
-//!   0 magic "GTWL"  4 version u16  6 verdict u16  8 slots u16  10 eager places u8  11 receives u8  12 inline bytes u32  16 proof [32]
+//!   0 magic "GTWL"  4 version u16  6 verdict u16  8 slots u16  10 eager places u8  11 receives u8
+//!   12 inline bytes u32  16 proof [32]
 //! Control (32 B + payload), then on the control socket, both ways
 //!   0 magic "GC"  2 kind u16  4 bytes u32  8 seq u64  16 capacity u64  24 done u64; or, with a tag,
 //!   24 tag i32  28 open u16 (seq - done)  30 following u8  31 zero
@@ -23,32 +27,33 @@ use crate::Violation;
 /// The version of everything on the wire. Ends that disagree refuse each other.
 pub const VERSION: u16 = 5;
 
-/// An unguessable name: of a listener, or of one connection. 128 random bits.
+/// An unguessable name of a listener, or of one connection: 128 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token(pub [u8; 16]);
 
-/// A control frame's fixed part. `bytes` of payload follow an [`Control::Inline`] and an [`Control::Abort`].
+/// A control frame's fixed part. `bytes` of payload follow a [`Control::Inline`] and a [`Control::Abort`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Control {
     /// Receiver → sender: a receive was posted.
     Announce(Announce),
     /// Sender → receiver: a whole short message, whose bytes follow.
     Inline {
-        /// The receive that it meets.
+        /// The sequence number of the receive that it meets.
         seq: u64,
         /// The message's length.
         bytes: u32,
     },
-    /// Sender → receiver: a message waits for the announcement of this receive, which may have been held back.
+    /// Sender → receiver: a message waits for the announcement of this receive, which may have been held
+    /// back.
     Want {
-        /// The receive.
+        /// The receive's sequence number.
         seq: u64,
     },
-    /// Either way: nothing has come for long, so answer this.
+    /// Either way: nothing has come for long, so the peer shall answer.
     Ping,
     /// Either way: the answer to a ping.
     Pong,
-    /// Either way: nothing more will come, all is well.
+    /// Either way: nothing more will come, and all is well.
     Goodbye,
     /// Either way: this side has failed; the reason follows as UTF-8 text.
     Abort {
@@ -57,36 +62,36 @@ pub enum Control {
     },
 }
 
-/// A posted receive, as told to the sender.
+/// A posted receive, as announced to the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Announce {
-    /// Its sequence number.
+    /// The receive's sequence number.
     pub seq: u64,
-    /// How many bytes it takes.
+    /// The most bytes that it takes.
     pub capacity: u64,
     /// The longest message it takes inside a control frame.
     pub inline_bytes: u32,
     /// The receives finished so far: all of sequence numbers `..done`.
     pub done: u64,
-    /// Which messages it takes, on a connection of grouped receives; `None` on any other.
+    /// The messages that it takes, on a connection of grouped receives; `None` on any other.
     pub mark: Option<Mark>,
 }
 
 /// A receive's tag, and its place in its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
-    /// It takes messages of this tag.
+    /// The tag of the messages that it takes.
     pub tag: i32,
-    /// How many more receives of its group are announced after it.
+    /// The number of receives of its group that are announced after it.
     pub following: u8,
 }
 
-/// What precedes a segment's bytes.
+/// The header before a segment's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentHeader {
-    /// The receive that it belongs to.
+    /// The sequence number of the receive that it belongs to.
     pub seq: u64,
-    /// Where its bytes belong in the message.
+    /// The start of its bytes in the message.
     pub offset: u64,
     /// The message's length.
     pub total: u64,
@@ -100,7 +105,7 @@ pub const ABORT_BYTES_MAX: u32 = 512;
 pub const STREAMS_MAX: u16 = 64;
 /// The most requests in flight per connection and direction (NCCL's contract since 2.19).
 pub const SLOTS_MAX: u16 = 32;
-/// The shortest and the longest that segments may be set to; a piece of them is no shorter either.
+/// The shortest and the longest legal setting of the segment length; a piece is no shorter either.
 pub const SEGMENT_BYTES: std::ops::RangeInclusive<u32> = 4096..=64 << 20;
 /// The longest message inside a control frame.
 pub const INLINE_BYTES_MAX: u32 = 256 << 10;
@@ -112,11 +117,11 @@ pub const RECEIVES_MAX: u16 = 8;
 pub const EAGER_BYTES: u32 = 256 << 10;
 
 impl Control {
-    /// Its length on the wire, without the payload.
+    /// The frame's length on the wire, without the payload.
     pub const BYTES: usize = 32;
     const MAGIC: u16 = u16::from_le_bytes(*b"GC");
 
-    /// The frame's bytes.
+    /// Returns the frame's bytes.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::BYTES] {
         let (kind, bytes, seq, capacity, done) = match *self {
@@ -145,7 +150,7 @@ impl Control {
         out
     }
 
-    /// The frame in these bytes.
+    /// Reads the frame in these bytes.
     ///
     /// # Errors
     /// A [`Violation`] if it is none, or a field is out of range.
@@ -208,7 +213,7 @@ impl Control {
 }
 
 impl Announce {
-    /// Its kind on the wire.
+    /// Returns the frame's kind on the wire.
     pub(crate) const fn kind(&self) -> u16 {
         if self.mark.is_some() { ANNOUNCE_TAGGED } else { ANNOUNCE }
     }
@@ -226,11 +231,11 @@ const PING: u16 = 7;
 const PONG: u16 = 8;
 
 impl SegmentHeader {
-    /// Its length on the wire.
+    /// The header's length on the wire.
     pub const BYTES: usize = 32;
     const MAGIC: u32 = u32::from_le_bytes(*b"GTSG");
 
-    /// The header's bytes.
+    /// Returns the header's bytes.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::BYTES] {
         let mut out = [0; Self::BYTES];
@@ -242,7 +247,7 @@ impl SegmentHeader {
         out
     }
 
-    /// The header in these bytes. What it says is checked by [`crate::recv::RecvSide::begin`].
+    /// Reads the header in these bytes. [`crate::recv::RecvSide::begin`] checks its fields.
     ///
     /// # Errors
     /// A [`Violation`] if it is none.
@@ -258,7 +263,7 @@ impl SegmentHeader {
 }
 
 impl std::fmt::Debug for Token {
-    /// A token is a secret of the connection: logs get its first bytes.
+    /// Shows a token's first bytes: it is a secret of the connection, and logs get no more.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:02x}{:02x}…", self.0[0], self.0[1])
     }

@@ -1,12 +1,13 @@
-//! Which message meets which receive, where receives are grouped and tags tell them apart.
+//! The match of messages and receives, if receives are grouped and told apart by tags.
 //!
-//! A request for several receives is a *group* of places, each with a tag; a single one is a group of one. A message goes to
-//! the oldest group that has an open place, and there to the first open place of its tag; while there is none, it is not posted
-//! at all, and its sender asks again. So the messages of one group may come in any order, and no group takes anything before
-//! those ahead of it are full: what NCCL's own transport for InfiniBand does.
+//! A request for several receives is a *group* of places, each with a tag; a single receive is a group of
+//! one. A message goes to the oldest group that has an open place, and there to the first open place of its
+//! tag. While there is none, the send is not posted, and its caller asks again. So the messages of one group
+//! may come in any order, and no group takes a message before those ahead of it are full. NCCL's own
+//! transport for InfiniBand follows the same rule.
 //!
-//! The place's sequence number is the message's. Everything behind the match (segments, slots, acknowledgements) knows
-//! sequence numbers only.
+//! The place's sequence number is the message's. Segments, slots and acknowledgements, all behind the match,
+//! know sequence numbers only.
 
 use std::ops::Range;
 
@@ -19,14 +20,14 @@ use crate::{
 /// The announced places of one connection, at the sender.
 #[derive(Debug)]
 pub(crate) struct Groups {
-    /// By sequence number modulo their count, which is how many may be open.
+    /// The places by sequence number modulo their count, which is the most that may be open.
     places: Box<[Place]>,
-    /// The longest group that was agreed on.
+    /// The longest group that was agreed on at connect.
     most: u16,
-    /// The oldest open place; all before are taken.
+    /// The oldest open place; all before it are taken.
     oldest: u64,
     announced: u64,
-    /// What the last mark said is still to come of its group.
+    /// The number of receives still to come of the group, by the last mark.
     following: u8,
 }
 
@@ -40,12 +41,12 @@ struct Place {
 enum State {
     Open,
     Taken,
-    /// All of its message was dealt.
+    /// All of its message is dealt.
     Dealt,
 }
 
 impl Groups {
-    /// For groups of up to `most` receives, of which up to `open` are open at a time.
+    /// Returns the places for groups of up to `most` receives, of which up to `open` are open at a time.
     pub(crate) fn new(most: u16, open: usize) -> Self {
         assert!(most <= RECEIVES_MAX, "a group is as long as the frames can say");
         let place = Place { mark: Mark { tag: 0, following: 0 }, state: State::Dealt };
@@ -65,7 +66,7 @@ impl Groups {
         if right { Ok(()) } else { Err(Violation::Field { frame, field, value }) }
     }
 
-    /// Opens the next place, whose mark was checked. What had its room in the ring is finished.
+    /// Opens the next place, whose mark was checked. The receive that had its room in the ring is finished.
     pub(crate) fn open(&mut self, mark: Mark) {
         let index = place(self.announced, self.places.len());
         debug_assert!(self.places[index].state == State::Dealt, "no more are open than there is room for");
@@ -74,7 +75,7 @@ impl Groups {
         self.following = mark.following;
     }
 
-    /// Takes the place of a message of this tag, and gives its sequence number.
+    /// Takes the place of a message of this tag, and returns its sequence number.
     pub(crate) fn take(&mut self, tag: i32) -> Option<u64> {
         for seq in self.oldest..self.announced {
             let Place { mark, state } = self.at(seq);
@@ -92,12 +93,12 @@ impl Groups {
         None
     }
 
-    /// All of the message at this place was dealt.
+    /// Notes that all of the message at this place is dealt.
     pub(crate) fn dealt(&mut self, seq: u64) {
         self.at(seq).state = State::Dealt;
     }
 
-    /// Whether all messages at these places were dealt.
+    /// Returns whether all messages at these places are dealt.
     pub(crate) fn are_dealt(&self, mut seqs: Range<u64>) -> bool {
         seqs.end <= self.announced
             && seqs.all(|seq| self.places[place(seq, self.places.len())].state == State::Dealt)

@@ -1,9 +1,12 @@
-//! The 128-byte handle by which a sender finds a listener. The listener makes it, any other channel carries it (the
-//! bootstrap connection of the command, NCCL's own bootstrap for the plugin, which keeps the last eight bytes for itself).
+//! The 128-byte handle by which a sender finds a listener.
+//!
+//! The listener makes it, and any other channel carries it. The command uses its bootstrap connection; the
+//! plugin uses NCCL's own bootstrap, and keeps the last eight bytes for itself.
 //!
 //! ```text
 //! 0 magic "GTHD"  4 version u16  6 family u8 (4 or 6)  7 addresses u8 (1 to 4)  8 token [16]
-//! 24 four times: 0 address [16] (IPv4 in the first four bytes)  16 port u16  18 zero [2]  20 scope id u32; zero if there is none
+//! 24 four times: 0 address [16] (IPv4 in the first four bytes)  16 port u16  18 zero [2]
+//!                20 scope id u32; zero if there is none
 //! 120 zero [8]
 //! ```
 
@@ -14,36 +17,37 @@ use crate::{
     frame::{Token, VERSION, array_at, check_magic, check_version, check_zero, put, u16_at, u32_at},
 };
 
-/// Where a listener is, and the token that proves one was told.
+/// The addresses of a listener, and the token that proves that a connector has its handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handle {
     /// The listener's address; the first, if it has several.
     pub address: SocketAddr,
-    /// Its other addresses, those that there are first. All are of one family.
+    /// The listener's other addresses, without a gap before the last. All are of one family.
     pub others: [Option<SocketAddr>; Self::ADDRESSES_MAX - 1],
     /// The listener's token.
     pub token: Token,
 }
 
 impl Handle {
-    /// Its length: NCCL's `NCCL_NET_HANDLE_MAXSIZE`.
+    /// The handle's length: NCCL's `NCCL_NET_HANDLE_MAXSIZE`.
     pub const BYTES: usize = 128;
-    /// The most addresses of a listener: as many as NCCL merges to one device before version 12 of its interface.
+    /// The most addresses of a listener: as many as NCCL merges to one device before version 12 of its
+    /// interface.
     pub const ADDRESSES_MAX: usize = 4;
     const MAGIC: u32 = u32::from_le_bytes(*b"GTHD");
 
-    /// The handle of a listener with one address.
+    /// Returns the handle of a listener with one address.
     #[must_use]
     pub const fn at(address: SocketAddr, token: Token) -> Self {
         Self { address, others: [None; Self::ADDRESSES_MAX - 1], token }
     }
 
-    /// All addresses, the first one first.
+    /// Returns all addresses, the first one first.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         std::iter::once(self.address).chain(self.others.into_iter().flatten())
     }
 
-    /// The handle's bytes.
+    /// Returns the handle's bytes.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::BYTES] {
         let mut out = [0; Self::BYTES];
@@ -66,7 +70,7 @@ impl Handle {
         out
     }
 
-    /// The handle in these bytes.
+    /// Reads the handle in these bytes.
     ///
     /// # Errors
     /// A [`Violation`] if it is none, is of another version, or names no address.
@@ -87,7 +91,7 @@ impl Handle {
     }
 }
 
-/// The address in a place.
+/// Reads the address in a place.
 fn address(family: u8, place: &[u8; PLACE]) -> Result<SocketAddr, Violation> {
     let port = u16_at(place, 16);
     if port == 0 {
@@ -112,7 +116,7 @@ const fn field(field: &'static str, value: u64) -> Violation {
     Violation::Field { frame: "handle", field, value }
 }
 
-/// Where the addresses begin, and how long each is.
+/// The offset at which the addresses begin. The next constant is the length of each.
 const PLACES: usize = 24;
 const PLACE: usize = 24;
 const _: () =

@@ -1,8 +1,10 @@
-//! A key that both ends share, and the proof that one has it: an HMAC-SHA-256 (RFC 2104, FIPS 180-4) of what both sides drew
-//! for the occasion and of who speaks. The key itself never travels, a proof is good for one occasion only, and neither
-//! side's can stand in for the other's.
+//! A key that both ends share, and the proof that an end has it.
 //!
-//! It says who may connect. It hides nothing: the data travels as it is.
+//! The proof is an HMAC-SHA-256 (RFC 2104, FIPS 180-4) of the tokens that both sides drew for the occasion
+//! and of the side that proves. The key itself never travels. A proof is good for one occasion only, and
+//! neither side's is valid for the other.
+//!
+//! The key decides which peers may connect. It hides nothing: the data travels as it is.
 
 use std::{fmt, sync::Arc};
 
@@ -13,7 +15,7 @@ use sha2::Sha256;
 #[derive(Clone)]
 pub struct Key(Arc<[u8]>);
 
-/// What proves that somebody has the key; all zero where nobody was asked for one.
+/// The proof that an end has the key; all zero if no proof was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Proof(pub [u8; Self::BYTES]);
 
@@ -23,10 +25,10 @@ impl Key {
     /// The most bytes of a key.
     pub const MOST_BYTES: usize = 4096;
 
-    /// The key in these bytes, without white space at the end (a file's last line has an end).
+    /// Makes a key of these bytes, without white space at the end (a file's last line has an end).
     ///
     /// # Errors
-    /// The end of a sentence that says what is wrong.
+    /// The end of a sentence with the reason of the refusal.
     pub fn of(bytes: &[u8]) -> Result<Self, String> {
         let key = bytes.trim_ascii_end();
         match key.len() {
@@ -40,20 +42,21 @@ impl Key {
         }
     }
 
-    /// The key as text, for a child process. None if it is no text.
+    /// Returns the key as text, for a child process; `None` if it is no text.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()
     }
 
-    /// The proof that `who` has the key, on the occasion that the parts tell apart. `who` ends in a zero, and all parts but the
-    /// last have a fixed length, so that no two inputs are alike.
+    /// Returns the proof that `who` has the key, on the occasion that the parts tell apart.
+    ///
+    /// `who` ends in a zero, and all parts but the last have a fixed length, so that no two inputs are alike.
     #[must_use]
     pub fn prove(&self, who: &'static [u8], parts: &[&[u8]]) -> Proof {
         Proof(self.mac(who, parts).finalize().into_bytes().into())
     }
 
-    /// Whether that is the proof, compared in constant time.
+    /// Returns whether that is the proof, compared in constant time.
     #[must_use]
     pub fn admits(&self, proof: &Proof, who: &'static [u8], parts: &[&[u8]]) -> bool {
         self.mac(who, parts).verify_slice(&proof.0).is_ok()
@@ -73,9 +76,9 @@ impl fmt::Debug for Key {
 }
 
 impl Proof {
-    /// As long as the hash.
+    /// The proof's length: the hash's.
     pub const BYTES: usize = 32;
-    /// None was asked for.
+    /// The proof of a side without a key.
     pub const NONE: Self = Self([0; Self::BYTES]);
 }
 

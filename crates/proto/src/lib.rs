@@ -1,28 +1,29 @@
-//! The rules of gputcp: what may happen, in which order, and what each byte on the wire means.
+//! The rules of gputcp: which steps may happen, in which order, and the meaning of each byte on the wire.
 //!
-//! There is no socket, thread, clock or GPU here (invariant I5), so every rule can be tested by walking all its
-//! schedules. The folders above this crate supply the world: `gpu` the memory and the lanes, `transport` the sockets
-//! and threads.
+//! There is no socket, thread, clock or GPU here (invariant I5), so every rule can be tested by walking all
+//! its schedules. The folders above this crate supply the world: `gpu` the memory and the lanes, `transport`
+//! the sockets and threads.
 //!
 //! In the order of a message's way:
 //!
 //! - [`window`]: slots and sequence numbers. A [`window::Slot`] is the right to have one request in flight.
-//! - [`plan`]: a message is cut into chunks (one request each), a chunk into segments (one header on the wire each).
+//! - [`plan`]: a message is cut into chunks (one request each), a chunk into segments (one header on the wire
+//!   each).
 //! - [`stage`]: a source that the socket cannot read is copied to a staging buffer first.
-//! - [`send`]: the sender's side: posted sends meet announced receives and are dealt out as segments.
-//! - `group`: which message meets which receive, where tags say so.
+//! - [`send`]: the sender's side. Posted sends meet announced receives and are dealt out as segments.
+//! - `group`: the match of messages and receives by tag.
 //! - [`frame`] and [`handle`]: the bytes on the wire.
 //! - [`key`]: the proof that both ends share a key.
-//! - [`announce`]: when the sender is told what is posted.
+//! - [`announce`]: the times at which the sender is told of posted receives.
 //! - [`recv`]: the receiver's side: which bytes may land where, once each.
 //! - [`bounce`]: the life of a bounce buffer, from filling to the finished unpack.
-//! - [`liveness`]: whether the peer still does what it owes.
-//! - [`session`]: what the two ends of a measurement say to each other, and when.
+//! - [`liveness`]: whether the peer still does its duty.
+//! - [`session`]: the dialogue of the two ends of a measurement.
 //!
 //! # The way that compiles
 //!
-//! A segment that arrives, on its way through a bounce buffer, and one that leaves, through a staging buffer. The
-//! examples of what must not compile use the same names, so each fails for its one wrong line.
+//! One segment arrives through a bounce buffer, and one leaves through a staging buffer. The examples of code
+//! that must not compile use the same names, so each fails for its one wrong line.
 //! ```
 //! use gputcp_proto::{bounce::*, recv::*, send::*, stage::*, window::*};
 //!
@@ -68,14 +69,14 @@
 //!
 //! # The four classic mistakes do not compile
 //!
-//! Released before the unpack finished: an unpacking buffer is no slot.
+//! A buffer that is released before its unpack is finished: an unpacking buffer is no slot.
 //! ```compile_fail,E0308
 //! # use gputcp_proto::{bounce::*, window::*};
 //! # fn f<D: Completion>(ring: &mut Window<4>, unpacking: Unpacking<D>) {
 //! ring.release(unpacking);
 //! # }
 //! ```
-//! … and a buffer is unpacked once.
+//! A buffer that is unpacked twice.
 //! ```compile_fail,E0382
 //! # use gputcp_proto::{bounce::*, window::*};
 //! # fn f<U: Unpack>(filled: Filled, unpack: &mut U) {
@@ -83,7 +84,7 @@
 //! let again = filled.unpack(unpack);
 //! # }
 //! ```
-//! … and the socket cannot write into it meanwhile: there is nothing left to advance.
+//! A socket that writes into it meanwhile: an unpacking buffer has no `advance`.
 //! ```compile_fail,E0599
 //! # use gputcp_proto::bounce::*;
 //! # fn f<D: Completion>(unpacking: Unpacking<D>) {
@@ -102,36 +103,36 @@
 //! # use gputcp_proto::window::*;
 //! let _ = Seq(99);
 //! ```
-//! … and never used twice.
+//! A sequence number that is used twice.
 //! ```compile_fail,E0599
 //! # use gputcp_proto::window::*;
 //! # fn f(slot: Slot) {
 //! let _ = slot.clone();
 //! # }
 //! ```
-//! Calling bytes delivered that are still in a bounce buffer: only the end of an unpack, or the last byte received in
-//! place, gives the proof that [`recv::RecvSide::place`] takes.
+//! Bytes that are called delivered while they are in a bounce buffer. [`recv::RecvSide::place`] takes a
+//! proof, which only the end of an unpack or the last byte received in place gives.
 //! ```compile_fail,E0308
 //! # use gputcp_proto::{bounce::*, recv::*};
 //! # fn f(side: &mut RecvSide<16>, filled: Filled) {
 //! side.place(filled);
 //! # }
 //! ```
-//! Writing a staging buffer to the socket before the copy into it is done.
+//! A staging buffer that is written to the socket before the copy into it is done.
 //! ```compile_fail,E0599
 //! # use gputcp_proto::{bounce::Completion, stage::*};
 //! # fn f<D: Completion>(staging: Staging<D>) {
 //! let _ = staging.written(1);
 //! # }
 //! ```
-//! … or reusing it before it was written to the socket.
+//! A staging buffer that is reused before it was written to the socket.
 //! ```compile_fail,E0308
 //! # use gputcp_proto::{stage::*, window::*};
 //! # fn f(ring: &mut Window<4>, staged: Staged) {
 //! ring.release(staged);
 //! # }
 //! ```
-//! Letting a segment's bytes land twice.
+//! A segment whose bytes land twice.
 //! ```compile_fail,E0382
 //! # use gputcp_proto::{bounce::*, recv::*, window::*};
 //! # fn f(slot: Slot, landing: Landing) {
@@ -139,8 +140,8 @@
 //! let filling = Filling::new(slot, landing);
 //! # }
 //! ```
-//! The fourth mistake, a stream and a launcher made per chunk, is a matter of the `gpu` crate, where lanes are made only
-//! at connect; its documentation holds that test.
+//! The fourth mistake, a stream and a launcher made per chunk, is a matter of the `gpu` crate. There, lanes
+//! are made only at connect; its documentation holds that test.
 
 #![forbid(unsafe_code)]
 

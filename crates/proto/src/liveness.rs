@@ -1,11 +1,13 @@
-//! Whether the peer still does what it owes while requests are in flight.
+//! Whether the peer still does its duty while requests are in flight.
 //!
-//! A peer's program may take any time before it posts a send or a receive: a rank that saves a checkpoint is no dead one. Two
-//! things it owes all the time, by its threads and not by its program: to answer a `Ping`, and to go on with a message that has
-//! begun. A peer that was stopped, or whose threads hang, does neither, though its kernel acknowledges all that comes.
+//! A peer's program may take any time before it posts a send or a receive: a rank that saves a checkpoint is
+//! not dead. Its threads, not its program, owe two things at all times: to answer a `Ping`, and to go on with
+//! a message that has begun. A peer that was stopped, or whose threads hang, does neither, though its kernel
+//! acknowledges all that comes.
 //!
-//! The rule has no clock. Its caller looks at regular times and says how long ago it looked last; a look that comes much too late
-//! (this process was stopped itself) counts as one interval, so that a process that goes on does not blame its peer.
+//! The rule has no clock. Its caller looks at regular times and passes the time since its last look. A look
+//! that comes much too late (this process was stopped itself) counts as one interval. So a process that goes
+//! on does not blame its peer.
 
 use std::time::Duration;
 
@@ -23,20 +25,20 @@ pub struct Liveness {
     stalled: Duration,
 }
 
-/// What a look finds. Both counters only ever grow, or wrap.
+/// The findings of a look. Both counters only ever grow, or wrap.
 #[derive(Debug, Clone, Copy)]
 pub struct Look {
     /// Requests are in flight.
     pub is_waiting: bool,
     /// A message has begun and is not over.
     pub is_amid: bool,
-    /// What has come from the peer's process: frames and payload bytes.
+    /// Frames and payload bytes that have come from the peer's process.
     pub heard: u64,
     /// Payload bytes that have moved, either way.
     pub moved: u64,
 }
 
-/// What follows from a look.
+/// The consequence of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// All is well so far.
@@ -45,12 +47,12 @@ pub enum Next {
     Ask,
     /// The peer's process has not answered for the whole timeout.
     Silent,
-    /// It answers, and has not gone on with a message for the whole timeout.
+    /// The peer answers, and has not gone on with a message for the whole timeout.
     Stalled,
 }
 
 impl Liveness {
-    /// For a connection that is looked at every [`Liveness::interval`].
+    /// Returns the state of a connection that is looked at every [`Liveness::interval`].
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
         Self {
@@ -66,7 +68,8 @@ impl Liveness {
         }
     }
 
-    /// How often to look: a failure is found within two intervals behind the timeout, and never before it.
+    /// Returns the time between two looks. A failure is found within two intervals behind the timeout, and
+    /// never before it.
     #[must_use]
     pub const fn interval(&self) -> Duration {
         self.interval
@@ -75,7 +78,7 @@ impl Liveness {
     /// Takes a look, `since` after the last.
     pub fn look(&mut self, since: Duration, look: Look) -> Next {
         let since = since.min(2 * self.interval);
-        // What began since the last look is not older than that look.
+        // A wait or a message that began since the last look is not older than that look.
         let begins = (look.is_waiting && !self.was_waiting, look.is_amid && !self.was_amid);
         (self.was_waiting, self.was_amid) = (look.is_waiting, look.is_amid);
         if !look.is_waiting || begins.0 || look.heard != self.heard {
@@ -112,7 +115,8 @@ mod tests {
     const WAITING: Look = Look { is_waiting: true, is_amid: false, heard: 5, moved: 7 };
     const TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// Looks every interval until something other than [`Next::Nothing`] follows; after how long that was.
+    /// Looks every interval until something other than [`Next::Nothing`] follows; returns the time until
+    /// then.
     fn until(
         liveness: &mut Liveness,
         look: impl Fn(u32) -> Look,
@@ -159,7 +163,7 @@ mod tests {
         let look = |at: u32| Look { is_amid: true, heard: at.into(), ..WAITING };
         let found = until(&mut begun(), look, 2 * TIMEOUT);
         assert_eq!(found, Some((Next::Stalled, TIMEOUT + INTERVAL)), "from the first look that saw it on");
-        // However slowly.
+        // The message goes on, however slowly.
         let look = |at: u32| Look { moved: u64::from(at / 290), ..look(at) };
         assert_eq!(until(&mut begun(), look, 100 * TIMEOUT), None);
     }

@@ -1,23 +1,26 @@
-//! How bytes are cut: a message into chunks, a chunk into segments.
+//! The cutting of bytes: a message into chunks, a chunk into segments.
 //!
-//! A *message* is what the user asks for. A *chunk* is one request of the transport and takes one slot; one 64 MiB
-//! request would press the bounce buffers, hold its slot for long and leave nothing to pipeline. A *segment* is what
-//! one socket carries under one header; several sockets carry one chunk's segments side by side.
+//! A *message* is the user's request. A *chunk* is one request of the transport and takes one slot. One 64
+//! MiB request would fill the bounce buffers, hold its slot for long and leave nothing to pipeline. A
+//! *segment* is the unit that one socket carries under one header; several sockets carry one chunk's segments
+//! side by side.
 
 use crate::frame::SEGMENT_BYTES;
 
-/// A piece of a message: one request of the transport.
+/// A part of a message: one request of the transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunk {
-    /// Its place in the message's order, from 0.
+    /// The chunk's place in the message's order, from 0.
     pub index: u64,
-    /// Where it starts in the message, in bytes.
+    /// The chunk's start in the message, in bytes.
     pub offset: u64,
-    /// Its length in bytes. Only the last chunk of a message may be shorter than the others.
+    /// The chunk's length in bytes. Only the last chunk of a message may be shorter than the others.
     pub bytes: u64,
 }
 
-/// The chunks of one message, in order. A message of 0 bytes has one chunk of 0 bytes: it is still sent and received.
+/// The chunks of one message, in order.
+///
+/// A message of 0 bytes has one chunk of 0 bytes: it is still sent and received.
 #[derive(Debug, Clone)]
 pub struct ChunkPlan {
     message_bytes: u64,
@@ -36,14 +39,14 @@ impl ChunkPlan {
         Self { message_bytes, chunk_bytes, next: 0 }
     }
 
-    /// How many chunks there are in all.
+    /// Returns the number of chunks in all.
     #[must_use]
     pub const fn chunks(&self) -> u64 {
         let chunks = self.message_bytes.div_ceil(self.chunk_bytes);
         if chunks == 0 { 1 } else { chunks }
     }
 
-    /// Whether all chunks have been given out.
+    /// Returns whether all chunks have been given out.
     #[must_use]
     pub const fn is_finished(&self) -> bool {
         self.next == self.chunks()
@@ -64,16 +67,20 @@ impl Iterator for ChunkPlan {
     }
 }
 
-/// The most pieces that one chunk is cut into. Bounds the bitmap that says which have begun to land: 4096 bits × 32
-/// slots = 16 KiB per connection.
+/// The most pieces of one chunk.
+///
+/// It bounds the bitmap of pieces that have begun to land: 4096 bits × 32 slots = 16 KiB per connection.
 pub const PIECES_MAX: u64 = 4096;
 
-/// The longest message of one request: 8 TiB. Keeps every segment's length in the 32 bits that its header has for it:
-/// [`PIECES_MAX`] pieces of 2 GiB, rounded up to a multiple of the base (at most 64 MiB), stay below 4 GiB.
+/// The longest message of one request: 8 TiB.
+///
+/// It keeps every segment's length within the 32 bits of its header. [`PIECES_MAX`] pieces of 2 GiB, rounded
+/// up to a multiple of the base (at most 64 MiB), stay below 4 GiB.
 pub const MESSAGE_BYTES_MAX: u64 = PIECES_MAX << 31;
 
-/// The length of the equal pieces into which a segment is cut: `piece_bytes` or somewhat more, so that segments are as
-/// long as asked for.
+/// Returns the length of the equal pieces into which a segment is cut.
+///
+/// It is `piece_bytes` or somewhat more, so that segments are as long as asked for.
 ///
 /// # Panics
 /// If `piece_bytes` is 0.
@@ -85,8 +92,10 @@ pub const fn fitting_piece(segment_bytes: u64, piece_bytes: u64) -> u64 {
     }
 }
 
-/// How the chunks of a connection are cut into segments. A segment is one or several *pieces*, as the sender likes: long
-/// ones cost least, short ones start and end a message without idle sockets.
+/// The cutting of a connection's chunks into segments.
+///
+/// The sender makes a segment of one or several *pieces*. Long segments cost least; short ones start and end
+/// a message without idle sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentPlan {
     segment_bytes: u64,
@@ -94,10 +103,10 @@ pub struct SegmentPlan {
 }
 
 impl SegmentPlan {
-    /// Segments of one length: a piece each.
+    /// Returns a plan of segments of one length: a piece each.
     ///
     /// # Panics
-    /// If the length is 0 or above what [`SEGMENT_BYTES`] allows.
+    /// If the length is 0 or above the limit of [`SEGMENT_BYTES`].
     #[must_use]
     pub const fn new(segment_bytes: u64) -> Self {
         assert!(segment_bytes > 0, "a segment has at least one byte");
@@ -105,7 +114,7 @@ impl SegmentPlan {
         Self { segment_bytes, piece_bytes: segment_bytes }
     }
 
-    /// Segments of as many pieces of `piece_bytes` as fit.
+    /// Returns the plan with segments of as many pieces of `piece_bytes` as fit.
     ///
     /// # Panics
     /// If a piece has no byte, or more than a segment.
@@ -115,8 +124,10 @@ impl SegmentPlan {
         Self { piece_bytes, ..self }
     }
 
-    /// The length of a piece of a chunk of `chunk_bytes`: what this plan says, unless that made more than [`PIECES_MAX`],
-    /// then the next multiple of it that does not. Both sides compute it, so the wire need not say it.
+    /// Returns the length of a piece of a chunk of `chunk_bytes`: this plan's, if that makes at most
+    /// [`PIECES_MAX`].
+    ///
+    /// Otherwise it is the next multiple that does. Both sides compute it, so it does not travel on the wire.
     #[must_use]
     pub const fn piece_of(&self, chunk_bytes: u64) -> u64 {
         let pieces = chunk_bytes.div_ceil(self.piece_bytes);
@@ -124,7 +135,9 @@ impl SegmentPlan {
         if factor == 0 { self.piece_bytes } else { self.piece_bytes * factor }
     }
 
-    /// The longest segment of a chunk of `chunk_bytes`, whole pieces: no longer than this plan says, unless a piece is.
+    /// Returns the length of the longest segment of a chunk of `chunk_bytes`, in whole pieces.
+    ///
+    /// It is at most this plan's, unless one piece is longer.
     #[must_use]
     pub const fn longest_of(&self, chunk_bytes: u64) -> u64 {
         let piece = self.piece_of(chunk_bytes);
@@ -132,7 +145,8 @@ impl SegmentPlan {
         if pieces == 0 { piece } else { piece * pieces }
     }
 
-    /// The longest chunk whose segments are no longer than this plan says: one that slabs of that length can take.
+    /// Returns the length of the longest chunk whose segments are no longer than this plan's: slabs of that
+    /// length take it.
     #[must_use]
     pub const fn longest_chunk(&self) -> u64 {
         self.segment_bytes / self.piece_bytes * self.piece_bytes * PIECES_MAX

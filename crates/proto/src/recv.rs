@@ -1,12 +1,12 @@
 //! The receiver's side of a connection: which bytes may land where, once each.
 //!
-//! A receive is posted ([`RecvSide::post`]) and announced to the sender. Each segment that arrives is checked against
-//! it ([`RecvSide::begin`]) and becomes a [`Landing`]: the right to write those bytes, given out once. When they are at
-//! their destination the landing has become [`Placed`] and is counted ([`RecvSide::place`]); when all are, the slot
-//! comes back ([`RecvSide::finish`]).
+//! A receive is posted ([`RecvSide::post`]) and announced to the sender. Each segment that arrives is checked
+//! against it ([`RecvSide::begin`]) and becomes a [`Landing`]: the right to write those bytes, given out
+//! once. When the bytes are at their destination, the landing has become [`Placed`] and is counted
+//! ([`RecvSide::place`]). When all are, the slot comes back ([`RecvSide::finish`]).
 //!
-//! A short message may come before its receive is posted: [`RecvSide::begin_early`] gives it one of the eager places, and
-//! whichever comes last, its last byte or its receive, makes it a landing.
+//! A short message may come before its receive is posted: [`RecvSide::begin_early`] gives it one of the eager
+//! places. The later of its last byte and its receive makes it a landing.
 
 mod landing;
 
@@ -22,32 +22,32 @@ use crate::{
 #[derive(Debug)]
 pub struct RecvSide<const N: usize> {
     window: Window<N>,
-    /// The oldest receive that is not finished: the sender is told with each announcement.
+    /// The oldest receive that is not finished; each announcement reports it to the sender.
     oldest: u64,
-    /// By place of the window.
+    /// The receives by place of the window.
     incoming: Box<[Incoming]>,
     plan: SegmentPlan,
     inline_bytes: u64,
     eager_places: usize,
     eager_bytes: u64,
-    /// What has come early, by sequence number modulo the number of places.
+    /// The messages that came early, by sequence number modulo the number of places.
     early: [Option<Came>; EAGER_PLACES_MAX as usize],
-    /// Data sockets that the peer has not ended.
+    /// The number of data sockets that the peer has not ended.
     open_streams: usize,
     /// The peer has said goodbye: nothing more comes on the control socket.
     said_goodbye: bool,
-    /// Segments that have begun and are not where they belong.
+    /// The number of segments that have begun and are not at their destination.
     landings: usize,
 }
 
 /// A finished receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received {
-    /// How many bytes the sender sent; at most the receive's capacity.
+    /// The number of bytes that the sender sent; at most the receive's capacity.
     pub bytes: u64,
 }
 
-/// Why a receive cannot be finished.
+/// The reason why a receive cannot be finished.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Unfinished {
     /// Bytes are missing: ask again.
@@ -57,13 +57,14 @@ pub enum Unfinished {
 }
 
 impl<const N: usize> RecvSide<N> {
-    /// A connection's receives.
+    /// Returns the receives of a connection.
     ///
-    /// `depth` is how many may be in flight, `segment_bytes` the segment length agreed at connect, `inline_bytes` the
-    /// longest message this side accepts inside a control frame.
+    /// `depth` is the most that may be in flight, `segment_bytes` the segment length agreed at connect.
+    /// `inline_bytes` is the longest message that this side accepts inside a control frame.
     ///
     /// # Panics
-    /// If `depth` is 0 or above `N`, the segment length is none, or `inline_bytes` above [`INLINE_BYTES_MAX`].
+    /// If `depth` is 0 or above `N`, the segment length is none, or `inline_bytes` above
+    /// [`INLINE_BYTES_MAX`].
     #[must_use]
     pub fn new(depth: usize, segment_bytes: u64, inline_bytes: u64) -> Self {
         assert!(inline_bytes <= INLINE_BYTES_MAX as u64, "a short message fits a control frame");
@@ -82,14 +83,14 @@ impl<const N: usize> RecvSide<N> {
         }
     }
 
-    /// With so many data sockets, each of which the peer ends before the connection is over.
+    /// Sets the number of data sockets, each of which the peer ends before the connection is over.
     #[must_use]
     pub const fn with_streams(mut self, streams: usize) -> Self {
         self.open_streams = streams;
         self
     }
 
-    /// With segments of one or several pieces of this length, agreed at connect.
+    /// Sets the length of the pieces, agreed at connect; a segment is one or several of them.
     ///
     /// # Panics
     /// If a piece has no byte, or more than a segment.
@@ -99,7 +100,7 @@ impl<const N: usize> RecvSide<N> {
         self
     }
 
-    /// With so many eager places, each for a message of up to `bytes`.
+    /// Sets the number of eager places, each for a message of up to `bytes`.
     ///
     /// # Panics
     /// If there are more than [`EAGER_PLACES_MAX`].
@@ -111,7 +112,9 @@ impl<const N: usize> RecvSide<N> {
         self
     }
 
-    /// Posts a receive of up to `capacity` bytes; `inline` says whether a short message may travel in a control frame.
+    /// Posts a receive of up to `capacity` bytes; `inline` tells whether a short message may travel in a
+    /// control frame.
+    ///
     /// The announcement must be sent, in order. `None` when no slot is free: ask again.
     pub fn post(&mut self, capacity: u64, inline: bool) -> Option<(Slot, Announce)> {
         let slot = self.window.issue()?;
@@ -123,7 +126,8 @@ impl<const N: usize> RecvSide<N> {
         incoming.whole = false;
         incoming.placed = 0;
         incoming.is_placed = false;
-        // Only the words in use: a 512 KiB chunk has one, and clearing 512 bytes per receive shows at 4 KiB messages.
+        // Only the words in use: a 512 KiB chunk has one, and clearing 512 bytes per receive shows at 4 KiB
+        // messages.
         let used = (incoming.begun_high / 64 + 1) as usize;
         incoming.begun[..used].fill(0);
         incoming.begun_high = 0;
@@ -132,7 +136,7 @@ impl<const N: usize> RecvSide<N> {
         Some((slot, announce))
     }
 
-    /// Whether [`RecvSide::post`] would take so many receives in a row: all of a group, or none.
+    /// Returns whether [`RecvSide::post`] would take so many receives in a row: all of a group, or none.
     #[must_use]
     pub fn has_room_for(&self, count: usize) -> bool {
         self.window.has_room_for(count)
@@ -158,7 +162,7 @@ impl<const N: usize> RecvSide<N> {
         if incoming.whole {
             return Err(Violation::Twice { seq, offset });
         }
-        // Whole pieces, but for the message's last.
+        // A segment has whole pieces, but for the message's last.
         let end = offset + bytes;
         if offset % piece != 0 || (end % piece != 0 && end != total) {
             return Err(wrong);
@@ -204,18 +208,21 @@ impl<const N: usize> RecvSide<N> {
         Ok(Landing { index, seq, offset: 0, bytes })
     }
 
-    /// Checks a whole message that arrives inside a control frame, and gives it an eager place if its receive is not posted. `None`
-    /// if it is: then [`RecvSide::begin_inline`] is the one to ask.
+    /// Checks a whole message that arrives inside a control frame, and gives it an eager place unless its
+    /// receive is posted.
+    ///
+    /// `None` if the receive is posted: then [`RecvSide::begin_inline`] is the method to call.
     ///
     /// # Errors
     /// A [`Violation`] if there is no place for it, it is too long for one, or came before.
     pub fn begin_early(&mut self, seq: u64, bytes: u64) -> Result<Option<Early>, Violation> {
         if seq < self.window.next_seq() {
-            // Posted, and in flight or finished. Who is still on the way to an eager place does not come again either.
+            // The receive is posted, and in flight or finished. A message on its way to an eager place does
+            // not come again either.
             let is_coming = self.eager_places > 0 && self.early_of(seq).is_some();
             return if is_coming { Err(Violation::Twice { seq, offset: 0 }) } else { Ok(None) };
         }
-        // Those of `oldest ..= oldest + places - 1` have different places, and all before are finished.
+        // Messages of `oldest ..= oldest + places - 1` have different places, and all before are finished.
         if seq - self.oldest >= self.eager_places as u64 {
             return Err(Violation::Sequence { seq });
         }
@@ -230,7 +237,9 @@ impl<const N: usize> RecvSide<N> {
         Ok(Some(Early { seq, place, bytes }))
     }
 
-    /// An early message is whole. Its landing, if its receive was posted meanwhile; otherwise [`RecvSide::take_early`] gives it.
+    /// Notes that an early message is whole, and returns its landing if its receive was posted meanwhile.
+    ///
+    /// Otherwise [`RecvSide::take_early`] gives the landing.
     ///
     /// # Errors
     /// A [`Violation`] if it is too long for its receive.
@@ -244,8 +253,10 @@ impl<const N: usize> RecvSide<N> {
         Ok(None)
     }
 
-    /// The landing of a receive that was just posted, if its message is here, and the place where that is: it stays there until
-    /// the receive is finished.
+    /// Returns the landing of a receive that was just posted, if its message is here, and the message's eager
+    /// place.
+    ///
+    /// The message stays in that place until the receive is finished.
     ///
     /// # Errors
     /// A [`Violation`] if it is too long for its receive.
@@ -262,7 +273,7 @@ impl<const N: usize> RecvSide<N> {
         Ok(Some((place, self.begin_inline(seq, bytes)?)))
     }
 
-    /// The receives finished so far: all of sequence numbers below this.
+    /// Returns the receives finished so far: all of sequence numbers below this.
     #[must_use]
     pub const fn done(&self) -> u64 {
         self.oldest
@@ -272,7 +283,7 @@ impl<const N: usize> RecvSide<N> {
         self.early[place(seq, self.eager_places)].as_ref().filter(|came| came.seq == seq)
     }
 
-    /// Counts a segment that is where it belongs. True when its receive is now complete.
+    /// Counts a segment that is at its destination. True when its receive is now complete.
     ///
     /// # Panics
     /// If the proof belongs to another connection.
@@ -286,7 +297,8 @@ impl<const N: usize> RecvSide<N> {
         self.landings -= 1;
         let incoming = &mut self.incoming[index];
         incoming.placed += bytes;
-        // Segments never overlap and never come twice, so bytes in place = the message's length means all are.
+        // Segments never overlap and never come twice: as many bytes in place as the message has are all of
+        // them.
         incoming.is_placed = incoming.total == Some(incoming.placed);
         incoming.is_placed
     }
@@ -301,15 +313,20 @@ impl<const N: usize> RecvSide<N> {
         self.said_goodbye = true;
     }
 
-    /// Whether the bytes of no receive can come any more: the peer has said goodbye, has ended all data sockets, and all that
-    /// came before is where it belongs. A receive that is then not complete never will be.
+    /// Returns whether no bytes of any receive can come any more; a receive that is not complete then never
+    /// will be.
+    ///
+    /// This holds when the peer has said goodbye and has ended all data sockets, and all that came before is
+    /// at its destination.
     #[must_use]
     pub const fn is_over(&self) -> bool {
         self.said_goodbye && self.open_streams == 0 && self.landings == 0
     }
 
-    /// Ends a receive: the slot goes back to the window, and may be issued again at once. The receive and the end of the
-    /// connection are judged at one moment: the last bytes and the end may come in between two questions.
+    /// Ends a receive: the slot goes back to the window, and may be issued again at once.
+    ///
+    /// The receive and the end of the connection are judged at one moment, as the last bytes and the end may
+    /// come between two calls.
     ///
     /// # Errors
     /// The slot itself, while bytes are missing; and whether they can still come.
@@ -328,27 +345,28 @@ impl<const N: usize> RecvSide<N> {
         }
     }
 
-    /// Whether all bytes of the receive are where they belong.
+    /// Returns whether all bytes of the receive are at their destination.
     #[must_use]
     pub fn is_complete(&self, slot: &Slot) -> bool {
         self.incoming[slot.index()].is_placed
     }
 
-    /// Whether a message has begun to come and is not where it belongs: its sender goes on with it unasked.
+    /// Returns whether a message has begun to come and is not at its destination: its sender goes on with it
+    /// unasked.
     #[must_use]
     pub fn is_amid(&self) -> bool {
         let has_begun = |at: &usize| self.incoming[*at].total.is_some() && !self.incoming[*at].is_placed;
         self.landings > 0 || self.window.in_use().any(|at| has_begun(&at))
     }
 
-    /// How many receives are in flight.
+    /// Returns how many receives are in flight.
     #[must_use]
     pub const fn in_flight(&self) -> usize {
         self.window.in_flight()
     }
 }
 
-/// What has come early.
+/// A message that came early.
 #[derive(Debug)]
 struct Came {
     seq: u64,
@@ -362,14 +380,16 @@ struct Incoming {
     inline_bytes: u64,
     /// The message's length, known from its first header.
     total: Option<u64>,
-    /// It came in one frame: nothing of it can come in segments.
+    /// Whether the message came in one frame: then no segment of it can come.
     whole: bool,
-    /// Bytes that are where they belong.
+    /// The number of bytes that are at their destination.
     placed: u64,
-    /// All are. Not the same as `placed == total`: a message of 0 bytes is placed when its landing is, not when it begins,
-    /// or its slot could be gone before its landing comes back.
+    /// Whether all bytes are at their destination.
+    ///
+    /// Not the same as `placed == total`: a message of 0 bytes is placed when its landing is, not when it
+    /// begins. Otherwise its slot could be gone before its landing comes back.
     is_placed: bool,
-    /// One bit per piece that has begun.
+    /// One bit for each piece that has begun.
     begun: [u64; (PIECES_MAX / 64) as usize],
     begun_high: u64,
 }

@@ -1,9 +1,12 @@
 //! The sender's side of a connection: posted sends meet announced receives and are dealt out as segments.
 //!
-//! Nothing is sent for which the receiver has no place: its receive was announced, or it is short and goes to an eager place,
-//! of which the receiver has as many as were agreed for what follows the receives it has finished. Sends match receives in the
-//! order in which both were posted, or, where receives are grouped, as the groups say (`group`). Segments go to the data
-//! socket with the least unread bytes that is free ([`SendSide::deal`]), so a slow stream takes fewer.
+//! The sender sends a message only if the receiver has a place for it. Either its receive was announced, or
+//! the message is short and goes to an eager place. The receiver has as many eager places as were agreed at
+//! connect, for the messages that follow the receives it has finished.
+//!
+//! Sends match receives in the order in which both were posted, or, where receives are grouped, by the rules
+//! of `group`. Segments go to the data socket with the least unread bytes that is free ([`SendSide::deal`]),
+//! so a slow stream takes fewer.
 
 mod deal;
 
@@ -21,28 +24,29 @@ use crate::{
 #[derive(Debug)]
 pub struct SendSide<const N: usize> {
     window: Window<N>,
-    /// By place of the window.
+    /// The sends by place of the window.
     outgoing: Box<[Outgoing]>,
     /// Receives announced by the peer: those of sequence numbers `..announced`.
     announced: u64,
     /// Receives that the peer has finished: all of sequence numbers `..done`.
     done: u64,
-    /// Bytes of the receives that are announced and not known to be finished.
+    /// The number of bytes of the receives that are announced and not known to be finished.
     open_bytes: u64,
     streams: Streams,
-    /// By sequence number of the receive, modulo how many may be open.
+    /// The credits by sequence number of the receive, modulo the most that may be open.
     credits: Box<[Credit]>,
-    /// Where receives are grouped: which of them a send meets.
+    /// The groups, if receives are grouped: they decide which receive a send meets.
     groups: Option<Groups>,
-    /// The send that is being dealt, in the order in which they were posted; all before it have been dealt in full.
+    /// The send that is being dealt, in the order of posting; all before it are dealt in full.
     cursor: u64,
     plan: SegmentPlan,
     peer_slots: u64,
-    /// The longest message inside a control frame that was agreed on.
+    /// The longest message inside a control frame, agreed at connect.
     inline_bytes: u64,
     eager_places: u64,
     eager_bytes: u64,
-    /// The message before the one at the cursor was short: the receiver may hold announcements back.
+    /// Whether the message before the one at the cursor was short: then the receiver may hold announcements
+    /// back.
     after_short: bool,
 }
 
@@ -54,10 +58,10 @@ pub struct Sent {
 }
 
 impl<const N: usize> SendSide<N> {
-    /// A connection's sends.
+    /// Returns the sends of a connection.
     ///
-    /// `depth` is how many may be in flight, `segment_bytes` the segment length agreed at connect, `peer_slots` how many
-    /// receives the peer may have open.
+    /// `depth` is the most that may be in flight, `segment_bytes` the segment length agreed at connect.
+    /// `peer_slots` is the most receives that the peer may have open.
     ///
     /// # Panics
     /// If `depth` is 0 or above `N`, `peer_slots` likewise, or the segment length is none.
@@ -83,7 +87,7 @@ impl<const N: usize> SendSide<N> {
         }
     }
 
-    /// For a connection of so many data sockets, so that [`Carrier::Stream`] can be asked for.
+    /// Sets the number of data sockets, which [`Carrier::Stream`] needs.
     ///
     /// # Panics
     /// If there are more than 64.
@@ -93,7 +97,7 @@ impl<const N: usize> SendSide<N> {
         self
     }
 
-    /// With segments of one or several pieces of this length, agreed at connect.
+    /// Sets the length of the pieces, agreed at connect; a segment is one or several of them.
     ///
     /// # Panics
     /// If a piece has no byte, or more than a segment.
@@ -103,15 +107,16 @@ impl<const N: usize> SendSide<N> {
         self
     }
 
-    /// With messages of up to `bytes` inside control frames, as agreed at connect. An announcement of more is
-    /// a violation. Without this call no message travels inside a control frame.
+    /// Allows messages of up to `bytes` inside control frames, as agreed at connect.
+    ///
+    /// An announcement of more is a violation. Without this call no message travels inside a control frame.
     #[must_use]
     pub const fn with_inline(mut self, bytes: u64) -> Self {
         self.inline_bytes = bytes;
         self
     }
 
-    /// With so many eager places at the peer, for messages of up to `bytes`.
+    /// Sets the number of eager places at the peer, for messages of up to `bytes`.
     #[must_use]
     pub const fn with_eager(mut self, places: usize, bytes: u64) -> Self {
         self.eager_places = places as u64;
@@ -119,7 +124,7 @@ impl<const N: usize> SendSide<N> {
         self
     }
 
-    /// With receives in groups of up to so many, told apart by tags, of which a peer has no eager places.
+    /// Allows receives in groups of up to so many, told apart by tags. Such a peer has no eager places.
     ///
     /// # Panics
     /// If that is more than [`RECEIVES_MAX`](crate::frame::RECEIVES_MAX).
@@ -129,14 +134,17 @@ impl<const N: usize> SendSide<N> {
         self
     }
 
-    /// Posts a send of `bytes`; `inline` says whether the source can be written on the control socket. `None` when no
-    /// slot is free: ask again. Where receives are grouped, its tag is 0.
+    /// Posts a send of `bytes`; `inline` tells whether the source can be written on the control socket.
+    ///
+    /// `None` when no slot is free: ask again. Where receives are grouped, its tag is 0.
     pub fn post(&mut self, bytes: u64, inline: bool) -> Option<Slot> {
         self.post_tagged(bytes, inline, 0)
     }
 
-    /// The same for a message with a tag. Where receives are grouped, `None` also while the oldest group that has open places
-    /// has none of this tag; elsewhere tags mean nothing.
+    /// Posts a send of a message with a tag.
+    ///
+    /// Where receives are grouped, `None` also while the oldest group that has open places has none of this
+    /// tag. Elsewhere tags mean nothing.
     pub fn post_tagged(&mut self, bytes: u64, inline: bool, tag: i32) -> Option<Slot> {
         let meets = match &mut self.groups {
             None => None,
@@ -150,7 +158,7 @@ impl<const N: usize> SendSide<N> {
         Some(slot)
     }
 
-    /// Whether there is a slot for a send.
+    /// Returns whether there is a slot for a send.
     #[must_use]
     pub const fn has_room(&self) -> bool {
         self.window.has_room()
@@ -160,7 +168,7 @@ impl<const N: usize> SendSide<N> {
     ///
     /// # Errors
     /// A [`Violation`] if it is out of order, if more are open than the peer has slots, or if a field exceeds
-    /// what was agreed at connect.
+    /// the agreement.
     pub fn announced(&mut self, announce: &Announce) -> Result<(), Violation> {
         if announce.seq != self.announced {
             return Err(Violation::AnnouncedOutOfOrder { expected: self.announced, found: announce.seq });
@@ -168,7 +176,7 @@ impl<const N: usize> SendSide<N> {
         if announce.mark.is_some() != self.groups.is_some() {
             return Err(Violation::Kind(announce.kind()));
         }
-        // What is finished was dealt before; and what the peer has open, it has slots for.
+        // Finished receives were dealt before; and the peer has slots for its open receives.
         let was_dealt = match &self.groups {
             None => announce.done <= self.cursor,
             Some(groups) => groups.are_dealt(self.done..announce.done),
@@ -196,13 +204,14 @@ impl<const N: usize> SendSide<N> {
             groups.check(mark)?;
             groups.open(mark);
         }
-        // Those that were finished before they were announced have never been open.
+        // Receives that were finished before they were announced have never been open.
         for seq in self.done..announce.done.min(self.announced) {
             self.open_bytes -= self.credit(seq).capacity;
             self.streams.finished(seq);
         }
         self.done = announce.done;
-        // A longer receive is legal, a longer message is not: its segments' lengths would not fit their headers.
+        // A longer receive is legal, a longer message is not: its segments' lengths would not fit their
+        // headers.
         let capacity = announce.capacity.min(MESSAGE_BYTES_MAX);
         if announce.seq >= announce.done {
             self.open_bytes += capacity;
@@ -241,25 +250,26 @@ impl<const N: usize> SendSide<N> {
         Ok(Sent { bytes })
     }
 
-    /// Whether the socket has taken all bytes of the send.
+    /// Returns whether the socket has taken all bytes of the send.
     #[must_use]
     pub fn is_complete(&self, slot: &Slot) -> bool {
         self.outgoing[slot.index()].is_written
     }
 
-    /// Whether the dealing of the send has begun: the peer has a place for it.
+    /// Returns whether the dealing of the send has begun: the peer has a place for it.
     #[must_use]
     pub fn is_begun(&self, slot: &Slot) -> bool {
         self.outgoing[slot.index()].dealt > 0 || slot.seq().wire() < self.cursor
     }
 
-    /// Whether a socket has not taken all that was dealt: its receiver has a place for it, and reads it unasked.
+    /// Returns whether a dealt segment is not written in full: its receiver has a place for it, and reads it
+    /// unasked.
     #[must_use]
     pub fn is_amid(&self) -> bool {
         self.window.in_use().any(|at| self.outgoing[at].written < self.outgoing[at].dealt)
     }
 
-    /// How many sends are in flight.
+    /// Returns how many sends are in flight.
     #[must_use]
     pub const fn in_flight(&self) -> usize {
         self.window.in_flight()
@@ -274,7 +284,8 @@ impl<const N: usize> SendSide<N> {
 #[derive(Debug)]
 struct Outgoing {
     bytes: u64,
-    /// The receive that it meets: its own number, or where receives are grouped that of the place it found.
+    /// The sequence number of the receive that it meets: its own, or that of the place it found if receives
+    /// are grouped.
     meets: u64,
     inline: bool,
     dealt: u64,
@@ -286,7 +297,7 @@ impl Outgoing {
     const EMPTY: Self = Self { bytes: 0, meets: 0, inline: false, dealt: 0, written: 0, is_written: false };
 }
 
-/// What the peer's announcement of a receive allows.
+/// The credit of a receive: the limits in the peer's announcement.
 #[derive(Debug)]
 struct Credit {
     capacity: u64,

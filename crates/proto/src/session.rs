@@ -1,59 +1,65 @@
-//! What the two ends of a measurement say to each other over the bootstrap connection, and when.
+//! The dialogue of the two ends of a measurement over the bootstrap connection.
 //!
-//! The client orchestrates, the server carries. One frame is a 16-byte header and a payload whose meaning belongs to the
-//! program (JSON). This module owns the header and the order: a frame that is not due ends the session.
+//! The client orchestrates, the server carries. One frame is a 16-byte header and a payload whose meaning
+//! belongs to the program (JSON). This module owns the header and the order: a frame that is not due ends the
+//! session.
 //!
 //! ```text
 //! header: 0 magic "GTSN"  4 version u16  6 kind u16  8 bytes u32  12 zero [4]
 //!
-//! client  Hello ──▶          [Proof ──▶]           Settings ──▶           Handles ──▶  Ready ──▶   Begin…   End ──▶         Bye ──▶
-//! server        ◀── Hello           [◀── Proof]             ◀── Accept, Handles        Ready ◀──                  ◀── Report
+//! client  Hello ──▶          [Proof ──▶]           Settings ──▶
+//! server        ◀── Hello           [◀── Proof]             ◀── Accept, Handles
 //!
-//! a run:  Begin (client), then per flow:  Filled (its sender: the data is there)  Go (its receiver: receives are posted,
-//!         my clock runs)  Sent (its sender: what I sent)  Received (its receiver: what arrived, how long it took, was it
-//!         right)
+//! client  Handles ──▶  Ready ──▶   Begin…   End ──▶         Bye ──▶
+//! server               Ready ◀──                  ◀── Report
+//!
+//! a run:  Begin (client), then per flow:  Filled (its sender: the data is there)  Go (its receiver: receives
+//!         are posted, my clock runs)  Sent (its sender: what I sent)  Received (its receiver: what arrived,
+//!         how long it took, was it right)
 //! ```
 //!
-//! A *flow* is one direction of data: forward is client → server, backward the other way. With both in one run, each
-//! keeps its own order and neither waits for the other. A ping-pong is a forward flow whose data is answered.
-//! Invariant: both ends walk the same table, so whatever one may say, the other may hear.
+//! A *flow* is one direction of data: forward is client → server, backward the other way. With both in one
+//! run, each keeps its own order and neither waits for the other. A ping-pong is a forward flow whose data is
+//! answered.
+//!
+//! Invariant: both ends walk the same table, so each end may hear every frame that the other may send.
 
 use crate::{
     Violation,
     frame::{VERSION, check_magic, check_version, check_zero, put, u16_at, u32_at},
 };
 
-/// Which end of the session this is.
+/// The role of this end of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Connects, chooses the settings, and says when a run begins.
+    /// The end that connects, chooses the settings, and begins each run.
     Client,
-    /// Listens, and does as it is told.
+    /// The end that listens, and follows the client.
     Server,
 }
 
-/// Which way a frame goes, as seen from this end.
+/// A frame's direction, as seen from this end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// This end says it.
+    /// This end sends the frame.
     Send,
-    /// This end hears it.
+    /// This end receives the frame.
     Recv,
 }
 
-/// What a frame says.
+/// A frame's meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Kind {
-    /// Who I am. The client's is the first frame of all.
+    /// The end introduces itself. The client's is the first frame of all.
     Hello = 1,
-    /// What shall be measured.
+    /// The settings of the measurement.
     Settings = 2,
-    /// The server can do that.
+    /// The server can measure with these settings.
     Accept = 3,
     /// The server cannot, or will not now.
     Refuse = 4,
-    /// Where this side's listeners are.
+    /// The handles of this side's listeners.
     Handles = 5,
     /// All of this side's connections are up.
     Ready = 6,
@@ -71,9 +77,9 @@ pub enum Kind {
     Received = 12,
     /// No run will follow.
     End = 13,
-    /// What the server has to say about its side.
+    /// The server's report on its side.
     Report = 14,
-    /// The client has it; the session is over.
+    /// The client has the report; the session is over.
     Bye = 15,
     /// This side gives up; the reason follows.
     Abort = 16,
@@ -86,9 +92,9 @@ pub enum Kind {
 /// A frame's fixed part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// What the frame says.
+    /// The frame's meaning.
     pub kind: Kind,
-    /// How many bytes of payload follow, at most [`Kind::bytes_max`].
+    /// The number of bytes of payload that follow, at most [`Kind::bytes_max`].
     pub bytes: u32,
 }
 
@@ -100,7 +106,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// The session before its first frame.
+    /// Returns the session before its first frame.
     #[must_use]
     pub const fn new(role: Role) -> Self {
         Self { role, state: State::Greeting }
@@ -124,19 +130,19 @@ impl Session {
         }
     }
 
-    /// What the session is doing, for messages.
+    /// Returns the session's state in words, for messages.
     #[must_use]
     pub const fn doing(&self) -> &'static str {
         self.state.name()
     }
 
-    /// Whether a run may begin.
+    /// Returns whether a run may begin.
     #[must_use]
     pub const fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle)
     }
 
-    /// Whether nothing more can be said: the session ended, well or badly.
+    /// Returns whether no further frame is legal: the session ended, well or badly.
     #[must_use]
     pub const fn is_over(&self) -> bool {
         matches!(self.state, State::Closed | State::Failed)
@@ -166,7 +172,7 @@ impl Kind {
         Self::Proof,
     ];
 
-    /// Its name, for messages.
+    /// Returns the kind's name, for messages.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -191,8 +197,10 @@ impl Kind {
         }
     }
 
-    /// The longest payload of such a frame: what a stranger may send is small, and handles are the longest (64
-    /// connections, 128 bytes each, as hexadecimal text, with room to spare).
+    /// Returns the longest payload of such a frame.
+    ///
+    /// Frames that an unauthenticated peer may send are small. Handles are the longest: 64 connections, 128
+    /// bytes each, as hexadecimal text, with room to spare.
     #[must_use]
     pub const fn bytes_max(self) -> u32 {
         match self {
@@ -212,11 +220,11 @@ impl Kind {
 }
 
 impl Header {
-    /// Its length on the wire.
+    /// The header's length on the wire.
     pub const BYTES: usize = 16;
     const MAGIC: u32 = u32::from_le_bytes(*b"GTSN");
 
-    /// The header's bytes.
+    /// Returns the header's bytes.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::BYTES] {
         let mut out = [0; Self::BYTES];
@@ -227,7 +235,7 @@ impl Header {
         out
     }
 
-    /// The header in these bytes.
+    /// Reads the header in these bytes.
     ///
     /// # Errors
     /// A [`Violation`] if it is none, is of another version, or announces more bytes than its kind may have.
@@ -250,7 +258,7 @@ impl Header {
 }
 
 impl Role {
-    /// The other end.
+    /// Returns the other end.
     #[must_use]
     pub const fn other(self) -> Self {
         match self {
@@ -260,7 +268,7 @@ impl Role {
     }
 }
 
-/// Where the session stands. The names say what is due next.
+/// The state of the session. The names say which frame is due next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Greeting,
@@ -280,18 +288,18 @@ enum State {
     Failed,
 }
 
-/// Where one direction of a run stands.
+/// The state of one direction of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {
-    /// Not in this run, or over.
+    /// The flow is not in this run, or over.
     Off,
     /// Both ends prepare.
     Begun,
-    /// Its sender has its data.
+    /// The flow's sender has its data.
     Filled,
-    /// Its data flows.
+    /// The flow's data travels.
     Going,
-    /// Its sender is done.
+    /// The flow's sender is done.
     Sent,
 }
 
@@ -299,7 +307,7 @@ impl State {
     const fn name(self) -> &'static str {
         match self {
             Self::Greeting | Self::Answering => "greeting",
-            Self::Proving => "proving who it is",
+            Self::Proving => "proving its key",
             Self::Asking | Self::Proven | Self::Deciding => "agreeing on the settings",
             Self::Listing | Self::Returning | Self::Connecting { .. } => "connecting",
             Self::Idle => "between two runs",
@@ -311,7 +319,7 @@ impl State {
     }
 }
 
-/// The table: who may say what, when, and what follows.
+/// The table: the state that follows a frame of this kind from this end, if the frame is legal.
 fn next(state: State, speaker: Role, kind: Kind) -> Option<State> {
     use Flow::{Begun, Off};
     use Role::{Client, Server};
@@ -322,7 +330,7 @@ fn next(state: State, speaker: Role, kind: Kind) -> Option<State> {
 
         (State::Greeting, Client, Kind::Hello) => State::Answering,
         (State::Answering, Server, Kind::Hello) => State::Asking,
-        // Where both sides have a key.
+        // Both sides have a key.
         (State::Asking, Client, Kind::Proof) => State::Proving,
         (State::Proving, Server, Kind::Proof) => State::Proven,
         (State::Asking | State::Proven, Client, Kind::Settings) => State::Deciding,
@@ -331,7 +339,7 @@ fn next(state: State, speaker: Role, kind: Kind) -> Option<State> {
         (State::Listing, Server, Kind::Handles) => State::Returning,
         (State::Returning, Client, Kind::Handles) => State::Connecting { client: false, server: false },
 
-        // Whichever is ready first says so first.
+        // The side that is ready first says so first.
         (State::Connecting { client: false, server: false }, Client, Kind::Ready) => {
             State::Connecting { client: true, server: false }
         }
@@ -344,7 +352,8 @@ fn next(state: State, speaker: Role, kind: Kind) -> Option<State> {
         (State::Idle, Client, Kind::BeginForward) => State::Running { forward: Begun, backward: Off },
         (State::Idle, Client, Kind::BeginBackward) => State::Running { forward: Off, backward: Begun },
         (State::Idle, Client, Kind::BeginBoth) => State::Running { forward: Begun, backward: Begun },
-        // A flow's receiver says Go and Received, its sender Filled and Sent: who speaks tells which flow is meant.
+        // A flow's receiver says Go and Received, its sender Filled and Sent: the speaker tells which flow is
+        // meant.
         (State::Running { forward, backward }, Server, Kind::Go | Kind::Received)
         | (State::Running { forward, backward }, Client, Kind::Filled | Kind::Sent) => {
             run(flow(forward, kind)?, backward)

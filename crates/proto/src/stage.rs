@@ -1,13 +1,15 @@
-//! A staging buffer's life, on the sender's side: `Slot → Staging → Staged → Slot`. The mirror of [`crate::bounce`]: a
-//! staging buffer is written to the socket only after the copy into it is done, and reused only after it was written.
+//! A staging buffer's life, on the sender's side: `Slot → Staging → Staged → Slot`.
+//!
+//! It is the mirror of [`crate::bounce`]. A staging buffer is written to the socket only after the copy into
+//! it is done, and reused only after it was written.
 
 use crate::{bounce::Completion, send::Segment, window::Slot};
 
 /// Starts device-to-staging copies, on one I/O thread's own lane.
 pub trait Stage {
-    /// Tells when a started copy is finished.
+    /// The completion of a started copy.
     type Done: Completion<Error = Self::Error>;
-    /// Why a copy could not be started.
+    /// The reason why a copy could not be started.
     type Error;
 
     /// Starts to copy the segment's bytes into staging buffer `index`. Does not wait.
@@ -40,7 +42,7 @@ impl<D: Completion> Staging<D> {
         Ok(Self { slot, segment, done })
     }
 
-    /// The buffer, ready to be written to a socket, once the copy is finished; until then itself.
+    /// Returns the buffer, ready to be written to a socket, once the copy is finished; until then itself.
     ///
     /// # Errors
     /// If the lane failed.
@@ -52,7 +54,7 @@ impl<D: Completion> Staging<D> {
         })
     }
 
-    /// What tells when the copy is finished, to wait for it.
+    /// Returns the copy's completion, to wait for it.
     pub const fn completion(&self) -> &D {
         &self.done
     }
@@ -68,10 +70,11 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// Counts `bytes` more as written to the socket; gives the buffer and the segment back when that was the last.
+    /// Counts `bytes` more as written to the socket; gives the buffer and the segment back when that was the
+    /// last.
     ///
     /// # Errors
-    /// Itself, while bytes are left.
+    /// The buffer itself, while bytes are left.
     ///
     /// # Panics
     /// If more bytes are counted than the segment has.
@@ -81,18 +84,18 @@ impl Staged {
         if self.written == self.segment.bytes() { Ok((self.slot, self.segment)) } else { Err(self) }
     }
 
-    /// Which staging buffer.
+    /// Returns the staging buffer's index.
     #[must_use]
     pub const fn index(&self) -> usize {
         self.slot.index()
     }
 
-    /// The segment it holds.
+    /// Returns the segment it holds.
     pub const fn segment(&self) -> &Segment {
         &self.segment
     }
 
-    /// How many bytes have been written.
+    /// Returns how many bytes have been written.
     #[must_use]
     pub const fn have_written(&self) -> u64 {
         self.written

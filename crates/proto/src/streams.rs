@@ -1,24 +1,26 @@
-//! Which data socket carries the next segment: the one with the least unread bytes that is free to.
+//! The choice of the data socket for the next segment: the free one with the least unread bytes.
 //!
-//! A socket takes far more than its share before it blocks: its buffers hold megabytes. Dealt to whoever asks first, one
-//! stream hoards the window while the others starve, and the rate falls to that of one stream. So the sender knows how
-//! much each stream still holds (the receiver says with each announcement which receives are finished), a stream leaves a
-//! segment to an idle one that holds less, and no stream holds more than its share of what is open.
+//! A socket takes far more than its share before it blocks: its buffers hold megabytes. Dealt to the first
+//! stream that asks, segments pile up on one while the others starve, and the rate falls to that of one
+//! stream. So the sender knows how much each stream still holds: the receiver reports with each announcement
+//! which receives are finished. A stream leaves a segment to an idle one that holds less, and no stream holds
+//! more than its share of the open bytes.
 //!
-//! A slow stream holds more for longer, so it is dealt less: it takes its share of the window, not of the traffic.
+//! A slow stream holds more for longer, so it is dealt less: it takes its share of the window, not of the
+//! traffic.
 
 use crate::{frame::STREAMS_MAX, window::place};
 
 #[derive(Debug)]
 pub(crate) struct Streams {
     count: usize,
-    /// One bit for each stream that waits for something to carry.
+    /// One bit for each stream that waits for a segment to carry.
     idle: u64,
     /// One bit for each idle stream that was told to come and has not come yet.
     called: u64,
     /// Bytes dealt to a stream whose receives are not known to be finished.
     unread: [u64; STREAMS],
-    /// The same for each message that is open, by sequence number modulo how many may be.
+    /// The same for each message that is open, by sequence number modulo the most that may be.
     of_message: Box<[[u64; STREAMS]]>,
 }
 
@@ -28,20 +30,22 @@ impl Streams {
         Self { count, idle: 0, called: 0, unread: [0; STREAMS], of_message: vec![[0; STREAMS]; open].into() }
     }
 
-    /// Whether the stream is the one to carry a segment of `bytes`, when `open` bytes may be under way in all.
+    /// Returns whether the stream is the one to carry a segment of `bytes`, when `open` bytes may be under
+    /// way in all.
     pub(crate) fn is_next(&self, stream: usize, bytes: u64, open: u64) -> bool {
         let holds = self.unread[stream];
-        // Some stream is always within its share: all of them together hold less than what is open.
+        // Some stream is always within its share: all of them together hold less than the open bytes.
         let share = open / self.count as u64 + bytes;
         let fewer = self.least_of(self.idle).is_some_and(|idle| self.unread[idle] + bytes <= holds);
         holds + bytes <= share && !fewer
     }
 
-    /// The idle stream that holds the least and was not called yet: it is now. None if as many are on their way as there
-    /// are segments.
+    /// Returns the idle stream that holds the least and was not called yet, and marks it as called.
     ///
-    /// Who wakes streams wakes another one each time; woken by each other, eight of them took a quarter of a millisecond
-    /// to be there.
+    /// `None` if as many are on their way as there are segments.
+    ///
+    /// The caller wakes another stream each time. Woken by each other, eight streams took a quarter of a
+    /// millisecond to be there.
     pub(crate) fn call(&mut self, segments: u64) -> Option<usize> {
         if u64::from(self.called.count_ones()) >= segments {
             return None;
@@ -51,7 +55,7 @@ impl Streams {
         Some(stream)
     }
 
-    /// The stream of this set that holds the least.
+    /// Returns the stream of this set that holds the least.
     fn least_of(&self, set: u64) -> Option<usize> {
         (0..self.count).filter(|&stream| set & (1 << stream) != 0).min_by_key(|&stream| self.unread[stream])
     }
@@ -60,7 +64,7 @@ impl Streams {
         self.count as u64
     }
 
-    /// How much a stream was dealt whose receives are not known to be finished.
+    /// Returns how many bytes a stream was dealt whose receives are not known to be finished.
     pub(crate) const fn holds(&self, stream: usize) -> u64 {
         self.unread[stream]
     }
@@ -71,7 +75,7 @@ impl Streams {
         self.of_message[index][stream] += bytes;
     }
 
-    /// The receive of this number is finished.
+    /// Notes that the receive of this number is finished.
     pub(crate) fn finished(&mut self, seq: u64) {
         let index = place(seq, self.of_message.len());
         let of_message = &mut self.of_message[index];

@@ -1,18 +1,21 @@
-//! What a peer can do wrong. Invariant I3: a wrong sequence number ends the connection with a clear error.
+//! The ways in which a peer breaks the protocol.
+//!
+//! Invariant I3: a wrong sequence number ends the connection with a clear error.
 
-/// The peer broke the protocol. Every variant is the peer's fault (or that of whoever tampered with the wire).
+/// The peer broke the protocol. Every variant is the peer's fault, or that of a third party that tampered
+/// with the wire.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
     /// The bytes are no frame of ours.
     #[error("sent bytes that are no gputcp frame (magic {found:#010x}, expected {expected:#010x})")]
     Magic {
-        /// What a frame here starts with.
+        /// The magic that the frame starts with.
         expected: u32,
-        /// What stood there.
+        /// The magic in the bytes.
         found: u32,
     },
-    /// It speaks another version of the protocol.
+    /// The peer speaks another version of the protocol.
     #[error("speaks protocol version {theirs}, this side speaks {ours}: run the same gputcp on both ends")]
     Version {
         /// This side's version.
@@ -23,14 +26,14 @@ pub enum Violation {
     /// A frame of an unknown or unexpected kind.
     #[error("sent a frame of unknown kind {0}")]
     Kind(u16),
-    /// A field holds what it may not.
+    /// A field holds an illegal value.
     #[error("sent a {frame} whose {field} is {value}")]
     Field {
         /// The frame's name.
         frame: &'static str,
         /// The field's name.
         field: &'static str,
-        /// What stood there.
+        /// The value in the field.
         value: u64,
     },
     /// A sequence number that is not in flight.
@@ -52,7 +55,7 @@ pub enum Violation {
     TooManyAnnounced {
         /// The number on the wire.
         seq: u64,
-        /// How many may be open.
+        /// The most that may be open.
         slots: u64,
     },
     /// A segment does not lie where the plan puts it.

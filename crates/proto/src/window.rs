@@ -1,19 +1,24 @@
-//! Slots and sequence numbers. Invariants I1 (a slot is a value) and I3 (sequence numbers are minted, never chosen).
+//! Slots and sequence numbers.
+//!
+//! Invariants I1 (a slot is a value) and I3 (sequence numbers are minted, never chosen).
 
-/// A request's place in its connection's order. Minted once by [`Window::issue`], never reused: there is no way to make
-/// one, copy one or choose one.
+/// A request's place in its connection's order.
+///
+/// It is minted once by [`Window::issue`] and never reused: there is no way to make one, copy one or choose
+/// one.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Seq(u64);
 
 impl Seq {
-    /// The number as it stands on the wire.
+    /// Returns the number as it stands on the wire.
     #[must_use]
     pub const fn wire(&self) -> u64 {
         self.0
     }
 }
 
-/// The right to one of a window's `N` places. Moves through the stages of a request; only [`Window::release`] ends it.
+/// The right to one of a window's `N` places. It moves through the stages of a request; only
+/// [`Window::release`] ends it.
 #[must_use = "a dropped slot is never given back: its place stays taken"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Slot {
@@ -22,13 +27,13 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// The sequence number minted with this slot.
+    /// Returns the sequence number minted with this slot.
     #[must_use]
     pub const fn seq(&self) -> &Seq {
         &self.seq
     }
 
-    /// Which of the window's places this is, `0..N`.
+    /// Returns which of the window's places this is, `0..N`.
     #[must_use]
     pub const fn index(&self) -> usize {
         self.index
@@ -37,9 +42,9 @@ impl Slot {
 
 /// A ring of up to `N` places.
 ///
-/// A window of depth `D <= N` uses the first `D` places: sequence number `s` takes place `s % D`, so a shallow window
-/// walks over little memory. Slots may come back in any order, but a place is issued again only when the slot that held
-/// it has come back, so a slow request holds up the one `D` behind it and no other.
+/// A window of depth `D <= N` uses the first `D` places. Sequence number `s` takes place `s % D`, so a
+/// shallow window walks over little memory. Slots may come back in any order. A place is issued again only
+/// when its slot has come back: a slow request holds up the one `D` behind it, no other.
 #[derive(Debug)]
 pub struct Window<const N: usize> {
     next: u64,
@@ -49,14 +54,14 @@ pub struct Window<const N: usize> {
 }
 
 impl<const N: usize> Window<N> {
-    /// A window of all `N` places.
+    /// Returns a window of all `N` places.
     #[must_use]
     pub const fn new() -> Self {
         const { assert!(N > 0, "a window has at least one place") };
         Self { next: 0, holders: [None; N], in_flight: 0, depth: N }
     }
 
-    /// A window that uses `depth` of its `N` places.
+    /// Returns a window that uses `depth` of its `N` places.
     ///
     /// # Panics
     /// If `depth` is 0 or above `N`: settings are checked before they come here.
@@ -68,7 +73,7 @@ impl<const N: usize> Window<N> {
         window
     }
 
-    /// The next slot, or `None` when none is free: ask again after a release.
+    /// Issues the next slot, or `None` when none is free: ask again after a release.
     pub fn issue(&mut self) -> Option<Slot> {
         let index = place(self.next, self.depth);
         if self.holders[index].is_some() {
@@ -95,7 +100,7 @@ impl<const N: usize> Window<N> {
         self.in_flight -= 1;
     }
 
-    /// The place of the slot that is out under this sequence number, if one is.
+    /// Returns the place of the slot that is out under this sequence number, if one is.
     #[must_use]
     pub const fn holder(&self, seq: u64) -> Option<usize> {
         let index = place(seq, self.depth);
@@ -105,31 +110,31 @@ impl<const N: usize> Window<N> {
         }
     }
 
-    /// Whether [`Window::issue`] would give a slot.
+    /// Returns whether [`Window::issue`] would give a slot.
     #[must_use]
     pub const fn has_room(&self) -> bool {
         self.holders[place(self.next, self.depth)].is_none()
     }
 
-    /// Whether [`Window::issue`] would give so many slots in a row.
+    /// Returns whether [`Window::issue`] would give so many slots in a row.
     #[must_use]
     pub fn has_room_for(&self, count: usize) -> bool {
         let next = self.next..self.next + count as u64;
         count <= self.depth && next.into_iter().all(|seq| self.holders[place(seq, self.depth)].is_none())
     }
 
-    /// The places of the slots that are out.
+    /// Returns the places of the slots that are out.
     pub fn in_use(&self) -> impl Iterator<Item = usize> + '_ {
         self.holders[..self.depth].iter().zip(0..).filter(|(holder, _)| holder.is_some()).map(|(_, at)| at)
     }
 
-    /// How many slots are out.
+    /// Returns how many slots are out.
     #[must_use]
     pub const fn in_flight(&self) -> usize {
         self.in_flight
     }
 
-    /// The sequence number that the next slot will carry.
+    /// Returns the sequence number that the next slot will carry.
     #[must_use]
     pub const fn next_seq(&self) -> u64 {
         self.next
@@ -142,7 +147,7 @@ impl<const N: usize> Default for Window<N> {
     }
 }
 
-/// The place of a sequence number in a ring of `depth`.
+/// Returns the place of a sequence number in a ring of `depth`.
 pub(crate) const fn place(seq: u64, depth: usize) -> usize {
     (seq % depth as u64) as usize
 }

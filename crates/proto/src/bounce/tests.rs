@@ -34,7 +34,7 @@ impl Unpack for Device {
     }
 }
 
-/// A ring with one buffer in use, filling with a message of ten bytes.
+/// Returns a ring with one buffer in use, filling with a message of ten bytes.
 fn filling() -> (Window<4>, RecvSide<16>, Slot, Filling) {
     let (mut ring, mut side) = (Window::new(), RecvSide::new(16, 4096, 64));
     let (receive, announce) = side.post(10, true).unwrap();

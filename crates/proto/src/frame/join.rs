@@ -1,6 +1,8 @@
-//! How a connection begins: who a socket belongs to, and the listener's answer. Where a key is asked for, both frames carry
-//! the proof that their speaker has it. The tokens are what each side drew: the listener's for all that connect to it, the
-//! connector's for this connection, which a listener with a key takes only once.
+//! The handshake of a connection: a socket's join, which names its connection, and the listener's answer.
+//!
+//! With a key, both frames carry the proof that their sender has it. Each side draws its token. The
+//! listener's is one for all connections to it. The connector's is for this connection, and a listener with a
+//! key takes it only once.
 
 use super::{
     EAGER_PLACES_MAX, INLINE_BYTES_MAX, RECEIVES_MAX, SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX, Token, VERSION,
@@ -16,42 +18,42 @@ use crate::{
 pub struct Join {
     /// The listener's token, from its handle.
     pub listen_token: Token,
-    /// The connection's token, drawn by the connector: sockets that carry the same belong together.
+    /// The connection's token, drawn by the connector: sockets that carry the same one belong together.
     pub comm_token: Token,
     /// 0 for the control socket, `1..=streams` for the data sockets.
     pub index: u16,
-    /// How many data sockets the connection has.
+    /// The number of data sockets of the connection.
     pub streams: u16,
-    /// How many sends the connector may have in flight.
+    /// The most sends that the connector may have in flight.
     pub slots: u16,
     /// The longest segment.
     pub segment_bytes: u32,
-    /// What segments are multiples of.
+    /// The piece length, of which segment lengths are multiples.
     pub piece_bytes: u32,
-    /// The longest message the connector would send inside a control frame.
+    /// The longest message that the connector would send inside a control frame.
     pub inline_bytes: u32,
-    /// How many messages the connector would send to eager places.
+    /// The most messages that the connector would send to eager places.
     pub eager_places: u16,
-    /// How many receives of one group the connector can tell apart by their tags; 1 if it looks at no tags.
+    /// The most receives of one group that the connector can tell apart by their tags; 1 if it ignores tags.
     pub max_receives: u16,
-    /// That the connector has the key; [`Proof::NONE`] without one.
+    /// The proof that the connector has the key; [`Proof::NONE`] without one.
     pub proof: Proof,
 }
 
 /// The listener's answer on the control socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Welcome {
-    /// Whether the connection is accepted.
+    /// The decision on the connection.
     pub verdict: Verdict,
-    /// How many receives the listener may have open.
+    /// The most receives that the listener may have open.
     pub slots: u16,
-    /// The longest message the listener takes inside a control frame.
+    /// The longest message that the listener takes inside a control frame.
     pub inline_bytes: u32,
-    /// How many eager places the listener has; no more than the connector would use.
+    /// The number of eager places that the listener has; no more than the connector would use.
     pub eager_places: u16,
-    /// How many receives the listener may group; no more than the connector can tell apart.
+    /// The most receives that the listener may group; no more than the connector can tell apart.
     pub max_receives: u16,
-    /// That the listener has the key; [`Proof::NONE`] without one.
+    /// The proof that the listener has the key; [`Proof::NONE`] without one.
     pub proof: Proof,
 }
 
@@ -59,27 +61,27 @@ pub struct Welcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Verdict {
-    /// Accepted.
+    /// The connection is accepted.
     Accepted = 0,
     /// The token is not this listener's: the handle is stale, or meant for another process.
     WrongToken = 1,
-    /// The settings of the connector are outside what the listener takes.
+    /// The connector's settings are outside the limits of the listener.
     BadSettings = 2,
     /// The listener has no room for another half-made connection.
     Busy = 3,
     /// The connector speaks another version.
     WrongVersion = 4,
-    /// The ends do not have the same key, or only one has any.
+    /// The ends do not have the same key, or only one end has a key.
     WrongKey = 5,
 }
 
 impl Join {
-    /// Its length on the wire.
+    /// The frame's length on the wire.
     pub const BYTES: usize = 96;
     const MAGIC: u32 = u32::from_le_bytes(*b"GTJN");
     const PROOF_AT: usize = Self::BYTES - Proof::BYTES;
 
-    /// The frame's bytes.
+    /// Returns the frame's bytes.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::BYTES] {
         let mut out = [0; Self::BYTES];
@@ -99,7 +101,7 @@ impl Join {
         out
     }
 
-    /// The frame in these bytes.
+    /// Reads the frame in these bytes.
     ///
     /// # Errors
     /// A [`Violation`] if it is none, is of another version, or a field is out of range.
@@ -148,8 +150,9 @@ impl Join {
         Ok(join)
     }
 
-    /// Whether bytes that arrive can become a join: who speaks another language, or another version of this one, is known
-    /// by the first eight.
+    /// Checks that bytes that arrive can become a join.
+    ///
+    /// The first eight tell a peer of another protocol, or of another version of this one.
     ///
     /// # Errors
     /// A [`Violation`] if not.
@@ -158,7 +161,7 @@ impl Join {
         check_version(u16_at(bytes, 4))
     }
 
-    /// The same with the proof that goes with this key.
+    /// Returns the same frame with the proof that goes with this key.
     #[must_use]
     pub fn proved(self, key: Option<&Key>) -> Self {
         let bytes = self.encode();
@@ -166,7 +169,7 @@ impl Join {
         Self { proof: key.map_or(Proof::NONE, prove), ..self }
     }
 
-    /// Whether the speaker has this key, or knows of none where there is none.
+    /// Returns whether the connector has this key; without one, whether it shows no proof.
     #[must_use]
     pub fn is_proved(&self, key: Option<&Key>) -> bool {
         let bytes = self.encode();
@@ -175,7 +178,7 @@ impl Join {
         })
     }
 
-    /// Whether both say the same of one connection, whichever sockets they came on.
+    /// Returns whether both frames describe the same connection, whatever sockets they came on.
     #[must_use]
     pub fn agrees_with(&self, other: &Self) -> bool {
         let any = |join: &Self| Self { index: 0, proof: Proof::NONE, ..*join };
@@ -184,12 +187,12 @@ impl Join {
 }
 
 impl Welcome {
-    /// Its length on the wire.
+    /// The frame's length on the wire.
     pub const BYTES: usize = 48;
     const MAGIC: u32 = u32::from_le_bytes(*b"GTWL");
     const PROOF_AT: usize = Self::BYTES - Proof::BYTES;
 
-    /// The frame's bytes.
+    /// Returns the frame's bytes.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::BYTES] {
         let mut out = [0; Self::BYTES];
@@ -204,7 +207,7 @@ impl Welcome {
         out
     }
 
-    /// The frame in these bytes.
+    /// Reads the frame in these bytes.
     ///
     /// # Errors
     /// A [`Violation`] if it is none, is of another version, or a field is out of range.
@@ -240,13 +243,14 @@ impl Welcome {
         Ok(Self { verdict, slots, inline_bytes, eager_places, max_receives, proof })
     }
 
-    /// A listener's no.
+    /// Returns a listener's refusal.
     #[must_use]
     pub const fn refusal(verdict: Verdict) -> Self {
         Self { verdict, slots: 0, inline_bytes: 0, eager_places: 0, max_receives: 0, proof: Proof::NONE }
     }
 
-    /// The same with the proof that goes with this key, as the answer to the control socket's join.
+    /// Returns the same frame with the proof that goes with this key, as the answer to the control socket's
+    /// join.
     #[must_use]
     pub fn proved(self, to: &Join, key: Option<&Key>) -> Self {
         let (join, welcome) = (to.encode(), self.encode());
@@ -254,7 +258,7 @@ impl Welcome {
         Self { proof: key.map_or(Proof::NONE, prove), ..self }
     }
 
-    /// Whether the speaker has this key, or knows of none where there is none.
+    /// Returns whether the listener has this key; without one, whether it shows no proof.
     #[must_use]
     pub fn is_proved(&self, to: &Join, key: Option<&Key>) -> bool {
         let (join, welcome) = (to.encode(), self.encode());
@@ -264,6 +268,6 @@ impl Welcome {
     }
 }
 
-/// Who proves that it has the key: neither side's proof can stand in for the other's.
+/// The side that proves that it has the key: neither side's proof is valid for the other.
 const CONNECTOR: &[u8] = b"gputcp connection, the connector\0";
 const LISTENER: &[u8] = b"gputcp connection, the listener\0";

@@ -1,4 +1,5 @@
-//! The wire is the peer's to write: any bytes are a frame or a violation, and what is accepted has one encoding only.
+//! The peer writes the wire: any bytes are a frame or a violation, and an accepted frame has one encoding
+//! only.
 
 use proptest::prelude::*;
 
@@ -82,7 +83,7 @@ fn any_segment() -> impl Strategy<Value = SegmentHeader> {
     })
 }
 
-/// A few bytes of a good frame changed: far likelier to be accepted than random bytes.
+/// Returns changes to a few bytes of a good frame, which is far likelier to be accepted than random bytes.
 fn any_changes(length: usize) -> impl Strategy<Value = Vec<(usize, u8)>> {
     prop::collection::vec((0..length, prop_oneof![1..=u8::MAX, (0u32..8).prop_map(|bit| 1 << bit)]), 1..4)
 }
@@ -194,7 +195,7 @@ fn a_welcome_is_checked_field_by_field() {
     refused(Welcome { slots: SLOTS_MAX + 1, ..WELCOME }, "number of slots", 33);
     refused(Welcome { inline_bytes: INLINE_BYTES_MAX + 1, ..WELCOME }, "inline length", (256 << 10) + 1);
     let refusal = Welcome::refusal(Verdict::Busy);
-    assert_eq!(decode(refusal), Ok(refusal), "who refuses promises no slots");
+    assert_eq!(decode(refusal), Ok(refusal), "a refusal promises no slots");
     let mut bytes = WELCOME.encode();
     bytes[6] = 6;
     assert_eq!(Welcome::decode(&bytes), Err(field("welcome", "verdict", 6)));

@@ -1,4 +1,5 @@
-//! The rules told in the module's documentation, each against a plain model, and what a peer may not announce.
+//! The rules of the module's documentation, each against a plain model, and the marks that a peer may not
+//! announce.
 
 use proptest::prelude::*;
 
@@ -74,7 +75,8 @@ fn only_what_was_dealt_is_finished() {
 }
 
 proptest! {
-    /// Places are announced and messages posted in any order: each lands where a list of all places says, or waits when it says so.
+    /// Announces places and posts messages in any order. Each lands where a list of all places says, or waits
+    /// when it says so.
     #[test]
     fn every_message_lands_where_a_plain_list_says(
         lengths in prop::collection::vec(1..=8u8, 1..12),

@@ -1,4 +1,4 @@
-//! Handles come from whoever carries them: any 128 bytes are a handle or a violation.
+//! Handles come from an untrusted channel: any 128 bytes are a handle or a violation.
 
 use proptest::prelude::*;
 
@@ -27,7 +27,7 @@ fn example() -> Handle {
     Handle::at("192.0.2.7:12347".parse().unwrap(), Token([7; 16]))
 }
 
-/// A good handle with one byte changed is refused, for the reason named.
+/// Returns the reason why a good handle with one byte changed is refused.
 #[track_caller]
 fn refused(handle: Handle, at: usize, byte: u8) -> Violation {
     let mut bytes = handle.encode();
@@ -43,7 +43,7 @@ fn each_field_is_checked() {
     let family = Violation::Field { frame: "handle", field: "address family", value: 5 };
     assert_eq!(refused(example(), 6, 5), family);
     let reserved = Violation::Field { frame: "handle", field: "reserved byte", value: 1 };
-    // Behind an IPv4 address, behind the port, in place of a scope, and to the end.
+    // Bytes behind an IPv4 address, behind the port, in place of a scope, and to the end.
     for at in (28..40).chain(42..48).chain(48..128) {
         assert_eq!(refused(example(), at, 1), reserved, "byte {at}");
     }
@@ -62,7 +62,7 @@ fn each_field_is_checked() {
         refused(example(), 7, 5),
         Violation::Field { frame: "handle", field: "number of addresses", value: 5 }
     );
-    // One more is promised than is there.
+    // The handle promises one address more than it holds.
     assert_eq!(refused(example(), 7, 2), Violation::Field { frame: "handle", field: "port", value: 0 });
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::frame::SEGMENT_BYTES;
 
-/// Sizes of every magnitude, the extremes among them.
+/// Returns sizes of every magnitude, the extremes among them.
 fn any_size() -> impl Strategy<Value = u64> {
     prop_oneof![
         any::<u64>(),
@@ -16,7 +16,8 @@ fn any_size() -> impl Strategy<Value = u64> {
     ]
 }
 
-/// The same plan, about to give chunk `next`: the last chunks of a huge message cannot be reached one by one.
+/// Returns the same plan, about to give chunk `next`: the last chunks of a huge message cannot be reached one
+/// by one.
 const fn skip_to(plan: &ChunkPlan, next: u64) -> ChunkPlan {
     ChunkPlan { message_bytes: plan.message_bytes, chunk_bytes: plan.chunk_bytes, next }
 }
@@ -58,7 +59,7 @@ fn the_documented_case() {
     assert_eq!((plan.piece_of(1 << 30), plan.longest_of(1 << 30)), (256 << 10, 256 << 10));
     assert_eq!(plan.piece_of((1 << 30) + 1), 512 << 10);
     assert_eq!(plan.longest_chunk(), 1 << 30);
-    // Segments of up to four pieces.
+    // The plan has segments of up to four pieces.
     let plan = SegmentPlan::new(2 << 20).with_pieces(512 << 10);
     assert_eq!((plan.piece_of(4 << 20), plan.longest_of(4 << 20)), (512 << 10, 2 << 20));
     assert_eq!(plan.longest_of(plan.longest_chunk()), 2 << 20);

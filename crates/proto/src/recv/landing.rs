@@ -1,10 +1,15 @@
-//! A segment's life at the receiver, as types: [`Landing`], the right to write its bytes; [`InPlace`] while a socket is read into
-//! their destination; [`Placed`], the proof that they are there. [`Early`] is a short message that may become a landing.
+//! A segment's life at the receiver, as types.
 //!
-//! Invariant: whoever is outside of `recv` gets them from [`RecvSide`](super::RecvSide) or from each other, and makes none.
+//! [`Landing`] is the right to write its bytes, [`InPlace`] the state while a socket is read into their
+//! destination. [`Placed`] is the proof that they are there. [`Early`] is a short message that may become a
+//! landing.
+//!
+//! Invariant: code outside of `recv` gets these from [`RecvSide`](super::RecvSide) or from each other, and
+//! makes none.
 
-/// A short message that came before its receive, and its eager place. It becomes a [`Landing`] when it is whole and its receive
-/// is posted.
+/// A short message that came before its receive, and its eager place.
+///
+/// It becomes a [`Landing`] when it is whole and its receive is posted.
 #[must_use = "dropped, its place is never free again"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Early {
@@ -23,7 +28,8 @@ pub struct Landing {
     pub(super) bytes: u64,
 }
 
-/// The proof that a segment's bytes are where they belong: received in place, or unpacked by a finished unpack.
+/// The proof that a segment's bytes are at their destination: received in place, or unpacked by a finished
+/// unpack.
 #[must_use = "dropped, its bytes are never counted"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Placed(pub(super) Landing);
@@ -37,13 +43,13 @@ pub struct InPlace {
 }
 
 impl Early {
-    /// Which of the eager places it has.
+    /// Returns the index of its eager place.
     #[must_use]
     pub const fn place(&self) -> usize {
         self.place
     }
 
-    /// How many bytes it has.
+    /// Returns how many bytes it has.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.bytes
@@ -51,25 +57,25 @@ impl Early {
 }
 
 impl Landing {
-    /// The place of the receive it belongs to, `0..N`.
+    /// Returns the place of the receive it belongs to, `0..N`.
     #[must_use]
     pub const fn slot_index(&self) -> usize {
         self.index
     }
 
-    /// The sequence number of the receive it belongs to.
+    /// Returns the sequence number of the receive it belongs to.
     #[must_use]
     pub const fn seq(&self) -> u64 {
         self.seq
     }
 
-    /// Where its bytes belong in the receive's destination.
+    /// Returns the start of its bytes in the receive's destination.
     #[must_use]
     pub const fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// How many bytes it has.
+    /// Returns how many bytes it has.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.bytes
@@ -77,7 +83,7 @@ impl Landing {
 }
 
 impl InPlace {
-    /// The socket will be read straight into the destination.
+    /// Starts to read a segment from its socket straight into the destination.
     pub const fn new(landing: Landing) -> Self {
         Self { landing, have: 0 }
     }
@@ -85,7 +91,7 @@ impl InPlace {
     /// Counts `got` more bytes; the segment is placed when all have arrived.
     ///
     /// # Errors
-    /// Itself, while bytes are missing.
+    /// The segment itself, while bytes are missing.
     ///
     /// # Panics
     /// If more bytes are counted than the segment has.
@@ -95,18 +101,18 @@ impl InPlace {
         if self.have == self.landing.bytes { Ok(Placed(self.landing)) } else { Err(self) }
     }
 
-    /// The segment.
+    /// Returns the segment.
     pub const fn landing(&self) -> &Landing {
         &self.landing
     }
 
-    /// How many bytes have arrived.
+    /// Returns how many bytes have arrived.
     #[must_use]
     pub const fn have(&self) -> u64 {
         self.have
     }
 
-    /// How many bytes are still to arrive.
+    /// Returns how many bytes are still to arrive.
     #[must_use]
     pub const fn missing(&self) -> u64 {
         self.landing.bytes - self.have
@@ -114,12 +120,12 @@ impl InPlace {
 }
 
 impl Placed {
-    /// For [`crate::bounce::Unpacking::poll`] alone.
+    /// Makes the proof for [`crate::bounce::Unpacking::poll`] alone.
     pub(crate) const fn after_unpack(landing: Landing) -> Self {
         Self(landing)
     }
 
-    /// The segment that is in place.
+    /// Returns the segment that is in place.
     pub const fn landing(&self) -> &Landing {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! Every way in which a peer can misbehave towards the receiver is tried, and the state stays usable after each.
+//! Tries every way in which a peer can misbehave towards the receiver; the state stays usable after each.
 
 use proptest::prelude::*;
 
@@ -134,7 +134,8 @@ fn a_segment_that_comes_twice_is_a_violation() {
 
 #[test]
 fn the_next_receive_of_a_place_remembers_nothing() {
-    // The last of 4096 segments sets the bitmap's last bit; the next receive of that place must find it clear.
+    // The last of 4096 segments sets the bitmap's last bit; the next receive of that place must find it
+    // clear.
     let mut side = RecvSide::<1>::new(1, STEP, 64);
     for seq in 0..3 {
         let (slot, announce) = side.post(STEP * PIECES_MAX, true).unwrap();
@@ -182,7 +183,7 @@ fn no_longer_inline_limit_than_the_frame_has() {
     let _ = RecvSide::<16>::new(16, STEP, u64::from(INLINE_BYTES_MAX) + 1);
 }
 
-/// Headers by someone who knows the protocol and wants harm: some all random, most almost right.
+/// Returns headers of a peer that knows the protocol and wants harm: some all random, most almost right.
 fn hostile() -> impl Strategy<Value = SegmentHeader> {
     let random = any::<(u64, u64, u64, u32)>()
         .prop_map(|(seq, offset, total, bytes)| header(seq, offset, total, bytes));
@@ -226,7 +227,7 @@ proptest! {
             given[at].push((start, end));
             landings.push(landing);
         }
-        // What was given out can be placed, and only a whole message is finished.
+        // Landings that were given out can be placed, and only a whole message is finished.
         for landing in landings {
             side.place(land(landing));
         }
@@ -269,7 +270,7 @@ fn what_came_in_a_control_frame_has_no_other_piece_either() {
     let mut side = side();
     let (slot, _) = side.post(8192, true).unwrap();
     let whole = side.begin_inline(0, 64).unwrap();
-    // The same length, so that only the place tells them apart.
+    // The length is the same, so that only the place tells them apart.
     assert_eq!(side.begin(&header(0, 0, 64, 64)), Err(Violation::Twice { seq: 0, offset: 0 }));
     assert!(side.place(land(whole)));
     assert_eq!(side.finish(slot), Ok(Received { bytes: 64 }));
@@ -350,15 +351,15 @@ fn an_early_message_too_long_for_its_receive_is_found_out_either_way() {
 
 #[test]
 fn the_end_and_the_last_bytes_are_judged_at_one_moment() {
-    // The goodbye, the ends of two data sockets, and the last segment's bytes, in every order in which they can come: a receive
-    // is lost only when all have come and bytes are still missing.
+    // The goodbye, the ends of two data sockets, and the last segment's bytes come in every possible order. A
+    // receive is lost only when all have come and bytes are still missing.
     for order in 0..24 {
         let mut side = side().with_streams(2);
         let (slot, _) = side.post(5000, false).unwrap();
         let (lost, _) = side.post(1, false).unwrap();
         let first = side.begin(&header(0, 0, 5000, 4096)).unwrap();
         assert!(!side.place(land(first)));
-        // It was begun before its data socket ended, and is unpacked at any time after.
+        // The segment was begun before its data socket ended, and is unpacked at any time after.
         let mut last = Some(side.begin(&header(0, 4096, 5000, 904)).unwrap());
         let mut events = vec![0, 1, 2, 3];
         let order: Vec<_> = [4, 3, 2, 1]

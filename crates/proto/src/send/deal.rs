@@ -1,14 +1,16 @@
-//! Dealing: which message goes on, by how long a segment, on which socket, and who is to be woken for it.
+//! Dealing: the choice of the next message, of its segment's length and socket, and of the thread to wake for
+//! it.
 
 use super::{Outgoing, SendSide};
 use crate::{frame::SegmentHeader, window::place};
 
-/// A piece of a send, handed to one socket. It is carried by exactly one and comes back by [`SendSide::written`].
+/// A part of a send, handed to one socket. Exactly one carries it, and it comes back by
+/// [`SendSide::written`].
 #[must_use = "dropped, its bytes are never sent"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Segment {
     index: usize,
-    /// The receive that its message meets.
+    /// The sequence number of the receive that its message meets.
     seq: u64,
     offset: u64,
     bytes: u64,
@@ -16,14 +18,14 @@ pub struct Segment {
     inline: bool,
 }
 
-/// Which segments a caller of [`SendSide::deal`] can carry.
+/// The segments that a caller of [`SendSide::deal`] can carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Carrier {
-    /// Any data socket, whatever the others hold: for a connection of one.
+    /// Those for any data socket, whatever the others hold: for a connection of one.
     Any,
-    /// This data socket, if it is its turn. Its thread may write on the control socket too.
+    /// Those for this data socket, if it is its turn. Its thread may write on the control socket too.
     Stream(usize),
-    /// The control socket alone: whole short messages.
+    /// Those for the control socket alone: whole short messages.
     Control,
 }
 
@@ -38,7 +40,9 @@ pub struct TooLong {
 }
 
 impl<const N: usize> SendSide<N> {
-    /// The next piece to carry, or `None` when nothing is both posted and announced, or it is another stream's turn.
+    /// Returns the next segment to carry.
+    ///
+    /// `None` when no message is both posted and announced, or when it is another stream's turn.
     ///
     /// # Errors
     /// [`TooLong`] if the next message is longer than the receive it meets: this side's user is at fault.
@@ -89,20 +93,23 @@ impl<const N: usize> SendSide<N> {
         self.streams.set_idle(stream, is_idle);
     }
 
-    /// An idle data socket that is to be woken, as there is something for it to carry. Each is named once, until it has
-    /// come and is idle again.
+    /// Returns an idle data socket that is to be woken, as there is a segment for it to carry.
+    ///
+    /// Each is named once, until it has come and is idle again.
     #[must_use = "it is not named again until it has come"]
     pub fn to_wake(&mut self) -> Option<usize> {
         self.streams.call(self.ready_segments())
     }
 
-    /// Whether [`SendSide::deal`] has something for a data socket.
+    /// Returns whether [`SendSide::deal`] has a segment for a data socket.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ready().is_some()
     }
 
-    /// The receive to ask for, if a message waits for its announcement that may be held back. Each is named once.
+    /// Returns the receive to ask for, if a message waits for its announcement that may be held back.
+    ///
+    /// Each is named once.
     #[must_use = "it is not named again"]
     pub fn to_want(&mut self) -> Option<u64> {
         let index = self.window.holder(self.cursor)?;
@@ -114,7 +121,7 @@ impl<const N: usize> SendSide<N> {
         Some(self.cursor)
     }
 
-    /// The place of the send that is dealt next, if it may go.
+    /// Returns the place of the send that is dealt next, if it may go.
     fn ready(&self) -> Option<usize> {
         let index = self.window.holder(self.cursor)?;
         let meets = self.outgoing[index].meets;
@@ -127,9 +134,10 @@ impl<const N: usize> SendSide<N> {
         self.eager_places > 0 && bytes <= self.eager_bytes && (inline || bytes == 0)
     }
 
-    /// How long a stream's next segment should be, of a message of `total` bytes: a short one at first, then no more than it
-    /// holds already, so that all streams begin at once; and no more than half of its share of what is there, so that they
-    /// end together.
+    /// Returns the length of a stream's next segment, of a message of `total` bytes.
+    ///
+    /// It is short at first, then no more than the stream holds already, so that all streams begin at once.
+    /// It is no more than half of the stream's share of the bytes that are ready, so that they end together.
     fn fitting(&self, stream: usize, total: u64) -> u64 {
         let (piece, longest) = (self.plan.piece_of(total), self.plan.longest_of(total));
         let longest = longest.min(self.streams.holds(stream));
@@ -140,7 +148,7 @@ impl<const N: usize> SendSide<N> {
         (fair.min(longest) / piece * piece).max(piece)
     }
 
-    /// How many bytes can be dealt, counted as far as `enough`.
+    /// Returns how many bytes can be dealt, counted as far as `enough`.
     fn ready_bytes(&self, enough: u64) -> u64 {
         let mut ready = 0;
         for seq in self.cursor..self.announced.min(self.window.next_seq()) {
@@ -153,8 +161,9 @@ impl<const N: usize> SendSide<N> {
         ready
     }
 
-    /// How many segments [`SendSide::deal`] may have: the pieces left of the send that is being dealt, and one for each
-    /// behind it.
+    /// Returns how many segments [`SendSide::deal`] may have.
+    ///
+    /// Those are the pieces left of the send that is being dealt, and one for each send behind it.
     fn ready_segments(&self) -> u64 {
         let Some(index) = self.ready() else { return 0 };
         let Outgoing { bytes, dealt, .. } = self.outgoing[index];
@@ -165,37 +174,37 @@ impl<const N: usize> SendSide<N> {
 }
 
 impl Segment {
-    /// The place of the send it belongs to, `0..N`.
+    /// Returns the place of the send it belongs to, `0..N`.
     #[must_use]
     pub const fn slot_index(&self) -> usize {
         self.index
     }
 
-    /// The sequence number of the receive it goes to; without groups that of its send.
+    /// Returns the sequence number of the receive it goes to; without groups that of its send.
     #[must_use]
     pub const fn seq(&self) -> u64 {
         self.seq
     }
 
-    /// Where its bytes start in the message.
+    /// Returns the start of its bytes in the message.
     #[must_use]
     pub const fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// How many bytes it has; 0 only for an empty message.
+    /// Returns how many bytes it has; 0 only for an empty message.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Whether it is a whole message that travels inside a control frame.
+    /// Returns whether it is a whole message that travels inside a control frame.
     #[must_use]
     pub const fn is_inline(&self) -> bool {
         self.inline
     }
 
-    /// What precedes its bytes on a data socket.
+    /// Returns the header before its bytes on a data socket.
     #[must_use]
     pub const fn header(&self) -> SegmentHeader {
         SegmentHeader { seq: self.seq, offset: self.offset, total: self.total, bytes: self.bytes as u32 }

@@ -1,4 +1,5 @@
-//! Dealing in order, only what was announced; every way in which a peer can misbehave towards the sender is tried.
+//! Dealing in order, and only announced receives. Every way in which a peer can misbehave towards the sender
+//! is tried.
 
 use super::*;
 use crate::{
@@ -17,7 +18,7 @@ const fn announce(seq: u64, capacity: u64, inline_bytes: u32) -> Announce {
     Announce { seq, capacity, inline_bytes, done: 0, mark: None }
 }
 
-/// Deals and writes everything that can be dealt; the lengths of the pieces.
+/// Deals and writes everything that can be dealt; returns the lengths of the segments.
 fn send_all(side: &mut SendSide<16>) -> Vec<u64> {
     let mut pieces = vec![];
     while let Some(segment) = side.deal(Carrier::Any).unwrap() {
@@ -161,7 +162,8 @@ fn what_the_receiver_announces_the_frame_can_say() {
     assert_eq!(Control::decode(&Control::Announce(wide).encode()), Ok(Control::Announce(wide)));
 }
 
-/// A connection of streams; `open` receives of one segment each are announced, and as many sends posted.
+/// Makes a connection of streams, with `open` receives of one segment each announced, and as many sends
+/// posted.
 fn streams(count: usize, open: u64) -> (SendSide<16>, Vec<Slot>) {
     let mut side = SendSide::new(16, STEP, 16).with_streams(count);
     let slots = (0..open).map(|_| side.post(STEP, false).unwrap()).collect();
@@ -185,7 +187,7 @@ fn take(side: &mut SendSide<16>, stream: usize) -> bool {
 fn a_stream_that_never_blocks_gets_its_share_and_no_more() {
     let (mut side, _slots) = streams(2, 8);
     let hoarded = (0..8).take_while(|_| take(&mut side, 0)).count();
-    assert_eq!(hoarded, 5, "half of what is open, and the one that makes sure that somebody may go on");
+    assert_eq!(hoarded, 5, "half of the open bytes, and the segment that lets some stream go on");
     assert_eq!(side.to_wake(), None, "the other one is not idle: it will ask");
     assert!(take(&mut side, 1));
 }
@@ -203,7 +205,7 @@ fn an_idle_stream_that_holds_less_goes_first() {
     assert_eq!(side.to_wake(), Some(2));
     side.set_idle(2, false);
     assert!(take(&mut side, 2));
-    assert!(take(&mut side, 0), "all hold the same, nobody waits");
+    assert!(take(&mut side, 0), "all hold the same, so no stream waits");
 }
 
 #[test]
@@ -211,13 +213,13 @@ fn each_idle_stream_is_called_once_and_no_more_than_there_are_segments() {
     let (mut side, _slots) = streams(4, 2);
     (0..4).for_each(|stream| side.set_idle(stream, true));
     assert_eq!([side.to_wake(), side.to_wake(), side.to_wake()], [Some(0), Some(1), None]);
-    assert!(!take(&mut side, 0) || !take(&mut side, 0), "called, 1 goes before who holds more");
+    assert!(!take(&mut side, 0) || !take(&mut side, 0), "called, 1 goes before a stream that holds more");
     side.set_idle(0, false);
     side.set_idle(1, false);
     assert!(take(&mut side, 1));
     side.set_idle(0, true);
     assert_eq!(side.to_wake(), None, "nothing is left");
-    // One message of three segments calls three.
+    // One message of three segments wakes three streams.
     let mut side = SendSide::<16>::new(16, STEP, 16).with_streams(4);
     (0..4).for_each(|stream| side.set_idle(stream, true));
     let _slot = side.post(3 * STEP - 1, false).unwrap();
@@ -245,7 +247,7 @@ fn what_the_peer_has_finished_is_no_longer_held() {
 
 #[test]
 fn somebody_may_always_go_on() {
-    // However the segments fell so far, as long as one is left some stream is within its share.
+    // However the segments fell so far: as long as one is left, some stream is within its share.
     for count in 1..=8 {
         let (mut side, _slots) = streams(count, 16);
         let mut dealt = 0;
@@ -332,8 +334,8 @@ fn a_short_message_needs_no_announcement_while_there_is_a_place() {
         assert!(side.written(segment));
     }
     assert_eq!(side.deal(Carrier::Control), Ok(None), "all places may be in use");
-    assert_eq!((side.to_want(), side.to_wake()), (None, None), "and who finishes receives says so");
-    // Announced late: two are finished already, so two places are free again.
+    assert_eq!((side.to_want(), side.to_wake()), (None, None), "and the receiver reports finished receives");
+    // The announcement comes late: two receives are finished already, so two places are free again.
     side.announced(&Announce { seq: 0, capacity: 100, inline_bytes: 100, done: 2, mark: None }).unwrap();
     for seq in 4..6 {
         let segment = side.deal(Carrier::Control).unwrap().unwrap();
@@ -356,7 +358,7 @@ fn what_is_no_short_message_waits_and_is_asked_for_once_behind_one() {
     let segment = side.deal(Carrier::Control).unwrap().unwrap();
     side.written(segment);
     assert_eq!(side.to_want(), None, "nothing waits");
-    // Short, but a socket cannot read its source.
+    // The message is short, but a socket cannot read its source.
     let _third = side.post(7, false).unwrap();
     assert_eq!(side.deal(Carrier::Any), Ok(None));
     assert_eq!((side.to_want(), side.to_want()), (Some(2), None));

@@ -24,8 +24,8 @@ fn all_states() -> Vec<State> {
     seen
 }
 
-/// The whole grid: every state that can be reached, everything that may be said in it, and what follows. What is
-/// not listed is refused.
+/// Checks the whole grid: every state that can be reached, every frame that may come in it, and the state
+/// that follows. Frames that are not listed are refused.
 #[test]
 fn transition_grid() {
     let mut grid = String::new();
@@ -111,8 +111,8 @@ proptest! {
         }
     }
 
-    /// Two ends with frames under way between them: what one was allowed to say, the other is allowed to hear,
-    /// whichever order the world chooses.
+    /// Runs two ends with frames under way between them: each may hear every frame that the other may send,
+    /// in whichever order they come.
     #[test]
     fn both_ends_accept_the_same_runs(choices in proptest::collection::vec((any::<u8>(), any::<u8>()), 0..400)) {
         let mut ends = [Session::new(Role::Client), Session::new(Role::Server)];
@@ -120,7 +120,7 @@ proptest! {
         for (what, which) in choices {
             let me = usize::from(what & 1);
             if what & 2 == 0 {
-                // Say one of the things that are allowed, if there is any; abort rarely.
+                // The end sends one of the frames that are allowed, if there is any; it aborts rarely.
                 let allowed: Vec<Kind> = Kind::ALL
                     .into_iter()
                     .filter(|&kind| kind != Kind::Abort || what > 250)
@@ -132,13 +132,13 @@ proptest! {
                     under_way[1 - me].push_back(kind);
                 }
             } else if let Some(kind) = under_way[me].pop_front() {
-                // Who has given up, or has said goodbye, listens no more.
+                // An end that has given up, or has said goodbye, listens no more.
                 if !ends[me].is_over() {
                     prop_assert!(ends[me].step(Direction::Recv, kind).is_ok(), "{kind:?} in {:?}", ends[me]);
                 }
             }
         }
-        // Once nothing is under way and nobody gave up, both are at the same place.
+        // Once no frame is under way and neither end gave up, both are at the same place.
         for me in [0, 1] {
             while let Some(kind) = under_way[me].pop_front() {
                 if !ends[me].is_over() {

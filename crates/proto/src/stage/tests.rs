@@ -34,7 +34,7 @@ impl Stage for Device {
     }
 }
 
-/// A ring with one buffer in use, a send of ten bytes, and its segment.
+/// Returns a ring with one buffer in use, a send of ten bytes, and its segment.
 fn dealt() -> (Window<4>, Slot, SendSide<16>, Slot, Segment) {
     let (mut ring, mut side) = (Window::new(), SendSide::new(16, 4096, 16));
     let buffer = ring.issue().unwrap();
