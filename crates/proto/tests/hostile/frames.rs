@@ -1,4 +1,4 @@
-//! Bytes of every frame there is: decoding gives a frame, which is encoded to the same bytes, or a violation.
+//! Bytes of every frame there is: decoding gives a violation, or a frame which is encoded to the same bytes.
 
 use gputcp_fuzz::{Counts, Rng, mutate, near, run};
 use gputcp_proto::{
@@ -24,7 +24,7 @@ fn a_session_takes_what_is_due_and_nothing_else() {
         let mut session = Session::new(random.choice([Role::Client, Role::Server]).expect("two"));
         for _ in 0..100 {
             let direction = random.choice([Direction::Send, Direction::Recv]).expect("two");
-            // What is due, mostly, so that every state is reached.
+            // Mostly the kinds that are due, so that every state is reached.
             let is_due = |kind: &Kind| session.clone().step(direction, *kind).is_ok();
             let due: Vec<Kind> = Kind::ALL.into_iter().filter(is_due).collect();
             let any = due.is_empty() || random.u8(0..6) == 0;

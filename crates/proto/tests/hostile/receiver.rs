@@ -30,11 +30,11 @@ struct Case {
     eager: (u64, u64),
     groups: Option<u16>,
     receives: Vec<Receive>,
-    /// How many were posted, and how many the announcer has told of.
+    /// The number of receives posted, and the number that the announcer has announced.
     posted: u64,
     told: u64,
     landings: Vec<Landing>,
-    /// What is on its way to an eager place, as the control socket has one message at a time.
+    /// The message on its way to an eager place, as the control socket has one message at a time.
     early: Option<Early>,
     over: bool,
 }
@@ -47,7 +47,7 @@ struct Receive {
     /// The message's length as the peer means it, and the pieces that are not sent.
     total: u64,
     left: VecDeque<u64>,
-    /// What has landed: from where, how much.
+    /// The landings: the start of each, and its length.
     landed: BTreeMap<u64, u64>,
     placed: u64,
 }
@@ -152,7 +152,7 @@ impl Case {
         }
     }
 
-    /// What the announcer wrote: the receives in order, each once.
+    /// Takes the announcer's frames: the receives in order, each once.
     fn tell(&mut self, frames: &[u8]) {
         let (frames, rest) = frames.as_chunks();
         assert!(rest.is_empty());
@@ -199,7 +199,7 @@ impl Case {
         }
     }
 
-    /// A segment that may come, if one may.
+    /// Returns a segment that may come, if one may.
     fn due(&mut self, random: &mut Rng) -> SegmentHeader {
         let open = |receive: &Receive| !receive.left.is_empty();
         let open = self.receives.iter().enumerate().filter(|(_, receive)| open(receive)).map(|(at, _)| at);
@@ -212,7 +212,7 @@ impl Case {
         let Some(first) = receive.left.pop_front() else {
             return SegmentHeader { seq, offset: 0, total, bytes: self.segment_bytes as u32 };
         };
-        // As many in a row as fit a segment, or fewer.
+        // The segment has as many pieces as fit, or fewer.
         let most = self.plan.longest_of(total) / piece;
         let mut last = first;
         while receive.left.front() == Some(&(last + 1)) && last - first + 1 < most && random.bool() {
@@ -255,7 +255,7 @@ impl Case {
         }
         let Control::Inline { seq, bytes } = frame else { return };
         counts.one("frames");
-        // As the control socket's reader does.
+        // The calls of the control socket's reader.
         let begun = match self.side.begin_early(seq, bytes.into()) {
             Ok(Some(early)) => Ok(Err(early)),
             Ok(None) => self.side.begin_inline(seq, bytes.into()).map(Ok),
@@ -285,7 +285,7 @@ impl Case {
         self.tell(&frames);
     }
 
-    /// A landing is within its receive and beside all others.
+    /// Checks that a landing is within its receive and beside all others.
     fn landed(&mut self, landing: Landing, counts: &mut Counts) {
         counts.one("landings");
         let of_landing = |receive: &&mut Receive| receive.slot.seq().wire() == landing.seq();

@@ -18,7 +18,7 @@ fn nothing_is_sent_that_was_not_agreed_on() {
     assert!(counts.of("announcements refused") > 0 && counts.of("segments") > 0);
 }
 
-/// A connection, and the model of what its peer may say.
+/// A connection, and the model of the frames that its peer may send.
 struct Case {
     side: SendSide<N>,
     plan: SegmentPlan,
@@ -26,13 +26,13 @@ struct Case {
     peer_slots: u64,
     inline_bytes: u64,
     eager: (u64, u64),
-    /// The longest group that was agreed on; none where receives are not grouped.
+    /// The longest group that was agreed on; `None` if receives are not grouped.
     groups: Option<u16>,
-    /// What was announced and accepted, by sequence number.
+    /// The announcements that were accepted, by sequence number.
     announced: Vec<Announce>,
     done: u64,
     sends: Vec<Send>,
-    /// By sequence number of the receive, whether all of its message was dealt.
+    /// Whether all of a message was dealt, by sequence number of the receive.
     dealt: Vec<bool>,
     segments: VecDeque<Segment>,
 }
@@ -106,7 +106,7 @@ impl Case {
         }
     }
 
-    /// What may come next, if the peer is honest.
+    /// Returns the next announcement of an honest peer.
     fn due(&self, random: &mut Rng) -> Announce {
         let seq = self.announced.len() as u64;
         let dealt = self.dealt.iter().skip(self.done as usize).take_while(|dealt| **dealt).count() as u64;
@@ -127,7 +127,7 @@ impl Case {
         Announce { seq, capacity, inline_bytes, done, mark }
     }
 
-    /// What the last mark says is to follow it.
+    /// Returns how many receives are to follow the last mark in its group.
     fn following(&self) -> u8 {
         self.announced.last().and_then(|announce| announce.mark).map_or(0, |mark| mark.following)
     }
@@ -172,7 +172,7 @@ impl Case {
         }
     }
 
-    /// The rules once more, as plainly as can be.
+    /// Applies the rules once more, as plainly as can be.
     fn is_right(&self, announce: &Announce) -> bool {
         let Announce { seq, capacity, inline_bytes, done, mark } = *announce;
         let group = match (self.groups, mark) {
@@ -206,7 +206,9 @@ impl Case {
         }
     }
 
-    /// False if the connection is over: a message is longer than its receive, which is this side's mistake.
+    /// Deals a segment; false if the connection is over.
+    ///
+    /// It is over if a message is longer than its receive, which is this side's mistake.
     fn deal(&mut self, random: &mut Rng, counts: &mut Counts) -> bool {
         let carrier = match random.u8(0..4) {
             0 => Carrier::Any,

@@ -1,4 +1,5 @@
-//! Messages of every kind, posted, announced, dealt, written, landed and finished in any order over several sockets.
+//! Messages of every kind are posted, announced, dealt, written, landed and finished in any order over
+//! several sockets.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -15,7 +16,7 @@ const STEP: u64 = 4096;
 const INLINE: u64 = 512;
 const EAGER: u64 = 200;
 
-/// What a connection was made for.
+/// The parameters and the messages of a connection.
 #[derive(Debug, Clone)]
 struct Plan {
     messages: Vec<Message>,
@@ -30,7 +31,7 @@ struct Plan {
 #[derive(Debug, Clone)]
 struct Message {
     bytes: u64,
-    /// How much more the receive takes.
+    /// The bytes that the receive takes beyond the message.
     spare: u64,
     source_on_host: bool,
     destination_on_host: bool,
@@ -59,7 +60,7 @@ struct Exchange<'a, const N: usize> {
     received: Vec<u64>,
 }
 
-/// Runs the plan: the picks say what happens first, then everything gets its turn until nothing is left.
+/// Runs the plan: the picks decide the first steps, then each part gets its turn until nothing is left.
 fn exchange<const N: usize>(plan: &Plan) -> Result<(), TestCaseError> {
     let mut exchange = Exchange::<N>::new(plan);
     for &pick in &plan.picks {
@@ -106,7 +107,7 @@ impl<'a, const N: usize> Exchange<'a, N> {
         }
     }
 
-    /// Tries one thing; it may be impossible now.
+    /// Tries one step; it may be impossible now.
     fn step(&mut self, pick: u8) -> Result<(), TestCaseError> {
         let socket = usize::from(pick / 10) % self.plan.sockets;
         match pick % 10 {
@@ -124,7 +125,7 @@ impl<'a, const N: usize> Exchange<'a, N> {
             6 => self.begin(socket)?,
             7 => self.advance(socket, u64::from(pick) * 40),
             8 => self.read_control()?,
-            // In any order: the oldest first, or the newest.
+            // The sends and receives finish in any order: the oldest first, or the newest.
             _ if pick >= 128 => self.finish()?,
             _ => {
                 self.sends.rotate_left(usize::from(!self.sends.is_empty()));
@@ -147,7 +148,7 @@ impl<'a, const N: usize> Exchange<'a, N> {
         self.want();
     }
 
-    /// Asked after all that may move the cursor, as nothing else would.
+    /// Asks for a held announcement. Called after each step that may move the cursor.
     fn want(&mut self) {
         if let Some(seq) = self.send.to_want() {
             self.control.push_back(Control::Want { seq }.encode());
@@ -342,7 +343,8 @@ fn any_plan(slots: usize) -> impl Strategy<Value = Plan> {
         prop::collection::vec(any::<u8>(), 0..3000),
     )
         .prop_map(|(messages, (sockets, piece_bytes, places), send_depth, recv_depth, picks)| Plan {
-            // A place takes what its receive may not take inline, so those are asked of a receiver of host memory.
+            // A place takes messages that its receive may not take inline, so those are asked of a receiver
+            // of host memory.
             messages: on_host_if(places > 0, messages),
             eager_places: places,
             sockets,

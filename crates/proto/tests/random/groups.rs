@@ -1,5 +1,7 @@
-//! Receives in groups, from the post to the finish: the messages of a tag land in the places of that tag, in order, whatever
-//! the order of tags in which they are posted and of segments in which they arrive.
+//! Receives in groups, from the post to the finish.
+//!
+//! The messages of a tag land in the places of that tag, in order. The order of tags in which messages are
+//! posted does not matter, nor that in which segments arrive.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -39,7 +39,7 @@ fn agrees<const N: usize>(depth: usize, picks: &[Option<prop::sample::Index>]) -
     Ok(())
 }
 
-/// Issues twice as often as releases, so that the window is full most of the time.
+/// Returns picks that issue twice as often as they release, so that the window is full most of the time.
 fn any_picks() -> impl Strategy<Value = Vec<Option<prop::sample::Index>>> {
     let pick = prop_oneof![2 => Just(None), 1 => any::<prop::sample::Index>().prop_map(Some)];
     prop::collection::vec(pick, 0..300)

@@ -1,5 +1,7 @@
-//! Enumerates every path of choices, depth first. States that were met before are not walked again: what can follow
-//! them is known, so every state and every step between two states is still visited.
+//! Enumerates every path of choices, depth first.
+//!
+//! States that were met before are not walked again, as all that can follow them is known. So every state and
+//! every step between two states is still visited.
 
 use std::{
     collections::HashSet,
@@ -7,7 +9,7 @@ use std::{
     hash::{DefaultHasher, Hasher},
 };
 
-/// The choices of the run at hand, and where the next one differs.
+/// The choices of the current run, and the position where the next one differs.
 #[derive(Default)]
 pub(crate) struct Choices {
     path: Vec<(usize, usize)>,
@@ -36,7 +38,7 @@ impl Choices {
         true
     }
 
-    /// One of `0..bound`; over all runs each of them.
+    /// Returns one of `0..bound`; over all runs each of them.
     pub(crate) fn pick(&mut self, bound: usize) -> usize {
         assert!(bound > 0, "there is something to choose");
         if self.at == self.path.len() {
@@ -48,7 +50,8 @@ impl Choices {
         value
     }
 
-    /// Whether another run has been in this state, which its `Debug` form must describe in full: end the run then.
+    /// Returns whether another run has been in this state, which its `Debug` form must describe in full: end
+    /// the run then.
     pub(crate) fn known(&mut self, state: &impl Debug) -> bool {
         if self.at < self.path.len() {
             return false; // On the way to the first new step.
@@ -58,12 +61,12 @@ impl Choices {
         !self.seen.insert(hash.0.finish())
     }
 
-    /// How many runs there were.
+    /// Returns how many runs there were.
     pub(crate) const fn runs(&self) -> u64 {
         self.runs
     }
 
-    /// How many different states were met.
+    /// Returns how many different states were met.
     pub(crate) fn states(&self) -> usize {
         self.seen.len()
     }

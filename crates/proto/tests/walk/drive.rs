@@ -1,5 +1,6 @@
-//! Takes a model's steps through the real types, and checks by other means what those promise: on the bytes, and on
-//! what the lane is reading.
+//! Takes a model's steps through the real types, and checks their promises by other means.
+//!
+//! Those are the bytes, and the buffers that the lane is reading.
 
 use gputcp_proto::{
     bounce::Filling,
@@ -13,7 +14,7 @@ use crate::{
     model::{BUFFERS, CAPACITY, Flaw, Model, Reading, SEGMENT, SLOTS, Step, Writing},
 };
 
-/// Byte `offset` of message `message`; never 0, which is what an untouched destination holds.
+/// Returns byte `offset` of message `message`; never 0, which is the value of an untouched destination.
 const fn pattern(message: usize, offset: usize) -> u8 {
     (1 + message * CAPACITY + offset) as u8
 }
@@ -22,7 +23,7 @@ impl<const RING: usize> Model<RING> {
     /// Takes one step.
     ///
     /// # Errors
-    /// What went wrong, if a check fails.
+    /// A failed check, in words.
     pub(crate) fn take(&mut self, step: Step) -> Result<(), String> {
         match step {
             Step::PostSend => self.post_send(),
@@ -47,10 +48,10 @@ impl<const RING: usize> Model<RING> {
         }
     }
 
-    /// What must hold when every message has been received.
+    /// Checks the end state, when every message has been received.
     ///
     /// # Errors
-    /// What does not.
+    /// The condition that does not hold.
     pub(crate) fn reconcile(&self) -> Result<(), String> {
         let asked: u64 = self.sizes.iter().sum();
         check((self.sent, self.received) == (asked, asked), "sent = received = asked for")?;
@@ -184,7 +185,7 @@ impl<const RING: usize> Model<RING> {
         self.place(placed)
     }
 
-    /// Asks for every unpack that still runs: it must stay what it is.
+    /// Polls every unpack that still runs: it must still be unfinished.
     fn poll_the_running(&mut self) -> Result<(), String> {
         for unpacking in std::mem::take(&mut self.unpacking) {
             if unpacking.completion().is_set() {

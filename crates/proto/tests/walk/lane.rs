@@ -9,7 +9,7 @@ use gputcp_proto::{
 
 use crate::model::{BUFFERS, CAPACITY, SEGMENT, SLOTS};
 
-/// What the receiver's driver and its lane share.
+/// The memory that the receiver's driver and its lane share.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     pub(crate) bounce: [[u8; SEGMENT]; BUFFERS],
@@ -30,8 +30,10 @@ pub(crate) struct Job {
 }
 
 impl Memory {
-    /// Finishes the oldest unpack. All its bytes move now, at the last moment: the worst case for whoever reused its
-    /// buffer or its destination too early.
+    /// Finishes the oldest unpack.
+    ///
+    /// All its bytes move now, at the last moment. That is the worst case for a driver that reuses its buffer
+    /// or its destination too early.
     pub(crate) fn finish_oldest(&mut self) {
         let Job { buffer, slot, offset, bytes } = self.unpacks.pop_front().expect("an unpack is running");
         let source = &self.bounce[buffer][..bytes];
@@ -60,7 +62,7 @@ impl Unpack for Lane {
     }
 }
 
-/// Set when the lane has finished as many unpacks as were launched up to this one.
+/// A flag that is set when the lane has finished as many unpacks as were launched up to this one.
 #[derive(Debug)]
 pub(crate) struct Flag {
     ticket: u64,
@@ -82,7 +84,7 @@ impl Completion for Flag {
     }
 }
 
-/// The memory is part of the model's state already; printing it once per flag would only cost time.
+/// Prints nothing: the memory is part of the model's state already, and once per flag would only cost time.
 struct Handle(Rc<RefCell<Memory>>);
 
 impl std::fmt::Debug for Handle {

@@ -1,4 +1,4 @@
-//! A whole connection in miniature: what exists, and what can happen next.
+//! A whole connection in miniature: its parts, and the steps that can happen next.
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
@@ -14,13 +14,13 @@ use crate::lane::{Flag, Memory};
 
 /// The longest segment, in bytes.
 pub(crate) const SEGMENT: usize = 2;
-/// What every receive takes, in bytes.
+/// The capacity of every receive, in bytes.
 pub(crate) const CAPACITY: usize = 4;
 pub(crate) const SLOTS: usize = 2;
 pub(crate) const SOCKETS: usize = 2;
 pub(crate) const BUFFERS: usize = 2;
 
-/// What a driver could do wrong where no type can stop it.
+/// A mistake of a driver that no type can prevent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
     None,
@@ -49,7 +49,8 @@ pub(crate) enum Step {
     Poll(usize),
 }
 
-/// The state of everything. `RING` is how many bounce buffers the driver believes in; there are [`BUFFERS`].
+/// The state of everything. `RING` is the number of bounce buffers in the driver's ring; there are
+/// [`BUFFERS`].
 #[derive(Debug)]
 pub(crate) struct Model<const RING: usize> {
     pub(crate) flaw: Flaw,
@@ -59,7 +60,7 @@ pub(crate) struct Model<const RING: usize> {
     pub(crate) sources: [[u8; CAPACITY]; SLOTS],
     pub(crate) sends: [Option<Slot>; SLOTS],
     pub(crate) posted: usize,
-    /// What is dealt next, by the model's own count: a message and an offset.
+    /// The message and the offset that are dealt next, by the model's own count.
     pub(crate) cursor: (usize, u64),
     pub(crate) sent: u64,
     // The wire.
@@ -79,7 +80,7 @@ pub(crate) struct Model<const RING: usize> {
     pub(crate) finished: usize,
 }
 
-/// A segment on its way to a socket. The segment itself is gone already where it was counted too early.
+/// A segment on its way to a socket. The segment itself is gone already if it was counted too early.
 #[derive(Debug)]
 pub(crate) struct Writing {
     pub(crate) segment: Option<Segment>,
@@ -87,7 +88,7 @@ pub(crate) struct Writing {
     pub(crate) source: usize,
 }
 
-/// What a socket of the receiver is doing.
+/// The work of a receiver's socket.
 #[derive(Debug)]
 pub(crate) enum Reading {
     Idle,
@@ -96,7 +97,7 @@ pub(crate) enum Reading {
 }
 
 impl<const RING: usize> Model<RING> {
-    /// A connection over which messages of these sizes will go.
+    /// Returns a connection over which messages of these sizes will go.
     pub(crate) fn new(sizes: &'static [u64], flaw: Flaw) -> Self {
         let memory = Memory { flag_too_early: flaw == Flaw::FlagTooEarly, ..Memory::default() };
         Self {
@@ -124,12 +125,12 @@ impl<const RING: usize> Model<RING> {
         }
     }
 
-    /// Whether every message has been received.
+    /// Returns whether every message has been received.
     pub(crate) const fn is_over(&self) -> bool {
         self.finished == self.sizes.len()
     }
 
-    /// What can happen now. Every step makes progress, so every run ends.
+    /// Returns the steps that can happen now. Every step makes progress, so every run ends.
     pub(crate) fn steps(&self) -> Vec<Step> {
         let mut steps = vec![];
         let mut add = |possible: bool, step| steps.extend(possible.then_some(step));
@@ -159,14 +160,15 @@ impl<const RING: usize> Model<RING> {
         steps
     }
 
-    /// The length of the message to deal from, if it is both posted and announced.
+    /// Returns the length of the message to deal from, if it is both posted and announced.
     pub(crate) fn next_to_deal(&self) -> Option<u64> {
         let heard = self.asked - self.announcements.len();
         let (message, _) = self.cursor;
         (message < heard.min(self.posted)).then(|| self.sizes[message])
     }
 
-    /// Whether the ring has a bounce buffer to give: by the model's own count of what is out.
+    /// Returns whether the ring has a bounce buffer to give, by the model's own count of buffers that are
+    /// out.
     fn has_buffer(&self) -> bool {
         let next = self.ring.next_seq();
         next < RING as u64 || self.ring.holder(next - RING as u64).is_none()

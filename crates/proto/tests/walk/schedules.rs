@@ -1,11 +1,11 @@
-//! Every schedule of the miniature connection; and the proof that the walk sees what goes wrong.
+//! Every schedule of the miniature connection, and the proof that the walk finds each flaw.
 
 use crate::{
     choices::Choices,
     model::{Flaw, Model},
 };
 
-/// Walks every schedule. The number of runs and of states, or what went wrong and after which steps.
+/// Walks every schedule. Returns the number of runs and of states, or the failure and the steps before it.
 fn walk<const RING: usize>(sizes: &'static [u64], flaw: Flaw) -> Result<(u64, usize), String> {
     let mut choices = Choices::default();
     while choices.next_run() {

@@ -4,13 +4,14 @@ use gputcp_proto::window::{Slot, Window};
 
 use crate::choices::Choices;
 
-/// Whether the next number has a place: the number `depth` before it must be back.
+/// Returns whether the next number has a place: the number `depth` before it must be back.
 fn is_free(out: &[Slot], next: u64, depth: usize) -> bool {
     out.iter().all(|slot| slot.seq().wire() + depth as u64 != next)
 }
 
-/// Walks all orders of `steps` issues and releases; the window must agree with the plainest model there is: the numbers
-/// of the slots that are out. Returns how many orders there were.
+/// Walks all orders of `steps` issues and releases, and returns how many orders there were.
+///
+/// The window must agree with the plainest model there is: the numbers of the slots that are out.
 fn walk<const N: usize>(depth: usize, steps: usize) -> u64 {
     let mut choices = Choices::default();
     while choices.next_run() {
