@@ -1,10 +1,11 @@
-//! Groups of eight whose messages come in many orders and lengths: each lands where its tag says, with its size.
+//! Groups of eight whose messages come in many orders and lengths. Each lands at the place of its tag, with
+//! its size.
 
 use std::thread;
 
 use crate::ends::{Answer, End, meet};
 
-/// Two are of one tag: the first in the group takes the first of them.
+/// Two receives are of one tag: the first in the group takes the first of its messages.
 const TAGS: [i32; 8] = [3, 17, 3, -1, 0, i32::MAX, i32::MIN, 4];
 const ROOM: usize = 150_000;
 const ROUNDS: usize = 40;
@@ -34,7 +35,7 @@ fn send(end: End) -> Answer<()> {
         if round % 2 == 0 {
             order.reverse();
         }
-        // Those of one tag go in their order.
+        // Messages of one tag go in their order.
         let place = |wanted| order.iter().position(|&at| at == wanted).unwrap_or(0);
         let (first, second) = (place(0), place(2));
         if second < first {
@@ -54,7 +55,7 @@ fn send(end: End) -> Answer<()> {
     Ok(())
 }
 
-/// Two groups are posted at a time.
+/// Receives all groups, two posted at a time.
 fn receive(end: End) -> Answer<()> {
     let mut posted = Vec::new();
     for round in 0..=ROUNDS {
@@ -78,7 +79,7 @@ fn receive(end: End) -> Answer<()> {
     Ok(())
 }
 
-/// None at all, some that travel on the control socket, and some in segments.
+/// Returns a message's length: none at all, one that travels on the control socket, or one in segments.
 const fn length(round: usize, at: usize) -> usize {
     [0, 1, 4096, 70_001, ROOM, 16 << 10, 8, 33][(round + 3 * at) % 8]
 }

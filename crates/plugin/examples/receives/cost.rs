@@ -1,4 +1,6 @@
-//! What eight messages cost as eight receives and as a group of eight. Two threads ask all the time, as NCCL's do.
+//! The cost of eight messages as eight receives and as a group of eight.
+//!
+//! Two threads poll all the time, as NCCL's do.
 
 use std::{env, process::Command, thread, time::Instant};
 
@@ -6,17 +8,17 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::ends::{Answer, End, Request, meet};
 
-/// What a round of eight messages takes.
+/// The cost of a round of eight messages.
 #[derive(Clone, Copy)]
 pub(crate) struct Cost {
     pub(crate) wall_us: f64,
-    /// Of all threads of both ends.
+    /// The time of all threads of both ends.
     pub(crate) cpu_us: f64,
 }
 
 const MESSAGES: usize = 8;
 const VERSION: u32 = 11;
-/// For each figure, one process each, in turn; who is first changes.
+/// The number of processes for each figure. The two kinds run in turn, and either is first every other time.
 const TURNS: usize = 21;
 
 pub(crate) fn table() -> Answer<()> {
@@ -70,7 +72,7 @@ fn median(costs: &[Cost]) -> Cost {
     Cost { wall_us: middle(|cost| cost.wall_us), cpu_us: middle(|cost| cost.cpu_us) }
 }
 
-/// Times rounds after a tenth as many of warm-up. Grouped if the plugin groups.
+/// Times rounds after a tenth as many of warm-up, grouped if the plugin groups.
 pub(crate) fn measure(bytes: usize, ahead: usize, rounds: usize) -> Answer<Cost> {
     let (sending, receiving) = meet(VERSION)?;
     let each = receiving.max_receives()?.min(MESSAGES);
@@ -105,8 +107,9 @@ fn send(end: End, bytes: usize, rounds: usize) -> Answer<()> {
     Ok(())
 }
 
-/// The receives of several rounds, each posted again when its round is over. All of it is posted at the end of a phase too, so
-/// the sender never waits for the next.
+/// The receives of several rounds, each posted again when its round is over.
+///
+/// All receives are posted at the end of a phase too, so the sender never waits for the next.
 struct Ring {
     end: End,
     rooms: Vec<Vec<Vec<u8>>>,

@@ -1,4 +1,4 @@
-//! A connection of the plugin's, by the functions of its table.
+//! A connection of the plugin's, through the functions of its table.
 
 use std::{
     env,
@@ -9,10 +9,10 @@ use std::{
 
 use gputcp_nccl_check::raw::{Group, Handle, P, Raw};
 
-/// What C answers, in words.
+/// A result of C's functions, with its error in words.
 pub(crate) type Answer<T> = Result<T, String>;
 
-/// One end of a connection; which functions are for it, its user knows.
+/// One end of a connection; its caller knows which functions are for it.
 #[derive(Clone, Copy)]
 pub(crate) struct End {
     raw: Raw,
@@ -24,7 +24,7 @@ pub(crate) struct End {
 #[derive(Clone, Copy)]
 pub(crate) struct Request(P);
 
-/// Both ends of a new connection: the sending one and the receiving one.
+/// Returns both ends of a new connection: the sending one and the receiving one.
 pub(crate) fn meet(version: u32) -> Answer<(End, End)> {
     // Examples lie in a folder beside the library.
     let own = env::current_exe().map_err(|error| error.to_string())?;
@@ -61,13 +61,14 @@ impl End {
         ptr::with_exposed_provenance_mut(self.comm)
     }
 
-    /// The most receives of one request.
+    /// Returns the most receives of one request.
     pub(crate) fn max_receives(self) -> Answer<usize> {
         let said = self.raw.properties(0).map_err(|code| format!("getProperties answered {code}"))?;
         Ok(said.max_recvs as usize)
     }
 
-    /// Posts a send, asking again as often as the plugin says "not yet". The bytes stay lent until it is done.
+    /// Posts a send, and asks again as often as the plugin says "not yet". The bytes stay lent until it is
+    /// done.
     pub(crate) fn send(self, bytes: &mut [u8], tag: i32) -> Answer<Request> {
         let patience = Patience::new("a place for a send");
         loop {
@@ -86,7 +87,7 @@ impl End {
         Ok((!request.is_null()).then_some(Request(request)))
     }
 
-    /// Posts a request of as many receives as there are parts, likewise.
+    /// Posts a request of as many receives as there are parts, and asks again likewise.
     pub(crate) fn receive(self, parts: &mut [Vec<u8>], tags: &[i32]) -> Answer<Request> {
         let patience = Patience::new("room for a receive");
         loop {
@@ -97,7 +98,7 @@ impl End {
         }
     }
 
-    /// The same, unless the plugin says "not yet".
+    /// Does the same, unless the plugin says "not yet".
     pub(crate) fn try_receive(self, parts: &mut [Vec<u8>], tags: &[i32]) -> Answer<Option<Request>> {
         let mut group = Group {
             data: parts.iter_mut().map(|part| part.as_mut_ptr().cast()).collect(),
@@ -110,7 +111,7 @@ impl End {
         Ok((!request.is_null()).then_some(Request(request)))
     }
 
-    /// Whether a request is done, and then the sizes of its messages, of which there are no more than eight.
+    /// Tests a request, and returns the sizes of its messages once it is done: no more than eight.
     pub(crate) fn test(self, request: Request) -> Answer<Option<[i32; 8]>> {
         let (mut done, mut sizes) = (0, [-1; 8]);
         ok("test", self.raw.test(request.0, &raw mut done, sizes.as_mut_ptr()))?;
@@ -140,7 +141,7 @@ fn ok(function: &str, code: i32) -> Answer<()> {
     if code == 0 { Ok(()) } else { Err(format!("{function} answered {code}")) }
 }
 
-/// What is asked for again and again comes in time, or not at all.
+/// The bound of a repeated poll.
 struct Patience {
     what: &'static str,
     until: Instant,
@@ -151,7 +152,7 @@ impl Patience {
         Self { what, until: Instant::now() + Duration::from_secs(20) }
     }
 
-    /// Lets others work, as NCCL's thread does when nothing has moved.
+    /// Yields to other threads, as NCCL's thread does when nothing has moved.
     fn rest(&self) -> Answer<()> {
         thread::yield_now();
         if Instant::now() < self.until { Ok(()) } else { Err(format!("{} did not come", self.what)) }

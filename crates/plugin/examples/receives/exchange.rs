@@ -1,5 +1,6 @@
-//! Messages of all lengths, driven by one thread or by several that have connections of their own: each lands whole, with its size,
-//! whatever the order in which requests are asked for.
+//! Messages of all lengths, driven by one thread or by several that have connections of their own.
+//!
+//! Each lands whole, with its size, whatever the order in which requests are polled.
 
 use std::{collections::VecDeque, thread};
 
@@ -7,7 +8,7 @@ use crate::ends::{Answer, End, Request, meet};
 
 /// Messages over each connection.
 const MESSAGES: u64 = 500;
-/// Requests in flight at each end, as NCCL has at most (`NCCL_NET_MAX_REQUESTS`).
+/// The requests in flight at each end, the most that NCCL has (`NCCL_NET_MAX_REQUESTS`).
 const DEPTH: usize = 32;
 /// Connections that each thread makes one after another.
 const CONNECTIONS: u64 = 3;
@@ -29,7 +30,7 @@ fn connections(version: u32, thread: u64) -> Answer<()> {
         let (sending, receiving) = meet(version)?;
         let mut exchange = Exchange::new(sending, receiving, thread << 32 | connection);
         exchange.run().map_err(|why| format!("thread {thread}, connection {connection}: {why}"))?;
-        // The one that closes first waits for nobody.
+        // The end that closes first does not wait for the other.
         if connection % 2 == 0 {
             sending.close_send()?;
             receiving.close_receive()?;
@@ -49,7 +50,7 @@ struct Exchange {
     receives: VecDeque<Flight>,
 }
 
-/// A request, the memory that is lent for it, and which message it is.
+/// A request, the memory that is lent for it, and the number of its message.
 struct Flight {
     request: Request,
     memory: Vec<u8>,
@@ -66,7 +67,8 @@ impl Exchange {
         let [sending, receiving] = self.ends;
         let (mut sent, mut received) = (0, 0);
         while received < MESSAGES || !self.sends.is_empty() || !self.receives.is_empty() {
-            // Receives are posted before their messages, or behind: both ends are this thread's, so neither is waited for.
+            // Receives are posted before their messages, or behind. Both ends are this thread's, so it waits
+            // for neither.
             for _ in 0..self.random.below(8) {
                 if received < MESSAGES && self.receives.len() < DEPTH {
                     let mut parts = [vec![0; length(received) + self.random.below(100) as usize]];
@@ -91,7 +93,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// Asks for some requests, in any order.
+    /// Polls some requests, in any order.
     fn ask(&mut self) -> Answer<()> {
         for (end, flights) in self.ends.into_iter().zip([&mut self.sends, &mut self.receives]) {
             for _ in 0..4 {
@@ -117,7 +119,7 @@ impl Exchange {
     }
 }
 
-/// None at all, some that travel on the control socket, and some in segments.
+/// Returns a message's length: none at all, one that travels on the control socket, or one in segments.
 fn length(number: u64) -> usize {
     let spread = Random(number).below(1000) as usize;
     match number % 11 {
@@ -133,7 +135,7 @@ fn message(number: u64) -> Vec<u8> {
     (0..length(number)).map(|byte| (byte as u64 * 7 + number * 31) as u8 | 1).collect()
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
+/// The generator SplitMix64 (Steele, Lea, Flood 2014).
 struct Random(u64);
 
 impl Random {

@@ -1,5 +1,7 @@
-//! Messages through the functions that NCCL calls, both ends in one process: whether each lands whole and where its tag says, and
-//! what receives one by one and eight in a request cost.
+//! Messages through the functions that NCCL calls, both ends in one process.
+//!
+//! It checks that each lands whole at the place of its tag. It measures the cost of receives one by one and
+//! of eight in a request.
 //!
 //! ```text
 //! cargo build --release -p gputcp-plugin --lib --examples
@@ -7,7 +9,8 @@
 //! GPUTCP_THREADS=4 target/release/examples/receives exchange 11 4
 //! target/release/examples/receives
 //! ```
-//! The last prints a table of costs. It starts itself for each figure, as the plugin reads its settings once in a process.
+//! The last prints a table of costs. It starts itself for each figure, as the plugin reads its settings once
+//! in a process.
 
 mod check;
 mod cost;
