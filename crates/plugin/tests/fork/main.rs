@@ -1,7 +1,7 @@
-//! A rank that forks after it has connected: the child keeps no copy of its connections, cannot use the plugin, and can end in any
-//! way without ending them.
+//! A rank that forks after it has connected.
 //!
-//! The rank is this program, started again for the test [`rank`] with its orders in variables.
+//! The child keeps no copy of its connections, cannot use the plugin, and can end in any way without ending
+//! them. The rank is this program, started again for the test [`rank`] with its orders in variables.
 #![expect(unsafe_code, reason = "a rank forks")]
 
 #[path = "../tuner/built.rs"]
@@ -52,7 +52,8 @@ fn a_child_that_uses_the_plugin_is_refused_and_harms_nothing() {
     }
 }
 
-/// Starts a rank that connects to this process and sends one message before it forks, and five when the child has ended.
+/// Starts a rank that connects to this process and sends one message before it forks, and five when the child
+/// has ended.
 fn start(how: &str) -> (Child, BufReader<ChildStdout>, RecvComm) {
     // SAFETY: variables of a process whose other threads read none meanwhile: both tests set the same.
     unsafe {
@@ -75,7 +76,7 @@ fn start(how: &str) -> (Child, BufReader<ChildStdout>, RecvComm) {
     (rank, heard, comm)
 }
 
-/// What the rank says for this test: a line that begins with a star.
+/// Returns the rank's next line for this test, which begins with a star.
 fn line(heard: &mut BufReader<ChildStdout>) -> String {
     loop {
         let mut line = String::new();
@@ -115,7 +116,8 @@ fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// The rank's life, in a process of its own that the other tests start. Without their variables there is nothing to do.
+/// Runs the rank, in a process of its own that the other tests start. Without their variables there is
+/// nothing to do.
 #[test]
 fn rank() {
     let (Ok(handle), Ok(how)) = (env::var("GPUTCP_RANK_HANDLE"), env::var("GPUTCP_RANK_HOW")) else { return };
@@ -125,7 +127,7 @@ fn rank() {
     let mut connector = Connector::new(&plugin, 0, &handle);
     let mut comm = until(|| connector.poll().unwrap());
     send(&mut comm);
-    // SAFETY: the child sleeps, or calls the plugin, which is what is tried, and ends.
+    // SAFETY: the child sleeps, or calls the plugin, which the test tries, and ends.
     let child = unsafe { libc::fork() };
     if child == 0 {
         match how.as_str() {
@@ -136,7 +138,7 @@ fn rank() {
                 // SAFETY: ends the child.
                 unsafe { libc::_exit(i32::from(!refused)) };
             }
-            // With all destructors, of the connection too.
+            // The child ends with all destructors, of the connection too.
             _ => {
                 drop(comm);
                 // SAFETY: ends the child, handlers of `atexit` included.

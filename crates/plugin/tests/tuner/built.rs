@@ -5,8 +5,10 @@ use std::{
     process::Command,
 };
 
-/// Builds the library as this test was built; gives its path. With the whole workspace, as `cargo test --workspace` has
-/// built it: a part of it has other features of its dependencies, so all would be built once more.
+/// Builds the library as this test was built; returns its path.
+///
+/// It builds the whole workspace, as `cargo test --workspace` has built it. A part of it has other features
+/// of its dependencies, so all would be built once more.
 pub(crate) fn built() -> PathBuf {
     // target/PROFILE/deps/tuner-…
     let test = std::env::current_exe().expect("the test's own file");

@@ -52,7 +52,7 @@ impl Library {
         )
     }
 
-    /// A version's table.
+    /// Returns a version's table.
     fn table<T: Table>(&self) -> T {
         // SAFETY: the symbol is of this type, by the interface; the library is never unmapped.
         unsafe {
@@ -65,7 +65,7 @@ impl Library {
         }
     }
 
-    /// What NCCL finds of the tuner, the newest first.
+    /// Returns the tuners that NCCL finds, the newest first.
     pub(crate) fn tuners(&self) -> Vec<Tuner> {
         let (v3, v4) = (self.table::<TunerV3>(), self.table::<TunerV4>());
         let (v5, v6) = (self.table::<TunerV5>(), self.table::<TunerV6>());
@@ -98,7 +98,7 @@ impl Library {
         ]
     }
 
-    /// What NCCL does with a network that it only tries; gives `init`'s answer.
+    /// Calls the functions that NCCL calls on a network that it only tries; returns `init`'s answer.
     pub(crate) fn try_network(&self) -> c_int {
         let net: v11::Net = self.table();
         let (mut ctx, mut count) = (ptr::null_mut(), 0);
@@ -112,7 +112,7 @@ impl Library {
         }
     }
 
-    /// What it does with one that it chooses besides.
+    /// Calls the function that NCCL calls besides on a network that it chooses.
     pub(crate) fn choose_network(&self) {
         let net: v11::Net = self.table();
         let mut properties = mem::MaybeUninit::<v11::Properties>::uninit();
@@ -122,14 +122,14 @@ impl Library {
 }
 
 impl Tuner {
-    /// Starts it for a communicator; gives the answer and the context.
+    /// Starts a tuner for a communicator; returns the answer and the context.
     pub(crate) fn init(&self, ranks: usize, nodes: usize) -> (c_int, P) {
         let mut context = ptr::null_mut();
         (self.init_to(ranks, nodes, &raw mut context), context)
     }
 
     pub(crate) fn init_to(&self, ranks: usize, nodes: usize, out: *mut P) -> c_int {
-        // Numbers about NVLink, and constants: to be left as they are.
+        // The numbers about NVLink, and the constants, are to be left as they are.
         let (mut domains, mut constants) = ([7 as c_int; 3], [7.0f64; 200]);
         // SAFETY: as the interface has it. `out` has room for a pointer, or is NULL.
         let answer = unsafe {
@@ -145,7 +145,7 @@ impl Tuner {
         answer
     }
 
-    /// Asks about an all-reduce. `costs` has room for what the shape says, if that is a shape at all.
+    /// Asks about an all-reduce. `costs` has room for a table of the shape, if that is a shape at all.
     pub(crate) fn get_coll_info(
         &self,
         context: P,
@@ -175,7 +175,7 @@ impl Tuner {
     }
 }
 
-/// What was logged since the last call: level, subsystems, text.
+/// Returns the messages since the last call: level, subsystems, text.
 pub(crate) fn logged() -> Vec<(c_int, c_ulong, String)> {
     mem::take(&mut *LOG.lock().unwrap_or_else(PoisonError::into_inner))
 }
@@ -185,8 +185,8 @@ static LOG: Mutex<Vec<(c_int, c_ulong, String)>> = Mutex::new(Vec::new());
 fn logger() -> Logger {
     type Fixed = unsafe extern "C" fn(c_int, c_ulong, *const c_char, c_int, *const c_char);
     type Variadic = unsafe extern "C" fn(c_int, c_ulong, *const c_char, c_int, *const c_char, ...);
-    // SAFETY: on Linux, x86-64 and AArch64, named arguments of a variadic call travel as those of any other; the rest is not
-    // read (as in `gputcp_nccl_abi::drive`).
+    // SAFETY: on Linux, x86-64 and AArch64, named arguments of a variadic call travel as those of any other.
+    // The rest is not read (as in `gputcp_nccl_abi::drive`).
     Some(unsafe { mem::transmute::<Fixed, Variadic>(log) })
 }
 

@@ -1,5 +1,7 @@
-//! The tuner in the built library: found, started, asked and ended through each version's table, as NCCL does. What it knows of
-//! the network holds for a process, so each test runs in one of its own.
+//! The tuner in the built library: found, started, asked and ended through each version's table, as NCCL
+//! does.
+//!
+//! Its knowledge of the network holds for a process, so each test runs in one of its own.
 
 mod built;
 mod library;
@@ -84,10 +86,10 @@ fn nonsense_changes_nothing() {
                 assert_eq!(ask(context, costs, shape, channels), 0, "{shape:?}");
             }
             assert_eq!(table, [1.0; 21]);
-            // Nobody's channels.
+            // NCCL gives no room for a number of channels.
             assert_eq!(ask(context, table.as_mut_ptr(), (7, 3), ptr::null_mut()), 0);
             assert_eq!((tuner.end(context), tuner.end(ptr::null_mut())), (0, 0));
-            // A communicator of nobody has no parts to divide by.
+            // A communicator of no ranks has no parts to divide by.
             let (answer, context) = tuner.init(0, 2);
             assert_eq!(answer, 0);
             assert_eq!(self::ask(&tuner, context, 1 << 20), 0);
@@ -96,7 +98,7 @@ fn nonsense_changes_nothing() {
     });
 }
 
-/// In every version it starts, says why it leaves NCCL alone, and does.
+/// In every version the tuner starts, logs why it leaves NCCL alone, and does so.
 #[track_caller]
 fn asks_nothing(library: &Library, nodes: usize, said: &str) {
     logged();
@@ -107,7 +109,7 @@ fn asks_nothing(library: &Library, nodes: usize, said: &str) {
     }
 }
 
-/// Two ranks' tuner, started, which said this in one line of NCCL's log.
+/// Returns two ranks' tuner, started, which logged this in one line of NCCL's log.
 #[track_caller]
 fn started(tuner: &Tuner, nodes: usize, said: &str) -> P {
     logged();
@@ -118,12 +120,13 @@ fn started(tuner: &Tuner, nodes: usize, said: &str) -> P {
     context
 }
 
-/// Asks about a table like NCCL's, in which LL is the cheapest; gives the protocol that NCCL then takes, which is the least of whatever
-/// sign in the newest. Nothing else may have changed.
+/// Asks about a table like NCCL's, in which LL is the cheapest; returns the protocol that NCCL then takes.
+///
+/// In the newest that is the least of whatever sign. Nothing else may have changed.
 #[track_caller]
 fn ask(tuner: &Tuner, context: P, bytes: usize) -> usize {
     let ring = [10.0, 20.0, 30.0];
-    // An algorithm without Simple, one with nothing else, and those that cannot be used.
+    // The rows are an algorithm without Simple, one with nothing else, and those that cannot be used.
     let rest = [[40.0, 50.0, -1.0], [-1.0, -1.0, 60.0], [-1.0; 3], [-1.0; 3], [-1.0; 3], [-1.0; 3]];
     let mut table = [&[ring][..], &rest[..]].concat();
     let mut channels = 77;
