@@ -1,4 +1,4 @@
-//! What NCCL is answered when something fails: a code, and a sentence in its log.
+//! The answer to NCCL when a call fails: a code, and a sentence in its log.
 
 use std::{
     ffi::c_int,
@@ -11,8 +11,10 @@ use gputcp_socket::is_forked_child;
 
 use crate::log;
 
-/// Runs the body of an exported function and gives NCCL's answer: no panic leaves it, and in a forked child nothing runs, because
-/// the threads, and whoever held a lock, stayed in the parent.
+/// Runs the body of an exported function and returns NCCL's answer.
+///
+/// No panic leaves it. In a forked child nothing runs: the threads, and every holder of a lock, stayed in the
+/// parent.
 pub(crate) fn answer(body: impl FnOnce() -> Result<(), ResultCode>) -> c_int {
     guard(|| {
         if is_forked_child() {
@@ -23,7 +25,9 @@ pub(crate) fn answer(body: impl FnOnce() -> Result<(), ResultCode>) -> c_int {
     })
 }
 
-/// Says once what a forked child cannot do. Straight to the descriptor: the logger's lock may be one that the fork left locked.
+/// Prints once that a forked child cannot use the plugin.
+///
+/// It writes straight to the descriptor: the logger's lock may be one that the fork left locked.
 fn say_forked() {
     static SAID: AtomicBool = AtomicBool::new(false);
     if !SAID.swap(true, Relaxed) {
@@ -34,14 +38,14 @@ fn say_forked() {
 const FORKED: &str = "NET/gputcp : a process that was forked from one with connections called the plugin: connections stay with \
                       the process that made them; start workers with exec (\"spawn\" or \"forkserver\" in Python), or before NCCL is used\n";
 
-/// Says in NCCL's log why something failed; gives the code for it.
+/// Writes the reason of a failure to NCCL's log, and returns the code for it.
 #[track_caller]
 pub(crate) fn failed(error: &Error) -> ResultCode {
     log::warn(&error.to_string());
     code(error)
 }
 
-/// Says in NCCL's log what NCCL should not have asked for.
+/// Writes to NCCL's log why a request of NCCL's is refused, and returns the code for it.
 #[track_caller]
 pub(crate) fn refused(why: &str) -> ResultCode {
     log::warn(why);

@@ -1,7 +1,7 @@
 //! A connection as NCCL holds it, and its requests.
 //!
-//! NCCL asks for a request with nothing but the request's pointer. That is the connection's own address with the number of
-//! the request's place in its lowest bits, so a request needs no memory.
+//! NCCL polls a request with the request's pointer alone. That is the connection's own address with the
+//! number of the request's place in its lowest bits, so a request needs no memory.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -22,7 +22,7 @@ pub(crate) struct Comm {
     end: Mutex<End>,
 }
 
-/// Which end of a connection.
+/// One of the two ends of a connection.
 #[derive(Debug)]
 pub(crate) enum End {
     Send(Requests<SendComm>),
@@ -33,20 +33,21 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(crate) struct Requests<C: Carry> {
     comm: C,
-    /// In places that NCCL's pointers name; a place is free when `test` has said that its request is done.
+    /// The requests by the numbers in NCCL's pointers; a place is free once `test` has reported its request
+    /// as done.
     open: Box<[Option<C::Request>]>,
-    /// What ended the connection: the answer to all that is asked afterwards.
+    /// The failure that ended the connection: the answer to every later call.
     failed: Option<ResultCode>,
 }
 
-/// What both ends of a connection can do.
+/// The operations that both ends of a connection have.
 pub(crate) trait Carry {
     type Request: std::fmt::Debug;
 
-    /// The most requests in flight.
+    /// Returns the most requests in flight.
     fn requests(&self) -> usize;
 
-    /// Says the lengths of the messages if the request is done, or else gives the request again.
+    /// Reports the lengths of the messages if the request is done, or else gives the request back.
     fn test(
         &mut self,
         request: Self::Request,
@@ -61,10 +62,11 @@ pub(crate) enum Receiving {
     Group(GroupRequest),
 }
 
-/// The most requests in flight: what NCCL asks for, and what the transport has slots for. Of sends there may be one for each
-/// receive of each request.
+/// The most requests in flight: the number that NCCL asks for, and that the transport has slots for.
+///
+/// Sends may number one for each receive of each request.
 const REQUESTS: usize = gputcp_nccl_abi::sys::constants::REQUESTS_MAX;
-/// How many requests the low bits of a connection's address can number.
+/// The number of requests that the low bits of a connection's address can tell apart.
 pub(crate) const NUMBERS: usize = align_of::<Comm>();
 const _: () = assert!(REQUESTS * RECEIVES_MAX as usize == NUMBERS, "a number for each request");
 const _: () = assert!(REQUESTS == SLOTS_MAX as usize, "a slot for each request");
@@ -74,7 +76,7 @@ impl Comm {
         Self { end: Mutex::new(end) }
     }
 
-    /// Posts a send; the number of its request, or none if all are in flight.
+    /// Posts a send; returns the number of its request, or `None` if all are in flight.
     pub(crate) fn isend(
         &self,
         (source, offset): (&Buffer, u64),
@@ -87,13 +89,13 @@ impl Comm {
         }
     }
 
-    /// Posts a receive; the number of its request, or none if all are in flight.
+    /// Posts a receive; returns the number of its request, or `None` if all are in flight.
     pub(crate) fn irecv(&self, part: Part<'_>) -> Result<Option<usize>, ResultCode> {
         let Part { destination, offset, bytes, tag } = part;
         self.post_receive(|comm| Ok(comm.irecv_tagged(destination, offset, bytes, tag)?.map(Receiving::One)))
     }
 
-    /// Posts several receives as one request; its number, or none if all are in flight.
+    /// Posts several receives as one request; returns its number, or `None` if all are in flight.
     pub(crate) fn irecv_group(&self, parts: &[Part<'_>]) -> Result<Option<usize>, ResultCode> {
         self.post_receive(|comm| {
             let most = usize::from(comm.max_receives());
@@ -121,7 +123,8 @@ impl Comm {
         }
     }
 
-    /// Whether a request is done; if so, its messages' lengths are said, each with its place in the request.
+    /// Returns whether a request is done; if so, reports its messages' lengths, each with its place in the
+    /// request.
     pub(crate) fn test(&self, number: usize, say: impl FnMut(usize, u64)) -> Result<bool, ResultCode> {
         match &mut *self.lock() {
             End::Send(sends) => sends.test(number, say),
@@ -129,21 +132,24 @@ impl Comm {
         }
     }
 
-    /// Ends it, without waiting for the peer. With requests in flight, or after a failure, it is reset; when this returns
-    /// nothing touches their memory any more.
+    /// Ends the connection, without waiting for the peer.
+    ///
+    /// With requests in flight, or after a failure, it is reset. When this returns, no thread touches their
+    /// memory any more.
     pub(crate) fn close(self, plugin: &Plugin) {
         let patience = plugin.settings.timeout;
         let left = match self.end.into_inner().unwrap_or_else(PoisonError::into_inner) {
             End::Send(sends) => sends.comm.leave(patience),
             End::Recv(receives) => receives.comm.leave(patience),
         };
-        // NCCL closes what it has given up as well: that is no failure of the close.
+        // NCCL also closes a connection that it has given up: that is no failure of the close.
         if let Err(error) = left {
             crate::log::info(&format!("a connection was reset when it was closed: {error}"));
         }
     }
 
-    /// A panic in the middle of a call was answered as an error, and NCCL then closes.
+    /// Locks the end, poisoned or not: a panic in the middle of a call was answered as an error, and NCCL
+    /// then closes.
     fn lock(&self) -> MutexGuard<'_, End> {
         self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -183,7 +189,7 @@ impl<C: Carry> Requests<C> {
         }
     }
 
-    /// Every request of a failed connection fails alike; the log says it once.
+    /// Records a failure; every request of a failed connection fails alike, and the log has it once.
     #[track_caller]
     fn fail(&mut self, error: &Error) -> ResultCode {
         *self.failed.get_or_insert_with(|| failed(error))

@@ -1,5 +1,7 @@
-//! Connections in the making. NCCL calls `connect` again and again with the same 128 bytes of memory, until it has the
-//! connection: a number in the handle's last bytes, which the listener leaves zero, says which attempt is meant.
+//! Connections in the making.
+//!
+//! NCCL calls `connect` again and again with the same 128 bytes of memory, until it has the connection. A
+//! number in the handle's last bytes, which the listener leaves zero, names the attempt.
 //!
 //! The bytes are not trusted: a number that is unknown, or belongs to another handle, begins anew.
 
@@ -26,11 +28,13 @@ struct Attempt {
     number: u64,
     handle: Handle,
     connector: Connector,
-    /// When NCCL asked for it last.
+    /// The time at which NCCL asked for it last.
     asked: Instant,
 }
 
-/// The connection to whom the handle names, once it is there. Until then the number of the attempt is written to the handle.
+/// Returns the connection to the listener of the handle, once it is there.
+///
+/// Until then the number of the attempt is written to the handle.
 pub(crate) fn connect(
     bytes: &mut [u8; Handle::BYTES],
     device: &Device,
@@ -47,7 +51,7 @@ pub(crate) fn connect(
     said.copy_from_slice(&bytes[NUMBER..]);
     let known = take(u64::from_ne_bytes(said), &handle, plugin.settings.timeout);
     let mut attempt = known.map_or_else(|| Attempt::begin(handle, device, plugin), Ok)?;
-    // Outside the lock: connections are made side by side.
+    // The lock is not held here: connections are made side by side.
     let comm = attempt.connector.poll().map_err(|error| failed(&error))?;
     if comm.is_none() {
         bytes[NUMBER..].copy_from_slice(&attempt.number.to_ne_bytes());
@@ -56,7 +60,7 @@ pub(crate) fn connect(
     Ok(comm)
 }
 
-/// Gives up all attempts: nobody is left who could ask again.
+/// Gives up all attempts: no caller is left that could ask again.
 pub(crate) fn give_up() {
     lock().clear();
 }
@@ -70,11 +74,12 @@ impl Attempt {
     }
 }
 
-/// Takes this one out; and drops those that nobody has asked for in so long, as NCCL asks all the time and tells nobody when it
-/// gives up.
+/// Takes this attempt out, and drops those that have not been asked for in so long.
+///
+/// NCCL asks all the time, and gives no notice when it gives up.
 fn take(number: u64, handle: &Handle, patience: Duration) -> Option<Attempt> {
     let mut attempts = lock();
-    // Each goes to the end when it is asked for.
+    // An attempt moves to the end when it is asked for.
     let late = attempts.partition_point(|attempt| attempt.asked.elapsed() > patience);
     attempts.drain(..late);
     let at = attempts.iter().position(|attempt| attempt.number == number && attempt.handle == *handle)?;
@@ -95,9 +100,9 @@ fn lock() -> MutexGuard<'static, Vec<Attempt>> {
 
 static ATTEMPTS: Mutex<Vec<Attempt>> = Mutex::new(Vec::new());
 
-/// Where the number stands.
+/// The offset of the number.
 const NUMBER: usize = Handle::BYTES - 8;
-/// A process with 8 GPUs, 32 channels and 16 peers each makes as many at a time.
+/// The most attempts. A process with 8 GPUs, 32 channels and 16 peers each makes as many at a time.
 const ATTEMPTS_MAX: usize = 8 * 32 * 16;
 
 #[cfg(test)]
@@ -142,11 +147,11 @@ mod tests {
     fn an_attempt_goes_on_in_the_same_memory_and_nowhere_else() {
         let ((plugin, device), mut first, second) = (plugin(), listener(), listener());
         let mut bytes = first.handle().encode();
-        assert!(connect(&mut bytes, device, &plugin).unwrap().is_none(), "nobody has accepted");
+        assert!(connect(&mut bytes, device, &plugin).unwrap().is_none(), "the listener has not accepted yet");
         let number = bytes[NUMBER..].to_vec();
         assert!(connect(&mut bytes, device, &plugin).unwrap().is_none());
         assert_eq!(bytes[NUMBER..], number);
-        // A number that belongs to another handle.
+        // The number belongs to another handle.
         let mut stolen = second.handle().encode();
         stolen[NUMBER..].copy_from_slice(&number);
         assert!(connect(&mut stolen, device, &plugin).unwrap().is_none());

@@ -1,5 +1,6 @@
-//! Messages go to NCCL's logger, at its levels: warnings always appear, the rest with NCCL_DEBUG=INFO. Nothing is written to
-//! stdout or stderr.
+//! Messages go to NCCL's logger, at its levels: warnings always appear, the rest with NCCL_DEBUG=INFO.
+//!
+//! This module writes nothing to stdout or stderr.
 
 use std::{
     ffi::{CString, c_int, c_ulong},
@@ -19,19 +20,19 @@ pub(crate) fn keep(logger: Logger) {
     }
 }
 
-/// What users must read.
+/// Logs a message that users must read.
 #[track_caller]
 pub(crate) fn warn(text: &str) {
     say(LOG_WARN, NET, text);
 }
 
-/// What helps to see what is going on.
+/// Logs a message that helps to follow the plugin's work.
 #[track_caller]
 pub(crate) fn info(text: &str) {
     say(LOG_INFO, NET, text);
 }
 
-/// The same of the tuner.
+/// Logs the same for the tuner.
 #[track_caller]
 pub(crate) fn tuning(text: &str) {
     say(LOG_INFO, TUNER, text);
@@ -45,12 +46,13 @@ fn say(level: c_int, (subsystems, who): (c_ulong, &str), text: &str) {
     let (Ok(file), Ok(format)) = (CString::new(place.file()), CString::new(format(who, text))) else {
         return;
     };
-    // SAFETY: the logger that NCCL gave to `init` is NCCL's own function and stays; both texts end in zeros, and the
-    // format asks for no arguments.
+    // SAFETY: the logger that NCCL gave to `init` is NCCL's own function and stays. Both texts end in zeros,
+    // and the format asks for no arguments.
     unsafe { logger(level, subsystems, file.as_ptr(), place.line() as c_int, format.as_ptr()) };
 }
 
-/// The text as a printf format without arguments: percent signs are doubled, control characters made visible.
+/// Returns the text as a printf format without arguments: percent signs are doubled, control characters made
+/// visible.
 fn format(who: &str, text: &str) -> String {
     let plain: String = text.chars().map(|c| if c.is_control() { '·' } else { c }).collect();
     format!("{who}/gputcp : {}", plain.replace('%', "%%"))
@@ -58,10 +60,11 @@ fn format(who: &str, text: &str) -> String {
 
 static LOGGER: Mutex<Logger> = Mutex::new(None);
 
-/// The subsystems that messages belong to (`NCCL_INIT | NCCL_NET` in nccl_common.h), and who says them: with `NCCL_DEBUG=INFO`
-/// alone, NCCL shows the first and not the second.
+/// The subsystems of the messages (`NCCL_INIT | NCCL_NET` in nccl_common.h), and the name of their origin.
+///
+/// With `NCCL_DEBUG=INFO` alone, NCCL shows the first subsystem and not the second.
 const NET: (c_ulong, &str) = (1 | 16, "NET");
-/// The same of the tuner (`NCCL_INIT | NCCL_TUNING`).
+/// The same for the tuner (`NCCL_INIT | NCCL_TUNING`).
 const TUNER: (c_ulong, &str) = (1 | 64, "TUNER");
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
-//! NCCL's memory: what it registers, and what it lends to a request.
+//! NCCL's memory: the ranges that it registers, and those that it lends to a request.
 //!
-//! Claims on it exclude nobody (`Buffer::lent`), because NCCL decides who may touch what, and legally lends the same bytes
-//! twice: it sends one buffer to several peers, posts receives to one scratch buffer, and registers one range on every
-//! connection. A claim only names a range within bounds and lives as long as its request.
+//! Claims on it exclude no other claim (`Buffer::lent`), because NCCL decides which threads may touch which
+//! bytes. It legally lends the same bytes twice. It sends one buffer to several peers, posts receives to one
+//! scratch buffer, and registers one range on every connection. A claim only names a range within bounds and
+//! lives as long as its request.
 //!
-//! A registration holds a buffer, so that its requests allocate nothing. It is of one connection, which has at most 32
-//! requests, far fewer than a buffer has claims. Taken back with requests in flight it changes nothing for them: their claims
-//! hold the buffer. A request without one, or beyond its range, gets a buffer of its own.
+//! A registration holds a buffer, so that its requests allocate nothing. It is of one connection, which has
+//! at most 32 requests, far fewer than a buffer has claims. A registration that NCCL takes back with requests
+//! in flight changes nothing for them: their claims hold the buffer. A request without one, or beyond its
+//! range, gets a buffer of its own.
 
 use std::ptr::NonNull;
 
@@ -15,26 +17,28 @@ use gputcp_nccl_abi::ResultCode;
 
 use crate::answer::refused;
 
-/// What an mhandle points to.
+/// The target of an mhandle.
 #[derive(Debug)]
 pub(crate) struct Registration {
-    /// None where nothing, or nothing that makes sense, was registered: requests then name their memory themselves.
+    /// `None` if the registered range is empty or nonsense: requests then name their memory themselves.
     buffer: Option<Buffer>,
 }
 
 impl Registration {
-    /// For `bytes` bytes from `start`.
+    /// Registers `bytes` bytes from `start`.
     ///
     /// # Safety
-    /// What NCCL promises of registered memory that it passes to `isend` or `irecv`: it is host memory, mapped until the
-    /// request is done or its connection closed, not written while it is sent, not otherwise used while it is received to.
+    /// NCCL's promise of registered memory that it passes to `isend` or `irecv` holds. It is host memory,
+    /// mapped until the request is done or its connection closed. It is not written while it is sent, and not
+    /// otherwise used while it is received to.
     pub(crate) unsafe fn new(start: *mut u8, bytes: usize) -> Self {
-        // SAFETY: claims are made for requests alone; the caller's promise is what a buffer that is lent asks for.
+        // SAFETY: claims are made for requests alone, and the caller makes the promise that `Buffer::lent`
+        // asks for.
         let buffer = NonNull::new(start).and_then(|start| unsafe { Buffer::lent(start, bytes as u64) }.ok());
         Self { buffer }
     }
 
-    /// Where a request's memory begins in the buffer, if all of it is in there.
+    /// Returns the buffer and the start of a request's memory in it, if all of it is in there.
     fn place(&self, start: NonNull<u8>, bytes: usize) -> Option<(Buffer, u64)> {
         let buffer = self.buffer.as_ref()?;
         let offset = start.addr().get().checked_sub(buffer.address().addr().get())? as u64;
@@ -43,7 +47,7 @@ impl Registration {
     }
 }
 
-/// The memory of one request: a buffer, and where in it the request's bytes begin.
+/// Returns the memory of one request: a buffer, and the start of the request's bytes in it.
 ///
 /// # Errors
 /// If there is no memory, but something to move.
@@ -55,11 +59,11 @@ pub(crate) unsafe fn lent(
     bytes: usize,
     registration: Option<&Registration>,
 ) -> Result<(Buffer, u64), ResultCode> {
-    // A request of no bytes may come with any address, NULL included; of its buffer none is touched.
+    // A request of no bytes may come with any address, NULL included; no byte of its buffer is touched.
     let start = match NonNull::new(start) {
         Some(start) if bytes > 0 => start,
         _ if bytes == 0 => NonNull::dangling(),
-        _ => return Err(refused("a request came without memory: this is a bug of whoever calls the plugin")),
+        _ => return Err(refused("a request came without memory: this is a bug of the caller, NCCL")),
     };
     if bytes > 0
         && let Some(place) = registration.and_then(|registration| registration.place(start, bytes))

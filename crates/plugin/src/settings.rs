@@ -1,5 +1,7 @@
-//! Settings, from the environment: the names and meanings of the command's flags, and NCCL's own for interfaces. A bad value is
-//! a sentence that names its variable; an empty one counts as unset.
+//! Settings from the environment: the names and meanings of the command's flags, and NCCL's own for
+//! interfaces.
+//!
+//! A bad value is a sentence that names its variable; an empty one counts as unset.
 
 mod machine;
 mod variables;
@@ -16,7 +18,7 @@ use self::{
 };
 use crate::devices::Pattern;
 
-/// What can be set.
+/// The values that users can set.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     /// Data sockets per connection (`GPUTCP_STREAMS`; else NCCL's threads × sockets per thread).
@@ -33,43 +35,44 @@ pub(crate) struct Settings {
     pub(crate) segment_bytes: u32,
     /// Slabs per data socket (`GPUTCP_SLABS`).
     pub(crate) slabs: u16,
-    /// How long unacknowledged data may stay in flight, and a peer may take to say goodbye (`GPUTCP_TIMEOUT`).
+    /// The longest time that unacknowledged data may stay in flight, and a peer may take to say goodbye
+    /// (`GPUTCP_TIMEOUT`).
     pub(crate) timeout: Duration,
-    /// The speed that devices are said to have, in Mbit/s, whatever the system says (`GPUTCP_SPEED`).
+    /// The speed that devices report, in Mbit/s, whatever the system's value (`GPUTCP_SPEED`).
     pub(crate) speed_mbit: Option<u32>,
-    /// Whether variables of NCCL's that are unset are set to what suits this network (`GPUTCP_NCCL_DEFAULTS`).
+    /// Whether unset variables of NCCL's are set to values that suit this network (`GPUTCP_NCCL_DEFAULTS`).
     pub(crate) nccl_defaults: bool,
-    /// Whether NCCL is told what to choose for collectives over this network (`GPUTCP_TUNER`).
+    /// Whether the plugin guides NCCL's choices for collectives over this network (`GPUTCP_TUNER`).
     pub(crate) tuner: bool,
-    /// Which interfaces to use (`NCCL_SOCKET_IFNAME`).
+    /// The interfaces to use (`NCCL_SOCKET_IFNAME`).
     pub(crate) interfaces: Option<Pattern>,
-    /// Which addresses of theirs (`NCCL_SOCKET_FAMILY`).
+    /// The family of addresses to use (`NCCL_SOCKET_FAMILY`).
     pub(crate) family: Option<Family>,
-    /// Who joins interfaces to one device (`GPUTCP_MERGE`, and whether NCCL was asked to).
+    /// The side that joins interfaces to one device (`GPUTCP_MERGE`, and whether NCCL was asked to).
     pub(crate) merging: Merging,
-    /// What every end of a job must have (`GPUTCP_KEY_FILE`, else `GPUTCP_KEY`).
+    /// The key that every end of a job must have (`GPUTCP_KEY_FILE`, else `GPUTCP_KEY`).
     pub(crate) key: Option<Key>,
     /// The file with the key, if others than its owner may read it.
     pub(crate) open_key_file: Option<PathBuf>,
 }
 
-/// Which congestion control sockets use.
+/// The congestion control of the sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Congestion {
-    /// Cubic to an address of this very machine, where it was measured to be faster, else the system's.
+    /// Cubic to an address of this very machine, where it was measured to be faster; else the system's.
     Auto,
-    /// This one.
+    /// The one of this name.
     Named(Arc<str>),
 }
 
-/// Who joins interfaces to one device.
+/// The side that joins interfaces to one device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Merging {
-    /// This plugin, those of the highest speed.
+    /// This plugin: it joins those of the highest speed.
     Ours,
-    /// NCCL, those that it wants: it was asked to by its own variables.
+    /// NCCL: it joins those that it wants, as its own variables ask for it.
     Nccl,
-    /// Nobody.
+    /// Neither.
     Nobody,
 }
 
@@ -81,7 +84,7 @@ pub(crate) enum Family {
 }
 
 impl Settings {
-    /// The process's own.
+    /// Returns the settings of the process.
     pub(crate) fn of_process() -> Result<Self, String> {
         Self::read(|name| env::var_os(name))
     }
@@ -137,7 +140,7 @@ impl Congestion {
         Ok(Self::Named(text.into()))
     }
 
-    /// Whether sockets of this process may use it.
+    /// Returns whether sockets of this process may use it.
     pub(crate) fn is_there(name: &str) -> bool {
         let tried = socket(AddressFamily::INET, SocketType::STREAM, None);
         tried.and_then(|socket| sockopt::set_tcp_congestion(socket, name)).is_ok()
@@ -158,9 +161,9 @@ impl Family {
     }
 }
 
-/// 100 Tbit/s.
+/// The highest speed that can be set: 100 Tbit/s.
 const SPEED_MAX: u32 = 100_000_000;
-/// The kernel's TCP_CA_NAME_MAX is 16, with its end.
+/// The longest name: the kernel's TCP_CA_NAME_MAX is 16, with its end.
 const CONGESTION_CHARS_MAX: usize = 15;
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! The plugin once it is started: its settings and devices, which are the same for all communicators of the process, as NCCL
-//! keeps the addresses of the names.
+//! The plugin once it is started: its settings and devices.
+//!
+//! They are the same for all communicators of the process, as NCCL keeps the addresses of the names.
 
 use std::{
     net::SocketAddr,
@@ -21,16 +22,16 @@ use crate::{
     settings::{Congestion, Merging, Settings},
 };
 
-/// What the first successful `init` found.
+/// The findings of the first successful `init`.
 #[derive(Debug)]
 pub(crate) struct Plugin {
     pub(crate) settings: Settings,
     pub(crate) devices: Devices,
-    /// The threads of all connections, started by the first.
+    /// The threads of all connections, started by the first connection.
     pub(crate) pool: IoPool,
 }
 
-/// Starts it for one more communicator.
+/// Starts the plugin for one more communicator.
 ///
 /// # Errors
 /// A code, after the log was told what to correct.
@@ -50,14 +51,14 @@ pub(crate) fn start() -> Result<(), ResultCode> {
     Ok(())
 }
 
-/// Ends it for one communicator. Connections end by their own closes.
+/// Ends the plugin for one communicator. Connections end by their own closes.
 pub(crate) fn end() {
     if COMMUNICATORS.fetch_sub(1, Relaxed) == 1 {
         connecting::give_up();
     }
 }
 
-/// The plugin, which must have been started.
+/// Returns the plugin, which must have been started.
 ///
 /// # Errors
 /// If it was not.
@@ -68,16 +69,17 @@ pub(crate) fn started() -> Result<&'static Plugin, ResultCode> {
     })
 }
 
-/// NCCL has asked what a device is like, so it has chosen this network for a communicator.
+/// Notes that NCCL has asked for a device's properties, and so has chosen this network for a communicator.
 ///
-/// It asks no network that it only tries: those see `init` and `devices`, and `ncclNetInit` compares the name that was asked for
-/// before it looks at properties (src/plugin/net.cc). The chosen network is asked again when the communicator's topology is built
-/// (`ncclTopoGetSystem` in src/graph/topo.cc), which is before its tuner starts (in `initTransportsRank` in src/init.cc, or behind it).
+/// NCCL asks no network that it only tries: those see `init` and `devices`. `ncclNetInit` compares the name
+/// that was asked for before it looks at properties (src/plugin/net.cc). The chosen network is asked again
+/// when the communicator's topology is built (`ncclTopoGetSystem` in src/graph/topo.cc). That is before its
+/// tuner starts (in `initTransportsRank` in src/init.cc, or behind it).
 pub(crate) fn choose() {
     CHOSEN.store(true, Relaxed);
 }
 
-/// The plugin, if NCCL has chosen its network for a communicator of the process.
+/// Returns the plugin, if NCCL has chosen its network for a communicator of the process.
 pub(crate) fn chosen() -> Option<&'static Plugin> {
     PLUGIN.get().filter(|_| CHOSEN.load(Relaxed))
 }
@@ -113,14 +115,15 @@ impl Plugin {
         ));
     }
 
-    /// The device that NCCL calls by this number.
+    /// Returns the device that NCCL calls by this number.
     pub(crate) fn device(&self, number: i32) -> Result<&'static Device, ResultCode> {
         let device = self.devices.get(number);
         device.ok_or_else(|| refused(&format!("there is no device {number}, but {}", self.devices.count())))
     }
 
-    /// A device over several others, as NCCL asks for, and its number. If NCCL was not told to join any, it is refused: it
-    /// then goes on with the devices as they are.
+    /// Joins several devices to one, as NCCL asks for, and returns its number.
+    ///
+    /// If NCCL was not told to join any, it is refused: it then goes on with the devices as they are.
     pub(crate) fn join(&self, numbers: &[i32]) -> Result<i32, ResultCode> {
         if self.settings.merging != Merging::Nccl {
             log::info(&format!(
@@ -133,9 +136,11 @@ impl Plugin {
         Ok(number)
     }
 
-    /// How connections are accepted. A message that is alone goes on the control socket up to the longest that may: NCCL asks all
-    /// the time, so its own thread writes and reads it and none has to be woken. Between two H200 a send of 256 KiB and its
-    /// reply took 275 µs with 64 KiB as the limit, and 180 so.
+    /// Returns the options of accepted connections.
+    ///
+    /// A lone message goes on the control socket up to the longest that may. NCCL polls all the time, so its
+    /// own thread writes and reads that socket and none has to be woken. Between two H200 a send of 256 KiB
+    /// and its reply took 275 µs with 64 KiB as the limit, and 180 µs so.
     pub(crate) fn options(&self) -> Options {
         let Settings { streams, eager_places, max_receives, segment_bytes, slabs, timeout, .. } =
             self.settings;
@@ -149,8 +154,10 @@ impl Plugin {
         Options { streams, segment_bytes, slabs, timeout, congestion, key, pool, ..usual }
     }
 
-    /// How a connection from this device to a listener is made: the connecting side sends, so its congestion control counts.
-    /// Each interface, on the side that has more of them, gets as many streams as one alone has.
+    /// Returns the options of a connection from this device to a listener.
+    ///
+    /// The connecting side sends, so its congestion control counts. Each interface, on the side that has more
+    /// of them, gets as many streams as one alone has.
     pub(crate) fn options_to(&self, device: &Device, handle: &Handle) -> Options {
         let mut options = self.options();
         if device.is_merged() {
@@ -168,7 +175,9 @@ impl Plugin {
 }
 
 static PLUGIN: OnceLock<Plugin> = OnceLock::new();
-/// Whether NCCL has chosen this network. It stays so: processes with two networks are rare, and a communicator does not say which it has.
+/// Whether NCCL has chosen this network.
+///
+/// It stays so: processes with two networks are rare, and a communicator does not tell which it has.
 static CHOSEN: AtomicBool = AtomicBool::new(false);
-/// Those that were started and not ended. Before version 11 nothing ends one.
+/// The number of communicators that were started and not ended. Before version 11 no call ends one.
 static COMMUNICATORS: AtomicUsize = AtomicUsize::new(0);

@@ -1,9 +1,11 @@
-//! What NCCL should choose for collectives over this network. NCCL's own costs are those of networks that answer in a few
-//! microseconds: it takes the protocol LL for messages that this one carries better in whole pieces. LL sends twice the bytes, LL128 a
-//! fifteenth more, and both send many small pieces.
+//! NCCL's choices for collectives over this network.
 //!
-//! All ranks of a communicator must choose alike. So a choice depends on what is the same for all of them: the communicator,
-//! the message, and NCCL's costs.
+//! NCCL's own costs are those of networks that answer in a few microseconds. It takes the protocol LL for
+//! messages that this network carries better in whole pieces. LL sends twice the bytes, LL128 a fifteenth
+//! more, and both send many small pieces.
+//!
+//! All ranks of a communicator must choose alike. So a choice depends on data that all of them share: the
+//! communicator, the message, and NCCL's costs.
 
 use std::{ffi::c_int, fmt};
 
@@ -17,7 +19,7 @@ pub(crate) struct Tuner {
     part: Part,
 }
 
-/// Whether it takes part in NCCL's choices, or why not.
+/// Whether the tuner takes part in NCCL's choices, or the reason why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Takes,
@@ -26,12 +28,12 @@ enum Part {
     NoNetwork,
 }
 
-/// What is wanted for a collective.
+/// The choice for a collective.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Wanted {
-    /// Protocol Simple, wherever it can be had.
+    /// The protocol Simple, for every algorithm that has it.
     simple: bool,
-    /// So many channels; `None` leaves them to NCCL.
+    /// The number of channels; `None` leaves it to NCCL.
     channels: Option<c_int>,
 }
 
@@ -43,7 +45,7 @@ pub(crate) struct Costs<'table> {
 }
 
 impl Tuner {
-    /// `switched_on` is what was set, or `None` where NCCL uses another network.
+    /// Returns a tuner; `switched_on` is the setting, or `None` if NCCL uses another network.
     pub(crate) fn new(ranks: usize, nodes: usize, switched_on: Option<bool>) -> Self {
         let part = match switched_on {
             _ if nodes <= 1 => Part::NoNetwork,
@@ -54,7 +56,8 @@ impl Tuner {
         Self { ranks, nodes, part }
     }
 
-    /// Changes the costs of a collective of this length; gives the number of channels, if it is not to be NCCL's.
+    /// Changes the costs of a collective of this length; returns the number of channels, if it is not to be
+    /// NCCL's.
     pub(crate) fn tune(&self, bytes: usize, costs: &mut Costs<'_>) -> Option<c_int> {
         if self.part != Part::Takes {
             return None;
@@ -82,7 +85,9 @@ impl fmt::Display for Tuner {
 }
 
 impl Wanted {
-    /// The policy. A ring passes on a message in as many parts as it has ranks, so such a part is what a step carries.
+    /// Returns the policy's choice.
+    ///
+    /// A ring passes on a message in as many parts as it has ranks, so a step carries one such part.
     fn of(ranks: usize, bytes: usize) -> Self {
         let step = bytes.checked_div(ranks);
         Self { simple: step.is_some_and(|bytes| bytes >= LEAST_SIMPLE), channels: None }
@@ -90,19 +95,23 @@ impl Wanted {
 }
 
 impl<'table> Costs<'table> {
-    /// How many costs a table of this shape has, if it is one that NCCL could have: seven algorithms and three protocols so far.
+    /// Returns how many costs a table of this shape has, if it is one that NCCL could have.
+    ///
+    /// NCCL has seven algorithms and three protocols so far.
     pub(crate) fn count(algorithms: c_int, protocols: c_int) -> Option<usize> {
         let (algorithms, protocols) = (usize::try_from(algorithms).ok()?, usize::try_from(protocols).ok()?);
         let known = (1..=MOST).contains(&algorithms) && (PROTO_SIMPLE + 1..=MOST).contains(&protocols);
         known.then_some(algorithms * protocols)
     }
 
-    /// A table of so many protocols.
+    /// Wraps a table of so many protocols.
     pub(crate) fn new(table: &'table mut [f32], protocols: usize) -> Self {
         Self { table, protocols }
     }
 
-    /// Makes LL and LL128 too dear wherever an algorithm can do without them. What NCCL has ignored, or what is no cost, is left.
+    /// Makes LL and LL128 too dear for each algorithm that has Simple.
+    ///
+    /// A cost that NCCL ignores, or a value that is no cost, is left.
     fn prefer_simple(&mut self) {
         // NaN is in no range.
         let counts = |cost: f32| (0.0..TOO_DEAR).contains(&cost);
@@ -119,13 +128,15 @@ impl<'table> Costs<'table> {
     }
 }
 
-/// From so many bytes in a step on, Simple is the faster protocol.
+/// The bytes in a step from which on Simple is the faster protocol.
 const LEAST_SIMPLE: usize = 16 << 10;
-/// An hour, in µs: what nobody chooses, or even looks at in older NCCLs (`topoGetAlgoInfo` in src/enqueue.cc). Not the -1 of what NCCL
-/// ignores: the newest take the least of all costs, whatever its sign (`ncclTuningSelectBestTuning` in src/tuning/tuning.cc), so
-/// that just this would be chosen.
+/// An hour, in µs: a cost that no NCCL chooses, or even looks at in older ones (`topoGetAlgoInfo` in
+/// src/enqueue.cc).
+///
+/// It is not the -1 by which NCCL marks a choice that it ignores. The newest take the least of all costs,
+/// whatever its sign (`ncclTuningSelectBestTuning` in src/tuning/tuning.cc), and would choose just that.
 const TOO_DEAR: f32 = 3.6e9;
-/// More algorithms or protocols are no table of NCCL's.
+/// The most algorithms or protocols of a table of NCCL's.
 const MOST: usize = 32;
 
 #[cfg(test)]
@@ -135,7 +146,7 @@ mod tests {
 
     use super::*;
 
-    /// Between two nodes, over this network.
+    /// Returns a tuner for a communicator between two nodes, over this network.
     fn taking(ranks: usize) -> Tuner {
         Tuner::new(ranks, 2, Some(true))
     }
@@ -214,7 +225,7 @@ mod tests {
         }
     }
 
-    /// What NCCL 2.28 makes of a table: the least cost that is not negative.
+    /// Returns NCCL 2.28's choice from a table: the least cost that is not negative.
     fn least(table: &[f32]) -> Option<usize> {
         let costs = table.iter().enumerate().filter(|(_, cost)| (0.0..TOO_DEAR).contains(*cost));
         costs.min_by(|a, b| a.1.total_cmp(b.1)).map(|(place, _)| place)
@@ -249,7 +260,8 @@ mod tests {
                     && (0.0..TOO_DEAR).contains(&simple);
                 prop_assert_eq!(new.to_bits(), if is_dear { TOO_DEAR } else { *old }.to_bits());
             }
-            // Something can be chosen if it could before, and no negative cost was written for whoever takes the least.
+            // A choice is possible if it was before, and no negative cost was written for an NCCL that takes
+            // the least.
             prop_assert_eq!(least(&table).is_some(), least(&before).is_some());
         }
     }

@@ -1,4 +1,4 @@
-//! The machine's interfaces, and which of them are used.
+//! The machine's interfaces, and the choice of those that are used.
 
 use std::{
     collections::BTreeSet,
@@ -18,8 +18,10 @@ struct Interface {
     is_loopback: bool,
 }
 
-/// Names and addresses of the interfaces to use: those that are asked for; else all but the loopback and those of
-/// containers and virtual machines on this one; else the loopback.
+/// Returns the names and addresses of the interfaces to use.
+///
+/// Those are the ones that are asked for. Otherwise they are all but the loopback and those of containers and
+/// virtual machines on this one; otherwise the loopback.
 pub(super) fn choose(
     asked: Option<&Pattern>,
     family: Option<Family>,
@@ -53,7 +55,8 @@ fn choose_of(all: Vec<Interface>, asked: Option<&Pattern>) -> Result<Vec<(String
     Ok(chosen.into_iter().map(|interface| (interface.name, interface.address)).collect())
 }
 
-/// Each interface with its best address, of this family if one is asked for: one of IPv4 if it has any.
+/// Returns each interface with its best address, of this family if one is asked for: one of IPv4 if it has
+/// any.
 fn all(family: Option<Family>) -> Result<Vec<Interface>, String> {
     let list = getifaddrs().map_err(|error| format!("could not list the network interfaces: {error}"))?;
     let mut found: Vec<Interface> = list
@@ -61,7 +64,7 @@ fn all(family: Option<Family>) -> Result<Vec<Interface>, String> {
         .filter_map(|entry| {
             let address = entry.address?;
             let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-            // A link-local address means nothing without the interface, and that is the other machine's own affair.
+            // A link-local address means nothing without its interface, which only the other machine knows.
             let v6 = || address.as_sockaddr_in6().map(|v6| v6.ip()).filter(|ip| !ip.is_unicast_link_local());
             let ip = v4.or_else(|| v6().map(IpAddr::V6))?;
             if family.is_some_and(|family| !family.admits(ip)) {
@@ -74,18 +77,22 @@ fn all(family: Option<Family>) -> Result<Vec<Interface>, String> {
             })
         })
         .collect();
-    // Stable: the system lists the addresses of IPv4 first, and that of IPv6 is taken where there is no other.
+    // The sort is stable: the system lists the addresses of IPv4 first, and an interface's IPv6 address is
+    // taken if it has no other.
     found.sort_by_key(|interface| interface.address.is_ipv6());
     let mut named = BTreeSet::new();
     found.retain(|interface| named.insert(interface.name.clone()));
     Ok(found)
 }
 
-/// Without a carrier nobody is reached by an interface, whatever its address. NCCL's own sockets leave those out that are not
-/// running, which a link is up to a second after its carrier is there (the kernel's net/core/link_watch.c).
+/// The flags of an interface with a carrier, without which it reaches no machine, whatever its address.
+///
+/// NCCL's own sockets leave out interfaces that are not running. A link may stay so for up to a second after
+/// its carrier is there (the kernel's net/core/link_watch.c).
 const CARRIER: InterfaceFlags = InterfaceFlags::IFF_RUNNING.union(InterfaceFlags::IFF_LOWER_UP);
 
-/// The interface that an address is on: `eth0` where the address has a label of its own, `eth0:1` (netdevice(7)).
+/// Returns the interface of an address: `eth0` if the address has a label of its own, `eth0:1`
+/// (netdevice(7)).
 fn name_of(label: &str) -> &str {
     label.split(':').next().unwrap_or(label)
 }

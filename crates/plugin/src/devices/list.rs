@@ -1,5 +1,7 @@
-//! The devices by their numbers. NCCL keeps the addresses of their names, and may have more made: devices are added, never
-//! changed, and live as long as the process.
+//! The devices by their numbers.
+//!
+//! NCCL keeps the addresses of their names, and may have more made. Devices are added, never changed, and
+//! live as long as the process.
 
 use std::{
     ffi::c_int,
@@ -17,23 +19,23 @@ impl Devices {
         Self(RwLock::new(devices.into_iter().map(kept).collect()))
     }
 
-    /// How many there are.
+    /// Returns the number of devices.
     pub(crate) fn count(&self) -> usize {
         self.all().len()
     }
 
-    /// All of them, as they are now.
+    /// Returns all devices, as they are now.
     pub(crate) fn all(&self) -> Vec<&'static Device> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The one that NCCL calls by this number.
+    /// Returns the device of this number.
     pub(crate) fn get(&self, number: c_int) -> Option<&'static Device> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
         usize::try_from(number).ok().and_then(|number| all.get(number).copied())
     }
 
-    /// A device over those of these numbers, and its own number. Asked for twice, it is the same.
+    /// Returns a device over those of these numbers, and its own number. A second call returns the same.
     ///
     /// # Errors
     /// A sentence, if these cannot be joined.
@@ -60,12 +62,12 @@ impl Devices {
     }
 }
 
-/// For as long as the process: so do the names whose addresses NCCL keeps.
+/// Keeps a device for as long as the process, as NCCL keeps the addresses of the names.
 fn kept(device: Device) -> &'static Device {
     Box::leak(Box::new(device))
 }
 
-/// More than a machine has interfaces, and NCCL joins each once.
+/// The most devices: more than a machine has interfaces, and NCCL joins each once.
 const DEVICES_MAX: usize = 256;
 
 #[cfg(test)]
@@ -88,7 +90,7 @@ mod tests {
         assert_eq!((joined.name.to_str(), joined.speed_mbit), (Ok("eth1+eth0"), 3000));
         assert_eq!(joined.behind, [1, 0]);
         assert_eq!(devices.join(&[1, 0]).unwrap().0, 3);
-        // NCCL 2.24 asks for one over one.
+        // NCCL 2.24 asks for a device over one device.
         let (number, alone) = devices.join(&[2]).unwrap();
         assert_eq!((number, alone.name.to_str()), (4, Ok("eth2")));
         assert!(std::ptr::eq(devices.get(3).unwrap(), joined), "nothing moves");

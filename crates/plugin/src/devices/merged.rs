@@ -1,5 +1,6 @@
-//! A device over several interfaces: its connections' data sockets are spread over all of them, and whichever is free carries
-//! the next segment.
+//! A device over several interfaces.
+//!
+//! Its connections' data sockets are spread over all of them, and any free one carries the next segment.
 
 use std::ffi::{CString, c_int};
 
@@ -7,9 +8,10 @@ use gputcp::Handle;
 
 use super::Device;
 
-/// One over all interfaces of the highest speed: where there are two to four of them, and one is as good as the other. They
-/// are of one family of addresses, on one NUMA node, and their speed is known. Where several nodes have interfaces, NCCL's own choice of the
-/// nearest is worth more.
+/// Returns a device over all interfaces of the highest speed, if there are two to four that are equally good.
+///
+/// They are of one family of addresses, on one NUMA node, and their speed is known. If several nodes have
+/// interfaces, NCCL's own choice of the nearest is worth more.
 pub(super) fn of_the_fastest(devices: &[Device]) -> Option<Device> {
     let known = || devices.iter().filter(|device| device.is_speed_known);
     let speed = known().map(|device| device.speed_mbit).max()?;
@@ -20,10 +22,10 @@ pub(super) fn of_the_fastest(devices: &[Device]) -> Option<Device> {
     is_one_as_good.then(|| join(&parts, Vec::new()).ok()).flatten()
 }
 
-/// One over these; `behind` are their numbers where NCCL asked for it.
+/// Returns a device over these; `behind` are their numbers if NCCL asked for it.
 ///
 /// # Errors
-/// The end of a sentence that says why they cannot be joined.
+/// The end of a sentence with the reason why they cannot be joined.
 pub(super) fn join(parts: &[&Device], behind: Vec<c_int>) -> Result<Device, String> {
     let most = Handle::ADDRESSES_MAX;
     let (Some(first), 1..=Handle::ADDRESSES_MAX) = (parts.first(), parts.len()) else {

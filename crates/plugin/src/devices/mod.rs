@@ -1,4 +1,5 @@
-//! The devices that NCCL is told of: one for each usable network interface, then those over several of them.
+//! The devices that the plugin reports to NCCL: one for each usable network interface, then those over
+//! several of them.
 
 mod interfaces;
 mod list;
@@ -20,33 +21,33 @@ use crate::settings::{Merging, Settings};
 pub(crate) struct Device {
     /// The interface's name; several joined by `+`, as NCCL's own merged devices are called.
     pub(crate) name: CString,
-    /// Where listeners listen, for each interface; the ports are 0.
+    /// The addresses for listeners, one of each interface; the ports are 0.
     pub(crate) addresses: Vec<SocketAddr>,
     /// The PCI function behind it, as a path in /sys; the first interface's.
     pub(crate) pci_path: Option<CString>,
-    /// The NUMA node that the function hangs on.
+    /// The NUMA node of the function.
     numa_node: Option<u32>,
-    /// In Mbit/s, all interfaces together.
+    /// The speed in Mbit/s, of all interfaces together.
     pub(crate) speed_mbit: u32,
-    /// Whether somebody has said that it is as fast.
+    /// Whether the speed is the system's or the user's, not a guess.
     is_speed_known: bool,
-    /// The numbers of the devices that NCCL had joined to this one; none if it stands for itself.
+    /// The numbers of the devices that NCCL had joined to this one; empty if it stands for itself.
     pub(crate) behind: Vec<c_int>,
 }
 
 impl Device {
-    /// Whether it is over several interfaces.
+    /// Returns whether it is over several interfaces.
     pub(crate) fn is_merged(&self) -> bool {
         self.addresses.len() > 1
     }
 
-    /// Whether an address is one of its own.
+    /// Returns whether an address is one of its own.
     pub(crate) fn has(&self, ip: IpAddr) -> bool {
         self.addresses.iter().any(|address| address.ip() == ip)
     }
 }
 
-/// All devices, in the system's order; a merged one last.
+/// Returns all devices, in the system's order; a merged one last.
 ///
 /// # Errors
 /// A sentence, if there are none.
@@ -80,8 +81,9 @@ impl fmt::Display for Device {
     }
 }
 
-/// Where the system knows some interfaces' speeds, the others are said to be no faster than the slowest of those: a bridge or a
-/// tunnel beside a network card must not be NCCL's first choice, which goes by the speed.
+/// Limits the guessed speeds to the slowest that the system knows, if it knows any.
+///
+/// A bridge or a tunnel beside a network card must not be NCCL's first choice, which goes by the speed.
 fn no_faster_than_known(devices: &mut [Device]) {
     let known = devices.iter().filter(|device| device.is_speed_known);
     let Some(slowest) = known.map(|device| device.speed_mbit).min() else { return };
@@ -90,15 +92,19 @@ fn no_faster_than_known(devices: &mut [Device]) {
     }
 }
 
-/// What an interface is said to have whose speed the system does not know, as a virtual one or the loopback. NCCL makes
-/// as many channels as the speed is worth: with its own guess of 10 Gb/s it makes few, and the network idles.
+/// Returns the speed that is reported if the system knows none, as for a virtual interface or the loopback.
+///
+/// NCCL makes as many channels as the speed is worth. With its own guess of 10 Gb/s it makes few, and the
+/// network idles.
 const fn unknown_mbit(address: SocketAddr) -> u32 {
     if address.ip().is_loopback() { LOOPBACK_MBIT } else { VIRTUAL_MBIT }
 }
 
 const VIRTUAL_MBIT: u32 = 100_000;
-/// Eight streams of a large machine move 40 GB/s. NCCL makes four channels for it, and two for 100 Gb/s: an all-reduce of 256 MiB
-/// between two H200 ran at 16.3 GB/s instead of 7.9.
+/// The loopback's speed: eight streams of a large machine move 40 GB/s.
+///
+/// NCCL makes four channels for it, and two for 100 Gb/s. An all-reduce of 256 MiB between two H200 ran at
+/// 16.3 GB/s instead of 7.9.
 const LOOPBACK_MBIT: u32 = 400_000;
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! Interfaces by name, the way NCCL says it in NCCL_SOCKET_IFNAME: `eth,ib` (prefixes), `=eth0` (exactly), `^docker` (all but).
+//! Interfaces by name, in the form of NCCL_SOCKET_IFNAME: `eth,ib` (prefixes), `=eth0` (exactly), `^docker`
+//! (all but).
 
-/// Which interfaces are meant.
+/// A set of interfaces by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pattern {
     names: Vec<String>,
@@ -9,11 +10,11 @@ pub(crate) struct Pattern {
 }
 
 impl Pattern {
-    /// Reads it; `=` may follow `^`, as NCCL has it.
+    /// Parses a pattern; `=` may follow `^`, as in NCCL.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (all_but, rest) = text.strip_prefix('^').map_or((false, text), |rest| (true, rest));
         let (exact, rest) = rest.strip_prefix('=').map_or((false, rest), |rest| (true, rest));
-        // Behind a colon NCCL has a port, which means nothing here.
+        // NCCL has a port behind a colon, which means nothing here.
         let name = |entry: &str| entry.split(':').next().unwrap_or_default().trim().to_owned();
         let names: Vec<String> = rest.split(',').map(name).filter(|name| !name.is_empty()).collect();
         if names.is_empty() {

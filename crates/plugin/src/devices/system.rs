@@ -1,4 +1,4 @@
-//! What the system says of an interface, in /sys/class/net.
+//! The system's data on an interface, in /sys/class/net.
 
 use std::{
     ffi::CString,
@@ -7,21 +7,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Its speed in Mbit/s, where the system knows one: a virtual interface says nothing, or -1.
+/// Returns its speed in Mbit/s, if the system knows one: a virtual interface reports none, or -1.
 pub(super) fn speed_mbit(interface: &str) -> Option<u32> {
     let text = fs::read_to_string(folder(interface).join("speed")).ok()?;
     text.trim().parse().ok().filter(|speed| (1..=SPEED_MAX).contains(speed))
 }
 
-/// The PCI function behind it: NCCL counts how far GPUs are from there. That of a virtio interface lies one folder above its
-/// device.
+/// Returns the PCI function behind it, from which NCCL counts the distance of GPUs.
+///
+/// That of a virtio interface lies one folder above its device.
 pub(super) fn pci_path(interface: &str) -> Option<CString> {
     let device = fs::canonicalize(folder(interface).join("device")).ok()?;
     let function = device.ancestors().find(|folder| is_pci(folder))?;
     CString::new(function.as_os_str().as_bytes()).ok()
 }
 
-/// The NUMA node that it hangs on, where the machine has several and says so.
+/// Returns its NUMA node, if the machine has several and reports it.
 pub(super) fn numa_node(interface: &str) -> Option<u32> {
     fs::read_to_string(folder(interface).join("device/numa_node")).ok()?.trim().parse().ok()
 }
@@ -34,7 +35,7 @@ fn folder(interface: &str) -> PathBuf {
     Path::new("/sys/class/net").join(interface)
 }
 
-/// 100 Tbit/s: more is no speed.
+/// The highest speed that is believed: 100 Tbit/s.
 const SPEED_MAX: u32 = 100_000_000;
 
 #[cfg(test)]

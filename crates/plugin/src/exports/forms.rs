@@ -1,5 +1,7 @@
-//! The functions as C calls them. Where a signature changed, the name says the version that it came with, as
-//! in `gputcp_nccl_abi::sys::functions`. An argument that older versions lack has its usual value.
+//! The functions as C calls them.
+//!
+//! If a signature changed, the name has the version that it came with, as in
+//! `gputcp_nccl_abi::sys::functions`. Values that older versions do not pass are the usual ones.
 //!
 //! `connect` and `accept` leave the place for a device handle alone, as NCCL's own networks do. NCCL's
 //! pointer stays NULL: no GPU takes part in a connection.
@@ -114,7 +116,8 @@ pub(super) unsafe extern "C" fn accept_v7(listener: P, comm: *mut P, _: *mut *mu
 }
 
 pub(super) unsafe extern "C" fn reg_mr(_: P, data: P, bytes: c_int, kind: c_int, mhandle: *mut P) -> c_int {
-    // More than an int holds arrives cut: nothing is then registered, and each request names its memory itself.
+    // A length beyond an int arrives cut: nothing is then registered, and each request names its memory
+    // itself.
     calls::reg_mr(data, usize::try_from(bytes).unwrap_or(0), kind, mhandle)
 }
 

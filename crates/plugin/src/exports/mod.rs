@@ -1,8 +1,11 @@
-//! The plugin as C sees it: [`tables`] are what NCCL looks up, `forms` the functions' signatures in each version, `calls` what
-//! they do. [`tuners`] are both for the tuner. No panic leaves it: each call runs behind `guard`.
+//! The plugin as C sees it.
 //!
-//! What a pointer leads to is NCCL's promise, as the interface has it: out-pointers have room for what is written, a comm or
-//! request is one of ours that was not closed, and nobody uses a comm that is being closed.
+//! NCCL looks up [`tables`]; `forms` are the functions' signatures in each version, `calls` their bodies.
+//! [`tuners`] are both for the tuner. No panic leaves it: each call runs behind `guard`.
+//!
+//! NCCL promises the memory behind each pointer, as the interface has it. Out-pointers have room for the
+//! result. A comm or a request is one of ours that was not closed, and no thread uses a comm that is being
+//! closed.
 
 mod calls;
 mod forms;

@@ -1,4 +1,6 @@
-//! What NCCL looks up: a table for each version, from 6 (NCCL 2.13) to 12 (NCCL 2.30). It takes the newest that it knows.
+//! The tables that NCCL looks up, one for each version, from 6 (NCCL 2.13) to 12 (NCCL 2.30).
+//!
+//! NCCL takes the newest that it knows.
 
 use std::{ffi::c_int, ptr};
 
@@ -11,7 +13,8 @@ use gputcp_nccl_abi::sys::{
 use super::{calls, forms};
 use crate::devices::Device;
 
-/// The table of a version: the functions whose form changed, those that came later, and what its properties have besides.
+/// Writes the table of a version: the functions whose form changed, those that came later, and the properties
+/// it has besides.
 macro_rules! table {
     (
         $(#[$doc:meta])*
@@ -31,7 +34,7 @@ macro_rules! table {
                         ptr_support: calls::PTR_SUPPORT,
                         speed: $device.speed_mbit as c_int,
                         port: 0,
-                        // Unknown, as NCCL's own sockets say.
+                        // Unknown, as NCCL's own sockets report.
                         latency: 0.0,
                         max_comms: calls::MAX_COMMS,
                         max_recvs,
@@ -50,7 +53,7 @@ macro_rules! table {
                 connect: Some(forms::$connect),
                 accept: Some(forms::$accept),
                 reg_mr: Some(forms::$reg_mr),
-                // For memory of GPUs alone.
+                // This one is for memory of GPUs alone.
                 reg_mr_dma_buf: None,
                 dereg_mr: Some(forms::dereg_mr),
                 isend: Some(forms::$isend),
@@ -170,7 +173,7 @@ table! {
     }
 }
 
-/// The devices behind a device: those that NCCL had joined to it, or itself.
+/// Returns the devices behind a device: those that NCCL had joined to it, or itself.
 fn v_props(device: &Device, dev: c_int) -> VProps {
     let (ndevs, devs) = behind(device, dev);
     VProps { ndevs, devs }

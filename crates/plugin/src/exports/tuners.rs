@@ -1,4 +1,6 @@
-//! The tuner as NCCL looks it up: a table for each version, with the functions as C calls them. NCCL takes the newest that it knows.
+//! The tuner as NCCL looks it up: a table for each version, with the functions as C calls them.
+//!
+//! NCCL takes the newest that it knows.
 
 use std::ffi::c_int;
 
@@ -54,7 +56,7 @@ unsafe extern "C" fn init(ranks: usize, nodes: usize, logger: Logger, context: *
     start(logger, ranks, nodes, context)
 }
 
-/// NCCL's constants are left as they are.
+/// Starts a tuner, and leaves NCCL's constants as they are.
 unsafe extern "C" fn init_v5(
     context: *mut P,
     _: u64,

@@ -1,13 +1,15 @@
-//! What follows from this machine's cores where nobody says.
+//! Defaults that follow from this machine's cores.
 
 use std::{num::NonZero, thread};
 
 use gputcp::IoPool;
 
-/// How many streams a connection has if nobody says. NCCL makes many connections, one for each channel, peer and direction: all
-/// of them together keep the threads busy, so each has few. Between two processes that share 32 cores, sends were 8 to 31 %
-/// faster with two than with four, for 8 to 18 % less CPU, and an all-reduce between 7 % slower and 18 % faster. With 16 cores and
-/// with 48 and more nothing was measured.
+/// Returns how many streams a connection has by default.
+///
+/// NCCL makes many connections, one for each channel, peer and direction. All of them together keep the
+/// threads busy, so each has few. Two processes that share 32 cores sent 8 to 31 % faster with two streams
+/// than with four, for 8 to 18 % less CPU. Their all-reduce was between 7 % slower and 18 % faster. With 16
+/// cores and with 48 and more nothing was measured.
 pub(super) const fn streams_on(cores: usize) -> u16 {
     match cores {
         ..16 => 1,
@@ -17,13 +19,15 @@ pub(super) const fn streams_on(cores: usize) -> u16 {
     }
 }
 
-/// How many threads a process has if nobody says: as many as could run at once. A thread moves 2 to 5 GB/s, and a quarter of them cost
-/// half of the rate where two processes on 32 cores had 8 channels (22 instead of 44 GB/s). Who has nothing to do sleeps.
+/// Returns how many threads a process has by default: as many as can run at once.
+///
+/// A thread moves 2 to 5 GB/s. A quarter of them cost half of the rate when two processes on 32 cores had 8
+/// channels (22 instead of 44 GB/s). A thread without work sleeps.
 pub(super) fn threads_on(cores: usize) -> usize {
     cores.clamp(2, IoPool::THREADS_MAX)
 }
 
-/// The cores that this process may use.
+/// Returns how many cores this process may use.
 pub(super) fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }

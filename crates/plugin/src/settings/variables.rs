@@ -1,4 +1,4 @@
-//! Where settings come from: variables of the environment, ours and NCCL's, and how their values are read.
+//! The source of settings: variables of the environment, ours and NCCL's, and the rules for their values.
 
 use std::{ffi::OsString, fmt, os::unix::ffi::OsStrExt as _, path::PathBuf, time::Duration};
 
@@ -7,7 +7,7 @@ use gputcp_proto::frame::{SEGMENT_BYTES, STREAMS_MAX};
 
 use super::Merging;
 
-/// Where values come from.
+/// A source of values by name.
 pub(super) struct Variables<F>(pub(super) F);
 
 impl<F: Fn(&str) -> Option<OsString>> Variables<F> {
@@ -30,7 +30,9 @@ impl<F: Fn(&str) -> Option<OsString>> Variables<F> {
         (self.0)(name).filter(|value| !value.is_empty())
     }
 
-    /// NCCL's sockets per connection: its threads × the sockets of each. 1 where only the other is set.
+    /// Returns NCCL's sockets per connection: its threads × the sockets of each.
+    ///
+    /// If one of the two is unset, it counts as 1.
     pub(super) fn sockets_of_nccl(&self) -> Result<Option<u16>, String> {
         let (threads, each) = ("NCCL_SOCKET_NTHREADS", "NCCL_NSOCKS_PERTHREAD");
         let one = |name| self.one(name, |text| count(text, "sockets", 1..=STREAMS_MAX));
@@ -48,8 +50,10 @@ impl<F: Fn(&str) -> Option<OsString>> Variables<F> {
         Ok(Some(product))
     }
 
-    /// Ours if it is asked for, or nothing is said; NCCL's where its variables ask for that. NCCL would also join, unasked, all
-    /// interfaces that it sees on one PCI function, and it sees all virtual ones on one.
+    /// Returns the side that joins: ours if asked for, or by default; NCCL if its variables ask for that.
+    ///
+    /// NCCL would also join, unasked, all interfaces that it sees on one PCI function, and it sees all
+    /// virtual ones on one.
     pub(super) fn merging(&self) -> Result<Merging, String> {
         let ours = self.one("GPUTCP_MERGE", |text| match text {
             "0" => Ok(false),
@@ -67,7 +71,8 @@ impl<F: Fn(&str) -> Option<OsString>> Variables<F> {
         })
     }
 
-    /// The key, and the file that it was read from if others may read that too. A key's value is never shown.
+    /// Returns the key, and the file that it was read from if others may read that too. A key's value is
+    /// never shown.
     pub(super) fn key(&self) -> Result<(Option<Key>, Option<PathBuf>), String> {
         if let Some(path) = self.get(KeyFile::PATH_VARIABLE).map(PathBuf::from) {
             let file = KeyFile::read(&path);
@@ -87,7 +92,7 @@ where
     number.ok_or_else(|| format!("{what} are a whole number from {} to {}", range.start(), range.end()))
 }
 
-/// Bytes as the command takes them, like `512K`; the suffixes are binary.
+/// Parses bytes in the command's form, like `512K`; the suffixes are binary.
 pub(super) fn segment(text: &str) -> Result<u32, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, suffix) = text.split_at(digits);

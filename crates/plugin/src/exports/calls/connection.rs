@@ -1,4 +1,6 @@
-//! Connections: listening, connecting, accepting, registering memory for them, closing. Nothing here waits for the peer.
+//! Connections: listening, connecting, accepting, registering memory for them, closing.
+//!
+//! No function here waits for the peer.
 
 use std::{
     ffi::c_int,
@@ -78,7 +80,7 @@ pub(in crate::exports) fn reg_mr(data: P, bytes: usize, kind: c_int, out: *mut P
                 "memory of type {kind} was to be registered, and only host memory is supported"
             )));
         }
-        // SAFETY: what the interface demands of whoever registers memory and lends it to requests.
+        // SAFETY: the interface demands this of a caller that registers memory and lends it to requests.
         let registration = unsafe { Registration::new(data.cast(), bytes) };
         // SAFETY: room for a pointer.
         unsafe { out.write(Box::into_raw(Box::new(registration)).cast()) };
@@ -89,7 +91,8 @@ pub(in crate::exports) fn reg_mr(data: P, bytes: usize, kind: c_int, out: *mut P
 pub(in crate::exports) fn dereg_mr(mhandle: P) -> c_int {
     answer(|| {
         if !mhandle.is_null() {
-            // SAFETY: `reg_mr` gave this pointer, and NCCL takes it back once. Requests in flight hold the buffer.
+            // SAFETY: `reg_mr` gave this pointer, and NCCL takes it back once. Requests in flight hold the
+            // buffer.
             drop(unsafe { Box::from_raw(mhandle.cast::<Registration>()) });
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! What the functions do, in the newest version's shape, for all versions' tables.
+//! The bodies of the functions, in the newest version's shape, for all versions' tables.
 
 mod connection;
 mod request;
@@ -20,9 +20,9 @@ pub(super) type P = *mut c_void;
 
 /// The plugin's name, as `NCCL_NET` selects it.
 pub(super) const NAME: &CStr = c"gputcp";
-/// Host memory alone: NCCL then stages what GPUs send and receive in pinned memory of its own.
+/// The supported memory, host memory alone: NCCL then stages the data of GPUs in pinned memory of its own.
 pub(super) const PTR_SUPPORT: c_int = PTR_HOST;
-/// No limit of the plugin's: descriptors run out first.
+/// The most connections. The plugin has no limit: descriptors run out first.
 pub(super) const MAX_COMMS: c_int = 65_536;
 /// The longest message: its size fits the int in which `test` says it.
 pub(super) const LONGEST_BYTES: usize = 1 << 30;

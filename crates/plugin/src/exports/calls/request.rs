@@ -1,4 +1,4 @@
-//! Requests: posting them and asking for them.
+//! Requests: posting them and polling them.
 
 use std::{ffi::c_int, ptr};
 
@@ -19,9 +19,9 @@ use crate::{
 pub(in crate::exports) struct Group {
     pub(in crate::exports) n: c_int,
     pub(in crate::exports) data: *mut P,
-    /// May be missing where only one is received.
+    /// The tags, which may be missing for one receive.
     pub(in crate::exports) tags: *mut c_int,
-    /// May be missing.
+    /// The registrations, which may be missing.
     pub(in crate::exports) mhandles: *mut P,
 }
 
@@ -44,7 +44,7 @@ pub(in crate::exports) fn isend(
     })
 }
 
-/// `bytes` reads the length at a place.
+/// Posts a receive request. `bytes` reads the length at a place.
 pub(in crate::exports) fn irecv(
     comm: P,
     group: Group,
@@ -52,11 +52,11 @@ pub(in crate::exports) fn irecv(
     out: *mut P,
 ) -> c_int {
     answer(|| {
-        // Whatever it holds: NCCL puts a 1 there where it does not care for the end.
+        // The pointer may hold anything: NCCL puts a 1 there where it does not care for the end.
         // SAFETY: room for a pointer.
         unsafe { out.write(ptr::null_mut()) };
         let receiving = comm_of(comm);
-        // How many the connection takes, it says itself.
+        // The connection itself limits the number of receives.
         let Ok(n @ 1..=MOST) = usize::try_from(group.n) else {
             let n = group.n;
             return Err(refused(&format!("{n} receives came in one request: it has 1 to {MOST}")));
@@ -82,7 +82,7 @@ pub(in crate::exports) fn irecv(
     })
 }
 
-/// A receive of a group, and what NCCL lends to it.
+/// A receive of a group, and the memory that NCCL lends to it.
 struct Lent {
     buffer: Buffer,
     offset: u64,
@@ -115,7 +115,7 @@ impl Group {
 
 pub(in crate::exports) fn iflush(out: *mut P) -> c_int {
     answer(|| {
-        // Nothing is received to GPU memory, so there is nothing to flush: done at once.
+        // The plugin receives nothing to GPU memory, so there is nothing to flush: done at once.
         // SAFETY: room for a pointer.
         unsafe { out.write(ptr::null_mut()) };
         Ok(())
@@ -131,7 +131,7 @@ pub(in crate::exports) fn test(request: P, done: *mut c_int, sizes: *mut c_int) 
         }
         let number = request.addr() % NUMBERS;
         let comm = request.map_addr(|address| address - number);
-        // A send says its size too, as NCCL's own do.
+        // A send reports its size too, as NCCL's own sends do.
         let say = |at: usize, bytes: u64| {
             if !sizes.is_null() {
                 // SAFETY: room for as many numbers as the request has receives, or one.
@@ -146,7 +146,7 @@ pub(in crate::exports) fn test(request: P, done: *mut c_int, sizes: *mut c_int) 
     })
 }
 
-/// A request's pointer: its connection's, and the request's number in the low bits.
+/// Gives NCCL a request's pointer: its connection's, and the request's number in the low bits.
 fn give(comm: P, number: Option<usize>, out: *mut P) {
     let request = number.map_or(ptr::null_mut(), |number| comm.map_addr(|address| address + number));
     // SAFETY: room for a pointer.
@@ -159,7 +159,7 @@ fn comm_of<'comm>(comm: P) -> &'comm Comm {
 }
 
 /// # Safety
-/// NULL, or what `reg_mr` gave and NCCL has not taken back.
+/// NULL, or a pointer that `reg_mr` gave and NCCL has not taken back.
 unsafe fn registration<'comm>(mhandle: P) -> Option<&'comm Registration> {
     // SAFETY: the caller's promise.
     unsafe { mhandle.cast::<Registration>().as_ref() }

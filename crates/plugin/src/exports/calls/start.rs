@@ -1,4 +1,4 @@
-//! Starting and ending the plugin, and what it says of its devices.
+//! The plugin's start and end, and the report on its devices.
 
 use std::ffi::c_int;
 
@@ -12,17 +12,17 @@ use crate::{
     started::{self, started},
 };
 
-/// A communicator, in versions that have such. Its address tells them apart.
+/// A communicator, in versions that have one. Its address tells them apart.
 struct Communicator {
     _one_of_a_kind: u8,
 }
 
-/// `ctx` is NULL in versions without communicators.
+/// Starts the plugin. `ctx` is NULL in versions without communicators.
 pub(in crate::exports) fn init(logger: Logger, ctx: *mut P) -> c_int {
     answer(|| {
         log::keep(logger);
         if !ctx.is_null() {
-            // NCCL ends what did not start as well, with what it finds here.
+            // NCCL also ends a communicator that did not start, with the pointer that it finds here.
             // SAFETY: room for a pointer.
             unsafe { ctx.write(std::ptr::null_mut()) };
         }
@@ -55,8 +55,10 @@ pub(in crate::exports) fn devices(count: *mut c_int) -> c_int {
     })
 }
 
-/// Joins the devices of a list to one, and says its number. The list is a version's own: `read` copies what it holds, of a
-/// length that is believed only where there is room for it.
+/// Joins the devices of a list to one, and reports its number.
+///
+/// The list is a version's own: `read` copies its content, and the length is believed only if there is room
+/// for it.
 pub(in crate::exports) fn make_v_device<const N: usize>(
     out: *mut c_int,
     (ndevs, devs): (c_int, [c_int; N]),
@@ -72,7 +74,8 @@ pub(in crate::exports) fn make_v_device<const N: usize>(
     })
 }
 
-/// Gives the device, and how many receives a request may have, to whoever writes its properties in a version's layout.
+/// Gives the device, and the most receives of a request, to the writer of its properties in a version's
+/// layout.
 pub(in crate::exports) fn describe(dev: c_int, write: impl FnOnce(&'static Device, c_int)) -> c_int {
     answer(|| {
         let plugin = started()?;

@@ -11,7 +11,9 @@ use crate::{
     tuner::{Costs, Tuner},
 };
 
-/// Starts it for one communicator. Where the network has not started or is not used, it starts as well, and changes nothing.
+/// Starts a tuner for one communicator.
+///
+/// If the network has not started or is not used, it starts as well, and changes nothing.
 pub(in crate::exports) fn init(logger: Logger, ranks: usize, nodes: usize, out: *mut P) -> c_int {
     answer(|| {
         log::keep(logger);
@@ -26,7 +28,8 @@ pub(in crate::exports) fn init(logger: Logger, ranks: usize, nodes: usize, out: 
     })
 }
 
-/// Changes NCCL's costs, or leaves them. Never an error of its own, which would fail the collective.
+/// Changes NCCL's costs, or leaves them. It never returns an error of its own, which would fail the
+/// collective.
 pub(in crate::exports) fn get_coll_info(
     context: P,
     bytes: usize,
@@ -35,14 +38,14 @@ pub(in crate::exports) fn get_coll_info(
     channels: *mut c_int,
 ) -> c_int {
     answer(|| {
-        // In truth an array of arrays, see `gputcp_nccl_abi::sys::tuner`.
+        // It is in truth an array of arrays, see `gputcp_nccl_abi::sys::tuner`.
         let costs: *mut f32 = costs.cast();
         let Some(count) = Costs::count(algorithms, protocols) else { return Ok(()) };
         if context.is_null() || costs.is_null() || !costs.is_aligned() {
             return Ok(());
         }
-        // SAFETY: `init` gave this pointer and NCCL has not ended it; and NCCL gives a table of this shape, which is the
-        // tuner's until it returns.
+        // SAFETY: `init` gave this pointer and NCCL has not ended it. NCCL gives a table of this shape, which
+        // is the tuner's until it returns.
         let (tuner, table) = unsafe { (&*context.cast::<Tuner>(), slice::from_raw_parts_mut(costs, count)) };
         let wanted = tuner.tune(bytes, &mut Costs::new(table, protocols as usize));
         if let Some(wanted) = wanted.filter(|_| !channels.is_null()) {
