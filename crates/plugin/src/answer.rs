@@ -41,8 +41,17 @@ const FORKED: &str = "NET/gputcp : a process that was forked from one with conne
 /// Writes the reason of a failure to NCCL's log, and returns the code for it.
 #[track_caller]
 pub(crate) fn failed(error: &Error) -> ResultCode {
-    log::warn(&error.to_string());
+    log::warn(&format!("{error}{}", hint(error)));
     code(error)
+}
+
+/// Returns the name of the variable that an error of the library has to do with.
+const fn hint(error: &Error) -> &'static str {
+    match error {
+        Error::Timeout { .. } => " (the bound is GPUTCP_TIMEOUT)",
+        Error::WrongKey { .. } => " (the key is GPUTCP_KEY_FILE's)",
+        _ => "",
+    }
 }
 
 /// Writes to NCCL's log why a request of NCCL's is refused, and returns the code for it.
@@ -81,5 +90,13 @@ mod tests {
         ] {
             assert_eq!(code(&error), expected, "{error}");
         }
+    }
+
+    #[test]
+    fn a_failure_names_the_variable_that_bounds_it() {
+        let peer: Arc<str> = "10.0.0.1:1".into();
+        let late = Error::Timeout { what: "a test", peer: peer.clone(), after: Duration::ZERO };
+        assert_eq!(hint(&late), " (the bound is GPUTCP_TIMEOUT)");
+        assert_eq!(hint(&Error::WrongKey { peer }), " (the key is GPUTCP_KEY_FILE's)");
     }
 }

@@ -55,9 +55,26 @@ pub enum Error {
         /// Why not.
         why: Arc<str>,
     },
+    /// The two ends have different keys, or only one has any.
+    #[error("the peer at {peer} asks for a key, or has another one: give both ends the same")]
+    WrongKey {
+        /// The peer's address.
+        peer: Arc<str>,
+    },
+    /// The two ends cut their messages differently.
+    #[error(
+        "a chunk of {expected} bytes came with {got}: both ends need the same chunk length and message length, and a \
+         plugin that carries it must tell its size right"
+    )]
+    Mismatched {
+        /// The chunk's length here, in bytes.
+        expected: u64,
+        /// The length that arrived, or was sent, in bytes.
+        got: u64,
+    },
     /// A wait reached its bound.
     #[error(
-        "{what} with {peer} took longer than {after:?}: the peer is stuck or the network lost it (the bound is --timeout)"
+        "{what} with {peer} took longer than {after:?}: the peer is stuck, the network lost it, or the timeout is too short"
     )]
     Timeout {
         /// What was waited for.
@@ -117,10 +134,11 @@ impl Error {
             | Self::PeerAborted { .. }
             | Self::PeerClosed { .. }
             | Self::Refused { .. }
+            | Self::WrongKey { .. }
             | Self::Timeout { .. } => Guilty::Peer,
             Self::Cancelled { .. } => Guilty::User,
             Self::System { .. } | Self::Device(_) | Self::Plugin(_) => Guilty::Local,
-            Self::Usage(_) => Guilty::Caller,
+            Self::Mismatched { .. } | Self::Usage(_) => Guilty::Caller,
         }
     }
 
@@ -140,9 +158,7 @@ impl Error {
                 "it does not take these settings: ask for fewer streams or shorter segments"
             }
             Verdict::Busy => "it has too many half-made connections, try again",
-            Verdict::WrongKey => {
-                "it asks for a key, or has another one: give both ends the same (GPUTCP_KEY_FILE)"
-            }
+            Verdict::WrongKey => return Self::WrongKey { peer: peer.clone() },
             Verdict::WrongVersion => "it speaks another version, run the same gputcp on both ends",
         };
         Self::Refused { peer: peer.clone(), why: why.into() }

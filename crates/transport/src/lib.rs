@@ -7,8 +7,7 @@
 //!
 //! ```
 //! use std::time::{Duration, Instant};
-//! use gputcp::{Connector, Listener, Options, transfer::{Message, Plan, Receiver, Sender}};
-//! use gputcp_gpu::{Buffer, Pattern};
+//! use gputcp::{Buffer, Connector, Listener, Options, Pattern, transfer::{Message, Plan, Receiver, Sender}};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let plan = Plan { chunk_bytes: 64 << 10, window: 8, patience: Duration::from_secs(10) };
@@ -55,7 +54,11 @@ pub mod plugin;
 mod sockets;
 pub mod transfer;
 
-pub use gputcp_proto::{handle::Handle, key::Key, recv::Received, send::Sent};
+pub use gputcp_gpu::{
+    Buffer, ClaimError, CudaDevice, Device, Error as DeviceError, MemoryKind, Mismatch, Pattern, ReadClaim,
+    SoftOptions, UnpackMode, WriteClaim,
+};
+pub use gputcp_proto::{Violation, frame::Token, handle::Handle, key::Key, recv::Received, send::Sent};
 pub use gputcp_socket::TcpInfo;
 
 pub use self::{

@@ -198,11 +198,7 @@ impl Moved {
     /// Counts a chunk, which must have come whole.
     fn count(&mut self, expected: u64, got: u64) -> Result<()> {
         if got != expected {
-            let what = format!(
-                "a chunk of {expected} bytes came with {got}: both ends need the same --chunk and size, and a plugin \
-                 that carries it must tell its size right"
-            );
-            return Err(Error::usage(what));
+            return Err(Error::Mismatched { expected, got });
         }
         self.chunks += 1;
         self.bytes += got;

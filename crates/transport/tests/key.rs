@@ -30,7 +30,7 @@ fn refused(listener: Option<&[u8]>, connector: Option<&[u8]>) -> (String, u64) {
         thread::sleep(Duration::from_millis(1));
     }
     let error = connecting.join().unwrap().err().unwrap();
-    assert!(matches!(error, Error::Refused { .. }), "{error:?}");
+    assert!(matches!(error, Error::Refused { .. } | Error::WrongKey { .. }), "{error:?}");
     while listener.strays() < 1 {
         assert!(listener.poll().unwrap().is_none());
     }
@@ -53,7 +53,7 @@ fn both_ends_with_the_key_move_data() {
 fn without_the_same_key_there_is_no_connection() {
     for (listener, connector) in [(Some(KEY), Some(OTHER)), (Some(KEY), None), (None, Some(KEY))] {
         let (why, _) = refused(listener, connector);
-        assert!(why.contains("give both ends the same (GPUTCP_KEY_FILE)"), "{why}");
+        assert!(why.contains("give both ends the same"), "{why}");
     }
 }
 

@@ -26,20 +26,44 @@ use crate::failure::{Failure, advice};
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
+        let sentence = format!("{error}{}", hint(&error));
         match error.guilty() {
-            Guilty::Peer => Self::Peer(error.to_string()),
+            Guilty::Peer => Self::Peer(sentence),
             Guilty::User => Self::Interrupted,
             // Settings were checked long before: what the library refuses now is a mistake of ours.
-            _ => {
-                let advice = if let Error::System { source, .. } = &error { advice(source) } else { "" };
-                Self::Run(format!("{error}{advice}"))
-            }
+            _ => Self::Run(sentence),
         }
+    }
+}
+
+/// The flag, or the limit of the system, that an error of the library has to do with.
+fn hint(error: &Error) -> &'static str {
+    match error {
+        Error::Timeout { .. } => " (the bound is --timeout)",
+        Error::Mismatched { .. } => " (the chunk length is --chunk)",
+        Error::System { source, .. } => advice(source),
+        _ => "",
     }
 }
 
 impl From<gputcp_gpu::Error> for Failure {
     fn from(error: gputcp_gpu::Error) -> Self {
         Self::Run(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_library_names_the_flag_that_bounds_it() {
+        let late = Error::Timeout { what: "a test", peer: "10.0.0.1:1".into(), after: Duration::ZERO };
+        assert!(!late.to_string().contains("--"), "{late}");
+        assert!(Failure::from(late).to_string().ends_with("(the bound is --timeout)"));
+        let cut = Failure::from(Error::Mismatched { expected: 2, got: 1 });
+        assert!(cut.to_string().ends_with("(the chunk length is --chunk)"), "{cut}");
     }
 }

@@ -179,7 +179,11 @@ fn both_ends_need_the_same_key() {
     let output = finish(client);
     std::fs::remove_file(&file).expect("it was there");
     expect(&output, 5);
-    assert!(stderr(&output).contains("give both ends the same (GPUTCP_KEY_FILE)"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("give both ends the same (the key is GPUTCP_KEY_FILE's)"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
