@@ -5,7 +5,7 @@ use std::io;
 use gputcp_proto::Violation;
 use rustix::io::Errno;
 
-use crate::bootstrap::message::Reason;
+use crate::printable::Reason;
 
 /// Why a command did not do what it was asked to. Each holds one sentence: what happened, to whom, what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -18,6 +18,7 @@ pub mod host;
 pub mod interrupt;
 pub mod measure;
 pub mod output;
+pub mod printable;
 pub mod report;
 pub mod settings;
 pub mod version;
@@ -27,10 +28,11 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use self::{
-    args::{Cli, Command, PluginCommand, TalkArgs, environment::Environment, request::DEFAULT_TIMEOUT},
+    args::{Cli, Command, PluginCommand, talk::TalkArgs},
     failure::Failure,
     interrupt::Interrupt,
     output::{Output, Talk},
+    settings::{agreed::DEFAULT_TIMEOUT, environment::Environment},
 };
 
 /// The command: parses what was typed, runs it, and turns its end into an exit code.
@@ -40,13 +42,14 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return explain(&error),
     };
-    let talk = Talk::new(match &cli.command {
+    let TalkArgs { quiet, verbose } = match &cli.command {
         Command::Loopback(args) => args.talk,
         Command::Server(args) => args.talk,
         Command::Client(args) => args.talk,
         Command::Doctor(args) => args.talk,
         Command::Plugin(command) => command.talk(),
-    });
+    };
+    let talk = Talk::new(quiet, verbose);
     let code = match run(cli.command, talk) {
         Ok(()) => 0,
         Err(failure) => {
@@ -81,7 +84,7 @@ fn run(command: Command, talk: Talk) -> Result<(), Failure> {
 
 /// What the command line's parser has to say: help and version are results, the rest is a usage error.
 fn explain(error: &clap::Error) -> ExitCode {
-    let talk = Talk::new(TalkArgs { quiet: false, verbose: 0 });
+    let talk = Talk::new(false, 0);
     let text = error.render().to_string();
     if error.use_stderr() {
         talk.pass_on(text.trim_end());

@@ -17,7 +17,7 @@ use rustix::{
 };
 use tracing::level_filters::LevelFilter;
 
-use crate::{args::TalkArgs, bootstrap::message::printable, failure::Failure, interrupt::poll_until};
+use crate::{failure::Failure, interrupt::poll_until, printable::printable};
 
 /// The results' way out.
 #[derive(Debug, Clone, Copy)]
@@ -68,10 +68,10 @@ impl Output {
 }
 
 impl Talk {
-    /// What the command line asks for; sets up the logs as well.
+    /// As the command line asks for: silent but for errors, or so much more. Sets up the logs as well.
     #[must_use]
-    pub fn new(args: TalkArgs) -> Self {
-        let level = match args.verbose {
+    pub fn new(quiet: bool, verbose: u8) -> Self {
+        let level = match verbose {
             0 => LevelFilter::OFF,
             1 => LevelFilter::INFO,
             2 => LevelFilter::DEBUG,
@@ -83,7 +83,7 @@ impl Talk {
             .with_ansi(false)
             .with_writer(|| Stderr)
             .try_init();
-        Self { quiet: args.quiet }
+        Self { quiet }
     }
 
     /// Says something worth knowing.

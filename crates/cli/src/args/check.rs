@@ -5,7 +5,11 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use gputcp_nccl_check::Check;
 
-use super::{TalkArgs, memory::MemoryArg, plugin::PluginArg, size::parse_seconds};
+use super::talk::TalkArgs;
+use crate::{
+    failure::Failure,
+    settings::{environment::Environment, memory::MemoryArg, plugin::PluginArg, size::parse_seconds},
+};
 
 /// `gputcp plugin check`.
 #[derive(Debug, Args)]
@@ -62,6 +66,16 @@ pub struct CheckSideArgs {
     /// Whether it is the sending side.
     #[arg(long)]
     pub sends: bool,
+}
+
+impl Environment {
+    /// Fills in what the command line left open about checking a plugin.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] naming the variable whose value is bad.
+    pub fn complete_check(&self, args: &mut CheckArgs) -> Result<(), Failure> {
+        self.fill(&mut args.timeout, &["GPUTCP_TIMEOUT"], parse_seconds)
+    }
 }
 
 fn parse_check(text: &str) -> Result<&'static Check, String> {

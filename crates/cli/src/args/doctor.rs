@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::TalkArgs;
+use super::talk::TalkArgs;
 
 /// `gputcp doctor`.
 #[derive(Debug, Args)]

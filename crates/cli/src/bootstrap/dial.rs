@@ -15,13 +15,14 @@ use socket2::{Domain, Socket, Type};
 use super::{
     key::{self, Challenge},
     link::Link,
-    message::{Hello, Proof, printable},
+    message::{Hello, Proof},
 };
 use crate::{
     failure::Failure,
     host::bind::{Bind, Family},
     interrupt::Interrupt,
     output::Talk,
+    printable::printable,
 };
 
 /// Where to find the server, and from where.

@@ -35,12 +35,13 @@ use super::{
     key::{self, Challenge},
     link::{Link, frame},
     listen::listen,
-    message::{Hello, Proof, Reason, Refuse},
+    message::{Hello, Proof, Refuse},
 };
 use crate::{
     failure::Failure,
     host::bind::{Bind, Family},
     interrupt::{Interrupt, poll_until},
+    printable::Reason,
 };
 
 /// A listening server's door. Dropping it closes it.

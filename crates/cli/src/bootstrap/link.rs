@@ -11,11 +11,12 @@ use gputcp_proto::session::{Direction, Header, Kind, Role, Session};
 use rustix::{event::PollFd, event::PollFlags, io::Errno, net::RecvFlags, net::SendFlags};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::message::{Abort, Refuse, printable};
+use super::message::{Abort, Refuse};
 use crate::{
     failure::{Failure, advice},
     interrupt::{Hook, Interrupt},
     output::Talk,
+    printable::printable,
 };
 
 /// One end of a session.

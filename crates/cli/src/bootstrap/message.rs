@@ -1,13 +1,14 @@
 //! What the frames of a session say, as JSON. Unknown fields are passed over, missing ones are errors; lengths are bounded
 //! by [`gputcp_proto::session::Kind::bytes_max`], and every number is checked where it is used.
 
-use std::{fmt, net::SocketAddr};
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     failure::Failure,
     host::{gpu::GpuFacts, identity::Identity, plugin::PluginFacts},
+    printable::Reason,
     settings::Settings,
 };
 
@@ -208,54 +209,6 @@ impl Abort {
     }
 }
 
-/// Why somebody will not, or gives up: printable and bounded, whoever worded it and whichever way it goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "String")]
-pub struct Reason(String);
-
-impl Reason {
-    /// What is left of a text that others may have had a hand in.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        Self(printable(text))
-    }
-}
-
-impl From<String> for Reason {
-    fn from(text: String) -> Self {
-        Self::new(&text)
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-/// Text that came from the other side, fit for a terminal and for a frame: no control characters, nothing that turns the
-/// direction of what follows, no endless lines. As JSON it takes at most `TEXT_BYTES`.
-#[must_use]
-pub fn printable(text: &str) -> String {
-    let mut bytes = 0;
-    let shown = text.chars().map(|c| if c.is_control() || turns(c) { '·' } else { c });
-    shown
-        .take_while(|c| {
-            // Without control characters only these two grow in JSON.
-            bytes += if matches!(c, '"' | '\\') { 2 } else { c.len_utf8() };
-            bytes <= TEXT_BYTES
-        })
-        .collect()
-}
-
-/// Whether it changes the direction of the text around it.
-const fn turns(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// A long sentence; what is around it in a frame is far shorter than the rest of the frame's bound.
-const TEXT_BYTES: usize = 1200;
-
 /// Bytes as hexadecimal digits.
 #[must_use]
 pub fn to_hex(bytes: &[u8]) -> String {
@@ -295,12 +248,6 @@ mod tests {
         assert_eq!(from_hex::<4>("001fa0f"), None);
         assert_eq!(from_hex::<4>("001fa0fg"), None);
         assert_eq!(from_hex::<2>("é0"), None);
-    }
-
-    #[test]
-    fn what_others_say_is_made_printable() {
-        assert_eq!(printable("a\x1b[31m\nb"), "a·[31m·b");
-        assert_eq!(printable("a\u{202e}b"), "a·b");
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use gputcp_proto::session::Role;
 
-use super::{family, hello};
+use super::hello;
 use crate::{
-    args::{ClientArgs, environment::Environment, request::Request},
+    args::ClientArgs,
     bootstrap::{DEFAULT_PORT, dial::Destination},
     failure::Failure,
     host::usage::available_memory_bytes,
@@ -12,6 +12,7 @@ use crate::{
     measure::{client::Measurement, damage::Damage, memory::Proposal},
     output::{Output, Talk},
     report::printer::Printer,
+    settings::{environment::Environment, request::Request},
 };
 
 /// Runs the subcommand.
@@ -42,7 +43,7 @@ pub fn run(
         host: args.host,
         port,
         bind: args.network.bind,
-        family: family(args.network.family),
+        family: args.network.family.into(),
         timeout,
         key,
         talk,

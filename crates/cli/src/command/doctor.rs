@@ -1,7 +1,7 @@
 //! `gputcp doctor`: looks at this machine, and says what keeps it from being fast. Changes nothing.
 
 use crate::{
-    args::{doctor::DoctorArgs, request::DEFAULT_TIMEOUT},
+    args::doctor::DoctorArgs,
     conformance,
     doctor::{
         Report, cpu::Cpu, export::Export, gpu::Gpus, interfaces::Interfaces, limits::Limits,
@@ -11,6 +11,7 @@ use crate::{
     host::identity::Identity,
     interrupt::Interrupt,
     output::Output,
+    settings::agreed::DEFAULT_TIMEOUT,
 };
 
 /// Runs the subcommand. Problems that are found are results, no failure.

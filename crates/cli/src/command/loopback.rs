@@ -19,21 +19,22 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
 };
 
-use super::{family, hello};
+use super::hello;
 use crate::{
-    args::{
-        LoopbackArgs, TalkArgs,
-        environment::{Environment, SESSION_KEY_VARIABLE},
-        plugin::{PluginArg, PluginArgs},
-        request::Request,
-    },
-    bootstrap::{dial::Destination, key, message::printable},
+    args::{LoopbackArgs, network::SESSION_KEY_VARIABLE, talk::TalkArgs},
+    bootstrap::{dial::Destination, key},
     failure::Failure,
     host::{bind::Family, usage::available_memory_bytes},
     interrupt::{Interrupt, poll_until},
     measure::{client::Measurement, damage::Damage, memory::Proposal},
     output::{Output, Talk},
+    printable::printable,
     report::printer::Printer,
+    settings::{
+        environment::Environment,
+        plugin::{PluginArg, PluginArgs},
+        request::Request,
+    },
 };
 
 /// Runs the subcommand.
@@ -54,10 +55,10 @@ pub fn run(
     let timeout = request.settings.timeout();
     let mut family_args = args.family;
     environment.complete_family(&mut family_args)?;
-    let family = family(family_args);
+    let family = Family::from(family_args);
     // Nobody else on this machine can slip in between the two.
     let key = key::random()?;
-    let mut server = ServerProcess::start(family, &request.plugin, &key, args.talk, talk)?;
+    let mut server = ServerProcess::start(family, &request.asked.plugin, &key, args.talk, talk)?;
     let port = server.port(interrupt)?;
     let destination = Destination {
         host: family.loopback().to_string(),

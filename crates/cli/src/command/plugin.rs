@@ -9,11 +9,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
-    args::{PluginListArgs, plugin::PluginArgs, request::DEFAULT_TIMEOUT},
+    args::PluginListArgs,
     failure::Failure,
     host::plugin::NetPlugin,
     interrupt::Interrupt,
     output::{Output, Talk},
+    settings::{agreed::DEFAULT_TIMEOUT, plugin::PluginArgs},
 };
 
 /// Runs `gputcp plugin list`.

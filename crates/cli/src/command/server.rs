@@ -4,15 +4,16 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
-use super::{family, hello};
+use super::hello;
 use crate::{
-    args::{ServerArgs, environment::Environment, request::DEFAULT_TIMEOUT},
+    args::ServerArgs,
     bootstrap::{DEFAULT_PORT, door::Door, link::Link},
     failure::Failure,
     host::plugin::NetPlugin,
     interrupt::Interrupt,
     measure::server::{Served, serve},
     output::{Output, Talk},
+    settings::{agreed::DEFAULT_TIMEOUT, environment::Environment},
 };
 
 /// Runs the subcommand.
@@ -37,7 +38,7 @@ pub fn run(
         None => environment.key(&args.network, talk)?,
     };
     let is_open = key.is_none();
-    let door = Door::open(args.network.bind.as_ref(), family(args.network.family), port, key)?;
+    let door = Door::open(args.network.bind.as_ref(), args.network.family.into(), port, key)?;
     let address = door.address();
     if args.child_of.is_some() {
         Output { timeout: DEFAULT_TIMEOUT }.print(&format!("{}\n", address.port()))?;

@@ -5,7 +5,7 @@ use std::fs;
 use gputcp_gpu::{CudaDevice, Device};
 
 use super::{Finding, said};
-use crate::bootstrap::message::printable;
+use crate::printable::printable;
 
 /// What was looked at.
 #[derive(Debug, Clone)]

@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, fs, net::IpAddr, path::Path};
 
 use super::{Finding, bytes, quoted, said};
 use crate::{
-    bootstrap::message::printable,
     host::{
         bind::{addresses, masked_addresses},
         rtnetlink::{self, PacketSizes},
     },
+    printable::printable,
 };
 
 /// What was looked at.

@@ -17,7 +17,7 @@ use std::{fmt::Write as _, fs, path::Path};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bootstrap::message::printable;
+use crate::printable::printable;
 
 /// The name of the report's form. A reader that knows it knows the fields; more may be added, none change their meaning.
 pub const SCHEMA: &str = "gputcp.doctor/1";

@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::bootstrap::message::printable;
+use crate::printable::printable;
 
 /// Its devices, as `eth0 at 25000 Mbit/s`; or why it does not start.
 pub type Answer = Result<Vec<String>, String>;

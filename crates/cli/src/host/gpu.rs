@@ -6,7 +6,7 @@ use gputcp_gpu::{CudaDevice, Device, Error};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{args::memory::Selector, bootstrap::message::printable};
+use crate::{printable::printable, settings::memory::Selector};
 
 /// A GPU that was opened.
 #[derive(Debug, Clone)]

@@ -18,11 +18,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    args::plugin::{PluginArg, PluginArgs},
-    bootstrap::message::printable,
     failure::Failure,
     output::{Output, Talk},
-    settings::QUEUE_WINDOW_MAX,
+    printable::printable,
+    settings::{
+        agreed::QUEUE_WINDOW_MAX,
+        plugin::{PluginArg, PluginArgs},
+        resolve::PluginLimits,
+    },
 };
 
 /// A plugin that was started, and the device to use.
@@ -128,10 +131,18 @@ impl NetPlugin {
         if self.facts.version >= 8 && !self.unpacks() { SLOTS_MAX } else { QUEUE_WINDOW_MAX }
     }
 
-    /// Whether the device takes the memory of GPUs.
+    /// What its device takes.
     #[must_use]
-    pub const fn takes_gpu_memory(&self) -> bool {
-        self.device.cuda || self.device.dma_buf
+    pub fn limits(&self) -> PluginLimits {
+        PluginLimits {
+            name: self.facts.name.clone(),
+            device: self.facts.device.clone(),
+            max_bytes: self.device.max_bytes,
+            requests: self.requests(),
+            takes_host_memory: self.device.host,
+            takes_gpu_memory: self.device.cuda || self.device.dma_buf,
+            unpacks: self.unpacks(),
+        }
     }
 }
 

@@ -9,34 +9,36 @@ use gputcp_proto::session::{Kind, Role};
 
 use super::{
     damage::Damage,
-    defaults,
     memory::Proposal,
     ping_pong,
     progress::Progress,
     run::{self, Outcome},
     side::Side,
     tally::{self, Tally},
-    tuning::{automatic_congestion, check_congestion},
+    tuning::check_congestion,
 };
 use crate::{
-    args::request::{Amount, Request},
     bootstrap::{
         link::Link,
-        message::{Accept, Begin, Bye, End, SideReport, TcpCounters, Work, printable},
+        message::{Accept, Begin, Bye, End, SideReport, TcpCounters, Work},
     },
     failure::Failure,
     host::{
         identity::Identity,
         link as wire,
-        plugin::NetPlugin,
         usage::{self, available_memory_bytes},
     },
     output::Talk,
+    printable::printable,
     report::{
         Ceiling, Config, Plugins, Report, Row, SCHEMA, SideFacts, Sides, gpus::Gpus, printer::Printer,
         warnings,
     },
-    settings::{Flow, Settings},
+    settings::{
+        Flow, Settings,
+        request::{Amount, Request},
+        resolve::{There, resolve},
+    },
     version::{COMMIT, VERSION},
 };
 
@@ -118,14 +120,9 @@ impl Measurement<'_> {
 
     /// The settings, now that both machines are known.
     fn settle(&self) -> Result<Settings, Failure> {
-        let mut settings = self.proposal.settings.clone();
-        let requests = self.proposal.plugin.as_ref().map(NetPlugin::requests);
-        defaults::complete(&mut settings, &self.request.cut, self.here.cores.min(self.there.cores), requests);
-        if self.request.congestion_auto {
-            settings.congestion = automatic_congestion(self.here.is_same_host(&self.there));
-        } else if let Some(name) = &settings.congestion {
-            check_congestion(name).map_err(Failure::Usage)?;
-        }
+        let there = There { cores: self.there.cores, is_here: self.here.is_same_host(&self.there) };
+        let settings = resolve(&self.request.asked, &self.proposal.here, Some(&there))?;
+        settings.sockets.congestion.as_deref().map_or(Ok(()), check_congestion).map_err(Failure::Usage)?;
         Ok(settings)
     }
 

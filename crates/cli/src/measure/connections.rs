@@ -3,8 +3,8 @@
 
 use std::{net::SocketAddr, time::Instant};
 
-use gputcp::{Connector, Handle, Listener, Options, plugin};
-use gputcp_gpu::{Device, UnpackMode};
+use gputcp::{Connector, Handle, Listener, plugin};
+use gputcp_gpu::Device;
 use gputcp_proto::session::{Kind, Role};
 
 use super::{
@@ -18,7 +18,7 @@ use crate::{
     },
     failure::Failure,
     host::plugin::NetPlugin,
-    settings::{Settings, Unpack},
+    settings::Settings,
 };
 
 /// The listeners of a side that receives.
@@ -39,14 +39,19 @@ impl Listening {
     ) -> Result<Self, Failure> {
         let mut all = Self { listeners: Vec::new(), accepted: Vec::new(), raw: None, local };
         if receives {
-            let options = options(settings, device, settings.recv_window, local);
+            let slots = settings.recv_window;
+            let options = settings.options(device, slots, local.ip());
             let any_port = with_port(local, 0);
             for _ in 0..settings.channels {
                 all.listeners.push(match plugin {
                     None => AnyListener::Sockets(Box::new(Listener::bind(any_port, options.clone())?)),
-                    Some(net @ NetPlugin { plugin, device, .. }) => {
-                        let options = plugin_options(&options, net);
-                        AnyListener::Plugin(Box::new(plugin::Listener::open(plugin, device, options)?))
+                    Some(net) => {
+                        let options = settings.plugin_options(device, slots, net.requests());
+                        AnyListener::Plugin(Box::new(plugin::Listener::open(
+                            &net.plugin,
+                            &net.device,
+                            options,
+                        )?))
                     }
                 });
                 all.accepted.push(None);
@@ -160,7 +165,8 @@ impl Connecting {
                 if raw { "some" } else { "none" }
             )));
         }
-        let options = options(settings, device, settings.send_window, local);
+        let slots = settings.send_window;
+        let options = settings.options(device, slots, local.ip());
         for text in &theirs.connections {
             let bytes = from_hex::<{ Handle::BYTES }>(text)
                 .ok_or_else(|| Failure::Peer("the other side's handle is no 128 bytes".into()))?;
@@ -170,9 +176,9 @@ impl Connecting {
                         .map_err(|violation| Failure::violation("the other side", &violation))?;
                     AnyConnector::Sockets(Box::new(Connector::new(&handle, options.clone())?))
                 }
-                Some(net @ NetPlugin { plugin, device, .. }) => {
-                    let options = plugin_options(&options, net);
-                    AnyConnector::Plugin(plugin::Connector::new(plugin, device, &bytes, options))
+                Some(net) => {
+                    let options = settings.plugin_options(device, slots, net.requests());
+                    AnyConnector::Plugin(plugin::Connector::new(&net.plugin, &net.device, &bytes, options))
                 }
             });
             all.connected.push(None);
@@ -215,46 +221,6 @@ pub(super) fn exchange_handles(
     }
 }
 
-/// What the connections of one direction are made with.
-pub(super) fn options(
-    settings: &Settings,
-    device: Option<&Device>,
-    slots: u16,
-    local: SocketAddr,
-) -> Options {
-    let default = Options::default();
-    Options {
-        streams: settings.streams,
-        slots,
-        segment_bytes: settings.segment_bytes.unwrap_or(default.segment_bytes),
-        slabs: settings.slabs.unwrap_or(default.slabs),
-        congestion: settings.congestion.as_deref().map(Into::into),
-        send_buffer_bytes: settings.send_buffer_bytes,
-        recv_buffer_bytes: settings.recv_buffer_bytes,
-        bind: vec![local.ip()],
-        device: device.cloned(),
-        unpack: match settings.unpack {
-            // Only the receiver unpacks; a sender with a device and a host destination at the other end still stages.
-            Unpack::Kernel | Unpack::None | Unpack::InPlace => UnpackMode::Kernel,
-            Unpack::Copy => UnpackMode::Copy,
-            Unpack::Host => UnpackMode::Host,
-        },
-        timeout: settings.timeout(),
-        ..default
-    }
-}
-
-/// The part of the options that a plugin's connections have.
-fn plugin_options(options: &Options, net: &NetPlugin) -> plugin::Options {
-    plugin::Options {
-        gpu: options.device.clone(),
-        unpack: options.unpack,
-        // This end's plugin may take fewer than the other's.
-        slots: options.slots.min(net.requests()),
-        timeout: options.timeout,
-    }
-}
-
 fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
     address.set_port(port);
     address
@@ -263,7 +229,7 @@ fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{MeasureArgs, environment::Environment, request::Request};
+    use crate::settings::{asked::MeasureArgs, environment::Environment, request::Request};
 
     #[test]
     fn what_is_missing_is_named() {

@@ -5,28 +5,26 @@ use std::time::Duration;
 
 use gputcp_proto::session::Role;
 
+use super::tuning::has_cubic;
 use crate::{
-    args::{memory::Selector, request::Request},
-    bootstrap::message::{Accept, Ask, printable},
+    bootstrap::message::{Accept, Ask},
     failure::Failure,
     host::{
         gpu::{Gpu, GpuFacts},
+        identity::Identity,
         plugin::NetPlugin,
         usage::available_memory_bytes,
     },
     output::Talk,
+    printable::printable,
     report::{Plugins, gpus::Gpus},
-    settings::{Memory, Settings, Transport, Unpack},
+    settings::{
+        Memory, Settings,
+        memory::{Selector, Wanted},
+        request::Request,
+        resolve::{Here, resolve},
+    },
 };
-
-/// What was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
-    /// This, or nothing.
-    Exactly(Memory),
-    /// GPU memory where both ends have what they need for it, else the software GPU's.
-    Automatic,
-}
 
 /// The memory that is moved, by what was asked for and whether each end has a GPU, or needs none.
 ///
@@ -45,7 +43,9 @@ pub fn choose(wanted: Wanted, client: bool, server: bool) -> Result<Memory, Role
 /// The client's side of the choice, with its GPU.
 #[derive(Debug)]
 pub struct Proposal {
-    /// The settings asked for, with the memory that this side can do.
+    /// What this side has.
+    pub here: Here,
+    /// The settings asked for, as far as they do not depend on the other machine.
     pub settings: Settings,
     /// This side's GPU.
     pub gpu: Option<Gpu>,
@@ -56,42 +56,39 @@ pub struct Proposal {
 }
 
 impl Proposal {
-    /// Opens this side's GPU if one is needed, or was named.
+    /// Looks at what this side has: opens its plugin if one was asked for, and its GPU if one is needed, or was named.
     ///
     /// # Errors
     /// [`Failure::Run`] with the driver's reason if one was asked for and cannot be had.
     pub fn of(request: &Request, talk: Talk) -> Result<Self, Failure> {
-        let Request { mut settings, memory: mut wanted, gpu: selector, peer_gpu, .. } = request.clone();
-        let plugin = NetPlugin::open(&request.plugin, settings.timeout(), talk)?;
-        if let Some(plugin) = &plugin {
-            adapt(&mut settings, &mut wanted, plugin)?;
-        }
+        let Request { asked, memory: wanted, gpu: selector, .. } = request;
+        let plugin = NetPlugin::open(&asked.plugin, request.settings.timeout(), talk)?;
+        let limits = plugin.as_ref().map(NetPlugin::limits);
+        let cores = Identity::of_this_host().cores;
+        let mut here = Here { cores, moves_gpu_memory: true, has_cubic: has_cubic(), plugin: limits };
+        let mut settings = resolve(asked, &here, None)?;
         let mut gpu = None;
-        let mut has = true;
-        if !matches!(wanted, Wanted::Exactly(Memory::Host | Memory::Soft)) {
-            settings.memory = Memory::Cuda;
-            if settings.needs_gpu(Role::Client) || selector.is_some() {
-                match Gpu::open(selector.as_ref(), None) {
-                    Ok(opened) => gpu = Some(opened),
-                    Err(error) if wanted == Wanted::Automatic => {
-                        tracing::info!(%error, "the software GPU's memory is moved");
-                        if !matches!(error, gputcp_gpu::Error::NoGpu { .. }) {
-                            talk.warn(&format!("this side's GPU is left out: {error}"));
-                        }
-                        has = false;
+        if settings.memory == Memory::Cuda && (settings.needs_gpu(Role::Client) || selector.is_some()) {
+            match Gpu::open(selector.as_ref(), None) {
+                Ok(opened) => gpu = Some(opened),
+                Err(error) if *wanted == Wanted::Automatic => {
+                    tracing::info!(%error, "the software GPU's memory is moved");
+                    if !matches!(error, gputcp_gpu::Error::NoGpu { .. }) {
+                        talk.warn(&format!("this side's GPU is left out: {error}"));
                     }
-                    Err(error) => return Err(Failure::Run(missing("this side", &error))),
+                    here.moves_gpu_memory = false;
+                    settings = resolve(asked, &here, None)?;
                 }
+                Err(error) => return Err(Failure::Run(missing("this side", &error))),
             }
         }
-        settings.memory = choose(wanted, has, true).map_err(|_| unsaid())?;
-        if settings.memory != Memory::Cuda {
-            wanted = Wanted::Exactly(settings.memory);
-        }
-        Ok(Self { settings, gpu, plugin, wanted, peer_gpu })
+        let peer_gpu = asked.peer_gpu.clone();
+        let is_automatic = *wanted == Wanted::Automatic && settings.memory == Memory::Cuda;
+        let wanted = if is_automatic { Wanted::Automatic } else { Wanted::Exactly(settings.memory) };
+        Ok(Self { here, settings, gpu, plugin, wanted, peer_gpu })
     }
 
-    /// What to tell the server; `settings` are those of this proposal, completed.
+    /// What to tell the server; `settings` are those of both machines.
     #[must_use]
     pub fn ask(&self, settings: &Settings) -> Ask {
         Ask {
@@ -184,49 +181,6 @@ pub fn answer(ask: &mut Ask) -> Result<(Accept, Option<Gpu>), String> {
     }
     accept.gpu = gpu.as_ref().map(|gpu| gpu.facts.clone());
     Ok((accept, gpu))
-}
-
-/// Fits settings to a plugin's device: the memory that it takes, who unpacks, how much may be in flight.
-fn adapt(settings: &mut Settings, wanted: &mut Wanted, plugin: &NetPlugin) -> Result<(), Failure> {
-    let usage = |what: String| Err(Failure::Usage(what));
-    let (name, device) = (&plugin.facts.name, &plugin.facts.device);
-    settings.transport = Transport::Plugin;
-    // The built-in transport's own.
-    settings.segment_bytes = None;
-    settings.slabs = None;
-    if let Some(most) = plugin.device.max_bytes.filter(|&most| most < settings.chunk_bytes) {
-        return usage(format!(
-            "the plugin {name} moves at most {most} bytes at a time on its device {device}: lower --chunk"
-        ));
-    }
-    let most = plugin.requests();
-    if settings.send_window.max(settings.recv_window) > most {
-        return usage(format!(
-            "the plugin {name} takes no more than {most} requests at a time for sure: lower --window (GPUTCP_WINDOW)"
-        ));
-    }
-    match *wanted {
-        Wanted::Exactly(Memory::Cuda) if !plugin.takes_gpu_memory() => {
-            return usage(format!(
-                "the plugin {name} takes no GPU memory on its device {device}: choose --memory host"
-            ));
-        }
-        Wanted::Exactly(Memory::Host | Memory::Soft) if !plugin.device.host => {
-            return usage(format!(
-                "the plugin {name} takes no host memory on its device {device}: choose --memory cuda"
-            ));
-        }
-        Wanted::Automatic if !plugin.takes_gpu_memory() => {
-            *wanted = Wanted::Exactly(Memory::Host);
-            settings.memory = Memory::Host;
-            settings.unpack = Unpack::None;
-        }
-        _ => {}
-    }
-    if settings.unpack != Unpack::None && !plugin.unpacks() {
-        settings.unpack = Unpack::InPlace;
-    }
-    settings.check().map_err(Failure::Usage)
 }
 
 /// For a driver that starts and a GPU that wakes up.

@@ -8,7 +8,6 @@
 pub mod client;
 mod connections;
 pub mod damage;
-mod defaults;
 pub mod memory;
 pub mod ping_pong;
 pub mod progress;

@@ -9,8 +9,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::tally::Tally;
 use crate::{
-    args::{request::Amount, size::show_size},
     output::Talk,
+    settings::{request::Amount, size::show_size},
 };
 
 /// How far one size is.

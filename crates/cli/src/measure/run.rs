@@ -20,11 +20,12 @@ use super::{
 use crate::{
     bootstrap::{
         link::Link,
-        message::{Begin, Filled, Go, Received, Sent, Work, printable},
+        message::{Begin, Filled, Go, Received, Sent, Work},
     },
     failure::Failure,
     host::usage::cpu_time,
     interrupt::Interrupt,
+    printable::printable,
 };
 
 /// What came of a run, by flow.

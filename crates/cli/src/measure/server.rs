@@ -15,10 +15,11 @@ use super::{
 use crate::{
     bootstrap::{
         link::Link,
-        message::{Accept, Ask, Begin, Bye, End, Reason, Refuse, Work},
+        message::{Accept, Ask, Begin, Bye, End, Refuse, Work},
     },
     failure::Failure,
     host::{gpu::Gpu, plugin::NetPlugin, usage::available_memory_bytes},
+    printable::Reason,
     settings::{Flow, Settings, Transport},
 };
 
@@ -136,7 +137,7 @@ fn check(ask: &mut Ask, plugin: Option<&NetPlugin>) -> Result<(Accept, Option<Gp
             );
         }
     };
-    ask.settings.congestion.as_deref().map_or(Ok(()), check_congestion)?;
+    ask.settings.sockets.congestion.as_deref().map_or(Ok(()), check_congestion)?;
     let mut answer = answer(ask)?;
     answer.0.plugin = plugin;
     ask.settings.check_memory("the server", &[Role::Server], available_memory_bytes())?;
@@ -168,7 +169,7 @@ const FIRST: Duration = Duration::from_secs(2);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{MeasureArgs, environment::Environment, request::Request};
+    use crate::settings::{asked::MeasureArgs, environment::Environment, request::Request};
 
     #[test]
     fn a_run_is_one_of_those_agreed_on() {

@@ -10,7 +10,7 @@ use gputcp_gpu::{Buffer, Device, SoftOptions};
 use gputcp_proto::session::{Kind, Role};
 
 use super::{
-    connections::{Connecting, Listening, exchange_handles, options},
+    connections::{Connecting, Listening, exchange_handles},
     damage::Damage,
     raw::{self, Area, PipelineSpec, RawSockets},
     transport::{Inbound, Outbound},
@@ -137,7 +137,7 @@ impl Side {
         let strays = listening.strays();
         let sockets = usize::from(settings.streams) * usize::from(settings.channels);
         let pipelines = |place: &Option<Place>, slots: u16| {
-            PipelineSpec::of(&settings, &options(&settings, device(place).as_ref(), slots, local))
+            PipelineSpec::of(&settings, &settings.options(device(place).as_ref(), slots, local.ip()))
         };
         let raw_out = match &theirs.raw {
             Some(handle) if sends && settings.ceiling => {
@@ -165,8 +165,7 @@ impl Side {
             })
         };
         let connections = usize::from(settings.channels);
-        let (chunk_bytes, patience) = (settings.chunk_bytes, settings.timeout());
-        let plan = |window: u16| Plan { chunk_bytes, window: usize::from(window), patience };
+        let patience = settings.timeout();
         let bare = |sockets: Option<RawSockets>, place: &Place| -> Result<Option<Bare>, Failure> {
             let area = |_: &RawSockets| Area::of(&place.buffer, &settings);
             let area = sockets.as_ref().map(area).transpose()?;
@@ -177,7 +176,7 @@ impl Side {
                 raw: bare(raw_out, &place)?,
                 buffer: place.buffer,
                 comms: comms.0,
-                sender: Sender::new(plan(settings.send_window), connections),
+                sender: Sender::new(settings.plan(settings.send_window), connections),
             }),
             None => None,
         };
@@ -186,8 +185,8 @@ impl Side {
                 raw: bare(raw_in, &place)?,
                 buffer: place.buffer,
                 comms: comms.1,
-                plan: plan(settings.recv_window),
-                receiver: Receiver::new(plan(settings.recv_window), connections),
+                plan: settings.plan(settings.recv_window),
+                receiver: Receiver::new(settings.plan(settings.recv_window), connections),
             }),
             None => None,
         };

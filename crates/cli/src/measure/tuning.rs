@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::net::{AddressFamily, SocketType, socket, sockopt};
 
-use crate::host::identity::Identity;
+use crate::{host::identity::Identity, settings::resolve::CUBIC};
 
 /// Whether sockets of this process may use a congestion control.
 ///
@@ -28,10 +28,8 @@ pub fn check_congestion(name: &str) -> Result<(), String> {
     })
 }
 
-/// The congestion control that `auto` means: cubic where both ends are one host (there it measured 1.7 times as fast as
-/// bbr), the system's elsewhere.
+/// Whether sockets of this process may use cubic.
 #[must_use]
-pub fn automatic_congestion(same_host: bool) -> Option<String> {
-    let cubic = "cubic";
-    (same_host && check_congestion(cubic).is_ok()).then(|| cubic.to_owned())
+pub fn has_cubic() -> bool {
+    check_congestion(CUBIC).is_ok()
 }

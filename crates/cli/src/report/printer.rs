@@ -1,7 +1,7 @@
 //! Prints a report in the form asked for: tables and CSV line by line as results come, JSON at the end.
 
 use super::{Config, Report, Row, csv, gpus::Gpus, json, table};
-use crate::{args::request::Format, failure::Failure, output::Output};
+use crate::{failure::Failure, output::Output, settings::request::Format};
 
 /// Where results go, and in which form.
 #[derive(Debug, Clone, Copy)]

@@ -4,10 +4,7 @@
 use std::fmt::Write as _;
 
 use super::{Config, Plugins, Report, Row, SideFacts, Sides, Slices, Way, gpus::Gpus, memory_name};
-use crate::{
-    args::size::show_size,
-    settings::{Flow, Settings, Transport, Unpack},
-};
+use crate::settings::{Flow, Settings, Transport, Unpack, size::show_size};
 
 /// What was measured, and the columns' names.
 #[must_use]

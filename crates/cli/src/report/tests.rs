@@ -6,19 +6,19 @@ use gputcp_proto::session::Role;
 
 use super::{gpus::Gpus, *};
 use crate::{
-    args::{MeasureArgs, environment::Environment, request::Request},
     bootstrap::message::{Received, Sent},
     failure::Failure,
     measure::{
         run::{Exchanged, Outcome},
         tally::Tally,
     },
+    settings::{asked::MeasureArgs, environment::Environment, request::Request},
 };
 
 fn settings(args: MeasureArgs) -> Settings {
     let mut settings = Request::new(args, &Environment::default()).unwrap().settings;
     settings.streams = 2;
-    settings.congestion = Some("cubic".into());
+    settings.sockets.congestion = Some("cubic".into());
     settings
 }
 

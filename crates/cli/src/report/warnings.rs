@@ -1,7 +1,7 @@
 //! What to mind about a result, and what to do about it.
 
 use super::{Row, Way};
-use crate::{args::size::show_size, failure::Failure};
+use crate::{failure::Failure, settings::size::show_size};
 
 /// What to mind about one result.
 #[must_use]

@@ -12,15 +12,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::check_side;
 use crate::{
-    args::{
-        check::CheckArgs, environment::Environment, memory::MemoryArg, plugin::PluginArg,
-        request::DEFAULT_TIMEOUT,
-    },
+    args::check::CheckArgs,
     conformance::{self, Plugin, Report, Row, table},
     failure::Failure,
     interrupt::Interrupt,
     output::{Output, Talk},
-    settings::Memory,
+    settings::{
+        Memory, agreed::DEFAULT_TIMEOUT, environment::Environment, memory::MemoryArg, plugin::PluginArg,
+    },
 };
 
 /// Runs the subcommand.

@@ -95,9 +95,8 @@ pub(super) const REGION_BYTES: u64 = 64 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        args::{MeasureArgs, environment::Environment, request::Request},
-        settings::Memory,
+    use crate::settings::{
+        Memory, SocketSettings, asked::MeasureArgs, environment::Environment, request::Request,
     };
 
     #[test]
@@ -114,8 +113,8 @@ mod tests {
         let args = MeasureArgs { latency: true, size: Some(1), ..Default::default() };
         let asked = Request::new(args, &Environment::default()).unwrap().settings;
         let short = Settings { memory: Memory::Cuda, ..asked };
-        let longest =
-            Settings { streams: 64, slabs: Some(16), segment_bytes: Some(64 << 20), ..short.clone() };
+        let rings = SocketSettings { slabs: Some(16), segment_bytes: Some(64 << 20), ..Default::default() };
+        let longest = Settings { streams: 64, sockets: rings, ..short.clone() };
         for settings in [&short, &longest] {
             assert_eq!((settings.check(), region_bytes(settings)), (Ok(()), 256), "all of the messages");
         }

@@ -218,13 +218,13 @@ fn introduce(socket: &Socket, said: &[u8]) -> io::Result<()> {
 /// The options that the engine's data sockets have too.
 fn tune(socket: &Socket, settings: &Settings) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
-    if let Some(bytes) = settings.send_buffer_bytes {
+    if let Some(bytes) = settings.sockets.send_buffer_bytes {
         socket.set_send_buffer_size(bytes as usize)?;
     }
-    if let Some(bytes) = settings.recv_buffer_bytes {
+    if let Some(bytes) = settings.sockets.recv_buffer_bytes {
         socket.set_recv_buffer_size(bytes as usize)?;
     }
-    if let Some(name) = &settings.congestion {
+    if let Some(name) = &settings.sockets.congestion {
         sockopt::set_tcp_congestion(socket, name)?;
     }
     socket.set_tcp_user_timeout(Some(settings.timeout()))

@@ -13,7 +13,6 @@ use gputcp_proto::session::Kind;
 
 use super::*;
 use crate::{
-    args::{MeasureArgs, environment::Environment, request::Request},
     bootstrap::{
         link::Link,
         message::{Begin, TcpCounters, Work, from_hex},
@@ -25,7 +24,9 @@ use crate::{
         tally::Tally,
     },
     report::{CeilingKind, gpus::Gpus},
-    settings::{Flow, Memory, Unpack},
+    settings::{
+        Flow, Memory, SocketSettings, Unpack, asked::MeasureArgs, environment::Environment, request::Request,
+    },
 };
 
 const BYTES: u64 = (3 << 20) + 12_345;
@@ -33,7 +34,8 @@ const BYTES: u64 = (3 << 20) + 12_345;
 fn settings(args: MeasureArgs) -> Settings {
     let args = MeasureArgs { size: Some(BYTES), ..args };
     let asked = Request::new(args, &Environment::default()).unwrap().settings;
-    Settings { memory: Memory::Cuda, streams: 3, segment_bytes: Some(64 << 10), ..asked }
+    let sockets = SocketSettings { segment_bytes: Some(64 << 10), ..asked.sockets };
+    Settings { memory: Memory::Cuda, streams: 3, sockets, ..asked }
 }
 
 fn links() -> [(Link, Role); 2] {

@@ -6,10 +6,7 @@ use gputcp_gpu::{Buffer, Pattern, SoftOptions};
 use socket2::{Domain, Type};
 
 use super::*;
-use crate::{
-    args::{MeasureArgs, environment::Environment, request::Request},
-    settings::{Memory, Unpack},
-};
+use crate::settings::{Memory, Unpack, asked::MeasureArgs, environment::Environment, request::Request};
 
 const SLICE: u64 = 8 << 10;
 const PATTERN: Pattern = Pattern { seed: 5, iteration: 6 };

@@ -1,6 +1,6 @@
 //! Memory and GPUs as people name them.
 
-use crate::settings::Memory;
+use super::kinds::Memory;
 
 /// The name of a GPU: its index, UUID or PCI address. That it is well formed says nothing of whether it is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,15 @@ pub struct MemoryArg {
     pub kind: Memory,
     /// This side's GPU.
     pub gpu: Option<Selector>,
+}
+
+/// The memory to move, as far as it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// This, or nothing.
+    Exactly(Memory),
+    /// GPU memory where both ends have what they need for it, else the software GPU's.
+    Automatic,
 }
 
 impl Selector {

@@ -1,6 +1,6 @@
 //! Numbers as people type them: sizes with binary suffixes, seconds, windows.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use gputcp::transfer::Plan;
 
@@ -94,6 +94,23 @@ pub fn parse_count(text: &str, what: &str, least: u32, most: u32) -> Result<u32,
     match text.trim().parse() {
         Ok(count) if (least..=most).contains(&count) => Ok(count),
         _ => Err(format!("the number of {what} is between {least} and {most}")),
+    }
+}
+
+/// Checks that a number that came over the network is one of those.
+///
+/// # Errors
+/// A sentence that says which is out of range.
+pub(super) fn within<T: Into<u64> + Copy>(
+    what: &str,
+    value: T,
+    range: RangeInclusive<T>,
+) -> Result<(), String> {
+    let (value, least, most) = (value.into(), (*range.start()).into(), (*range.end()).into());
+    if (least..=most).contains(&value) {
+        Ok(())
+    } else {
+        Err(format!("{what} is {value}, but must be between {least} and {most}"))
     }
 }
 

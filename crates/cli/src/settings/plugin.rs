@@ -2,6 +2,9 @@
 
 use clap::Args;
 
+use super::environment::Environment;
+use crate::failure::Failure;
+
 /// Which plugin carries the data, if one does.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct PluginArgs {
@@ -26,6 +29,17 @@ pub enum PluginArg {
         /// The version asked for; else the newest that is known.
         version: Option<u32>,
     },
+}
+
+impl Environment {
+    /// Fills in which plugin to use.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] naming the variable whose value is bad.
+    pub fn complete_plugin(&self, args: &mut PluginArgs) -> Result<(), Failure> {
+        self.fill(&mut args.plugin, &["GPUTCP_PLUGIN", "UCCL_TCPX_PLUGIN_PATH"], PluginArg::parse)?;
+        self.fill(&mut args.plugin_device, &["GPUTCP_PLUGIN_DEVICE"], parse_device)
+    }
 }
 
 impl PluginArg {
@@ -68,7 +82,7 @@ fn version(text: &str) -> Option<u32> {
 }
 
 /// A device's index or name.
-pub(crate) fn parse_device(text: &str) -> Result<String, String> {
+fn parse_device(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("a plugin's device is named by its index or its name".into()),
         text => Ok(text.to_owned()),

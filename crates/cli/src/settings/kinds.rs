@@ -1,0 +1,145 @@
+//! The kinds of things that a session chooses between: memory, the way to unpack, what carries the data, which way it goes.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The kind of memory that is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Memory {
+    /// Plain host memory, received in place.
+    Host,
+    /// The software GPU's.
+    Soft,
+    /// A GPU's.
+    Cuda,
+}
+
+/// How a received chunk reaches its destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Unpack {
+    /// One launch per chunk over its fragments.
+    Kernel,
+    /// A copy per fragment.
+    Copy,
+    /// Gathered on the CPU, then one copy.
+    Host,
+    /// Nothing to unpack: the destination is host memory, received in place.
+    None,
+    /// Nothing to unpack: a plugin writes to the destination itself.
+    #[serde(rename = "in-place")]
+    InPlace,
+}
+
+/// What carries the data.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// The built-in transport.
+    #[default]
+    Sockets,
+    /// A NCCL net plugin on either end.
+    Plugin,
+}
+
+/// Which way the messages go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flow {
+    /// Client to server.
+    Forward,
+    /// Server to client.
+    Backward,
+    /// Both at once.
+    Both,
+    /// There and back, one after the other.
+    RoundTrip,
+}
+
+impl Transport {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sockets => "sockets",
+            Self::Plugin => "plugin",
+        }
+    }
+}
+
+impl Memory {
+    /// The kind of this name.
+    ///
+    /// # Errors
+    /// A sentence that says which there are.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "host" => Ok(Self::Host),
+            "soft" => Ok(Self::Soft),
+            "cuda" => Ok(Self::Cuda),
+            _ => Err("memory is host, soft, cuda, or cuda: and a GPU".into()),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Soft => "soft",
+            Self::Cuda => "cuda",
+        }
+    }
+}
+
+impl Unpack {
+    /// The mode of this name.
+    ///
+    /// # Errors
+    /// A sentence that says which there are.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "kernel" => Ok(Self::Kernel),
+            "copy" | "d2d" => Ok(Self::Copy),
+            "host" => Ok(Self::Host),
+            "none" => Ok(Self::None),
+            _ => Err("unpacking is done by kernel, copy (or d2d), host, or none".into()),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Copy => "copy",
+            Self::Host => "host",
+            Self::None => "none",
+            Self::InPlace => "in-place",
+        }
+    }
+}
+
+impl Flow {
+    /// Whether the client sends.
+    #[must_use]
+    pub const fn forward(self) -> bool {
+        !matches!(self, Self::Backward)
+    }
+
+    /// In how many directions a side moves data.
+    #[must_use]
+    pub const fn directions(self) -> u64 {
+        match self {
+            Self::Forward | Self::Backward => 1,
+            Self::Both | Self::RoundTrip => 2,
+        }
+    }
+
+    /// Whether the server sends.
+    #[must_use]
+    pub const fn backward(self) -> bool {
+        !matches!(self, Self::Forward)
+    }
+}

@@ -1,0 +1,77 @@
+//! What the library is told: the one place where [`Settings`] become its options.
+
+use std::net::IpAddr;
+
+use gputcp::{Options, plugin, transfer::Plan};
+use gputcp_gpu::{Device, UnpackMode};
+use gputcp_proto::plan::{SegmentPlan, fitting_piece};
+
+use super::{agreed::Settings, kinds::Unpack};
+
+impl Settings {
+    /// What the connections of one direction are made with: `device` has the messages, `local` is this side's address.
+    #[must_use]
+    pub fn options(&self, device: Option<&Device>, slots: u16, local: IpAddr) -> Options {
+        Options { slots, bind: vec![local], device: device.cloned(), ..self.transport_options() }
+    }
+
+    /// What a plugin's connections of one direction are made with. This end's plugin may take fewer `requests` than the
+    /// other's.
+    #[must_use]
+    pub fn plugin_options(&self, device: Option<&Device>, slots: u16, requests: u16) -> plugin::Options {
+        plugin::Options {
+            gpu: device.cloned(),
+            unpack: self.unpack_mode(),
+            slots: slots.min(requests),
+            timeout: self.timeout(),
+        }
+    }
+
+    /// How the engine cuts messages, with so many chunks in flight.
+    #[must_use]
+    pub fn plan(&self, window: u16) -> Plan {
+        Plan { chunk_bytes: self.chunk_bytes, window: window.into(), patience: self.timeout() }
+    }
+
+    /// How the transport cuts chunks.
+    pub(super) fn segments(&self) -> SegmentPlan {
+        let Options { segment_bytes, piece_bytes, .. } = self.transport_options();
+        let segment = segment_bytes.into();
+        SegmentPlan::new(segment).with_pieces(fitting_piece(segment, piece_bytes.into()))
+    }
+
+    /// The length of the longest segments.
+    pub(super) fn segment_bytes(&self) -> u64 {
+        self.transport_options().segment_bytes.into()
+    }
+
+    /// The segments in a stream's ring.
+    pub(super) fn slabs(&self) -> u64 {
+        self.transport_options().slabs.into()
+    }
+
+    /// All that does not depend on the direction.
+    fn transport_options(&self) -> Options {
+        let (usual, sockets) = (Options::default(), &self.sockets);
+        Options {
+            streams: self.streams,
+            segment_bytes: sockets.segment_bytes.unwrap_or(usual.segment_bytes),
+            slabs: sockets.slabs.unwrap_or(usual.slabs),
+            congestion: sockets.congestion.as_deref().map(Into::into),
+            send_buffer_bytes: sockets.send_buffer_bytes,
+            recv_buffer_bytes: sockets.recv_buffer_bytes,
+            unpack: self.unpack_mode(),
+            timeout: self.timeout(),
+            ..usual
+        }
+    }
+
+    /// Only the receiver unpacks; a sender with a device and a host destination at the other end still stages.
+    const fn unpack_mode(&self) -> UnpackMode {
+        match self.unpack {
+            Unpack::Kernel | Unpack::None | Unpack::InPlace => UnpackMode::Kernel,
+            Unpack::Copy => UnpackMode::Copy,
+            Unpack::Host => UnpackMode::Host,
+        }
+    }
+}
