@@ -23,15 +23,11 @@ use crate::{
         message::{Accept, Begin, Bye, End, SideReport, TcpCounters, Work},
     },
     failure::Failure,
-    host::{
-        identity::Identity,
-        link as wire,
-        usage::{self, available_memory_bytes},
-    },
+    host::{identity::Identity, link as wire, usage::available_memory_bytes},
     output::Talk,
     printable::printable,
     report::{
-        Ceiling, Config, Plugins, Report, Row, SCHEMA, SideFacts, Sides, gpus::Gpus, printer::Printer,
+        Ceiling, Config, Hosts, Plugins, Report, Row, SCHEMA, SideFacts, Sides, gpus::Gpus, printer::Printer,
         warnings,
     },
     settings::{
@@ -97,20 +93,21 @@ impl Measurement<'_> {
         let mut side = Side::set_up(link, Role::Client, settings.clone(), gpu, plugin)?;
         side.damage = self.damage;
         let config = self.config(settings, plugins, side.setup);
-        self.printer.head(&config, (&self.here.host, &printable(&self.there.host)), &gpus)?;
+        let server = printable(&self.there.host);
+        self.printer.head(&config, Hosts { client: &self.here.host, server: &server }, &gpus)?;
 
         let mut course = Course::new(self, gpus, link.local_address()?.ip());
         let measured = course.run(self, &mut side, link);
         let (mine, theirs, ending) = match measured {
             Ok(()) => {
-                let mine = side_report(&side);
+                let mine = side.report();
                 link.say(Kind::End, &End {}, Instant::now() + patience)?;
                 let theirs: SideReport = link.hear(Kind::Report, Instant::now() + patience)?;
                 side.close(Role::Client)?;
                 link.say(Kind::Bye, &Bye {}, Instant::now() + patience)?;
                 (mine, Some(theirs), Ok(()))
             }
-            Err(_) if link.interrupt().fired() => (side_report(&side), None, Err(Failure::Interrupted)),
+            Err(_) if link.interrupt().fired() => (side.report(), None, Err(Failure::Interrupted)),
             Err(failure) => return Err(failure),
         };
         let report = self.report(config, course, &mine, theirs.as_ref(), ending.is_err());
@@ -188,17 +185,6 @@ impl Measurement<'_> {
             results: course.results,
             warnings: all_warnings,
         }
-    }
-}
-
-/// What a side has to say about itself at the end.
-pub(super) fn side_report(side: &Side) -> SideReport {
-    SideReport {
-        peak_resident_bytes: usage::peak_resident_bytes(),
-        congestion: side.congestion(),
-        tcp: side.tcp(),
-        strays: side.strays,
-        warnings: Vec::new(),
     }
 }
 

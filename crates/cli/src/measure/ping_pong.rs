@@ -54,7 +54,7 @@ pub fn run(
     let barrier = barrier(link, role == Role::Client, role == Role::Server, patience);
     let mut times = Vec::with_capacity(rounds as usize);
     let (clock, moved) = if transfer {
-        play(outgoing, incoming, role, (bytes, rounds), barrier, &mut times)?
+        play(outgoing, incoming, role, begin, barrier, &mut times)?
     } else {
         let (Some(out), Some(into)) = (&mut outgoing.raw, &mut incoming.raw) else {
             return Err(Failure::Peer("the client asks for raw sockets that were not agreed on".into()));
@@ -62,7 +62,7 @@ pub fn run(
         let sockets = if role == Role::Client { &out.sockets } else { &into.sockets };
         let clock = barrier()?;
         let mut lap = Lap::new(&mut times);
-        sockets.ping_pong(role, (&mut out.area, &mut into.area), (bytes, rounds), || lap.round())?;
+        sockets.ping_pong(role, begin, &mut out.area, &mut into.area, || lap.round())?;
         (clock, Moved { chunks: rounds, bytes: bytes * rounds })
     };
     let cpu_ns = clock.cpu().as_nanos() as u64;
@@ -100,11 +100,11 @@ fn play(
     outgoing: &mut Outgoing,
     incoming: &mut Incoming,
     role: Role,
-    (bytes, rounds): (u64, u64),
+    begin: &Begin,
     barrier: impl FnOnce() -> Result<Clock, Failure>,
     times: &mut Vec<Duration>,
 ) -> Result<(Clock, Moved), Failure> {
-    let Incoming { buffer, comms, plan, .. } = incoming;
+    let (Begin { bytes, rounds, .. }, Incoming { buffer, comms, plan, .. }) = (*begin, incoming);
     let message = |round: u64| Message { buffer, offset: round * bytes, bytes };
     // As many rounds' receives are posted ahead as the window holds, so that announcing them delays no message.
     let ahead = (plan.window as u64 / bytes.div_ceil(plan.chunk_bytes)).clamp(1, rounds);

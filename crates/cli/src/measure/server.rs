@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use gputcp_proto::session::{Kind, Role};
 
 use super::{
-    client::side_report,
     memory::answer,
     ping_pong,
     run::{self, Outcome},
@@ -102,7 +101,7 @@ fn carry(
             other => return Err(link.unexpected(other)),
         }
     }
-    let mut report = side_report(&side);
+    let mut report = side.report();
     report.strays += strays();
     link.say(Kind::Report, &report, Instant::now() + patience)?;
     side.close(Role::Server)?;

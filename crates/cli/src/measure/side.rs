@@ -18,10 +18,10 @@ use super::{
 use crate::{
     bootstrap::{
         link::Link,
-        message::{Ready, TcpCounters},
+        message::{Ready, SideReport, TcpCounters},
     },
     failure::Failure,
-    host::plugin::NetPlugin,
+    host::{plugin::NetPlugin, usage::peak_resident_bytes},
     interrupt::Hook,
     settings::{Memory, Settings, Transport},
 };
@@ -227,6 +227,18 @@ impl Side {
             rtt_us: median(|info| info.rtt_us),
             cwnd_packets: median(|info| info.cwnd_packets),
         })
+    }
+
+    /// What this side has to say about itself at the end.
+    #[must_use]
+    pub fn report(&self) -> SideReport {
+        SideReport {
+            peak_resident_bytes: peak_resident_bytes(),
+            congestion: self.congestion(),
+            tcp: self.tcp(),
+            strays: self.strays,
+            warnings: Vec::new(),
+        }
     }
 
     /// Says goodbye on every connection, forward before backward at both ends: each waits for the other's.

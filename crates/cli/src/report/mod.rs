@@ -68,6 +68,15 @@ pub struct Config {
     pub setup_ms: f64,
 }
 
+/// The machine of each end, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hosts<'a> {
+    /// The client's name.
+    pub client: &'a str,
+    /// The server's name.
+    pub server: &'a str,
+}
+
 /// The plugin of each end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Plugins {

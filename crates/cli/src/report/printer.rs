@@ -1,6 +1,6 @@
 //! Prints a report in the form asked for: tables and CSV line by line as results come, JSON at the end.
 
-use super::{Config, Report, Row, csv, gpus::Gpus, json, table};
+use super::{Config, Hosts, Report, Row, csv, gpus::Gpus, json, table};
 use crate::{failure::Failure, output::Output, settings::request::Format};
 
 /// Where results go, and in which form.
@@ -17,7 +17,7 @@ impl Printer {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn head(&self, config: &Config, hosts: (&str, &str), gpus: &Gpus) -> Result<(), Failure> {
+    pub fn head(&self, config: &Config, hosts: Hosts<'_>, gpus: &Gpus) -> Result<(), Failure> {
         match self.format {
             Format::Table => self.output.print(&table::head(env!("CARGO_PKG_VERSION"), config, hosts, gpus)),
             Format::Csv => self.output.print(&csv::head()),

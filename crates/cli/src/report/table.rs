@@ -3,12 +3,12 @@
 
 use std::fmt::Write as _;
 
-use super::{Config, Plugins, Report, Row, SideFacts, Sides, Slices, Way, gpus::Gpus, memory_name};
+use super::{Config, Hosts, Plugins, Report, Row, SideFacts, Sides, Slices, Way, gpus::Gpus, memory_name};
 use crate::settings::{Flow, Settings, Transport, Unpack, size::show_size};
 
 /// What was measured, and the columns' names.
 #[must_use]
-pub fn head(version: &str, config: &Config, hosts: (&str, &str), gpus: &Gpus) -> String {
+pub fn head(version: &str, config: &Config, hosts: Hosts<'_>, gpus: &Gpus) -> String {
     let Config { settings, .. } = config;
     let mut text = String::new();
     let _ = writeln!(text, "# gputcp {version}: {}", ends(config, hosts));
@@ -155,7 +155,7 @@ fn columns(settings: &Settings) -> String {
     )
 }
 
-fn ends(config: &Config, (client, server): (&str, &str)) -> String {
+fn ends(config: &Config, Hosts { client, server }: Hosts<'_>) -> String {
     let way = match config.settings.flow {
         Flow::Forward => "client → server",
         Flow::Backward => "server → client",

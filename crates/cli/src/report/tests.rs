@@ -106,7 +106,9 @@ fn table(report: &Report) -> String {
 
 fn table_with(report: &Report, gpus: &Gpus) -> String {
     let rows: String = report.results.iter().map(table::row).collect();
-    table::head("0.0.0", &report.config, ("alpha", "beta"), gpus) + &rows + &table::foot(report)
+    table::head("0.0.0", &report.config, Hosts { client: "alpha", server: "beta" }, gpus)
+        + &rows
+        + &table::foot(report)
 }
 
 #[test]

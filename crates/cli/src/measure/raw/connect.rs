@@ -15,7 +15,7 @@ use rustix::{
 };
 use socket2::{Domain, Socket, Type};
 
-use super::{PipelineSpec, RawSockets};
+use super::{pipeline::PipelineSpec, sockets::RawSockets};
 use crate::{
     bootstrap::{
         link::Link,

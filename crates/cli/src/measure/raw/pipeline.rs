@@ -24,7 +24,7 @@ use gputcp_proto::{
 };
 use socket2::Socket;
 
-use super::worker::{Broken, again, some};
+use super::blocking::{Broken, again, some};
 use crate::settings::Settings;
 
 /// What the pipelines of one direction are made of.

@@ -12,7 +12,10 @@ use gputcp_gpu::{MemoryKind, ReadClaim, WriteClaim};
 use rustix::{io::Errno, net::RecvFlags};
 use socket2::Socket;
 
-use super::pipeline::Pipeline;
+use super::{
+    blocking::{Broken, again, some},
+    pipeline::Pipeline,
+};
 use crate::{failure::Failure, settings::Settings};
 
 /// A share of a message, or a piece of one.
@@ -21,17 +24,6 @@ pub(super) enum Job {
     Send(ReadClaim, u64),
     /// Receive so many bytes, likewise.
     Receive(WriteClaim, u64),
-}
-
-/// Why a share did not come through.
-#[derive(Debug)]
-pub(super) enum Broken {
-    /// The socket failed, or nothing moved.
-    Socket(io::Error),
-    /// This side's device failed.
-    Device(gputcp_gpu::Error),
-    /// The thread panicked.
-    Panicked,
 }
 
 /// When a job was done.
@@ -170,43 +162,6 @@ pub(super) fn spin(socket: &Socket) {
             Err(Errno::AGAIN) => thread::yield_now(),
             _ => return,
         }
-    }
-}
-
-/// A blocking call, again when a signal interrupts it.
-pub(super) fn again(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result.map_err(timed),
-        }
-    }
-}
-
-/// The bytes that were read: none are the end of the stream, which comes too early here.
-pub(super) fn some(read: usize) -> io::Result<u64> {
-    if read == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(read as u64) }
-}
-
-impl From<io::Error> for Broken {
-    fn from(error: io::Error) -> Self {
-        Self::Socket(error)
-    }
-}
-
-impl From<gputcp_gpu::Error> for Broken {
-    fn from(error: gputcp_gpu::Error) -> Self {
-        Self::Device(error)
-    }
-}
-
-/// A blocking socket with a timeout says "would block" when that is over.
-fn timed(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => {
-            io::Error::new(io::ErrorKind::TimedOut, "no progress (the bound is --timeout)")
-        }
-        _ => error,
     }
 }
 

@@ -15,10 +15,11 @@ use super::*;
 use crate::{
     bootstrap::{
         link::Link,
-        message::{Begin, TcpCounters, Work, from_hex},
+        message::{TcpCounters, Work, from_hex},
     },
     interrupt::Interrupt,
     measure::{
+        raw::{RawListener, connect},
         run::{Outcome, run},
         side::Side,
         tally::Tally,
