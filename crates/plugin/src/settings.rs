@@ -6,11 +6,10 @@
 mod machine;
 mod variables;
 
-use std::{env, ffi::OsString, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{env, ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
-use gputcp::{IoPool, Key, Options, SLABS_MAX};
+use gputcp::{CongestionControl, IoPool, Key, Options, SLABS_MAX};
 use gputcp_proto::frame::{EAGER_PLACES_MAX, RECEIVES_MAX, STREAMS_MAX};
-use rustix::net::{AddressFamily, SocketType, socket, sockopt};
 
 use self::{
     machine::{cores, streams_on, threads_on},
@@ -62,7 +61,7 @@ pub(crate) enum Congestion {
     /// Cubic to an address of this very machine, where it was measured to be faster; else the system's.
     Auto,
     /// The one of this name.
-    Named(Arc<str>),
+    Named(CongestionControl),
 }
 
 /// The side that joins interfaces to one device.
@@ -128,22 +127,11 @@ impl Congestion {
         if text == "auto" {
             return Ok(Self::Auto);
         }
-        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-        if text.len() > CONGESTION_CHARS_MAX || !text.bytes().all(word) {
-            return Err("a congestion control is auto, or a name like cubic or bbr".into());
-        }
-        if !Self::is_there(text) {
-            return Err(
-                "this machine lets no socket use it (see net.ipv4.tcp_allowed_congestion_control)".into()
-            );
-        }
-        Ok(Self::Named(text.into()))
-    }
-
-    /// Returns whether sockets of this process may use it.
-    pub(crate) fn is_there(name: &str) -> bool {
-        let tried = socket(AddressFamily::INET, SocketType::STREAM, None);
-        tried.and_then(|socket| sockopt::set_tcp_congestion(socket, name)).is_ok()
+        let name: CongestionControl = text.parse()?;
+        name.check_usable().map_err(|_| {
+            "this machine lets no socket use it (see net.ipv4.tcp_allowed_congestion_control)".to_owned()
+        })?;
+        Ok(Self::Named(name))
     }
 }
 
@@ -163,8 +151,6 @@ impl Family {
 
 /// The highest speed that can be set: 100 Tbit/s.
 const SPEED_MAX: u32 = 100_000_000;
-/// The longest name: the kernel's TCP_CA_NAME_MAX is 16, with its end.
-const CONGESTION_CHARS_MAX: usize = 15;
 
 #[cfg(test)]
 mod tests {
@@ -200,7 +186,7 @@ mod tests {
         assert!(usual.tuner && tuner(&[("GPUTCP_TUNER", "1")]) && !tuner(&[("GPUTCP_TUNER", "0")]));
         assert_eq!(
             read(&[("GPUTCP_CONGESTION", "reno")]).unwrap().congestion,
-            Congestion::Named("reno".into())
+            Congestion::Named("reno".parse().unwrap())
         );
     }
 

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use gputcp::{Handle, IoPool, Options};
+use gputcp::{CongestionControl, Handle, IoPool, Options};
 use gputcp_nccl_abi::ResultCode;
 use gputcp_proto::frame::{INLINE_BYTES_MAX, STREAMS_MAX};
 
@@ -167,8 +167,9 @@ impl Plugin {
         options.streams = options.streams.saturating_mul(interfaces).min(STREAMS_MAX);
         let ip = handle.address.ip();
         let is_here = ip.is_loopback() || self.devices.all().iter().any(|device| device.has(ip));
-        if self.settings.congestion == Congestion::Auto && is_here && Congestion::is_there("cubic") {
-            options.congestion = Some("cubic".into());
+        let cubic = CongestionControl::cubic();
+        if self.settings.congestion == Congestion::Auto && is_here && cubic.check_usable().is_ok() {
+            options.congestion = Some(cubic);
         }
         options
     }

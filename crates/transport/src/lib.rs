@@ -46,6 +46,7 @@
 #![forbid(unsafe_code)]
 
 mod canceller;
+mod congestion;
 pub mod contract;
 mod error;
 mod key_file;
@@ -63,6 +64,7 @@ pub use gputcp_socket::TcpInfo;
 
 pub use self::{
     canceller::Canceller,
+    congestion::CongestionControl,
     error::{Error, Guilty, Result},
     key_file::KeyFile,
     options::{Options, SLABS_MAX},

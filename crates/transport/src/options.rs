@@ -1,7 +1,7 @@
 //! How a connection is made. Both ends need the same `unpack` and `device` only where they differ in memory; what must
 //! agree on the wire is exchanged at connect.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 use gputcp_gpu::{Device, UnpackMode};
 use gputcp_proto::{
@@ -9,7 +9,7 @@ use gputcp_proto::{
     key::Key,
 };
 
-use crate::{Error, IoPool, Result};
+use crate::{CongestionControl, Error, IoPool, Result};
 
 /// Settings of a connection, for either end.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ pub struct Options {
     /// Bounce or staging slabs per data socket, each of one segment. Small rings stay in the CPU's cache.
     pub slabs: u16,
     /// The congestion control to ask for, by the kernel's name; `None` leaves the system's.
-    pub congestion: Option<Arc<str>>,
+    pub congestion: Option<CongestionControl>,
     /// A fixed send buffer; `None` leaves the kernel's autotuning, which measured better.
     pub send_buffer_bytes: Option<u32>,
     /// A fixed receive buffer, likewise.

@@ -119,7 +119,7 @@ impl Measurement<'_> {
     fn settle(&self) -> Result<Settings, Failure> {
         let there = There { cores: self.there.cores, is_here: self.here.is_same_host(&self.there) };
         let settings = resolve(&self.request.asked, &self.proposal.here, Some(&there))?;
-        settings.sockets.congestion.as_deref().map_or(Ok(()), check_congestion).map_err(Failure::Usage)?;
+        settings.sockets.congestion_control().map_or(Ok(()), check_congestion).map_err(Failure::Usage)?;
         Ok(settings)
     }
 

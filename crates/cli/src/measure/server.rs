@@ -136,7 +136,7 @@ fn check(ask: &mut Ask, plugin: Option<&NetPlugin>) -> Result<(Accept, Option<Gp
             );
         }
     };
-    ask.settings.sockets.congestion.as_deref().map_or(Ok(()), check_congestion)?;
+    ask.settings.sockets.congestion_control().map_or(Ok(()), check_congestion)?;
     let mut answer = answer(ask)?;
     answer.0.plugin = plugin;
     ask.settings.check_memory("the server", &[Role::Server], available_memory_bytes())?;

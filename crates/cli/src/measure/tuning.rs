@@ -2,18 +2,16 @@
 
 use std::fs;
 
-use rustix::net::{AddressFamily, SocketType, socket, sockopt};
+use gputcp::CongestionControl;
 
-use crate::{host::identity::Identity, settings::resolve::CUBIC};
+use crate::host::identity::Identity;
 
 /// Whether sockets of this process may use a congestion control.
 ///
 /// # Errors
 /// A sentence that says which there are.
-pub fn check_congestion(name: &str) -> Result<(), String> {
-    let tried = socket(AddressFamily::INET, SocketType::STREAM, None)
-        .and_then(|socket| sockopt::set_tcp_congestion(socket, name));
-    tried.map_err(|error| {
+pub fn check_congestion(name: &CongestionControl) -> Result<(), String> {
+    name.check_usable().map_err(|error| {
         let list = |what: &str| {
             let names = fs::read_to_string(format!("/proc/sys/net/ipv4/tcp_{what}_congestion_control"));
             names.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(", ")
@@ -31,5 +29,5 @@ pub fn check_congestion(name: &str) -> Result<(), String> {
 /// Whether sockets of this process may use cubic.
 #[must_use]
 pub fn has_cubic() -> bool {
-    check_congestion(CUBIC).is_ok()
+    CongestionControl::cubic().check_usable().is_ok()
 }

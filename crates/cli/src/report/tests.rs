@@ -18,7 +18,7 @@ use crate::{
 fn settings(args: MeasureArgs) -> Settings {
     let mut settings = Request::new(args, &Environment::default()).unwrap().settings;
     settings.streams = 2;
-    settings.sockets.congestion = Some("cubic".into());
+    settings.sockets.congestion = "cubic".parse().ok();
     settings
 }
 

@@ -57,7 +57,7 @@ impl Settings {
             streams: self.streams,
             segment_bytes: sockets.segment_bytes.unwrap_or(usual.segment_bytes),
             slabs: sockets.slabs.unwrap_or(usual.slabs),
-            congestion: sockets.congestion.as_deref().map(Into::into),
+            congestion: sockets.congestion_control().cloned(),
             send_buffer_bytes: sockets.send_buffer_bytes,
             recv_buffer_bytes: sockets.recv_buffer_bytes,
             unpack: self.unpack_mode(),

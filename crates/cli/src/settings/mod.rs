@@ -5,6 +5,7 @@
 
 pub mod agreed;
 pub mod asked;
+pub mod congestion;
 pub mod environment;
 pub mod kinds;
 pub mod library;

@@ -1,14 +1,15 @@
 //! What the built-in transport alone is told: each option's flag, its variable, its name on the wire, and its bounds.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, str::FromStr as _};
 
 use clap::Args;
-use gputcp::SLABS_MAX;
+use gputcp::{CongestionControl, SLABS_MAX};
 use gputcp_proto::frame::SEGMENT_BYTES;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    congestion::Congestion,
     environment::Environment,
     size::{parse_count, parse_size, show_size, within},
 };
@@ -27,8 +28,8 @@ pub struct SocketSettings {
     #[serde(default)]
     pub slabs: Option<u16>,
     /// Congestion control of the data sockets: auto, or a name the kernel knows [default: auto]
-    #[arg(long, value_name = "NAME", value_parser = parse_congestion)]
-    pub congestion: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = Congestion::from_str)]
+    pub congestion: Option<Congestion>,
     /// Fixed send buffer of the data sockets [default: the kernel tunes it]
     #[arg(id = "sndbuf", long, value_name = "SIZE", value_parser = parse_socket_buffer)]
     pub send_buffer_bytes: Option<u32>,
@@ -45,12 +46,21 @@ impl SocketSettings {
     pub(super) fn complete(&mut self, environment: &Environment) -> Result<(), Failure> {
         environment.fill(&mut self.segment_bytes, &["GPUTCP_SEGMENT"], parse_segment)?;
         environment.fill(&mut self.slabs, &["GPUTCP_SLABS"], parse_slabs)?;
-        environment.fill(&mut self.congestion, &["GPUTCP_CONGESTION"], parse_congestion)?;
+        environment.fill(&mut self.congestion, &["GPUTCP_CONGESTION"], Congestion::from_str)?;
         environment.fill(&mut self.send_buffer_bytes, &["GPUTCP_SNDBUF"], parse_socket_buffer)?;
         environment.fill(&mut self.recv_buffer_bytes, &["GPUTCP_RCVBUF"], parse_socket_buffer)
     }
 
-    /// Checks every value: these came over the network.
+    /// The congestion control to ask for; `None` leaves the system's.
+    #[must_use]
+    pub const fn congestion_control(&self) -> Option<&CongestionControl> {
+        match &self.congestion {
+            Some(Congestion::Named(name)) => Some(name),
+            Some(Congestion::Auto) | None => None,
+        }
+    }
+
+    /// Checks every number: these came over the network.
     ///
     /// # Errors
     /// A sentence that says which is out of range.
@@ -64,12 +74,7 @@ impl SocketSettings {
         for bytes in [self.send_buffer_bytes, self.recv_buffer_bytes].into_iter().flatten() {
             within("a socket buffer", bytes, SOCKET_BUFFER_BYTES)?;
         }
-        match &self.congestion {
-            Some(name) if !is_congestion_name(name) => Err(format!(
-                "the congestion control's name must be 1 to {CONGESTION_CHARS_MAX} characters of a to z, 0 to 9, - and _"
-            )),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -95,22 +100,5 @@ fn parse_socket_buffer(text: &str) -> Result<u32, String> {
     }
 }
 
-/// A congestion control's name, or `auto`. The kernel's names are short words (TCP_CA_NAME_MAX is 16).
-fn parse_congestion(text: &str) -> Result<String, String> {
-    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    if text.is_empty() || text.len() > 15 || !text.bytes().all(word) {
-        return Err("a congestion control is auto, or a name like cubic or bbr".into());
-    }
-    Ok(text.to_owned())
-}
-
-/// Whether a congestion control can have this name at all.
-fn is_congestion_name(name: &str) -> bool {
-    let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'_');
-    (1..=CONGESTION_CHARS_MAX).contains(&name.len()) && name.bytes().all(fits)
-}
-
-/// A congestion control's longest name: the kernel's TCP_CA_NAME_MAX with its end.
-const CONGESTION_CHARS_MAX: usize = 15;
 /// The kernel stores twice the value in an int (socket(7)).
 const SOCKET_BUFFER_BYTES: RangeInclusive<u32> = 4096..=0x3fff_ffff;

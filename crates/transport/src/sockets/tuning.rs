@@ -19,7 +19,7 @@ pub(crate) fn tune(socket: &Socket, options: &Options) -> Result<()> {
         set("set the receive buffer", socket.set_recv_buffer_size(bytes as usize))?;
     }
     if let Some(name) = &options.congestion {
-        sockopt::set_tcp_congestion(socket, name).map_err(|errno| {
+        sockopt::set_tcp_congestion(socket, name.as_str()).map_err(|errno| {
             let doing =
                 format!("use congestion control {name} (see net.ipv4.tcp_allowed_congestion_control)");
             Error::system(doing, errno)

@@ -224,8 +224,8 @@ fn tune(socket: &Socket, settings: &Settings) -> io::Result<()> {
     if let Some(bytes) = settings.sockets.recv_buffer_bytes {
         socket.set_recv_buffer_size(bytes as usize)?;
     }
-    if let Some(name) = &settings.sockets.congestion {
-        sockopt::set_tcp_congestion(socket, name)?;
+    if let Some(name) = settings.sockets.congestion_control() {
+        sockopt::set_tcp_congestion(socket, name.as_str())?;
     }
     socket.set_tcp_user_timeout(Some(settings.timeout()))
 }

@@ -100,3 +100,23 @@ fn an_empty_value_counts_as_unset() {
     let args = completed(&[("GPUTCP_SIZE", ""), ("UCCL_TCPX_PERF_SIZE", "1M")], MeasureArgs::default());
     assert_eq!(args.unwrap().size, Some(1 << 20));
 }
+
+#[test]
+fn every_option_with_a_value_has_its_variable() {
+    use clap::Args as _;
+    // Neither is for users, and a path may be any text.
+    let others = ["damage", "plugin", "plugin-device"];
+    let command = MeasureArgs::augment_args(clap::Command::new("x"));
+    let options = command.get_arguments().filter(|option| option.get_action().takes_values());
+    let names: Vec<&str> =
+        options.filter_map(clap::Arg::get_long).filter(|name| !others.contains(name)).collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        let variable = format!("GPUTCP_{}", name.to_uppercase().replace('-', "_"));
+        // The variable of an option that needs another one is read behind that one.
+        let pairs = [("GPUTCP_BEGIN", "1"), ("GPUTCP_END", "2"), (variable.as_str(), "?")];
+        let pairs = if matches!(name, "factor" | "begin" | "end") { &pairs[..] } else { &pairs[2..] };
+        let error = completed(pairs, MeasureArgs::default()).map(drop).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("the variable {variable} is ")), "{error}");
+    }
+}

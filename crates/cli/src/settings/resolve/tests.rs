@@ -123,10 +123,12 @@ fn gpu_memory_is_moved_where_this_side_can() {
 #[test]
 fn cubic_is_chosen_within_one_machine_unless_another_is_named() {
     let congestion = |name: Option<&str>, has_cubic, is_here| {
-        let sockets = SocketSettings { congestion: name.map(Into::into), ..Default::default() };
+        let sockets =
+            SocketSettings { congestion: name.map(|name| name.parse().unwrap()), ..Default::default() };
         let asked = MeasureArgs { sockets, ..Default::default() };
         let here = Here { has_cubic, ..Default::default() };
-        resolve(&asked, &here, Some(&There { cores: 1, is_here })).unwrap().sockets.congestion
+        let settings = resolve(&asked, &here, Some(&There { cores: 1, is_here })).unwrap();
+        settings.sockets.congestion.map(String::from)
     };
     for auto in [None, Some("auto")] {
         assert_eq!(congestion(auto, true, true).as_deref(), Some("cubic"));
