@@ -107,8 +107,8 @@ impl Settings {
                 .one("GPUTCP_MAX_RECEIVES", |text| count(text, "receives of one request", 1..=RECEIVES_MAX))?
                 .unwrap_or(usual.max_receives),
             congestion: variables.one("GPUTCP_CONGESTION", Congestion::parse)?.unwrap_or(Congestion::Auto),
-            segment_bytes: variables.one("GPUTCP_SEGMENT", segment)?.unwrap_or(usual.segment_bytes),
-            slabs: slabs.unwrap_or(usual.slabs),
+            segment_bytes: variables.one("GPUTCP_SEGMENT", segment)?.unwrap_or(usual.tuning.segment_bytes),
+            slabs: slabs.unwrap_or(usual.tuning.slabs),
             timeout: variables.one("GPUTCP_TIMEOUT", seconds)?.unwrap_or(usual.timeout),
             speed_mbit: variables.one("GPUTCP_SPEED", |text| count(text, "Mbit/s", 1..=SPEED_MAX))?,
             nccl_defaults: variables.one("GPUTCP_NCCL_DEFAULTS", switch)?.unwrap_or(true),

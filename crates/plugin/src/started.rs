@@ -142,16 +142,23 @@ impl Plugin {
     /// own thread writes and reads that socket and none has to be woken. Between two H200 a send of 256 KiB
     /// and its reply took 275 µs with 64 KiB as the limit, and 180 µs so.
     pub(crate) fn options(&self) -> Options {
-        let Settings { streams, eager_places, max_receives, segment_bytes, slabs, timeout, .. } =
-            self.settings;
-        let congestion = match &self.settings.congestion {
-            Congestion::Auto => None,
-            Congestion::Named(name) => Some(name.clone()),
-        };
-        let (key, pool) = (self.settings.key.clone(), Some(self.pool.clone()));
-        let usual =
-            Options { inline_bytes: INLINE_BYTES_MAX, eager_places, max_receives, ..Options::default() };
-        Options { streams, segment_bytes, slabs, timeout, congestion, key, pool, ..usual }
+        let settings = &self.settings;
+        Options::default()
+            .with_streams(settings.streams)
+            .with_max_receives(settings.max_receives)
+            .with_timeout(settings.timeout)
+            .with_key(settings.key.clone())
+            .with_pool(self.pool.clone())
+            .tuned(|tuning| {
+                tuning.inline_bytes = INLINE_BYTES_MAX;
+                tuning.eager_places = settings.eager_places;
+                tuning.segment_bytes = settings.segment_bytes;
+                tuning.slabs = settings.slabs;
+                tuning.congestion = match &settings.congestion {
+                    Congestion::Auto => None,
+                    Congestion::Named(name) => Some(name.clone()),
+                };
+            })
     }
 
     /// Returns the options of a connection from this device to a listener.
@@ -169,7 +176,7 @@ impl Plugin {
         let is_here = ip.is_loopback() || self.devices.all().iter().any(|device| device.has(ip));
         let cubic = CongestionControl::cubic();
         if self.settings.congestion == Congestion::Auto && is_here && cubic.check_usable().is_ok() {
-            options.congestion = Some(cubic);
+            options.tuning.congestion = Some(cubic);
         }
         options
     }

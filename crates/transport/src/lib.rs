@@ -54,6 +54,7 @@ mod options;
 pub mod plugin;
 mod sockets;
 pub mod transfer;
+mod tuning;
 
 pub use gputcp_gpu::{
     Buffer, ClaimError, CudaDevice, Device, Error as DeviceError, MemoryKind, Mismatch, Pattern, ReadClaim,
@@ -67,9 +68,10 @@ pub use self::{
     congestion::CongestionControl,
     error::{Error, Guilty, Result},
     key_file::KeyFile,
-    options::{Options, SLABS_MAX},
+    options::Options,
     sockets::{
         Connector, GroupRequest, IoPool, Listener, Part, ReceivedGroup, RecvComm, RecvRequest, SendComm,
         SendRequest, make_near, stay_near,
     },
+    tuning::{SLABS_MAX, Tuning},
 };

@@ -5,46 +5,33 @@ use std::{net::IpAddr, time::Duration};
 
 use gputcp_gpu::{Device, UnpackMode};
 use gputcp_proto::{
-    frame::{EAGER_PLACES_MAX, INLINE_BYTES_MAX, RECEIVES_MAX, SEGMENT_BYTES, SLOTS_MAX, STREAMS_MAX},
+    frame::{RECEIVES_MAX, STREAMS_MAX},
     key::Key,
 };
 
-use crate::{CongestionControl, Error, IoPool, Result};
+use crate::{Error, IoPool, Result, Tuning};
 
 /// Settings of a connection, for either end.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use gputcp::{Device, Options, SoftOptions};
+/// let options = Options::default()
+///     .with_streams(4)
+///     .with_timeout(Duration::from_secs(5))
+///     .with_device(Device::soft(SoftOptions::default()))
+///     .tuned(|tuning| tuning.slabs = 8);
+/// assert_eq!((options.streams, options.tuning.slabs), (4, 8));
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Options {
     /// Data sockets per connection; the connector's number holds. A thread serves each, on both sides, unless there is a pool.
     pub streams: u16,
-    /// Requests that this side may have in flight, at most 32.
-    pub slots: u16,
-    /// The length of the longest segments in bytes; the connector's holds. The listener's rings take streams
-    /// × slabs × segments. With a device it refuses a connector whose rings exceed both 1 GiB and those of
-    /// its own settings.
-    pub segment_bytes: u32,
-    /// What segments are multiples of, in bytes: the first and the last ones of a message are as short as this, so that
-    /// all streams begin and end together. It is fitted to the segment: somewhat more where that is no multiple of it, the
-    /// whole segment where that is shorter. The connector's holds.
-    pub piece_bytes: u32,
-    /// The longest message, in bytes, that may travel inside a control frame; the smaller of both ends' holds. It does so
-    /// if it is alone, or of host memory and no longer than 16 KiB: several fare better on several sockets.
-    pub inline_bytes: u32,
-    /// Messages of up to 256 KiB, and no longer than `inline_bytes`, that may come before their receives are posted, at most 8; the
-    /// smaller of both ends' holds. Each takes as much address space at the receiver, and memory once it is used. A sender then does not wait for a receive to be posted, and a message can be lost that was sent
-    /// and never received: 0, the default, where that must not be.
-    pub eager_places: u16,
     /// Receives that one request may group, at most 8; the smaller of both ends' holds. With more than 1 messages are matched by
     /// tags ([`RecvComm::irecv_group`](crate::RecvComm::irecv_group)), a send is posted only when its receive is announced, there
-    /// are no eager places, and each of the `slots` has room for a whole group. With 1, the default, nobody looks at tags.
+    /// are no eager places, and each of the slots has room for a whole group. With 1, the default, tags mean nothing.
     pub max_receives: u16,
-    /// Bounce or staging slabs per data socket, each of one segment. Small rings stay in the CPU's cache.
-    pub slabs: u16,
-    /// The congestion control to ask for, by the kernel's name; `None` leaves the system's.
-    pub congestion: Option<CongestionControl>,
-    /// A fixed send buffer; `None` leaves the kernel's autotuning, which measured better.
-    pub send_buffer_bytes: Option<u32>,
-    /// A fixed receive buffer, likewise.
-    pub recv_buffer_bytes: Option<u32>,
     /// The local addresses that the connector's data sockets use in turn, the control socket the first; none leaves them to the
     /// system. With several, and several at the listener, data socket i goes from the i-th to the i-th, each modulo their
     /// number: interface to interface of the same place where both ends have as many.
@@ -59,8 +46,11 @@ pub struct Options {
     pub unpack: UnpackMode,
     /// The threads that do the connection's work, shared with other connections; without a pool it has threads of its own.
     pub pool: Option<IoPool>,
-    /// How long the peer may be silent when it owes an answer, and how long unacknowledged data may stay in flight.
+    /// The stall timeout: how long the peer may be silent when it owes an answer, and how long unacknowledged data may stay in
+    /// flight.
     pub timeout: Duration,
+    /// The settings that a measurement may change and a program need not.
+    pub tuning: Tuning,
 }
 
 impl Default for Options {
@@ -69,27 +59,74 @@ impl Default for Options {
         Self {
             // Streams = cores up to 8: more threads than cores are slower, and 8 reached the ceiling on 16 and 32 cores.
             streams: cores.clamp(1, 8) as u16,
-            slots: SLOTS_MAX,
-            segment_bytes: 512 << 10,
-            piece_bytes: 512 << 10,
-            inline_bytes: 64 << 10,
-            eager_places: 0,
             max_receives: 1,
-            slabs: 4,
-            congestion: None,
-            send_buffer_bytes: None,
-            recv_buffer_bytes: None,
             bind: Vec::new(),
             key: None,
             device: None,
             unpack: UnpackMode::Kernel,
             pool: None,
             timeout: Duration::from_secs(30),
+            tuning: Tuning::default(),
         }
     }
 }
 
 impl Options {
+    /// Sets the number of data sockets, 1 to 64.
+    #[must_use]
+    pub fn with_streams(self, streams: u16) -> Self {
+        Self { streams, ..self }
+    }
+
+    /// Sets how many receives one request may group, 1 to 8.
+    #[must_use]
+    pub fn with_max_receives(self, max_receives: u16) -> Self {
+        Self { max_receives, ..self }
+    }
+
+    /// Sets the local addresses that the connector's data sockets use in turn.
+    #[must_use]
+    pub fn with_bind(self, bind: impl Into<Vec<IpAddr>>) -> Self {
+        Self { bind: bind.into(), ..self }
+    }
+
+    /// Sets the key that both ends must have.
+    #[must_use]
+    pub fn with_key(self, key: impl Into<Option<Key>>) -> Self {
+        Self { key: key.into(), ..self }
+    }
+
+    /// Sets the device whose memory will be sent or received.
+    #[must_use]
+    pub fn with_device(self, device: impl Into<Option<Device>>) -> Self {
+        Self { device: device.into(), ..self }
+    }
+
+    /// Sets how bytes reach device memory.
+    #[must_use]
+    pub fn with_unpack(self, unpack: UnpackMode) -> Self {
+        Self { unpack, ..self }
+    }
+
+    /// Sets the pool whose threads do the connection's work.
+    #[must_use]
+    pub fn with_pool(self, pool: impl Into<Option<IoPool>>) -> Self {
+        Self { pool: pool.into(), ..self }
+    }
+
+    /// Sets the stall timeout.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Changes some of the tuning.
+    #[must_use]
+    pub fn tuned(mut self, change: impl FnOnce(&mut Tuning)) -> Self {
+        change(&mut self.tuning);
+        self
+    }
+
     /// Checks every number against what the protocol can say.
     pub(crate) fn check(&self) -> Result<()> {
         let bad = |what: String| Err(Error::usage(what));
@@ -99,47 +136,15 @@ impl Options {
                 self.streams
             ));
         }
-        if !(1..=SLOTS_MAX).contains(&self.slots) {
-            return bad(format!("{} slots were asked for; a connection has 1 to {SLOTS_MAX}", self.slots));
-        }
-        if !SEGMENT_BYTES.contains(&self.segment_bytes) {
-            let (from, to) = (SEGMENT_BYTES.start(), SEGMENT_BYTES.end());
-            return bad(format!(
-                "a segment of {} bytes was asked for; it has {from} to {to}",
-                self.segment_bytes
-            ));
-        }
-        if self.piece_bytes < *SEGMENT_BYTES.start() {
-            let (piece, least) = (self.piece_bytes, SEGMENT_BYTES.start());
-            return bad(format!("a piece of {piece} bytes was asked for; it has at least {least}"));
-        }
-        if self.inline_bytes > INLINE_BYTES_MAX {
-            return bad(format!(
-                "{} bytes were asked for inline; at most {INLINE_BYTES_MAX} fit",
-                self.inline_bytes
-            ));
-        }
-        if self.eager_places > EAGER_PLACES_MAX {
-            return bad(format!(
-                "{} eager places were asked for; a connection has at most {EAGER_PLACES_MAX}",
-                self.eager_places
-            ));
-        }
         if !(1..=RECEIVES_MAX).contains(&self.max_receives) {
             return bad(format!(
                 "{} receives of one group were asked for; a group has 1 to {RECEIVES_MAX}",
                 self.max_receives
             ));
         }
-        if !(1..=SLABS_MAX).contains(&self.slabs) {
-            return bad(format!("{} slabs were asked for; a stream has 1 to {SLABS_MAX}", self.slabs));
-        }
         if self.timeout.is_zero() {
             return bad("a timeout of zero was asked for; give the peer at least a moment".into());
         }
-        Ok(())
+        self.tuning.check()
     }
 }
-
-/// The most slabs in a stream's bounce or staging ring.
-pub const SLABS_MAX: u16 = 16;

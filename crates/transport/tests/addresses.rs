@@ -10,7 +10,7 @@ use std::{
 };
 
 use common::{Place, close, move_and_verify, options, soon};
-use gputcp::{Connector, Error, Handle, Listener, Options, RecvComm, SendComm, transfer::Plan};
+use gputcp::{Connector, Error, Handle, Listener, RecvComm, SendComm, transfer::Plan};
 
 /// Addresses of the loopback, which has all of 127/8.
 fn local(net: u8, count: u8) -> Vec<IpAddr> {
@@ -22,7 +22,7 @@ fn connection(from: u8, to: u8, streams: u16) -> (SendComm, RecvComm, Handle) {
     let listening: Vec<SocketAddr> = local(8, to).into_iter().map(|ip| (ip, 0).into()).collect();
     let mut listener = Listener::bind_all(&listening, options(streams)).unwrap();
     let handle = Handle::decode(&listener.handle().encode()).unwrap();
-    let connector = Options { bind: local(9, from), ..options(streams) };
+    let connector = options(streams).with_bind(local(9, from));
     let connecting = thread::spawn(move || Connector::new(&handle, connector)?.connect(soon()));
     let receiver = listener.accept(soon()).unwrap();
     (connecting.join().unwrap().unwrap(), receiver, handle)

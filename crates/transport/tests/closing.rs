@@ -39,8 +39,8 @@ fn one_message_of_1_mib() {
 #[test]
 fn one_message_of_1_mib_through_a_pool() {
     let pool = Some(IoPool::new(2).unwrap());
-    lose_nothing(&Options { pool: pool.clone(), ..options(1) }, ONE);
-    lose_nothing(&Options { pool, ..options(2) }, ONE);
+    lose_nothing(&options(1).with_pool(pool.clone()), ONE);
+    lose_nothing(&options(2).with_pool(pool), ONE);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn messages_that_go_to_eager_places() {
 
 #[test]
 fn receives_in_groups() {
-    let options = Options { max_receives: 8, eager_places: 0, ..options(2) };
+    let options = options(2).with_max_receives(8).tuned(|tuning| tuning.eager_places = 0);
     for waits in [false, true] {
         let shape = Shape { messages: 8, bytes: 128 << 10, grouped: true, waits };
         lose_nothing(&options, shape);
@@ -67,7 +67,7 @@ fn receives_in_groups() {
 
 #[test]
 fn device_memory() {
-    let with_device = |streams| Options { device: Place::Soft.device(), ..options(streams) };
+    let with_device = |streams| options(streams).with_device(Place::Soft.device());
     lose_nothing(&with_device(2), ONE);
     lose_nothing(&with_device(2), Shape { waits: true, ..ONE });
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use common::{Place, close, options, pair, pair_of, soon};
-use gputcp::{Error, Options};
+use gputcp::Error;
 use gputcp_gpu::{Buffer, Pattern};
 
 const PLACES: u64 = 8;
@@ -22,7 +22,7 @@ fn filled(place: Place, bytes: u64, iteration: u64) -> Buffer {
 #[test]
 fn as_many_as_there_are_places_are_sent_before_anything_is_received() {
     for place in [Place::Host, Place::Soft] {
-        let opts = Options { device: place.device(), ..options(1) };
+        let opts = options(1).with_device(place.device());
         let (mut sender, mut receiver) = pair(&opts);
         let lengths = [8, 0, 16 << 10, 1, 4096, 5000, 333, 7];
         let sources: Vec<_> = (0..PLACES).map(|at| filled(place, 16 << 10, at)).collect();
@@ -50,7 +50,7 @@ fn as_many_as_there_are_places_are_sent_before_anything_is_received() {
 
 #[test]
 fn none_is_sent_early_where_either_end_has_no_place() {
-    let none = Options { eager_places: 0, ..options(1) };
+    let none = options(1).tuned(|tuning| tuning.eager_places = 0);
     for (send, recv) in [(none.clone(), options(1)), (options(1), none)] {
         let (mut sender, mut receiver) = pair_of(send, &recv);
         let source = filled(Place::Host, 8, 0);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use common::{Place, close, listen, options, pair, pair_of, soon};
-use gputcp::{Connector, Error, Guilty, Handle, Options};
+use gputcp::{Connector, Error, Guilty, Handle};
 use gputcp_gpu::{Device, SoftOptions};
 
 /// Long before any of these tests' deadlines.
@@ -198,14 +198,14 @@ fn one_listener_accepts_many_connections_at_once() {
 fn options_out_of_range_are_refused_by_name() {
     let good = options(1);
     for (bad, word) in [
-        (Options { streams: 0, ..good.clone() }, "streams"),
-        (Options { streams: 65, ..good.clone() }, "streams"),
-        (Options { slots: 0, ..good.clone() }, "slots"),
-        (Options { slots: 33, ..good.clone() }, "slots"),
-        (Options { segment_bytes: 1, ..good.clone() }, "segment"),
-        (Options { inline_bytes: 1 << 20, ..good.clone() }, "inline"),
-        (Options { slabs: 0, ..good.clone() }, "slabs"),
-        (Options { timeout: Duration::ZERO, ..good.clone() }, "timeout"),
+        (good.clone().with_streams(0), "streams"),
+        (good.clone().with_streams(65), "streams"),
+        (good.clone().tuned(|tuning| tuning.slots = 0), "slots"),
+        (good.clone().tuned(|tuning| tuning.slots = 33), "slots"),
+        (good.clone().tuned(|tuning| tuning.segment_bytes = 1), "segment"),
+        (good.clone().tuned(|tuning| tuning.inline_bytes = 1 << 20), "inline"),
+        (good.clone().tuned(|tuning| tuning.slabs = 0), "slabs"),
+        (good.clone().with_timeout(Duration::ZERO), "timeout"),
     ] {
         let error = gputcp::Listener::bind("127.0.0.1:0".parse().unwrap(), bad).unwrap_err();
         assert!(error.guilty() == Guilty::Caller && error.to_string().contains(word), "{error}");
@@ -215,8 +215,8 @@ fn options_out_of_range_are_refused_by_name() {
 #[test]
 fn an_unknown_congestion_control_is_refused_by_name() {
     let (_listener, handle) = listen(&options(1));
-    let error =
-        Connector::new(&handle, Options { congestion: "nosuch".parse().ok(), ..options(1) }).unwrap_err();
+    let options = options(1).tuned(|tuning| tuning.congestion = "nosuch".parse().ok());
+    let error = Connector::new(&handle, options).unwrap_err();
     assert!(error.to_string().contains("nosuch"), "{error}");
 }
 
@@ -232,7 +232,7 @@ fn device_memory_needs_a_connection_with_lanes() {
 
 #[test]
 fn device_memory_beyond_what_the_slabs_take_is_refused() {
-    let opts = Options { device: Place::Soft.device(), segment_bytes: 4096, ..options(1) };
+    let opts = options(1).with_device(Place::Soft.device()).tuned(|tuning| tuning.segment_bytes = 4096);
     let (mut sender, mut receiver) = pair(&opts);
     let longest = 4096 * 4096;
     let memory = Place::Soft.buffer(longest + 1);
@@ -261,7 +261,7 @@ fn ipv6_works_like_ipv4() {
 
 #[test]
 fn the_connectors_settings_for_the_wire_hold() {
-    let send = Options { streams: 3, segment_bytes: 8192, ..options(1) };
+    let send = options(1).with_streams(3).tuned(|tuning| tuning.segment_bytes = 8192);
     let (sender, receiver) = pair_of(send, &options(1));
     assert_eq!((sender.tcp_info().len(), receiver.tcp_info().len()), (3, 3));
     close(vec![sender], vec![receiver]);
@@ -274,8 +274,8 @@ fn a_lost_device_ends_both_sides_and_both_say_so() {
     let sound = || Place::Soft.device();
     for (at_sender, at_receiver) in [(frail(), sound()), (sound(), frail())] {
         let is_sender = matches!(&at_sender, Some(device) if format!("{device:?}").contains("Some(3)"));
-        let send = Options { device: at_sender, ..options(2) };
-        let recv = Options { device: at_receiver, ..options(2) };
+        let send = options(2).with_device(at_sender);
+        let recv = options(2).with_device(at_receiver);
         let (mut sender, mut receiver) = pair_of(send, &recv);
         let (from, to) = (Place::Soft.buffer(bytes), Place::Soft.buffer(bytes));
         let began = Instant::now();

@@ -17,7 +17,7 @@ use gputcp_gpu::{Buffer, Pattern};
 use gputcp_proto::frame::{Announce, Control, Mark};
 
 fn grouped(streams: u16) -> Options {
-    Options { max_receives: 8, ..options(streams) }
+    options(streams).with_max_receives(8)
 }
 
 /// Room for several receives of up to `each` bytes.
@@ -73,7 +73,7 @@ fn groups_are_filled_by_their_tags_in_whatever_order_they_are_sent() {
     let lengths = [EACH, 0, 1, 70_000, 16 << 10, 8, 131_072, 5];
     let order = [7, 0, 3, 2, 1, 6, 4, 5];
     for place in [Place::Host, Place::Soft] {
-        let opts = Options { device: place.device(), ..grouped(2) };
+        let opts = grouped(2).with_device(place.device());
         let (mut sender, mut receiver) = pair(&opts);
         assert_eq!(receiver.max_receives(), 8);
         thread::scope(|scope| {
@@ -149,7 +149,7 @@ fn nothing_is_posted_before_its_place_is_open() {
 
 #[test]
 fn every_request_has_room_for_a_whole_group() {
-    let (mut sender, mut receiver) = pair(&Options { slots: 4, ..grouped(1) });
+    let (mut sender, mut receiver) = pair(&grouped(1).tuned(|tuning| tuning.slots = 4));
     let source = filled(Place::Host, 100, 0);
     let rooms: Vec<_> = (0..4).map(|_| room(Place::Host, 8, 100)).collect();
     let tags: Vec<i32> = (0..8).collect();
@@ -188,7 +188,7 @@ fn where_either_end_groups_none_tags_mean_nothing() {
 
 #[test]
 fn receives_of_one_are_groups_too() {
-    let (mut sender, mut receiver) = pair_of(grouped(1), &Options { max_receives: 3, ..grouped(1) });
+    let (mut sender, mut receiver) = pair_of(grouped(1), &grouped(1).with_max_receives(3));
     assert_eq!(receiver.max_receives(), 3, "the smaller one holds");
     let (source, to) = (filled(Place::Host, 64, 0), Place::Host.buffer(64));
     let receive = receiver.irecv_tagged(&to, 0, 64, 5).unwrap().unwrap();
@@ -206,7 +206,7 @@ fn receives_of_one_are_groups_too() {
 #[test]
 fn whole_transfers_wait_for_their_receives() {
     let plan = Plan { chunk_bytes: 64 << 10, window: 8, patience: PATIENCE };
-    let options = Options { timeout: Duration::from_secs(1), ..grouped(2) };
+    let options = grouped(2).with_timeout(Duration::from_secs(1));
     let (mut sends, mut recvs) = (0..2).map(|_| pair(&options)).collect::<(Vec<_>, Vec<_>)>();
     let bytes = 2 << 20;
     let buffers = (&Place::Host.buffer(bytes), &Place::Host.buffer(bytes));

@@ -29,7 +29,7 @@ impl Impostor {
     }
 
     fn connect_with(eager_places: u16, slots: u16) -> (Self, RecvComm) {
-        let (mut listener, handle) = listen(&Options { slots, ..options(1) });
+        let (mut listener, handle) = listen(&options(1).tuned(|tuning| tuning.slots = slots));
         let sockets: Vec<_> = (0..2u16)
             .map(|index| {
                 let mut socket = TcpStream::connect(handle.address).unwrap();
@@ -215,7 +215,7 @@ fn a_receiver_that_announces_what_it_may_not_is_refused() {
 fn a_receiver_that_announces_more_inline_bytes_than_it_may_is_refused() {
     // Less was agreed, by this end or by both; or the receive is shorter.
     for (agreed, capacity, inline_bytes) in [(0, 100, 100), (4096, 8192, 8192), (4096, 99, 100)] {
-        let opts = Options { inline_bytes: agreed, device: Place::Soft.device(), ..options(1) };
+        let opts = options(1).with_device(Place::Soft.device()).tuned(|tuning| tuning.inline_bytes = agreed);
         let (mut sender, mut control, _data) = sender_to_impostor(opts, None);
         let announce = Announce { seq: 0, capacity, inline_bytes, done: 0, mark: None };
         control.write_all(&Control::Announce(announce).encode()).unwrap();
@@ -315,15 +315,15 @@ fn a_connector_that_asks_for_longer_rings_than_the_listener_takes_is_refused() {
     };
     let long = |join: Join| Join { streams: 17, segment_bytes: 64 * MIB, ..join };
     // 17 × 64 MiB × the listener's slabs, pinned where there is a GPU.
-    let device = Options { device: Place::Soft.device(), slabs: 1, ..options(1) };
+    let device = options(1).with_device(Place::Soft.device()).tuned(|tuning| tuning.slabs = 1);
     let refused = Some(gputcp_proto::frame::Verdict::BadSettings);
     assert_eq!(answer(device.clone(), long), refused);
     let most = |join: Join| Join { streams: 64, segment_bytes: 64 * MIB, ..join };
-    assert_eq!(answer(Options { slabs: 16, ..device.clone() }, most), refused);
+    assert_eq!(answer(device.clone().tuned(|tuning| tuning.slabs = 16), most), refused);
     // A gibibyte is taken, as much as this end would ask for itself, and anything where there are no rings.
     let gibibyte = |join: Join| Join { streams: 16, segment_bytes: 64 * MIB, ..join };
     assert_eq!(answer(device.clone(), gibibyte), None, "the other sockets are waited for");
-    let as_long = Options { streams: 17, segment_bytes: 64 * MIB, ..device };
+    let as_long = device.with_streams(17).tuned(|tuning| tuning.segment_bytes = 64 * MIB);
     assert_eq!(answer(as_long, long), None);
     assert_eq!(answer(options(1), most), None);
 }
@@ -394,7 +394,7 @@ fn a_message_of_which_half_has_come_holds_up_nobody_and_is_gone_on_with() {
 #[test]
 fn a_peer_that_does_not_read_holds_up_neither_a_send_nor_a_test() {
     // Room for a few of the messages only, on either side.
-    let opts = Options { send_buffer_bytes: Some(8 << 10), ..options(1) };
+    let opts = options(1).tuned(|tuning| tuning.send_buffer_bytes = Some(8 << 10));
     let (mut sender, mut control, _data) = sender_to_impostor(opts, Some(8 << 10));
     let (count, bytes) = (32, 16 << 10);
     for seq in 0..count {

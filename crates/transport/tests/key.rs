@@ -14,7 +14,7 @@ use gputcp::{Connector, Error, Handle, Key, Listener, Options, transfer::Plan};
 use gputcp_proto::frame::Join;
 
 fn with(key: Option<&[u8]>) -> Options {
-    Options { key: key.map(|key| Key::of(key).unwrap()), ..options(2) }
+    options(2).with_key(key.map(|key| Key::of(key).unwrap()))
 }
 
 const KEY: &[u8] = b"a key of some length";

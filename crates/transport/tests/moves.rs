@@ -3,7 +3,7 @@
 mod common;
 
 use common::{PATIENCE, Place, close, move_and_verify, options, pair, pair_of};
-use gputcp::{Options, transfer::Plan};
+use gputcp::transfer::Plan;
 use gputcp_gpu::UnpackMode;
 
 const PLAN: Plan = Plan { chunk_bytes: 64 << 10, window: 12, patience: PATIENCE };
@@ -29,8 +29,8 @@ const LENGTHS: [u64; 14] = [
 
 fn all_lengths(from: Place, to: Place, streams: u16, unpack: UnpackMode) {
     let most = *LENGTHS.iter().max().unwrap();
-    let send = Options { device: from.device(), segment_bytes: 48 << 10, ..options(streams) };
-    let recv = Options { device: to.device(), unpack, ..options(1) };
+    let send = options(streams).with_device(from.device()).tuned(|tuning| tuning.segment_bytes = 48 << 10);
+    let recv = options(1).with_device(to.device()).with_unpack(unpack);
     let (sender, receiver) = pair_of(send, &recv);
     let (mut sends, mut recvs) = (vec![sender], vec![receiver]);
     let buffers = (&from.buffer(most), &to.buffer(most));
@@ -93,8 +93,8 @@ fn every_window_up_to_the_slots_works() {
 #[test]
 fn a_sender_with_few_slots_meets_a_receiver_with_many() {
     for (ours, theirs) in [(1, 32), (32, 1), (3, 5)] {
-        let send = Options { slots: ours, ..options(2) };
-        let recv = Options { slots: theirs, ..options(2) };
+        let send = options(2).tuned(|tuning| tuning.slots = ours);
+        let recv = options(2).tuned(|tuning| tuning.slots = theirs);
         let (sender, receiver) = pair_of(send, &recv);
         let (mut sends, mut recvs) = (vec![sender], vec![receiver]);
         let plans = (Plan { window: ours.into(), ..PLAN }, Plan { window: theirs.into(), ..PLAN });
@@ -127,7 +127,7 @@ fn requests_may_be_finished_in_any_order() {
 
 #[test]
 fn the_window_is_full_at_the_last_slot_and_says_so_without_an_error() {
-    let (mut sender, mut receiver) = pair(&Options { slots: 16, ..options(1) });
+    let (mut sender, mut receiver) = pair(&options(1).tuned(|tuning| tuning.slots = 16));
     let buffer = Place::Host.buffer(1 << 20);
     let requests: Vec<_> = (0..16).map(|_| sender.isend(&buffer, 0, 1 << 20).unwrap().unwrap()).collect();
     assert!(sender.isend(&buffer, 0, 1).unwrap().is_none(), "a seventeenth request found a slot");
@@ -181,7 +181,7 @@ fn progress_does_not_depend_on_polling() {
 fn a_short_message_travels_on_the_control_socket_if_it_is_alone() {
     let bytes = 64 << 10;
     for place in [Place::Host, Place::Soft] {
-        let opts = Options { device: place.device(), ..options(2) };
+        let opts = options(2).with_device(place.device());
         let (sender, receiver) = pair(&opts);
         let (mut sends, mut recvs) = (vec![sender], vec![receiver]);
         let buffers = (&place.buffer(4 * bytes), &place.buffer(4 * bytes));

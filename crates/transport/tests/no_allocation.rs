@@ -88,7 +88,7 @@ fn count(case: &str) -> ExitCode {
     let [kind, place, driver] = *case.split(' ').collect::<Vec<_>>() else { panic!("no case: {case}") };
     let (kind, place, pooled) = (named(&KINDS, kind), named(&PLACES, place), named(&DRIVERS, driver));
     let pool = pooled.then(|| IoPool::new(2).unwrap());
-    let counted = kind(place, Options { device: place.device(), pool, ..options(2) });
+    let counted = kind(place, options(2).with_device(place.device()).with_pool(pool));
     if (counted.allocations, counted.reallocations, counted.deallocations) == (0, 0, 0) {
         return ExitCode::SUCCESS;
     }
@@ -136,7 +136,7 @@ fn transfer(place: Place, options: Options) -> Stats {
 
 /// Counts what grouped receives allocate and free.
 fn groups(place: Place, options: Options) -> Stats {
-    let (mut sender, mut receiver) = pair(&Options { max_receives: 8, ..options });
+    let (mut sender, mut receiver) = pair(&options.with_max_receives(8));
     let each = 100_000;
     let (from, to) = (place.buffer(each), place.buffer(8 * each));
     let part = |at| Part { destination: &to, offset: at * each, bytes: each, tag: at as i32 };

@@ -10,7 +10,7 @@ use std::{
 };
 
 use common::{Place, cpu, options, sender_to_impostor};
-use gputcp::{IoPool, Options};
+use gputcp::IoPool;
 use gputcp_proto::frame::{Announce, Control};
 
 const EACH: u64 = 16 << 10;
@@ -26,7 +26,8 @@ fn what_is_left_to_write_and_to_read_makes_nobody_spin() {
     for pool in [None, Some(IoPool::new(1).unwrap())] {
         let (mut spent, mut took) = (Duration::ZERO, Duration::ZERO);
         for _ in 0..4 {
-            let options = Options { pool: pool.clone(), send_buffer_bytes: Some(16 << 10), ..options(1) };
+            let options =
+                options(1).with_pool(pool.clone()).tuned(|tuning| tuning.send_buffer_bytes = Some(16 << 10));
             let (mut sender, mut control, _data) = sender_to_impostor(options, Some(4 << 10));
             (0..16).for_each(|seq| control.write_all(&announce(seq)).unwrap());
             let from = Place::Host.buffer(EACH);

@@ -25,7 +25,7 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 fn of_pool(pool: &IoPool, streams: u16) -> Options {
-    Options { pool: Some(pool.clone()), ..options(streams) }
+    options(streams).with_pool(pool.clone())
 }
 
 fn pairs(options: &Options, count: usize) -> (Vec<SendComm>, Vec<RecvComm>) {

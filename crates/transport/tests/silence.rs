@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{Place, join, listen, options, sender_to_impostor, soon};
-use gputcp::{Error, Options, RecvComm};
+use gputcp::{Error, RecvComm};
 use gputcp_proto::frame::{Announce, Control, Join, SegmentHeader, Welcome};
 
 const TIMEOUT: Duration = Duration::from_millis(800);
@@ -25,7 +25,7 @@ struct Peer {
 }
 
 fn receiver() -> (Peer, RecvComm) {
-    let (mut listener, handle) = listen(&Options { timeout: TIMEOUT, ..options(1) });
+    let (mut listener, handle) = listen(&options(1).with_timeout(TIMEOUT));
     let [control, data] = [0u16, 1].map(|index| {
         let mut socket = TcpStream::connect(handle.address).unwrap();
         socket.write_all(&Join { index, ..join(&handle) }.encode()).unwrap();
@@ -129,7 +129,7 @@ fn nothing_is_owed_while_nothing_is_in_flight() {
 fn a_receiver_that_was_stopped_is_given_up() {
     // It has announced the receive and reads nothing of the message, whose bytes outgrow the kernel's buffers; or it has not.
     for is_announced in [true, false] {
-        let options = Options { timeout: TIMEOUT, eager_places: 0, ..options(1) };
+        let options = options(1).with_timeout(TIMEOUT).tuned(|tuning| tuning.eager_places = 0);
         let (mut sender, mut control, _data) = sender_to_impostor(options, None);
         let bytes = 64 << 20;
         if is_announced {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use common::{PATIENCE, close, move_at_and_verify, options, pair_of};
-use gputcp::{Options, transfer::Plan};
+use gputcp::transfer::Plan;
 use gputcp_gpu::{Buffer, Device, SoftOptions, UnpackMode};
 
 #[test]
@@ -50,19 +50,24 @@ impl Soak {
     /// A connection of random settings, and a few messages over it.
     fn connection(&mut self, random: &mut fastrand::Rng) {
         let unpack = random.choice([UnpackMode::Kernel, UnpackMode::Copy, UnpackMode::Host]).unwrap();
-        let base = Options {
-            slots: random.u16(1..=32),
-            segment_bytes: 4096 << random.u32(0..=9),
-            inline_bytes: random.u32(0..=64 << 10),
-            slabs: random.u16(1..=8),
-            ..options(random.u16(1..=8))
-        };
+        let base = options(random.u16(1..=8)).tuned(|tuning| {
+            tuning.slots = random.u16(1..=32);
+            tuning.segment_bytes = 4096 << random.u32(0..=9);
+            tuning.inline_bytes = random.u32(0..=64 << 10);
+            tuning.slabs = random.u16(1..=8);
+        });
         let odd = random.u32(0..4096) * u32::from(random.bool());
-        let segment_bytes = base.segment_bytes + odd;
+        let segment_bytes = base.tuning.segment_bytes + odd;
         let piece_bytes = random.u32(4096..=2 * segment_bytes);
-        let base = Options { segment_bytes, piece_bytes, ..base };
-        let send = Options { device: Some(self.from.clone()), ..base.clone() };
-        let recv = Options { device: Some(self.to.clone()), unpack, slots: random.u16(1..=32), ..base };
+        let base = base.tuned(|tuning| {
+            tuning.segment_bytes = segment_bytes;
+            tuning.piece_bytes = piece_bytes;
+        });
+        let send = base.clone().with_device(self.from.clone());
+        let recv = base
+            .with_device(self.to.clone())
+            .with_unpack(unpack)
+            .tuned(|tuning| tuning.slots = random.u16(1..=32));
         let on_host = random.u8(0..6);
         let room = 1 << random.u32(12..=25);
         let buffer = |device: &Device, host| {
@@ -71,7 +76,7 @@ impl Soak {
         let (from, to) = (buffer(&self.from, on_host == 0), buffer(&self.to, on_host == 1));
         let chunk_bytes = (1 << random.u32(8..=22)) + random.u64(0..9);
         let plan = |window| Plan { chunk_bytes, window, patience: PATIENCE };
-        let plans = (plan(usize::from(send.slots)), plan(usize::from(recv.slots)));
+        let plans = (plan(usize::from(send.tuning.slots)), plan(usize::from(recv.tuning.slots)));
         let (sender, receiver) = pair_of(send, &recv);
         let (mut sends, mut recvs) = (vec![sender], vec![receiver]);
         let messages: Vec<_> = (0..random.usize(1..20)).map(|_| message(random, room, chunk_bytes)).collect();

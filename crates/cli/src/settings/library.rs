@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use gputcp::{Options, plugin, transfer::Plan};
+use gputcp::{Options, Tuning, plugin, transfer::Plan};
 use gputcp_gpu::{Device, UnpackMode};
 use gputcp_proto::plan::{SegmentPlan, fitting_piece};
 
@@ -12,7 +12,10 @@ impl Settings {
     /// What the connections of one direction are made with: `device` has the messages, `local` is this side's address.
     #[must_use]
     pub fn options(&self, device: Option<&Device>, slots: u16, local: IpAddr) -> Options {
-        Options { slots, bind: vec![local], device: device.cloned(), ..self.transport_options() }
+        self.transport_options()
+            .with_bind([local])
+            .with_device(device.cloned())
+            .tuned(|tuning| tuning.slots = slots)
     }
 
     /// What a plugin's connections of one direction are made with. This end's plugin may take fewer `requests` than the
@@ -35,35 +38,35 @@ impl Settings {
 
     /// How the transport cuts chunks.
     pub(super) fn segments(&self) -> SegmentPlan {
-        let Options { segment_bytes, piece_bytes, .. } = self.transport_options();
+        let Tuning { segment_bytes, piece_bytes, .. } = self.transport_options().tuning;
         let segment = segment_bytes.into();
         SegmentPlan::new(segment).with_pieces(fitting_piece(segment, piece_bytes.into()))
     }
 
     /// The length of the longest segments.
     pub(super) fn segment_bytes(&self) -> u64 {
-        self.transport_options().segment_bytes.into()
+        self.transport_options().tuning.segment_bytes.into()
     }
 
     /// The segments in a stream's ring.
     pub(super) fn slabs(&self) -> u64 {
-        self.transport_options().slabs.into()
+        self.transport_options().tuning.slabs.into()
     }
 
     /// All that does not depend on the direction.
     fn transport_options(&self) -> Options {
-        let (usual, sockets) = (Options::default(), &self.sockets);
-        Options {
-            streams: self.streams,
-            segment_bytes: sockets.segment_bytes.unwrap_or(usual.segment_bytes),
-            slabs: sockets.slabs.unwrap_or(usual.slabs),
-            congestion: sockets.congestion_control().cloned(),
-            send_buffer_bytes: sockets.send_buffer_bytes,
-            recv_buffer_bytes: sockets.recv_buffer_bytes,
-            unpack: self.unpack_mode(),
-            timeout: self.timeout(),
-            ..usual
-        }
+        let sockets = &self.sockets;
+        Options::default()
+            .with_streams(self.streams)
+            .with_unpack(self.unpack_mode())
+            .with_timeout(self.timeout())
+            .tuned(|tuning| {
+                tuning.segment_bytes = sockets.segment_bytes.unwrap_or(tuning.segment_bytes);
+                tuning.slabs = sockets.slabs.unwrap_or(tuning.slabs);
+                tuning.congestion = sockets.congestion_control().cloned();
+                tuning.send_buffer_bytes = sockets.send_buffer_bytes;
+                tuning.recv_buffer_bytes = sockets.recv_buffer_bytes;
+            })
     }
 
     /// Only the receiver unpacks; a sender with a device and a host destination at the other end still stages.

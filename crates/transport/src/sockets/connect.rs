@@ -61,12 +61,13 @@ impl Connector {
             comm_token: random_token()?,
             index: 0,
             streams: options.streams,
-            slots: options.slots,
-            segment_bytes: options.segment_bytes,
+            slots: options.tuning.slots,
+            segment_bytes: options.tuning.segment_bytes,
             // No longer than the segment, so it fits.
-            piece_bytes: fitting_piece(options.segment_bytes.into(), options.piece_bytes.into()) as u32,
-            inline_bytes: options.inline_bytes,
-            eager_places: options.eager_places,
+            piece_bytes: fitting_piece(options.tuning.segment_bytes.into(), options.tuning.piece_bytes.into())
+                as u32,
+            inline_bytes: options.tuning.inline_bytes,
+            eager_places: options.tuning.eager_places,
             max_receives: options.max_receives,
             proof: Proof::NONE,
         };

@@ -42,7 +42,7 @@ use crate::{Error, Options, Result};
 /// One lane per data socket, where there is a device.
 fn lanes(options: &Options, near: Option<&CpuSet>, streams: usize, segment_bytes: u32) -> Result<Vec<Lane>> {
     let Some(device) = &options.device else { return Ok(Vec::new()) };
-    let spec = LaneSpec { slots: options.slabs.into(), slab_bytes: segment_bytes.into() };
+    let spec = LaneSpec { slots: options.tuning.slabs.into(), slab_bytes: segment_bytes.into() };
     let make = || (0..streams).map(|_| Ok(device.lane(spec)?)).collect();
     cores::make_on(near, make)?
 }

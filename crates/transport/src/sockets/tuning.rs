@@ -12,13 +12,13 @@ use crate::{Error, Options, Result};
 pub(crate) fn tune(socket: &Socket, options: &Options) -> Result<()> {
     let set = |doing: &'static str, done: io::Result<()>| done.map_err(|error| Error::system(doing, error));
     set("switch off Nagle's delay", socket.set_tcp_nodelay(true))?;
-    if let Some(bytes) = options.send_buffer_bytes {
+    if let Some(bytes) = options.tuning.send_buffer_bytes {
         set("set the send buffer", socket.set_send_buffer_size(bytes as usize))?;
     }
-    if let Some(bytes) = options.recv_buffer_bytes {
+    if let Some(bytes) = options.tuning.recv_buffer_bytes {
         set("set the receive buffer", socket.set_recv_buffer_size(bytes as usize))?;
     }
-    if let Some(name) = &options.congestion {
+    if let Some(name) = &options.tuning.congestion {
         sockopt::set_tcp_congestion(socket, name.as_str()).map_err(|errno| {
             let doing =
                 format!("use congestion control {name} (see net.ipv4.tcp_allowed_congestion_control)");

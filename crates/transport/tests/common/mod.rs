@@ -32,7 +32,11 @@ pub fn soon() -> Instant {
 
 pub fn options(streams: u16) -> Options {
     let eager_places = gputcp_proto::frame::EAGER_PLACES_MAX;
-    Options { streams, eager_places, timeout: Duration::from_secs(10), pool: pool(), ..Options::default() }
+    Options::default()
+        .with_streams(streams)
+        .with_timeout(Duration::from_secs(10))
+        .with_pool(pool())
+        .tuned(|tuning| tuning.eager_places = eager_places)
 }
 
 /// The pool of all connections, in the test program whose connections have one.
@@ -237,7 +241,7 @@ pub struct Stalled {
 impl Stalled {
     pub fn connect(options: Options) -> Self {
         let (count, each) = (16, 4 << 20);
-        let options = Options { send_buffer_bytes: Some(64 << 10), ..options };
+        let options = options.tuned(|tuning| tuning.send_buffer_bytes = Some(64 << 10));
         let (mut sender, mut control, data) = sender_to_impostor(options, Some(64 << 10));
         let from = Place::Host.buffer(count * each);
         for seq in 0..count {

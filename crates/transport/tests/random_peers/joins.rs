@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp::{Connector, Key, Options};
+use gputcp::{Connector, Key};
 use gputcp_fuzz::{Rng, mutate, near, run, watch_panics};
 use gputcp_proto::{
     frame::{Join, Token, Verdict, Welcome},
@@ -27,7 +27,7 @@ fn whoever_comes_a_listener_takes_in_an_honest_sender() {
     let counts = run("a live listener", |random, counts| {
         bounded(|| {
             let plan = Plan::draw(random);
-            let options = Options { key: key(random), ..plan.options.clone() };
+            let options = plan.options.clone().with_key(key(random));
             let (mut listener, handle) = listen(&options);
             let mut sockets = vec![];
             for _ in 0..random.usize(1..16) {
@@ -62,7 +62,7 @@ fn however_a_connector_is_answered_it_has_a_connection_or_an_error() {
         counts.one("connections");
         bounded(|| {
             let plan = Plan::draw(random);
-            let options = Options { key: key(random), ..plan.options.clone() };
+            let options = plan.options.clone().with_key(key(random));
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let handle = Handle::at(listener.local_addr().unwrap(), Token([5; 16]));
             let honest = Connector::new(&handle, options.clone()).unwrap();

@@ -30,20 +30,20 @@ impl Plan {
         let segment_bytes = 4096 << random.u32(0..=4);
         let inline = |random: &mut Rng| random.choice([0, 100, 4096, 64 << 10]).unwrap();
         let max_receives = random.choice([1, 1, 1, 2, 8]).unwrap();
-        let options = Options {
-            slots: random.choice([1, 2, 4, 32]).unwrap(),
-            segment_bytes,
-            piece_bytes: random.u32(4096..=segment_bytes),
-            inline_bytes: inline(random),
-            eager_places: random.u16(0..=8),
-            max_receives,
-            slabs: random.u16(1..=3),
-            device: place.device(),
-            unpack: random.choice([UnpackMode::Kernel, UnpackMode::Copy, UnpackMode::Host]).unwrap(),
-            pool: random.bool().then(pool),
-            timeout: Duration::from_secs(2),
-            ..common::options(random.u16(1..=3))
-        };
+        let options = common::options(random.u16(1..=3))
+            .with_max_receives(max_receives)
+            .with_device(place.device())
+            .with_unpack(random.choice([UnpackMode::Kernel, UnpackMode::Copy, UnpackMode::Host]).unwrap())
+            .with_pool(random.bool().then(pool))
+            .with_timeout(Duration::from_secs(2))
+            .tuned(|tuning| {
+                tuning.slots = random.choice([1, 2, 4, 32]).unwrap();
+                tuning.segment_bytes = segment_bytes;
+                tuning.piece_bytes = random.u32(4096..=segment_bytes);
+                tuning.inline_bytes = inline(random);
+                tuning.eager_places = random.u16(0..=8);
+                tuning.slabs = random.u16(1..=3);
+            });
         Self {
             place,
             options,
@@ -55,7 +55,7 @@ impl Plan {
     }
 
     pub(crate) fn inline_bytes(&self) -> u64 {
-        self.options.inline_bytes.min(self.peer_inline_bytes).into()
+        self.options.tuning.inline_bytes.min(self.peer_inline_bytes).into()
     }
 
     pub(crate) fn max_receives(&self) -> u16 {
@@ -64,7 +64,7 @@ impl Plan {
 
     pub(crate) fn eager_places(&self) -> u64 {
         match self.max_receives() {
-            1 => self.options.eager_places.min(self.peer_eager_places).into(),
+            1 => self.options.tuning.eager_places.min(self.peer_eager_places).into(),
             _ => 0,
         }
     }
@@ -74,8 +74,8 @@ impl Plan {
         Join {
             streams: self.options.streams,
             slots: self.peer_slots,
-            segment_bytes: self.options.segment_bytes,
-            piece_bytes: self.options.piece_bytes,
+            segment_bytes: self.options.tuning.segment_bytes,
+            piece_bytes: self.options.tuning.piece_bytes,
             inline_bytes: self.peer_inline_bytes,
             eager_places: self.peer_eager_places,
             max_receives: self.peer_max_receives,

@@ -60,11 +60,11 @@ impl PipelineSpec {
     pub fn of(settings: &Settings, options: &Options) -> Option<Self> {
         let device = options.device.clone().filter(|_| settings.ceiling_is_pipeline())?;
         // No segment is longer than its chunk.
-        let slab_bytes = settings.chunk_bytes.min(options.segment_bytes.into());
+        let slab_bytes = settings.chunk_bytes.min(options.tuning.segment_bytes.into());
         Some(Self {
             device,
-            ring: LaneSpec { slots: options.slabs.into(), slab_bytes },
-            step_bytes: fitting_piece(slab_bytes, options.piece_bytes.into()),
+            ring: LaneSpec { slots: options.tuning.slabs.into(), slab_bytes },
+            step_bytes: fitting_piece(slab_bytes, options.tuning.piece_bytes.into()),
             unpack: options.unpack,
             patience: options.timeout,
         })

@@ -182,9 +182,9 @@ impl Listener {
     /// [`RING_BYTES_MAX`] bytes.
     fn has_room_for(&self, join: &Join) -> bool {
         let ring_bytes = |streams: u16, segment_bytes: u32| {
-            u64::from(streams) * u64::from(self.options.slabs) * u64::from(segment_bytes)
+            u64::from(streams) * u64::from(self.options.tuning.slabs) * u64::from(segment_bytes)
         };
-        let own = ring_bytes(self.options.streams, self.options.segment_bytes);
+        let own = ring_bytes(self.options.streams, self.options.tuning.segment_bytes);
         let has_rings = self.options.device.is_some();
         !has_rings || ring_bytes(join.streams, join.segment_bytes) <= own.max(RING_BYTES_MAX)
     }
@@ -278,11 +278,13 @@ impl Listener {
         for socket in data.iter().chain([&control]) {
             tuning::tune(socket, &self.options)?;
         }
-        let inline_bytes = join.inline_bytes.min(self.options.inline_bytes);
-        let (verdict, slots) = (Verdict::Accepted, self.options.slots);
+        let inline_bytes = join.inline_bytes.min(self.options.tuning.inline_bytes);
+        let (verdict, slots) = (Verdict::Accepted, self.options.tuning.slots);
         let ours = &self.options;
-        let (max_receives, eager_places) =
-            groups_or_eager([join.max_receives, ours.max_receives], [join.eager_places, ours.eager_places]);
+        let (max_receives, eager_places) = groups_or_eager(
+            [join.max_receives, ours.max_receives],
+            [join.eager_places, ours.tuning.eager_places],
+        );
         let proof = Proof::NONE;
         let welcome = Welcome { verdict, slots, inline_bytes, eager_places, max_receives, proof };
         let welcome = welcome.proved(&asked, key);

@@ -98,7 +98,7 @@ pub(crate) struct Parts {
 impl RecvComm {
     /// Makes everything that the connection will ever use (invariant I4).
     pub(crate) fn start(agreed: Agreed, options: &crate::Options) -> Result<Self> {
-        let (eager_bytes, depth) = (agreed.eager_bytes(), agreed.depth(options.slots));
+        let (eager_bytes, depth) = (agreed.eager_bytes(), agreed.depth(options.tuning.slots));
         let Agreed {
             peer,
             control,
@@ -120,7 +120,7 @@ impl RecvComm {
         let lanes = super::lanes(options, near.as_ref(), data.len(), segment_bytes)?;
         let short = super::short_lane(options, near.as_ref(), inline_bytes)?.map(Mutex::new);
         let ring = |slabs| Mutex::new(BounceRing::new(slabs));
-        let stream_rings = lanes.iter().map(|_| ring(options.slabs.into()));
+        let stream_rings = lanes.iter().map(|_| ring(options.tuning.slabs.into()));
         let parts = Arc::new(Parts {
             destinations: (0..depth).map(|_| RwLock::new(None)).collect(),
             announcer: Mutex::new(Announcer::new(eager_places)),

@@ -17,8 +17,8 @@ use gputcp_proto::{
 use super::RecvState;
 use crate::{
     Error, Result,
-    options::SLABS_MAX,
     sockets::{locks::lock, shared::Shared},
+    tuning::SLABS_MAX,
 };
 
 #[derive(Debug)]

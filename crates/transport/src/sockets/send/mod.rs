@@ -77,7 +77,7 @@ impl SendComm {
     /// Makes everything that the connection will ever use (invariant I4).
     pub(crate) fn start(agreed: Agreed, options: &crate::Options) -> Result<Self> {
         let eager_bytes = agreed.eager_bytes();
-        let (depth, peer_depth) = (agreed.depth(options.slots), agreed.depth(agreed.peer_slots));
+        let (depth, peer_depth) = (agreed.depth(options.tuning.slots), agreed.depth(agreed.peer_slots));
         let Agreed {
             peer,
             control,
@@ -110,7 +110,7 @@ impl SendComm {
         let shared =
             Arc::new(Shared::new(peer, options.timeout, (control, &driver.watch(), depth), data, state)?);
         let mut comm = Self { shared, driver, longest_on_device, max_receives };
-        let ring = |lane| StagingRing::new(lane, options.slabs.into(), options.unpack);
+        let ring = |lane| StagingRing::new(lane, options.tuning.slabs.into(), options.unpack);
         let mut rings = lanes.into_iter().map(ring);
         let shared = comm.shared.clone();
         let tasks = (0..shared.data.len()).map(|stream| Writer::new(&shared, stream, rings.next()));

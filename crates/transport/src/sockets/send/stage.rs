@@ -9,7 +9,7 @@ use gputcp_proto::{
     window::Window,
 };
 
-use crate::{Error, Result, options::SLABS_MAX};
+use crate::{Error, Result, tuning::SLABS_MAX};
 
 /// A socket's staging ring, and the copies under way in it, oldest first.
 #[derive(Debug)]

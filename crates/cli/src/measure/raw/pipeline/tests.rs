@@ -76,8 +76,11 @@ fn slices_and_rings_are_the_engines() {
     let of = |memory: Memory, chunk_bytes: u64, segment_bytes: u32| {
         let settings = Settings { chunk_bytes, ..settings(memory, MeasureArgs::default()) };
         let device = Some(Device::soft(SoftOptions::default()));
-        let options =
-            Options { segment_bytes, piece_bytes: 128 << 10, slabs: 3, device, ..Options::default() };
+        let options = Options::default().with_device(device).tuned(|tuning| {
+            tuning.segment_bytes = segment_bytes;
+            tuning.piece_bytes = 128 << 10;
+            tuning.slabs = 3;
+        });
         let spec = PipelineSpec::of(&settings, &options)?;
         assert_eq!(spec.ring.slots, 3);
         Some((spec.ring.slab_bytes, spec.step_bytes, spec.longest_bytes()))
@@ -105,8 +108,8 @@ fn slices_are_short_at_both_ends_and_long_between() {
 #[test]
 fn host_memory_and_round_trips_have_no_pipeline() {
     let of = |memory, args| {
-        let options = Options { device: Some(Device::soft(SoftOptions::default())), ..Options::default() };
-        let without = Options { device: None, ..options.clone() };
+        let options = Options::default().with_device(Device::soft(SoftOptions::default()));
+        let without = options.clone().with_device(None);
         let settings = settings(memory, args);
         (PipelineSpec::of(&settings, &options).is_some(), PipelineSpec::of(&settings, &without).is_some())
     };

@@ -141,7 +141,7 @@ fn the_software_gpus_ceiling_is_bare_sockets() {
 
 /// Raw sockets of one end, with a pipeline each, and the other ends.
 fn one_end(settings: &Settings, device: &Device) -> (RawSockets, TcpStream) {
-    let options = gputcp::Options { device: Some(device.clone()), ..Default::default() };
+    let options = gputcp::Options::default().with_device(device.clone());
     let spec = PipelineSpec::of(settings, &options).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
