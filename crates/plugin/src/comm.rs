@@ -5,7 +5,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use gputcp::{Error, GroupRequest, Part, RecvComm, RecvRequest, Result, SendComm, SendRequest};
+use gputcp::{Error, GroupRequest, Part, Progress, RecvComm, RecvRequest, Result, SendComm, SendRequest};
 use gputcp_gpu::Buffer;
 use gputcp_nccl_abi::ResultCode;
 use gputcp_proto::frame::{RECEIVES_MAX, SLOTS_MAX};
@@ -52,7 +52,7 @@ pub(crate) trait Carry {
         &mut self,
         request: Self::Request,
         say: impl FnMut(usize, u64),
-    ) -> Result<Result<(), Self::Request>>;
+    ) -> Result<Progress<(), Self::Request>>;
 }
 
 /// A receive request in flight.
@@ -137,10 +137,10 @@ impl Comm {
     /// With requests in flight, or after a failure, it is reset. When this returns, no thread touches their
     /// memory any more.
     pub(crate) fn close(self, plugin: &Plugin) {
-        let patience = plugin.settings.timeout;
+        let timeout = plugin.settings.timeout;
         let left = match self.end.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            End::Send(sends) => sends.comm.leave(patience),
-            End::Recv(receives) => receives.comm.leave(patience),
+            End::Send(sends) => sends.comm.leave(timeout),
+            End::Recv(receives) => receives.comm.leave(timeout),
         };
         // NCCL also closes a connection that it has given up: that is no failure of the close.
         if let Err(error) = left {
@@ -180,8 +180,8 @@ impl<C: Carry> Requests<C> {
             return Err(self.failed.unwrap_or_else(unknown));
         };
         match self.comm.test(request, say) {
-            Ok(Ok(())) => Ok(true),
-            Ok(Err(request)) => {
+            Ok(Progress::Done(())) => Ok(true),
+            Ok(Progress::NotYet(request)) => {
                 self.open[number] = Some(request);
                 Ok(false)
             }
@@ -207,7 +207,7 @@ impl Carry for SendComm {
         &mut self,
         request: SendRequest,
         mut say: impl FnMut(usize, u64),
-    ) -> Result<Result<(), SendRequest>> {
+    ) -> Result<Progress<(), SendRequest>> {
         Ok(Self::test(self, request)?.map(|sent| say(0, sent.bytes)))
     }
 }
@@ -219,13 +219,18 @@ impl Carry for RecvComm {
         REQUESTS
     }
 
-    fn test(&mut self, request: Receiving, mut say: impl FnMut(usize, u64)) -> Result<Result<(), Receiving>> {
+    fn test(
+        &mut self,
+        request: Receiving,
+        mut say: impl FnMut(usize, u64),
+    ) -> Result<Progress<(), Receiving>> {
         Ok(match request {
             Receiving::One(request) => {
-                Self::test(self, request)?.map(|received| say(0, received.bytes)).map_err(Receiving::One)
+                let received = Self::test(self, request)?.map_not_yet(Receiving::One);
+                received.map(|received| say(0, received.bytes))
             }
             Receiving::Group(request) => {
-                let group = self.test_group(request)?.map_err(Receiving::Group);
+                let group = self.test_group(request)?.map_not_yet(Receiving::Group);
                 group.map(|group| {
                     group.parts().iter().enumerate().for_each(|(at, received)| say(at, received.bytes));
                 })

@@ -29,8 +29,8 @@ pub trait SendEnd {
     /// Waits for a request, as long as bytes move. With a batch of 1, the oldest is waited for first.
     ///
     /// # Errors
-    /// If the connection has failed, or none of its bytes have moved for `patience`.
-    fn wait(&mut self, request: Self::Request, patience: Duration) -> Result<Sent>;
+    /// If the connection has failed, or none of its bytes have moved for `timeout`.
+    fn wait(&mut self, request: Self::Request, timeout: Duration) -> Result<Sent>;
 }
 
 /// The receiving end of a connection.
@@ -53,8 +53,8 @@ pub trait RecvEnd {
     /// Waits until a message is where it belongs, as long as bytes move. With a batch of 1, the oldest is waited for first.
     ///
     /// # Errors
-    /// If the connection has failed, or none of its bytes have moved for `patience`.
-    fn wait(&mut self, request: Self::Request, patience: Duration) -> Result<Received>;
+    /// If the connection has failed, or none of its bytes have moved for `timeout`.
+    fn wait(&mut self, request: Self::Request, timeout: Duration) -> Result<Received>;
 }
 
 impl SendEnd for SendComm {
@@ -68,8 +68,8 @@ impl SendEnd for SendComm {
         self.isend_or_wait(source, offset, bytes)
     }
 
-    fn wait(&mut self, request: SendRequest, patience: Duration) -> Result<Sent> {
-        self.wait_patiently(request, patience)
+    fn wait(&mut self, request: SendRequest, timeout: Duration) -> Result<Sent> {
+        Self::wait(self, request, timeout)
     }
 }
 
@@ -84,8 +84,8 @@ impl RecvEnd for RecvComm {
         Self::irecv(self, destination, offset, bytes)
     }
 
-    fn wait(&mut self, request: RecvRequest, patience: Duration) -> Result<Received> {
-        self.wait_patiently(request, patience)
+    fn wait(&mut self, request: RecvRequest, timeout: Duration) -> Result<Received> {
+        Self::wait(self, request, timeout)
     }
 }
 

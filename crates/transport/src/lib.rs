@@ -10,8 +10,8 @@
 //! use gputcp::{Buffer, Connector, Listener, Options, Pattern, transfer::{Message, Plan, Receiver, Sender}};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let plan = Plan { chunk_bytes: 64 << 10, window: 8, patience: Duration::from_secs(10) };
-//! let deadline = Instant::now() + plan.patience;
+//! let plan = Plan { chunk_bytes: 64 << 10, window: 8, timeout: Duration::from_secs(10) };
+//! let deadline = Instant::now() + plan.timeout;
 //! let pattern = Pattern { seed: 1, iteration: 0 };
 //! let bytes = 1 << 20;
 //!
@@ -52,6 +52,7 @@ mod error;
 mod key_file;
 mod options;
 pub mod plugin;
+mod progress;
 mod sockets;
 pub mod transfer;
 mod tuning;
@@ -69,6 +70,7 @@ pub use self::{
     error::{Error, Guilty, Result},
     key_file::KeyFile,
     options::Options,
+    progress::Progress,
     sockets::{
         Connector, GroupRequest, IoPool, Listener, Part, ReceivedGroup, RecvComm, RecvRequest, SendComm,
         SendRequest, make_near, stay_near,

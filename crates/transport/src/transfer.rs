@@ -22,7 +22,7 @@ pub struct Plan {
     /// Chunks in flight per connection; at most its slots.
     pub window: usize,
     /// How long no byte may move before the connection is given up.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 impl Plan {
@@ -95,7 +95,7 @@ impl<C: SendEnd> Sender<C> {
     /// Sends one message and waits until the sockets have taken all of it.
     ///
     /// # Errors
-    /// If a connection fails, or falls silent for longer than the plan's patience.
+    /// If a connection fails, or falls silent for longer than the plan's timeout.
     pub fn send(&mut self, connections: &mut [C], message: Message<'_>) -> Result<Moved> {
         self.in_flight.clear();
         let mut moved = Moved::default();
@@ -130,7 +130,7 @@ impl<C: SendEnd> Sender<C> {
         let batch = batch.min(self.in_flight.len());
         for at in newest_first(batch) {
             let Some(flying) = self.in_flight.remove(at) else { return Err(no_slot()) };
-            let sent = connections[flying.connection].wait(flying.request, self.plan.patience)?;
+            let sent = connections[flying.connection].wait(flying.request, self.plan.timeout)?;
             moved.count(flying.bytes, sent.bytes)?;
         }
         if batch == 0 { Err(no_slot()) } else { Ok(()) }
@@ -159,7 +159,7 @@ impl<C: RecvEnd> Receiver<C> {
     /// Receives the rest of the message and waits until all of it is where it belongs.
     ///
     /// # Errors
-    /// If a connection fails or falls silent for longer than the plan's patience, or the sender cuts the message
+    /// If a connection fails or falls silent for longer than the plan's timeout, or the sender cuts the message
     /// differently.
     pub fn finish(&mut self, connections: &mut [C], mut receiving: Receiving<'_>) -> Result<Moved> {
         let mut moved = Moved::default();
@@ -169,7 +169,7 @@ impl<C: RecvEnd> Receiver<C> {
             let batch = if all_posted && batch > 1 { self.in_flight.len() } else { batch };
             for at in newest_first(batch.min(self.in_flight.len())) {
                 let Some(flying) = self.in_flight.remove(at) else { return Err(no_slot()) };
-                let received = connections[flying.connection].wait(flying.request, self.plan.patience)?;
+                let received = connections[flying.connection].wait(flying.request, self.plan.timeout)?;
                 moved.count(flying.bytes, received.bytes)?;
             }
             self.fill_window(connections, &mut receiving)?;

@@ -71,7 +71,7 @@ fn sockets_are_spread_over_all_addresses() {
     ] {
         let (sender, receiver, handle) = connection(from, to, streams);
         assert_eq!(sockets(&handle).into_iter().collect::<Vec<_>>(), expected, "{from} to {to}");
-        let plan = Plan { chunk_bytes: 64 << 10, window: 12, patience: common::PATIENCE };
+        let plan = Plan { chunk_bytes: 64 << 10, window: 12, timeout: common::PATIENCE };
         let buffers = (&Place::Host.buffer(4 << 20), &Place::Host.buffer(4 << 20));
         let (mut senders, mut receivers) = (vec![sender], vec![receiver]);
         move_and_verify(&mut senders, &mut receivers, buffers, (plan, plan), &[4 << 20]).unwrap();

@@ -13,7 +13,7 @@ use std::{
 };
 
 use common::{Place, listen, options, soon};
-use gputcp::{Connector, Error, IoPool, Options, Part, RecvComm, SendComm};
+use gputcp::{Connector, Error, IoPool, Options, Part, Progress, RecvComm, SendComm};
 use gputcp_gpu::Buffer;
 
 /// What is sent over each connection.
@@ -127,7 +127,7 @@ fn send(mut comm: SendComm, source: &Buffer, shape: Shape) -> Result<(), Error> 
         }
     }
     for mut request in requests {
-        while let Err(again) = comm.test(request)? {
+        while let Progress::NotYet(again) = comm.test(request)? {
             request = again;
         }
     }
@@ -141,9 +141,9 @@ fn receive(comm: &mut RecvComm, destination: &Buffer, shape: Shape) -> Result<()
         let parts: Vec<_> = (0..messages).map(part).collect();
         let mut group = comm.irecv_group(&parts)?.unwrap();
         if waits {
-            return comm.wait_group(group, soon()).map(drop);
+            return comm.wait_group(group, PATIENCE).map(drop);
         }
-        while let Err(again) = comm.test_group(group)? {
+        while let Progress::NotYet(again) = comm.test_group(group)? {
             group = again;
         }
         return Ok(());
@@ -154,10 +154,10 @@ fn receive(comm: &mut RecvComm, destination: &Buffer, shape: Shape) -> Result<()
     }
     for mut request in requests {
         if waits {
-            comm.wait(request, soon())?;
+            comm.wait(request, PATIENCE)?;
             continue;
         }
-        while let Err(again) = comm.test(request)? {
+        while let Progress::NotYet(again) = comm.test(request)? {
             request = again;
         }
     }

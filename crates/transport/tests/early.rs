@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Place, close, options, pair, pair_of, soon};
+use common::{PATIENCE, Place, close, options, pair, pair_of};
 use gputcp::Error;
 use gputcp_gpu::{Buffer, Pattern};
 
@@ -28,22 +28,22 @@ fn as_many_as_there_are_places_are_sent_before_anything_is_received() {
         let sources: Vec<_> = (0..PLACES).map(|at| filled(place, 16 << 10, at)).collect();
         for (source, &bytes) in sources.iter().zip(&lengths) {
             let request = sender.isend(source, 0, bytes).unwrap().unwrap();
-            assert_eq!(sender.wait(request, soon()).unwrap().bytes, bytes, "{place:?}");
+            assert_eq!(sender.wait(request, PATIENCE).unwrap().bytes, bytes, "{place:?}");
         }
         let ninth = sender.isend(&sources[0], 0, 8).unwrap().unwrap();
         thread::sleep(Duration::from_millis(20));
-        let ninth = sender.test(ninth).unwrap().expect_err("there is no place for it");
+        let ninth = sender.test(ninth).unwrap().not_yet().expect("there is no place for it");
         for (iteration, &bytes) in lengths.iter().enumerate() {
             let to = place.buffer(16 << 10);
             let request = receiver.irecv(&to, 0, 16 << 10).unwrap().unwrap();
-            assert_eq!(receiver.wait(request, soon()).unwrap().bytes, bytes, "{place:?}");
+            assert_eq!(receiver.wait(request, PATIENCE).unwrap().bytes, bytes, "{place:?}");
             let pattern = Pattern { seed: 3, iteration: iteration as u64 };
             assert_eq!(to.verify(pattern, 0, bytes).unwrap(), Ok(()), "{place:?}, message {iteration}");
         }
         let to = place.buffer(8);
         let last = receiver.irecv(&to, 0, 8).unwrap().unwrap();
-        assert_eq!(receiver.wait(last, soon()).unwrap().bytes, 8);
-        sender.wait(ninth, soon()).unwrap();
+        assert_eq!(receiver.wait(last, PATIENCE).unwrap().bytes, 8);
+        sender.wait(ninth, PATIENCE).unwrap();
         close(vec![sender], vec![receiver]);
     }
 }
@@ -56,11 +56,11 @@ fn none_is_sent_early_where_either_end_has_no_place() {
         let source = filled(Place::Host, 8, 0);
         let request = sender.isend(&source, 0, 8).unwrap().unwrap();
         thread::sleep(Duration::from_millis(20));
-        let request = sender.test(request).unwrap().expect_err("its receive is not posted");
+        let request = sender.test(request).unwrap().not_yet().expect("its receive is not posted");
         let to = Place::Host.buffer(8);
         let receive = receiver.irecv(&to, 0, 8).unwrap().unwrap();
-        assert_eq!(receiver.wait(receive, soon()).unwrap().bytes, 8);
-        sender.wait(request, soon()).unwrap();
+        assert_eq!(receiver.wait(receive, PATIENCE).unwrap().bytes, 8);
+        sender.wait(request, PATIENCE).unwrap();
         close(vec![sender], vec![receiver]);
     }
 }
@@ -90,11 +90,11 @@ fn long_messages_behind_short_ones_wait_for_nobodys_polling() {
         }
         let began = Instant::now();
         for request in sends {
-            sender.wait(request, soon()).unwrap();
+            sender.wait(request, PATIENCE).unwrap();
         }
         assert!(began.elapsed() < Duration::from_secs(2), "round {round}: {:?}", began.elapsed());
         for ((request, to), bytes) in receives.into_iter().zip(&buffers).zip(lengths(round)) {
-            assert_eq!(receiver.wait(request, soon()).unwrap().bytes, bytes);
+            assert_eq!(receiver.wait(request, PATIENCE).unwrap().bytes, bytes);
             let pattern = Pattern { seed: 3, iteration: if bytes == 64 { 1 } else { 2 } };
             assert_eq!(to.verify(pattern, 0, bytes).unwrap(), Ok(()), "round {round}");
         }
@@ -107,12 +107,12 @@ fn an_early_message_longer_than_its_receive_is_the_users_mistake() {
     let (mut sender, mut receiver) = pair(&options(1));
     let source = filled(Place::Host, 5000, 0);
     let request = sender.isend(&source, 0, 5000).unwrap().unwrap();
-    sender.wait(request, soon()).unwrap();
+    sender.wait(request, PATIENCE).unwrap();
     let to = Place::Host.buffer(1000);
     let posted = receiver.irecv(&to, 0, 1000);
     let error = match posted {
         Err(error) => error,
-        Ok(request) => receiver.wait(request.unwrap(), soon()).unwrap_err(),
+        Ok(request) => receiver.wait(request.unwrap(), PATIENCE).unwrap_err(),
     };
     assert!(matches!(&error, Error::Usage(_)), "{error:?}");
     assert!(error.to_string().contains("5000 bytes met a receive of 1000"), "{error}");
@@ -125,7 +125,7 @@ fn what_came_early_is_received_long_after_the_sender_has_gone() {
     let sources: Vec<_> = (0..PLACES).map(|at| filled(Place::Host, 4096, at)).collect();
     for source in &sources {
         let request = sender.isend(source, 0, 4096).unwrap().unwrap();
-        sender.wait(request, soon()).unwrap();
+        sender.wait(request, PATIENCE).unwrap();
     }
     sender.leave(Duration::from_millis(1)).unwrap();
     // It has waited for the receiver's goodbye in vain, and closed its sockets.
@@ -133,14 +133,14 @@ fn what_came_early_is_received_long_after_the_sender_has_gone() {
     for iteration in 0..PLACES {
         let to = Place::Host.buffer(4096);
         let request = receiver.irecv(&to, 0, 4096).unwrap().unwrap();
-        assert_eq!(receiver.wait(request, soon()).unwrap().bytes, 4096, "message {iteration}");
+        assert_eq!(receiver.wait(request, PATIENCE).unwrap().bytes, 4096, "message {iteration}");
         assert_eq!(to.verify(Pattern { seed: 3, iteration }, 0, 4096).unwrap(), Ok(()));
         // An answer to what is written meanwhile would have come.
         thread::sleep(Duration::from_millis(5));
     }
     let to = Place::Host.buffer(8);
     let request = receiver.irecv(&to, 0, 8).unwrap().unwrap();
-    let error = receiver.wait(request, soon()).unwrap_err();
+    let error = receiver.wait(request, PATIENCE).unwrap_err();
     assert!(matches!(error, Error::PeerClosed { open: 1, .. }), "{error:?}");
     receiver.leave(Duration::from_secs(1)).unwrap_err();
 }
@@ -154,11 +154,11 @@ fn a_receiver_that_has_announced_more_closes_in_good_order() {
     let mut receives: Vec<_> =
         buffers.iter().map(|to| receiver.irecv(to, 0, 4096).unwrap().unwrap()).collect();
     let request = sender.isend(&source, 0, 4096).unwrap().unwrap();
-    sender.wait(request, soon()).unwrap();
+    sender.wait(request, PATIENCE).unwrap();
     sender.leave(Duration::from_millis(1)).unwrap();
     thread::sleep(Duration::from_millis(100));
     let first = receives.remove(0);
-    assert_eq!(receiver.wait(first, soon()).unwrap().bytes, 4096);
-    let error = receiver.wait(receives.remove(0), soon()).unwrap_err();
+    assert_eq!(receiver.wait(first, PATIENCE).unwrap().bytes, 4096);
+    let error = receiver.wait(receives.remove(0), PATIENCE).unwrap_err();
     assert!(matches!(error, Error::PeerClosed { open: 2, .. }), "{error:?}");
 }

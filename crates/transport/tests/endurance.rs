@@ -35,7 +35,7 @@ fn hundred_thousand_chunks() {
     let (mut sends, mut recvs) = (vec![sender], vec![receiver]);
     // Above the inline limit, so that each is a segment on a data socket.
     let chunk_bytes = 20 << 10;
-    let plan = Plan { chunk_bytes, window: 16, patience: PATIENCE };
+    let plan = Plan { chunk_bytes, window: 16, timeout: PATIENCE };
     let bytes = 1000 * chunk_bytes;
     let buffers = (&Place::Host.buffer(bytes), &Place::Host.buffer(bytes));
     let warm = move_and_verify(&mut sends, &mut recvs, buffers, (plan, plan), &[bytes; 5]).unwrap();
@@ -52,7 +52,7 @@ fn hundred_thousand_chunks() {
 }
 
 fn thousand_connections() {
-    let plan = Plan { chunk_bytes: 16 << 10, window: 8, patience: PATIENCE };
+    let plan = Plan { chunk_bytes: 16 << 10, window: 8, timeout: PATIENCE };
     let buffers = (&Place::Host.buffer(100_000), &Place::Host.buffer(100_000));
     let round = || {
         let (sender, receiver) = pair(&options(2));

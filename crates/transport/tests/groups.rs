@@ -10,7 +10,7 @@ use std::{
 
 use common::{PATIENCE, Place, close, move_and_verify, options, pair, pair_of, sender_to_impostor, soon};
 use gputcp::{
-    Error, GroupRequest, Options, Part, ReceivedGroup, RecvComm, SendComm, SendRequest,
+    Error, GroupRequest, Options, Part, Progress, ReceivedGroup, RecvComm, SendComm, SendRequest,
     transfer::{Message, Plan, Sender},
 };
 use gputcp_gpu::{Buffer, Pattern};
@@ -50,7 +50,7 @@ fn send(sender: &mut SendComm, source: &Buffer, bytes: u64, tag: i32) -> SendReq
 
 fn wait_all(sender: &mut SendComm, requests: impl IntoIterator<Item = SendRequest>) {
     for request in requests {
-        sender.wait(request, soon()).unwrap();
+        sender.wait(request, PATIENCE).unwrap();
     }
 }
 
@@ -103,7 +103,7 @@ fn groups_are_filled_by_their_tags_in_whatever_order_they_are_sent() {
             for round in 0..ROUNDS as usize + 2 {
                 let room = &rooms[round % 2];
                 if let Some(request) = posted[round % 2].take() {
-                    let received = receiver.wait_group(request, soon()).unwrap();
+                    let received = receiver.wait_group(request, PATIENCE).unwrap();
                     assert_eq!(sizes(&received), lengths, "{place:?}, round {round}");
                     for (at, (to, &bytes)) in room.iter().zip(&lengths).enumerate() {
                         let iteration = (8 * (round - 2) + at) as u64;
@@ -138,11 +138,11 @@ fn nothing_is_posted_before_its_place_is_open() {
     let sent = [send(&mut sender, &source, 64, 2)];
     not_yet(&mut sender, 2);
     not_yet(&mut sender, 3);
-    let Err(first) = receiver.test_group(first).unwrap() else { panic!("half of it was sent") };
+    let Progress::NotYet(first) = receiver.test_group(first).unwrap() else { panic!("half of it was sent") };
     let sent: Vec<_> =
         sent.into_iter().chain([1, 3].map(|tag| send(&mut sender, &source, 10, tag))).collect();
-    assert_eq!(sizes(&receiver.wait_group(first, soon()).unwrap()), [10, 64]);
-    assert_eq!(sizes(&receiver.wait_group(second, soon()).unwrap()), [10]);
+    assert_eq!(sizes(&receiver.wait_group(first, PATIENCE).unwrap()), [10, 64]);
+    assert_eq!(sizes(&receiver.wait_group(second, PATIENCE).unwrap()), [10]);
     wait_all(&mut sender, sent);
     close(vec![sender], vec![receiver]);
 }
@@ -161,7 +161,7 @@ fn every_request_has_room_for_a_whole_group() {
     // As many sends are in flight.
     let sent: Vec<_> = (0..32).map(|at| send(&mut sender, &source, 100, tags[7 - at % 8])).collect();
     for request in requests {
-        assert_eq!(sizes(&receiver.wait_group(request, soon()).unwrap()), [100; 8]);
+        assert_eq!(sizes(&receiver.wait_group(request, PATIENCE).unwrap()), [100; 8]);
     }
     wait_all(&mut sender, sent);
     close(vec![sender], vec![receiver]);
@@ -180,8 +180,8 @@ fn where_either_end_groups_none_tags_mean_nothing() {
         // A send is posted at once, and meets the next receive whatever its tag.
         let request = sender.isend_tagged(&source, 0, 64, 7).unwrap().unwrap();
         let receive = receiver.irecv_group(&two[..1]).unwrap().unwrap();
-        assert_eq!(sizes(&receiver.wait_group(receive, soon()).unwrap()), [64]);
-        sender.wait(request, soon()).unwrap();
+        assert_eq!(sizes(&receiver.wait_group(receive, PATIENCE).unwrap()), [64]);
+        sender.wait(request, PATIENCE).unwrap();
         close(vec![sender], vec![receiver]);
     }
 }
@@ -193,19 +193,19 @@ fn receives_of_one_are_groups_too() {
     let (source, to) = (filled(Place::Host, 64, 0), Place::Host.buffer(64));
     let receive = receiver.irecv_tagged(&to, 0, 64, 5).unwrap().unwrap();
     let request = send(&mut sender, &source, 64, 5);
-    assert_eq!(receiver.wait(receive, soon()).unwrap().bytes, 64);
-    sender.wait(request, soon()).unwrap();
+    assert_eq!(receiver.wait(receive, PATIENCE).unwrap().bytes, 64);
+    sender.wait(request, PATIENCE).unwrap();
     // Without a tag, it is 0 at both ends.
     let receive = receiver.irecv(&to, 0, 64).unwrap().unwrap();
     let request = send(&mut sender, &source, 64, 0);
-    assert_eq!(receiver.wait(receive, soon()).unwrap().bytes, 64);
-    sender.wait(request, soon()).unwrap();
+    assert_eq!(receiver.wait(receive, PATIENCE).unwrap().bytes, 64);
+    sender.wait(request, PATIENCE).unwrap();
     close(vec![sender], vec![receiver]);
 }
 
 #[test]
 fn whole_transfers_wait_for_their_receives() {
-    let plan = Plan { chunk_bytes: 64 << 10, window: 8, patience: PATIENCE };
+    let plan = Plan { chunk_bytes: 64 << 10, window: 8, timeout: PATIENCE };
     let options = grouped(2).with_timeout(Duration::from_secs(1));
     let (mut sends, mut recvs) = (0..2).map(|_| pair(&options)).collect::<(Vec<_>, Vec<_>)>();
     let bytes = 2 << 20;
@@ -227,12 +227,12 @@ fn a_send_longer_than_its_place_is_the_users_mistake() {
     let error = loop {
         match sender.isend_tagged(&source, 0, 65, 2) {
             Ok(None) => assert!(Instant::now() < until),
-            Ok(Some(request)) => break sender.wait(request, soon()).unwrap_err(),
+            Ok(Some(request)) => break sender.wait(request, PATIENCE).unwrap_err(),
             Err(error) => break error,
         }
     };
     assert!(error.to_string().contains("65 bytes met a receive of 64"), "{error}");
-    assert!(receiver.wait_group(request, soon()).is_err());
+    assert!(receiver.wait_group(request, PATIENCE).is_err());
 }
 
 /// With half of a group sent, the sender ends: in good order, by being dropped, or it is the receiver that does.
@@ -243,14 +243,14 @@ fn a_group_of_which_half_was_sent_ends_with_its_peer() {
         let (source, rooms) = (filled(Place::Host, 1 << 20, 0), room(Place::Host, 2, 1 << 20));
         let request = post(&mut receiver, &rooms, &[1, 2]);
         let sent = send(&mut sender, &source, 1 << 20, 2);
-        sender.wait(sent, soon()).unwrap();
+        sender.wait(sent, PATIENCE).unwrap();
         let began = Instant::now();
         if is_orderly {
             sender.leave(Duration::from_secs(5)).unwrap()
         } else {
             drop(sender)
         }
-        let error = receiver.wait_group(request, soon()).unwrap_err();
+        let error = receiver.wait_group(request, PATIENCE).unwrap_err();
         let expected = if is_orderly { "while 2 requests were open" } else { "dropped" };
         assert!(error.to_string().contains(expected), "{error}");
         assert!(began.elapsed() < Duration::from_secs(3));
@@ -293,7 +293,7 @@ fn a_group_that_cannot_be_claimed_is_not_posted() {
     let request = receiver.irecv_group(&[part(0, 1), part(32, 2)]).unwrap().unwrap();
     let source = filled(Place::Host, 32, 0);
     let sent = [2, 1].map(|tag| send(&mut sender, &source, 32, tag));
-    assert_eq!(sizes(&receiver.wait_group(request, soon()).unwrap()), [32, 32]);
+    assert_eq!(sizes(&receiver.wait_group(request, PATIENCE).unwrap()), [32, 32]);
     wait_all(&mut sender, sent);
     close(vec![sender], vec![receiver]);
 }

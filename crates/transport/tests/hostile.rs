@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Place, close, join, listen, options, sender_to_impostor, soon};
+use common::{PATIENCE, Place, close, join, listen, options, sender_to_impostor, soon};
 use gputcp::{Error, Options, RecvComm};
 use gputcp_gpu::Pattern;
 use gputcp_proto::{
@@ -65,7 +65,7 @@ fn outcome(misbehave: impl FnOnce(&mut Impostor)) -> Error {
     assert_eq!(impostor.announced().capacity, 1 << 20);
     misbehave(&mut impostor);
     let began = Instant::now();
-    let error = receiver.wait(request, soon()).unwrap_err();
+    let error = receiver.wait(request, PATIENCE).unwrap_err();
     assert!(began.elapsed() < Duration::from_secs(5), "{error} took {:?}", began.elapsed());
     error
 }
@@ -221,7 +221,7 @@ fn a_receiver_that_announces_more_inline_bytes_than_it_may_is_refused() {
         control.write_all(&Control::Announce(announce).encode()).unwrap();
         let from = Place::Soft.buffer(8192);
         let posted = sender.isend(&from, 0, capacity);
-        let error = posted.and_then(|request| sender.wait(request.unwrap(), soon())).unwrap_err();
+        let error = posted.and_then(|request| sender.wait(request.unwrap(), PATIENCE)).unwrap_err();
         let Error::PeerMisbehaved { violation, .. } = &error else { panic!("{error:?}") };
         let value = u64::from(inline_bytes);
         assert_eq!(violation, &Violation::Field { frame: "announcement", field: "inline length", value });
@@ -270,7 +270,7 @@ fn strays_disturb_neither_the_listener_nor_a_running_transfer() {
             }
         }
     });
-    let plan = gputcp::transfer::Plan { chunk_bytes: 64 << 10, window: 12, patience: common::PATIENCE };
+    let plan = gputcp::transfer::Plan { chunk_bytes: 64 << 10, window: 12, timeout: PATIENCE };
     let buffers = (&Place::Host.buffer(8 << 20), &Place::Host.buffer(8 << 20));
     common::move_and_verify(&mut sends, &mut recvs, buffers, (plan, plan), &[8 << 20; 4]).unwrap();
     flood.join().unwrap();
@@ -359,10 +359,10 @@ fn a_slow_peer_is_waited_for_and_a_silent_one_is_not() {
             data.write_all(&[3; 4 << 10]).unwrap();
         }
     });
-    assert_eq!(receiver.wait_patiently(first, patience).unwrap().bytes, 64 << 10);
+    assert_eq!(receiver.wait(first, patience).unwrap().bytes, 64 << 10);
     trickle.join().unwrap();
     let began = Instant::now();
-    let error = receiver.wait_patiently(second, patience).unwrap_err();
+    let error = receiver.wait(second, patience).unwrap_err();
     assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
     assert!(began.elapsed() < 4 * patience, "{:?}", began.elapsed());
     impostor.control.shutdown(Shutdown::Both).ok();
@@ -379,13 +379,13 @@ fn a_message_of_which_half_has_come_holds_up_nobody_and_is_gone_on_with() {
     for piece in bytes.chunks(1000) {
         let began = Instant::now();
         for _ in 0..20 {
-            request = receiver.test(request).unwrap().unwrap_err();
+            request = receiver.test(request).unwrap().not_yet().unwrap();
             thread::sleep(Duration::from_millis(1));
         }
         assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
         impostor.control.write_all(piece).unwrap();
     }
-    assert_eq!(receiver.wait(request, soon()).unwrap().bytes, 4096);
+    assert_eq!(receiver.wait(request, PATIENCE).unwrap().bytes, 4096);
     let mut landed = vec![0; 4096];
     to.read(0, 4096).unwrap().copy_to(0, &mut landed);
     assert_eq!(landed, bytes);
@@ -408,8 +408,11 @@ fn a_peer_that_does_not_read_holds_up_neither_a_send_nor_a_test() {
         (0..count).map(|at| sender.isend(&from, at * bytes, bytes).unwrap().unwrap()).collect();
     thread::sleep(Duration::from_millis(50));
     let last = requests.pop().unwrap();
-    let last =
-        sender.test(last).unwrap().expect_err("the last of half a mebibyte fitted buffers of a few KiB");
+    let last = sender
+        .test(last)
+        .unwrap()
+        .not_yet()
+        .expect("the last of half a mebibyte fitted buffers of a few KiB");
     requests.push(last);
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     // It reads after all, and finds every message whole.
@@ -426,7 +429,7 @@ fn a_peer_that_does_not_read_holds_up_neither_a_send_nor_a_test() {
         control.read_exact(&mut all[start..]).unwrap();
     }
     for request in requests {
-        assert_eq!(sender.wait(request, soon()).unwrap().bytes, bytes);
+        assert_eq!(sender.wait(request, PATIENCE).unwrap().bytes, bytes);
     }
     let to = Place::Host.buffer(count * bytes);
     to.write(0, count * bytes).unwrap().copy_from(0, &all);
@@ -483,11 +486,11 @@ fn an_early_message_for_a_finished_receive_ends_the_connection() {
     impostor.control.write_all(&early(0, 10)).unwrap();
     let to = Place::Host.buffer(64);
     let request = receiver.irecv(&to, 0, 64).unwrap().unwrap();
-    assert_eq!(receiver.wait(request, soon()).unwrap().bytes, 10);
+    assert_eq!(receiver.wait(request, PATIENCE).unwrap().bytes, 10);
     impostor.control.write_all(&early(0, 10)).unwrap();
     // Whoever stands by may have read it already.
     let posted = receiver.irecv(&to, 0, 64);
-    let error = posted.and_then(|request| receiver.wait(request.unwrap(), soon())).unwrap_err();
+    let error = posted.and_then(|request| receiver.wait(request.unwrap(), PATIENCE)).unwrap_err();
     assert!(
         matches!(error, Error::PeerMisbehaved { violation: Violation::Sequence { seq: 0 }, .. }),
         "{error:?}"
@@ -504,7 +507,7 @@ fn wants_of_anything_do_no_harm() {
     let request = receiver.irecv(&to, 0, 64).unwrap().unwrap();
     assert_eq!(impostor.announced().seq, 0);
     impostor.control.write_all(&early(0, 10)).unwrap();
-    assert_eq!(receiver.wait(request, soon()).unwrap().bytes, 10);
+    assert_eq!(receiver.wait(request, PATIENCE).unwrap().bytes, 10);
 }
 
 /// As the kernel ends the sockets of a process that exits with something unread on them.
@@ -532,12 +535,12 @@ fn a_sender_that_resets_its_sockets_after_its_goodbye_has_sent_what_it_sent() {
         drop(impostor.data);
         reset(impostor.control);
         let receive = receive.unwrap_or_else(|| receiver.irecv(&to, 0, 100).unwrap().unwrap());
-        assert_eq!(receiver.wait(receive, soon()).unwrap().bytes, 10);
+        assert_eq!(receiver.wait(receive, PATIENCE).unwrap().bytes, 10);
         thread::sleep(Duration::from_millis(50));
         let receive = receiver.irecv(&to, 0, 100).unwrap().unwrap();
-        assert_eq!(receiver.wait(receive, soon()).unwrap().bytes, 20);
+        assert_eq!(receiver.wait(receive, PATIENCE).unwrap().bytes, 20);
         let receive = receiver.irecv(&to, 0, 100).unwrap().unwrap();
-        let error = receiver.wait(receive, soon()).unwrap_err();
+        let error = receiver.wait(receive, PATIENCE).unwrap_err();
         assert!(matches!(error, Error::PeerClosed { .. }), "{error:?}");
     }
 }

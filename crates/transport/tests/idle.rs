@@ -4,7 +4,7 @@ mod common;
 
 use std::{thread, time::Duration};
 
-use common::{Place, close, cpu, options, pair, soon};
+use common::{PATIENCE, Place, close, cpu, options, pair};
 
 #[test]
 fn an_idle_connection_sleeps() {
@@ -13,13 +13,13 @@ fn an_idle_connection_sleeps() {
     let request = receiver.irecv(&to, 0, 100).unwrap().unwrap();
     let before = cpu();
     let waiting = thread::spawn(move || {
-        receiver.wait(request, soon()).unwrap();
+        receiver.wait(request, PATIENCE).unwrap();
         receiver
     });
     thread::sleep(Duration::from_millis(500));
     let spent = cpu() - before;
     assert!(spent < Duration::from_millis(100), "waiting half a second took {spent:?} of CPU");
     let send = sender.isend(&Place::Host.buffer(100), 0, 100).unwrap().unwrap();
-    sender.wait(send, soon()).unwrap();
+    sender.wait(send, PATIENCE).unwrap();
     close(vec![sender], vec![waiting.join().unwrap()]);
 }

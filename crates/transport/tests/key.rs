@@ -43,7 +43,7 @@ fn both_ends_with_the_key_move_data() {
     let connecting = thread::spawn(move || Connector::new(&handle, with(Some(KEY))).unwrap().connect(soon()));
     let mut receivers = vec![listener.accept(soon()).unwrap()];
     let mut senders = vec![connecting.join().unwrap().unwrap()];
-    let plan = Plan { chunk_bytes: 64 << 10, window: 8, patience: common::PATIENCE };
+    let plan = Plan { chunk_bytes: 64 << 10, window: 8, timeout: common::PATIENCE };
     let buffers = (&Place::Host.buffer(1 << 20), &Place::Host.buffer(1 << 20));
     move_and_verify(&mut senders, &mut receivers, buffers, (plan, plan), &[1 << 20, 100]).unwrap();
     close(senders, receivers);

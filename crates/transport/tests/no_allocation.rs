@@ -14,7 +14,7 @@ use std::{
     thread,
 };
 
-use common::{PATIENCE, Place, options, pair, soon};
+use common::{PATIENCE, Place, options, pair};
 use gputcp::{
     IoPool, Options, Part,
     transfer::{Message, Plan, Receiver, Sender},
@@ -106,8 +106,8 @@ fn transfer(place: Place, options: Options) -> Stats {
     let (sender, receiver) = pair(&options);
     let (mut sends, mut recvs) = ([sender], [receiver]);
     let (from, to) = (place.buffer(bytes), place.buffer(bytes));
-    let mut sending = Sender::new(Plan { chunk_bytes, window: 12, patience: PATIENCE }, 1);
-    let mut receiving = Receiver::new(Plan { chunk_bytes, window: 16, patience: PATIENCE }, 1);
+    let mut sending = Sender::new(Plan { chunk_bytes, window: 12, timeout: PATIENCE }, 1);
+    let mut receiving = Receiver::new(Plan { chunk_bytes, window: 16, timeout: PATIENCE }, 1);
     let lengths = [bytes, 1000, bytes, 0, chunk_bytes + 1, bytes];
     let barrier = Barrier::new(2);
     let counted = thread::scope(|scope| {
@@ -150,10 +150,10 @@ fn groups(place: Place, options: Options) -> Stats {
                 sent[tag] = sender.isend_tagged(&from, 0, bytes, tag as i32).unwrap();
             }
         }
-        let received = receiver.wait_group(posted, soon()).unwrap();
+        let received = receiver.wait_group(posted, PATIENCE).unwrap();
         assert!(received.parts().iter().all(|part| part.bytes == bytes));
         for request in sent.into_iter().flatten() {
-            sender.wait(request, soon()).unwrap();
+            sender.wait(request, PATIENCE).unwrap();
         }
     }
     region.change()

@@ -15,7 +15,7 @@ use gputcp::{
 };
 use gputcp_gpu::{Buffer, Device, Pattern, SoftOptions, UnpackMode};
 
-const PLAN: Plan = Plan { chunk_bytes: 100_000, window: 16, patience: Duration::from_secs(20) };
+const PLAN: Plan = Plan { chunk_bytes: 100_000, window: 16, timeout: Duration::from_secs(20) };
 
 /// The folder of the test plugin's files, built. Of the whole workspace, as `cargo test --workspace` has built them: a part of it
 /// has other features of its dependencies, so all would be built once more.
@@ -125,8 +125,8 @@ fn a_plugin_that_takes_no_gpu_memory_takes_the_software_gpus_as_the_hosts() {
     source.fill(pattern, 0, 1000).unwrap();
     let receiving = recv.irecv(&destination, 0, 1000).unwrap().unwrap();
     let sending = send.isend(&source, 0, 1000).unwrap().unwrap();
-    assert_eq!(send.wait(sending, PLAN.patience).unwrap().bytes, 1000);
-    assert_eq!(recv.wait(receiving, PLAN.patience).unwrap().bytes, 1000);
+    assert_eq!(send.wait(sending, PLAN.timeout).unwrap().bytes, 1000);
+    assert_eq!(recv.wait(receiving, PLAN.timeout).unwrap().bytes, 1000);
     assert!(!recv.unpacks());
     assert_eq!(destination.verify(pattern, 0, 1000), Ok(Ok(())));
 }

@@ -37,7 +37,7 @@ fn what_is_left_to_write_and_to_read_makes_nobody_spin() {
             let (before, began) = (cpu(), Instant::now());
             // A byte at a time, so that after each poll there is something to read.
             for byte in (16..32).flat_map(announce) {
-                last = sender.test(last).unwrap().expect_err("the peer has no room for it");
+                last = sender.test(last).unwrap().not_yet().expect("the peer has no room for it");
                 control.write_all(&[byte]).unwrap();
                 thread::sleep(Duration::from_micros(120));
             }

@@ -14,7 +14,7 @@ use gputcp::{Connector, Guilty, IoPool, Options, RecvComm, SendComm, transfer::P
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 const THREADS: usize = 2;
-const PLAN: Plan = Plan { chunk_bytes: 128 << 10, window: 8, patience: PATIENCE };
+const PLAN: Plan = Plan { chunk_bytes: 128 << 10, window: 8, timeout: PATIENCE };
 
 /// The tests of this file, one at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -136,8 +136,8 @@ fn idle_connections_cost_no_cpu() {
     let spent = cpu() - before;
     assert!(spent <= Duration::from_millis(20), "a second of idleness took {spent:?} of CPU");
     let send = sends[7].isend(&from, 0, 64 << 10).unwrap().unwrap();
-    recvs[7].wait(open, soon()).unwrap();
-    sends[7].wait(send, soon()).unwrap();
+    recvs[7].wait(open, PATIENCE).unwrap();
+    sends[7].wait(send, PATIENCE).unwrap();
     close(sends, recvs);
 }
 
@@ -192,7 +192,7 @@ fn whoever_was_left_and_does_not_say_goodbye_is_given_up() {
     let began = Instant::now();
     sender.leave(Duration::from_millis(300)).unwrap();
     assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
-    let error = receiver.wait(request, soon()).unwrap_err();
+    let error = receiver.wait(request, PATIENCE).unwrap_err();
     assert_eq!(error.guilty(), Guilty::Peer, "{error:?}");
     drop((receiver, pool));
     until_nothing_is_left();

@@ -75,7 +75,7 @@ impl Soak {
         };
         let (from, to) = (buffer(&self.from, on_host == 0), buffer(&self.to, on_host == 1));
         let chunk_bytes = (1 << random.u32(8..=22)) + random.u64(0..9);
-        let plan = |window| Plan { chunk_bytes, window, patience: PATIENCE };
+        let plan = |window| Plan { chunk_bytes, window, timeout: PATIENCE };
         let plans = (plan(usize::from(send.tuning.slots)), plan(usize::from(recv.tuning.slots)));
         let (sender, receiver) = pair_of(send, &recv);
         let (mut sends, mut recvs) = (vec![sender], vec![receiver]);

@@ -165,7 +165,6 @@ impl Side {
             })
         };
         let connections = usize::from(settings.channels);
-        let patience = settings.timeout();
         let bare = |sockets: Option<RawSockets>, place: &Place| -> Result<Option<Bare>, Failure> {
             let area = |_: &RawSockets| Area::of(&place.buffer, &settings);
             let area = sockets.as_ref().map(area).transpose()?;

@@ -164,10 +164,10 @@ impl SendEnd for Outbound {
         })
     }
 
-    fn wait(&mut self, request: Sending, patience: Duration) -> Result<Sent> {
+    fn wait(&mut self, request: Sending, timeout: Duration) -> Result<Sent> {
         match (self, request) {
-            (Self::Sockets(comm), Sending::Sockets(request)) => comm.wait_patiently(request, patience),
-            (Self::Plugin(comm), Sending::Plugin(request)) => comm.wait(request, patience),
+            (Self::Sockets(comm), Sending::Sockets(request)) => comm.wait(request, timeout),
+            (Self::Plugin(comm), Sending::Plugin(request)) => comm.wait(request, timeout),
             _ => unreachable!("a request is waited for where it was posted"),
         }
     }
@@ -190,10 +190,10 @@ impl RecvEnd for Inbound {
         })
     }
 
-    fn wait(&mut self, request: Receiving, patience: Duration) -> Result<Received> {
+    fn wait(&mut self, request: Receiving, timeout: Duration) -> Result<Received> {
         match (self, request) {
-            (Self::Sockets(comm), Receiving::Sockets(request)) => comm.wait_patiently(request, patience),
-            (Self::Plugin(comm), Receiving::Plugin(request)) => comm.wait(request, patience),
+            (Self::Sockets(comm), Receiving::Sockets(request)) => comm.wait(request, timeout),
+            (Self::Plugin(comm), Receiving::Plugin(request)) => comm.wait(request, timeout),
             _ => unreachable!("a request is waited for where it was posted"),
         }
     }

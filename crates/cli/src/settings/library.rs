@@ -33,7 +33,7 @@ impl Settings {
     /// How the engine cuts messages, with so many chunks in flight.
     #[must_use]
     pub fn plan(&self, window: u16) -> Plan {
-        Plan { chunk_bytes: self.chunk_bytes, window: window.into(), patience: self.timeout() }
+        Plan { chunk_bytes: self.chunk_bytes, window: window.into(), timeout: self.timeout() }
     }
 
     /// How the transport cuts chunks.

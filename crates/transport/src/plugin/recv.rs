@@ -143,16 +143,16 @@ impl RecvComm {
     }
 
     /// Waits until a message is where it belongs; the ones before it are finished as well. Fails when none has ended for
-    /// `patience`.
+    /// `timeout`.
     ///
     /// # Errors
     /// If the plugin or the GPU fails, or the plugin falls silent.
-    pub fn wait(&mut self, request: RecvRequest, patience: Duration) -> Result<Received> {
+    pub fn wait(&mut self, request: RecvRequest, timeout: Duration) -> Result<Received> {
         let RecvRequest { number, bytes } = request;
         self.cancelled.check()?;
         self.endpoint.make_current()?;
         let (cancelled, name) = (self.cancelled.clone(), self.endpoint.name.clone());
-        let mut wait = Wait::new(&cancelled, ("receiving a message", &name), patience, bytes);
+        let mut wait = Wait::new(&cancelled, ("receiving a message", &name), timeout, bytes);
         while self.done <= number {
             if self.advance()? {
                 wait.moved();
@@ -266,8 +266,8 @@ impl RecvEnd for RecvComm {
         Self::irecv(self, destination, offset, bytes)
     }
 
-    fn wait(&mut self, request: RecvRequest, patience: Duration) -> Result<Received> {
-        Self::wait(self, request, patience)
+    fn wait(&mut self, request: RecvRequest, timeout: Duration) -> Result<Received> {
+        Self::wait(self, request, timeout)
     }
 }
 

@@ -76,16 +76,16 @@ impl SendComm {
     }
 
     /// Waits until the plugin has taken all of a send; the ones before it are finished as well. Fails when none has ended
-    /// for `patience`.
+    /// for `timeout`.
     ///
     /// # Errors
     /// If the plugin fails, or falls silent.
-    pub fn wait(&mut self, request: SendRequest, patience: Duration) -> Result<Sent> {
+    pub fn wait(&mut self, request: SendRequest, timeout: Duration) -> Result<Sent> {
         let SendRequest { number, bytes } = request;
         self.cancelled.check()?;
         self.endpoint.make_current()?;
         let (cancelled, name) = (self.cancelled.clone(), self.endpoint.name.clone());
-        let mut wait = Wait::new(&cancelled, ("sending a message", &name), patience, bytes);
+        let mut wait = Wait::new(&cancelled, ("sending a message", &name), timeout, bytes);
         while self.done <= number {
             if self.test()? {
                 wait.moved();
@@ -130,8 +130,8 @@ impl SendEnd for SendComm {
         Self::isend(self, source, offset, bytes)
     }
 
-    fn wait(&mut self, request: SendRequest, patience: Duration) -> Result<Sent> {
-        Self::wait(self, request, patience)
+    fn wait(&mut self, request: SendRequest, timeout: Duration) -> Result<Sent> {
+        Self::wait(self, request, timeout)
     }
 }
 

@@ -96,7 +96,7 @@ pub(super) struct Wait<'a> {
     cancelled: &'a Cancelled,
     what: &'static str,
     with: &'a Arc<str>,
-    patience: Duration,
+    timeout: Duration,
     spin: Duration,
     least: Duration,
     since: Instant,
@@ -108,11 +108,11 @@ impl<'a> Wait<'a> {
     pub(super) fn new(
         cancelled: &'a Cancelled,
         (what, with): (&'static str, &'a Arc<str>),
-        patience: Duration,
+        timeout: Duration,
         bytes: u64,
     ) -> Self {
         let (spin, least) = if bytes <= SHORT_BYTES { (SPIN_SHORT, SLEEP_SHORT) } else { (SPIN, SLEEP) };
-        Self { cancelled, what, with, patience, spin, least, since: Instant::now(), sleep: least }
+        Self { cancelled, what, with, timeout, spin, least, since: Instant::now(), sleep: least }
     }
 
     /// A request has ended: the silence begins anew.
@@ -153,8 +153,8 @@ impl<'a> Wait<'a> {
     /// As [`Self::rest`].
     pub(super) fn next_sleep(&mut self) -> Result<Duration> {
         self.cancelled.check()?;
-        if self.since.elapsed() >= self.patience {
-            return Err(Error::Timeout { what: self.what, peer: self.with.clone(), after: self.patience });
+        if self.since.elapsed() >= self.timeout {
+            return Err(Error::Timeout { what: self.what, peer: self.with.clone(), after: self.timeout });
         }
         let sleep = self.sleep;
         if self.since.elapsed() >= BRISK {

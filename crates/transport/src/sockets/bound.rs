@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 pub(crate) enum Bound {
     /// Until then, whatever happens.
     Deadline(Instant),
-    /// As long as bytes move: a slow network is no dead one. Given up when nothing has moved for `patience`, by at most
+    /// As long as bytes move: a slow network is no dead one. Given up when nothing has moved for `timeout`, by at most
     /// [`LOOK`] more.
     Silence {
-        patience: Duration,
+        timeout: Duration,
         /// What had moved at the last look.
         moved: Option<u64>,
         /// When it was last seen to have changed.
@@ -20,9 +20,9 @@ pub(crate) enum Bound {
 }
 
 impl Bound {
-    pub(crate) fn silence(patience: Duration) -> Self {
+    pub(crate) fn silence(timeout: Duration) -> Self {
         let now = Instant::now();
-        Self::Silence { patience, moved: None, changed: now, next_look: now + LOOK.min(patience / 2) }
+        Self::Silence { timeout, moved: None, changed: now, next_look: now + LOOK.min(timeout / 2) }
     }
 
     /// When to ask [`Bound::goes_on`].
@@ -37,14 +37,14 @@ impl Bound {
     pub(crate) fn goes_on(&mut self, look: impl FnOnce() -> u64) -> bool {
         match self {
             Self::Deadline(_) => false,
-            Self::Silence { patience, moved, changed, next_look } => {
+            Self::Silence { timeout, moved, changed, next_look } => {
                 let now = Instant::now();
                 let seen = Some(look());
                 if *moved != seen {
                     (*moved, *changed) = (seen, now);
                 }
-                *next_look = (*changed + *patience).min(now + LOOK.min(*patience / 2));
-                now.duration_since(*changed) < *patience
+                *next_look = (*changed + *timeout).min(now + LOOK.min(*timeout / 2));
+                now.duration_since(*changed) < *timeout
             }
         }
     }
@@ -53,7 +53,7 @@ impl Bound {
     pub(crate) fn length(&self, began: Instant) -> Duration {
         match self {
             Self::Deadline(deadline) => deadline.saturating_duration_since(began),
-            Self::Silence { patience, .. } => *patience,
+            Self::Silence { timeout, .. } => *timeout,
         }
     }
 }
@@ -67,17 +67,17 @@ mod tests {
 
     #[test]
     fn silence_is_noticed_a_look_after_the_patience_and_no_later() {
-        for patience in [Duration::from_millis(60), Duration::from_secs(30), Duration::from_secs(86_400)] {
-            let mut bound = Bound::silence(patience);
+        for timeout in [Duration::from_millis(60), Duration::from_secs(30), Duration::from_secs(86_400)] {
+            let mut bound = Bound::silence(timeout);
             let began = Instant::now();
             // Something moves just before the first look, and nothing after that.
             let Bound::Silence { next_look, changed, .. } = &mut bound else { unreachable!() };
             let first = *next_look - began;
-            assert!(first <= LOOK.min(patience / 2) + Duration::from_millis(50), "{first:?}");
+            assert!(first <= LOOK.min(timeout / 2) + Duration::from_millis(50), "{first:?}");
             *changed = began;
             assert!(bound.goes_on(|| 1));
             let Bound::Silence { next_look, changed, .. } = &bound else { unreachable!() };
-            assert!(*next_look <= (*changed + patience).min(Instant::now() + LOOK));
+            assert!(*next_look <= (*changed + timeout).min(Instant::now() + LOOK));
         }
     }
 
@@ -88,15 +88,15 @@ mod tests {
 
     #[test]
     fn silence_ends_and_movement_does_not() {
-        let patience = Duration::from_millis(40);
-        let mut bound = Bound::silence(patience);
+        let timeout = Duration::from_millis(40);
+        let mut bound = Bound::silence(timeout);
         for moved in 1..6 {
-            std::thread::sleep(patience / 2);
+            std::thread::sleep(timeout / 2);
             assert!(bound.goes_on(|| moved), "it moves");
         }
-        std::thread::sleep(patience / 2);
+        std::thread::sleep(timeout / 2);
         assert!(bound.goes_on(|| 5), "it was still moving a moment ago");
-        std::thread::sleep(patience);
+        std::thread::sleep(timeout);
         assert!(!bound.goes_on(|| 5), "it has stopped");
     }
 }

@@ -28,18 +28,18 @@ pub(crate) fn close<S: Side>(
     hear_goodbye(shared, driver, deadline)
 }
 
-/// Says goodbye, and leaves the rest to a thread of its own or to the pool, which gives the peer `patience`: for whoever must
+/// Says goodbye, and leaves the rest to a thread of its own or to the pool, which gives the peer `timeout`: for whoever must
 /// not wait. Two processes that close their connections one after another, in different orders, would wait for each other.
 /// The peer's kernel has all that was written when this returns, so that this process may end: see [`settle`].
 pub(crate) fn leave<S: Side + Send + 'static>(
     shared: &Arc<Shared<S>>,
     driver: &mut Driver,
     open: usize,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<()> {
     say_goodbye(shared, driver, open)?;
     settle(shared);
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + timeout;
     driver.leave(shared, deadline, move |shared, driver| {
         // Nobody is left to be told how it went.
         let _ = hear_goodbye(shared, driver, deadline);

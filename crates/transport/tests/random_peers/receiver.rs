@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use gputcp::{Error, GroupRequest, Part, ReceivedGroup, RecvComm, RecvRequest};
+use gputcp::{Error, GroupRequest, Part, Progress, ReceivedGroup, RecvComm, RecvRequest};
 use gputcp_fuzz::{Counts, Rng, mutate, near, run, watch_panics};
 use gputcp_proto::{
     frame::{Announce, Control, EAGER_BYTES, Join, SegmentHeader, Welcome},
@@ -75,22 +75,21 @@ impl Open {
     /// What each receive got, once all of them have; asks, or waits for a moment. Not asked again after an
     /// error.
     fn ask(&mut self, comm: &mut RecvComm, wait: bool) -> Result<Option<Vec<u64>>, Error> {
-        let deadline = Instant::now() + MOMENT;
         let lengths = |group: ReceivedGroup| group.parts().iter().map(|part| part.bytes).collect();
         match self.request.take() {
             None => Ok(None),
-            Some(Request::One(request)) if wait => Ok(Some(vec![comm.wait(request, deadline)?.bytes])),
-            Some(Request::Group(request)) if wait => Ok(Some(lengths(comm.wait_group(request, deadline)?))),
+            Some(Request::One(request)) if wait => Ok(Some(vec![comm.wait(request, MOMENT)?.bytes])),
+            Some(Request::Group(request)) if wait => Ok(Some(lengths(comm.wait_group(request, MOMENT)?))),
             Some(Request::One(request)) => Ok(match comm.test(request)? {
-                Ok(received) => Some(vec![received.bytes]),
-                Err(request) => {
+                Progress::Done(received) => Some(vec![received.bytes]),
+                Progress::NotYet(request) => {
                     self.request = Some(Request::One(request));
                     None
                 }
             }),
             Some(Request::Group(request)) => Ok(match comm.test_group(request)? {
-                Ok(group) => Some(lengths(group)),
-                Err(request) => {
+                Progress::Done(group) => Some(lengths(group)),
+                Progress::NotYet(request) => {
                     self.request = Some(Request::Group(request));
                     None
                 }

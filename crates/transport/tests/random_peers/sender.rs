@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use gputcp::{Error, SendComm, SendRequest};
+use gputcp::{Error, Progress, SendComm, SendRequest};
 use gputcp_fuzz::{Counts, Rng, mutate, near, run, watch_panics};
 use gputcp_gpu::{Buffer, Pattern};
 use gputcp_proto::frame::{Announce, Control, Mark, SegmentHeader};
@@ -196,14 +196,14 @@ impl Case {
         }
         let request = self.open.swap_remove(random.usize(..self.open.len()));
         let asked = if random.u8(0..80) == 0 {
-            self.comm.wait(request, Instant::now() + MOMENT).map(Ok)
+            self.comm.wait(request, MOMENT).map(Progress::Done)
         } else {
             self.comm.test(request)
         };
         match asked {
             Err(error) => self.fail(&error, counts),
-            Ok(Err(request)) => self.open.push(request),
-            Ok(Ok(sent)) => {
+            Ok(Progress::NotYet(request)) => self.open.push(request),
+            Ok(Progress::Done(sent)) => {
                 counts.one("sent");
                 assert!(self.lengths.contains(&sent.bytes));
             }

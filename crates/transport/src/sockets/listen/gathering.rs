@@ -76,9 +76,9 @@ impl Gathering {
     }
 
     /// Drops those whose first socket came longer ago than that; how many.
-    pub(super) fn drop_the_late(&mut self, patience: Duration) -> usize {
+    pub(super) fn drop_the_late(&mut self, timeout: Duration) -> usize {
         let before = self.partial.len();
-        self.partial.retain(|partial| partial.since.elapsed() < patience);
+        self.partial.retain(|partial| partial.since.elapsed() < timeout);
         before - self.partial.len()
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{MutexGuard, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use gputcp_proto::{
@@ -13,7 +13,7 @@ use gputcp_proto::{
 
 use super::{RecvComm, RecvRequest, RecvState};
 use crate::{
-    Error, Result,
+    Error, Progress, Result,
     sockets::{
         SHORT_BYTES,
         agreed::SLOTS,
@@ -29,39 +29,29 @@ impl RecvComm {
     ///
     /// # Errors
     /// If the connection has failed.
-    pub fn test(&mut self, request: RecvRequest) -> Result<Result<Received, RecvRequest>> {
+    pub fn test(&mut self, request: RecvRequest) -> Result<Progress<Received, RecvRequest>> {
         let RecvRequest { slot, bytes } = request;
         let slot = match self.shared.finish(slot)? {
-            Ok(received) => return Ok(Ok(received)),
-            Err(slot) => slot,
+            Progress::Done(received) => return Ok(Progress::Done(received)),
+            Progress::NotYet(slot) => slot,
         };
         self.read_what_has_come(bytes);
         match self.shared.finish(slot)? {
-            Ok(received) => Ok(Ok(received)),
-            Err(slot) => {
+            Progress::Done(received) => Ok(Progress::Done(received)),
+            Progress::NotYet(slot) => {
                 self.shared.check()?;
-                Ok(Err(RecvRequest { slot, bytes }))
+                Ok(Progress::NotYet(RecvRequest { slot, bytes }))
             }
         }
     }
 
-    /// Waits until the message is where it belongs.
+    /// Waits until the message is where it belongs, for as long as bytes move: a slow network is no dead one.
     ///
     /// # Errors
-    /// If the connection has failed, or does so by the deadline: then no request of it can succeed any more.
-    pub fn wait(&mut self, request: RecvRequest, deadline: Instant) -> Result<Received> {
-        self.wait_within(request, Bound::Deadline(deadline))
-    }
-
-    /// The same, for as long as bytes move: fails when none have moved for `patience`.
-    ///
-    /// # Errors
-    /// If the connection has failed, or falls silent.
-    pub fn wait_patiently(&mut self, request: RecvRequest, patience: Duration) -> Result<Received> {
-        self.wait_within(request, Bound::silence(patience))
-    }
-
-    fn wait_within(&mut self, request: RecvRequest, bound: Bound) -> Result<Received> {
+    /// If the connection has failed, or fails because none of its bytes have moved for `timeout`: then no request
+    /// of it can succeed any more.
+    pub fn wait(&mut self, request: RecvRequest, timeout: Duration) -> Result<Received> {
+        let bound = Bound::silence(timeout);
         let index = request.slot.index();
         let mut slot = Some(request.slot);
         let shared = &self.shared;
@@ -69,8 +59,8 @@ impl RecvComm {
         shared.wait_for("receiving a message", bound, Some(index), spin, || {
             let Some(held) = slot.take() else { return Ok(Ready::No) };
             match shared.finish(held)? {
-                Ok(received) => Ok(Ready::Yes(received)),
-                Err(held) => {
+                Progress::Done(received) => Ok(Ready::Yes(received)),
+                Progress::NotYet(held) => {
                     slot = Some(held);
                     Ok(shared.newest_unpack().map_or(Ready::No, Ready::AfterLane))
                 }
@@ -101,11 +91,11 @@ impl Shared<RecvState> {
     ///
     /// # Errors
     /// If a lane is lost, or the peer has closed the connection without the bytes.
-    fn finish(&self, slot: Slot) -> Result<Result<Received, Slot>> {
+    fn finish(&self, slot: Slot) -> Result<Progress<Received, Slot>> {
         let finished = self.reaped(|side| side.is_complete(&slot))?.finish(slot);
         match finished {
-            Ok(received) => Ok(Ok(received)),
-            Err(Unfinished::NotYet(slot)) => Ok(Err(slot)),
+            Ok(received) => Ok(Progress::Done(received)),
+            Err(Unfinished::NotYet(slot)) => Ok(Progress::NotYet(slot)),
             Err(Unfinished::Never(_)) => Err(self.peer_closed()),
         }
     }

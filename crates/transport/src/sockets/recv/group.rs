@@ -2,7 +2,7 @@
 //! sender's to find (`gputcp_proto::group`); here they are receives like any other, that are announced together and are done
 //! when all are.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use gputcp_gpu::{Buffer, MemoryKind, WriteClaim};
 use gputcp_proto::{
@@ -13,7 +13,7 @@ use gputcp_proto::{
 
 use super::{RecvComm, RecvRequest, RecvState};
 use crate::{
-    Error, Result,
+    Error, Progress, Result,
     sockets::{
         agreed::SLOTS,
         bound::Bound,
@@ -124,33 +124,33 @@ impl RecvComm {
     ///
     /// # Errors
     /// If the connection has failed.
-    pub fn test_group(&mut self, request: GroupRequest) -> Result<Result<ReceivedGroup, GroupRequest>> {
+    pub fn test_group(&mut self, request: GroupRequest) -> Result<Progress<ReceivedGroup, GroupRequest>> {
         let request = match self.shared.finish_group(request)? {
-            Ok(received) => return Ok(Ok(received)),
-            Err(request) => request,
+            Progress::Done(received) => return Ok(Progress::Done(received)),
+            Progress::NotYet(request) => request,
         };
         self.read_what_has_come(request.longest);
         let finished = self.shared.finish_group(request)?;
-        if finished.is_err() {
+        if !finished.is_done() {
             self.shared.check()?;
         }
         Ok(finished)
     }
 
-    /// Waits until all messages of the group are where they belong.
+    /// Waits until all messages of the group are where they belong, for as long as bytes move.
     ///
     /// # Errors
-    /// If the connection has failed, or does so by the deadline: then no request of it can succeed any more.
-    pub fn wait_group(&mut self, request: GroupRequest, deadline: Instant) -> Result<ReceivedGroup> {
+    /// As [`RecvComm::wait`].
+    pub fn wait_group(&mut self, request: GroupRequest, timeout: Duration) -> Result<ReceivedGroup> {
         let spin = self.may_come_short(request.longest);
         let shared = &self.shared;
         let mut request = Some(request);
         // Whichever comes last ends it.
-        shared.wait_for("receiving a group", Bound::Deadline(deadline), None, spin, || {
+        shared.wait_for("receiving a group", Bound::silence(timeout), None, spin, || {
             let Some(held) = request.take() else { return Ok(Ready::No) };
             match shared.finish_group(held)? {
-                Ok(received) => Ok(Ready::Yes(received)),
-                Err(held) => {
+                Progress::Done(received) => Ok(Ready::Yes(received)),
+                Progress::NotYet(held) => {
                     request = Some(held);
                     Ok(shared.newest_unpack().map_or(Ready::No, Ready::AfterLane))
                 }
@@ -179,12 +179,12 @@ impl Shared<RecvState> {
     ///
     /// # Errors
     /// As for a single receive.
-    fn finish_group(&self, request: GroupRequest) -> Result<Result<ReceivedGroup, GroupRequest>> {
+    fn finish_group(&self, request: GroupRequest) -> Result<Progress<ReceivedGroup, GroupRequest>> {
         let mut state = self.reaped(|side| request.is_complete(side))?;
         if !request.is_complete(&state.side) {
             let is_over = state.side.is_over();
             drop(state);
-            return if is_over { Err(self.peer_closed()) } else { Ok(Err(request)) };
+            return if is_over { Err(self.peer_closed()) } else { Ok(Progress::NotYet(request)) };
         }
         let mut group = ReceivedGroup { received: [Received { bytes: 0 }; MOST], count: 0 };
         for slot in request.slots.into_iter().flatten() {
@@ -192,7 +192,7 @@ impl Shared<RecvState> {
             group.received[group.count] = received;
             group.count += 1;
         }
-        Ok(Ok(group))
+        Ok(Progress::Done(group))
     }
 }
 

@@ -1,13 +1,13 @@
 //! How a send ends: its user asks or waits until the sockets have taken its bytes, and then its slot goes back (invariant I1).
 //! Behind the peer's goodbye, one that has not begun never will.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gputcp_proto::{send::Sent, window::Slot};
 
 use super::{SendComm, SendRequest, SendState};
 use crate::{
-    Result,
+    Progress, Result,
     sockets::{
         bound::Bound,
         locks::{lock, write_lock},
@@ -21,38 +21,28 @@ impl SendComm {
     ///
     /// # Errors
     /// If the connection has failed.
-    pub fn test(&mut self, request: SendRequest) -> Result<Result<Sent, SendRequest>> {
+    pub fn test(&mut self, request: SendRequest) -> Result<Progress<Sent, SendRequest>> {
         // Also for one that is finished already: the next ones need announcements, and unread they would wake standby.
         self.shared.poll();
         match self.shared.finish(request.slot) {
-            Ok(sent) => Ok(Ok(sent)),
+            Ok(sent) => Ok(Progress::Done(sent)),
             Err(slot) => {
                 self.shared.check()?;
                 if self.shared.peer_has_said_goodbye() && !self.shared.is_begun(&slot) {
                     return Err(self.shared.peer_closed());
                 }
-                Ok(Err(SendRequest { slot }))
+                Ok(Progress::NotYet(SendRequest { slot }))
             }
         }
     }
 
-    /// Waits until the sockets have taken the message.
+    /// Waits until the sockets have taken the message, for as long as bytes move: a slow network is no dead one.
     ///
     /// # Errors
-    /// If the connection has failed, or does so by the deadline: then no request of it can succeed any more.
-    pub fn wait(&mut self, request: SendRequest, deadline: Instant) -> Result<Sent> {
-        self.wait_within(request, Bound::Deadline(deadline))
-    }
-
-    /// The same, for as long as bytes move: fails when none have moved for `patience`.
-    ///
-    /// # Errors
-    /// If the connection has failed, or falls silent.
-    pub fn wait_patiently(&mut self, request: SendRequest, patience: Duration) -> Result<Sent> {
-        self.wait_within(request, Bound::silence(patience))
-    }
-
-    fn wait_within(&mut self, request: SendRequest, bound: Bound) -> Result<Sent> {
+    /// If the connection has failed, or fails because none of its bytes have moved for `timeout`: then no request
+    /// of it can succeed any more.
+    pub fn wait(&mut self, request: SendRequest, timeout: Duration) -> Result<Sent> {
+        let bound = Bound::silence(timeout);
         let index = request.slot.index();
         let mut slot = Some(request.slot);
         self.shared.wait_for("sending a message", bound, Some(index), false, || {

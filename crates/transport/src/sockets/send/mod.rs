@@ -222,15 +222,15 @@ impl SendComm {
         ending::close(&self.shared, &mut self.driver, open, deadline)
     }
 
-    /// Says goodbye and returns: a thread of its own, or the pool, waits for the peer's, up to `patience`, and ends the work. What was
+    /// Says goodbye and returns: a thread of its own, or the pool, waits for the peer's, up to `timeout`, and ends the work. What was
     /// sent still arrives. For whoever must not wait, as a NCCL net plugin.
     ///
     /// # Errors
     /// If requests are still in flight or the connection has failed: then it is reset, and nothing touches the requests'
     /// memory any more.
-    pub fn leave(mut self, patience: Duration) -> Result<()> {
+    pub fn leave(mut self, timeout: Duration) -> Result<()> {
         let open = lock(&self.shared.state).side.in_flight();
-        ending::leave(&self.shared, &mut self.driver, open, patience)
+        ending::leave(&self.shared, &mut self.driver, open, timeout)
     }
 
     /// Ends every wait on this connection from another thread.
