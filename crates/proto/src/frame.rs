@@ -4,7 +4,9 @@
 //! never a panic.
 //!
 //! ```text
-//! Join (96 B), first on every socket, connector → listener
+//! Ask (8 B), alone on a socket; the listener answers with its handle, see [`crate::handle`]
+//!   0 magic "GTAS"  4 version u16  6 zero [2]
+//! Join (96 B), first on every socket of a connection, connector → listener
 //!   0 magic "GTJN"  4 version u16  6 index u16 (0 control, 1..=streams data)
 //!   8 listen token [16]  24 connection token [16]  40 streams u16  42 slots u16  44 segment bytes u32
 //!   48 inline bytes u32  52 piece bytes u32  56 eager places u16  58 receives u16  60 zero [4]
@@ -19,9 +21,13 @@
 //!   0 magic "GTSG"  4 bytes u32  8 seq u64  16 offset u64  24 total u64
 //! ```
 
+mod ask;
 mod join;
 
-pub use self::join::{Join, Verdict, Welcome};
+pub use self::{
+    ask::Ask,
+    join::{Join, Verdict, Welcome},
+};
 use crate::Violation;
 
 /// The version of everything on the wire. Ends that disagree refuse each other.

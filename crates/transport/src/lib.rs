@@ -73,7 +73,7 @@ pub use self::{
     progress::Progress,
     sockets::{
         Connector, GroupRequest, IoPool, Listener, Part, ReceivedGroup, RecvComm, RecvRequest, SendComm,
-        SendRequest, make_near, stay_near,
+        SendRequest, connect, listen, make_near, stay_near,
     },
     tuning::{SLABS_MAX, Tuning},
 };

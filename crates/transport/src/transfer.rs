@@ -10,7 +10,7 @@ use gputcp_gpu::Buffer;
 use gputcp_proto::plan::{Chunk, ChunkPlan};
 
 use crate::{
-    Error, Result,
+    Error, RecvComm, Result, SendComm,
     contract::{RecvEnd, SendEnd},
 };
 
@@ -32,6 +32,10 @@ impl Plan {
     pub const SEND_WINDOW: usize = 12;
     /// The receiver's usual window.
     pub const RECV_WINDOW: usize = 16;
+
+    const fn usual(window: usize, timeout: Duration) -> Self {
+        Self { chunk_bytes: Self::CHUNK_BYTES, window, timeout }
+    }
 }
 
 /// A message: a range of a buffer.
@@ -43,6 +47,13 @@ pub struct Message<'a> {
     pub offset: u64,
     /// Its length in bytes.
     pub bytes: u64,
+}
+
+impl<'a> From<&'a Buffer> for Message<'a> {
+    /// The whole buffer.
+    fn from(buffer: &'a Buffer) -> Self {
+        Self { buffer, offset: 0, bytes: buffer.bytes() }
+    }
 }
 
 /// What a finished transfer moved.
@@ -191,6 +202,33 @@ impl<C: RecvEnd> Receiver<C> {
             }
         }
         Ok(())
+    }
+}
+
+impl SendComm {
+    /// Sends one message, such as `&buffer`, of any length, and waits until the sockets have taken all of it: as long as
+    /// bytes move. A [`Sender`] does the same over several connections, and keeps its queue from one message to the
+    /// next.
+    ///
+    /// # Errors
+    /// If the connection fails, or no byte moves for its timeout.
+    pub fn send<'a>(&mut self, message: impl Into<Message<'a>>) -> Result<Moved> {
+        let plan = Plan::usual(Plan::SEND_WINDOW, self.timeout());
+        Sender::new(plan, 1).send(std::slice::from_mut(self), message.into())
+    }
+}
+
+impl RecvComm {
+    /// Receives one message, which the peer sends by [`SendComm::send`], and waits until all of it is at its destination: as
+    /// long as bytes move. Both ends name the same length.
+    ///
+    /// # Errors
+    /// If the connection fails, no byte moves for its timeout, or the peer's message has another length.
+    pub fn recv<'a>(&mut self, message: impl Into<Message<'a>>) -> Result<Moved> {
+        let mut receiver = Receiver::new(Plan::usual(Plan::RECV_WINDOW, self.timeout()), 1);
+        let connection = std::slice::from_mut(self);
+        let receiving = receiver.post(connection, message.into())?;
+        receiver.finish(connection, receiving)
     }
 }
 

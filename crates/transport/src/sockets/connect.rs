@@ -42,10 +42,10 @@ pub struct Connector {
 }
 
 #[derive(Debug)]
-struct Joining {
-    socket: Socket,
-    is_connected: bool,
-    sent: usize,
+pub(super) struct Joining {
+    pub(super) socket: Socket,
+    pub(super) is_connected: bool,
+    pub(super) sent: usize,
 }
 
 impl Connector {
@@ -88,7 +88,7 @@ impl Connector {
         for (index, joining) in self.sockets.iter_mut().enumerate() {
             if joining.sent < Join::BYTES {
                 let join = Join { index: index as u16, ..self.join }.proved(self.options.key.as_ref());
-                joined &= joining.advance(&join, &self.peer)?;
+                joined &= joining.advance(&join.encode(), &self.peer)?;
             }
         }
         // A refusal can come before all sockets are up.
@@ -176,7 +176,13 @@ fn ways<'a>(
     std::iter::once(way(0)).chain((0..).map(way))
 }
 
-fn open(from: Option<IpAddr>, address: SocketAddr, peer: &Arc<str>, options: &Options) -> Result<Joining> {
+/// Opens a socket and starts to connect it.
+pub(super) fn open(
+    from: Option<IpAddr>,
+    address: SocketAddr,
+    peer: &Arc<str>,
+    options: &Options,
+) -> Result<Joining> {
     let system = |doing: &'static str| move |error: io::Error| Error::system(doing, error);
     let socket = socket::open(address).map_err(system("open a socket"))?;
     socket.set_nonblocking(true).map_err(system("make a socket non-blocking"))?;
@@ -199,8 +205,8 @@ fn open(from: Option<IpAddr>, address: SocketAddr, peer: &Arc<str>, options: &Op
 }
 
 impl Joining {
-    /// One step further; true once the join frame is sent.
-    fn advance(&mut self, join: &Join, peer: &Arc<str>) -> Result<bool> {
+    /// One step further; true once the first frame's bytes are sent.
+    pub(super) fn advance(&mut self, bytes: &[u8], peer: &Arc<str>) -> Result<bool> {
         if !self.is_connected {
             let mut watched = [PollFd::new(&self.socket, PollFlags::OUT)];
             let ready = poll_until(&mut watched, Some(Instant::now()));
@@ -212,7 +218,6 @@ impl Joining {
             }
             self.is_connected = true;
         }
-        let bytes = join.encode();
         while self.sent < bytes.len() {
             match rustix::net::send(&self.socket, &bytes[self.sent..], SendFlags::NOSIGNAL) {
                 Ok(taken) => self.sent += taken,
@@ -236,7 +241,7 @@ impl Joining {
 }
 
 /// Why a connect failed, and what to do.
-fn failed(peer: &Arc<str>, error: &io::Error) -> Error {
+pub(super) fn failed(peer: &Arc<str>, error: &io::Error) -> Error {
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
     let why: Arc<str> = match error.kind() {
         ConnectionRefused => "connection refused: nobody listens there, start the receiver first".into(),

@@ -18,6 +18,7 @@ mod listen;
 mod locks;
 mod pool;
 mod recv;
+mod rendezvous;
 mod send;
 mod shared;
 mod socket;
@@ -35,6 +36,7 @@ pub use self::{
     listen::Listener,
     pool::IoPool,
     recv::{GroupRequest, Part, ReceivedGroup, RecvComm, RecvRequest},
+    rendezvous::{connect, listen},
     send::{SendComm, SendRequest},
 };
 use crate::{Error, Options, Result};

@@ -54,6 +54,8 @@ pub struct Listener {
     /// Connections whose sockets are not all here.
     gathering: Gathering,
     strays: u64,
+    /// Whether those that ask for the handle are told it.
+    tells: bool,
     /// Since when the system has had no descriptor for another socket.
     starved: Option<Instant>,
 }
@@ -98,7 +100,8 @@ impl Listener {
             sockets.push(socket);
         }
         let (unknown, gathering) = (VecDeque::new(), Gathering::default());
-        Ok(Self { sockets, next: 0, options, handle, unknown, gathering, strays: 0, starved: None })
+        let (strays, tells, starved) = (0, false, None);
+        Ok(Self { sockets, next: 0, options, handle, unknown, gathering, strays, tells, starved })
     }
 
     /// What a sender needs to connect.
@@ -111,6 +114,27 @@ impl Listener {
     #[must_use]
     pub const fn handle_at(&self, ip: IpAddr) -> Handle {
         Handle::at(SocketAddr::new(ip, self.handle.address.port()), self.handle.token)
+    }
+
+    /// Has the listener tell its handle to those that ask for it.
+    pub(crate) const fn telling(mut self) -> Self {
+        self.tells = true;
+        self
+    }
+
+    /// Tells a socket the handle, as seen from its network. A new socket has room for it.
+    fn tell(&self, asking: &Unknown) {
+        let local = asking.socket.local_addr().ok().and_then(|address| address.as_socket());
+        let handle = match local {
+            Some(local) if self.handle.address.ip().is_unspecified() => {
+                self.handle_at(local.ip().to_canonical())
+            }
+            _ => self.handle,
+        };
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        if let Err(error) = rustix::net::send(&asking.socket, &handle.encode(), flags) {
+            tracing::debug!(peer = %asking.peer, %error, "could not tell the handle");
+        }
     }
 
     /// How many sockets were dropped because they were nobody's.
@@ -143,7 +167,7 @@ impl Listener {
 
     /// Reads who a socket is; a connection, if it was the last of one.
     fn look_at(&mut self, mut unknown: Unknown) -> Result<Option<RecvComm>> {
-        match unknown.read() {
+        match unknown.read(self.tells) {
             Known::NotYet => {
                 if self.unknown.len() == UNKNOWN_MAX {
                     // The oldest has had the most time to say who it is; it was looked at in this round or the last.
@@ -155,6 +179,10 @@ impl Listener {
             }
             Known::Stray => {
                 self.strays += 1;
+                Ok(None)
+            }
+            Known::Ask => {
+                self.tell(&unknown);
                 Ok(None)
             }
             Known::Join(join) => {

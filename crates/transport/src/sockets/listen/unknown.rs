@@ -4,7 +4,7 @@ use std::{net::SocketAddr, os::fd::AsFd, time::Instant};
 
 use gputcp_proto::{
     Violation,
-    frame::{Join, Verdict, Welcome},
+    frame::{Ask, Join, Verdict, Welcome},
 };
 use rustix::net::{RecvFlags, SendFlags};
 
@@ -25,6 +25,8 @@ pub(super) enum Known {
     NotYet,
     Stray,
     Join(Join),
+    /// It asks for the handle.
+    Ask,
 }
 
 impl Unknown {
@@ -32,13 +34,22 @@ impl Unknown {
         Self { socket, peer, join: [0; Join::BYTES], have: 0, since: Instant::now() }
     }
 
-    /// Reads what has come, without waiting.
-    pub(super) fn read(&mut self) -> Known {
+    /// Reads what has come, without waiting. `tells` says whether the listener answers those that ask for its handle.
+    pub(super) fn read(&mut self, tells: bool) -> Known {
         while self.have < self.join.len() {
             match rustix::net::recv(self.socket.as_fd(), &mut self.join[self.have..], RecvFlags::empty()) {
                 Ok((0, _)) => return Known::Stray,
                 Ok((got, _)) => {
                     self.have += got;
+                    if tells
+                        && let Some(start) = self.join[..self.have].first_chunk()
+                        && Ask::is_meant(start)
+                    {
+                        return match Ask::decode(start) {
+                            Ok(Ask) => Known::Ask,
+                            Err(violation) => self.stray(&violation),
+                        };
+                    }
                     if let Some(Err(violation)) = self.join[..self.have].first_chunk().map(Join::check_start)
                     {
                         return self.stray(&violation);

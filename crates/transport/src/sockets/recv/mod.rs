@@ -239,6 +239,10 @@ impl RecvComm {
         super::tcp_info(&self.shared.data)
     }
 
+    pub(crate) fn timeout(&self) -> Duration {
+        self.shared.timeout
+    }
+
     /// Who is at the other end.
     #[must_use]
     pub fn peer(&self) -> &str {

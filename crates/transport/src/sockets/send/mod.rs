@@ -257,6 +257,10 @@ impl SendComm {
         self.shared.data.first().and_then(|socket| super::tuning::congestion(socket).ok())
     }
 
+    pub(crate) fn timeout(&self) -> Duration {
+        self.shared.timeout
+    }
+
     /// Who is at the other end.
     #[must_use]
     pub fn peer(&self) -> &str {

@@ -1,0 +1,166 @@
+//! Two ends that find each other by a host and a port.
+
+mod common;
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{Place, options, soon};
+use gputcp::{Error, Handle, Key, Listener, Pattern, RecvComm, SendComm};
+use gputcp_proto::frame::{Ask, Verdict, Welcome};
+
+const P: Pattern = Pattern { seed: 3, iteration: 4 };
+
+/// A listener, and the text by which peers reach it.
+fn listen(options: gputcp::Options) -> (Listener, String) {
+    let listener = gputcp::listen("0.0.0.0:0", options).unwrap();
+    let address = format!("localhost:{}", listener.handle().address.port());
+    (listener, address)
+}
+
+fn exchange(sender: &mut SendComm, receiver: &mut RecvComm, place: Place, bytes: u64) {
+    let (from, to) = (place.buffer(bytes), place.buffer(bytes));
+    from.fill(P, 0, bytes).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| assert_eq!(sender.send(&from).unwrap().bytes, bytes));
+        assert_eq!(receiver.recv(&to).unwrap().bytes, bytes);
+    });
+    assert_eq!(to.verify(P, 0, bytes).unwrap(), Ok(()));
+}
+
+#[test]
+fn several_peers_and_connections_come_through_one_port() {
+    for place in [Place::Host, Place::Soft] {
+        let options = move || options(2).with_device(place.device());
+        let (mut listener, address) = listen(options());
+        for bytes in [1, 3 << 20] {
+            let address = address.clone();
+            let connecting = thread::spawn(move || gputcp::connect(&address, options()));
+            let mut receiver = listener.accept(soon()).unwrap();
+            exchange(&mut connecting.join().unwrap().unwrap(), &mut receiver, place, bytes);
+        }
+        assert_eq!(listener.strays(), 0, "those that ask are none");
+    }
+}
+
+#[test]
+fn a_listener_that_is_not_up_yet_is_waited_for() {
+    let reserved = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = reserved.local_addr().unwrap().to_string();
+    drop(reserved);
+    let to = address.clone();
+    let connecting = thread::spawn(move || gputcp::connect(&to, options(1)));
+    thread::sleep(Duration::from_millis(250));
+    assert!(!connecting.is_finished(), "nobody listens there yet");
+    let mut listener = gputcp::listen(&address, options(1)).unwrap();
+    let mut receiver = listener.accept(soon()).unwrap();
+    exchange(&mut connecting.join().unwrap().unwrap(), &mut receiver, Place::Host, 100);
+}
+
+#[test]
+fn the_key_is_proved_by_the_connection() {
+    let key = |text: &str| Key::of(text.as_bytes()).unwrap();
+    let right = move || options(1).with_key(key("the key of both ends"));
+    let (mut listener, address) = listen(right());
+    for wrong in [options(1), options(1).with_key(key("the key of another end"))] {
+        let address = address.clone();
+        let connecting = thread::spawn(move || gputcp::connect(&address, wrong));
+        while !connecting.is_finished() {
+            assert!(listener.poll().unwrap().is_none(), "a connection without the key");
+            thread::sleep(Duration::from_millis(1));
+        }
+        let error = connecting.join().unwrap().unwrap_err();
+        assert!(matches!(error, Error::WrongKey { .. }), "{error}");
+    }
+    let connecting = thread::spawn(move || gputcp::connect(&address, right()));
+    let mut receiver = listener.accept(soon()).unwrap();
+    exchange(&mut connecting.join().unwrap().unwrap(), &mut receiver, Place::Host, 100);
+}
+
+#[test]
+fn strangers_disturb_nobody_and_only_a_listener_that_tells_is_asked() {
+    let (mut listener, address) = listen(options(1));
+    let mut silent = Vec::new();
+    for words in [&b""[..], b"GTAS", b"GET / HTTP/1.0\r\n\r\n", b"GTAS\xff\xff\0\0", b"GTAS\x05\0\x01\0"] {
+        let mut stranger = TcpStream::connect(&address).unwrap();
+        stranger.write_all(words).unwrap();
+        silent.push(stranger);
+    }
+    let to = address.clone();
+    let connecting = thread::spawn(move || gputcp::connect(&to, options(1)));
+    let mut receiver = listener.accept(soon()).unwrap();
+    exchange(&mut connecting.join().unwrap().unwrap(), &mut receiver, Place::Host, 100);
+    assert_eq!(listener.strays(), 3, "garbage, another version, and a field that is not zero");
+    // One of another version is told so.
+    let mut refusal = [0; Welcome::BYTES];
+    silent[3].read_exact(&mut refusal).unwrap();
+    assert_eq!(Welcome::decode(&refusal).unwrap().verdict, Verdict::WrongVersion);
+
+    // The token of a listener whose handle goes another way is nobody's to ask for.
+    let (mut listener, handle) = common::listen(&options(1));
+    let mut asking = TcpStream::connect(handle.address).unwrap();
+    asking.write_all(&Ask.encode()).unwrap();
+    let until = soon();
+    while listener.strays() == 0 && Instant::now() < until {
+        assert!(listener.poll().unwrap().is_none());
+    }
+    let mut said = Vec::new();
+    let _ = asking.read_to_end(&mut said);
+    assert_eq!(said, [], "the listener said something");
+}
+
+/// What a connector makes of a listener that answers like this.
+fn answered(answer: &[u8], is_open: bool) -> (Error, Duration) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let began = Instant::now();
+    let connecting = thread::spawn(move || {
+        gputcp::connect(&address, options(1).with_timeout(Duration::from_millis(600))).unwrap_err()
+    });
+    let mut held = Vec::new();
+    while !connecting.is_finished() {
+        if let Ok((mut socket, _)) = listener.accept() {
+            socket.set_nonblocking(false).unwrap();
+            let mut ask = [0; Ask::BYTES];
+            socket.read_exact(&mut ask).unwrap();
+            let _ = socket.write_all(answer);
+            if is_open {
+                held.push(socket);
+            } else {
+                let _ = socket.shutdown(Shutdown::Both);
+            }
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    (connecting.join().unwrap(), began.elapsed())
+}
+
+#[test]
+fn an_answer_that_is_none_ends_within_the_timeout() {
+    let garbage = [0x41; Handle::BYTES];
+    let (error, _) = answered(&garbage, true);
+    assert!(matches!(error, Error::PeerMisbehaved { .. }), "{error}");
+    for (answer, is_open) in [(&garbage[..20], false), (&garbage[..20], true), (b"", true), (b"", false)] {
+        let (error, took) = answered(answer, is_open);
+        let expected = if is_open { "took longer than" } else { "without an answer" };
+        assert!(error.to_string().contains(expected), "{error}");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
+}
+
+#[test]
+fn a_text_that_names_no_place_is_said_at_once() {
+    for text in ["", "nowhere", "127.0.0.1", "127.0.0.1:port", "\u{1b}[0m:1"] {
+        let error = gputcp::connect(text, options(1)).unwrap_err();
+        assert!(!error.to_string().contains('\u{1b}'), "{error:?}");
+        assert!(gputcp::listen(text, options(1)).is_err(), "{text:?}");
+    }
+    let error =
+        gputcp::connect("127.0.0.1:1", options(1).with_timeout(Duration::from_millis(300))).unwrap_err();
+    assert!(error.to_string().contains("nobody listens there"), "{error}");
+}
