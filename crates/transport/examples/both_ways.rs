@@ -1,5 +1,5 @@
-//! Two ranks exchange their buffers: each listens, connects to the other, and sends while it receives. A connection carries data
-//! one way, so there are two.
+//! Two ranks exchange their buffers: each listens, connects to the other, and sends while it receives. A
+//! connection carries data one way, so there are two.
 
 use std::{
     error::Error,

@@ -1,5 +1,5 @@
-//! Sends memory that another library allocated, given by its CUDA pointer: `tensor.data_ptr()` of PyTorch, `device_ptr` of cudarc
-//! or candle. Says "skipped" where there is no GPU.
+//! Sends memory that another library allocated, given by its CUDA pointer: `tensor.data_ptr()` of PyTorch,
+//! `device_ptr` of cudarc or candle. Says "skipped" where there is no GPU.
 
 use std::{
     ptr::NonNull,
@@ -21,8 +21,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             return Ok(());
         }
     };
-    // Another library's allocation, which it keeps while `owner` lives. Its kernels that write there are done: what gputcp reads is not
-    // ordered behind another library's stream.
+    // Another library's allocation, which it keeps while `owner` lives. Its kernels that write there are
+    // done: gputcp waits for no stream of another library.
     let owner = device.allocate(BYTES)?;
     owner.fill(PATTERN, 0, BYTES)?;
     let pointer: NonNull<u8> = owner.address();
@@ -31,8 +31,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if device.bytes_at(pointer)?.is_some_and(|left| left < BYTES) {
         return Err("the allocation is shorter than that".into());
     }
-    // SAFETY: from the pointer on there are as many bytes of this device's memory, as the driver has said; `owner` keeps them as
-    // long as the buffer or a transfer needs them; and no other code touches them until the transfer is done.
+    // SAFETY: the driver has said that this device's memory has as many bytes from the pointer on. `owner`
+    // keeps them as long as the buffer or a transfer needs them, and no other code touches them until the
+    // transfer is done.
     let source = unsafe { Buffer::foreign(pointer, BYTES, &device, Arc::new(owner)) }?;
 
     let options = Options::default().with_device(device.clone());

@@ -1,5 +1,5 @@
-//! Moves a buffer from GPU memory to GPU memory, between two threads: on the first GPU, or on the software GPU where there is
-//! none.
+//! Moves a buffer from GPU memory to GPU memory, between two threads: on the first GPU, or on the software
+//! GPU where there is none.
 
 use std::{
     thread,

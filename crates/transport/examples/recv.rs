@@ -7,8 +7,7 @@ use gputcp::{Buffer, Options};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).ok_or("usage: recv HOST:PORT")?;
     let deadline = Instant::now() + Duration::from_secs(60);
-    let mut listener = gputcp::listen(&address, Options::default())?;
-    let mut connection = listener.accept(deadline)?;
+    let mut connection = gputcp::listen(&address, Options::default())?.accept(deadline)?;
     let buffer = Buffer::host(1 << 20)?;
     connection.recv(&buffer)?;
     let mut bytes = vec![0; 1 << 20];

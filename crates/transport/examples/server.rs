@@ -1,5 +1,5 @@
-//! A server that takes a message of each of many peers, all through one port. The connections share a pool of two threads, however
-//! many there are, and one listener makes them all.
+//! A server that takes a message of each of many peers, all through one port. The connections share a pool of
+//! two threads, however many there are, and one listener makes them all.
 
 use std::{
     thread,

@@ -1,5 +1,5 @@
-//! How a connection is made. Both ends need the same `unpack` and `device` only where they differ in memory; what must
-//! agree on the wire is exchanged at connect.
+//! How a connection is made. Both ends need the same `unpack` and `device` only where they differ in memory;
+//! what must agree on the wire is exchanged at connect.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -26,28 +26,32 @@ use crate::{Error, IoPool, Result, Tuning};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// Data sockets per connection; the connector's number holds. A thread serves each, on both sides, unless there is a pool.
+    /// Data sockets per connection; the connector's number holds. A thread serves each, on both sides, unless
+    /// there is a pool.
     pub streams: u16,
-    /// Receives that one request may group, at most 8; the smaller of both ends' holds. With more than 1 messages are matched by
-    /// tags ([`RecvComm::irecv_group`](crate::RecvComm::irecv_group)), a send is posted only when its receive is announced, there
-    /// are no eager places, and each of the slots has room for a whole group. With 1, the default, tags mean nothing.
+    /// Receives that one request may group, at most 8; the smaller of both ends' holds. With more than 1
+    /// messages are matched by tags ([`RecvComm::irecv_group`](crate::RecvComm::irecv_group)), a send is
+    /// posted only when its receive is announced, there are no eager places, and each of the slots has room
+    /// for a whole group. With 1, the default, tags mean nothing.
     pub max_receives: u16,
-    /// The local addresses that the connector's data sockets use in turn, the control socket the first; none leaves them to the
-    /// system. With several, and several at the listener, data socket i goes from the i-th to the i-th, each modulo their
-    /// number: interface to interface of the same place where both ends have as many.
+    /// The local addresses that the connector's data sockets use in turn, the control socket the first; none
+    /// leaves them to the system. With several, and several at the listener, data socket i goes from the i-th
+    /// to the i-th, each modulo their number: interface to interface of the same place where both ends have
+    /// as many.
     pub bind: Vec<IpAddr>,
-    /// A key that both ends must have. Each proves to the other that it does: a connector without it is a stray to the
-    /// listener, a listener without it is an error to the connector.
+    /// A key that both ends must have. Each proves to the other that it does: a connector without it is a
+    /// stray to the listener, a listener without it is an error to the connector.
     pub key: Option<Key>,
-    /// The device whose memory will be sent or received. Its lanes are made at connect (invariant I4); without one only
-    /// plain host memory can be used.
+    /// The device whose memory will be sent or received. Its lanes are made at connect (invariant I4);
+    /// without one only plain host memory can be used.
     pub device: Option<Device>,
     /// How bounced bytes reach device memory; and whether kernels or copies stage what is sent from there.
     pub unpack: UnpackMode,
-    /// The threads that do the connection's work, shared with other connections; without a pool it has threads of its own.
+    /// The threads that do the connection's work, shared with other connections; without a pool it has
+    /// threads of its own.
     pub pool: Option<IoPool>,
-    /// The stall timeout: how long the peer may be silent when it owes an answer, and how long unacknowledged data may stay in
-    /// flight.
+    /// The stall timeout: how long the peer may be silent when it owes an answer, and how long unacknowledged
+    /// data may stay in flight.
     pub timeout: Duration,
     /// The settings that a measurement may change and a program need not.
     pub tuning: Tuning,
@@ -57,7 +61,8 @@ impl Default for Options {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Self {
-            // Streams = cores up to 8: more threads than cores are slower, and 8 reached the ceiling on 16 and 32 cores.
+            // Streams = cores up to 8: more threads than cores are slower, and 8 reached the ceiling on 16
+            // and 32 cores.
             streams: cores.clamp(1, 8) as u16,
             max_receives: 1,
             bind: Vec::new(),

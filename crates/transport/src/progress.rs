@@ -1,6 +1,6 @@
 //! "Not yet", as a type: a look at a request gives its result, or the request back.
 
-/// What a test of a request came to.
+/// The outcome of a test of a request.
 #[must_use = "a request that is not done holds its slot"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress<T, R> {

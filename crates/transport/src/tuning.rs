@@ -15,20 +15,22 @@ pub struct Tuning {
     /// × slabs × segments. With a device it refuses a connector whose rings exceed both 1 GiB and those of
     /// its own settings.
     pub segment_bytes: u32,
-    /// What segments are multiples of, in bytes: the first and the last ones of a message are as short as this, so that
-    /// all streams begin and end together. It is fitted to the segment: somewhat more where that is no multiple of it, the
-    /// whole segment where that is shorter. The connector's holds.
+    /// The unit of segments in bytes. The first and the last ones of a message are as short as this: all
+    /// streams begin and end together. It is fitted to the segment: somewhat more where that is no multiple
+    /// of it, the whole segment where that is shorter. The connector's holds.
     pub piece_bytes: u32,
-    /// The longest message, in bytes, that may travel inside a control frame; the smaller of both ends' holds. It does so
-    /// if it is alone, or of host memory and no longer than 16 KiB: several fare better on several sockets.
+    /// The longest message, in bytes, that may travel inside a control frame; the smaller of both ends'
+    /// holds. It does so if it is alone, or of host memory and no longer than 16 KiB: several fare better on
+    /// several sockets.
     pub inline_bytes: u32,
     /// Messages that may come before their receives are posted, at most 8; the smaller of both ends' holds.
     /// Each has up to 256 KiB, and no more than `inline_bytes`; each takes as much address space at the
-    /// receiver, and memory once it is used. With some, a sender does not wait for a receive to be posted, and
-    /// a message that was sent and never received is lost without an error; with 0, the default, it is not.
+    /// receiver, and memory once it is used. With some, a sender does not wait for a receive to be posted,
+    /// and a message that was sent and never received is lost without an error; with 0, the default, it is
+    /// not.
     pub eager_places: u16,
-    /// Bounce or staging slabs per data socket, each of one segment, at most [`SLABS_MAX`]. Small rings stay in
-    /// the CPU's cache.
+    /// Bounce or staging slabs per data socket, each of one segment, at most [`SLABS_MAX`]. Small rings stay
+    /// in the CPU's cache.
     pub slabs: u16,
     /// The congestion control to ask for, by the kernel's name; `None` leaves the system's.
     pub congestion: Option<CongestionControl>,

@@ -32,7 +32,7 @@ fn built() -> &'static Path {
     })
 }
 
-/// What an example says that ends well. Each bounds its own waits.
+/// Returns the words of an example that ends well. Each bounds its own waits.
 fn said(child: Child) -> String {
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
@@ -79,4 +79,17 @@ fn two_ranks_exchange() {
 fn a_server_takes_many_peers() {
     let said = said(example("server").spawn().unwrap());
     assert_eq!(said, "8388608 bytes came from 8 peers\n");
+}
+
+#[test]
+fn the_page_shows_the_code_of_the_examples() {
+    let page = include_str!("../../../README.md");
+    let code =
+        page.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of Rust");
+    let (recv, send) = (include_str!("../examples/recv.rs"), include_str!("../examples/send.rs"));
+    for (block, example) in code.split("\n\n").zip([recv, send]) {
+        for line in block.lines().filter(|line| !line.starts_with("//")) {
+            assert!(example.lines().any(|known| known.trim() == line), "{line}");
+        }
+    }
 }

@@ -113,7 +113,7 @@ fn strangers_disturb_nobody_and_only_a_listener_that_tells_is_asked() {
     assert_eq!(said, [], "the listener said something");
 }
 
-/// What a connector makes of a listener that answers like this.
+/// Returns a connector's error for a listener that answers like this, and the time until then.
 fn answered(answer: &[u8], is_open: bool) -> (Error, Duration) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();

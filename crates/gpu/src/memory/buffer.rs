@@ -46,8 +46,13 @@ impl Buffer {
 
     /// Returns a buffer over memory that foreign code owns, for lanes of `device` to work on.
     ///
-    /// An example is the bounce region of a NCCL net plugin. `keeper` is dropped with the last clone and
-    /// claim.
+    /// Examples are an existing CUDA pointer of PyTorch, cudarc or candle, and the bounce region of a NCCL
+    /// net plugin. `keeper` is dropped with the last clone and claim: it holds the owner of the memory, such
+    /// as the tensor.
+    ///
+    /// [`Device::bytes_at`] tells first how far the driver knows the allocation at `start` to reach. Lanes
+    /// work on streams of their own in the device's primary context, and wait for no other stream. So the
+    /// kernels that write the memory must be done before it is sent, and a receive before a kernel reads it.
     ///
     /// # Errors
     /// If `bytes` is 0.

@@ -1,5 +1,5 @@
-//! How a connection ends: in good order by [`close`], with both goodbyes, or by [`leave`], which waits for the peer's behind
-//! the caller's back; or by [`abandon`].
+//! How a connection ends: in good order by [`close`], with both goodbyes, or by [`leave`], which waits for
+//! the peer's behind the caller's back; or by [`abandon`].
 
 use std::{
     sync::Arc,
@@ -28,9 +28,10 @@ pub(crate) fn close<S: Side>(
     hear_goodbye(shared, driver, deadline)
 }
 
-/// Says goodbye, and leaves the rest to a thread of its own or to the pool, which gives the peer `timeout`: for whoever must
-/// not wait. Two processes that close their connections one after another, in different orders, would wait for each other.
-/// The peer's kernel has all that was written when this returns, so that this process may end: see [`settle`].
+/// Says goodbye, and leaves the rest to a thread of its own or to the pool, which gives the peer `timeout`.
+/// For callers that must not wait. Two processes that close their connections one after another, in different
+/// orders, would wait for each other. The peer's kernel has all that was written when this returns, so that
+/// this process may end: see [`settle`].
 pub(crate) fn leave<S: Side + Send + 'static>(
     shared: &Arc<Shared<S>>,
     driver: &mut Driver,
@@ -59,10 +60,11 @@ fn say_goodbye<S: Side>(shared: &Arc<Shared<S>>, driver: &mut Driver, open: usiz
     said.or_else(|error| shared.control_failed(error))
 }
 
-/// Waits until the peer's kernel has what was written on the control socket: until it says so, or for two round trips from when all was
-/// sent, as it may delay saying so. Were this process to end before, with something on that socket unread or still coming, its
-/// kernel would reset the connection and forget what it had not yet sent (RFC 1122, 4.2.2.13). Nothing comes on the data sockets,
-/// whose rest the kernel sends in any case.
+/// Waits until the peer's kernel has what was written on the control socket: until it says so, or for two
+/// round trips from when all was sent, as it may delay saying so. Were this process to end before, with
+/// something on that socket unread or still coming, its kernel would reset the connection and forget what it
+/// had not yet sent (RFC 1122, 4.2.2.13). Nothing comes on the data sockets, whose rest the kernel sends in
+/// any case.
 fn settle<S: Side>(shared: &Shared<S>) {
     let mut until = Instant::now() + SETTLE;
     let mut is_sent = false;

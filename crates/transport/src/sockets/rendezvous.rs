@@ -1,6 +1,6 @@
-//! How two processes find each other by a host and a port: the connector asks the listener for its handle on the port that
-//! the connection's own sockets use afterwards. A key is proved by these sockets, as on any other connection: an answer that
-//! names a wrong listener ends there.
+//! How two processes find each other by a host and a port. The connector asks for the listener's handle, on
+//! the port that the connection's own sockets use afterwards. These sockets prove the key, as on any other
+//! connection: an answer that names a wrong listener ends there.
 
 use std::{
     net::{IpAddr, SocketAddr, ToSocketAddrs as _},
@@ -25,10 +25,10 @@ use super::{
 };
 use crate::{Error, Options, Result};
 
-/// Listens at a host and port, such as `0.0.0.0:9000`, for peers that [`connect`] to it. One listener takes any number of
-/// connections, of any number of peers.
+/// Listens at a host and port, such as `0.0.0.0:9000`, for peers that [`connect`] to it. One listener takes
+/// any number of connections, of any number of peers.
 ///
-/// Without [`Options::key`] everyone who reaches the port can connect.
+/// Without [`Options::key`], every process that reaches the port can connect.
 ///
 /// # Errors
 /// If the options are out of range, the text names no address of this machine, or the port is in use.
@@ -38,11 +38,11 @@ pub fn listen(address: &str, options: Options) -> Result<Listener> {
     Ok(Listener::bind(addresses[0], options)?.telling())
 }
 
-/// Connects to the [`listen`]er at a host and port, such as `10.0.0.1:9000`, and returns the sending end. The listener accepts
-/// the receiving end.
+/// Connects to the [`listen`]er at a host and port, such as `10.0.0.1:9000`, and returns the sending end. The
+/// listener accepts the receiving end.
 ///
-/// A listener that is not up yet is asked again until the timeout of the options; once it has answered, the connection has that
-/// long to be made. The name's resolution has the bound of the system's resolver.
+/// A listener that is not up yet is asked again, until the timeout of the options. After its answer the
+/// connection has that long to be made. The name's resolution has the bound of the system's resolver.
 ///
 /// # Errors
 /// If the options are out of range, the host is unknown, no listener answers in time, or it refuses.
@@ -119,7 +119,8 @@ fn ask_any(
     Err(last.unwrap_or_else(|| Trouble::Lasting(Error::usage("no address was asked"))))
 }
 
-/// Asks a listener for its handle. A listener with one address is reached where it was asked, whatever it calls that address.
+/// Asks a listener for its handle. A listener with one address is reached where it was asked, whatever it
+/// calls that address.
 fn ask(
     address: SocketAddr,
     peer: &Arc<str>,
@@ -148,7 +149,7 @@ fn ask(
     }
 }
 
-/// What has come of a listener's answer: its handle, or a refusal.
+/// The part of a listener's answer that is here: of its handle, or of a refusal.
 struct Answer {
     bytes: [u8; Handle::BYTES],
     have: usize,

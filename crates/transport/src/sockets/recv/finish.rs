@@ -1,5 +1,5 @@
-//! How a receive ends: its user asks or waits until its bytes are where they belong, and then its slot goes back (invariant I1).
-//! Whoever asks reads the control socket and follows the unpacks meanwhile.
+//! How a receive ends: its user asks or waits until its bytes are where they belong, and then its slot goes
+//! back (invariant I1). Whoever asks reads the control socket and follows the unpacks meanwhile.
 
 use std::{
     sync::{MutexGuard, atomic::Ordering},
@@ -24,8 +24,8 @@ use crate::{
 };
 
 impl RecvComm {
-    /// The finished receive, or the request back while bytes are missing. Where a short message may come, reads what the control
-    /// socket has. Never waits for the peer.
+    /// The finished receive, or the request back while bytes are missing. Where a short message may come,
+    /// reads what the control socket has. Never waits for the peer.
     ///
     /// # Errors
     /// If the connection has failed.
@@ -48,8 +48,8 @@ impl RecvComm {
     /// Waits until the message is where it belongs, for as long as bytes move: a slow network is no dead one.
     ///
     /// # Errors
-    /// If the connection has failed, or fails because none of its bytes have moved for `timeout`: then no request
-    /// of it can succeed any more.
+    /// If the connection has failed, or none of its bytes have moved for `timeout`. That ends the connection:
+    /// no request of it can succeed any more.
     pub fn wait(&mut self, request: RecvRequest, timeout: Duration) -> Result<Received> {
         let bound = Bound::silence(timeout);
         let index = request.slot.index();
@@ -75,7 +75,8 @@ impl RecvComm {
         }
     }
 
-    /// Whether a message to a receive of `bytes` may well travel on the control socket. Receives are often longer than what comes.
+    /// Whether a message to a receive of `bytes` may well travel on the control socket. Receives are often
+    /// longer than what comes.
     pub(super) fn may_come_short(&self, bytes: u64) -> bool {
         bytes <= SHORT_BYTES.min(self.inline_bytes) || (self.inline_bytes > 0 && self.shared.came_short())
     }
@@ -116,7 +117,8 @@ impl Shared<RecvState> {
         Ok(lock(&self.state))
     }
 
-    /// Why a receive is never finished: the peer has closed the connection, or a failure has ended its streams, and says more.
+    /// Why a receive is never finished: the peer has closed the connection, or a failure has ended its
+    /// streams, and says more.
     pub(super) fn peer_closed(&self) -> Error {
         let closed = || {
             let open = lock(&self.state).side.in_flight();

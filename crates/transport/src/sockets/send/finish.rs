@@ -1,5 +1,5 @@
-//! How a send ends: its user asks or waits until the sockets have taken its bytes, and then its slot goes back (invariant I1).
-//! Behind the peer's goodbye, one that has not begun never will.
+//! How a send ends: its user asks or waits until the sockets have taken its bytes, and then its slot goes
+//! back (invariant I1). Behind the peer's goodbye, one that has not begun never will.
 
 use std::time::Duration;
 
@@ -16,13 +16,14 @@ use crate::{
 };
 
 impl SendComm {
-    /// The finished send, or the request back while bytes are left. Reads the peer's announcements itself, and may then write
-    /// short messages. Never waits for the peer.
+    /// The finished send, or the request back while bytes are left. Reads the peer's announcements itself,
+    /// and may then write short messages. Never waits for the peer.
     ///
     /// # Errors
     /// If the connection has failed.
     pub fn test(&mut self, request: SendRequest) -> Result<Progress<Sent, SendRequest>> {
-        // Also for one that is finished already: the next ones need announcements, and unread they would wake standby.
+        // Also for one that is finished already: the next ones need announcements, and unread they would wake
+        // standby.
         self.shared.poll();
         match self.shared.finish(request.slot) {
             Ok(sent) => Ok(Progress::Done(sent)),
@@ -36,11 +37,12 @@ impl SendComm {
         }
     }
 
-    /// Waits until the sockets have taken the message, for as long as bytes move: a slow network is no dead one.
+    /// Waits until the sockets have taken the message, for as long as bytes move: a slow network is no dead
+    /// one.
     ///
     /// # Errors
-    /// If the connection has failed, or fails because none of its bytes have moved for `timeout`: then no request
-    /// of it can succeed any more.
+    /// If the connection has failed, or none of its bytes have moved for `timeout`. That ends the connection:
+    /// no request of it can succeed any more.
     pub fn wait(&mut self, request: SendRequest, timeout: Duration) -> Result<Sent> {
         let bound = Bound::silence(timeout);
         let index = request.slot.index();
