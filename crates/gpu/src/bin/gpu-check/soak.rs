@@ -94,10 +94,11 @@ impl Soak {
         let mut lanes = (source.lane(spec).map_err(text)?, destination.lane(spec).map_err(text)?);
         let source = source.allocate(AREA).map_err(text)?;
         let destination = destination.allocate(AREA).map_err(text)?;
-        while Instant::now() < end {
+        // At least one message each, however late the thread came here.
+        loop {
             let number = count.next.fetch_add(1, Relaxed);
             if number >= u64::MAX / 2 {
-                break;
+                return Ok(());
             }
             let seed = self.seed.wrapping_add(number);
             let message = Message::draw(seed);
@@ -106,8 +107,10 @@ impl Soak {
             })?;
             count.messages.fetch_add(1, Relaxed);
             count.bytes.fetch_add(message.bytes, Relaxed);
+            if Instant::now() >= end {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     fn one(
