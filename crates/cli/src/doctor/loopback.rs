@@ -77,7 +77,8 @@ fn gb_per_s(streams: usize, congestion: Option<&str>) -> io::Result<f64> {
             end.set_read_timeout(Some(PATIENCE))?;
             end.set_write_timeout(Some(PATIENCE))?;
         }
-        pairs.push((near, far));
+        // Filled before the clock starts: the kernel's zeroing of it is no part of the rate.
+        pairs.push(((near, vec![0x5a; WALK_BYTES]), (far, vec![0x5a; WALK_BYTES])));
     }
     let began = Instant::now();
     let ends: io::Result<Vec<(u64, Instant)>> = thread::scope(|scope| {
@@ -101,8 +102,7 @@ fn gb_per_s(streams: usize, congestion: Option<&str>) -> io::Result<f64> {
     Ok(if took > 0.0 { bytes as f64 / took / 1e9 } else { 0.0 })
 }
 
-fn send(mut socket: TcpStream, until: Instant) -> io::Result<()> {
-    let source = vec![0x5a; WALK_BYTES];
+fn send((mut socket, source): (TcpStream, Vec<u8>), until: Instant) -> io::Result<()> {
     let mut pieces = source.chunks(PIECE_BYTES).cycle();
     while Instant::now() < until {
         socket.write_all(pieces.next().unwrap_or_default())?;
@@ -110,8 +110,7 @@ fn send(mut socket: TcpStream, until: Instant) -> io::Result<()> {
     socket.shutdown(std::net::Shutdown::Write)
 }
 
-fn receive(mut socket: TcpStream) -> io::Result<(u64, Instant)> {
-    let mut destination = vec![0; WALK_BYTES];
+fn receive((mut socket, mut destination): (TcpStream, Vec<u8>)) -> io::Result<(u64, Instant)> {
     let (mut bytes, mut at) = (0, 0);
     loop {
         let end = (at + PIECE_BYTES).min(WALK_BYTES);
@@ -147,7 +146,8 @@ mod tests {
     #[test]
     fn two_threads_move_something() {
         let measured = Loopback::measure(1);
-        assert!(*measured.usual.as_ref().unwrap() > 0.01, "{measured:?}");
+        // Something, and not how much: that is the machine's, and what else it does.
+        assert!(*measured.usual.as_ref().unwrap() > 0.0, "{measured:?}");
         assert!(measured.judge()[0].seen.contains("GB/s over 1 bare socket"), "{measured:?}");
     }
 
