@@ -12,7 +12,7 @@ use std::{
 
 use gputcp_proto::session::{Header, Kind};
 
-use crate::process::{Running, Server, expect, finish, gputcp, run, small, stderr};
+use crate::process::{Running, Server, expect, finish, gputcp, measuring, run, small, stderr};
 
 #[test]
 fn refused() {
@@ -90,7 +90,10 @@ fn not_a_server_of_ours() {
     let garbage = meet(b"HTTP/1.1 400 Bad Request\r\n\r\n", true);
     assert!(garbage.contains("no gputcp frame"), "{garbage}");
     let silent = meet(b"", true);
-    assert!(silent.contains("was silent for 0.5 s"), "{silent}");
+    // As long as it was, which a busy machine makes a little longer than the bound.
+    let seconds = silent.split("was silent for ").nth(1).and_then(|rest| rest.split(" s").next());
+    let seconds: f64 = seconds.and_then(|seconds| seconds.parse().ok()).unwrap_or_else(|| panic!("{silent}"));
+    assert!((0.5..2.0).contains(&seconds), "{silent}");
     let gone = meet(b"", false);
     assert!(gone.contains("is gone while greeting"), "{gone}");
     let mut start = *b"GTSN\x00\x00\x01\x00";
@@ -252,11 +255,7 @@ fn who_greets_and_says_no_more_keeps_an_honest_client_waiting_for_a_moment_only(
 #[test]
 fn a_second_client_waits_its_turn_or_is_told() {
     let server = Server::start(&[]);
-    let mut command = server.client(&["-s", "1M", "-t", "60", "-q"]);
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let first = Running::start(command);
-    // Long enough for the first to be inside.
-    thread::sleep(Duration::from_millis(500));
+    let first = measuring(server.client(&["-s", "1M", "-t", "60"]));
     let output = finish(server.client(&small(&["--timeout", "1"])));
     expect(&output, 5);
     let said = stderr(&output);

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     plugin::{plugin, with},
-    process::{Running, expect, gputcp, run, stderr, stdout},
+    process::{Running, children, expect, gputcp, run, stderr, stdout, wait_until},
 };
 
 /// A check, with the way to violate it if it is not the first one; the version to do so at, and the knobs besides that it
@@ -379,7 +379,9 @@ fn an_interrupt_prints_what_was_checked_and_leaves_nobody_behind() {
     command.env("GPUTCP_TEST_PLUGIN_HANG", "isend:1").process_group(0);
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let running = Running::start(command);
-    std::thread::sleep(Duration::from_millis(700));
+    // Not by the check's name alone: a child that is not yet another program has this command's own line.
+    let is_side = |line: &String| ["check-side", "size-zero"].iter().all(|word| line.contains(word));
+    wait_until("the second check has begun", || children(running.pid()).iter().any(is_side));
     running.signal(rustix::process::Signal::INT);
     let began = Instant::now();
     // `output` fails if a process is left behind that holds the pipes.

@@ -8,22 +8,20 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::process::{Running, Server, expect, finish, gputcp, small, stderr, stdout};
+use crate::process::{
+    Running, Server, expect, finish, gputcp, measuring, small, status, stderr, stdout, wait_until,
+};
 
 fn start(mut command: std::process::Command) -> Running {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     Running::start(command)
 }
 
-/// Long enough to be in the middle of messages.
-const INTO_IT: Duration = Duration::from_millis(700);
-
 #[test]
 fn ctrl_c_prints_what_was_measured_so_far() {
     for format in [&[][..], &["-J"], &["--csv"], &["--latency"], &["--bidir"]] {
         let args = [&["loopback", "-s", "256K", "-n", "1000000000"], format].concat();
-        let client = start(gputcp(&args));
-        thread::sleep(INTO_IT);
+        let client = measuring(gputcp(&args));
         client.signal(Signal::INT);
         let since = Instant::now();
         let output = client.output();
@@ -47,7 +45,7 @@ fn ctrl_c_while_much_memory_is_made_present() {
     let mut server = Server::start(&[]);
     for way in [&[][..], &["--bidir"]] {
         let client = start(server.client(&[&["-s", "1G", "-n", "5", "-m", "host"], way].concat()));
-        thread::sleep(Duration::from_millis(60));
+        wait_until("some of the memory is present", || status(client.pid(), "VmRSS", 10) > 64 << 10);
         client.signal(Signal::INT);
         let output = client.output();
         expect(&output, 130);
@@ -59,8 +57,7 @@ fn ctrl_c_while_much_memory_is_made_present() {
 #[test]
 fn ctrl_c_at_the_client_is_told_to_the_server_which_serves_on() {
     let mut server = Server::start(&[]);
-    let client = start(server.client(&["-s", "1M", "-t", "60"]));
-    thread::sleep(INTO_IT);
+    let client = measuring(server.client(&["-s", "1M", "-t", "60"]));
     client.signal(Signal::TERM);
     expect(&client.output(), 130);
     server.hear("was interrupted");
@@ -70,8 +67,7 @@ fn ctrl_c_at_the_client_is_told_to_the_server_which_serves_on() {
 #[test]
 fn ctrl_c_at_the_server_is_told_to_the_client() {
     let mut server = Server::start(&[]);
-    let client = start(server.client(&["-s", "1M", "-t", "60"]));
-    thread::sleep(INTO_IT);
+    let client = measuring(server.client(&["-s", "1M", "-t", "60"]));
     server.running.signal(Signal::INT);
     let output = client.output();
     expect(&output, 5);
@@ -83,8 +79,7 @@ fn ctrl_c_at_the_server_is_told_to_the_client() {
 fn a_killed_server_ends_the_client_with_a_sentence() {
     for way in [&[][..], &["-R"], &["--bidir"], &["--latency"], &["-m", "host", "--no-ceiling"]] {
         let server = Server::start(&[]);
-        let client = start(server.client(&[&["-s", "1M", "-t", "60"], way].concat()));
-        thread::sleep(INTO_IT);
+        let client = measuring(server.client(&[&["-s", "1M", "-t", "60"], way].concat()));
         server.running.signal(Signal::KILL);
         let since = Instant::now();
         let output = client.output();
@@ -98,8 +93,7 @@ fn a_killed_server_ends_the_client_with_a_sentence() {
 fn a_killed_client_ends_its_session_and_the_server_serves_on() {
     let mut server = Server::start(&[]);
     for way in ["-R", "--bidir", "--latency"] {
-        let client = start(server.client(&["-s", "1M", "-t", "60", way]));
-        thread::sleep(INTO_IT);
+        let client = measuring(server.client(&["-s", "1M", "-t", "60", way]));
         client.signal(Signal::KILL);
         drop(client);
         server.hear("gputcp: the ");
@@ -144,8 +138,7 @@ fn a_client_killed_at_any_moment_leaves_a_server_that_serves() {
 fn a_peer_that_stops_ends_the_other_within_the_timeout() {
     for way in [&[][..], &["-R"], &["-m", "host"], &["--latency"]] {
         let server = Server::start(&[]);
-        let client = start(server.client(&[&["-s", "4M", "-t", "60", "--timeout", "2"], way].concat()));
-        thread::sleep(INTO_IT);
+        let client = measuring(server.client(&[&["-s", "4M", "-t", "60", "--timeout", "2"], way].concat()));
         server.running.signal(Signal::STOP);
         let since = Instant::now();
         let output = client.output();
@@ -157,8 +150,7 @@ fn a_peer_that_stops_ends_the_other_within_the_timeout() {
 
 #[test]
 fn the_server_process_of_a_killed_loopback_ends_too() {
-    let client = start(gputcp(&["loopback", "-s", "1M", "-t", "60"]));
-    thread::sleep(INTO_IT);
+    let client = measuring(gputcp(&["loopback", "-s", "1M", "-t", "60"]));
     let children =
         std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", client.pid().as_raw_nonzero()));
     let Ok(children) = children else { return };

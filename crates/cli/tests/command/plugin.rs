@@ -5,14 +5,13 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::OnceLock,
-    thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::process::{Running, Server, expect, finish, gputcp, small, stderr, stdout};
+use crate::process::{Running, Server, expect, finish, gputcp, small, stderr, stdout, wait_for_handler};
 
 /// A file of the test plugin, built.
 pub(crate) fn plugin(version: &str) -> String {
@@ -340,8 +339,7 @@ fn a_list_is_interrupted_at_once() {
     let mut command = gputcp(&["plugin", "list", &path]);
     command.env("GPUTCP_TEST_PLUGIN_HANG", "load").stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut listing = Running::start(command);
-    // Before its signals are watched, one would end it without an exit code.
-    thread::sleep(Duration::from_millis(500));
+    wait_for_handler(listing.pid());
     let began = Instant::now();
     listing.signal(Signal::INT);
     assert_eq!(listing.wait().code(), Some(130));

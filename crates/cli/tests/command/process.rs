@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
+    ops::{Deref, DerefMut},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc,
     thread,
@@ -111,12 +112,127 @@ impl Drop for Running {
     }
 }
 
-/// A server at a port of its own choice, and what it says.
-pub(crate) struct Server {
-    pub running: Running,
-    pub(crate) port: String,
+/// A process whose stderr is heard while it runs.
+pub(crate) struct Heard {
+    running: Running,
     lines: mpsc::Receiver<String>,
     said: Vec<String>,
+}
+
+impl Heard {
+    pub(crate) fn start(mut command: Command) -> Self {
+        command.stderr(Stdio::piped());
+        let mut running = Running::start(command);
+        let stderr = running.child.stderr.take().expect("stderr is a pipe");
+        let (give, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let _ = give.send(line);
+            }
+        });
+        Self { running, lines, said: Vec::new() }
+    }
+
+    /// Waits until the process says something with these words.
+    #[track_caller]
+    pub(crate) fn hear(&mut self, words: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("the process never said {words:?}, but {:?}", self.said)
+            };
+            self.said.push(line.clone());
+            if line.contains(words) {
+                return line;
+            }
+        }
+    }
+
+    /// Waits for the end, and gives all that was said.
+    #[track_caller]
+    pub(crate) fn output(mut self) -> Output {
+        let mut output = self.running.output();
+        loop {
+            match self.lines.recv_timeout(Duration::from_secs(10)) {
+                Ok(line) => self.said.push(line),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    panic!("a process was left behind that holds the pipe")
+                }
+            }
+        }
+        output.stderr = self.said.iter().flat_map(|line| [line, "\n"]).collect::<String>().into_bytes();
+        output
+    }
+}
+
+impl Deref for Heard {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
+}
+
+impl DerefMut for Heard {
+    fn deref_mut(&mut self) -> &mut Running {
+        &mut self.running
+    }
+}
+
+/// A client in the middle of its timed messages: its progress says so, however long it took to come there.
+#[track_caller]
+pub(crate) fn measuring(mut command: Command) -> Heard {
+    command.args(["-i", "0.1"]).stdout(Stdio::piped());
+    let mut client = Heard::start(command);
+    client.hear(" messages");
+    client
+}
+
+/// Waits until this holds of a process.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A number in a line of a process's status (proc(5)).
+pub(crate) fn status(pid: rustix::process::Pid, name: &str, radix: u32) -> u64 {
+    let path = format!("/proc/{}/status", pid.as_raw_nonzero());
+    let status = std::fs::read_to_string(path).expect("the process is there");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let number = line.and_then(|line| line.split_whitespace().next()).unwrap_or("0");
+    u64::from_str_radix(number, radix).expect("a number")
+}
+
+/// Waits until a process handles Ctrl-C: one that comes before ends it without an exit code.
+#[track_caller]
+pub(crate) fn wait_for_handler(pid: rustix::process::Pid) {
+    let interrupt = 1 << (rustix::process::Signal::INT.as_raw() - 1);
+    wait_until("it handles SIGINT", || status(pid, "SigCgt", 16) & interrupt != 0);
+}
+
+/// The command lines of a process's children.
+pub(crate) fn children(pid: rustix::process::Pid) -> Vec<String> {
+    let tasks =
+        std::fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).expect("the process is there");
+    let lists = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    let children: Vec<_> =
+        lists.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect();
+    children
+        .iter()
+        .filter_map(|child| std::fs::read_to_string(format!("/proc/{child}/cmdline")).ok())
+        .collect()
+}
+
+/// A server at a port of its own choice, and what it says.
+pub(crate) struct Server {
+    pub running: Heard,
+    pub(crate) port: String,
 }
 
 impl Server {
@@ -133,35 +249,18 @@ impl Server {
     pub(crate) fn start_with(variables: &[(&str, &str)], args: &[&str]) -> Self {
         let mut command = gputcp(&["server", "-p", "0"]);
         command.envs(variables.iter().copied());
-        command.args(args).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut running = Running::start(command);
-        let stderr = running.child.stderr.take().expect("stderr is a pipe");
-        let (give, lines) = mpsc::channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let _ = give.send(line);
-            }
-        });
-        let mut server = Self { running, port: String::new(), lines, said: Vec::new() };
-        let line = server.hear("listening at ");
+        command.args(args).stdout(Stdio::null());
+        let mut running = Heard::start(command);
+        let line = running.hear("listening at ");
         let address = line.split("listening at ").nth(1).and_then(|rest| rest.split(';').next());
         let port = address.and_then(|address| address.rsplit(':').next());
-        server.port = port.expect("the line names a port").to_owned();
-        server
+        Self { running, port: port.expect("the line names a port").to_owned() }
     }
 
     /// Waits until the server says something with these words.
     #[track_caller]
     pub(crate) fn hear(&mut self, words: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
-                Ok(line) if line.contains(words) => return line,
-                Ok(line) => self.said.push(line),
-                Err(_) => panic!("the server never said {words:?}, but {:?}", self.said),
-            }
-        }
+        self.running.hear(words)
     }
 
     /// It still runs, and no thread of it has panicked.
