@@ -128,6 +128,7 @@
 mod canceller;
 mod congestion;
 pub mod contract;
+mod cpu_list;
 mod error;
 mod key_file;
 mod options;
@@ -147,6 +148,7 @@ pub use gputcp_socket::TcpInfo;
 pub use self::{
     canceller::Canceller,
     congestion::CongestionControl,
+    cpu_list::CpuList,
     error::{Error, Guilty, Result},
     key_file::KeyFile,
     options::Options,

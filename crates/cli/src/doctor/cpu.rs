@@ -2,7 +2,9 @@
 
 use std::thread;
 
-use super::{Finding, counted, listed, said};
+use gputcp::CpuList;
+
+use super::{Finding, counted, said};
 
 /// What was looked at.
 #[derive(Debug, Clone, Default)]
@@ -23,8 +25,8 @@ impl Cpu {
     pub fn look() -> Self {
         Self {
             usable: thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            online: said("/sys/devices/system/cpu/online").and_then(|text| listed(&text)),
-            nodes: said("/sys/devices/system/node/online").and_then(|text| listed(&text)),
+            online: listed("/sys/devices/system/cpu/online"),
+            nodes: listed("/sys/devices/system/node/online"),
             governor: said("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         }
     }
@@ -52,6 +54,11 @@ impl Cpu {
         }
         findings
     }
+}
+
+/// How many are in a list of the system's.
+fn listed(path: &str) -> Option<usize> {
+    CpuList::parse(&said(path)?).map(|list| list.count())
 }
 
 #[cfg(test)]

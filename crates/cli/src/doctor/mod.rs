@@ -139,17 +139,6 @@ fn said(path: impl AsRef<Path>) -> Option<String> {
     Some(printable(&line).chars().take(LINE_CHARS).collect())
 }
 
-/// How many are in a list of the system's, like `0-3,8`.
-fn listed(text: &str) -> Option<usize> {
-    let mut count = 0usize;
-    for range in text.trim().split(',').filter(|range| !range.is_empty()) {
-        let (from, to) = range.split_once('-').unwrap_or((range, range));
-        let (from, to): (usize, usize) = (from.parse().ok()?, to.parse().ok()?);
-        count = count.checked_add(to.checked_sub(from)?.checked_add(1)?)?;
-    }
-    Some(count)
-}
-
 /// A word for a shell, whatever is in it.
 fn quoted(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-=,+:@".contains(&byte);
@@ -204,14 +193,5 @@ mod tests {
         assert_eq!(quoted("/usr/lib/a-b_c.so"), "/usr/lib/a-b_c.so");
         assert_eq!(quoted("/a b/$(x)"), "'/a b/$(x)'");
         assert_eq!(quoted("it's"), r"'it'\''s'");
-    }
-
-    #[test]
-    fn lists_of_the_system_are_counted() {
-        for (text, count) in [("0", Some(1)), ("0-3,8\n", Some(5)), ("", Some(0)), ("3-1", None), ("x", None)]
-        {
-            assert_eq!(listed(text), count, "{text}");
-        }
-        assert_eq!(listed("0-18446744073709551615"), None);
     }
 }

@@ -3,12 +3,12 @@
 //!
 //! What the machine does not show is left to the scheduler: no node, one node, or no core of it that may be used.
 
-use std::{fs, ops::RangeInclusive, path::Path, thread};
+use std::{fs, path::Path, thread};
 
 use gputcp_gpu::Device;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::{Error, Result};
+use crate::{CpuList, Error, Result};
 
 /// The cores that I/O threads for this device should run on; none if it makes no difference.
 pub(crate) fn near(device: Option<&Device>) -> Option<CpuSet> {
@@ -56,14 +56,14 @@ pub(crate) fn stay(near: Option<&CpuSet>) {
 
 /// The cores of a node of several, as far as this process may use them.
 fn of_node(node: u32, nodes: &Path) -> Option<CpuSet> {
-    let online = list(&fs::read_to_string(nodes.join("online")).ok()?)?;
-    if online.iter().map(|nodes| nodes.clone().count()).sum::<usize>() < 2 {
+    let list = |file: String| CpuList::parse(&fs::read_to_string(nodes.join(file)).ok()?);
+    if list("online".into())?.count() < 2 {
         return None;
     }
-    let cores = list(&fs::read_to_string(nodes.join(format!("node{node}/cpulist"))).ok()?)?;
+    let cores = list(format!("node{node}/cpulist"))?;
     let allowed = sched_getaffinity(None).ok()?;
     let mut near = CpuSet::new();
-    for core in cores.into_iter().flatten().take_while(|&core| core < CpuSet::MAX_CPU) {
+    for core in cores.iter().take_while(|&core| core < CpuSet::MAX_CPU) {
         if allowed.is_set(core) {
             near.set(core);
         }
@@ -71,29 +71,9 @@ fn of_node(node: u32, nodes: &Path) -> Option<CpuSet> {
     (near.count() > 0 && near.count() < allowed.count()).then_some(near)
 }
 
-/// A list like `0-3,8,10-11` (the kernel's cpulist format).
-fn list(text: &str) -> Option<Vec<RangeInclusive<usize>>> {
-    text.trim()
-        .split(',')
-        .map(|range| {
-            let (from, to) = range.split_once('-').unwrap_or((range, range));
-            Some(from.parse().ok()?..=to.parse().ok()?)
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lists_as_the_kernel_writes_them() {
-        assert_eq!(list("0-3,8,10-11\n"), Some(vec![0..=3, 8..=8, 10..=11]));
-        assert_eq!(list("7"), Some(vec![7..=7]));
-        for bad in ["", "\n", "1-", "a", "1,,2", "-3"] {
-            assert_eq!(list(bad), None, "{bad:?}");
-        }
-    }
 
     #[test]
     fn what_is_made_near_is_made_there_and_the_maker_stays_where_it_is() {
