@@ -119,7 +119,7 @@ pub(crate) fn run_alone(mut task: impl Task) {
             Step::Again | Step::Socket => {}
             Step::Work => thread::park(),
             // A lane that is lost says so at the next step.
-            Step::Lane(done) => drop(done.wait(Instant::now() + LANE_SLICE)),
+            Step::Lane(done) => drop(done.wait(Instant::now() + LANE_LOOK)),
             Step::Until(moment) => thread::park_timeout(moment.saturating_duration_since(Instant::now())),
             Step::Ended => return,
         }
@@ -141,4 +141,4 @@ pub(crate) fn attempt(mut call: impl FnMut() -> io::Result<usize>) -> Result<Opt
 /// How many parts of its work a task does in one step.
 const SHARE: usize = 4;
 /// How long a lane is waited for before the connection is looked at again.
-const LANE_SLICE: Duration = Duration::from_millis(100);
+pub(super) const LANE_LOOK: Duration = Duration::from_millis(100);

@@ -169,7 +169,7 @@ impl Worker {
         }
         if let Some(done) = lane.filter(|_| only_lanes) {
             // A lane that is lost says so at the next step.
-            let _ = done.wait(Instant::now() + LANE_SLICE);
+            let _ = done.wait(Instant::now() + POOL_LOOK);
         }
     }
 
@@ -229,4 +229,4 @@ const BELL: u64 = u64::MAX;
 /// Events taken at a time; what is left is reported next time.
 const EVENTS: usize = 64;
 /// How long a lane is waited for, when all tasks that could go on wait for lanes, before sockets are looked at.
-const LANE_SLICE: Duration = Duration::from_micros(200);
+const POOL_LOOK: Duration = Duration::from_micros(200);

@@ -2,11 +2,7 @@
 //! freed, and its bytes counted, only by a finished unpack (invariant I2). The socket's task looks here when it needs a
 //! buffer, a waiter when it waits; so neither depends on the other.
 
-use std::{
-    collections::VecDeque,
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, sync::Mutex, time::Instant};
 
 use gputcp_gpu::Done;
 use gputcp_proto::{
@@ -17,7 +13,7 @@ use gputcp_proto::{
 use super::RecvState;
 use crate::{
     Error, Result,
-    sockets::{locks::lock, shared::Shared},
+    sockets::{locks::lock, shared::Shared, task::LANE_LOOK},
     tuning::SLABS_MAX,
 };
 
@@ -80,7 +76,7 @@ impl Shared<RecvState> {
         loop {
             match self.bounce_slot(ring)? {
                 Ok(slot) => return Ok(slot),
-                Err(oldest) => drop(oldest.wait(Instant::now() + SLICE)?),
+                Err(oldest) => drop(oldest.wait(Instant::now() + LANE_LOOK)?),
             }
         }
     }
@@ -94,6 +90,3 @@ impl Shared<RecvState> {
             .find_map(|ring| lock(ring).unpacks.back().map(|unpacking| unpacking.completion().clone()))
     }
 }
-
-/// How long an unpack is waited for before the connection is looked at again.
-const SLICE: Duration = Duration::from_millis(100);

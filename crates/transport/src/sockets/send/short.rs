@@ -2,12 +2,7 @@
 //! woken for them. Host memory goes out in place, device memory from the control socket's own staging ring, whose copy is
 //! waited for: it takes less time than a wake-up. What the socket has no room for is left to standby.
 
-use std::{
-    collections::VecDeque,
-    io,
-    sync::MutexGuard,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, io, sync::MutexGuard, time::Instant};
 
 use gputcp_gpu::{MemoryKind, ReadClaim};
 use gputcp_proto::{
@@ -22,6 +17,7 @@ use crate::{
     sockets::{
         locks::{lock, read_lock},
         shared::Shared,
+        task::LANE_LOOK,
     },
 };
 
@@ -124,7 +120,7 @@ impl Shared<SendState> {
                 Ok(staged) => return Ok(Current::Staged(staged, 0)),
                 Err(copying) => {
                     self.check()?;
-                    copying.wait(Instant::now() + SLICE)?;
+                    copying.wait(Instant::now() + LANE_LOOK)?;
                 }
             }
         }
@@ -200,6 +196,3 @@ impl Shared<SendState> {
 const fn frame_of(segment: &Segment) -> Control {
     Control::Inline { seq: segment.seq(), bytes: segment.bytes() as u32 }
 }
-
-/// How long a copy is waited for before the connection is looked at again.
-const SLICE: Duration = Duration::from_millis(100);

@@ -52,7 +52,7 @@ impl<S: Side> Shared<S> {
                 Ready::Yes(answer) => return Ok(answer),
                 Ready::AfterLane(done) => {
                     self.check()?;
-                    done.wait(bound.next_look().min(Instant::now() + LANE_SLICE))?;
+                    done.wait(bound.next_look().min(Instant::now() + WAITER_LOOK))?;
                     in_time = Ok(Instant::now() < bound.next_look());
                 }
                 Ready::No => {
@@ -102,4 +102,4 @@ impl<S: Side> Shared<S> {
 /// blocking round trip of 71 µs (loopback); beyond that, spinning only burns the core.
 const SPIN: Duration = Duration::from_micros(60);
 /// How long a waiter watches a lane before it looks at the connection again.
-const LANE_SLICE: Duration = Duration::from_millis(20);
+const WAITER_LOOK: Duration = Duration::from_millis(20);
