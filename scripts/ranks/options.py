@@ -55,9 +55,14 @@ def found_plugin(made, path):
         root = pathlib.Path(__file__).resolve().parents[2]
         target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", root / "target"))
         path = target / "release" / "libnccl_net_gputcp.so"
+    return file_for_nccl(made, path, ": build it (cargo build --release -p gputcp-plugin) or name it with --plugin")
+
+
+def file_for_nccl(made, path, advice=""):
+    """An absolute path of a file that NCCL can open."""
     path = pathlib.Path(path).resolve()
     if "," in str(path) or len(str(path)) > NCCL_NAME_MAX:
         made.error(f"NCCL cannot open {path}: a comma separates plugins, and names have {NCCL_NAME_MAX} bytes at most")
     if not path.is_file():
-        made.error(f"there is no plugin at {path}: build it (cargo build --release -p gputcp-plugin) or name it with --plugin")
+        made.error(f"there is no plugin at {path}{advice}")
     return str(path)

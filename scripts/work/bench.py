@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 from ranks import pattern
+from ranks.timed import Timed
 
 IN_A_ROW = 8
 WARM_UP = 3
@@ -48,8 +49,7 @@ class Bench:
         return max(self.chosen.least, min(100, self.chosen.volume // bytes_))
 
     def say(self, kind, bytes_, timed, faults, **more):
-        timed = {"seconds": timed.seconds, "cpu_s": timed.cpu_s, "main_cpu_s": timed.main_cpu_s}
-        self.rank.say(kind=kind, bytes=bytes_, faults=faults[:3], **timed, **more)
+        self.rank.say(kind=kind, bytes=bytes_, faults=faults[:3], **timed.fields(), **more)
 
     def send_recv(self, kind, bytes_, messages):
         """From rank 0 to rank 1, into buffers that were poisoned before each iteration."""
@@ -120,24 +120,3 @@ class Bench:
             time.sleep(2 * IDLE_S)
             dist.send(self.reply, 1)
             rank.finish_device()
-
-
-class Timed:
-    """Seconds of each iteration; CPU seconds of all of them together, and the main thread's part, which spins for the GPU."""
-
-    def __init__(self):
-        self.seconds, self.cpu_s, self.main_cpu_s = [], 0.0, 0.0
-
-    def iteration(self, counts):
-        self.counts = counts
-        return self
-
-    def __enter__(self):
-        self.began = time.process_time(), time.thread_time(), time.perf_counter()
-
-    def __exit__(self, *_):
-        ended = time.perf_counter(), time.thread_time(), time.process_time()
-        if self.counts:
-            self.seconds.append(ended[0] - self.began[2])
-            self.main_cpu_s += ended[1] - self.began[1]
-            self.cpu_s += ended[2] - self.began[0]
