@@ -1,5 +1,5 @@
-//! Runs the tests again and again while all cores are kept busy, and prints what failed: a test that holds on a quiet machine
-//! only is found by it.
+//! Runs the tests again and again while all cores are kept busy, and prints what failed. It finds tests that
+//! hold on a quiet machine alone.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// Runs `cargo test --workspace` so many times, with these arguments more, beside a busy thread for each core.
+/// Runs `cargo test --workspace` so many times, with these arguments more, beside a busy thread for each
+/// core.
 pub(crate) fn run(runs: usize, more: &[&str]) -> Result<()> {
     let logs = logs()?;
     // Built first, so that the time of a run is that of the tests.
