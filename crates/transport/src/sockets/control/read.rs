@@ -34,11 +34,20 @@ pub(crate) struct Reader {
     end: usize,
     /// A message has begun whose rest is to be taken before the next frame.
     pub(crate) amid: bool,
+    /// How often the socket may still be read in this share.
+    reads_left: u32,
 }
 
 impl Reader {
     pub(super) fn new() -> Self {
-        Self { buffer: vec![0; READ_BYTES].into(), start: 0, end: 0, amid: false }
+        Self { buffer: vec![0; READ_BYTES].into(), start: 0, end: 0, amid: false, reads_left: 0 }
+    }
+
+    /// Begins a share: a peer that never stops talking must not keep the reading thread from its deadline,
+    /// nor from other connections. At its end [`Reader::next`] says [`Incoming::Nothing`], with no whole
+    /// frame in the buffer, and the socket stays ready.
+    pub(crate) const fn begin_share(&mut self) {
+        self.reads_left = READS;
     }
 
     /// The next frame, if a whole one is there.
@@ -105,8 +114,10 @@ impl Reader {
         text.chars().filter(|c| !c.is_control()).collect()
     }
 
-    /// Reads what is there behind the bytes that are kept. False at the end of the stream.
+    /// Reads what is there behind the bytes that are kept. False at the end of the stream; "would block" at
+    /// the end of the share.
     fn fill(&mut self, control: &ControlSocket) -> io::Result<bool> {
+        self.reads_left = self.reads_left.checked_sub(1).ok_or(io::ErrorKind::WouldBlock)?;
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
@@ -125,3 +136,5 @@ impl Reader {
 
 /// Frames are 32 bytes and a window has at most 32 of them; the rest is room for a short message's payload.
 const READ_BYTES: usize = 8 << 10;
+/// Reads of one share: up to 4096 frames. An honest peer has at most 256 under way.
+const READS: u32 = 16;

@@ -11,11 +11,12 @@ use crate::{
 };
 
 impl<S: Side> Shared<S> {
-    /// Handles every control frame that is there. False when no more can come.
+    /// Handles the control frames that are there, up to the reader's share. False when no more can come.
     pub(crate) fn pump(&self, reader: &mut Reader) -> bool {
         if self.control_ended.load(Ordering::Acquire) || self.failure.get().is_some() {
             return false;
         }
+        reader.begin_share();
         loop {
             if reader.amid {
                 match S::take_rest(self, reader) {
