@@ -100,6 +100,12 @@ pub enum Violation {
         /// The length named later.
         second: u64,
     },
+    /// A frame behind the one that says that nothing more comes.
+    #[error("sent a {frame} after its goodbye")]
+    AfterGoodbye {
+        /// The frame's name.
+        frame: &'static str,
+    },
     /// A session frame that is not allowed now.
     #[error("said {said} while the session was {state}")]
     Session {

@@ -510,6 +510,19 @@ fn wants_of_anything_do_no_harm() {
     assert_eq!(receiver.wait(request, PATIENCE).unwrap().bytes, 10);
 }
 
+#[test]
+fn a_sender_that_goes_on_behind_its_goodbye_is_refused() {
+    for (frame, name) in
+        [(early(0, 10), "short message"), (Control::Want { seq: 0 }.encode().to_vec(), "want")]
+    {
+        // Data sockets may end later: their segments are on the way.
+        let found = violation(|peer| {
+            peer.control.write_all(&[&Control::Goodbye.encode()[..], &frame].concat()).unwrap();
+        });
+        assert_eq!(found, Violation::AfterGoodbye { frame: name });
+    }
+}
+
 /// Writes a frame again and again, until the connection ends.
 fn flood(mut control: TcpStream, frame: [u8; Control::BYTES]) -> thread::JoinHandle<()> {
     thread::spawn(move || while control.write_all(&frame.repeat(4096)).is_ok() {})

@@ -36,6 +36,9 @@ struct Case {
     landings: Vec<Landing>,
     /// The message on its way to an eager place, as the control socket has one message at a time.
     early: Option<Early>,
+    /// Data sockets that the peer has not ended, and whether it has said goodbye.
+    streams: usize,
+    goodbye: bool,
     over: bool,
 }
 
@@ -63,8 +66,9 @@ impl Case {
             Some(_) => (0, 0),
         };
         let side = RecvSide::new(random.usize(1..=N), segment_bytes, inline_bytes);
+        let streams = random.usize(1..4);
         Self {
-            side: side.with_pieces(piece_bytes).with_eager(eager.0 as usize, eager.1),
+            side: side.with_pieces(piece_bytes).with_eager(eager.0 as usize, eager.1).with_streams(streams),
             plan: SegmentPlan::new(segment_bytes).with_pieces(piece_bytes),
             segment_bytes,
             announcer: Announcer::new(eager.0 as usize),
@@ -76,6 +80,8 @@ impl Case {
             told: 0,
             landings: vec![],
             early: None,
+            streams,
+            goodbye: false,
             over: false,
         }
     }
@@ -92,6 +98,7 @@ impl Case {
                     let seq = near(random, self.posted);
                     let frames = self.announcer.wanted(seq).to_vec();
                     self.tell(&frames);
+                    self.end(random);
                 }
             }
             if self.over {
@@ -169,7 +176,25 @@ impl Case {
         assert!(self.told <= self.posted);
     }
 
+    /// Rarely, an end of the peer's: as the transport does, nothing more is heard there.
+    fn end(&mut self, random: &mut Rng) {
+        match random.u8(0..12) {
+            0 if self.early.is_none() => {
+                self.side.goodbye();
+                self.goodbye = true;
+            }
+            1 if self.streams > 0 => {
+                self.side.stream_ended();
+                self.streams -= 1;
+            }
+            _ => {}
+        }
+    }
+
     fn hear_segment(&mut self, random: &mut Rng, counts: &mut Counts) {
+        if self.streams == 0 {
+            return;
+        }
         let mut header = self.due(random);
         match random.u8(0..12) {
             0 => header.seq = near(random, header.seq),
@@ -228,6 +253,9 @@ impl Case {
     }
 
     fn hear_inline(&mut self, random: &mut Rng, counts: &mut Counts) {
+        if self.goodbye {
+            return;
+        }
         if let Some(early) = self.early.take() {
             match self.side.early_is_whole(early) {
                 Ok(None) => {}
@@ -328,11 +356,20 @@ impl Case {
                 assert_eq!(received.bytes, receive.landed.values().sum::<u64>());
                 assert!(self.landings.iter().all(|landing| landing.seq() != seq));
             }
-            Err(Unfinished::Never(_)) => panic!("receive {seq} is called lost on an open connection"),
+            Err(Unfinished::Never(_)) => {
+                assert!(self.is_over(), "receive {seq} is called lost, and more can come");
+                self.over = true;
+            }
             Err(Unfinished::NotYet(slot)) => {
+                assert!(!self.is_over(), "receive {seq} is waited for, and nothing more can come");
                 receive.slot = slot;
                 self.receives.push(receive);
             }
         }
+    }
+
+    /// Nothing more can come, and all that came is where it belongs.
+    const fn is_over(&self) -> bool {
+        self.goodbye && self.streams == 0 && self.landings.is_empty()
     }
 }

@@ -289,7 +289,12 @@ impl Side for RecvState {
     const SENDS: bool = false;
 
     fn dispatch(shared: &Shared<Self>, frame: Control, reader: &mut Reader) -> Result<()> {
+        // A sender has nothing in flight when it says goodbye. Its segments may be on the way, on other
+        // sockets.
+        let after_goodbye = |frame| Err(shared.misbehaved(Violation::AfterGoodbye { frame }));
         match frame {
+            Control::Inline { .. } if shared.peer_has_said_goodbye() => after_goodbye("short message"),
+            Control::Want { .. } if shared.peer_has_said_goodbye() => after_goodbye("want"),
             Control::Inline { seq, bytes } => shared.take_inline(seq, bytes.into(), reader),
             Control::Want { seq } => shared.tell(&shared.parts(), |announcer| announcer.wanted(seq)),
             _ => Err(shared.misbehaved(Violation::Field {
