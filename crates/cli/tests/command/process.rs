@@ -270,7 +270,7 @@ impl Server {
         let ended = self.running.child.try_wait().expect("it can be waited for");
         let panicked = self.said.iter().any(|line| line.contains("panicked"));
         assert!(ended.is_none() && !panicked, "{ended:?}: {:#?}", self.said);
-        // What was looked at is not kept: there may be very much of it.
+        // Very much may be said in a long run: it is not kept.
         self.said.clear();
     }
 

@@ -173,7 +173,7 @@ pub fn move_at_and_verify(
     Ok(total)
 }
 
-/// What the control socket of a bare receiver says first.
+/// The first words of a bare receiver on its control socket.
 pub fn welcome(options: &Options) -> Welcome {
     Welcome {
         verdict: Verdict::Accepted,

@@ -1,5 +1,5 @@
-//! How connections begin: a live listener and bare connectors that say who they are in any way, and a live
-//! connector that is answered in any way.
+//! How connections begin. Bare connectors say anything to a live listener, and a live connector is answered
+//! anything.
 
 use std::{
     io::{Read as _, Write as _},
@@ -103,7 +103,7 @@ fn key(random: &mut Rng) -> Option<Key> {
     (random.u8(0..3) == 0).then(|| Key::of(b"a key of both ends").unwrap())
 }
 
-/// What a connector says first: a whole join or a part of it, right or nearly so, of one of two connections.
+/// The first bytes of a connector: a join or a part of it, right or nearly so, of one of two connections.
 fn said(random: &mut Rng, plan: &Plan, handle: &Handle, key: Option<&Key>) -> Vec<u8> {
     let mut join = plan.join(handle);
     join.comm_token = Token([random.u8(0..2); 16]);
@@ -130,7 +130,7 @@ fn said(random: &mut Rng, plan: &Plan, handle: &Handle, key: Option<&Key>) -> Ve
     said
 }
 
-/// What a listener answers, likewise.
+/// The answer of a listener, likewise.
 fn answer(random: &mut Rng, plan: &Plan, to: &Join, key: Option<&Key>) -> Vec<u8> {
     let mut welcome = plan.welcome();
     match random.u8(0..8) {

@@ -1,5 +1,6 @@
-//! Peers made of bare sockets that say anything, to live ends of connections and at every state of them:
-//! valid frames, frames that are off by one, extreme or changed, noise, silence and resets.
+//! Peers made of bare sockets that say anything to live ends of connections, at every state of them. They say
+//! valid frames, frames that are off by one, extreme or changed, and noise; or they are silent, or reset a
+//! socket.
 //!
 //! No thread panics, no wait outlasts its bound, and no byte is reported as received that the peer did not
 //! send there. `gputcp_fuzz` has the variables for the duration and for repeating a case.
@@ -40,8 +41,7 @@ fn kind(error: &Error) -> &'static str {
     }
 }
 
-/// A bare peer's sockets: control, then data. What cannot be written is no matter: the other end may have had
-/// enough.
+/// A bare peer's sockets: control, then data. A failed write is no matter: the other end may have had enough.
 struct Sockets {
     control: TcpStream,
     data: Vec<TcpStream>,

@@ -1,4 +1,4 @@
-//! What a connection is made for.
+//! The settings of a connection's two ends.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -69,7 +69,7 @@ impl Plan {
         }
     }
 
-    /// What a bare sender says on its control socket.
+    /// The join of a bare sender's control socket.
     pub(crate) fn join(&self, handle: &Handle) -> Join {
         Join {
             streams: self.options.streams,
@@ -83,7 +83,7 @@ impl Plan {
         }
     }
 
-    /// What a bare receiver answers.
+    /// The welcome of a bare receiver.
     pub(crate) const fn welcome(&self) -> Welcome {
         Welcome {
             verdict: Verdict::Accepted,

@@ -41,7 +41,7 @@ struct Case {
     regions: Regions,
     receives: Vec<Receive>,
     open: Vec<Open>,
-    /// What was sent before its receive was posted: its number and length.
+    /// The messages that were sent before their receives were posted: number and length.
     early: Vec<(u64, u64)>,
     /// The payload that follows a header is what its header says, so what is received can be held against it.
     faithful: bool,
@@ -72,8 +72,8 @@ enum Request {
 }
 
 impl Open {
-    /// What each receive got, once all of them have; asks, or waits for a moment. Not asked again after an
-    /// error.
+    /// Asks, or waits for a moment: how much each receive got, once all are finished. Not asked again after
+    /// an error.
     fn ask(&mut self, comm: &mut RecvComm, wait: bool) -> Result<Option<Vec<u64>>, Error> {
         let lengths = |group: ReceivedGroup| group.parts().iter().map(|part| part.bytes).collect();
         match self.request.take() {
@@ -145,7 +145,7 @@ impl Case {
                 break;
             }
         }
-        // What was sent in full is received, one way or the other.
+        // A message that was sent in full is received, one way or the other.
         for _ in 0..2 * self.open.len() {
             self.ask(random, counts);
         }
@@ -297,7 +297,7 @@ impl Case {
         random.choice(free).or_else(|| (random.u8(0..80) == 0).then_some(posted))
     }
 
-    /// What follows a header: the bytes that it says, or some others.
+    /// The bytes that follow a header: those that it announces, or some others.
     fn payload(&self, random: &mut Rng, seq: u64, offset: u64, bytes: u32) -> Vec<u8> {
         // More is refused by its header.
         let bytes = if u64::from(bytes) > 2 * ROOM { 0 } else { bytes as usize };

@@ -39,7 +39,7 @@ struct Case {
     failed: bool,
 }
 
-/// What has come on one socket and is not a whole frame.
+/// The bytes of one socket that are no whole frame yet.
 #[derive(Default)]
 struct Heard {
     bytes: Vec<u8>,
@@ -106,7 +106,7 @@ impl Case {
         }
     }
 
-    /// What may come next if the peer is honest; none while it has no slot.
+    /// The next announcement of an honest peer; none while it has no slot.
     fn due(&self, random: &mut Rng) -> Option<Announce> {
         let seq = self.announced.len() as u64;
         // A receive is finished when all of its message has come; all before it are, too.
@@ -292,7 +292,7 @@ impl Case {
     }
 }
 
-/// What has come, without waiting.
+/// Reads without waiting.
 fn read_all(socket: &mut TcpStream, bytes: &mut Vec<u8>) {
     socket.set_nonblocking(true).unwrap();
     let mut piece = [0; 16 << 10];

@@ -1,5 +1,5 @@
-//! Others that say anything to the command's processes: strangers to a server, and somebody between a client
-//! and a server who spoils what they say. Neither process panics or dies of a signal, and the server goes on
+//! Hostile peers of the command's processes: strangers to a server, and a relay between an honest client and
+//! an honest server that spoils a frame. Neither process panics or dies of a signal, and the server goes on
 //! serving.
 
 mod announcing;
@@ -56,11 +56,11 @@ fn hear(stream: &mut TcpStream) -> io::Result<(Kind, Vec<u8>)> {
     Ok((header.kind, text))
 }
 
-/// What a client says first.
+/// The hello of a client.
 const HELLO: &str = r#"{"version":"0",
     "identity":{"host":"h","boot_id":"","network_namespace":0,"cores":1},"challenge":null}"#;
 
-/// What a client asks for: 64 KiB, this way, in this memory.
+/// The settings of a client that asks for 64 KiB, this way, in this memory.
 fn settings(flow: &str, memory: &str, ceiling: bool) -> String {
     let unpack = if memory == "host" { "none" } else { "kernel" };
     let settings = json!({

@@ -1,4 +1,4 @@
-//! A client and a server that are honest, and somebody on the way who spoils a frame of theirs.
+//! An honest client and an honest server, and a relay between the two that spoils one frame.
 
 use std::{
     io::Write as _,

@@ -4,7 +4,7 @@ use gputcp_fuzz::{Rng, mutate, near};
 use gputcp_proto::session::{Header, Kind};
 use serde_json::{Map, Value, json};
 
-/// What is sent in a frame's place, and whether the connection is broken off behind it.
+/// The bytes in a frame's place, and whether the connection is broken off behind them.
 pub(super) struct Spoiled {
     pub(super) bytes: Vec<u8>,
     pub(super) last: bool,
@@ -99,7 +99,7 @@ fn spoil_field(random: &mut Rng, fields: &mut Map<String, Value>) {
     }
 }
 
-/// What a size may become: no more memory than a test may take, or more than there is.
+/// Keeps sizes to no more memory than a test may take, or makes them more than there is.
 const fn no_memory(number: u64) -> u64 {
     if number > 1 << 26 && number < 1 << 42 { number << 20 } else { number }
 }

@@ -1,5 +1,5 @@
 //! The memory that is received into: a region for each receive, in the order of their sequence numbers,
-//! longer than any receive. What is around and behind a receive must stay as it was.
+//! longer than any receive. The bytes around and behind a receive must stay as they were.
 
 use std::time::{Duration, Instant};
 
@@ -61,12 +61,12 @@ pub(super) const fn region(at: usize) -> u64 {
     at as u64 * REGION
 }
 
-/// What is sent to a receive.
+/// The data that is sent to a receive.
 pub(super) const fn data(seq: u64) -> Pattern {
     Pattern { seed: 1, iteration: seq }
 }
 
-/// What is there before.
+/// The data that its region has before.
 const fn guard(at: usize) -> Pattern {
     Pattern { seed: 2, iteration: at as u64 }
 }
