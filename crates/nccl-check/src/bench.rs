@@ -24,7 +24,8 @@ use crate::{
     block::Block,
     journal::Journal,
     meeting::Listening,
-    raw::{Group, Handle, P, Properties, Raw, Sizes},
+    outstanding::Outstanding,
+    raw::{Handle, P, Properties, Raw},
     stop::{Stop, fail},
 };
 
@@ -43,13 +44,8 @@ pub(crate) struct Plugin {
     beyond: Arc<Mutex<Option<String>>>,
     /// Connections and the registrations to be taken back before they are closed, by address.
     registered: Arc<Mutex<Vec<(usize, usize)>>>,
-}
-
-/// A request in flight, and its memory.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Request {
-    pub(crate) pointer: P,
-    pub(crate) block: Block,
+    /// The requests in flight.
+    outstanding: Arc<Mutex<Outstanding>>,
 }
 
 impl Plugin {
@@ -65,7 +61,13 @@ impl Plugin {
             in_progress: Arc::default(),
             beyond: Arc::default(),
             registered: Arc::default(),
+            outstanding: Arc::default(),
         }
+    }
+
+    /// Notes that the check goes beyond NCCL's demand from here on: if it fails, it is stricter than NCCL.
+    pub(crate) fn go_beyond_nccl(&self) {
+        self.journal.go_beyond();
     }
 
     /// Calls a function under its name.
@@ -85,6 +87,11 @@ impl Plugin {
     /// An error once the check has taken too long.
     pub(crate) fn in_time(&self, what: &str) -> Result<(), Stop> {
         if Instant::now() < self.deadline { Ok(()) } else { fail(format!("{what} within the time limit")) }
+    }
+
+    /// Returns the time that is left to the check.
+    pub(crate) fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
     }
 
     pub(crate) fn init(&mut self) -> Result<(), Stop> {
@@ -204,72 +211,19 @@ impl Plugin {
         self.registered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Posts a send; `None` is "not yet".
-    pub(crate) fn isend(&self, comm: P, block: Block) -> Result<Option<Request>, Stop> {
-        self.isend_tagged(comm, block, TAG)
+    pub(crate) fn outstanding(&self) -> MutexGuard<'_, Outstanding> {
+        self.outstanding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn isend_tagged(&self, comm: P, block: Block, tag: c_int) -> Result<Option<Request>, Stop> {
-        let (code, pointer) =
-            self.call("isend", |raw| raw.isend(comm, block.pointer(), block.bytes, tag, block.mhandle));
-        let posted = self.success("isend", code)? && !pointer.is_null();
-        Ok(posted.then_some(Request { pointer, block }))
-    }
-
-    /// Posts a receive; `None` is "not yet".
-    pub(crate) fn irecv(&self, comm: P, block: Block) -> Result<Option<Request>, Stop> {
-        let (code, pointer) = self.call("irecv", |raw| raw.irecv(comm, &mut alone(block), ptr::null_mut()));
-        let posted = self.success("irecv", code)? && !pointer.is_null();
-        Ok(posted.then_some(Request { pointer, block }))
-    }
-
-    /// Posts a send, asking again as often as the plugin says "not yet".
-    pub(crate) fn send(&self, comm: P, block: Block) -> Result<Request, Stop> {
-        self.until("isend never gave a request", || self.isend(comm, block))
-    }
-
-    /// Posts a receive, asking again as often as the plugin says "not yet".
-    pub(crate) fn recv(&self, comm: P, block: Block) -> Result<Request, Stop> {
-        self.until("irecv never gave a request", || self.irecv(comm, block))
-    }
-
-    /// Asks for a request; its size once it is done.
-    pub(crate) fn test(&self, request: Request) -> Result<Option<usize>, Stop> {
-        let mut done = 0;
-        let mut sizes = Sizes::new();
-        let code = self.call("test", |raw| raw.test(request.pointer, &raw mut done, sizes.pointer()));
-        let answered = self.success("test", code)?;
-        if let Err(why) = sizes.check_guard(1) {
-            self.beyond.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
-        }
-        // What is no size is told by the check that is about sizes.
-        Ok((answered && done != 0).then_some(usize::try_from(sizes.of(0)).unwrap_or(usize::MAX)))
+    /// Notes that test wrote beyond the sizes that it has to say.
+    pub(crate) fn note_beyond(&self, why: String) {
+        self.beyond.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
     }
 
     /// A failure if test has written beyond the sizes that it has to say.
     pub(crate) fn check_sizes(&self) -> Result<(), Stop> {
         let beyond = self.beyond.lock().unwrap_or_else(PoisonError::into_inner).take();
         beyond.map_or(Ok(()), fail)
-    }
-
-    /// Waits for a request; gives its size.
-    pub(crate) fn wait(&self, request: Request) -> Result<usize, Stop> {
-        self.until("test never said that a request is done", || self.test(request))
-    }
-
-    /// Gives a finished receive's slot back, where the plugin keeps it.
-    pub(crate) fn consume(&self, comm: P, request: Request) -> Result<(), Stop> {
-        match self.call("irecvConsumed", |raw| raw.irecv_consumed(comm, 1, request.pointer)) {
-            Some(code) => self.success("irecvConsumed", code).map(drop),
-            None => Ok(()),
-        }
-    }
-
-    /// Waits for a receive, looks whether it holds a message, and gives its slot back.
-    pub(crate) fn take(&self, comm: P, request: Request, bytes: usize, message: u64) -> Result<(), Stop> {
-        self.wait(request)?;
-        request.block.check(bytes, message).or_else(|why| fail(format!("in message {message}, {why}")))?;
-        self.consume(comm, request)
     }
 
     pub(crate) fn close_send(&self, comm: P) -> Result<(), Stop> {
@@ -279,6 +233,7 @@ impl Plugin {
 
     /// Closes without taking registrations back, whatever is in flight.
     pub(crate) fn close_send_as_it_is(&self, comm: P) -> Result<(), Stop> {
+        self.outstanding().close(comm);
         let code = self.call("closeSend", |raw| raw.close_send(comm));
         self.success("closeSend", code).map(drop)
     }
@@ -290,6 +245,7 @@ impl Plugin {
 
     /// Closes without taking registrations back, whatever is in flight.
     pub(crate) fn close_recv_as_it_is(&self, comm: P) -> Result<(), Stop> {
+        self.outstanding().close(comm);
         let code = self.call("closeRecv", |raw| raw.close_recv(comm));
         self.success("closeRecv", code).map(drop)
     }
@@ -317,16 +273,6 @@ impl Plugin {
     }
 }
 
-/// A group of one.
-pub(crate) fn alone(block: Block) -> Group {
-    Group {
-        data: vec![block.pointer()],
-        sizes: vec![block.bytes],
-        tags: vec![TAG],
-        mhandles: vec![block.mhandle],
-    }
-}
-
 /// Room for a device handle, as some plugins need it.
 pub(crate) fn device_handle() -> *mut DeviceHandle {
     let storage = Box::leak(Box::new(DeviceHandleStorage([0; 512])));
@@ -346,6 +292,3 @@ pub(crate) fn answered(function: &str, code: c_int) -> String {
 pub(crate) fn pause() {
     thread::sleep(Duration::from_micros(200));
 }
-
-/// The tag of all that is not told apart by tags.
-const TAG: c_int = 7;

@@ -5,6 +5,7 @@ use std::{ffi::c_int, ptr};
 use crate::{
     bench::Plugin,
     block::Block,
+    outstanding::Ticket,
     raw::{Group, P, Sizes},
     stop::Stop,
 };
@@ -16,7 +17,7 @@ impl Plugin {
     }
 
     /// Posts a receive with a part in each block; `None` is "not yet".
-    pub(crate) fn irecv_grouped(&self, comm: P, blocks: &[Block]) -> Result<Option<P>, Stop> {
+    pub(crate) fn irecv_grouped(&self, comm: P, blocks: &[Block]) -> Result<Option<Ticket>, Stop> {
         let mut group = Group {
             data: blocks.iter().map(Block::pointer).collect(),
             sizes: blocks.iter().map(|block| block.bytes).collect(),
@@ -24,23 +25,19 @@ impl Plugin {
             mhandles: blocks.iter().map(|block| block.mhandle).collect(),
         };
         let (code, request) = self.call("irecv", |raw| raw.irecv(comm, &mut group, ptr::null_mut()));
-        Ok((self.success("irecv", code)? && !request.is_null()).then_some(request))
+        let posted = self.success("irecv", code)? && !request.is_null();
+        Ok(posted.then(|| self.outstanding().add(comm, request, blocks.len())))
     }
 
     /// Waits for such a receive; gives its parts' sizes.
-    pub(crate) fn wait_grouped(&self, request: P) -> Result<Sizes, Stop> {
-        let mut sizes = Sizes::new();
-        self.until("test never said that a request is done", || {
-            let mut done = 0;
-            let code = self.call("test", |raw| raw.test(request, &raw mut done, sizes.pointer()));
-            Ok((self.success("test", code)? && done != 0).then_some(()))
-        })?;
-        Ok(sizes)
+    pub(crate) fn wait_grouped(&self, ticket: Ticket) -> Result<Sizes, Stop> {
+        self.until("test never said that a request is done", || self.ask(ticket))
     }
 
     /// Gives its slot back, where the plugin keeps it.
-    pub(crate) fn consume_grouped(&self, comm: P, request: P, parts: usize) -> Result<(), Stop> {
-        match self.call("irecvConsumed", |raw| raw.irecv_consumed(comm, parts as c_int, request)) {
+    pub(crate) fn consume_grouped(&self, comm: P, ticket: Ticket) -> Result<(), Stop> {
+        let (parts, request) = (ticket.parts as c_int, ticket.pointer);
+        match self.call("irecvConsumed", |raw| raw.irecv_consumed(comm, parts, request)) {
             Some(code) => self.success("irecvConsumed", code).map(drop),
             None => Ok(()),
         }

@@ -1,6 +1,7 @@
 //! The function of the plugin that is running, written down before each call where the parent process can
 //! read it. The plugin's first warning since then stands there too. So a side that crashed or hung can still
-//! be reported. It is a file in memory, opened through the parent's descriptor.
+//! be reported. Beside them stands whether the side has gone beyond NCCL's demands. The journal is a file in
+//! memory, opened through the parent's descriptor.
 
 use std::{
     cell::Cell,
@@ -40,7 +41,7 @@ impl Read {
     pub fn new() -> io::Result<Self> {
         let fd: OwnedFd = memfd_create("journal", MemfdFlags::CLOEXEC)?;
         let file = File::from(fd);
-        file.set_len((WORDS_AT + WORDS_BYTES) as u64)?;
+        file.set_len(BEYOND_AT + 1)?;
         Ok(Self(file))
     }
 
@@ -74,6 +75,13 @@ impl Read {
         let length = bytes.iter().position(|&byte| byte == 0).unwrap_or(WORDS_BYTES);
         (length > 0).then(|| String::from_utf8_lossy(&bytes[..length]).into_owned())
     }
+
+    /// Returns whether the side has gone beyond NCCL's demands.
+    #[must_use]
+    pub fn is_beyond(&self) -> bool {
+        let mut mark = [0];
+        self.0.read_exact_at(&mut mark, BEYOND_AT).is_ok() && mark != [0]
+    }
 }
 
 impl Journal {
@@ -89,6 +97,11 @@ impl Journal {
         let result = call();
         self.write("");
         result
+    }
+
+    /// Notes that the side goes beyond NCCL's demands from here on: a crash, too, is then no failure.
+    pub(crate) fn go_beyond(&self) {
+        let _ = self.0.file.write_all_at(&[1], BEYOND_AT);
     }
 
     fn write(&self, function: &str) {
@@ -145,6 +158,8 @@ const ENTRY_BYTES: usize = 16;
 const WORDS_AT: usize = THREADS * ENTRY_BYTES;
 /// More is no sentence.
 const WORDS_BYTES: usize = 512;
+/// Behind the words: whether the side is beyond NCCL's demands.
+const BEYOND_AT: u64 = (WORDS_AT + WORDS_BYTES) as u64;
 
 #[cfg(test)]
 mod tests {

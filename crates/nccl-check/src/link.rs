@@ -1,4 +1,5 @@
-//! What the two sides of a check tell each other: short messages over a socket pair that the parent made.
+//! Short messages between the two sides of a check, over a socket pair that the parent made. A side that
+//! waits for one goes on asking for its requests, as NCCL does.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -6,18 +7,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::stop::{Stop, fail};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+
+use crate::{
+    bench::Plugin,
+    stop::{Stop, fail},
+};
 
 /// One side's end.
-#[derive(Debug)]
 pub(crate) struct Link {
     stream: UnixStream,
     deadline: Instant,
+    /// Its requests are asked for.
+    plugin: Plugin,
 }
 
 impl Link {
-    pub(crate) fn new(fd: OwnedFd, deadline: Instant) -> Self {
-        Self { stream: fd.into(), deadline }
+    /// The end that the parent made. The plugin was started.
+    pub(crate) fn new(fd: OwnedFd, deadline: Instant, plugin: Plugin) -> Self {
+        Self { stream: fd.into(), deadline, plugin }
     }
 
     /// Tells the other side.
@@ -27,8 +38,29 @@ impl Link {
         self.stream.write_all(&[&length, what].concat()).map_err(|_| Stop::Alone)
     }
 
-    /// Waits for what the other side tells.
+    /// Waits this long for the other side to say something, or to end. Returns whether it has.
+    pub(crate) fn is_ready(&self, wait: Duration) -> Result<bool, Stop> {
+        if Instant::now() >= self.deadline {
+            return Err(Stop::Unheard);
+        }
+        let wait = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: wait.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&self.stream, PollFlags::IN)], Some(&wait)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::INTR) => Ok(false),
+            Err(_) => Err(Stop::Alone),
+        }
+    }
+
+    /// Waits for the other side to tell something, and asks for the requests in flight meanwhile.
     pub(crate) fn hear(&mut self) -> Result<Vec<u8>, Stop> {
+        while !self.is_ready(Duration::ZERO)? && self.plugin.attend() {
+            self.is_ready(BETWEEN)?;
+        }
+        self.hear_without_test()
+    }
+
+    /// Waits for the other side to tell something, and leaves the plugin alone.
+    pub(crate) fn hear_without_test(&mut self) -> Result<Vec<u8>, Stop> {
         let left = self.deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         // A zero timeout, which is refused, cannot occur.
         let _ = self.stream.set_read_timeout(Some(left));
@@ -40,9 +72,7 @@ impl Link {
             Ok(what)
         })();
         heard.map_err(|error: io::Error| match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                Stop::Failed("the other side was not heard of in time".into())
-            }
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Stop::Unheard,
             _ => Stop::Alone,
         })
     }
@@ -67,3 +97,5 @@ impl Link {
 
 /// The longest message is a handle.
 const LONGEST: usize = 4096;
+/// The time between two rounds of asking for the requests in flight.
+const BETWEEN: Duration = Duration::from_micros(50);

@@ -10,6 +10,8 @@ use crate::{
 pub enum Outcome {
     /// The demand is met: what was seen.
     Pass(String),
+    /// It is not, and NCCL does not make it: what was seen.
+    Stricter(String),
     /// It is not: what was seen.
     Fail(String),
     /// It does not apply: why.
@@ -30,7 +32,10 @@ pub(crate) struct Told {
 pub(crate) enum Word {
     Pass,
     Fail,
+    Stricter,
     Skipped,
+    /// The other side said nothing in time.
+    Unheard,
     /// The other side has the word.
     Alone,
     /// The plugin's file is of no use.
@@ -42,7 +47,9 @@ impl From<Seen> for Told {
         let (word, seen) = match seen {
             Ok(seen) => (Word::Pass, seen),
             Err(Stop::Failed(seen)) => (Word::Fail, seen),
+            Err(Stop::Stricter(seen)) => (Word::Stricter, seen),
             Err(Stop::Skipped(seen)) => (Word::Skipped, seen),
+            Err(Stop::Unheard) => (Word::Unheard, String::new()),
             Err(Stop::Alone) => (Word::Alone, String::new()),
         };
         Self::now(word, seen)
@@ -71,10 +78,12 @@ impl Told {
     }
 }
 
-const WORDS: [(Word, &str); 5] = [
+const WORDS: [(Word, &str); 7] = [
     (Word::Pass, "pass"),
     (Word::Fail, "fail"),
+    (Word::Stricter, "stricter"),
     (Word::Skipped, "skipped"),
+    (Word::Unheard, "unheard"),
     (Word::Alone, "alone"),
     (Word::Unloadable, "unloadable"),
 ];
@@ -90,7 +99,9 @@ mod tests {
         for seen in [
             Ok("fine".to_owned()),
             Err(Stop::Failed("bad\nnews\x1b".into())),
+            Err(Stop::Stricter("more than asked".into())),
             Err(Stop::Skipped("not here".into())),
+            Err(Stop::Unheard),
             Err(Stop::Alone),
         ] {
             let told = Told::from(seen.clone());

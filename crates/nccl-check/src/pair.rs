@@ -15,6 +15,7 @@ use std::{
 use crate::{
     checks::Check,
     journal::Read,
+    judge::{End, Ended, judge},
     outcome::{Outcome, Told, Word},
     probe::{PROBE, Probed, Unfit},
     shown::shown,
@@ -54,7 +55,7 @@ impl<Start: Fn(&Side) -> Command> Checker<Start> {
     /// [`Broken`]; within, why it cannot.
     pub fn probe(&self, go_on: impl Fn() -> bool) -> Result<Result<Probed, Unfit>, Broken> {
         let ends = self.watch(&PROBE, &go_on)?;
-        if let Some(End::Told(told)) = ends.first() {
+        if let Some(Ended { end: End::Told(told), .. }) = ends.first() {
             match told.word {
                 Word::Unloadable => return Ok(Err(Unfit::NoPlugin(told.seen.clone()))),
                 Word::Pass => return Ok(Probed::read(&told.seen).ok_or_else(no_sense)),
@@ -63,11 +64,12 @@ impl<Start: Fn(&Side) -> Command> Checker<Start> {
         }
         match judge(self.limit, &ends) {
             Outcome::Fail(why) => Ok(Err(Unfit::NoStart(why))),
-            Outcome::Pass(_) | Outcome::Skipped(_) => Ok(Err(no_sense())),
+            Outcome::Pass(_) | Outcome::Stricter(_) | Outcome::Skipped(_) => Ok(Err(no_sense())),
         }
     }
 
-    /// Performs a check with a plugin of this version.
+    /// Performs a check with a plugin of this version, unless it would only repeat one of those that failed
+    /// before.
     ///
     /// # Errors
     /// [`Broken`].
@@ -75,16 +77,20 @@ impl<Start: Fn(&Side) -> Command> Checker<Start> {
         &self,
         check: &'static Check,
         version: u32,
+        failed: &[&str],
         go_on: impl Fn() -> bool,
     ) -> Result<Outcome, Broken> {
         if version < check.since {
             return Ok(Outcome::Skipped(format!("a demand from version {} on", check.since)));
         }
+        if let Some(why) = check.consequence_of(failed) {
+            return Ok(Outcome::Skipped(why));
+        }
         Ok(judge(self.limit, &self.watch(check, &go_on)?))
     }
 
     /// Starts the sides, and watches them to their ends.
-    fn watch(&self, check: &'static Check, go_on: &dyn Fn() -> bool) -> Result<Vec<End>, Broken> {
+    fn watch(&self, check: &'static Check, go_on: &dyn Fn() -> bool) -> Result<Vec<Ended>, Broken> {
         let (one, other) = UnixStream::pair().map_err(Broken::System)?;
         let mut processes = vec![self.spawn(check, false, one).map_err(Broken::System)?];
         if check.is_pair() {
@@ -95,12 +101,8 @@ impl<Start: Fn(&Side) -> Command> Checker<Start> {
         let mut failed: Option<Instant> = None;
         loop {
             for process in &mut processes {
-                process.look(began).map_err(Broken::System)?;
-                if process
-                    .end
-                    .as_ref()
-                    .is_some_and(|(end, _)| !matches!(end, End::Told(told) if told.word == Word::Pass))
-                {
+                process.look().map_err(Broken::System)?;
+                if process.end.as_ref().is_some_and(Ended::ends_the_check) {
                     failed.get_or_insert_with(Instant::now);
                 }
             }
@@ -113,13 +115,13 @@ impl<Start: Fn(&Side) -> Command> Checker<Start> {
             let over = began.elapsed() > self.limit;
             if over || failed.is_some_and(|since| since.elapsed() > GRACE && !check.survives()) {
                 for process in processes.iter_mut().filter(|process| process.end.is_none()) {
-                    process.give_up(over, began).map_err(Broken::System)?;
+                    process.give_up(over).map_err(Broken::System)?;
                 }
                 break;
             }
             thread::sleep(LOOK_EVERY);
         }
-        Ok(processes.iter_mut().filter_map(|process| process.end.take().map(|(end, _)| end)).collect())
+        Ok(processes.iter_mut().filter_map(|process| process.end.take()).collect())
     }
 
     fn spawn(&self, check: &'static Check, sends: bool, link: UnixStream) -> io::Result<Process> {
@@ -156,18 +158,6 @@ impl Check {
     }
 }
 
-/// How a side ended.
-#[derive(Debug)]
-enum End {
-    Told(Told),
-    /// In words, the signal and what was running.
-    Crashed(String),
-    /// In words, for how long and in what.
-    Hung(String),
-    /// It died as it was meant to, or was ended because the other side had failed.
-    Gone,
-}
-
 /// A side's process. Dropping it ends it.
 struct Process {
     child: Child,
@@ -176,12 +166,12 @@ struct Process {
     stderr: Pipe,
     sends: bool,
     dies: bool,
-    end: Option<(End, Duration)>,
+    end: Option<Ended>,
 }
 
 impl Process {
     /// Notices its end.
-    fn look(&mut self, began: Instant) -> io::Result<()> {
+    fn look(&mut self) -> io::Result<()> {
         self.told.drain();
         self.stderr.drain();
         if self.end.is_none()
@@ -190,23 +180,29 @@ impl Process {
             self.told.drain();
             self.stderr.drain();
             let end = match Told::decode(&self.told.text()) {
-                Some(told) if told.word == Word::Fail => End::Told(self.with_last_words(told)),
+                Some(told) if matches!(told.word, Word::Fail | Word::Stricter) => {
+                    End::Told(self.with_last_words(told))
+                }
                 Some(told) => End::Told(told),
                 None if self.dies && status.signal() == Some(SIGKILL) => End::Gone,
                 None => End::Crashed(self.crashed(status)),
             };
-            self.end = Some((end, began.elapsed()));
+            self.end = Some(self.ended(end));
         }
         Ok(())
     }
 
+    fn ended(&self, end: End) -> Ended {
+        Ended { end, beyond: self.journal.is_beyond() }
+    }
+
     /// Ends it; `over` tells that its time was.
-    fn give_up(&mut self, over: bool, began: Instant) -> io::Result<()> {
+    fn give_up(&mut self, over: bool) -> io::Result<()> {
         let running = self.running();
         self.child.kill()?;
         self.child.wait()?;
         let end = if over { End::Hung(format!("hung {running}")) } else { End::Gone };
-        self.end = Some((end, began.elapsed()));
+        self.end = Some(self.ended(end));
         Ok(())
     }
 
@@ -283,48 +279,6 @@ impl Pipe {
     }
 }
 
-/// Makes one outcome of how the sides ended.
-fn judge(limit: Duration, ends: &[End]) -> Outcome {
-    let crash = ends.iter().find_map(|end| match end {
-        End::Crashed(how) => Some(how.clone()),
-        _ => None,
-    });
-    let hang = ends.iter().find_map(|end| match end {
-        End::Hung(how) => Some(how.replacen("hung", &format!("hung for {} s", limit.as_secs_f64()), 1)),
-        _ => None,
-    });
-    let told = |word: Word| {
-        let seen = ends.iter().filter_map(|end| match end {
-            End::Told(told) if told.word == word => Some(told.seen.as_str()),
-            _ => None,
-        });
-        let mut seen: Vec<&str> = seen.filter(|seen| !seen.is_empty()).collect();
-        // Both sides may have the same to say.
-        seen.dedup();
-        seen.join("; ")
-    };
-    let has = |word: Word| ends.iter().any(|end| matches!(end, End::Told(told) if told.word == word));
-    // Who hung is why the other side gave up.
-    if let Some(how) = crash.or(hang) {
-        return Outcome::Fail(how);
-    }
-    // What the other side saw after that is a consequence.
-    let failures = ends.iter().filter_map(|end| match end {
-        End::Told(told) if matches!(told.word, Word::Fail | Word::Unloadable) => Some(told),
-        _ => None,
-    });
-    if let Some(first) = failures.min_by_key(|told| told.at_ns) {
-        return Outcome::Fail(first.seen.clone());
-    }
-    if has(Word::Skipped) {
-        return Outcome::Skipped(told(Word::Skipped));
-    }
-    if has(Word::Alone) || !has(Word::Pass) {
-        return Outcome::Fail("the sides lost each other, and neither said why".into());
-    }
-    Outcome::Pass(told(Word::Pass))
-}
-
 fn no_sense() -> Unfit {
     Unfit::NoStart("what its process said makes no sense".into())
 }
@@ -357,33 +311,3 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 const GRACE: Duration = Duration::from_millis(500);
 /// A verdict, or a plugin's last words.
 const LAST_BYTES: usize = 4096;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(word: Word, seen: &str) -> End {
-        End::Told(Told::now(word, seen.into()))
-    }
-
-    #[test]
-    fn the_cause_comes_before_its_consequences() {
-        let limit = Duration::from_secs(10);
-        let judge = |ends: &[End]| judge(limit, ends);
-        assert_eq!(
-            judge(&[told(Word::Fail, "was not heard of"), End::Hung("hung in test (sending side)".into())]),
-            Outcome::Fail("hung for 10 s in test (sending side)".into())
-        );
-        assert_eq!(
-            judge(&[told(Word::Alone, ""), told(Word::Fail, "bad data")]),
-            Outcome::Fail("bad data".into())
-        );
-        assert_eq!(judge(&[told(Word::Pass, "fine"), End::Gone]), Outcome::Pass("fine".into()));
-        assert_eq!(
-            judge(&[told(Word::Skipped, "none"), told(Word::Alone, "")]),
-            Outcome::Skipped("none".into())
-        );
-        assert!(matches!(judge(&[told(Word::Alone, ""), told(Word::Alone, "")]), Outcome::Fail(_)));
-        assert!(matches!(judge(&[End::Gone, End::Gone]), Outcome::Fail(_)));
-    }
-}

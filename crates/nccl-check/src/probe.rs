@@ -8,6 +8,7 @@ use crate::{
     bench::Plugin,
     checks::{Check, Run},
     raw::Raw,
+    source::{PLUGIN, nccl},
     stop::{Seen, fail},
 };
 
@@ -36,7 +37,10 @@ pub static PROBE: Check = Check {
     id: "probe",
     expected: "the plugin is loaded, starts, and has a device",
     because: "else NCCL goes on to the next plugin",
+    sources: &[nccl(PLUGIN, 172, 187), nccl(PLUGIN, 222, 232)],
+    stricter: None,
     since: 5,
+    after: &[],
     run: Run::Alone(probe),
 };
 

@@ -5,7 +5,7 @@ use std::{
     convert::Infallible,
     fs::File,
     io::Write as _,
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, OwnedFd},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -67,7 +67,7 @@ pub fn run(side: &Side) -> Result<Infallible, String> {
     let told = match journal.call("load", || Raw::load(&side.plugin, side.version)) {
         Ok(raw) => {
             let plugin = Plugin::new(raw, side.dev, side.gpu.clone(), deadline, journal);
-            Told::from(perform(side, plugin, Link::new(link, deadline)))
+            Told::from(perform(side, plugin, link, deadline))
         }
         Err(seen) => Told::now(Word::Unloadable, seen),
     };
@@ -76,11 +76,12 @@ pub fn run(side: &Side) -> Result<Infallible, String> {
     leave(0)
 }
 
-fn perform(side: &Side, mut plugin: Plugin, link: Link) -> Seen {
+fn perform(side: &Side, mut plugin: Plugin, link: OwnedFd, deadline: Instant) -> Seen {
     match side.check.run {
         Run::Alone(run) => run(&mut plugin),
         Run::Pair { receiving, sending } => {
             plugin.init()?;
+            let link = Link::new(link, deadline, plugin.clone());
             let mut bench = Bench { plugin, link };
             let seen = if side.sends { sending(&mut bench) } else { receiving(&mut bench) };
             // The link stays open until the other side has been told everything.

@@ -15,6 +15,7 @@ pub(crate) struct Knobs {
     pub(crate) congestion: String,
     pub(crate) not_yet: u32,
     pub(crate) fifo: bool,
+    pub(crate) manual: bool,
     pub(crate) sizes: Sizes,
     pub(crate) gpu: Gpu,
     pub(crate) dma_buf: bool,
@@ -96,6 +97,7 @@ impl Knobs {
             congestion: text("CONGESTION").unwrap_or_else(|| "cubic".into()),
             not_yet: number("NOT_YET", 0, 0..=1_000_000)?,
             fifo: number("FIFO", 0, 0..=1)? == 1,
+            manual: number("MANUAL", 0, 0..=1)? == 1,
             sizes: match text("SIZES").as_deref() {
                 None | Some("right") => Sizes::Right,
                 Some("missing") => Sizes::Missing,

@@ -23,6 +23,7 @@
 //! | `CONGESTION` | default `cubic` | congestion control of the sockets |
 //! | `NOT_YET` | default 0 | `connect`, `accept`, `isend`, `irecv` and `test` each say "not yet" this often first |
 //! | `FIFO` | 0 or 1 | `test` of any but the oldest request is an error, as in Google's TCPX |
+//! | `MANUAL` | 0 or 1 | manual progress, as libfabric's providers have: receives are announced, and segments go on, by calls of `test` alone. `isend` says "not yet" until it knows of a receive |
 //! | `SIZES` | `right`, `missing`, `wrong` | what `test` writes as sizes |
 //! | `GPU` | `none`, `soft`, `cuda`, `cuda:INDEX` | whether CUDA pointers are taken, and what they are: memory that the CPU reaches, or a real GPU's (`cuda`: the unpack queue is on the GPU whose context is current in `accept`). With the unpack file, receives to them go through the unpack queue |
 //! | `DMABUF` | 0 or 1 | a real GPU's memory is taken as a dma-buf alone: `regMr` refuses its address |

@@ -23,6 +23,9 @@ pub struct CheckArgs {
     /// List the checks, what they expect and why
     #[arg(long)]
     pub list: bool,
+    /// With --list: print the page docs/plugin-check.md, which names NCCL's source for each check
+    #[arg(long, requires = "list", conflicts_with = "json")]
+    pub markdown: bool,
     /// The plugin's device, by index
     #[arg(long, value_name = "INDEX", default_value_t = 0)]
     pub device: u32,

@@ -1,5 +1,7 @@
-//! What came out of checking a plugin: the report, as JSON, or as a [`table`] for people.
+//! The report of checking a plugin, as JSON, or as a [`table`] for people; and the checks themselves, as a
+//! list, or as a [`page`].
 
+pub mod page;
 pub mod table;
 
 use std::time::Duration;
@@ -28,7 +30,10 @@ pub struct Report {
     pub interrupted: bool,
     /// How many demands are met.
     pub passed: u32,
-    /// How many are not.
+    /// How many are not, and NCCL does not make them there either. They are no failures.
+    #[serde(default)]
+    pub stricter: u32,
+    /// How many are not met.
     pub failed: u32,
     /// How many do not apply.
     pub skipped: u32,
@@ -66,6 +71,12 @@ pub struct Row {
     pub seen: String,
     /// What of NCCL's depends on it.
     pub because: String,
+    /// Where NCCL's sources say so, or rely on it: release, file and lines.
+    #[serde(default)]
+    pub sources: Vec<String>,
+    /// Where the demand goes beyond NCCL's: what NCCL does there.
+    #[serde(default)]
+    pub stricter: Option<String>,
     /// How long it took.
     pub took_ms: f64,
 }
@@ -76,6 +87,8 @@ pub struct Row {
 pub enum Result {
     /// It is.
     Pass,
+    /// It is not, and NCCL does not make it there either.
+    Stricter,
     /// It is not.
     Fail,
     /// It does not apply.
@@ -91,6 +104,10 @@ pub struct Listed {
     pub expected: String,
     /// What of NCCL's depends on it.
     pub because: String,
+    /// Where NCCL's sources say so, or rely on it: release, file and lines.
+    pub sources: Vec<String>,
+    /// Where the demand goes beyond NCCL's: what NCCL does there.
+    pub stricter: Option<String>,
     /// The first version of the interface that has the demand.
     pub since: u32,
 }
@@ -106,6 +123,7 @@ impl Report {
             limit_s: limit.as_secs_f64(),
             interrupted: false,
             passed: 0,
+            stricter: 0,
             failed: 0,
             skipped: 0,
             took_s: 0.0,
@@ -117,6 +135,7 @@ impl Report {
     pub fn add(&mut self, row: Row) {
         match row.result {
             Result::Pass => self.passed += 1,
+            Result::Stricter => self.stricter += 1,
             Result::Fail => self.failed += 1,
             Result::Skipped => self.skipped += 1,
         }
@@ -144,6 +163,7 @@ impl Row {
     pub fn new(check: &Check, outcome: &Outcome, took: Duration) -> Self {
         let (result, seen) = match outcome {
             Outcome::Pass(seen) => (Result::Pass, seen),
+            Outcome::Stricter(seen) => (Result::Stricter, seen),
             Outcome::Fail(seen) => (Result::Fail, seen),
             Outcome::Skipped(why) => (Result::Skipped, why),
         };
@@ -153,6 +173,8 @@ impl Row {
             expected: check.expected.into(),
             seen: seen.clone(),
             because: check.because.into(),
+            sources: sources(check),
+            stricter: check.stricter.map(Into::into),
             took_ms: took.as_secs_f64() * 1e3,
         }
     }
@@ -165,9 +187,15 @@ pub fn list(checks: &[&Check]) -> Vec<Listed> {
         id: check.id.into(),
         expected: check.expected.into(),
         because: check.because.into(),
+        sources: sources(check),
+        stricter: check.stricter.map(Into::into),
         since: check.since,
     };
     checks.iter().map(listed).collect()
+}
+
+fn sources(check: &Check) -> Vec<String> {
+    check.sources.iter().map(ToString::to_string).collect()
 }
 
 /// A document with a newline at its end.

@@ -1,4 +1,5 @@
-//! The report for people: a row for each check within 100 characters. A failed one says what was expected and why.
+//! The report for people: a row for each check within 100 characters. A failed one says what was expected,
+//! why, and where NCCL says so. One that is stricter than NCCL says what NCCL does.
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets::NOTHING};
 use gputcp_nccl_check::Check;
@@ -8,7 +9,7 @@ use super::{Plugin, Report, Result, Row};
 /// The whole report.
 #[must_use]
 pub fn report(report: &Report) -> String {
-    let Report { version, plugin, passed, failed, skipped, took_s, .. } = report;
+    let Report { version, plugin, passed, stricter, failed, skipped, took_s, .. } = report;
     let Plugin { file, name, interface, devices, device } = plugin;
     let mut table = wide(&["check", "result", "seen"]);
     for row in &report.results {
@@ -21,7 +22,7 @@ pub fn report(report: &Report) -> String {
     };
     format!(
         "# gputcp {version}: plugin check, {what}\n{}\n{cut}\
-         # {passed} passed, {failed} failed, {skipped} skipped, {took_s:.1} s\n",
+         # {passed} passed, {failed} failed, {stricter} stricter than NCCL, {skipped} skipped, {took_s:.1} s\n",
         trimmed(&table)
     )
 }
@@ -34,22 +35,47 @@ pub fn list(checks: &[&Check]) -> String {
         table.add_row([
             check.id.to_owned(),
             format!("v{}", check.since),
-            format!("{}\n→ {}", check.expected, check.because),
+            match check.stricter {
+                Some(nccl) => format!("{}\n→ {}\nstricter than NCCL: {nccl}", check.expected, check.because),
+                None => format!("{}\n→ {}", check.expected, check.because),
+            },
         ]);
     }
     format!("{}\n", trimmed(&table))
 }
 
 fn seen(row: &Row) -> String {
+    let Row { seen, expected, because, sources, stricter, .. } = row;
     match row.result {
-        Result::Fail => format!("{}\nexpected: {}\nwhy: {}", row.seen, row.expected, row.because),
-        Result::Pass | Result::Skipped => row.seen.clone(),
+        Result::Fail => {
+            format!("{seen}\nexpected: {expected}\nwhy: {because}\nNCCL: {}", together(sources))
+        }
+        Result::Stricter => {
+            let nccl = stricter.as_deref().unwrap_or("NCCL does not depend on it");
+            format!("{seen}\nexpected: {expected}\nbeyond NCCL: {nccl}")
+        }
+        Result::Pass | Result::Skipped => seen.clone(),
     }
+}
+
+/// Sources of one release behind its name.
+fn together(sources: &[String]) -> String {
+    let mut last = "";
+    let mut text = String::new();
+    for source in sources {
+        let (tag, lines) = source.split_once(' ').unwrap_or(("", source));
+        let before = if text.is_empty() { "" } else { ", " };
+        let named = if tag == last { lines } else { source };
+        text = text + before + named;
+        last = tag;
+    }
+    text
 }
 
 const fn word(result: Result) -> &'static str {
     match result {
         Result::Pass => "pass",
+        Result::Stricter => "stricter",
         Result::Fail => "FAIL",
         Result::Skipped => "skipped",
     }
@@ -73,5 +99,5 @@ fn trimmed(table: &Table) -> String {
 }
 
 const NAME: u16 = 36;
-const WORD: u16 = 9;
-const TEXT: u16 = 55;
+const WORD: u16 = 10;
+const TEXT: u16 = 54;

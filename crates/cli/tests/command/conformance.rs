@@ -1,10 +1,8 @@
-//! Checking plugins: the test plugin passes, and for each demand that it is told to violate, the check of that demand turns
-//! red, and of all others those alone that are known to see it as well.
+//! Checking plugins: the test plugin passes in all versions, what is wrong with a plugin is told, and why.
 
 use std::{
     os::unix::process::CommandExt as _,
     process::Output,
-    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -15,110 +13,18 @@ use crate::{
     process::{Running, children, expect, gputcp, run, stderr, stdout, wait_until},
 };
 
-/// A check, with the way to violate it if it is not the first one; the version to do so at, and the knobs besides that it
-/// needs.
-type Violation = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
-
-const VIOLATIONS: &[Violation] = &[
-    // The one that takes longest: each listening side waits.
-    ("listen-does-not-block", "v8", &[]),
-    ("init-counts-references", "v11", &[]),
-    ("init-counts-references", "v5", &[]),
-    ("finalize-accepts-null", "v11", &[]),
-    ("device-count", "v8", &[]),
-    ("device-names-unique", "v8", &[]),
-    ("properties-sane", "v11", &[]),
-    ("properties-sane/dma-buf", "v5", &[]),
-    ("properties-sane/pci-path-nowhere", "v8", &[]),
-    ("properties-sane/pci-path-passing", "v11", &[]),
-    ("properties-sane/table-name", "nameless", &[]),
-    ("virtual-devices", "v11", &[("DEVICES", "2")]),
-    ("handle-128-bytes", "v8", &[]),
-    ("handle-128-bytes/connect", "v11", &[]),
-    ("connect-accept-not-yet", "v8", &[]),
-    ("dev-handle-null-pointer-accepted", "v7", &[]),
-    ("accept-survives-strays", "v5", &[]),
-    ("several-accepts", "v11", &[]),
-    ("null-mhandle", "v8", &[]),
-    ("deregister-in-flight", "v11", &[]),
-    ("requests-32", "v5", &[]),
-    ("requests-32/sends", "v8", &[("MAX_RECVS", "4")]),
-    ("full-is-null-not-error", "v7", &[]),
-    ("never-in-progress-code", "v8", &[]),
-    ("irecv-overwrites-request-0x1", "v11", &[]),
-    ("posted-order", "v8", &[]),
-    ("grouped-tags", "v5", &[("MAX_RECVS", "4")]),
-    ("grouped-tags", "v11", &[("MAX_RECVS", "8")]),
-    ("size-zero", "v8", &[]),
-    ("receive-larger-than-send", "v11", &[]),
-    ("receive-larger-than-send/sizes", "v8", &[]),
-    ("grouped-tags/sizes", "v8", &[("MAX_RECVS", "4")]),
-    ("send-larger-than-receive", "v8", &[]),
-    ("test-any-order", "v7", &[]),
-    ("done-once", "v8", &[]),
-    ("null-sizes", "v5", &[]),
-    ("progress-without-test", "v11", &[]),
-    ("slot-reuse", "v8", &[]),
-    ("slot-reuse", "unpack", &[]),
-    ("slot-reuse/unconsumed", "unpack", &[]),
-    ("slot-reuse/unconsumed", "unpack", &[("SLOTS", "16")]),
-    ("gpu-data-at-done", "v8", &[("GPU", "soft")]),
-    ("iflush", "v11", &[("GPU", "soft")]),
-    ("unpack-queue", "unpack", &[("GPU", "soft")]),
-    ("close-with-dead-peer-does-not-hang", "v8", &[]),
-    ("close-with-dead-peer-does-not-hang/done", "v8", &[]),
-    ("close-with-dead-peer-does-not-hang/done-unsent", "v11", &[]),
-    ("close-mid-transfer", "v11", &[]),
-    ("close-mid-transfer/soon", "v8", &[]),
-    ("close-mid-transfer/late", "v11", &[]),
-    ("threads", "v8", &[]),
-    ("data-integrity", "v5", &[]),
-];
-
-/// Plugins that are checked beside each other.
-const AT_A_TIME: usize = 4;
-/// In how many parts the other checks are tried.
-const PARTS: usize = 6;
-
-/// What other checks see as well, each time.
-const ALSO: &[(&str, &[&str])] = &[
-    // They flush what was received, and look at it.
-    ("gpu-data-at-done", &["iflush"]),
-    // Its receiver has failed: the sender's close finds its peer gone.
-    ("close-with-dead-peer-does-not-hang", &["send-larger-than-receive"]),
-];
-
-/// What other checks see only if it comes to that: if sends wait for their receives, or if one side's close comes late.
-const SOMETIMES: &[(&str, &[&str])] = &[
-    (
-        "posted-order",
-        &[
-            "requests-32",
-            "full-is-null-not-error",
-            "never-in-progress-code",
-            "irecv-overwrites-request-0x1",
-            "size-zero",
-            "test-any-order",
-            "slot-reuse",
-            "threads",
-            "data-integrity",
-        ],
-    ),
-    ("close-with-dead-peer-does-not-hang", &["close-mid-transfer"]),
-];
-
-fn report(output: &Output) -> Value {
+pub(crate) fn report(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("no document: {error}: {}", stderr(output)))
 }
 
 /// The names of the checks with this result.
-fn with_result<'report>(report: &'report Value, result: &str) -> Vec<&'report str> {
+pub(crate) fn with_result<'report>(report: &'report Value, result: &str) -> Vec<&'report str> {
     let rows = report["results"].as_array().expect("results").iter();
     rows.filter(|row| row["result"] == result).map(|row| row["id"].as_str().expect("a name")).collect()
 }
 
-fn seen<'report>(report: &'report Value, id: &str) -> &'report str {
+pub(crate) fn seen<'report>(report: &'report Value, id: &str) -> &'report str {
     let rows = report["results"].as_array().expect("results");
     let row = rows.iter().find(|row| row["id"] == id).unwrap_or_else(|| panic!("{id} was performed"));
     row["seen"].as_str().expect("a sentence")
@@ -156,7 +62,7 @@ fn a_good_plugin_passes_at_every_version() {
         expect(&output, 0);
         let report = report(&output);
         assert_eq!(report["schema"], "gputcp.plugin-check/1");
-        assert_eq!(report["failed"], 0);
+        assert_eq!((&report["failed"], &report["stricter"]), (&0.into(), &0.into()), "{report}");
         let mut seen = with_result(&report, "skipped");
         let mut skipped = skipped;
         if !knobs.contains(&("DEVICES", "2")) {
@@ -183,77 +89,6 @@ fn sixteen_requests_are_enough_and_noted() {
     );
 }
 
-/// Of all other checks a part each, another one for the next violation.
-#[test]
-fn each_violation_turns_its_check_red_and_no_other() {
-    let all = checks();
-    violations(|number| {
-        let sampled = all.iter().enumerate().filter(|(at, _)| at % PARTS == number % PARTS);
-        Some(sampled.map(|(_, id)| id.as_str()).collect())
-    });
-}
-
-#[test]
-#[ignore = "takes a minute; the test above looks at a part of the same"]
-fn each_violation_turns_its_check_red_and_no_other_of_all() {
-    violations(|_| None);
-}
-
-/// Tries them all; each with some checks besides its own and those that are known to see it, or with every check.
-fn violations<'ids>(others: impl Fn(usize) -> Option<Vec<&'ids str>> + Sync) {
-    // A few at a time: they wait more than they work.
-    let left = Mutex::new(VIOLATIONS.iter().enumerate());
-    let next = || left.lock().expect("nobody fails while taking one").next();
-    std::thread::scope(|scope| {
-        for _ in 0..AT_A_TIME {
-            scope.spawn(|| {
-                std::iter::from_fn(next).for_each(|(number, one)| violation(one, others(number)));
-            });
-        }
-    });
-}
-
-/// Turns those checks red that are written here, and no other of those that are performed.
-fn violation((violated, version, more): &Violation, others: Option<Vec<&str>>) {
-    let path = plugin(version);
-    let listed = |table: &[(&str, &'static [&'static str])]| {
-        table.iter().find(|(id, _)| id == violated).map_or(&[][..], |(_, others)| *others)
-    };
-    let mut pinned = [&[check_of(violated)], listed(ALSO)].concat();
-    let mut args = vec!["plugin", "check", "-J", "-m", "soft", "--timeout", "5", &path];
-    for id in others.iter().flat_map(|others| pinned.iter().chain(others)) {
-        args.extend(["--only", id]);
-    }
-    let output = with(&[&[("VIOLATE", *violated)], *more].concat(), &args);
-    expect(&output, 1);
-    let report = report(&output);
-    let mut red = with_result(&report, "fail");
-    red.retain(|id| !listed(SOMETIMES).contains(id));
-    red.sort_unstable();
-    pinned.sort_unstable();
-    assert_eq!(red, pinned, "{violated} at {version}: {report}");
-}
-
-/// The names of all checks.
-fn checks() -> Vec<String> {
-    let list: Value =
-        serde_json::from_slice(&run(&["plugin", "check", "--list", "-J"]).stdout).expect("a list");
-    let names = list.as_array().expect("a list").iter();
-    names.map(|check| check["id"].as_str().expect("a name").to_owned()).collect()
-}
-
-/// The check that a violation is of.
-fn check_of(violated: &str) -> &str {
-    violated.split('/').next().unwrap_or(violated)
-}
-
-#[test]
-fn every_check_can_fail() {
-    for id in checks() {
-        assert!(VIOLATIONS.iter().any(|(violated, ..)| check_of(violated) == id), "nothing violates {id}");
-    }
-}
-
 #[test]
 fn one_violation_is_one_red_row_of_all() {
     let output = with(&[("VIOLATE", "null-sizes")], &["plugin", "check", &plugin("v8")]);
@@ -262,8 +97,120 @@ fn one_violation_is_one_red_row_of_all() {
     assert_eq!(text.matches(" FAIL ").count(), 1, "{text}");
     assert!(text.contains("test answered 4 (ncclInvalidArgument)"), "{text}");
     assert!(text.contains("expected: test takes NULL for sizes"), "{text}");
+    assert!(
+        words(&text).contains("NCCL: v2.28.9-1 src/transport/net.cc:1577-1578, src/bootstrap.cc:"),
+        "{text}"
+    );
     assert!(text.lines().skip(1).all(|line| line.chars().count() <= 100), "{text}");
-    assert!(stderr(&output).contains("1 of 35 checks failed"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("1 of 37 checks failed"), "{}", stderr(&output));
+}
+
+/// A text whose lines were wrapped, in one line.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn what_is_stricter_than_nccl_is_a_row_and_no_failure() {
+    let only = ["--only", "null-mhandle", "--only", "null-sizes"];
+    let path = plugin("v8");
+    let violate = [("VIOLATE", "null-mhandle")];
+    let output = with(&violate, &[&["plugin", "check", &path][..], &only].concat());
+    expect(&output, 0);
+    let text = stdout(&output);
+    assert!(text.lines().any(|line| line.contains("null-mhandle") && line.contains(" stricter ")), "{text}");
+    assert!(words(&text).contains("beyond NCCL: NCCL passes NULL only where regMr gave NULL"), "{text}");
+    assert!(text.contains("# 1 passed, 0 failed, 1 stricter than NCCL, 0 skipped"), "{text}");
+    assert!(text.lines().skip(1).all(|line| line.chars().count() <= 100), "{text}");
+    let output = with(&violate, &[&["plugin", "check", "-J", &path][..], &only].concat());
+    expect(&output, 0);
+    let report = report(&output);
+    assert_eq!(
+        (&report["passed"], &report["stricter"], &report["failed"]),
+        (&1.into(), &1.into(), &0.into())
+    );
+    let row = &report["results"][0];
+    assert_eq!((&row["id"], &row["result"]), (&"null-mhandle".into(), &"stricter".into()));
+    assert!(row["sources"][0].as_str().is_some_and(|source| source.starts_with("v2.28.9-1 ")), "{row}");
+    // A crash there is no failure either.
+    let output = with(&[("CRASH", "isend:1")], &["plugin", "check", "-J", "--only", "null-mhandle", &path]);
+    expect(&output, 0);
+    assert!(seen(&self::report(&output), "null-mhandle").starts_with("crashed: SIGABRT in isend"));
+}
+
+/// A checker that does not call test while it waits for its other side finds no send in flight here.
+#[test]
+fn manual_progress_is_driven_while_the_sides_wait_for_each_other() {
+    for (version, knobs) in [
+        ("v8", &[("MANUAL", "1")][..]),
+        ("v5", &[("MANUAL", "1"), ("FIFO", "1")]),
+        ("v11", &[("MANUAL", "1"), ("MAX_RECVS", "4")]),
+    ] {
+        let output = with(knobs, &["plugin", "check", "-J", &plugin(version)]);
+        expect(&output, 0);
+        let report = report(&output);
+        let mut stricter = with_result(&report, "stricter");
+        stricter.retain(|&id| id != "test-any-order" || version != "v5");
+        assert_eq!(stricter, ["progress-without-test"], "{version}: {report}");
+        assert!(seen(&report, "requests-32").contains("32 sends"), "{version}: {report}");
+        let closed = seen(&report, "close-mid-transfer");
+        assert!(
+            closed.contains("sends were in flight") && !closed.contains("; 0 sends"),
+            "{version}: {closed}"
+        );
+    }
+}
+
+#[test]
+fn where_no_connection_can_be_made_one_row_says_so() {
+    for (knob, value, said) in [
+        ("ERROR", "accept:1:3", "accept answered 3 (ncclInternalError)"),
+        ("ERROR", "connect:1:2", "connect answered 2 (ncclSystemError)"),
+        ("HANG", "accept:1", "hung for 1.5 s in accept (receiving side)"),
+        ("HANG", "connect:1", "hung for 1.5 s in connect (sending side)"),
+    ] {
+        let began = Instant::now();
+        let output = with(&[(knob, value)], &["plugin", "check", "-J", "--timeout", "1.5", &plugin("v11")]);
+        expect(&output, 1);
+        let report = report(&output);
+        assert_eq!(with_result(&report, "fail"), ["connection-works"], "{knob} {value}: {report}");
+        assert!(seen(&report, "connection-works").starts_with(said), "{knob} {value}: {report}");
+        let skipped = with_result(&report, "skipped");
+        assert!(skipped.len() > 25, "{knob} {value}: {report}");
+        let why = seen(&report, "data-integrity");
+        assert_eq!(why, "no connection can be made: see connection-works");
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn a_blocking_accept_is_told_as_such_and_repeated_by_no_other_row() {
+    let violate = [("VIOLATE", "connect-accept-not-yet/blocks")];
+    let output = with(&violate, &["plugin", "check", "-J", "--timeout", "3", &plugin("v8")]);
+    expect(&output, 1);
+    let report = report(&output);
+    assert_eq!(with_result(&report, "fail"), ["connect-accept-not-yet"], "{report}");
+    let seen = |id| seen(&report, id);
+    assert!(
+        seen("connect-accept-not-yet").starts_with("hung for 3 s in accept (receiving side)"),
+        "{report}"
+    );
+    for id in ["accept-survives-strays", "never-in-progress-code"] {
+        assert_eq!(seen(id), "it would only repeat the failure of connect-accept-not-yet");
+    }
+}
+
+/// `docs/plugin-check.md` is made from the checks.
+#[test]
+fn the_page_of_the_checks_is_up_to_date() {
+    let output = run(&["plugin", "check", "--list", "--markdown"]);
+    expect(&output, 0);
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/plugin-check.md");
+    let there = std::fs::read_to_string(page).unwrap_or_default();
+    assert!(
+        there == stdout(&output),
+        "run: cargo run -- plugin check --list --markdown > docs/plugin-check.md"
+    );
 }
 
 #[test]

@@ -15,3 +15,4 @@ mod output;
 mod plugin;
 mod process;
 mod usage;
+mod violations;

@@ -5,26 +5,60 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::{Check, Run};
 use crate::{
-    bench::{Request, pause},
+    bench::{Plugin, pause},
     block::Block,
     meeting::Bench,
-    stop::{Seen, Stop, fail},
+    posting::Request,
+    raw::P,
+    source::{NET, PROXY, nccl},
+    stop::{Seen, Stop, fail, skip},
 };
 
-pub(super) fn dead_surviving(bench: &mut Bench) -> Seen {
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "close-with-dead-peer-does-not-hang",
+        expected: "after the peer's process was killed, test ends in an error or not at all, but for messages that had \
+                   come whole. All closes return",
+        because: "NCCL closes in its clean-up after an error: a close that waits for the peer hangs the job's end",
+        sources: &[nccl(PROXY, 1751, 1758), nccl(NET, 1136, 1168), nccl(NET, 1181, 1209)],
+        stricter: None,
+        since: 5,
+        after: &[],
+        run: Run::Pair { receiving: dead_surviving, sending: dead_dying },
+    },
+    Check {
+        id: "close-mid-transfer",
+        expected: "closes succeed with requests in flight, and nothing is written to their memory afterwards",
+        because: "ncclCommAbort closes connections with requests in flight, and the user's memory is the user's again",
+        sources: &[
+            nccl("src/init.cc", 2503, 2541),
+            nccl(PROXY, 988, 991),
+            nccl(NET, 1161, 1167),
+            nccl(NET, 1203, 1208),
+        ],
+        stricter: None,
+        since: 5,
+        after: &[],
+        run: Run::Pair { receiving: mid_receiving, sending: mid_sending },
+    },
+];
+
+fn dead_surviving(bench: &mut Bench) -> Seen {
     // A connection each way: the survivor receives on one and sends on the other.
     let (listening, recv_comm) = bench.meet_sender()?;
     let send_comm = bench.meet_receiver()?;
     // And one on which nothing is ever sent.
     let (idle_listening, idle_comm) = bench.meet_sender()?;
     let plugin = &bench.plugin;
-    let receives = in_flight(FEW, || plugin.room(recv_comm, BYTES), |block| plugin.irecv(recv_comm, block))?;
-    let sends =
-        in_flight(FEW, || plugin.message(send_comm, BYTES, 1), |block| plugin.isend(send_comm, block))?;
-    let idle =
-        in_flight(FEW / 2, || plugin.room(idle_comm, IDLE_BYTES), |block| plugin.irecv(idle_comm, block))?;
-    bench.link.tell(b"posted")?;
+    let receives = receive_few(plugin, recv_comm, FEW, BYTES)?;
+    let idle = receive_few(plugin, idle_comm, FEW / 2, IDLE_BYTES)?;
+    let blocks = messages(plugin, send_comm, FEW)?;
+    // The other side posts a receive, then this one sends.
+    bench.link.meet()?;
+    let sends = send_these(plugin, send_comm, blocks)?;
+    bench.link.tell(b"sent")?;
     if !matches!(bench.link.hear(), Err(Stop::Alone)) {
         return fail("the sides lost step");
     }
@@ -50,22 +84,28 @@ pub(super) fn dead_surviving(bench: &mut Bench) -> Seen {
         [true, true] => "test answered errors to receiver and sender",
         [true, false] => "test answered an error to the receiver",
         [false, true] => "test answered an error to the sender",
-        [false, false] => "test told nobody",
+        [false, false] => "test told neither",
     };
     Ok(format!("{told}; all was closed within {:.0} ms", took.as_secs_f64() * 1e3))
 }
 
-pub(super) fn dead_dying(bench: &mut Bench) -> Seen {
+fn dead_dying(bench: &mut Bench) -> Seen {
     let send_comm = bench.meet_receiver()?;
     let (_, recv_comm) = bench.meet_sender()?;
     bench.meet_receiver()?;
-    bench.link.hear()?;
     let plugin = &bench.plugin;
     // Something is under way both ways, and the other side waits for more.
-    plugin.irecv(recv_comm, plugin.room(recv_comm, BYTES)?)?;
-    in_flight(FEW / 2, || plugin.message(send_comm, BYTES, 1), |block| plugin.isend(send_comm, block))?;
+    receive_few(plugin, recv_comm, 1, BYTES)?;
+    let blocks = messages(plugin, send_comm, FEW / 2)?;
+    bench.link.meet()?;
+    bench.link.hear()?;
+    send_these(plugin, send_comm, blocks)?;
     // So that some of it comes, and hardly all.
-    thread::sleep(Duration::from_millis(1));
+    let until = Instant::now() + Duration::from_millis(1);
+    while Instant::now() < until {
+        plugin.attend_to_one(send_comm);
+        pause();
+    }
     let own = rustix::process::getpid();
     let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
     loop {
@@ -107,12 +147,14 @@ fn fails(
     Ok(false)
 }
 
-pub(super) fn mid_receiving(bench: &mut Bench) -> Seen {
+fn mid_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     let plugin = &bench.plugin;
-    let posted = in_flight(FEW, || plugin.room(comm, BYTES), |block| plugin.irecv(comm, block))?;
+    // One more than is sent, so that one is in flight whatever comes.
+    let posted = receive_few(plugin, comm, FEW + 1, BYTES)?;
     bench.link.meet()?;
-    close_in_time(|| bench.plugin.close_recv_as_it_is(comm))?;
+    let open = plugin.outstanding().in_flight(comm);
+    close_in_time(|| plugin.close_recv_as_it_is(comm))?;
     bench.plugin.close_listen(listening.comm)?;
     // From here on the memory is this side's again. What is written before this is over goes unseen: it takes milliseconds,
     // and begins with what came last.
@@ -126,47 +168,63 @@ pub(super) fn mid_receiving(bench: &mut Bench) -> Seen {
             return fail("the memory of a receive was written after closeRecv had returned");
         }
     }
-    Ok(format!("{} receives were in flight", posted.len()))
+    Ok(format!("{open} receives were in flight"))
 }
 
-pub(super) fn mid_sending(bench: &mut Bench) -> Seen {
+fn mid_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     let plugin = &bench.plugin;
-    let posted = in_flight(FEW, || plugin.message(comm, BYTES, 1), |block| plugin.isend(comm, block))?;
+    send_these(plugin, comm, messages(plugin, comm, FEW)?)?;
     bench.link.meet()?;
-    close_in_time(|| bench.plugin.close_send_as_it_is(comm))?;
-    Ok(format!("{} sends were in flight", posted.len()))
+    let open = plugin.outstanding().in_flight(comm);
+    close_in_time(|| plugin.close_send_as_it_is(comm))?;
+    match open {
+        0 => skip("every send was done before it could be closed over"),
+        open => Ok(format!("{open} sends were in flight")),
+    }
 }
 
 fn close_in_time(close: impl FnOnce() -> Result<(), Stop>) -> Result<(), Stop> {
     let began = Instant::now();
-    close().map_err(|stop| match stop {
-        Stop::Failed(why) => Stop::Failed(format!("with requests in flight, {why}")),
-        other => other,
-    })?;
+    close().map_err(|stop| stop.told(|why| format!("with requests in flight, {why}")))?;
     match began.elapsed() {
         took if took < SOON => Ok(()),
         took => fail(format!("with requests in flight, closing took {:.1} s", took.as_secs_f64())),
     }
 }
 
-/// A few requests, as far as the plugin takes them now. Their memory is made first, so that they are under way together.
-fn in_flight(
-    few: usize,
-    memory: impl Fn() -> Result<Block, Stop>,
-    one: impl Fn(Block) -> Result<Option<Request>, Stop>,
+/// Posts a few receives, as far as the plugin takes them now, and at least one.
+fn receive_few(plugin: &Plugin, comm: P, few: usize, bytes: usize) -> Result<Vec<Request>, Stop> {
+    let blocks = (0..few).map(|_| plugin.room(comm, bytes)).collect::<Result<Vec<Block>, Stop>>()?;
+    post_few(plugin, blocks, |block| plugin.recv(comm, block), |block| plugin.irecv(comm, block))
+}
+
+/// Posts sends, as far as the plugin takes them now, and at least one: the other side has posted receives.
+fn send_these(plugin: &Plugin, comm: P, blocks: Vec<Block>) -> Result<Vec<Request>, Stop> {
+    post_few(plugin, blocks, |block| plugin.send(comm, block), |block| plugin.isend(comm, block))
+}
+
+/// Memory of the messages. It is made first, so that they are under way together.
+fn messages(plugin: &Plugin, comm: P, few: usize) -> Result<Vec<Block>, Stop> {
+    (0..few).map(|_| plugin.message(comm, BYTES, 1)).collect()
+}
+
+/// Waits for the first to be taken, and for the others as long as "not yet" may not mean "full".
+fn post_few(
+    plugin: &Plugin,
+    blocks: Vec<Block>,
+    first: impl Fn(Block) -> Result<Request, Stop>,
+    more: impl Fn(Block) -> Result<Option<Request>, Stop>,
 ) -> Result<Vec<Request>, Stop> {
-    let mut blocks = (0..few).map(|_| memory()).collect::<Result<Vec<Block>, Stop>>()?.into_iter();
+    let mut blocks = blocks.into_iter();
     let mut posted = Vec::new();
-    let mut next = blocks.next();
-    for _ in 0..100 {
-        let Some(block) = next else { break };
-        match one(block)? {
-            Some(request) => {
-                posted.push(request);
-                next = blocks.next();
-            }
-            None => pause(),
+    if let Some(block) = blocks.next() {
+        posted.push(first(block)?);
+    }
+    for block in blocks {
+        match plugin.persist(|| more(block))? {
+            Some(request) => posted.push(request),
+            None => break,
         }
     }
     Ok(posted)

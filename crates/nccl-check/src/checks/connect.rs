@@ -7,31 +7,67 @@ use std::{
 
 use gputcp_nccl_abi::sys::device::DeviceHandle;
 
+use super::{Check, Run};
 use crate::{
-    bench::{Plugin, pause},
+    bench::pause,
     meeting::Bench,
     raw::P,
+    source::{BOOTSTRAP, NCCL_NET_H, NET, PLUGIN, README, nccl},
     stop::{Seen, Stop, fail},
 };
 
-pub(super) fn listen_does_not_block(plugin: &mut Plugin) -> Seen {
-    plugin.init()?;
-    let began = Instant::now();
-    let listening = plugin.listen()?;
-    let took = began.elapsed();
-    at_once("listen", took)?;
-    plugin.close_listen(listening.comm)?;
-    Ok(format!("it returned after {:.1} ms", took.as_secs_f64() * 1e3))
-}
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "connect-accept-not-yet",
+        expected: "while the other side is missing, connect and accept return success and NULL at once. Called again with \
+                   the same handle memory, they give the connection",
+        because: "one proxy thread makes all of a GPU's connections by turns: a call that waits there stops the others",
+        sources: &[nccl(README, 301, 311), nccl(NET, 855, 862), nccl(NET, 1023, 1027)],
+        stricter: None,
+        since: 5,
+        after: &[],
+        run: Run::Pair { receiving: not_yet_receiving, sending: not_yet_sending },
+    },
+    Check {
+        id: "handle-128-bytes",
+        expected: "listen and connect write to the 128 bytes of the handle, and not beside them",
+        because: "NCCL keeps handles in its own structures, and sends 128 bytes of each to the other side",
+        sources: &[nccl(NCCL_NET_H, 15, 15), nccl(README, 294, 294), nccl(NET, 780, 781)],
+        stricter: None,
+        since: 5,
+        after: &[],
+        run: Run::Pair { receiving: handle_receiving, sending: handle_sending },
+    },
+    Check {
+        id: "dev-handle-null-pointer-accepted",
+        expected: "connect and accept take a device handle argument that is NULL, or points to NULL",
+        because: "NCCL passes those where it wants no device handle",
+        sources: &[nccl(README, 160, 162), nccl(NET, 797, 804), nccl(PLUGIN, 496, 500)],
+        stricter: None,
+        since: 7,
+        after: &[],
+        run: Run::Pair { receiving: dev_handle_receiving, sending: dev_handle_sending },
+    },
+    Check {
+        id: "several-accepts",
+        expected: "one listen comm gives several connections",
+        because: "other drivers than NCCL may listen once, and accept from several peers",
+        sources: &[nccl(NET, 1019, 1038), nccl(BOOTSTRAP, 553, 559)],
+        stricter: Some("NCCL accepts one connection of each listen comm, and closes the listen comm then"),
+        since: 5,
+        after: &[],
+        run: Run::Pair { receiving: several_receiving, sending: several_sending },
+    },
+];
 
-pub(super) fn handle_receiving(bench: &mut Bench) -> Seen {
+fn handle_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     listening.handle.check_guards().or_else(|why| fail(format!("in listen, {why}")))?;
     bench.part_from_sender(&listening, comm)?;
     Ok("listen wrote the handle alone".into())
 }
 
-pub(super) fn handle_sending(bench: &mut Bench) -> Seen {
+fn handle_sending(bench: &mut Bench) -> Seen {
     let mut handle = bench.hear_handle()?;
     let comm = bench.plugin.connect(&mut handle)?;
     handle.check_guards().or_else(|why| fail(format!("in connect, {why}")))?;
@@ -39,14 +75,14 @@ pub(super) fn handle_sending(bench: &mut Bench) -> Seen {
     Ok("connect, too".into())
 }
 
-pub(super) fn not_yet_receiving(bench: &mut Bench) -> Seen {
+fn not_yet_receiving(bench: &mut Bench) -> Seen {
     let listening = bench.plugin.listen()?;
     for _ in 0..3 {
         let began = Instant::now();
         let taken = bench.plugin.accept_once(listening.comm)?;
-        at_once("accept, with nobody there,", began.elapsed())?;
+        at_once("accept, with no peer there,", began.elapsed())?;
         if taken.is_some() {
-            return fail("accept gave a connection before anybody had connected");
+            return fail("accept gave a connection before any peer had connected");
         }
     }
     bench.link.tell(listening.handle.bytes())?;
@@ -58,7 +94,7 @@ pub(super) fn not_yet_receiving(bench: &mut Bench) -> Seen {
     Ok("accept said \"not yet\" three times, then gave the connection".into())
 }
 
-pub(super) fn not_yet_sending(bench: &mut Bench) -> Seen {
+fn not_yet_sending(bench: &mut Bench) -> Seen {
     let mut handle = bench.hear_handle()?;
     let began = Instant::now();
     let mut comm = bench.plugin.connect_once(&mut handle)?;
@@ -79,7 +115,7 @@ pub(super) fn not_yet_sending(bench: &mut Bench) -> Seen {
     Ok(format!("connect gave the connection in call {calls}"))
 }
 
-pub(super) fn dev_handle_receiving(bench: &mut Bench) -> Seen {
+fn dev_handle_receiving(bench: &mut Bench) -> Seen {
     for (message, device) in no_device_handles() {
         let listening = bench.plugin.listen()?;
         bench.link.tell(listening.handle.bytes())?;
@@ -94,7 +130,7 @@ pub(super) fn dev_handle_receiving(bench: &mut Bench) -> Seen {
     Ok("accept took both".into())
 }
 
-pub(super) fn dev_handle_sending(bench: &mut Bench) -> Seen {
+fn dev_handle_sending(bench: &mut Bench) -> Seen {
     for (message, device) in no_device_handles() {
         let mut handle = bench.hear_handle()?;
         let plugin = &bench.plugin;
@@ -108,18 +144,20 @@ pub(super) fn dev_handle_sending(bench: &mut Bench) -> Seen {
     Ok("connect took both".into())
 }
 
-pub(super) fn several_receiving(bench: &mut Bench) -> Seen {
+fn several_receiving(bench: &mut Bench) -> Seen {
     let listening = bench.plugin.listen()?;
     let mut comms: Vec<P> = Vec::new();
     for _ in 0..SEVERAL {
         bench.link.tell(listening.handle.bytes())?;
         let nth = comms.len() + 1;
-        let comm = bench.plugin.accept(listening.comm).map_err(|stop| match stop {
-            Stop::Failed(why) => Stop::Failed(format!("for connection {nth} of one listen comm, {why}")),
-            other => other,
-        })?;
+        let comm = bench
+            .plugin
+            .accept(listening.comm)
+            .map_err(|stop| stop.told(|why| format!("for connection {nth} of one listen comm, {why}")))?;
         comms.push(comm);
         bench.link.meet()?;
+        // NCCL would close the listen comm now.
+        bench.plugin.go_beyond_nccl();
     }
     for (comm, message) in comms.iter().zip(0..) {
         bench.receive_one(*comm, message)?;
@@ -130,11 +168,12 @@ pub(super) fn several_receiving(bench: &mut Bench) -> Seen {
     Ok(format!("{SEVERAL} connections, each with its own data"))
 }
 
-pub(super) fn several_sending(bench: &mut Bench) -> Seen {
+fn several_sending(bench: &mut Bench) -> Seen {
     let mut comms: Vec<P> = Vec::new();
     for _ in 0..SEVERAL {
         comms.push(bench.meet_receiver()?);
         bench.link.meet()?;
+        bench.plugin.go_beyond_nccl();
     }
     for (comm, message) in comms.iter().zip(0..) {
         bench.send_one(*comm, message)?;
@@ -150,7 +189,7 @@ fn no_device_handles() -> [(u64, *mut *mut DeviceHandle); 2] {
     [(1, ptr::null_mut()), (2, to_null)]
 }
 
-fn at_once(what: &str, took: Duration) -> Result<(), Stop> {
+pub(super) fn at_once(what: &str, took: Duration) -> Result<(), Stop> {
     if took < AT_ONCE { Ok(()) } else { fail(format!("{what} took {:.1} s", took.as_secs_f64())) }
 }
 

@@ -2,21 +2,34 @@
 
 use std::collections::VecDeque;
 
+use super::{Check, Run};
 use crate::{
     bench::Plugin,
     meeting::Bench,
     raw::P,
+    source::{NET, README, nccl},
     stop::{Seen, Stop},
 };
 
-pub(super) fn receiving(bench: &mut Bench) -> Seen {
+pub(super) const CHECKS: &[Check] = &[Check {
+    id: "data-integrity",
+    expected: "many messages, of many lengths up to 2 MiB, arrive as they were sent, into memory that belongs to them",
+    because: "NCCL does not look at the data, and every rank computes with it",
+    sources: &[nccl(README, 361, 366), nccl(README, 377, 385), nccl(NET, 1586, 1591)],
+    stricter: None,
+    since: 5,
+    after: &[],
+    run: Run::Pair { receiving, sending },
+}];
+
+fn receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     let bytes = receive(&bench.plugin, comm, &sizes())?;
     bench.part_from_sender(&listening, comm)?;
     Ok(format!("{} messages, {bytes} bytes", sizes().len()))
 }
 
-pub(super) fn sending(bench: &mut Bench) -> Seen {
+fn sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     send(&bench.plugin, comm, &sizes())?;
     bench.part_from_receiver(comm)?;

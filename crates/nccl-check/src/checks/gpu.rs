@@ -9,15 +9,55 @@ use gputcp_nccl_abi::sys::{
 };
 use gputcp_proto::bounce::Fragment;
 
+use super::{Check, Run};
 use crate::{
-    bench::{Plugin, Request, device_handle},
+    bench::{Plugin, device_handle},
     gpu::{Gpu, Room},
     meeting::Bench,
+    posting::Request,
     raw::P,
+    source::{NET, README, nccl},
     stop::{Seen, Stop, fail, skip},
 };
 
-pub(super) fn done_receiving(bench: &mut Bench) -> Seen {
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "gpu-data-at-done",
+        expected: "what was received to GPU memory is there when test says done",
+        because: "from compute capability 9.0 on NCCL does not call iflush unless forceFlush is 1",
+        sources: &[nccl("src/graph/paths.cc", 510, 531), nccl(NET, 1523, 1529), nccl(README, 251, 255)],
+        stricter: None,
+        since: 5,
+        after: &[],
+        run: Run::Pair { receiving: done_receiving, sending },
+    },
+    Check {
+        id: "iflush",
+        expected: "iflush of received GPU memory succeeds, and its request, if it gives one, ends",
+        because: "NCCL flushes after receiving to the memory of GPUs that need it, or with forceFlush",
+        sources: &[nccl(README, 418, 426), nccl(NET, 1541, 1565), nccl(NET, 1574, 1579)],
+        stricter: None,
+        since: 5,
+        after: &[],
+        run: Run::Pair { receiving: flush_receiving, sending },
+    },
+    Check {
+        id: "unpack-queue",
+        expected: "receive k is described in row k mod 16 of the queue: fragments of the bounce region that make up its data",
+        because: "NCCL's kernels find what was received by counting receives, and unpack it from there",
+        sources: &[
+            nccl("src/device/network/unpack/unpack_defs.h", 14, 43),
+            nccl("src/device/network/unpack/unpack.h", 205, 229),
+            nccl(NET, 787, 807),
+        ],
+        stricter: None,
+        since: 7,
+        after: &[],
+        run: Run::Pair { receiving: queue_receiving, sending },
+    },
+];
+
+fn done_receiving(bench: &mut Bench) -> Seen {
     let gpu = in_place(bench)?;
     let (listening, comm) = bench.meet_sender()?;
     bench.link.tell_number(SIZES.len() as u64)?;
@@ -33,7 +73,7 @@ pub(super) fn done_receiving(bench: &mut Bench) -> Seen {
     Ok(format!("{} messages were there without a flush", SIZES.len()))
 }
 
-pub(super) fn flush_receiving(bench: &mut Bench) -> Seen {
+fn flush_receiving(bench: &mut Bench) -> Seen {
     let gpu = in_place(bench)?;
     let (listening, comm) = bench.meet_sender()?;
     bench.link.tell_number(SIZES.len() as u64)?;
@@ -59,13 +99,13 @@ fn flush(plugin: &Plugin, comm: P, received: Request) -> Result<(), Stop> {
         Ok(plugin.success("iflush", code)?.then_some(pointer))
     })?;
     if !flushed.is_null() {
-        plugin.wait(Request { pointer: flushed, block })?;
+        plugin.wait(plugin.posted(comm, flushed, block))?;
     }
     Ok(())
 }
 
 /// The other side of all three.
-pub(super) fn sending(bench: &mut Bench) -> Seen {
+fn sending(bench: &mut Bench) -> Seen {
     let gpu = match Gpu::open(&bench.plugin) {
         Ok(gpu) => gpu,
         // Told by the other side.
@@ -91,7 +131,7 @@ pub(super) fn sending(bench: &mut Bench) -> Seen {
     Ok(String::new())
 }
 
-pub(super) fn queue_receiving(bench: &mut Bench) -> Seen {
+fn queue_receiving(bench: &mut Bench) -> Seen {
     if !has_queue(&bench.plugin)? {
         return skip("it has no unpack queue");
     }

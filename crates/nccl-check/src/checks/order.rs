@@ -1,15 +1,51 @@
 //! Which send meets which receive, and in which order requests may be asked for.
 
+use super::{Check, Run};
 use crate::{
-    bench::Request,
+    bench::Plugin,
     block::Block,
     grouped::tag,
     meeting::Bench,
+    posting::Request,
     raw::P,
+    source::{NET, README, nccl},
     stop::{Seen, Stop, fail, skip},
 };
 
-pub(super) fn posted_receiving(bench: &mut Bench) -> Seen {
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "posted-order",
+        expected: "sends meet receives in the order in which both were posted",
+        because: "NCCL posts the steps of a channel in order, all with the same tag",
+        sources: &[nccl(README, 399, 402), nccl(NET, 1322, 1322), nccl(NET, 1468, 1468)],
+        stricter: None,
+        since: 5,
+        after: &[],
+        run: Run::Pair { receiving: posted_receiving, sending: posted_sending },
+    },
+    Check {
+        id: "grouped-tags",
+        expected: "within a grouped receive the tag says which part a send is for",
+        because: "with maxRecvs > 1 NCCL receives from several ranks in one request",
+        sources: &[nccl(README, 377, 385), nccl(NET, 1379, 1408), nccl(NET, 1463, 1482)],
+        stricter: None,
+        since: 5,
+        after: &[],
+        run: Run::Pair { receiving: grouped_receiving, sending: grouped_sending },
+    },
+    Check {
+        id: "test-any-order",
+        expected: "test may be called for any request in flight, not only the oldest",
+        because: "with maxRecvs > 1 several operations share a connection, and NCCL asks for each one's requests",
+        sources: &[nccl(NET, 830, 845), nccl(NET, 1238, 1242), nccl(NET, 1334, 1339), nccl(NET, 1499, 1508)],
+        stricter: Some("with maxRecvs 1 NCCL asks for the oldest send, or receive, of a connection alone"),
+        since: 5,
+        after: &[],
+        run: Run::Pair { receiving: any_order_receiving, sending: any_order_sending },
+    },
+];
+
+fn posted_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     let plugin = &bench.plugin;
     // The receives first, then the sends.
@@ -24,7 +60,7 @@ pub(super) fn posted_receiving(bench: &mut Bench) -> Seen {
     Ok(format!("{FEW} messages in order with the receives posted first, and {FEW} with the sends first"))
 }
 
-pub(super) fn posted_sending(bench: &mut Bench) -> Seen {
+fn posted_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     bench.link.hear()?;
     let plugin = &bench.plugin;
@@ -57,7 +93,7 @@ fn post(
     messages.map(&mut one).collect()
 }
 
-pub(super) fn grouped_receiving(bench: &mut Bench) -> Seen {
+fn grouped_receiving(bench: &mut Bench) -> Seen {
     let parts = parts(bench)?;
     let (listening, comm) = bench.meet_sender()?;
     let plugin = &bench.plugin;
@@ -86,13 +122,13 @@ pub(super) fn grouped_receiving(bench: &mut Bench) -> Seen {
                 ));
             }
         }
-        plugin.consume_grouped(comm, request, parts)?;
+        plugin.consume_grouped(comm, request)?;
     }
     bench.part_from_sender(&listening, comm)?;
     Ok(format!("{GROUPS} groups of {parts}, sent in the other order"))
 }
 
-pub(super) fn grouped_sending(bench: &mut Bench) -> Seen {
+fn grouped_sending(bench: &mut Bench) -> Seen {
     let parts = parts(bench)?;
     let comm = bench.meet_receiver()?;
     bench.link.hear()?;
@@ -102,8 +138,7 @@ pub(super) fn grouped_sending(bench: &mut Bench) -> Seen {
         for part in (0..parts).rev() {
             let block = plugin.message(comm, part_bytes(part), message(number, part))?;
             let tag = tag(part);
-            posted
-                .push(plugin.until("isend never gave a request", || plugin.isend_tagged(comm, block, tag))?);
+            posted.push(plugin.send_tagged(comm, block, tag)?);
         }
         posted.iter().try_for_each(|request| plugin.wait(*request).map(drop))?;
     }
@@ -127,11 +162,12 @@ const fn message(group: u64, part: usize) -> u64 {
     group * 100 + part as u64
 }
 
-pub(super) fn any_order_receiving(bench: &mut Bench) -> Seen {
+fn any_order_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     let plugin = &bench.plugin;
     let posted = post(0..FEW, |_| plugin.recv(comm, plugin.room(comm, BYTES)?))?;
     bench.link.tell(b"posted")?;
+    beyond_for_one(plugin)?;
     for (message, request) in posted.iter().enumerate().rev() {
         plugin.wait(*request).map_err(|stop| newest(stop, message as u64))?;
         let right = request.block.check(BYTES, message as u64);
@@ -142,11 +178,12 @@ pub(super) fn any_order_receiving(bench: &mut Bench) -> Seen {
     Ok(format!("{FEW} receives, the newest asked for first"))
 }
 
-pub(super) fn any_order_sending(bench: &mut Bench) -> Seen {
+fn any_order_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     bench.link.hear()?;
     let plugin = &bench.plugin;
     let posted = post(0..FEW, |message| plugin.send(comm, plugin.message(comm, BYTES, message)?))?;
+    beyond_for_one(plugin)?;
     for (message, request) in posted.iter().enumerate().rev() {
         plugin.wait(*request).map_err(|stop| newest(stop, message as u64))?;
     }
@@ -155,10 +192,15 @@ pub(super) fn any_order_sending(bench: &mut Bench) -> Seen {
 }
 
 fn newest(stop: Stop, message: u64) -> Stop {
-    match stop {
-        Stop::Failed(why) => Stop::Failed(format!("asked for request {message} before older ones, {why}")),
-        other => other,
+    stop.told(|why| format!("asked for request {message} before older ones, {why}"))
+}
+
+/// With one receive in a request, NCCL asks for the oldest alone.
+fn beyond_for_one(plugin: &Plugin) -> Result<(), Stop> {
+    if plugin.parts()? == 1 {
+        plugin.go_beyond_nccl();
     }
+    Ok(())
 }
 
 /// Few enough for every plugin.

@@ -8,14 +8,71 @@ use std::{
 
 use gputcp_nccl_abi::ResultCode;
 
+use super::{Check, Run};
 use crate::{
-    bench::{Plugin, Request, answered, pause},
+    bench::{Plugin, answered, pause},
     meeting::Bench,
-    raw::Sizes,
-    stop::{Seen, Stop, fail},
+    posting::Request,
+    raw::{P, Sizes},
+    source::{BOOTSTRAP, NET, NET_IB, NET_SOCKET, README, nccl},
+    stop::{Seen, Stop, fail, stricter},
 };
 
-pub(super) fn zero_receiving(bench: &mut Bench) -> Seen {
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "size-zero",
+        expected: "messages of 0 bytes are sent and received as any other",
+        because: "NCCL sends empty steps where a rank has no data",
+        sources: &[nccl(NET, 1467, 1467), nccl(NET, 1609, 1611), nccl(README, 420, 421)],
+        stricter: None,
+        since: 5,
+        after: &[],
+        run: Run::Pair { receiving: zero_receiving, sending: zero_sending },
+    },
+    Check {
+        id: "receive-larger-than-send",
+        expected: "a receive may be larger than its send. Test says the size of the send, and writes nothing behind it",
+        because: "NCCL posts receives of a whole slice, and flushes, or does not, by the size that test says",
+        sources: &[
+            nccl(README, 387, 388),
+            nccl(README, 406, 413),
+            nccl(NET, 1459, 1467),
+            nccl(NET, 1507, 1529),
+        ],
+        stricter: None,
+        since: 5,
+        after: &[],
+        run: Run::Pair { receiving: smaller_receiving, sending: smaller_sending },
+    },
+    Check {
+        id: "send-larger-than-receive",
+        expected: "a send that is larger than its receive ends in an error, on either side, and writes nothing beyond the \
+                   receive",
+        because: "a message that is cut short is wrong results",
+        sources: &[
+            nccl(README, 139, 140),
+            nccl(README, 388, 388),
+            nccl(NET_SOCKET, 561, 569),
+            nccl(NET_IB, 2217, 2217),
+        ],
+        stricter: Some("NCCL's own InfiniBand cuts the message to the receive, and tells neither side"),
+        since: 5,
+        after: &[],
+        run: Run::Pair { receiving: larger_receiving, sending: larger_sending },
+    },
+    Check {
+        id: "null-sizes",
+        expected: "test takes NULL for sizes",
+        because: "NCCL passes NULL for flushes, and for the messages of its bootstrap over a plugin",
+        sources: &[nccl(NET, 1577, 1578), nccl(BOOTSTRAP, 152, 180), nccl(README, 108, 110)],
+        stricter: None,
+        since: 5,
+        after: &[],
+        run: Run::Pair { receiving: null_receiving, sending: null_sending },
+    },
+];
+
+fn zero_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     for (room, bytes) in ZERO {
         let request = bench.plugin.recv(comm, bench.plugin.room(comm, room)?)?;
@@ -25,7 +82,7 @@ pub(super) fn zero_receiving(bench: &mut Bench) -> Seen {
     Ok("received nothing into no room, nothing into some, then something".into())
 }
 
-pub(super) fn zero_sending(bench: &mut Bench) -> Seen {
+fn zero_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     for (_, bytes) in ZERO {
         let request = bench.plugin.send(comm, bench.plugin.message(comm, bytes, 1)?)?;
@@ -35,7 +92,7 @@ pub(super) fn zero_sending(bench: &mut Bench) -> Seen {
     Ok(String::new())
 }
 
-pub(super) fn smaller_receiving(bench: &mut Bench) -> Seen {
+fn smaller_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     for (room, bytes) in SMALLER {
         let request = bench.plugin.recv(comm, bench.plugin.room(comm, room)?)?;
@@ -53,7 +110,7 @@ pub(super) fn smaller_receiving(bench: &mut Bench) -> Seen {
     Ok("test said the sizes of the sends".into())
 }
 
-pub(super) fn smaller_sending(bench: &mut Bench) -> Seen {
+fn smaller_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     for (_, bytes) in SMALLER {
         let request = bench.plugin.send(comm, bench.plugin.message(comm, bytes, 1)?)?;
@@ -65,41 +122,38 @@ pub(super) fn smaller_sending(bench: &mut Bench) -> Seen {
 }
 
 /// How a request ended that must not succeed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum Ended {
     Not,
     Done(usize),
     With(c_int),
 }
 
-pub(super) fn larger_receiving(bench: &mut Bench) -> Seen {
-    let (listening, comm) = bench.meet_sender()?;
+fn larger_receiving(bench: &mut Bench) -> Seen {
+    let (_, comm) = bench.meet_sender()?;
     let plugin = &bench.plugin;
     let request = plugin.recv(comm, plugin.room(comm, ROOM)?)?;
+    let asked = plugin.leave_to_the_check(request);
     bench.link.tell(b"posted")?;
-    let here = end(plugin, request);
+    let here = end(plugin, asked);
     let there = bench.link.hear_number()? as c_int;
     request
         .block
         .check_guards()
         .or_else(|why| fail(format!("{LARGER} bytes sent to room for {ROOM}: {why}")))?;
+    // The connection is left as it is: to close it after an error is another check's.
     bench.link.meet()?;
-    // What answers an error may answer one to its close as well.
-    let _ = plugin.close_recv(comm);
-    let _ = plugin.close_listen(listening.comm);
     match (here, there) {
-        (Ended::With(USAGE), _) => Ok(format!("the receiver's test answered {USAGE}")),
-        (_, USAGE) => Ok(format!("the sender was answered {USAGE}")),
-        (Ended::Done(bytes), _) => {
-            fail(format!("{LARGER} bytes were sent to room for {ROOM}: test said done, with {bytes} bytes"))
-        }
-        (Ended::With(code), _) => fail(format!("the receiver's {}", answered("test", code))),
-        (Ended::Not, 0) => fail("neither side was told"),
-        (Ended::Not, code) => fail(format!("the sender's {}", answered("isend or test", code))),
+        (Ended::With(code), _) => Ok(format!("the receiver's {}", answered("test", code))),
+        (_, code @ 1..) => Ok(format!("the sender's {}", answered("isend or test", code))),
+        (Ended::Done(bytes), _) => stricter(format!(
+            "{LARGER} bytes were sent to room for {ROOM}: test said done, with {bytes} bytes"
+        )),
+        (Ended::Not, _) => stricter("neither side was told"),
     }
 }
 
-pub(super) fn larger_sending(bench: &mut Bench) -> Seen {
+fn larger_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     bench.link.hear()?;
     let plugin = &bench.plugin;
@@ -110,7 +164,7 @@ pub(super) fn larger_sending(bench: &mut Bench) -> Seen {
             plugin.call("isend", |raw| raw.isend(comm, block.pointer(), block.bytes, 7, block.mhandle));
         code = answer;
         let over = code != 0 && code != ResultCode::InProgress.number();
-        Ok((over || !pointer.is_null()).then_some(Request { pointer, block }))
+        Ok((over || !pointer.is_null()).then_some(pointer))
     })?;
     if code == 0
         && let Ended::With(answer) = end(plugin, posted)
@@ -119,16 +173,15 @@ pub(super) fn larger_sending(bench: &mut Bench) -> Seen {
     }
     bench.link.tell_number(u64::from(code.unsigned_abs()))?;
     bench.link.meet()?;
-    let _ = plugin.close_send(comm);
     Ok(String::new())
 }
 
 /// Asks until there is an end, for a while.
-fn end(plugin: &Plugin, request: Request) -> Ended {
+fn end(plugin: &Plugin, request: P) -> Ended {
     let until = Instant::now() + A_WHILE;
     while Instant::now() < until {
         let (mut done, mut sizes) = (0, Sizes::new());
-        let code = plugin.call("test", |raw| raw.test(request.pointer, &raw mut done, sizes.pointer()));
+        let code = plugin.call("test", |raw| raw.test(request, &raw mut done, sizes.pointer()));
         if code != 0 && code != ResultCode::InProgress.number() {
             return Ended::With(code);
         }
@@ -140,7 +193,7 @@ fn end(plugin: &Plugin, request: Request) -> Ended {
     Ended::Not
 }
 
-pub(super) fn null_receiving(bench: &mut Bench) -> Seen {
+fn null_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     let request = bench.plugin.recv(comm, bench.plugin.room(comm, ROOM)?)?;
     without_sizes(&bench.plugin, request)?;
@@ -150,7 +203,7 @@ pub(super) fn null_receiving(bench: &mut Bench) -> Seen {
     Ok("a receive and a send were done".into())
 }
 
-pub(super) fn null_sending(bench: &mut Bench) -> Seen {
+fn null_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     let request = bench.plugin.send(comm, bench.plugin.message(comm, ROOM, 1)?)?;
     without_sizes(&bench.plugin, request)?;
@@ -159,9 +212,10 @@ pub(super) fn null_sending(bench: &mut Bench) -> Seen {
 }
 
 fn without_sizes(plugin: &Plugin, request: Request) -> Result<(), Stop> {
+    let request = plugin.leave_to_the_check(request);
     plugin.until("test never said that a request is done", || {
         let mut done = 0;
-        let code = plugin.call("test", |raw| raw.test(request.pointer, &raw mut done, ptr::null_mut()));
+        let code = plugin.call("test", |raw| raw.test(request, &raw mut done, ptr::null_mut()));
         Ok((plugin.success("test", code)? && done != 0).then_some(()))
     })
 }
@@ -172,6 +226,5 @@ const SMALLER: [(usize, usize); 3] = [(4096, 1000), (1 << 20, 8), (1 << 20, 600_
 const ROOM: usize = 1000;
 /// Within the block's guards, should all of it be written.
 const LARGER: usize = 5000;
-const USAGE: c_int = ResultCode::InvalidUsage.number();
 /// An end that must come, comes by then.
 const A_WHILE: Duration = Duration::from_secs(3);

@@ -4,21 +4,33 @@ use std::collections::VecDeque;
 
 use gputcp_nccl_abi::sys::constants::REQUESTS_MAX;
 
-use super::requests::{FULL_MAX, persist, post};
+use super::{Check, Run, full::FULL_MAX, requests::post};
 use crate::{
-    bench::Request,
     meeting::Bench,
+    posting::Request,
+    source::{NET, README, nccl},
     stop::{Seen, fail},
 };
 
-pub(super) fn receiving(bench: &mut Bench) -> Seen {
+pub(super) const CHECKS: &[Check] = &[Check {
+    id: "slot-reuse",
+    expected: "a slot can be used again after done = 1, or after irecvConsumed where the plugin has that, not before",
+    because: "NCCL sends without end over one connection. Until irecvConsumed the GPU reads the slot's data",
+    sources: &[nccl(README, 415, 416), nccl(NET, 1605, 1617)],
+    stricter: None,
+    since: 5,
+    after: &[],
+    run: Run::Pair { receiving, sending },
+}];
+
+fn receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     let plugin = &bench.plugin;
     let mut posted = VecDeque::new();
     let (room, irecv) = (|_| plugin.room(comm, BYTES), |block| plugin.irecv(comm, block));
     let keeps = plugin.raw.keeps_slots();
     // All slots that there are, where it shows whether one more is given.
-    posted.extend(post(if keeps { FULL_MAX } else { REQUESTS_MAX }, room, irecv)?);
+    posted.extend(post(plugin, if keeps { FULL_MAX } else { REQUESTS_MAX }, room, irecv)?);
     let slots = posted.len();
     if slots == 0 {
         return fail("irecv never gave a request");
@@ -34,9 +46,9 @@ pub(super) fn receiving(bench: &mut Bench) -> Seen {
         }
         let block = room(0)?;
         // An error when full is told by the check that is about that.
-        let more = persist(|| irecv(block)).unwrap_or_default();
+        let more = plugin.persist(|| irecv(block)).unwrap_or_default();
         // A plugin that never was full may have more slots, but none of these.
-        let held = |more: Request| posted.iter().any(|request| request.pointer == more.pointer);
+        let held = |more: Request| posted.iter().any(|request| request.ticket.pointer == more.ticket.pointer);
         if more.is_some_and(|more| slots < FULL_MAX || held(more)) {
             return fail(format!("with {slots} receives done and none consumed, irecv gave another slot"));
         }
@@ -63,7 +75,7 @@ pub(super) fn receiving(bench: &mut Bench) -> Seen {
     Ok(format!("{slots} slots were used {ROUNDS} times each{kept}"))
 }
 
-pub(super) fn sending(bench: &mut Bench) -> Seen {
+fn sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     let count = bench.link.hear_number()?;
     let plugin = &bench.plugin;

@@ -6,47 +6,134 @@ use gputcp_nccl_abi::{
     ResultCode,
     drive::DEVICES_MAX,
     sys::constants::{
-        NET_BYTES_MAX, NET_DEVICE_HOST, NET_DEVICE_UNPACK, PTR_CUDA, PTR_DMABUF, PTR_HOST, SPEED_UNKNOWN_MBIT,
+        DEVICES_PER_NIC_V9, DEVICES_PER_NIC_V12, NET_BYTES_MAX, NET_DEVICE_HOST, NET_DEVICE_UNPACK, PTR_CUDA,
+        PTR_DMABUF, PTR_HOST, SPEED_UNKNOWN_MBIT,
     },
 };
 
+use super::{Check, Run};
 use crate::{
     bench::{Plugin, answered},
     raw::{Handle, P, Properties, Raw, text},
-    stop::{Seen, Stop, fail, skip},
+    source::{NET, PLUGIN, README, TOPO, nccl, nccl_of},
+    stop::{Seen, Stop, fail, skip, stricter},
 };
 
-pub(super) fn init_counts_references(plugin: &mut Plugin) -> Seen {
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "init-counts-references",
+        expected: "init may be called for several communicators; ending one leaves the others working",
+        because: "from v11 on NCCL calls init for each communicator, and finalize at the end of each",
+        sources: &[nccl(PLUGIN, 174, 179), nccl(PLUGIN, 340, 348), nccl(COMPATIBLE_V10, 77, 81)],
+        stricter: Some("up to v10 NCCL calls init once, as long as the library is loaded"),
+        since: 5,
+        after: &[],
+        run: Run::Alone(init_counts_references),
+    },
+    Check {
+        id: "finalize-accepts-null",
+        expected: "finalize exists, and takes NULL after init was called",
+        because: "NCCL 2.28 calls finalize even after an init that failed, with the NULL that it left as context",
+        sources: &[nccl(PLUGIN, 176, 178), nccl(PLUGIN, 224, 226)],
+        stricter: None,
+        since: 11,
+        after: &[],
+        run: Run::Alone(finalize_accepts_null),
+    },
+    Check {
+        id: "device-count",
+        expected: "devices says the same number each time, at least 1",
+        because: "with 0 devices NCCL goes on to the next plugin. Later it takes devices more for joined ones",
+        sources: &[nccl(PLUGIN, 180, 185), nccl(TOPO, 1383, 1388), nccl(README, 214, 216)],
+        stricter: None,
+        since: 5,
+        after: &[],
+        run: Run::Alone(device_count),
+    },
+    Check {
+        id: "device-names-unique",
+        expected: "no two devices have the same name",
+        because: "NCCL's topology finds devices by name: two of one name are one device",
+        sources: &[nccl("src/graph/xml.cc", 910, 913), nccl(TOPO, 1341, 1350)],
+        stricter: None,
+        since: 5,
+        after: &[],
+        run: Run::Alone(device_names_unique),
+    },
+    Check {
+        id: "properties-sane",
+        expected: "names and a pciPath, if any, that stay where they are, host pointers, dma-bufs only with regMrDmaBuf, at least one comm and receive. From v9 on \
+                   0 < maxP2pBytes ≤ 2^40, and one device behind it: itself",
+        because: "NCCL keeps names, and divides by these numbers. It copies as many \
+                  devices as are said to be behind one",
+        sources: &[
+            nccl(README, 226, 239),
+            nccl(README, 257, 281),
+            nccl(TOPO, 1301, 1311),
+            nccl(TOPO, 1351, 1358),
+            nccl(PLUGIN, 148, 170),
+            nccl(NET, 734, 740),
+            nccl(COMPATIBLE_V10, 38, 41),
+            nccl("src/init.cc", 355, 356),
+            nccl(TOPO, 1333, 1339),
+        ],
+        stricter: Some(
+            "NCCL reads a pciPath at once, and looks for regMrDmaBuf before it takes a dma-buf. It needs only the \
+             devices behind a joined one",
+        ),
+        since: 5,
+        after: &[],
+        run: Run::Alone(properties_sane),
+    },
+    Check {
+        id: "virtual-devices",
+        expected: "makeVDevice joins two devices to one that comes behind all others and names both behind it. Or it \
+                   refuses, by any error but ncclInvalidUsage, and changes nothing",
+        because: "NCCL counts devices again after joining some, takes the new ones for virtual, and 2.24 ends at that error",
+        sources: &[
+            nccl(TOPO, 1012, 1020),
+            nccl(TOPO, 1379, 1393),
+            nccl(README, 151, 153),
+            nccl_of("v2.24.3-1", TOPO, 961, 967),
+        ],
+        stricter: None,
+        since: 9,
+        after: &[],
+        run: Run::Alone(virtual_devices),
+    },
+];
+
+fn init_counts_references(plugin: &mut Plugin) -> Seen {
     plugin.init()?;
     let first = plugin.raw.ctx();
-    plugin.init().or_else(|stop| match stop {
-        Stop::Failed(why) => fail(format!("the second time, {why}")),
-        other => Err(other),
-    })?;
     if plugin.raw.version() < 11 {
-        works(plugin).or_else(|why| fail(format!("after a second init, {why}")))?;
+        plugin.go_beyond_nccl();
+    }
+    plugin.init().map_err(|stop| stop.told(|why| format!("the second time, {why}")))?;
+    if plugin.raw.version() < 11 {
+        works(plugin).map_err(|stop| stop.told(|why| format!("after a second init, {why}")))?;
         return Ok("init twice, then it listened".into());
     }
     let second = plugin.raw.ctx();
     finalize(plugin, first)?;
-    works(plugin).or_else(|why| fail(format!("after one of two communicators was ended, {why}")))?;
+    works(plugin)
+        .map_err(|stop| stop.told(|why| format!("after one of two communicators was ended, {why}")))?;
     finalize(plugin, second)?;
-    plugin.init().or_else(|stop| match stop {
-        Stop::Failed(why) => fail(format!("after both communicators were ended, {why}")),
-        other => Err(other),
-    })?;
-    works(plugin).or_else(|why| fail(format!("started again after its end, {why}")))?;
+    plugin.init().map_err(|stop| stop.told(|why| format!("after both communicators were ended, {why}")))?;
+    works(plugin).map_err(|stop| stop.told(|why| format!("started again after its end, {why}")))?;
     Ok("two communicators; one ended, the other listened; both ended, a third listened".into())
 }
 
-pub(super) fn finalize_accepts_null(plugin: &mut Plugin) -> Seen {
-    finalize(plugin, ptr::null_mut())?;
+fn finalize_accepts_null(plugin: &mut Plugin) -> Seen {
+    // An init that fails cannot be asked for. One that succeeds is the nearest.
     plugin.init()?;
-    works(plugin).or_else(|why| fail(format!("after finalize(NULL) and init, {why}")))?;
-    Ok("finalize(NULL) succeeded, and init after it".into())
+    finalize(plugin, ptr::null_mut()).map_err(|stop| stop.told(|why| format!("after init, {why}")))?;
+    plugin.init().map_err(|stop| stop.told(|why| format!("after finalize(NULL), {why}")))?;
+    works(plugin).map_err(|stop| stop.told(|why| format!("after finalize(NULL) and init, {why}")))?;
+    Ok("after init, finalize(NULL) succeeded, and so did init after it".into())
 }
 
-pub(super) fn device_count(plugin: &mut Plugin) -> Seen {
+fn device_count(plugin: &mut Plugin) -> Seen {
     plugin.init()?;
     let first = count(plugin)?;
     let second = count(plugin)?;
@@ -56,7 +143,7 @@ pub(super) fn device_count(plugin: &mut Plugin) -> Seen {
     Ok(format!("{first} device{}", if first == 1 { "" } else { "s" }))
 }
 
-pub(super) fn device_names_unique(plugin: &mut Plugin) -> Seen {
+fn device_names_unique(plugin: &mut Plugin) -> Seen {
     plugin.init()?;
     let mut names: Vec<String> = Vec::new();
     for dev in 0..count(plugin)? {
@@ -69,16 +156,25 @@ pub(super) fn device_names_unique(plugin: &mut Plugin) -> Seen {
     Ok(names.join(", "))
 }
 
-pub(super) fn properties_sane(plugin: &mut Plugin) -> Seen {
+fn properties_sane(plugin: &mut Plugin) -> Seen {
     plugin.init()?;
     plugin.raw.name().or_else(|what| fail(format!("the table has {what} for its name")))?;
     let count = count(plugin)?;
     let mut kept = Vec::new();
+    let mut beyond = Vec::new();
     for dev in 0..count {
         let props = properties(plugin, dev)?;
-        sane(&props, (1, dev)).or_else(|what| fail(format!("device {dev} has {what}")))?;
+        sane(&props).or_else(|what| fail(format!("device {dev} has {what}")))?;
+        if let Some((count, first)) = props.behind.filter(|&said| said != (1, dev)) {
+            let room = behind_max(plugin);
+            if !(0..=room).contains(&count) {
+                return fail(format!("device {dev} has a vProps of {count} devices, and room for {room}"));
+            }
+            beyond
+                .push(format!("device {dev} has a vProps of {count} devices, the first of which is {first}"));
+        }
         if props.ptr_support & PTR_DMABUF != 0 && !plugin.raw.takes_dma_bufs() {
-            return fail(format!("device {dev} takes dma-bufs, and the table has no function regMrDmaBuf"));
+            beyond.push(format!("device {dev} takes dma-bufs, and the table has no function regMrDmaBuf"));
         }
         kept.push(("name", props.name, name_of(&props)?));
         let path = text(props.pci_path);
@@ -92,8 +188,15 @@ pub(super) fn properties_sane(plugin: &mut Plugin) -> Seen {
     for (which, pointer, before) in kept {
         let now = text(pointer).ok().flatten().unwrap_or_default();
         if now != before {
-            return fail(format!("a device's {which} was {before}, and later {now:?} at the same place"));
+            let seen = format!("a device's {which} was {before}, and later {now:?} at the same place");
+            match which {
+                "name" => return fail(seen),
+                _ => beyond.push(seen),
+            }
         }
+    }
+    if !beyond.is_empty() {
+        return stricter(beyond.join("; "));
     }
     let props = properties(plugin, plugin.dev)?;
     let types = [(PTR_HOST, "host"), (PTR_CUDA, "CUDA"), (PTR_DMABUF, "dma-buf")];
@@ -110,7 +213,7 @@ pub(super) fn properties_sane(plugin: &mut Plugin) -> Seen {
     ))
 }
 
-pub(super) fn virtual_devices(plugin: &mut Plugin) -> Seen {
+fn virtual_devices(plugin: &mut Plugin) -> Seen {
     plugin.init()?;
     let before = count(plugin)?;
     if before < 2 {
@@ -141,7 +244,12 @@ pub(super) fn virtual_devices(plugin: &mut Plugin) -> Seen {
         ));
     }
     let props = properties(plugin, index)?;
-    sane(&props, (2, 0)).or_else(|what| fail(format!("the joined device {index} has {what}")))?;
+    sane(&props).or_else(|what| fail(format!("the joined device {index} has {what}")))?;
+    if let Some((count, first)) = props.behind.filter(|&said| said != (2, 0)) {
+        return fail(format!(
+            "the joined device {index} has a vProps of {count} devices, the first of which is {first}"
+        ));
+    }
     let name = name_of(&props)?;
     if names.contains(&name) {
         return fail(format!("the joined device has another one's name, {name}"));
@@ -160,8 +268,13 @@ fn speed(mbit: c_int) -> String {
     }
 }
 
-/// `behind`: how many devices should be behind it, and the first.
-fn sane(props: &Properties, behind: (c_int, c_int)) -> Result<(), String> {
+/// How many devices the version has room for behind one.
+const fn behind_max(plugin: &Plugin) -> c_int {
+    let places = if plugin.raw.version() < 12 { DEVICES_PER_NIC_V9 } else { DEVICES_PER_NIC_V12 };
+    places as c_int
+}
+
+fn sane(props: &Properties) -> Result<(), String> {
     let known = PTR_HOST | PTR_CUDA | PTR_DMABUF;
     let wrong = if props.ptr_support & PTR_HOST == 0 || props.ptr_support & !known != 0 {
         format!("a ptrSupport of {:#x}", props.ptr_support)
@@ -175,8 +288,6 @@ fn sane(props: &Properties, behind: (c_int, c_int)) -> Result<(), String> {
         format!("a netDeviceType of {kind}, neither {NET_DEVICE_HOST} nor {NET_DEVICE_UNPACK}")
     } else if let Some(bytes) = props.max_p2p_bytes.filter(|bytes| !(1..=NET_BYTES_MAX).contains(bytes)) {
         format!("a maxP2pBytes of {bytes}")
-    } else if let Some((count, first)) = props.behind.filter(|&said| said != behind) {
-        format!("a vProps of {count} devices, the first of which is {first}")
     } else {
         return Ok(());
     };
@@ -184,14 +295,10 @@ fn sane(props: &Properties, behind: (c_int, c_int)) -> Result<(), String> {
 }
 
 /// Whether it still does what it was started for.
-fn works(plugin: &Plugin) -> Result<(), String> {
-    let said = |stop| match stop {
-        Stop::Failed(why) => why,
-        Stop::Skipped(_) | Stop::Alone => "it did not work".into(),
-    };
-    count(plugin).map_err(said)?;
-    let listening = plugin.listen().map_err(said)?;
-    plugin.close_listen(listening.comm).map_err(said)
+fn works(plugin: &Plugin) -> Result<(), Stop> {
+    count(plugin)?;
+    let listening = plugin.listen()?;
+    plugin.close_listen(listening.comm)
 }
 
 fn count(plugin: &Plugin) -> Result<c_int, Stop> {
@@ -223,3 +330,6 @@ fn finalize(plugin: &Plugin, ctx: P) -> Result<(), Stop> {
         None => fail("the table has no function finalize"),
     }
 }
+
+/// How NCCL runs plugins of version 10.
+const COMPATIBLE_V10: &str = "src/plugin/net/net_v10.cc";

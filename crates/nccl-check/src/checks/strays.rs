@@ -8,39 +8,47 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::{Check, Run};
 use crate::{
     bench::pause,
     meeting::Bench,
+    source::{NET, NET_SOCKET, nccl},
     stop::{Seen, Stop, fail, skip},
 };
 
-pub(super) fn receiving(bench: &mut Bench) -> Seen {
+pub(super) const CHECKS: &[Check] = &[Check {
+    id: "accept-survives-strays",
+    expected: "connections of port scanners do not keep accept from giving the right one",
+    because: "an error of accept ends the communicator, and the plugin's port is open to the network",
+    sources: &[nccl(NET, 1023, 1023), nccl(NET_SOCKET, 446, 456)],
+    stricter: Some("NCCL's own sockets wait for the first byte of whichever connection came first"),
+    since: 5,
+    after: &["connect-accept-not-yet"],
+    run: Run::Pair { receiving, sending },
+}];
+
+fn receiving(bench: &mut Bench) -> Seen {
     let before = listening_ports();
     let listening = bench.plugin.listen()?;
     let ports: Vec<SocketAddr> = listening_ports().difference(&before).copied().collect();
     if ports.is_empty() {
         return skip("listen opened no TCP port");
     }
+    bench.plugin.go_beyond_nccl();
     let mut strays = Vec::new();
     for address in &ports {
         strays.extend(scan(address));
     }
     let until = Instant::now() + SCANNED;
     while Instant::now() < until {
-        let taken = bench.plugin.accept_once(listening.comm).map_err(|stop| match stop {
-            Stop::Failed(why) => Stop::Failed(format!("after strays had come, {why}")),
-            other => other,
-        })?;
+        let taken = bench.plugin.accept_once(listening.comm).map_err(after_strays)?;
         if taken.is_some() {
             return fail("accept gave a stray as a connection");
         }
         pause();
     }
     bench.link.tell(listening.handle.bytes())?;
-    let comm = bench.plugin.accept(listening.comm).map_err(|stop| match stop {
-        Stop::Failed(why) => Stop::Failed(format!("after strays had come, {why}")),
-        other => other,
-    })?;
+    let comm = bench.plugin.accept(listening.comm).map_err(after_strays)?;
     bench.receive_one(comm, 1)?;
     bench.part_from_sender(&listening, comm)?;
     Ok(format!(
@@ -51,7 +59,12 @@ pub(super) fn receiving(bench: &mut Bench) -> Seen {
     ))
 }
 
-pub(super) fn sending(bench: &mut Bench) -> Seen {
+fn after_strays(stop: Stop) -> Stop {
+    stop.told(|why| format!("after strays had come, {why}"))
+}
+
+fn sending(bench: &mut Bench) -> Seen {
+    bench.plugin.go_beyond_nccl();
     let comm = bench.meet_receiver()?;
     bench.send_one(comm, 1)?;
     bench.part_from_receiver(comm)?;

@@ -2,16 +2,28 @@
 
 use std::thread;
 
-use super::data;
+use super::{Check, Run, data};
 use crate::{
     bench::Plugin,
     journal::number_this_thread,
     meeting::Bench,
     raw::P,
+    source::{PROXY, nccl},
     stop::{Seen, Stop},
 };
 
-pub(super) fn receiving(bench: &mut Bench) -> Seen {
+pub(super) const CHECKS: &[Check] = &[Check {
+    id: "threads",
+    expected: "four threads use four connections at once",
+    because: "NCCL has a progress thread per GPU, and several GPUs may be in one process",
+    sources: &[nccl(PROXY, 932, 943), nccl(PROXY, 1010, 1017)],
+    stricter: None,
+    since: 5,
+    after: &[],
+    run: Run::Pair { receiving, sending },
+}];
+
+fn receiving(bench: &mut Bench) -> Seen {
     let mut open = Vec::with_capacity(CONNECTIONS);
     for _ in 0..CONNECTIONS {
         open.push(bench.meet_sender()?);
@@ -26,7 +38,7 @@ pub(super) fn receiving(bench: &mut Bench) -> Seen {
     Ok(format!("{CONNECTIONS} × {} messages", sizes().len()))
 }
 
-pub(super) fn sending(bench: &mut Bench) -> Seen {
+fn sending(bench: &mut Bench) -> Seen {
     let mut comms = Vec::with_capacity(CONNECTIONS);
     for _ in 0..CONNECTIONS {
         comms.push(bench.meet_receiver()?);

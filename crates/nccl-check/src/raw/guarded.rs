@@ -56,7 +56,7 @@ impl Handle {
 }
 
 /// Room for the sizes that `test` says, and more behind it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sizes([c_int; SIZES_ROOM]);
 
 impl Sizes {

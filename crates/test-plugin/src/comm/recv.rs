@@ -2,6 +2,7 @@
 //! they belong, whether or not anybody calls `test`.
 
 use std::{
+    collections::VecDeque,
     net::Shutdown,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
@@ -59,6 +60,9 @@ struct State {
     asked: bool,
     /// Whether anything has ever come.
     begun: bool,
+    /// With manual progress: receives that are not announced, and how many segments may come.
+    unsaid: VecDeque<Announcement>,
+    permits: usize,
     streams: usize,
     failed: Option<ResultCode>,
     closing: bool,
@@ -119,6 +123,8 @@ impl RecvComm {
             refused: 0,
             asked: false,
             begun: false,
+            unsaid: VecDeque::with_capacity(slots),
+            permits: 0,
             streams,
             failed: None,
             closing: false,
@@ -160,9 +166,13 @@ impl RecvComm {
         state.refused = 0;
         state.next_number += 1;
         state.requests[slot] = Request::new(Stage::Posted, number, posting);
-        drop(state);
         let capacities = posting.capacities.map(|bytes| bytes as u64);
         let said = Announcement { receive: number, parts: posting.parts, tags: posting.tags, capacities };
+        if shared.knobs.manual {
+            state.unsaid.push_back(said);
+            return Ok(Some(slot));
+        }
+        drop(state);
         // If the other side is gone, the data sockets tell.
         let _ = send_all(&shared.sockets[0], &said.encode(), &[]);
         Ok(Some(slot))
@@ -171,6 +181,9 @@ impl RecvComm {
     pub(crate) fn test(&self, slot: usize) -> Tested {
         let shared = &*self.shared;
         let knobs = shared.knobs;
+        if knobs.manual {
+            shared.move_on();
+        }
         let mut state = lock(&shared.state);
         let failure = state.failure();
         let open = state.requests.iter().filter(|other| matches!(other.stage, Stage::Posted | Stage::Landed));
@@ -244,6 +257,11 @@ impl RecvComm {
         posted.max_by_key(|request| request.age.number).map(|request| request.posting.memory[0])
     }
 
+    /// Ends the connection's requests: they fail.
+    pub(crate) fn cut(&self) {
+        lock(&self.shared.state).failed.get_or_insert(ResultCode::Internal);
+    }
+
     /// Whether the other side has gone, or the connection has failed.
     pub(crate) fn is_dead(&self) -> bool {
         lock(&self.shared.state).failure().is_some()
@@ -289,6 +307,30 @@ fn lies(begun: bool, knobs: &Knobs) -> bool {
 }
 
 impl Shared {
+    /// One step of manual progress.
+    fn move_on(&self) {
+        let mut state = lock(&self.state);
+        let unsaid = std::mem::take(&mut state.unsaid);
+        state.permits = state.streams;
+        drop(state);
+        for said in unsaid {
+            let _ = send_all(&self.sockets[0], &said.encode(), &[]);
+        }
+        self.asked.notify_all();
+    }
+
+    /// Whether the next segment may come now.
+    fn may_come(&self, state: &mut State) -> bool {
+        if self.knobs.violates("progress-without-test") && !state.asked {
+            return false;
+        }
+        if self.knobs.manual {
+            let Some(left) = state.permits.checked_sub(1) else { return false };
+            state.permits = left;
+        }
+        true
+    }
+
     /// What the thread of a data socket does.
     fn read(&self, stream: usize, mut staging: Staging) {
         let socket = &self.sockets[stream + 1];
@@ -320,7 +362,7 @@ impl Shared {
             let named =
                 |request: &Request| request.stage == Stage::Posted && request.age.number == header.receive;
             let slot = state.requests.iter().position(named).ok_or(ResultCode::Internal)?;
-            if self.knobs.violates("progress-without-test") && !state.asked {
+            if !self.may_come(&mut state) {
                 state = self.asked.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
@@ -330,7 +372,8 @@ impl Shared {
             if part >= request.posting.parts || request.totals[part].is_some_and(|said| said != total) {
                 return Err(ResultCode::Internal);
             }
-            if total > request.posting.capacities[part] {
+            let overwrites = self.knobs.violates("send-larger-than-receive/overwrites");
+            if total > request.posting.capacities[part] && !overwrites {
                 return Err(ResultCode::InvalidUsage);
             }
             let end = header.offset.checked_add(u64::from(header.bytes));

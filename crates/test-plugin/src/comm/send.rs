@@ -46,6 +46,9 @@ struct State {
     receives: VecDeque<Receive>,
     /// Messages with segments that no socket has taken: at most one job per slot.
     jobs: VecDeque<Job>,
+    /// With manual progress: announcements that were not looked at, and how many segments may go.
+    heard: VecDeque<Announcement>,
+    permits: usize,
     next_number: u64,
     refused: u32,
     failed: Option<ResultCode>,
@@ -74,6 +77,8 @@ enum Stage {
     Posted,
     Sending,
     Sent,
+    /// Said to be done before it was sent.
+    Lied,
     /// Done, and never free again.
     Leaked,
 }
@@ -114,6 +119,8 @@ impl SendComm {
             posted: VecDeque::with_capacity(slots),
             receives: VecDeque::with_capacity(64),
             jobs: VecDeque::with_capacity(slots),
+            heard: VecDeque::with_capacity(64),
+            permits: 0,
             next_number: 0,
             refused: 0,
             failed: None,
@@ -146,6 +153,15 @@ impl SendComm {
             state.refused += 1;
             return Ok(None);
         }
+        if shared.knobs.manual {
+            shared.look(&mut state);
+            if state.receives.is_empty() {
+                return Ok(None);
+            }
+        }
+        if shared.knobs.violates("full-is-null-not-error/sends") && state.in_flight() >= FEW_SENDS {
+            return Err(ResultCode::Internal);
+        }
         let Some(slot) = state.requests.iter().position(|request| request.stage == Stage::Free) else {
             return if shared.knobs.violates("full-is-null-not-error") {
                 Err(ResultCode::Internal)
@@ -167,24 +183,29 @@ impl SendComm {
     pub(crate) fn test(&self, slot: usize) -> Tested {
         let shared = &*self.shared;
         let mut state = lock(&shared.state);
+        if shared.knobs.manual {
+            shared.look(&mut state);
+            state.permits = shared.sockets.len() - 1;
+            shared.work.notify_all();
+        }
         let (failed, left) = (state.failed, state.left);
         let oldest = || {
-            state
-                .requests
-                .iter()
-                .filter(|other| other.stage != Stage::Free)
-                .map(|other| other.age.number)
-                .min()
+            let open =
+                state.requests.iter().filter(|other| !matches!(other.stage, Stage::Free | Stage::Lied));
+            open.map(|other| other.age.number).min()
         };
         if shared.knobs.fifo && oldest() != Some(state.requests[slot].age.number) {
             return Err(ResultCode::System);
         }
         let request = &mut state.requests[slot];
-        if matches!(request.stage, Stage::Free | Stage::Leaked) {
+        if matches!(request.stage, Stage::Free | Stage::Lied | Stage::Leaked) {
             return Err(ResultCode::InvalidArgument);
         }
         request.age.asked = request.age.asked.saturating_add(1);
-        if request.stage != Stage::Sent {
+        let lies = request.stage == Stage::Sending
+            && request.fits
+            && shared.knobs.violates("close-after-done-loses-nothing");
+        if request.stage != Stage::Sent && !lies {
             let lost = (left && request.stage == Stage::Posted).then_some(ResultCode::Remote);
             return failed.or(lost).map_or(Ok(None), Err);
         }
@@ -197,7 +218,11 @@ impl SendComm {
             return Ok(None);
         }
         let leaks = shared.knobs.violates("slot-reuse") && request.age.number >= LEAK_FROM;
-        request.stage = if leaks { Stage::Leaked } else { Stage::Free };
+        request.stage = match (lies, leaks) {
+            (true, _) => Stage::Lied,
+            (_, true) => Stage::Leaked,
+            _ => Stage::Free,
+        };
         let mut done = Done { parts: 1, bytes: [0; PARTS_MAX], capacities: [0; PARTS_MAX] };
         done.bytes[0] = request.bytes;
         done.capacities[0] = request.bytes;
@@ -212,10 +237,12 @@ impl SendComm {
 
     /// Whether any request is in flight.
     pub(crate) fn is_busy(&self) -> bool {
-        lock(&self.shared.state)
-            .requests
-            .iter()
-            .any(|request| !matches!(request.stage, Stage::Free | Stage::Leaked))
+        lock(&self.shared.state).in_flight() > 0
+    }
+
+    /// Ends the connection's requests: they fail.
+    pub(crate) fn cut(&self) {
+        self.shared.fail(ResultCode::Internal);
     }
 }
 
@@ -235,6 +262,12 @@ impl Drop for SendComm {
 }
 
 impl State {
+    /// How many sends the host knows to be in flight.
+    fn in_flight(&self) -> usize {
+        let open = |request: &&Request| !matches!(request.stage, Stage::Free | Stage::Lied | Stage::Leaked);
+        self.requests.iter().filter(open).count()
+    }
+
     /// The slot and the number of the segment to write next.
     fn next_segment(&mut self) -> Option<(usize, usize)> {
         let job = self.jobs.front_mut()?;
@@ -252,10 +285,20 @@ impl Shared {
         while let Ok(Some(bytes)) = recv_array(&self.sockets[0]) {
             let Some(said) = Announcement::decode(&bytes) else { break };
             let mut state = lock(&self.state);
-            state.receives.push_back(Receive { said, met: [false; PARTS_MAX] });
-            self.meet(&mut state);
+            state.heard.push_back(said);
+            if !self.knobs.manual {
+                self.look(&mut state);
+            }
         }
         lock(&self.state).left = true;
+    }
+
+    /// Looks at the announcements that have come.
+    fn look(&self, state: &mut State) {
+        while let Some(said) = state.heard.pop_front() {
+            state.receives.push_back(Receive { said, met: [false; PARTS_MAX] });
+        }
+        self.meet(state);
     }
 
     /// Brings sends and receives together, as far as there are both.
@@ -285,7 +328,8 @@ impl Shared {
                 request.bytes = request.bytes.min(capacity);
             }
             (request.stage, request.receive, request.part) = (Stage::Sending, number, part);
-            request.fits = request.bytes <= capacity;
+            request.fits =
+                request.bytes <= capacity || self.knobs.violates("send-larger-than-receive/overwrites");
             request.segments_left = if request.fits { self.segments(request.bytes) } else { 1 };
             self.deal(state, slot);
         }
@@ -310,10 +354,13 @@ impl Shared {
             if state.closing || state.failed.is_some() {
                 return;
             }
-            let Some((slot, segment)) = state.next_segment() else {
+            let permitted = !self.knobs.manual || state.permits > 0;
+            let next = if permitted { state.next_segment() } else { None };
+            let Some((slot, segment)) = next else {
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
+            state.permits = state.permits.saturating_sub(1);
             let request = state.requests[slot];
             drop(state);
             if let Err(code) = self.write_segment(stream, segment, &request, &mut staging) {
@@ -323,7 +370,7 @@ impl Shared {
             let request = &mut state.requests[slot];
             request.segments_left -= 1;
             if request.segments_left == 0 {
-                request.stage = Stage::Sent;
+                request.stage = if request.stage == Stage::Lied { Stage::Free } else { Stage::Sent };
                 let delay = self.knobs.delay;
                 request.age.ready_at = (!delay.is_zero()).then(|| Instant::now() + delay);
             }
@@ -357,3 +404,6 @@ impl Shared {
         self.work.notify_all();
     }
 }
+
+/// The plugin that fails when full is full with as many sends.
+const FEW_SENDS: usize = 64;

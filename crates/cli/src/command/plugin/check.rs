@@ -4,7 +4,8 @@ use std::{io::IsTerminal as _, time::Instant};
 
 use gputcp_gpu::Device;
 use gputcp_nccl_check::{
-    CHECKS, Check, Outcome,
+    Check, Outcome,
+    checks::all,
     pair::{Broken, Checker},
     probe::{PROBE, Unfit},
 };
@@ -13,7 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::check_side;
 use crate::{
     args::check::CheckArgs,
-    conformance::{self, Plugin, Report, Row, table},
+    conformance::{self, Plugin, Report, Row, page, table},
     failure::Failure,
     interrupt::Interrupt,
     output::{Output, Talk},
@@ -36,12 +37,12 @@ pub fn run(
     let output = Output { timeout: DEFAULT_TIMEOUT };
     let chosen =
         |check: &&'static Check| args.only.is_empty() || args.only.iter().any(|only| only.id == check.id);
-    let checks: Vec<&'static Check> = CHECKS.iter().filter(chosen).collect();
+    let checks: Vec<&'static Check> = all().filter(chosen).collect();
     if args.list {
-        return output.print(&if args.json {
-            conformance::json(&conformance::list(&checks))
-        } else {
-            table::list(&checks)
+        return output.print(&match (args.json, args.markdown) {
+            (true, _) => conformance::json(&conformance::list(&checks)),
+            (false, true) => page::page(&checks),
+            (false, false) => table::list(&checks),
         });
     }
     let Some(PluginArg::Of { name, version }) = args.plugin else {
@@ -71,11 +72,17 @@ pub fn run(
     };
     let mut report = Report::new(Plugin::new(name, &probed, args.device), limit);
     let progress = progress(talk, checks.len());
+    let mut failed = Vec::new();
     for &check in &checks {
         progress.set_message(check.id);
         let since = Instant::now();
-        match checker.check(check, probed.version, go_on) {
-            Ok(outcome) => report.add(Row::new(check, &outcome, since.elapsed())),
+        match checker.check(check, probed.version, &failed, go_on) {
+            Ok(outcome) => {
+                if matches!(outcome, Outcome::Fail(_)) {
+                    failed.push(check.id);
+                }
+                report.add(Row::new(check, &outcome, since.elapsed()));
+            }
             Err(Broken::Stopped) => {
                 report.interrupted = true;
                 break;

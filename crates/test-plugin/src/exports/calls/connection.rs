@@ -63,6 +63,9 @@ pub(in crate::exports) fn connect(
     call("connect", |knobs| {
         check_device(dev, knobs)?;
         check_device_handle(device, knobs)?;
+        if knobs.violates("connection-works") {
+            return Err(ResultCode::System);
+        }
         // SAFETY: the host's handle, and room for a pointer.
         let mut said = unsafe {
             out.write(ptr::null_mut());
@@ -96,9 +99,10 @@ pub(in crate::exports) fn accept(listener: P, out: *mut P, device: Option<*mut *
         };
         let mut accepted = listener.accept(knobs)?;
         static CALLED: AtomicBool = AtomicBool::new(false);
+        let blocks = knobs.violates("connect-accept-not-yet/blocks");
         let waits = knobs.violates("connect-accept-not-yet") && !CALLED.swap(true, Relaxed);
         let began = Instant::now();
-        while accepted.is_none() && waits && began.elapsed() < TOO_LONG {
+        while accepted.is_none() && (blocks || waits && began.elapsed() < TOO_LONG) {
             thread::sleep(Duration::from_millis(5));
             accepted = listener.accept(knobs)?;
         }
@@ -160,6 +164,12 @@ pub(in crate::exports) fn dereg_mr(comm: P, mhandle: P) -> c_int {
         };
         if busy && knobs.violates("deregister-in-flight") {
             return Err(ResultCode::InvalidUsage);
+        }
+        if busy && knobs.violates("deregister-in-flight/drops") {
+            match &comm_of(comm).end {
+                End::Send(comm) => comm.cut(),
+                End::Recv(comm) => comm.cut(),
+            }
         }
         if !mhandle.is_null() {
             // SAFETY: `reg_mr` gave this pointer, and the host takes it back once. Requests have copied what it says.

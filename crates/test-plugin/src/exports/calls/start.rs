@@ -142,7 +142,12 @@ pub(in crate::exports) fn properties(dev: c_int, write: impl FnOnce(Facts)) -> c
         let dma_bufs = if knobs.violates("properties-sane/dma-buf") { PTR_DMABUF } else { 0 };
         let behind = made().get((dev - own(knobs)).max(-1) as usize).cloned();
         write(Facts {
-            behind: behind.unwrap_or_else(|| vec![dev]),
+            behind: match behind {
+                Some(behind) => behind,
+                None if knobs.violates("properties-sane/behind") => Vec::new(),
+                None if knobs.violates("properties-sane/behind-many") => vec![0; 100],
+                None => vec![dev],
+            },
             name: if Knobs::is_nowhere("name") { NOWHERE } else { names[dev as usize].as_ptr().cast_mut() },
             pci_path: pci_path(knobs),
             guid: dev as u64 + 1,

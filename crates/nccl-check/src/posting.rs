@@ -1,0 +1,186 @@
+//! Requests as a check uses them: posted, asked for, waited for, and looked after while the side waits for
+//! something else.
+
+use std::{ffi::c_int, ptr, thread, time::Duration};
+
+use crate::{
+    bench::Plugin,
+    block::Block,
+    outstanding::Ticket,
+    raw::{Group, P, Sizes},
+    stop::{Stop, fail},
+};
+
+/// A request in flight, and its memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request {
+    pub(crate) ticket: Ticket,
+    pub(crate) block: Block,
+}
+
+impl Plugin {
+    /// Posts a send; `None` is "not yet".
+    pub(crate) fn isend(&self, comm: P, block: Block) -> Result<Option<Request>, Stop> {
+        self.isend_tagged(comm, block, TAG)
+    }
+
+    pub(crate) fn isend_tagged(&self, comm: P, block: Block, tag: c_int) -> Result<Option<Request>, Stop> {
+        let (code, pointer) =
+            self.call("isend", |raw| raw.isend(comm, block.pointer(), block.bytes, tag, block.mhandle));
+        let posted = self.success("isend", code)? && !pointer.is_null();
+        Ok(posted.then(|| self.posted(comm, pointer, block)))
+    }
+
+    /// Posts a receive; `None` is "not yet".
+    pub(crate) fn irecv(&self, comm: P, block: Block) -> Result<Option<Request>, Stop> {
+        let (code, pointer) = self.call("irecv", |raw| raw.irecv(comm, &mut alone(block), ptr::null_mut()));
+        let posted = self.success("irecv", code)? && !pointer.is_null();
+        Ok(posted.then(|| self.posted(comm, pointer, block)))
+    }
+
+    /// A request that the plugin gave.
+    pub(crate) fn posted(&self, comm: P, pointer: P, block: Block) -> Request {
+        Request { ticket: self.outstanding().add(comm, pointer, 1), block }
+    }
+
+    /// Posts a send, asking again as often as the plugin says "not yet".
+    pub(crate) fn send(&self, comm: P, block: Block) -> Result<Request, Stop> {
+        self.send_tagged(comm, block, TAG)
+    }
+
+    pub(crate) fn send_tagged(&self, comm: P, block: Block, tag: c_int) -> Result<Request, Stop> {
+        self.until("isend never gave a request", || {
+            let posted = self.isend_tagged(comm, block, tag)?;
+            Ok(posted.or_else(|| self.attend_to(comm)))
+        })
+    }
+
+    /// Posts a receive, asking again as often as the plugin says "not yet".
+    pub(crate) fn recv(&self, comm: P, block: Block) -> Result<Request, Stop> {
+        self.until("irecv never gave a request", || {
+            let posted = self.irecv(comm, block)?;
+            Ok(posted.or_else(|| self.attend_to(comm)))
+        })
+    }
+
+    /// Asks for a request; its sizes once it is done.
+    pub(crate) fn ask(&self, ticket: Ticket) -> Result<Option<Sizes>, Stop> {
+        if self.outstanding().has_ended(ticket)
+            && let Some(ended) = self.outstanding().remove(ticket)
+        {
+            return ended.map(Some);
+        }
+        let asked = self.ask_the_plugin(ticket);
+        if !matches!(asked, Ok(None)) {
+            self.outstanding().remove(ticket);
+        }
+        asked
+    }
+
+    fn ask_the_plugin(&self, ticket: Ticket) -> Result<Option<Sizes>, Stop> {
+        let mut done = 0;
+        let mut sizes = Sizes::new();
+        let code = self.call("test", |raw| raw.test(ticket.pointer, &raw mut done, sizes.pointer()));
+        let answered = self.success("test", code)?;
+        if let Err(why) = sizes.check_guard(ticket.parts) {
+            self.note_beyond(why);
+        }
+        Ok((answered && done != 0).then_some(sizes))
+    }
+
+    /// Asks for a request; its size once it is done.
+    pub(crate) fn test(&self, request: Request) -> Result<Option<usize>, Stop> {
+        // A negative size is told by the check of sizes.
+        let size = |sizes: Sizes| usize::try_from(sizes.of(0)).unwrap_or(usize::MAX);
+        Ok(self.ask(request.ticket)?.map(size))
+    }
+
+    /// Waits for a request; gives its size.
+    pub(crate) fn wait(&self, request: Request) -> Result<usize, Stop> {
+        self.until("test never said that a request is done", || self.test(request))
+    }
+
+    /// Gives a finished receive's slot back, where the plugin keeps it.
+    pub(crate) fn consume(&self, comm: P, request: Request) -> Result<(), Stop> {
+        match self.call("irecvConsumed", |raw| raw.irecv_consumed(comm, 1, request.ticket.pointer)) {
+            Some(code) => self.success("irecvConsumed", code).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for a receive, looks whether it holds a message, and gives its slot back.
+    pub(crate) fn take(&self, comm: P, request: Request, bytes: usize, message: u64) -> Result<(), Stop> {
+        self.wait(request)?;
+        request.block.check(bytes, message).or_else(|why| fail(format!("in message {message}, {why}")))?;
+        self.consume(comm, request)
+    }
+
+    /// Leaves a request to the check, which asks for it in a way of its own.
+    pub(crate) fn leave_to_the_check(&self, request: Request) -> P {
+        self.outstanding().remove(request.ticket);
+        request.ticket.pointer
+    }
+
+    /// Asks for the oldest request of each connection. Returns whether there is one.
+    pub(crate) fn attend(&self) -> bool {
+        let comms = self.outstanding().comms();
+        let mut attended = false;
+        for comm in comms {
+            attended |= self.attend_to_one(comm);
+        }
+        attended
+    }
+
+    /// Asks for the oldest request of a connection, as NCCL does between two attempts to post. Returns
+    /// nothing, in the place of the request that was not given.
+    fn attend_to<T>(&self, comm: P) -> Option<T> {
+        self.attend_to_one(comm);
+        None
+    }
+
+    /// Asks for the oldest request of a connection, and keeps its end for the check. Returns whether there
+    /// is one.
+    pub(crate) fn attend_to_one(&self, comm: P) -> bool {
+        let Some(oldest) = self.outstanding().oldest(comm) else { return false };
+        match self.ask_the_plugin(oldest) {
+            Ok(None) => {}
+            Ok(Some(sizes)) => self.outstanding().end(oldest, Ok(sizes)),
+            Err(stop) => self.outstanding().end(oldest, Err(stop)),
+        }
+        true
+    }
+
+    /// Asks again as long as "not yet" may not mean "full".
+    pub(crate) fn persist<T>(
+        &self,
+        mut one: impl FnMut() -> Result<Option<T>, Stop>,
+    ) -> Result<Option<T>, Stop> {
+        let began = std::time::Instant::now();
+        let mut refusals = 0;
+        while refusals < REFUSALS || began.elapsed() < REFUSED {
+            if let Some(given) = one()? {
+                return Ok(Some(given));
+            }
+            refusals += 1;
+            thread::sleep(PAUSE);
+        }
+        Ok(None)
+    }
+}
+
+/// A group of one.
+pub(crate) fn alone(block: Block) -> Group {
+    Group {
+        data: vec![block.pointer()],
+        sizes: vec![block.bytes],
+        tags: vec![TAG],
+        mhandles: vec![block.mhandle],
+    }
+}
+
+/// The tag of all that is not told apart by tags.
+const TAG: c_int = 7;
+/// A plugin that says "not yet" as often, and for so long, means "full".
+const REFUSALS: usize = 50;
+const REFUSED: Duration = Duration::from_millis(30);
+const PAUSE: Duration = Duration::from_micros(200);
