@@ -266,12 +266,13 @@ impl Server {
     /// It still runs, and no thread of it has panicked.
     #[track_caller]
     pub(crate) fn is_well(&mut self) {
-        self.said.extend(self.lines.try_iter());
-        let ended = self.running.child.try_wait().expect("it can be waited for");
-        let panicked = self.said.iter().any(|line| line.contains("panicked"));
-        assert!(ended.is_none() && !panicked, "{ended:?}: {:#?}", self.said);
+        let Heard { running, said, lines, .. } = &mut self.running;
+        said.extend(lines.try_iter());
+        let ended = running.child.try_wait().expect("it can be waited for");
+        let panicked = said.iter().any(|line| line.contains("panicked"));
+        assert!(ended.is_none() && !panicked, "{ended:?}: {said:#?}");
         // Very much may be said in a long run: it is not kept.
-        self.said.clear();
+        said.clear();
     }
 
     pub(crate) fn client(&self, args: &[&str]) -> Command {

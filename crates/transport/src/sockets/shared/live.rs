@@ -12,7 +12,7 @@ use gputcp_proto::{
 };
 use gputcp_socket::TcpInfo;
 
-use super::{Shared, Side};
+use super::{Counters, Shared, Side};
 use crate::{Error, sockets::locks::lock};
 
 /// What the looks so far have seen.
@@ -52,7 +52,7 @@ impl<S: Side> Shared<S> {
             watched.moved += 1;
         } else if is_amid {
             // The counters of whole segments stand still: the kernel knows of each byte.
-            watched.moved = self.payload_moved();
+            watched.moved = self.moved();
         }
         let heard = self.frames_heard.load(Ordering::Relaxed);
         // What a sender has written is in its kernel: that says nothing of the peer's process.
@@ -73,11 +73,18 @@ impl<S: Side> Shared<S> {
         }
     }
 
-    /// Payload bytes that have moved between the two kernels. Pings and their answers, which are none, are not written amid a
-    /// short message.
-    fn payload_moved(&self) -> u64 {
+    /// Returns a number that changes with each payload byte that moves, by this process's counters and by the kernel's.
+    /// Pings and their answers are no payload, and are not written amid a short message.
+    pub(super) fn moved(&self) -> u64 {
         let control = self.control.is_amid().then(|| self.control.socket());
         let infos = self.data.iter().chain(control).filter_map(|socket| TcpInfo::read(socket).ok());
-        infos.map(|info| info.bytes_acked.wrapping_add(info.bytes_received)).fold(0, u64::wrapping_add)
+        let in_kernel = infos.map(|info| info.bytes_acked.wrapping_add(info.bytes_received));
+        in_kernel.fold(self.counted(), u64::wrapping_add)
+    }
+
+    /// Payload bytes that this process has carried, and those that it has placed.
+    fn counted(&self) -> u64 {
+        let Counters { carried, placed } = &self.counters;
+        carried.load(Ordering::Relaxed).wrapping_add(placed.load(Ordering::Relaxed))
     }
 }

@@ -8,7 +8,6 @@ use std::{
 };
 
 use gputcp_gpu::Done;
-use gputcp_socket::TcpInfo;
 use rustix::event::{PollFd, PollFlags};
 
 use super::{Shared, Side};
@@ -82,13 +81,6 @@ impl<S: Side> Shared<S> {
             }
             self.check()?;
         }
-    }
-
-    /// Bytes that have moved between the two kernels, both ways. Changes as long as anything does.
-    fn moved(&self) -> u64 {
-        let sockets = self.data.iter().chain([self.control.socket()]);
-        let infos = sockets.filter_map(|socket| TcpInfo::read(socket).ok());
-        infos.map(|info| info.bytes_acked.wrapping_add(info.bytes_received)).fold(0, u64::wrapping_add)
     }
 
     fn sleep(&self, deadline: Instant) -> io::Result<bool> {
