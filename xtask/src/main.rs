@@ -1,5 +1,6 @@
 //! The repository's own chores, run as `cargo xtask NAME`. Each fetches or finds what it needs.
 
+mod bench;
 #[path = "../../crates/gpu/src/cuda/kernels/digest.rs"]
 mod digest;
 mod dist;
@@ -32,6 +33,9 @@ fn run() -> Result<()> {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["kernels"] => kernels::build(None),
         ["kernels", "--nvrtc", path] => kernels::build(Some(path.as_ref())),
+        ["bench-report"] => bench::write(&root.join(BENCHMARKS)),
+        ["bench-report", "--check"] => bench::check(&root.join(BENCHMARKS)),
+        ["bench-report", "--in", folder] => bench::write(folder.as_ref()),
         ["dist"] => dist::make(root),
         ["check-prose"] => prose::check(root, &Wish::Check),
         ["check-prose", "--write-budget"] => prose::check(root, &Wish::WriteBudget),
@@ -52,9 +56,11 @@ fn run() -> Result<()> {
 /// The runs of the tests under load, if nothing else is said.
 const RUNS: usize = 20;
 
+const BENCHMARKS: &str = "docs/benchmarks";
 const USAGE: &str = "\
 usage: cargo xtask kernels [--nvrtc PATH]
        cargo xtask check-prose [--list [PATH] | --write-budget]
+       cargo xtask bench-report [--check | --in FOLDER]
        cargo xtask dist
        cargo xtask test-under-load [--runs N] [ARGS of cargo test]
   kernels       compiles crates/gpu/src/cuda/kernels/unpack.cu to the .ptx files beside it, with NVRTC 12.1 or 12.2:
@@ -63,6 +69,8 @@ usage: cargo xtask kernels [--nvrtc PATH]
                 sentences that begin with What, lines over 110 columns and sentences over 25 words, and fails if
                 a count is above xtask/prose.budget; --list shows each place (under PATH), --write-budget makes
                 today's counts the budget, if none has risen over all
+  bench-report  makes docs/benchmarks/README.md and its plots of docs/benchmarks/results, which
+                scripts/bench_results.py writes; --check fails if they are stale; --in takes another folder
   dist          builds the command and libnccl-net-gputcp.so, and packs both with their licences into target/dist:
                 a tarball, a Debian package where there is dpkg-deb, and their SHA-256 sums
   test-under-load
