@@ -69,7 +69,7 @@ fn each_field_is_checked() {
 #[test]
 fn the_layout_is_the_documented_one() {
     let bytes = example().encode();
-    assert_eq!(&bytes[..8], b"GTHD\x04\0\x04\x01");
+    assert_eq!(&bytes[..8], b"GTHD\x05\0\x04\x01");
     assert_eq!(bytes[8..24], [7; 16]);
     assert_eq!(bytes[24..28], [192, 0, 2, 7]);
     assert_eq!(bytes[40..42], 12347u16.to_le_bytes());
