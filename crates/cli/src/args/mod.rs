@@ -1,4 +1,4 @@
-//! The command line as it is typed. What can be asked of a measurement is in [`settings::asked`](crate::settings::asked).
+//! The command line as it is typed. A measurement's options are in [`settings::asked`](crate::settings::asked).
 
 pub mod check;
 pub mod doctor;

@@ -112,8 +112,8 @@ fn parse_port(text: &str) -> Result<u16, String> {
     text.trim().parse().map_err(|_| "a port is between 0 and 65535".into())
 }
 
-/// What holds the key between `loopback` and its child: not the variable of the user's key, which plugins in both processes
-/// may read.
+/// The variable of the key between `loopback` and its child. Plugins in both processes may read the user's
+/// own.
 pub(crate) const SESSION_KEY_VARIABLE: &str = "GPUTCP_SESSION_KEY";
 
 #[cfg(test)]

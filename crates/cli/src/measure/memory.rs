@@ -1,5 +1,6 @@
-//! Which memory a session moves: what was asked for, and what both ends have. The client opens its GPU before it calls,
-//! the server opens its own when it hears the settings and says in its answer what it has; then both come to the same end.
+//! Which memory a session moves: what was asked for, and what both ends have. The client opens its GPU before
+//! it calls, the server opens its own when it hears the settings and says in its answer what it has; then
+//! both come to the same end.
 
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ pub struct Proposal {
 }
 
 impl Proposal {
-    /// Looks at what this side has: opens its plugin if one was asked for, and its GPU if one is needed, or was named.
+    /// Opens this side's plugin if one was asked for, and its GPU if one is needed, or was named.
     ///
     /// # Errors
     /// [`Failure::Run`] with the driver's reason if one was asked for and cannot be had.

@@ -1,4 +1,4 @@
-//! What both ends of a session agree on. The client proposes, the server checks, nobody trusts.
+//! The settings that both ends of a session agree on. The client proposes, the server checks, neither trusts.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use super::{
     sockets::SocketSettings,
 };
 
-/// What both ends agree on.
+/// The settings that both ends agree on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Settings {
     /// The message sizes, in the order in which they are measured.
     pub sizes: Vec<u64>,
     /// Which way they go.
     pub flow: Flow,
-    /// What carries it.
+    /// The carrier of the data.
     #[serde(default)]
     pub transport: Transport,
     /// Data sockets per connection; how many a plugin has is its own matter.
@@ -40,7 +40,7 @@ pub struct Settings {
     pub memory: Memory,
     /// How chunks reach their destination.
     pub unpack: Unpack,
-    /// What only the built-in transport is told.
+    /// The options of the built-in transport alone.
     #[serde(flatten)]
     pub sockets: SocketSettings,
     /// Whether every timed message is verified.
@@ -112,13 +112,14 @@ impl Settings {
         Duration::from_millis(self.timeout_ms)
     }
 
-    /// How long a side may stay silent that fills or verifies `bytes` meanwhile: no slower than 256 MiB a second.
+    /// Returns how long a side may stay silent that fills or verifies `bytes` meanwhile: it does 256 MiB a
+    /// second.
     #[must_use]
     pub fn patience(&self, bytes: u64) -> Duration {
         self.timeout() + Duration::from_micros(bytes.div_ceil(268))
     }
 
-    /// What memory this side sends from, and what it receives into.
+    /// Returns the memory that this side sends from, and the memory that it receives into.
     #[must_use]
     pub fn memory_of(&self, role: Role) -> (Option<Memory>, Option<Memory>) {
         let (sends, receives) = match role {
@@ -135,8 +136,9 @@ impl Settings {
         [source, destination].contains(&Some(Memory::Cuda))
     }
 
-    /// Whether the ceiling is a pipeline through a GPU's memory. The software GPU's is what sockets reach in place: its lanes
-    /// are threads of the engine's own, which no hardware asks for. Round trips are those of a bare socket.
+    /// Returns whether the ceiling is a pipeline through a GPU's memory. The software GPU's is that of
+    /// sockets in place: its lanes are threads of the engine's own, which no hardware asks for. Round trips
+    /// are those of a bare socket.
     #[must_use]
     pub const fn ceiling_is_pipeline(&self) -> bool {
         self.ceiling && matches!(self.memory, Memory::Cuda) && !matches!(self.flow, Flow::RoundTrip)
@@ -149,8 +151,8 @@ pub const QUEUE_WINDOW_MAX: u16 = 16;
 pub const QUEUED_CHUNK_BYTES_MAX: u64 = 4 << 20;
 /// Connections of one session: with [`STREAMS_MAX`] the sockets' bound below binds first.
 pub const CHANNELS_MAX: u16 = 64;
-/// Data sockets of one session and direction: one thread each, on both sides, and a process has 1024 descriptors by
-/// default, of which both directions take 2 × 256, and raw sockets as many again.
+/// Data sockets of one session and direction, with a thread each on both sides. A process has 1024
+/// descriptors by default: both directions take 2 × 256 of them, and raw sockets as many again.
 pub const SOCKETS_MAX: u64 = 256;
 /// The longest chunk: 32 slots of it are 8 GiB, more than a pipeline ever needs.
 pub const CHUNK_BYTES_MAX: u64 = 256 << 20;

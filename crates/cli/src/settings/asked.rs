@@ -1,4 +1,4 @@
-//! What the user asks of a measurement: each option's flag, its variables, and what may stand behind them.
+//! A measurement as the user asks for it: each option's flag, its variables, and the values that they take.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// What to measure, and how.
+/// A measurement as it is typed.
 #[derive(Debug, Clone, Default, Args)]
 pub struct MeasureArgs {
     /// Message size [default: 64M; 4K with --latency]
@@ -65,8 +65,8 @@ pub struct MeasureArgs {
     /// more than 4 streams]
     #[arg(long, value_name = "N|SEND,RECV", value_parser = parse_windows, help_heading = "Transfer")]
     pub window: Option<Windows>,
-    /// Memory to move: host (received in place), soft (the software GPU), cuda or cuda:GPU [default: cuda where both
-    /// ends have a GPU, else soft]
+    /// Memory to move: host (received in place), soft (the software GPU), cuda or cuda:GPU [default: cuda
+    /// where both ends have a GPU, else soft]
     #[arg(short, long, value_name = "KIND", value_parser = MemoryArg::parse, help_heading = "Transfer")]
     pub memory: Option<MemoryArg>,
     /// This side's GPU: index, UUID or PCI address [default: the first]
@@ -79,11 +79,11 @@ pub struct MeasureArgs {
     /// copy for --latency between GPUs]
     #[arg(long, value_name = "MODE", value_parser = Unpack::parse, help_heading = "Transfer")]
     pub unpack: Option<Unpack>,
-    /// What only the built-in transport is told.
+    /// The options of the built-in transport alone.
     #[command(flatten)]
     pub sockets: SocketSettings,
 
-    /// What carries the data.
+    /// The plugin that carries the data.
     #[command(flatten)]
     pub plugin: PluginArgs,
 
@@ -153,7 +153,7 @@ impl Environment {
         self.complete_plugin(&mut args.plugin)?;
         let host_flag = kind(args) == Some(Memory::Host);
         self.complete_memory(args)?;
-        // With --memory host there is nothing to unpack: a variable that says how must not turn that into an error.
+        // With --memory host there is nothing to unpack: a variable that says how is no error then.
         if !host_flag && args.unpack.is_none() {
             args.unpack = self.first(&["GPUTCP_UNPACK"], Unpack::parse)?;
             if args.unpack.is_none()
@@ -171,7 +171,8 @@ impl Environment {
         self.fill(&mut args.interval, &["GPUTCP_INTERVAL"], parse_seconds)
     }
 
-    /// Fills in the memory and the GPUs. A flag that names a GPU beats a variable that names other memory, and the reverse.
+    /// Fills in the memory and the GPUs. A flag that names a GPU beats a variable that names other memory,
+    /// and the reverse.
     fn complete_memory(&self, args: &mut MeasureArgs) -> Result<(), Failure> {
         if args.gpu.is_none() && args.peer_gpu.is_none() {
             self.fill(&mut args.memory, &["GPUTCP_MEMORY"], MemoryArg::parse)?;

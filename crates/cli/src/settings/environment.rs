@@ -1,7 +1,7 @@
-//! Settings from the environment: our own names first, then the names that users of older tools have set already.
+//! Settings from the environment: our own names first, then the names that users of older tools have set.
 //!
-//! Values are as hostile as any input: a bad one ends the command with a sentence that names the variable. An empty one
-//! counts as unset.
+//! Values are as hostile as any input: a bad one ends the command with a sentence that names the variable. An
+//! empty one counts as unset.
 
 use std::{
     collections::BTreeMap,

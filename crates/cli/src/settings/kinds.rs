@@ -1,4 +1,4 @@
-//! The kinds of things that a session chooses between: memory, the way to unpack, what carries the data, which way it goes.
+//! The kinds that a session chooses between: of memory, of unpacking, of carriers, of directions.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ pub enum Unpack {
     InPlace,
 }
 
-/// What carries the data.
+/// The carrier of the data.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {

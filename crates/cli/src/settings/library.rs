@@ -1,4 +1,4 @@
-//! What the library is told: the one place where [`Settings`] become its options.
+//! The one place where [`Settings`] become options of the library.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,8 @@ use gputcp_proto::plan::{SegmentPlan, fitting_piece};
 use super::{agreed::Settings, kinds::Unpack};
 
 impl Settings {
-    /// What the connections of one direction are made with: `device` has the messages, `local` is this side's address.
+    /// Returns the options of one direction's connections: `device` has the messages, `local` is this side's
+    /// address.
     #[must_use]
     pub fn options(&self, device: Option<&Device>, slots: u16, local: IpAddr) -> Options {
         self.transport_options()
@@ -18,8 +19,8 @@ impl Settings {
             .tuned(|tuning| tuning.slots = slots)
     }
 
-    /// What a plugin's connections of one direction are made with. This end's plugin may take fewer `requests` than the
-    /// other's.
+    /// Returns the options of one direction's connections over a plugin. This end's may take fewer `requests`
+    /// than the other end's.
     #[must_use]
     pub fn plugin_options(&self, device: Option<&Device>, slots: u16, requests: u16) -> plugin::Options {
         plugin::Options {
@@ -30,30 +31,30 @@ impl Settings {
         }
     }
 
-    /// How the engine cuts messages, with so many chunks in flight.
+    /// Returns how the engine cuts messages, with so many chunks in flight.
     #[must_use]
     pub fn plan(&self, window: u16) -> Plan {
         Plan { chunk_bytes: self.chunk_bytes, window: window.into(), timeout: self.timeout() }
     }
 
-    /// How the transport cuts chunks.
+    /// Returns how the transport cuts chunks.
     pub(super) fn segments(&self) -> SegmentPlan {
         let Tuning { segment_bytes, piece_bytes, .. } = self.transport_options().tuning;
         let segment = segment_bytes.into();
         SegmentPlan::new(segment).with_pieces(fitting_piece(segment, piece_bytes.into()))
     }
 
-    /// The length of the longest segments.
+    /// Returns the length of the longest segments.
     pub(super) fn segment_bytes(&self) -> u64 {
         self.transport_options().tuning.segment_bytes.into()
     }
 
-    /// The segments in a stream's ring.
+    /// Returns the number of segments in a stream's ring.
     pub(super) fn slabs(&self) -> u64 {
         self.transport_options().tuning.slabs.into()
     }
 
-    /// All that does not depend on the direction.
+    /// Returns the options that do not depend on the direction.
     fn transport_options(&self) -> Options {
         let sockets = &self.sockets;
         Options::default()
@@ -69,7 +70,8 @@ impl Settings {
             })
     }
 
-    /// Only the receiver unpacks; a sender with a device and a host destination at the other end still stages.
+    /// Returns how the receiver unpacks. A sender with a device and a host destination at the other end still
+    /// stages.
     const fn unpack_mode(&self) -> UnpackMode {
         match self.unpack {
             Unpack::Kernel | Unpack::None | Unpack::InPlace => UnpackMode::Kernel,

@@ -2,11 +2,11 @@
 
 use super::kinds::Memory;
 
-/// The name of a GPU: its index, UUID or PCI address. That it is well formed says nothing of whether it is there.
+/// The name of a GPU: its index, UUID or PCI address. A well-formed name may be that of no GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selector(String);
 
-/// What `--memory` asks for.
+/// The memory that `--memory` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryArg {
     /// The kind of memory.

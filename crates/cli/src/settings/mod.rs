@@ -1,7 +1,9 @@
-//! The way of a setting. It is typed, as a flag or as a variable ([`asked`], [`sockets`], [`environment`]); [`resolve`]
-//! makes of it, and of both machines, what is done ([`agreed`]); [`library`] tells the library so.
+//! The way of a setting. The user types it as a flag or sets a variable ([`asked`], [`sockets`],
+//! [`environment`]). [`resolve`] makes of it, and of both machines, the settings of a session ([`agreed`]).
+//! [`library`] turns these into the library's options.
 //!
-//! An option of the built-in transport is declared in [`sockets`] and told in [`library`], and nowhere else.
+//! An option of the built-in transport is declared in [`sockets`] and converted in [`library`], and stands
+//! nowhere else.
 
 pub mod agreed;
 pub mod asked;

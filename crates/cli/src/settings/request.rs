@@ -14,7 +14,7 @@ use crate::failure::Failure;
 /// A measurement to make.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// What was asked for, by flags and by variables.
+    /// The flags and variables that asked for it.
     pub asked: MeasureArgs,
     /// The settings, as far as they depend on neither machine.
     pub settings: Settings,

@@ -1,5 +1,5 @@
-//! From what was asked for to what is done: a pure function of the request and of both machines. Every combination that
-//! makes no sense is one sentence here.
+//! From a request to the settings of a session: a pure function of what was asked for and of both machines.
+//! Every combination that makes no sense is one sentence here.
 
 use gputcp::{CongestionControl, transfer::Plan};
 use gputcp_proto::frame::SLOTS_MAX;
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// What this machine brings to a session, as far as it was looked at.
+/// This machine, as far as a session depends on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Here {
     /// The cores that this process may use.
@@ -28,7 +28,7 @@ pub struct Here {
     pub plugin: Option<PluginLimits>,
 }
 
-/// What the other machine brings to a session.
+/// The other machine, as far as a session depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct There {
     /// The cores that its process may use.
@@ -37,7 +37,7 @@ pub struct There {
     pub is_here: bool,
 }
 
-/// What a plugin's device takes.
+/// The limits of a plugin's device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginLimits {
     /// The plugin's name.
@@ -56,8 +56,8 @@ pub struct PluginLimits {
     pub unpacks: bool,
 }
 
-/// The settings that were asked for, between these machines. Before the other one is known, it is taken for the least there
-/// can be: one core, elsewhere.
+/// Returns the settings that were asked for, between these machines. Before the other one is known, it is
+/// taken for the least there can be: one core, elsewhere.
 ///
 /// # Errors
 /// [`Failure::Usage`] saying what makes no sense, and what to do.
@@ -102,7 +102,7 @@ pub fn resolve(asked: &MeasureArgs, here: &Here, there: Option<&There>) -> Resul
     Ok(settings)
 }
 
-/// The memory asked for. Naming a GPU asks for its memory.
+/// Returns the memory asked for. Naming a GPU asks for its memory.
 pub(super) fn wanted(asked: &MeasureArgs) -> Result<Wanted, Failure> {
     let names_gpu = asked.gpu.is_some() || asked.peer_gpu.is_some();
     let wanted = match &asked.memory {
@@ -180,8 +180,8 @@ fn check_sockets(asked: &MeasureArgs, flow: Flow, channels: u16) -> Result<(), F
     }
 }
 
-/// What the built-in transport is told. A plugin cuts chunks in its own way; the sockets of the ceiling are as asked for.
-/// Where both ends are one machine, cubic measured 1.7 times as fast as bbr.
+/// Returns the options of the built-in transport. A plugin cuts chunks in its own way; the sockets of the
+/// ceiling are as asked for. Where both ends are one machine, cubic measured 1.7 times as fast as bbr.
 fn sockets(asked: &MeasureArgs, here: &Here, there: Option<&There>, between_gpus: bool) -> SocketSettings {
     let mut sockets = asked.sockets.clone();
     if here.plugin.is_some() {
@@ -260,8 +260,8 @@ fn usage<T>(sentence: impl Into<String>) -> Result<T, Failure> {
 
 /// More streams than this were never faster.
 const STREAMS_AUTO: u32 = 8;
-/// Between GPUs a segment is two copies by DMA as well, each with its start and its flag: at 512 KiB that took a third of
-/// the rate. See `docs/benchmarks/history.md` for the rates over slice and depth.
+/// Between GPUs a segment is two copies by DMA as well. Their starts and flags took a third of the rate at
+/// 512 KiB. See `docs/benchmarks/history.md` for the rates over slice and depth.
 const GPU_SEGMENT_BYTES: u32 = 2 << 20;
 /// One at the socket, one at the GPU, one between: a fourth made no difference, and pinned memory is dear.
 const GPU_SLABS: u16 = 3;

@@ -9,8 +9,8 @@ use super::{
 };
 
 impl Settings {
-    /// How many round trips of `bytes` are made between two looks at the data: each has its own place in the buffer, so
-    /// that all of them can be verified afterwards.
+    /// Returns how many round trips of `bytes` are made between two looks at the data. Each has its own place
+    /// in the buffer, so that all of them can be verified afterwards.
     #[must_use]
     pub fn rounds(bytes: u64) -> u64 {
         (ROUNDS_BYTES / bytes).clamp(1, 256)
@@ -26,14 +26,14 @@ impl Settings {
         self.sizes.iter().map(|&bytes| of(bytes)).max().unwrap_or(0)
     }
 
-    /// What one side allocates, for messages and for the rings of its sockets: everything twice where it both sends and
-    /// receives.
+    /// Returns the bytes that one side allocates, for messages and for the rings of its sockets. A side that
+    /// both sends and receives has everything twice.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         self.buffer_bytes().saturating_add(self.ring_bytes()).saturating_mul(self.flow.directions())
     }
 
-    /// What the sockets of one direction stage through where they cannot reach the memory: a ring of segments each. The
+    /// Returns the bytes of one direction's rings: one for each socket that cannot reach the memory. The
     /// ceiling's sockets have rings of their own where it is a pipeline.
     #[must_use]
     pub fn ring_bytes(&self) -> u64 {
@@ -45,8 +45,8 @@ impl Settings {
         sockets * self.slabs() * self.segment_bytes()
     }
 
-    /// Checks that the messages of these sides, and the rings that their sockets stage through, fit in the memory that
-    /// `host` has left. A GPU's memory is its own; its rings are the host's.
+    /// Checks that the messages of these sides, and the rings of their sockets, fit in the memory that `host`
+    /// has left. A GPU's memory is its own; its rings are the host's.
     ///
     /// # Errors
     /// A sentence that says how much is missing.
@@ -77,5 +77,5 @@ impl Settings {
     }
 }
 
-/// What one batch of round trips may occupy: 4 MiB.
+/// The most that one batch of round trips occupies: 4 MiB.
 const ROUNDS_BYTES: u64 = 4 << 20;

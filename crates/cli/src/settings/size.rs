@@ -59,8 +59,9 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// What a connection of so many streams needs: with fewer than four chunks for each, streams idle while the next is
-    /// announced. The receiver's is larger, so that a posted receive is always waiting.
+    /// Returns the windows that a connection of so many streams needs. With fewer than four chunks for each,
+    /// streams idle while the next is announced. The receiver's is larger, so that a posted receive is always
+    /// waiting.
     #[must_use]
     pub fn of_streams(streams: u16) -> Self {
         let recv = streams.saturating_mul(4).clamp(Plan::RECV_WINDOW as u16, gputcp_proto::frame::SLOTS_MAX);

@@ -1,4 +1,5 @@
-//! What the built-in transport alone is told: each option's flag, its variable, its name on the wire, and its bounds.
+//! The options of the built-in transport alone: the flag of each, its variable, its name on the wire, its
+//! bounds.
 
 use std::{ops::RangeInclusive, str::FromStr as _};
 
@@ -15,8 +16,8 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// The options of [`Transport::Sockets`](super::kinds::Transport::Sockets), both as typed and as agreed on. `None` leaves
-/// the choice to the transport.
+/// The options of [`Transport::Sockets`](super::kinds::Transport::Sockets), both as typed and as agreed on.
+/// `None` leaves the choice to the transport.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, Serialize, Deserialize, JsonSchema)]
 #[command(next_help_heading = "Transfer")]
 pub struct SocketSettings {

@@ -82,8 +82,8 @@ impl RawSockets {
         Ok(last.unwrap_or_else(Instant::now))
     }
 
-    /// There and back over one socket, on the calling thread, which waits as the engine does: it spins before it blocks.
-    /// Each round has its own place in both areas. `each` is called after every round.
+    /// Plays ping-pong over one socket, on the calling thread, which waits as the engine does: it spins
+    /// before it blocks. Each round has its own place in both areas. `each` is called after every round.
     ///
     /// # Errors
     /// If the socket failed, or made no progress within the timeout.
@@ -138,8 +138,8 @@ impl RawSockets {
         ))
     }
 
-    /// Cuts the message and its memory into one share for each socket, none below [`SHARE_BYTES`]: a small one is not worth
-    /// a thread's waking up.
+    /// Cuts the message and its memory into one share for each socket, none below [`SHARE_BYTES`]: a small
+    /// one is not worth a thread's waking up.
     fn deal(
         &mut self,
         part: Part,

@@ -1,5 +1,5 @@
-//! The ceiling of a whole session whose two ends are threads of this process. The software GPU stands in for a real one:
-//! the settings say that a GPU's memory is moved, and the device that is given does what lanes do.
+//! The ceiling of a whole session whose two ends are threads of this process. The software GPU stands in for a real
+//! one: its lanes work as a GPU's do, and the settings say that a GPU's memory is moved.
 
 use std::{
     io::{Read as _, Write as _},
