@@ -11,6 +11,7 @@ use std::{
 
 use gputcp_nccl_abi::sys::{
     self, Table as _,
+    constants::{DEVICES_PER_NIC_V9, DEVICES_PER_NIC_V12},
     device::{Config, DeviceHandle, VProps, VPropsV12},
     v5, v6, v7, v8, v9, v10, v11, v12,
 };
@@ -216,9 +217,9 @@ impl Table {
     pub(super) fn make_v_device(&self, index: *mut c_int, devs: &[c_int]) -> Option<c_int> {
         /// Asks in a version's list, which has room for more.
         macro_rules! ask {
-            ($net:expr, $list:ident) => {
+            ($net:expr, $list:ident, $room:expr) => {
                 $net.make_v_device.is_some().then(|| {
-                    let mut list = $list { ndevs: devs.len() as c_int, devs: [0; _] };
+                    let mut list = $list { ndevs: devs.len() as c_int, devs: [0; $room] };
                     list.devs[..devs.len()].copy_from_slice(devs);
                     call!($net.make_v_device, index, &raw mut list)
                 })
@@ -226,10 +227,10 @@ impl Table {
         }
         match self {
             Self::V5(_) | Self::V6(_) | Self::V7(_) | Self::V8(_) => None,
-            Self::V9(net) => ask!(net, VProps),
-            Self::V10(net) => ask!(net, VProps),
-            Self::V11(net) => ask!(net, VProps),
-            Self::V12(net) => ask!(net, VPropsV12),
+            Self::V9(net) => ask!(net, VProps, DEVICES_PER_NIC_V9),
+            Self::V10(net) => ask!(net, VProps, DEVICES_PER_NIC_V9),
+            Self::V11(net) => ask!(net, VProps, DEVICES_PER_NIC_V9),
+            Self::V12(net) => ask!(net, VPropsV12, DEVICES_PER_NIC_V12),
         }
     }
 
