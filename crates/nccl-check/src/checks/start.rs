@@ -62,10 +62,9 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         id: "properties-sane",
-        expected: "names and a pciPath, if any, that stay where they are, host pointers, dma-bufs only with regMrDmaBuf, at least one comm and receive. From v9 on \
-                   0 < maxP2pBytes ≤ 2^40, and one device behind it: itself",
-        because: "NCCL keeps names, and divides by these numbers. It copies as many \
-                  devices as are said to be behind one",
+        expected: "names and a pciPath, if any, that stay where they are. Host pointers, dma-bufs only with regMrDmaBuf, at \
+                   least one comm and receive. From v9 on 0 < maxP2pBytes ≤ 2^40, and one device behind it: itself",
+        because: "NCCL keeps names, and divides by these numbers. It copies as many devices as are said to be behind one",
         sources: &[
             nccl(README, 226, 239),
             nccl(README, 257, 281),
