@@ -45,7 +45,7 @@ fn a_good_plugin_passes_at_every_version() {
             &[("LATE", "1"), ("SPEED", "0")],
             [&["finalize-accepts-null", "grouped-tags"], NO_GPU].concat(),
         ),
-        ("v12", &[("DEVICES", "2")], [&["grouped-tags"], NO_GPU].concat()),
+        ("v12", &[("DEVICES", "2"), ("LATE", "1")], [&["grouped-tags"], NO_GPU].concat()),
         ("v11", &[("GPU", "soft")], ["grouped-tags", "unpack-queue"].to_vec()),
         ("unpack", &[("MAX_RECVS", "2")], NO_GPU.to_vec()),
         ("unpack", &[("GPU", "soft")], ["grouped-tags", "gpu-data-at-done", "iflush"].to_vec()),
