@@ -13,6 +13,7 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -28,9 +29,15 @@ pub(crate) struct Journal(Arc<Write>);
 #[derive(Debug)]
 struct Write {
     file: File,
-    /// The thread of the side on which the noted warning was given; the inner `None` is a thread of the
-    /// plugin's own.
-    warned: Mutex<Option<Option<usize>>>,
+    /// The warning that is noted.
+    warned: Mutex<Option<Warning>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Warning {
+    /// The side's thread that gave it, within a call; `None` for a thread of the plugin's own.
+    by: Option<usize>,
+    when: Instant,
 }
 
 impl Read {
@@ -111,13 +118,16 @@ impl Journal {
         let _ = self.0.file.write_all_at(&entry, (THREAD.get().unwrap_or(0) * ENTRY_BYTES) as u64);
     }
 
-    /// Notes a warning, if it is the first since the last call.
+    /// Notes a warning, if it is the first since the last call. A warning within a call comes before one of the
+    /// plugin's own threads.
     pub(crate) fn say(&self, text: &str) {
         let mut warned = self.warned();
-        if text.is_empty() || warned.is_some() {
+        let by = THREAD.get();
+        let is_noted = warned.is_some_and(|warning| warning.by.is_some() || by.is_none());
+        if text.is_empty() || is_noted {
             return;
         }
-        *warned = Some(THREAD.get());
+        *warned = Some(Warning { by, when: Instant::now() });
         let mut bytes = [0; WORDS_BYTES];
         let length = text.len().min(WORDS_BYTES);
         bytes[..length].copy_from_slice(&text.as_bytes()[..length]);
@@ -125,16 +135,21 @@ impl Journal {
     }
 
     /// Removes this thread's earlier warning, which does not explain the call that begins. Another thread's
-    /// warning stays: it explains that thread's call.
+    /// warning stays: it explains that thread's call. A recent one of the plugin's own threads stays too: it may
+    /// explain any call.
     fn begin(&self) {
         let mut warned = self.warned();
-        if warned.is_some_and(|by| by.is_none() || by == THREAD.get()) {
+        let is_over = |warning: Warning| match warning.by {
+            None => warning.when.elapsed() >= RECENT,
+            by => by == THREAD.get(),
+        };
+        if warned.is_some_and(is_over) {
             *warned = None;
             let _ = self.0.file.write_all_at(&[0], WORDS_AT as u64);
         }
     }
 
-    fn warned(&self) -> MutexGuard<'_, Option<Option<usize>>> {
+    fn warned(&self) -> MutexGuard<'_, Option<Warning>> {
         self.0.warned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -158,6 +173,8 @@ const ENTRY_BYTES: usize = 16;
 const WORDS_AT: usize = THREADS * ENTRY_BYTES;
 /// More is no sentence.
 const WORDS_BYTES: usize = 512;
+/// How long a warning of the plugin's own threads may explain a call.
+const RECENT: Duration = Duration::from_secs(1);
 /// Behind the words: whether the side is beyond NCCL's demands.
 const BEYOND_AT: u64 = (WORDS_AT + WORDS_BYTES) as u64;
 
@@ -204,10 +221,26 @@ mod tests {
         on(2, "something else");
         assert_eq!(read.words().as_deref(), Some("it is gone"));
         on(1, "");
-        // One of the plugin's own threads.
-        thread::scope(|scope| scope.spawn(|| journal.say("the cable is cut")).join().unwrap());
+        assert_eq!(read.words(), None);
+    }
+
+    #[test]
+    fn a_recent_warning_of_the_plugins_own_threads_explains_any_call() {
+        let read = Read::new().unwrap();
+        let journal = Journal::open(&read.path()).unwrap();
+        let beside = |text| thread::scope(|scope| scope.spawn(|| journal.say(text)).join().unwrap());
+        number_this_thread(0);
+        beside("the cable is cut");
+        journal.call("test", || {});
         assert_eq!(read.words().as_deref(), Some("the cable is cut"));
-        on(2, "");
+        journal.call("test", || journal.say("no such request"));
+        beside("the cable is cut");
+        assert_eq!(read.words().as_deref(), Some("no such request"));
+        journal.call("test", || {});
+        assert_eq!(read.words(), None);
+        beside("the cable is cut");
+        thread::sleep(RECENT);
+        journal.call("test", || {});
         assert_eq!(read.words(), None);
     }
 }

@@ -1,7 +1,8 @@
-//! The logger that plugins are given. Warnings go to stderr, and the first one since the side's last call to
-//! the journal, for the parent. Other messages would bury the one that tells why a check failed.
+//! The logger that plugins are given: it brings warnings to the side's journal. Other messages would bury the
+//! one that tells why a check failed. None goes to stderr, which is left to the lines that the plugin prints
+//! itself.
 
-use std::{ffi::c_int, io::Write as _, sync::OnceLock};
+use std::{ffi::c_int, sync::OnceLock};
 
 use gputcp_nccl_abi::{
     message::{self, Message, Sink},
@@ -32,8 +33,6 @@ impl Sink for Side {
         if let Some(journal) = JOURNAL.get() {
             journal.say(&message.text);
         }
-        // Not `eprintln`, which panics if stderr has no reader.
-        let _ = writeln!(std::io::stderr(), "{}", message.text);
     }
 }
 

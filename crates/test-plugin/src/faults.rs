@@ -77,7 +77,7 @@ fn die(signal: c_int) {
     }
 }
 
-/// Logs a cause and a consequence, and prints another line on stderr.
+/// Logs a cause and a consequence.
 fn warn(function: &str) {
     let logger = *LOGGER.lock().unwrap_or_else(PoisonError::into_inner);
     if let (Some(logger), Ok(function)) = (logger, CString::new(function)) {
@@ -97,7 +97,6 @@ fn warn(function: &str) {
             logger(LOG_WARN, 16, file, 9, c"%s -> %d".as_ptr(), file, 3);
         }
     }
-    eprintln!("something else");
 }
 
 /// Run when the file is loaded, before anybody calls a function: `load` for the knobs.

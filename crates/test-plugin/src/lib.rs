@@ -38,7 +38,7 @@
 //! | `CRASH` | `FUNCTION:NTH:SIGNAL` | it ends the process with a signal, default SIGABRT |
 //! | `EXIT` | `FUNCTION:NTH` | it ends the process with exit code 0, as if all were well |
 //! | `BESIDE` | 0 or 1 | `CRASH` and `EXIT` happen on a thread of the plugin's own |
-//! | `WARN` | `FUNCTION:NTH` | it warns by the host's logger, and says something else on stderr |
+//! | `WARN` | `FUNCTION:NTH` | it warns by the host's logger of a cause and a consequence |
 //! | `PRINT` | `FUNCTION:NTH` | it prints a line on stdout |
 //! | `NOWHERE` | `table-name`, `devices`, `name`, `device-handle`, by commas | these pointers lead nowhere |
 //! | `VIOLATE` | names of checks, by commas | each breaks the demand that the check of `gputcp plugin check` is about; `CHECK/WAY` breaks it another way |

@@ -247,9 +247,12 @@ fn last_words_are_the_first_warning_since_the_last_call() {
         let said = seen_with(&[("WARN", "isend:2"), fault]);
         assert!(said.ends_with("; its last words: no slot for isend, 31 of 32.5"), "{fault:?}: {said}");
     }
-    // The call before explains nothing, and stderr is all that there is.
+    // An earlier call's warning explains nothing.
     let said = seen_with(&[("WARN", "isend:1"), ("ERROR", "isend:2:2")]);
-    assert!(said.ends_with("; its last words: something else"), "{said}");
+    assert!(said.ends_with("isend answered 2 (ncclSystemError)"), "{said}");
+    // Without a warning, the last line on stderr is taken.
+    let said = seen_with(&[("PRINT", "init"), ("ERROR", "isend:2:2")]);
+    assert!(said.ends_with("; its last words: init was called"), "{said}");
 }
 
 #[test]
