@@ -154,6 +154,21 @@ fn an_answer_that_is_none_ends_within_the_timeout() {
 }
 
 #[test]
+fn the_last_attempt_does_not_hide_why_the_ones_before_failed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let connecting = thread::spawn(move || {
+        gputcp::connect(&address, options(1).with_timeout(Duration::from_millis(150))).unwrap_err()
+    });
+    // The first one that asks is turned away; the next has a third of the timeout, and no answer.
+    let (mut first, _) = listener.accept().unwrap();
+    first.read_exact(&mut [0; Ask::BYTES]).unwrap();
+    drop(first);
+    let error = connecting.join().unwrap();
+    assert!(error.to_string().contains("without an answer"), "{error}");
+}
+
+#[test]
 fn a_text_that_names_no_place_is_said_at_once() {
     for text in ["", "nowhere", "127.0.0.1", "127.0.0.1:port", "\u{1b}[0m:1"] {
         let error = gputcp::connect(text, options(1)).unwrap_err();

@@ -57,12 +57,21 @@ pub fn connect(address: &str, options: Options) -> Result<SendComm> {
         return Err(Error::Refused { peer, why });
     }
     let deadline = Instant::now() + options.timeout;
+    let mut passing = None;
     loop {
+        let began = Instant::now();
         match ask_any(&addresses, &peer, &options, deadline) {
             Ok(handle) => {
                 return Connector::new(&handle, options.clone())?.connect(Instant::now() + options.timeout);
             }
-            Err(Trouble::Passing(_)) if Instant::now() + PAUSE < deadline => thread::sleep(PAUSE),
+            Err(Trouble::Passing(error)) if Instant::now() + PAUSE < deadline => {
+                thread::sleep(PAUSE);
+                passing = Some(error);
+            }
+            // The last attempt had little time: the one before it tells more.
+            Err(Trouble::Lasting(error @ Error::Timeout { .. })) if began.elapsed() < options.timeout / 2 => {
+                return Err(passing.unwrap_or(error));
+            }
             Err(Trouble::Passing(error) | Trouble::Lasting(error)) => return Err(error),
         }
     }
