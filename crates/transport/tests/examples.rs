@@ -13,7 +13,8 @@ fn example(name: &str) -> Command {
     command
 }
 
-/// Builds the examples as this test was built, once; gives their folder.
+/// Builds the examples as this test was built, once; gives their folder. The build is of the whole workspace, as that of
+/// `cargo test --workspace`: a part of it has other features of its dependencies, and all would be built once more.
 fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -22,7 +23,7 @@ fn built() -> &'static Path {
         let profile = test.ancestors().nth(2).expect("it lies in folders");
         let target = profile.parent().expect("it lies in a folder");
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "-p", "gputcp", "--examples", "--target-dir"]).arg(target);
+        build.args(["build", "--quiet", "--workspace", "--lib", "--examples", "--target-dir"]).arg(target);
         if profile.ends_with("release") {
             build.arg("--release");
         }
