@@ -118,7 +118,7 @@ impl Journal {
         let _ = self.0.file.write_all_at(&entry, (THREAD.get().unwrap_or(0) * ENTRY_BYTES) as u64);
     }
 
-    /// Notes a warning, if it is the first since the last call. A warning within a call comes before one of the
+    /// Notes a warning, if it is the first since the last call. A warning within a call replaces one of the
     /// plugin's own threads.
     pub(crate) fn say(&self, text: &str) {
         let mut warned = self.warned();
@@ -135,8 +135,8 @@ impl Journal {
     }
 
     /// Removes this thread's earlier warning, which does not explain the call that begins. Another thread's
-    /// warning stays: it explains that thread's call. A recent one of the plugin's own threads stays too: it may
-    /// explain any call.
+    /// warning stays: it explains that thread's call. A recent one of the plugin's own threads stays as well:
+    /// it may explain any call.
     fn begin(&self) {
         let mut warned = self.warned();
         let is_over = |warning: Warning| match warning.by {
