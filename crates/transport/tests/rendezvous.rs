@@ -5,6 +5,7 @@ mod common;
 use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
+    os::fd::AsFd as _,
     thread,
     time::{Duration, Instant},
 };
@@ -12,6 +13,7 @@ use std::{
 use common::{Place, options, soon};
 use gputcp::{Error, Handle, Key, Listener, Pattern, RecvComm, SendComm};
 use gputcp_proto::frame::{Ask, Verdict, Welcome};
+use rustix::event::{PollFd, PollFlags, poll};
 
 const P: Pattern = Pattern { seed: 3, iteration: 4 };
 
@@ -178,4 +180,43 @@ fn a_text_that_names_no_place_is_said_at_once() {
     let error =
         gputcp::connect("127.0.0.1:1", options(1).with_timeout(Duration::from_millis(300))).unwrap_err();
     assert!(error.to_string().contains("nobody listens there"), "{error}");
+}
+
+/// Whether the listener's descriptor is readable within a time.
+fn is_readable(listener: &Listener, within: Duration) -> bool {
+    let mut watched = [PollFd::new(listener, PollFlags::IN)];
+    poll(&mut watched, Some(&within.try_into().unwrap())).unwrap() == 1
+}
+
+#[test]
+fn an_event_loop_watches_one_descriptor() {
+    let (mut listener, address) = listen(options(3));
+    let (moment, long) = (Duration::from_millis(50), Duration::from_secs(20));
+    assert!(!is_readable(&listener, Duration::ZERO), "nobody has come: {:?}", listener.as_fd());
+    // Half a frame is read, and waited for without a stir.
+    let mut slow = TcpStream::connect(&address).unwrap();
+    slow.write_all(b"GTA").unwrap();
+    while is_readable(&listener, moment) {
+        assert!(listener.poll().unwrap().is_none());
+    }
+    // A peer that connects meanwhile is served by the descriptor alone.
+    let to = address.clone();
+    let connecting = thread::spawn(move || gputcp::connect(&to, options(3)));
+    let mut receiver = loop {
+        assert!(is_readable(&listener, long), "the peer waits");
+        if let Some(receiver) = listener.poll().unwrap() {
+            break receiver;
+        }
+    };
+    exchange(&mut connecting.join().unwrap().unwrap(), &mut receiver, Place::Host, 1 << 20);
+    // Its sockets are the connection's: they do not stir the listener.
+    assert!(!is_readable(&listener, moment));
+    // The rest of the frame does, and so does its answer.
+    slow.write_all(&Ask.encode()[3..]).unwrap();
+    assert!(is_readable(&listener, long));
+    assert!(listener.poll().unwrap().is_none());
+    let mut handle = [0; Handle::BYTES];
+    slow.read_exact(&mut handle).unwrap();
+    assert_eq!(Handle::decode(&handle).unwrap().token, listener.handle().token);
+    assert!(!is_readable(&listener, moment));
 }

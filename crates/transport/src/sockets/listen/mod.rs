@@ -4,13 +4,14 @@
 //! disturbing anyone: never waited for, bounded in number, counted.
 
 mod gathering;
+mod ready;
 mod unknown;
 
 use std::{
     collections::VecDeque,
     io,
     net::{IpAddr, SocketAddr},
-    os::fd::AsRawFd as _,
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -29,6 +30,7 @@ use rustix::{
 
 use self::{
     gathering::{Gathering, Partial},
+    ready::ReadySet,
     unknown::{Known, Unknown, refuse},
 };
 use super::{
@@ -49,6 +51,8 @@ pub struct Listener {
     next: usize,
     options: Options,
     handle: Handle,
+    /// Readable when one of the sockets is, or one of the unknown.
+    ready: ReadySet,
     /// Sockets that have not said who they are, the oldest first.
     unknown: VecDeque<Unknown>,
     /// Connections whose sockets are not all here.
@@ -86,6 +90,8 @@ impl Listener {
                 "a listener was given {first} and {other}; its addresses are all of IPv4 or all of IPv6"
             )));
         }
+        let watching = |error: io::Error| Error::system("watch a listener's sockets", error);
+        let ready = ReadySet::new().map_err(watching)?;
         let mut sockets = Vec::with_capacity(addresses.len());
         let mut handle = Handle::at(*first, random_token()?);
         for (index, &address) in addresses.iter().enumerate() {
@@ -97,11 +103,12 @@ impl Listener {
                 None => handle.address = local,
                 Some(index) => handle.others[index] = Some(local),
             }
+            ready.add(&socket).map_err(watching)?;
             sockets.push(socket);
         }
         let (unknown, gathering) = (VecDeque::new(), Gathering::default());
         let (strays, tells, starved) = (0, false, None);
-        Ok(Self { sockets, next: 0, options, handle, unknown, gathering, strays, tells, starved })
+        Ok(Self { sockets, next: 0, options, handle, ready, unknown, gathering, strays, tells, starved })
     }
 
     /// What a sender needs to connect.
@@ -174,6 +181,12 @@ impl Listener {
                     self.unknown.pop_front();
                     self.strays += 1;
                 }
+                if !unknown.is_watched && self.ready.add(&unknown.socket).is_err() {
+                    // The system watches no more sockets: this one goes, and the listener stays.
+                    self.strays += 1;
+                    return Ok(None);
+                }
+                unknown.is_watched = true;
                 self.unknown.push_back(unknown);
                 Ok(None)
             }
@@ -187,7 +200,10 @@ impl Listener {
             }
             Known::Join(join) => {
                 let token = self.handle.token;
-                let Unknown { socket, peer, .. } = unknown;
+                let Unknown { socket, peer, is_watched, .. } = unknown;
+                if is_watched {
+                    self.ready.remove(&socket);
+                }
                 let added = if self.has_room_for(&join) {
                     self.gathering.add(join, socket, peer, token, self.options.key.as_ref())
                 } else {
@@ -231,15 +247,10 @@ impl Listener {
                 let (peer, after) = ("the sender".into(), deadline.saturating_duration_since(began));
                 return Err(Error::Timeout { what: "waiting for a connection", peer, after });
             }
-            let mut watched: Vec<_> =
-                self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
-            watched.extend(self.unknown.iter().map(|unknown| PollFd::new(&unknown.socket, PollFlags::IN)));
             let next = deadline.min(Instant::now() + LOOK);
-            if self.starved.is_some() {
-                // The sockets stay ready meanwhile.
-                watched.clear();
-            }
-            poll_until(&mut watched, Some(next))
+            // Without a descriptor for another socket, the listening sockets stay ready.
+            let watched = if self.starved.is_some() { 0 } else { 1 };
+            poll_until(&mut [PollFd::new(&self.ready, PollFlags::IN)][..watched], Some(next))
                 .map_err(|error| Error::system("wait for a connection", error))?;
         }
     }
@@ -332,6 +343,15 @@ impl Listener {
             peer_slots: join.slots,
         };
         RecvComm::start(agreed, &self.options).map(Some)
+    }
+}
+
+impl AsFd for Listener {
+    /// Returns a descriptor for an event loop (`poll`, `epoll`, tokio's `AsyncFd`). It is readable when
+    /// [`Listener::poll`] has something to do. [`Listener::poll`] also drops sockets that are late: call it every
+    /// few seconds in any case.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ready.as_fd()
     }
 }
 

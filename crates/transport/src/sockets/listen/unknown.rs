@@ -17,6 +17,8 @@ pub(super) struct Unknown {
     pub(super) peer: SocketAddr,
     join: [u8; Join::BYTES],
     have: usize,
+    /// Whether the listener's descriptor covers it.
+    pub(super) is_watched: bool,
     pub(super) since: Instant,
 }
 
@@ -31,7 +33,7 @@ pub(super) enum Known {
 
 impl Unknown {
     pub(super) fn new(socket: Socket, peer: SocketAddr) -> Self {
-        Self { socket, peer, join: [0; Join::BYTES], have: 0, since: Instant::now() }
+        Self { socket, peer, join: [0; Join::BYTES], have: 0, is_watched: false, since: Instant::now() }
     }
 
     /// Reads what has come, without waiting. `tells` says whether the listener answers those that ask for its handle.
