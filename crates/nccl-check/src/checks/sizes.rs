@@ -144,6 +144,7 @@ fn larger_receiving(bench: &mut Bench) -> Seen {
     // The connection is left as it is: to close it after an error is another check's.
     bench.link.meet()?;
     match (here, there) {
+        (_, USAGE) => Ok(format!("the sender's {}", answered("isend or test", USAGE))),
         (Ended::With(code), _) => Ok(format!("the receiver's {}", answered("test", code))),
         (_, code @ 1..) => Ok(format!("the sender's {}", answered("isend or test", code))),
         (Ended::Done(bytes), _) => stricter(format!(
@@ -226,5 +227,7 @@ const SMALLER: [(usize, usize); 3] = [(4096, 1000), (1 << 20, 8), (1 << 20, 600_
 const ROOM: usize = 1000;
 /// Within the block's guards, should all of it be written.
 const LARGER: usize = 5000;
+/// The code that says the most: the sizes differ.
+const USAGE: c_int = ResultCode::InvalidUsage.number();
 /// An end that must come, comes by then.
 const A_WHILE: Duration = Duration::from_secs(3);
