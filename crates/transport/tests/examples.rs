@@ -13,8 +13,9 @@ fn example(name: &str) -> Command {
     command
 }
 
-/// Builds the examples as this test was built, once; gives their folder. The build is of the whole workspace, as that of
-/// `cargo test --workspace`: a part of it has other features of its dependencies, and all would be built once more.
+/// Builds the examples as this test was built, once, and returns their folder. The build is of the whole
+/// workspace, as that of `cargo test --workspace`. A part of it has other features of its dependencies, and
+/// would be built once more.
 fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
