@@ -348,7 +348,7 @@ impl Listener {
 
 impl AsFd for Listener {
     /// Returns a descriptor for an event loop (`poll`, `epoll`, tokio's `AsyncFd`). It is readable when
-    /// [`Listener::poll`] has something to do. [`Listener::poll`] also drops sockets that are late: call it every
+    /// [`Listener::poll`] has something to do. That also drops sockets that are late: call it every
     /// few seconds in any case.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ready.as_fd()
