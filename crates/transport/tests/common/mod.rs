@@ -8,8 +8,11 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpStream,
-    sync::OnceLock,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -50,8 +53,21 @@ pub fn soft() -> Device {
     Device::soft(SoftOptions::default())
 }
 
+/// Returns where a test listens: at one address, or at another one each time in the test program that makes
+/// thousands of connections a second. A port at one address is not free for a minute after a connection ends.
+pub fn somewhere() -> SocketAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = Ipv4Addr::LOCALHOST.to_bits();
+    let many = env!("CARGO_CRATE_NAME") == "random_peers";
+    let at = if many { NEXT.fetch_add(1, Ordering::Relaxed) % LOOPBACK_ADDRESSES } else { 0 };
+    SocketAddr::from((Ipv4Addr::from_bits(first + at), 0))
+}
+
+/// All of 127.0.0.0/8 are this machine's; so many suffice.
+const LOOPBACK_ADDRESSES: u32 = 1 << 20;
+
 pub fn listen(options: &Options) -> (Listener, Handle) {
-    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), options.clone()).unwrap();
+    let listener = Listener::bind(somewhere(), options.clone()).unwrap();
     let handle = listener.handle();
     (listener, handle)
 }
@@ -205,7 +221,7 @@ pub fn sender_welcomed(
         // Before it listens: what it accepts has the same.
         stranger.set_recv_buffer_size(bytes).unwrap();
     }
-    stranger.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    stranger.bind(&somewhere().into()).unwrap();
     stranger.listen(8).unwrap();
     let stranger = std::net::TcpListener::from(stranger);
     let (_, real) = listen(&options);

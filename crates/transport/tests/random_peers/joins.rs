@@ -17,7 +17,7 @@ use gputcp_proto::{
 
 use crate::{
     bounded,
-    common::{listen, soon},
+    common::{listen, somewhere, soon},
     plan::Plan,
 };
 
@@ -63,7 +63,7 @@ fn however_a_connector_is_answered_it_has_a_connection_or_an_error() {
         bounded(|| {
             let plan = Plan::draw(random);
             let options = plan.options.clone().with_key(key(random));
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let listener = TcpListener::bind(somewhere()).unwrap();
             let handle = Handle::at(listener.local_addr().unwrap(), Token([5; 16]));
             let honest = Connector::new(&handle, options.clone()).unwrap();
             let patience = Duration::from_millis(if random.u8(0..10) == 0 { 100 } else { 1000 });
