@@ -75,7 +75,7 @@ impl Interrupt {
             for _ in signals.forever() {
                 if interrupt.fired() {
                     // Not by `exit`, in which a plugin could hold it.
-                    gputcp::plugin::leave(Failure::Interrupted.exit_code().into());
+                    gputcp_nccl_drive::leave(Failure::Interrupted.exit_code().into());
                 }
                 interrupt.fire();
             }

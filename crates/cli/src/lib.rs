@@ -59,7 +59,7 @@ pub fn main() -> ExitCode {
     };
     // What a plugin does when its process ends would come behind the result: it may hang, or crash.
     if host::plugin::is_here() {
-        gputcp::plugin::leave(code.into());
+        gputcp_nccl_drive::leave(code.into());
     }
     ExitCode::from(code)
 }

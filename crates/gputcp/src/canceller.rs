@@ -7,7 +7,9 @@ use std::sync::Arc;
 pub struct Canceller(Arc<dyn Cancel>);
 
 impl Canceller {
-    pub(crate) fn new(connection: Arc<dyn Cancel>) -> Self {
+    /// A canceller of a connection, for a transport behind the traits of [`crate::contract`].
+    #[must_use]
+    pub fn new(connection: Arc<dyn Cancel>) -> Self {
         Self(connection)
     }
 
@@ -25,6 +27,7 @@ impl std::fmt::Debug for Canceller {
 }
 
 /// A connection as its canceller knows it.
-pub(crate) trait Cancel: Send + Sync {
+pub trait Cancel: Send + Sync {
+    /// Ends every wait on the connection, now and later. Called from any thread.
     fn cancel(&self, reason: &str);
 }

@@ -101,9 +101,14 @@ pub enum Error {
     /// The GPU, or the memory, refused something on this side.
     #[error(transparent)]
     Device(#[from] Arc<gputcp_gpu::Error>),
-    /// A NCCL net plugin cannot be driven, or failed.
-    #[error(transparent)]
-    Plugin(#[from] Arc<gputcp_nccl_abi::drive::Error>),
+    /// A transport other than the built-in one failed: one behind the traits of [`crate::contract`].
+    #[error("{source}")]
+    Transport {
+        /// The side that erred.
+        guilty: Guilty,
+        /// The transport's own error.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
     /// The caller asked for what cannot be.
     #[error("{0}")]
     Usage(Arc<str>),
@@ -128,7 +133,6 @@ impl Error {
     #[must_use]
     pub fn guilty(&self) -> Guilty {
         match self {
-            Self::Plugin(error) if error.is_remote() => Guilty::Peer,
             Self::PeerMisbehaved { .. }
             | Self::PeerGone { .. }
             | Self::PeerAborted { .. }
@@ -137,7 +141,8 @@ impl Error {
             | Self::WrongKey { .. }
             | Self::Timeout { .. } => Guilty::Peer,
             Self::Cancelled { .. } => Guilty::User,
-            Self::System { .. } | Self::Device(_) | Self::Plugin(_) => Guilty::Local,
+            Self::System { .. } | Self::Device(_) => Guilty::Local,
+            Self::Transport { guilty, .. } => *guilty,
             Self::Mismatched { .. } | Self::Usage(_) => Guilty::Caller,
         }
     }
@@ -168,11 +173,5 @@ impl Error {
 impl From<gputcp_gpu::Error> for Error {
     fn from(error: gputcp_gpu::Error) -> Self {
         Self::Device(Arc::new(error))
-    }
-}
-
-impl From<gputcp_nccl_abi::drive::Error> for Error {
-    fn from(error: gputcp_nccl_abi::drive::Error) -> Self {
-        Self::Plugin(Arc::new(error))
     }
 }

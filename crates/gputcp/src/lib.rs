@@ -132,7 +132,6 @@ mod cpu_list;
 mod error;
 mod key_file;
 mod options;
-pub mod plugin;
 mod progress;
 mod sockets;
 pub mod transfer;
@@ -146,7 +145,7 @@ pub use gputcp_proto::{Violation, frame::Token, handle::Handle, key::Key, recv::
 pub use gputcp_socket::TcpInfo;
 
 pub use self::{
-    canceller::Canceller,
+    canceller::{Cancel, Canceller},
     congestion::CongestionControl,
     cpu_list::CpuList,
     error::{Error, Guilty, Result},

@@ -12,9 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_nccl_abi::{
-    ResultCode,
-    sys::{
+use gputcp_nccl_net::{
+    Properties, ResultCode,
+    layout::{
         constants::PTR_HOST,
         device::{DeviceHandle, DeviceHandleStorage},
     },
@@ -25,7 +25,7 @@ use crate::{
     journal::Journal,
     meeting::Listening,
     outstanding::Outstanding,
-    raw::{Handle, P, Properties, Raw},
+    raw::{Handle, P, Raw},
     stop::{Stop, fail},
 };
 

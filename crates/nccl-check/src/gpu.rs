@@ -7,7 +7,7 @@ use std::{
 };
 
 use gputcp_gpu::{Buffer, Device, Error, Lane, LaneSpec, Pattern, SoftOptions, UnpackMode};
-use gputcp_nccl_abi::sys::constants::PTR_CUDA;
+use gputcp_nccl_net::layout::constants::PTR_CUDA;
 use gputcp_proto::bounce::Fragment;
 
 use crate::{

@@ -4,10 +4,8 @@
 
 use std::{ffi::c_int, sync::OnceLock};
 
-use gputcp_nccl_abi::{
-    message::{self, Message, Sink},
-    sys::{constants, functions::Logger},
-};
+use gputcp_nccl_drive::message::{self, Message, Sink};
+use gputcp_nccl_net::layout::{constants, functions::Logger};
 
 use crate::journal::Journal;
 

@@ -1,6 +1,6 @@
 //! One side of a check with two: how the sides make a connection of the plugin's, try it, and part in good order.
 
-use gputcp_nccl_abi::sys::constants::HANDLE_BYTES;
+use gputcp_nccl_net::layout::constants::HANDLE_BYTES;
 
 use crate::{
     bench::Plugin,

@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 
-use gputcp_nccl_abi::drive::DEVICES_MAX;
+use gputcp_nccl_drive::DEVICES_MAX;
 
 use crate::{
     bench::Plugin,

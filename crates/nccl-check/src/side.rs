@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_nccl_abi::drive::leave;
+use gputcp_nccl_drive::leave;
 
 use crate::{
     bench::Plugin,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use gputcp::{Error, Guilty};
-use gputcp_nccl_abi::{ResultCode, guard::guard};
+use gputcp_nccl_net::{ResultCode, export::guard::guard};
 use gputcp_socket::is_forked_child;
 
 use crate::log;

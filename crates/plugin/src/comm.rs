@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gputcp::{Error, GroupRequest, Part, Progress, RecvComm, RecvRequest, Result, SendComm, SendRequest};
 use gputcp_gpu::Buffer;
-use gputcp_nccl_abi::ResultCode;
+use gputcp_nccl_net::ResultCode;
 use gputcp_proto::frame::{RECEIVES_MAX, SLOTS_MAX};
 
 use crate::{
@@ -65,7 +65,7 @@ pub(crate) enum Receiving {
 /// The most requests in flight: the number that NCCL asks for, and that the transport has slots for.
 ///
 /// Sends may number one for each receive of each request.
-const REQUESTS: usize = gputcp_nccl_abi::sys::constants::REQUESTS_MAX;
+const REQUESTS: usize = gputcp_nccl_net::layout::constants::REQUESTS_MAX;
 /// The number of requests that the low bits of a connection's address can tell apart.
 pub(crate) const NUMBERS: usize = align_of::<Comm>();
 const _: () = assert!(REQUESTS * RECEIVES_MAX as usize == NUMBERS, "a number for each request");

@@ -14,7 +14,7 @@ use std::{
 };
 
 use gputcp::{Connector, Handle, SendComm};
-use gputcp_nccl_abi::ResultCode;
+use gputcp_nccl_net::ResultCode;
 
 use crate::{
     answer::{failed, refused},

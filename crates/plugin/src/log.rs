@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use gputcp_nccl_abi::sys::{
+use gputcp_nccl_net::layout::{
     constants::{LOG_INFO, LOG_WARN},
     functions::Logger,
 };

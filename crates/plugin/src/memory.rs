@@ -13,7 +13,7 @@
 use std::ptr::NonNull;
 
 use gputcp_gpu::Buffer;
-use gputcp_nccl_abi::ResultCode;
+use gputcp_nccl_net::ResultCode;
 
 use crate::answer::refused;
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use gputcp::{CongestionControl, Handle, IoPool, Options};
-use gputcp_nccl_abi::ResultCode;
+use gputcp_nccl_net::ResultCode;
 use gputcp_proto::frame::{INLINE_BYTES_MAX, STREAMS_MAX};
 
 use crate::{

@@ -9,7 +9,7 @@
 
 use std::{ffi::c_int, fmt};
 
-use gputcp_nccl_abi::sys::tuner::{PROTO_LL, PROTO_LL128, PROTO_SIMPLE};
+use gputcp_nccl_net::layout::tuner::{PROTO_LL, PROTO_LL128, PROTO_SIMPLE};
 
 /// The tuner of one communicator.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ const MOST: usize = 32;
 
 #[cfg(test)]
 mod tests {
-    use gputcp_nccl_abi::sys::tuner::COST_IGNORED;
+    use gputcp_nccl_net::layout::tuner::COST_IGNORED;
     use proptest::prelude::*;
 
     use super::*;

@@ -1,8 +1,8 @@
 //! The test plugin's file with `irecvConsumed` and the unpack queue, for versions 7, 8 and 11.
 
-use gputcp_nccl_abi::sys;
-use gputcp_test_plugin::{export, exports};
+use gputcp_nccl_net::layout::{v7, v8, v11};
+use gputcp_test_plugin::{export, exports::unpack};
 
-export!(ncclNetPlugin_v7: sys::v7::Net = exports::v7::UNPACK);
-export!(ncclNetPlugin_v8: sys::v8::Net = exports::v8::UNPACK);
-export!(ncclNetPlugin_v11: sys::v11::Net = exports::v11::UNPACK);
+export!(ncclNetPlugin_v7: v7::Net = unpack());
+export!(ncclNetPlugin_v8: v8::Net = unpack());
+export!(ncclNetPlugin_v11: v11::Net = unpack());

@@ -1,6 +1,6 @@
 //! The test plugin's file for version 9.
 
-use gputcp_nccl_abi::sys::v9::Net;
-use gputcp_test_plugin::{export, exports::v9};
+use gputcp_nccl_net::layout::v9::Net;
+use gputcp_test_plugin::{export, exports::plain};
 
-export!(ncclNetPlugin_v9: Net = v9::PLAIN);
+export!(ncclNetPlugin_v9: Net = plain());

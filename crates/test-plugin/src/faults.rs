@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-use gputcp_nccl_abi::{
+use gputcp_nccl_net::{
     ResultCode,
-    guard::guard,
-    sys::{constants::LOG_WARN, functions::Logger},
+    export::guard::guard,
+    layout::{constants::LOG_WARN, functions::Logger},
 };
 
 use crate::knobs::{Fault, Knobs, SIGABRT};

@@ -8,7 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
-use gputcp_nccl_abi::ResultCode;
+use gputcp_nccl_net::ResultCode;
 use libloading::Library;
 use socket2::Socket;
 

@@ -1,7 +1,7 @@
 //! The handle: 128 bytes from `listen` to `connect`. The host keeps them in place while `connect` says "not yet", and
 //! `connect` counts its calls in them: a host that passes a fresh copy each time never gets a connection.
 
-use gputcp_nccl_abi::{ResultCode, sys::constants::HANDLE_BYTES};
+use gputcp_nccl_net::{ResultCode, layout::constants::HANDLE_BYTES};
 
 /// What the handle says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

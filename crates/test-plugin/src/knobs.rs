@@ -4,7 +4,7 @@
 
 use std::{env, fmt::Display, str::FromStr, sync::OnceLock, time::Duration};
 
-use gputcp_nccl_abi::ResultCode;
+use gputcp_nccl_net::ResultCode;
 
 /// How the plugin behaves.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_nccl_abi::ResultCode;
+use gputcp_nccl_net::ResultCode;
 use socket2::Socket;
 
 use crate::{

@@ -1,8 +1,8 @@
 //! The host's memory, as the plugin knows it: an address and which kind it is.
 
-use gputcp_nccl_abi::{
+use gputcp_nccl_net::{
     ResultCode,
-    sys::constants::{PTR_CUDA, PTR_HOST},
+    layout::constants::{PTR_CUDA, PTR_HOST},
 };
 
 use crate::knobs::{Gpu, Knobs};

@@ -8,9 +8,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use gputcp_nccl_abi::{
+use gputcp_nccl_net::{
     ResultCode,
-    sys::{
+    layout::{
         constants::{NET_DEVICE_UNPACK, NET_DEVICE_UNPACK_VERSION},
         device::DeviceHandle,
         unpack::{FRAGMENTS_MAX, LoadMeta, NetUnpackMeta, QUEUE_DEPTH, UnpackDeviceHandle},

@@ -190,7 +190,7 @@ impl Link {
             let _ = rustix::net::send(&stream, &bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
             Talk::default().error(&Failure::Interrupted);
             // Not by `exit`, in which a plugin could hold it.
-            gputcp::plugin::leave(Failure::Interrupted.exit_code().into());
+            gputcp_nccl_drive::leave(Failure::Interrupted.exit_code().into());
         }))
     }
 

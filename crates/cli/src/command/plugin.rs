@@ -4,7 +4,7 @@ pub mod check;
 pub mod check_side;
 
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
-use gputcp::plugin::{Plugin, Properties, leave};
+use gputcp_nccl_drive::{Plugin, Properties, leave};
 use schemars::JsonSchema;
 use serde::Serialize;
 

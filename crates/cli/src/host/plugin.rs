@@ -10,8 +10,8 @@ use std::{
     time::Duration,
 };
 
-use gputcp::plugin::{
-    DeviceKind, Library, Plugin, PluginError, Properties, leave, stuck_call, tell_of_deaths,
+use gputcp_nccl_drive::{
+    DeviceKind, Error as PluginError, Library, Plugin, Properties, leave, stuck_call, tell_of_deaths,
 };
 use gputcp_proto::frame::SLOTS_MAX;
 use schemars::JsonSchema;

@@ -3,8 +3,9 @@
 
 use std::{net::SocketAddr, time::Instant};
 
-use gputcp::{Connector, Handle, Listener, plugin};
+use gputcp::{Connector, Handle, Listener};
 use gputcp_gpu::Device;
+use gputcp_nccl_drive::transport as plugin;
 use gputcp_proto::session::{Kind, Role};
 
 use super::{

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use gputcp::{
     Canceller, Received, Result, Sent, TcpInfo,
     contract::{RecvEnd, SendEnd},
-    plugin,
 };
 use gputcp_gpu::Buffer;
+use gputcp_nccl_drive::transport as plugin;
 
 /// What this side sends with.
 #[derive(Debug)]

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use gputcp::{Options, Tuning, plugin, transfer::Plan};
+use gputcp::{Options, Tuning, transfer::Plan};
 use gputcp_gpu::{Device, UnpackMode};
+use gputcp_nccl_drive::transport as plugin;
 use gputcp_proto::plan::{SegmentPlan, fitting_piece};
 
 use super::{agreed::Settings, kinds::Unpack};

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, ptr, sync::atomic::Ordering::Relaxed};
 
-use gputcp_nccl_abi::sys::constants::{OPTIONAL_RECV_COMPLETION, REQUESTS_MAX};
+use gputcp_nccl_net::layout::constants::{OPTIONAL_RECV_COMPLETION, REQUESTS_MAX};
 
 use super::{Check, Run, full::FULL_MAX, requests::post};
 use crate::{

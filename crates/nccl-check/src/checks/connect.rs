@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_nccl_abi::sys::device::DeviceHandle;
+use gputcp_nccl_net::layout::device::DeviceHandle;
 
 use super::{Check, Run};
 use crate::{

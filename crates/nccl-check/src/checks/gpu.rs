@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, ptr::NonNull};
 
-use gputcp_nccl_abi::sys::{
+use gputcp_nccl_net::layout::{
     constants::{NET_DEVICE_UNPACK, NET_DEVICE_UNPACK_VERSION},
     device::DeviceHandle,
     unpack::{FRAGMENTS_MAX, NetUnpackMeta, QUEUE_DEPTH, UnpackDeviceHandle},
@@ -240,7 +240,7 @@ fn in_place(bench: &mut Bench) -> Result<Gpu, Stop> {
 }
 
 fn has_queue(plugin: &Plugin) -> Result<bool, Stop> {
-    Ok(matches!(plugin.properties()?.net_device, Some((NET_DEVICE_UNPACK, _))))
+    Ok(plugin.properties()?.net_device_type == Some(NET_DEVICE_UNPACK))
 }
 
 /// Lent memory is not freed: a plugin that writes to it too late is to be found out, not to break the process that looks.

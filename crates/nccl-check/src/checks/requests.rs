@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use gputcp_nccl_abi::sys::constants::REQUESTS_MAX;
+use gputcp_nccl_net::layout::constants::REQUESTS_MAX;
 
 use super::{Check, Run};
 use crate::{

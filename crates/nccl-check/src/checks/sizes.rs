@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_nccl_abi::ResultCode;
+use gputcp_nccl_net::ResultCode;
 
 use super::{Check, Run};
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use gputcp_nccl_abi::sys::constants::REQUESTS_MAX;
+use gputcp_nccl_net::layout::constants::REQUESTS_MAX;
 
 use super::{Check, Run, full::FULL_MAX, requests::post};
 use crate::{

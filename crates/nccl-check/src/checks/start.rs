@@ -2,19 +2,18 @@
 
 use std::{ffi::c_int, ptr};
 
-use gputcp_nccl_abi::{
-    ResultCode,
-    drive::DEVICES_MAX,
-    sys::constants::{
-        DEVICES_PER_NIC_V9, DEVICES_PER_NIC_V12, NET_BYTES_MAX, NET_DEVICE_HOST, NET_DEVICE_UNPACK, PTR_CUDA,
-        PTR_DMABUF, PTR_HOST, SPEED_UNKNOWN_MBIT,
+use gputcp_nccl_drive::DEVICES_MAX;
+use gputcp_nccl_net::{
+    Properties, ResultCode,
+    layout::constants::{
+        NET_BYTES_MAX, NET_DEVICE_HOST, NET_DEVICE_UNPACK, PTR_CUDA, PTR_DMABUF, PTR_HOST, SPEED_UNKNOWN_MBIT,
     },
 };
 
 use super::{Check, Run};
 use crate::{
     bench::{Plugin, answered},
-    raw::{Handle, P, Properties, Raw, text},
+    raw::{Handle, P, Raw, text},
     source::{NET, PLUGIN, README, TOPO, nccl, nccl_of},
     stop::{Seen, Stop, fail, skip, stricter},
 };
@@ -164,8 +163,8 @@ fn properties_sane(plugin: &mut Plugin) -> Seen {
     for dev in 0..count {
         let props = properties(plugin, dev)?;
         sane(&props).or_else(|what| fail(format!("device {dev} has {what}")))?;
-        if let Some((count, first)) = props.behind.filter(|&said| said != (1, dev)) {
-            let room = behind_max(plugin);
+        if let Some((count, first)) = behind(&props).filter(|&said| said != (1, dev)) {
+            let room = props.v_props.map_or(0, |list| list.room as c_int);
             if !(0..=room).contains(&count) {
                 return fail(format!("device {dev} has a vProps of {count} devices, and room for {room}"));
             }
@@ -201,7 +200,7 @@ fn properties_sane(plugin: &mut Plugin) -> Seen {
     let types = [(PTR_HOST, "host"), (PTR_CUDA, "CUDA"), (PTR_DMABUF, "dma-buf")];
     let types: Vec<&str> =
         types.iter().filter(|(bit, _)| props.ptr_support & bit != 0).map(|&(_, name)| name).collect();
-    let unpack = matches!(props.net_device, Some((NET_DEVICE_UNPACK, _)));
+    let unpack = props.net_device_type == Some(NET_DEVICE_UNPACK);
     Ok(format!(
         "{} pointers, {}, {} comms, {} receives per request{}",
         types.join(" and "),
@@ -244,7 +243,7 @@ fn virtual_devices(plugin: &mut Plugin) -> Seen {
     }
     let props = properties(plugin, index)?;
     sane(&props).or_else(|what| fail(format!("the joined device {index} has {what}")))?;
-    if let Some((count, first)) = props.behind.filter(|&said| said != (2, 0)) {
+    if let Some((count, first)) = behind(&props).filter(|&said| said != (2, 0)) {
         return fail(format!(
             "the joined device {index} has a vProps of {count} devices, the first of which is {first}"
         ));
@@ -267,10 +266,9 @@ fn speed(mbit: c_int) -> String {
     }
 }
 
-/// How many devices the version has room for behind one.
-const fn behind_max(plugin: &Plugin) -> c_int {
-    let places = if plugin.raw.version() < 12 { DEVICES_PER_NIC_V9 } else { DEVICES_PER_NIC_V12 };
-    places as c_int
+/// Returns the number of devices behind a device, and the first.
+fn behind(props: &Properties) -> Option<(c_int, c_int)> {
+    props.v_props.map(|list| (list.ndevs, list.devs[0]))
 }
 
 fn sane(props: &Properties) -> Result<(), String> {
@@ -283,7 +281,7 @@ fn sane(props: &Properties) -> Result<(), String> {
         format!("a maxComms of {}", props.max_comms)
     } else if props.max_recvs < 1 {
         format!("a maxRecvs of {}", props.max_recvs)
-    } else if let Some((kind, _)) = props.net_device.filter(|&(kind, _)| kind > NET_DEVICE_UNPACK) {
+    } else if let Some(kind) = props.net_device_type.filter(|&kind| kind > NET_DEVICE_UNPACK) {
         format!("a netDeviceType of {kind}, neither {NET_DEVICE_HOST} nor {NET_DEVICE_UNPACK}")
     } else if let Some(bytes) = props.max_p2p_bytes.filter(|bytes| !(1..=NET_BYTES_MAX).contains(bytes)) {
         format!("a maxP2pBytes of {bytes}")

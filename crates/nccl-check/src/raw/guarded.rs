@@ -1,7 +1,7 @@
 //! What the plugin fills in for its caller, between bytes that it may not write to: a plugin that writes too much is to be
 //! found out, not to break the process that looks.
 
-use gputcp_nccl_abi::sys::{c_int, constants::HANDLE_BYTES};
+use gputcp_nccl_net::layout::{c_int, constants::HANDLE_BYTES};
 
 use super::{P, UNWRITTEN};
 

@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use gputcp_nccl_abi::foreign;
+use gputcp_nccl_drive::foreign;
 
 /// A text of less than a page; `None` for NULL.
 ///

@@ -4,13 +4,15 @@
 
 use std::ffi::c_int;
 
-use gputcp_nccl_abi::sys::{
+use gputcp_nccl_net::layout::{
     functions::Logger,
     tuner::{TunerV3, TunerV4, TunerV5, TunerV6},
 };
 
+use gputcp_nccl_net::export::P;
+
 use super::calls::{
-    self, P,
+    self,
     tuner::{finalize as end, get_coll_info as tune, init as start},
 };
 

@@ -16,10 +16,8 @@ use std::{
 };
 
 use gputcp_gpu::Buffer;
-use gputcp_nccl_abi::{
-    drive::{Connector, Library, Listener, Pointer, RecvComm, SendComm},
-    sys::constants::HANDLE_BYTES,
-};
+use gputcp_nccl_drive::{Connector, Library, Listener, Pointer, RecvComm, SendComm};
+use gputcp_nccl_net::layout::constants::HANDLE_BYTES;
 
 const TIMEOUT_S: u64 = 4;
 const BYTES: u64 = 1 << 20;

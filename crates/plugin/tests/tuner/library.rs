@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use gputcp_nccl_abi::sys::{
+use gputcp_nccl_net::layout::{
     Table,
     functions::Logger,
     tuner::{GetCollInfo, GetCollInfoV4, Init, InitV5, TunerV3, TunerV4, TunerV5, TunerV6},
@@ -186,7 +186,7 @@ fn logger() -> Logger {
     type Fixed = unsafe extern "C" fn(c_int, c_ulong, *const c_char, c_int, *const c_char);
     type Variadic = unsafe extern "C" fn(c_int, c_ulong, *const c_char, c_int, *const c_char, ...);
     // SAFETY: on Linux, x86-64 and AArch64, named arguments of a variadic call travel as those of any other.
-    // The rest is not read (as in `gputcp_nccl_abi::drive`).
+    // The rest is not read (as in `gputcp_nccl_drive::message`).
     Some(unsafe { mem::transmute::<Fixed, Variadic>(log) })
 }
 

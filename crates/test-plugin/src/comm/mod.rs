@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use gputcp_nccl_abi::ResultCode;
+use gputcp_nccl_net::ResultCode;
 use socket2::Socket;
 
 use self::{recv::RecvComm, send::SendComm};

@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use gputcp_nccl_abi::ResultCode;
+use gputcp_nccl_net::ResultCode;
 use socket2::Socket;
 
 use super::{Age, Done, LEAK_FROM, Tested, lock, shut};

@@ -1,15 +1,15 @@
-//! The plugin as C sees it. `calls` holds the bodies of its functions, in the newest version's shape; `forms`
-//! their signatures, as C calls them. `tables` combines forms into versions, and `late` completes tables in
-//! `init`.
+//! The plugin as C sees it. `network` exports the functions of `calls` in all versions; `tables` says what each
+//! file's tables are, and `late` completes them in `init`.
 
 mod calls;
-mod forms;
 mod late;
+mod network;
 mod tables;
 
 pub use self::{
     late::{Parts, Table},
-    tables::{v5, v6, v7, v8, v9, v10, v11, v12},
+    network::Test,
+    tables::{plain, unpack},
 };
 
 use std::ffi::CStr;

@@ -9,9 +9,9 @@ use std::{
 };
 
 use gputcp::{Handle, Listener};
-use gputcp_nccl_abi::sys::constants::PTR_HOST;
+use gputcp_nccl_net::export::P;
+use gputcp_nccl_net::layout::constants::PTR_HOST;
 
-use super::P;
 use crate::{
     answer::{answer, failed, refused},
     comm::{Comm, End, Requests},

@@ -5,18 +5,15 @@ mod request;
 mod start;
 pub(super) mod tuner;
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_int};
 
-use gputcp_nccl_abi::sys::constants::PTR_HOST;
+use gputcp_nccl_net::layout::constants::PTR_HOST;
 
 pub(super) use self::{
     connection::{accept, close, close_listen, connect, dereg_mr, listen, reg_mr},
-    request::{Group, iflush, irecv, isend, test},
+    request::{iflush, irecv, isend, test},
     start::{describe, devices, finalize, init, make_v_device},
 };
-
-/// Any pointer of the interface.
-pub(super) type P = *mut c_void;
 
 /// The plugin's name, as `NCCL_NET` selects it.
 pub(super) const NAME: &CStr = c"gputcp";

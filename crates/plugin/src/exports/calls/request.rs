@@ -4,31 +4,22 @@ use std::{ffi::c_int, ptr};
 
 use gputcp::Part;
 use gputcp_gpu::Buffer;
-use gputcp_nccl_abi::ResultCode;
+use gputcp_nccl_net::{
+    ResultCode,
+    export::{P, Receive, Receives},
+};
 use gputcp_proto::frame::RECEIVES_MAX;
 
-use super::P;
 use crate::{
     answer::{answer, refused},
     comm::{Comm, NUMBERS},
     memory::{self, Registration},
 };
 
-/// The arrays of a receive request, `n` of each.
-#[derive(Clone, Copy)]
-pub(in crate::exports) struct Group {
-    pub(in crate::exports) n: c_int,
-    pub(in crate::exports) data: *mut P,
-    /// The tags, which may be missing for one receive.
-    pub(in crate::exports) tags: *mut c_int,
-    /// The registrations, which may be missing.
-    pub(in crate::exports) mhandles: *mut P,
-}
-
 pub(in crate::exports) fn isend(
     comm: P,
     data: P,
-    bytes: usize,
+    bytes: Option<usize>,
     tag: c_int,
     mhandle: P,
     out: *mut P,
@@ -36,46 +27,44 @@ pub(in crate::exports) fn isend(
     answer(|| {
         // SAFETY: room for a pointer.
         unsafe { out.write(ptr::null_mut()) };
+        let bytes = bytes.ok_or(ResultCode::InvalidArgument)?;
         // SAFETY: the request's memory, and its registration, are NCCL's promise.
         let (buffer, offset) = unsafe { memory::lent(data.cast(), bytes, registration(mhandle))? };
-        let number = comm_of(comm).isend((&buffer, offset), bytes as u64, tag)?;
+        // SAFETY: NCCL's own comm.
+        let number = unsafe { comm_of(comm) }.isend((&buffer, offset), bytes as u64, tag)?;
         give(comm, number, out);
         Ok(())
     })
 }
 
-/// Posts a receive request. `bytes` reads the length at a place.
-pub(in crate::exports) fn irecv(
-    comm: P,
-    group: Group,
-    bytes: impl Fn(usize) -> Result<usize, ResultCode>,
-    out: *mut P,
-) -> c_int {
+/// Posts a receive request.
+pub(in crate::exports) fn irecv(comm: P, parts: &Receives, out: *mut P) -> c_int {
     answer(|| {
         // The pointer may hold anything: NCCL puts a 1 there where it does not care for the end.
         // SAFETY: room for a pointer.
         unsafe { out.write(ptr::null_mut()) };
-        let receiving = comm_of(comm);
+        // SAFETY: NCCL's own comm.
+        let receiving = unsafe { comm_of(comm) };
         // The connection itself limits the number of receives.
-        let Ok(n @ 1..=MOST) = usize::try_from(group.n) else {
-            let n = group.n;
+        let Ok(n @ 1..=MOST) = usize::try_from(parts.n) else {
+            let n = parts.n;
             return Err(refused(&format!("{n} receives came in one request: it has 1 to {MOST}")));
         };
         // SAFETY: arrays of at least one; the request's memory, and its registration, are NCCL's promise.
-        let first = unsafe { group.part(0, bytes(0)?)? };
+        let first = unsafe { lent(parts, 0)? };
         let number = if n == 1 {
             receiving.irecv(first.part())?
         } else {
             let mut rest = [const { None }; MOST - 1];
             for (at, place) in (1..n).zip(&mut rest) {
                 // SAFETY: arrays of `n`; as above.
-                *place = Some(unsafe { group.part(at, bytes(at)?)? });
+                *place = Some(unsafe { lent(parts, at)? });
             }
-            let mut parts = [first.part(); MOST];
-            for (part, lent) in parts[1..].iter_mut().zip(rest.iter().flatten()) {
+            let mut group = [first.part(); MOST];
+            for (part, lent) in group[1..].iter_mut().zip(rest.iter().flatten()) {
                 *part = lent.part();
             }
-            receiving.irecv_group(&parts[..n])?
+            receiving.irecv_group(&group[..n])?
         };
         give(comm, number, out);
         Ok(())
@@ -97,20 +86,17 @@ impl Lent {
     }
 }
 
-impl Group {
-    /// # Safety
-    /// The arrays have this place, and `bytes` bytes are lent there as for [`Registration::new`].
-    unsafe fn part(&self, at: usize, bytes: usize) -> Result<Lent, ResultCode> {
-        let nothing = ptr::null_mut();
-        // SAFETY: the caller's promise; arrays that may be missing are looked at first.
-        let (data, mhandle, tag) = unsafe {
-            let mhandle = if self.mhandles.is_null() { nothing } else { *self.mhandles.add(at) };
-            (*self.data.add(at), mhandle, if self.tags.is_null() { 0 } else { *self.tags.add(at) })
-        };
-        // SAFETY: the caller's promise.
-        let (buffer, offset) = unsafe { memory::lent(data.cast(), bytes, registration(mhandle))? };
-        Ok(Lent { buffer, offset, bytes: bytes as u64, tag })
-    }
+/// Returns the receive at a place, with the memory that NCCL lends to it.
+///
+/// # Safety
+/// The arrays have this place, and the memory is lent as for [`Registration::new`].
+unsafe fn lent(parts: &Receives, at: usize) -> Result<Lent, ResultCode> {
+    // SAFETY: the caller's promise.
+    let Receive { data, bytes, tag, mhandle } = unsafe { parts.at(at) };
+    let bytes = bytes.ok_or(ResultCode::InvalidArgument)?;
+    // SAFETY: the caller's promise.
+    let (buffer, offset) = unsafe { memory::lent(data.cast(), bytes, registration(mhandle))? };
+    Ok(Lent { buffer, offset, bytes: bytes as u64, tag })
 }
 
 pub(in crate::exports) fn iflush(out: *mut P) -> c_int {
@@ -138,7 +124,8 @@ pub(in crate::exports) fn test(request: P, done: *mut c_int, sizes: *mut c_int) 
                 unsafe { sizes.add(at).write(c_int::try_from(bytes).unwrap_or(c_int::MAX)) };
             }
         };
-        if comm_of(comm).test(number, say)? {
+        // SAFETY: the comm of a request that NCCL has.
+        if unsafe { comm_of(comm) }.test(number, say)? {
             // SAFETY: room for a number.
             unsafe { done.write(1) };
         }
@@ -153,8 +140,10 @@ fn give(comm: P, number: Option<usize>, out: *mut P) {
     unsafe { out.write(request) };
 }
 
-fn comm_of<'comm>(comm: P) -> &'comm Comm {
-    // SAFETY: `connect` or `accept` gave this pointer, and NCCL has not closed it.
+/// # Safety
+/// `connect` or `accept` gave this pointer, and NCCL has not closed it.
+unsafe fn comm_of<'comm>(comm: P) -> &'comm Comm {
+    // SAFETY: the caller's promise.
     unsafe { &*comm.cast::<Comm>() }
 }
 

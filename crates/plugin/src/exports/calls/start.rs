@@ -2,9 +2,9 @@
 
 use std::ffi::c_int;
 
-use gputcp_nccl_abi::sys::functions::Logger;
+use gputcp_nccl_net::export::P;
+use gputcp_nccl_net::{Properties, ResultCode, VirtualDevice, layout::functions::Logger};
 
-use super::P;
 use crate::{
     answer::{answer, refused},
     devices::Device,
@@ -57,16 +57,13 @@ pub(in crate::exports) fn devices(count: *mut c_int) -> c_int {
 
 /// Joins the devices of a list to one, and reports its number.
 ///
-/// The list is a version's own: `read` copies its content, and the length is believed only if there is room
-/// for it.
-pub(in crate::exports) fn make_v_device<const N: usize>(
-    out: *mut c_int,
-    (ndevs, devs): (c_int, [c_int; N]),
-) -> c_int {
+/// The length of the list is believed only if the version has room for it.
+pub(in crate::exports) fn make_v_device(out: *mut c_int, list: &VirtualDevice) -> c_int {
     answer(|| {
-        let asked = usize::try_from(ndevs).ok().and_then(|ndevs| devs.get(..ndevs));
+        let VirtualDevice { ndevs, room, .. } = list;
+        let asked = list.devices();
         let asked =
-            asked.ok_or_else(|| refused(&format!("{ndevs} devices were to be joined, of at most {N}")))?;
+            asked.ok_or_else(|| refused(&format!("{ndevs} devices were to be joined, of at most {room}")))?;
         let number = started()?.join(asked)?;
         // SAFETY: room for a number.
         unsafe { out.write(number) };
@@ -74,13 +71,17 @@ pub(in crate::exports) fn make_v_device<const N: usize>(
     })
 }
 
-/// Gives the device, and the most receives of a request, to the writer of its properties in a version's
-/// layout.
-pub(in crate::exports) fn describe(dev: c_int, write: impl FnOnce(&'static Device, c_int)) -> c_int {
-    answer(|| {
+/// Returns a device's properties, which `properties` makes of the device and the most receives of a request.
+pub(in crate::exports) fn describe(
+    dev: c_int,
+    properties: impl FnOnce(&'static Device, c_int) -> Properties,
+) -> Result<Properties, c_int> {
+    let mut described = Err(ResultCode::Internal.number());
+    let code = answer(|| {
         let plugin = started()?;
-        write(plugin.device(dev)?, plugin.settings.max_receives.into());
+        described = Ok(properties(plugin.device(dev)?, plugin.settings.max_receives.into()));
         started::choose();
         Ok(())
-    })
+    });
+    if code == ResultCode::SUCCESS { described } else { Err(code) }
 }

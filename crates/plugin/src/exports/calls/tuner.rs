@@ -2,9 +2,9 @@
 
 use std::{ffi::c_int, slice};
 
-use gputcp_nccl_abi::{ResultCode, sys::functions::Logger};
+use gputcp_nccl_net::export::P;
+use gputcp_nccl_net::{ResultCode, layout::functions::Logger};
 
-use super::P;
 use crate::answer::answer;
 use crate::{
     log, started,
@@ -38,7 +38,7 @@ pub(in crate::exports) fn get_coll_info(
     channels: *mut c_int,
 ) -> c_int {
     answer(|| {
-        // It is in truth an array of arrays, see `gputcp_nccl_abi::sys::tuner`.
+        // It is in truth an array of arrays, see `gputcp_nccl_net::layout::tuner`.
         let costs: *mut f32 = costs.cast();
         let Some(count) = Costs::count(algorithms, protocols) else { return Ok(()) };
         if context.is_null() || costs.is_null() || !costs.is_aligned() {

@@ -9,9 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_nccl_abi::{
+use gputcp_nccl_net::{
     ResultCode,
-    sys::{
+    export::P,
+    layout::{
         constants::{HANDLE_BYTES, NET_DEVICE_HOST, PTR_CUDA},
         device::DeviceHandle,
         unpack::QUEUE_DEPTH,
@@ -19,7 +20,7 @@ use gputcp_nccl_abi::{
 };
 
 use super::{
-    P, check_device, comm_of, has_queue, not_yet,
+    check_device, comm_of, has_queue, not_yet,
     start::{ENDED, KEEP},
 };
 use crate::{
@@ -158,7 +159,9 @@ pub(in crate::exports) fn reg_mr_dma_buf(
 
 pub(in crate::exports) fn dereg_mr(comm: P, mhandle: P) -> c_int {
     call("deregMr", |knobs| {
-        let busy = match &comm_of(comm).end {
+        // SAFETY: the host's own comm.
+        let end = &unsafe { comm_of(comm) }.end;
+        let busy = match end {
             End::Send(comm) => comm.is_busy(),
             End::Recv(comm) => comm.is_busy(),
         };
@@ -166,7 +169,7 @@ pub(in crate::exports) fn dereg_mr(comm: P, mhandle: P) -> c_int {
             return Err(ResultCode::InvalidUsage);
         }
         if busy && knobs.violates("deregister-in-flight/drops") {
-            match &comm_of(comm).end {
+            match end {
                 End::Send(comm) => comm.cut(),
                 End::Recv(comm) => comm.cut(),
             }

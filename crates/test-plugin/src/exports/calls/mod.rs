@@ -9,26 +9,23 @@ pub(super) use self::{
     connection::{
         accept, close_listen, close_recv, close_send, connect, dereg_mr, listen, reg_mr, reg_mr_dma_buf,
     },
-    request::{Arrays, iflush, irecv, irecv_consumed, isend, test},
+    request::{iflush, irecv, irecv_consumed, isend, test},
     start::{devices, finalize, init, make_v_device, properties},
 };
 
-use std::{
-    ffi::{c_int, c_void},
-    sync::atomic::Ordering::Relaxed,
-};
+use std::{ffi::c_int, sync::atomic::Ordering::Relaxed};
 
-use gputcp_nccl_abi::ResultCode;
+use gputcp_nccl_net::{ResultCode, export::P};
 
 use crate::{
     comm::Comm,
     knobs::{Gpu, Knobs},
 };
 
-type P = *mut c_void;
-
-fn comm_of<'comm>(comm: P) -> &'comm Comm {
-    // SAFETY: `connect` or `accept` gave this pointer, and the host has not closed it.
+/// # Safety
+/// `connect` or `accept` gave this pointer, and the host has not closed it.
+unsafe fn comm_of<'comm>(comm: P) -> &'comm Comm {
+    // SAFETY: the caller's promise.
     unsafe { &*comm.cast::<Comm>() }
 }
 

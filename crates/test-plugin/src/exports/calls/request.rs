@@ -7,9 +7,12 @@ use std::{
     thread::{self, ThreadId},
 };
 
-use gputcp_nccl_abi::ResultCode;
+use gputcp_nccl_net::{
+    ResultCode,
+    export::{P, Receive, Receives},
+};
 
-use super::{P, comm_of, not_yet};
+use super::{comm_of, not_yet};
 use crate::{
     comm::{Comm, End, Ticket, recv::Posting},
     faults::call,
@@ -27,7 +30,8 @@ pub(in crate::exports) fn isend(
 ) -> c_int {
     call("isend", |knobs| {
         one_thread(knobs)?;
-        let End::Send(end) = &comm_of(comm).end else { return Err(ResultCode::InvalidArgument) };
+        // SAFETY: the host's own comm.
+        let End::Send(end) = &unsafe { comm_of(comm) }.end else { return Err(ResultCode::InvalidArgument) };
         if bytes == 0 && knobs.violates("size-zero") {
             return Err(ResultCode::InvalidArgument);
         }
@@ -38,37 +42,21 @@ pub(in crate::exports) fn isend(
     })
 }
 
-/// A receive's arguments, as arrays of `n`; `size` reads the n-th length.
-pub(in crate::exports) struct Arrays {
-    pub(in crate::exports) n: c_int,
-    pub(in crate::exports) data: *mut P,
-    pub(in crate::exports) tags: *mut c_int,
-    pub(in crate::exports) mhandles: *mut P,
-}
-
-pub(in crate::exports) fn irecv(
-    comm: P,
-    arrays: &Arrays,
-    size: impl Fn(usize) -> usize,
-    out: *mut P,
-) -> c_int {
+pub(in crate::exports) fn irecv(comm: P, receives: &Receives, out: *mut P) -> c_int {
     call("irecv", |knobs| {
         one_thread(knobs)?;
-        let End::Recv(end) = &comm_of(comm).end else { return Err(ResultCode::InvalidArgument) };
-        let parts = usize::try_from(arrays.n).ok().filter(|parts| (1..=knobs.max_recvs).contains(parts));
+        // SAFETY: the host's own comm.
+        let End::Recv(end) = &unsafe { comm_of(comm) }.end else { return Err(ResultCode::InvalidArgument) };
+        let parts = usize::try_from(receives.n).ok().filter(|parts| (1..=knobs.max_recvs).contains(parts));
         let parts = parts.ok_or(ResultCode::InvalidArgument)?;
         let nowhere = Lent { start: ptr::null_mut(), kind: Kind::Host };
         let (memory, capacities, tags) = ([nowhere; PARTS_MAX], [0; PARTS_MAX], [0; PARTS_MAX]);
         let mut posting = Posting { parts, memory, capacities, tags };
         for part in 0..parts {
-            // SAFETY: the host gives arrays of `n`; that of the mhandles may be missing.
-            let (data, tag, mhandle) = unsafe {
-                let mhandle =
-                    if arrays.mhandles.is_null() { ptr::null_mut() } else { *arrays.mhandles.add(part) };
-                (*arrays.data.add(part), *arrays.tags.add(part), mhandle)
-            };
+            // SAFETY: the host gives arrays of `n`.
+            let Receive { data, bytes, tag, mhandle } = unsafe { receives.at(part) };
             posting.memory[part] = lent(data, mhandle, knobs)?;
-            posting.capacities[part] = size(part);
+            posting.capacities[part] = bytes.unwrap_or(0);
             posting.tags[part] = tag;
         }
         let slot = end.irecv(posting)?;
@@ -144,7 +132,8 @@ pub(in crate::exports) fn irecv_consumed(request: P) -> c_int {
 }
 
 fn give_request(comm: P, slot: Option<usize>, out: *mut P) {
-    let request = slot.map_or(ptr::null(), |slot| comm_of(comm).ticket(slot));
+    // SAFETY: the host's own comm.
+    let request = slot.map_or(ptr::null(), |slot| unsafe { comm_of(comm) }.ticket(slot));
     // SAFETY: the host gives room for a pointer.
     unsafe { out.write(request.cast_mut().cast()) };
 }

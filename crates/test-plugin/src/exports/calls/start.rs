@@ -9,9 +9,10 @@ use std::{
     },
 };
 
-use gputcp_nccl_abi::{
-    ResultCode,
-    sys::{
+use gputcp_nccl_net::{
+    Properties, ResultCode, VirtualDevice,
+    export::P,
+    layout::{
         constants::{
             NET_DEVICE_HOST, NET_DEVICE_HOST_VERSION, NET_DEVICE_UNPACK, NET_DEVICE_UNPACK_VERSION, PTR_CUDA,
             PTR_DMABUF, PTR_HOST,
@@ -20,24 +21,11 @@ use gputcp_nccl_abi::{
     },
 };
 
-use super::{super::late::complete, P, check_device, has_queue};
+use super::{super::late::complete, check_device, has_queue};
 use crate::{
     faults::{self, call},
     knobs::{Gpu, Knobs},
 };
-
-/// What a device's properties say, in any version.
-pub(in crate::exports) struct Facts {
-    pub(in crate::exports) behind: Vec<c_int>,
-    pub(in crate::exports) name: *mut c_char,
-    pub(in crate::exports) pci_path: *mut c_char,
-    pub(in crate::exports) guid: u64,
-    pub(in crate::exports) ptr_support: c_int,
-    pub(in crate::exports) speed_mbit: c_int,
-    pub(in crate::exports) max_recvs: c_int,
-    pub(in crate::exports) net_device_type: u32,
-    pub(in crate::exports) net_device_version: c_int,
-}
 
 /// A communicator, in versions that have such.
 struct Context;
@@ -124,9 +112,10 @@ pub(in crate::exports) fn make_v_device(out: *mut c_int, behind: &[c_int]) -> c_
     })
 }
 
-pub(in crate::exports) fn properties(dev: c_int, write: impl FnOnce(Facts)) -> c_int {
+pub(in crate::exports) fn properties(dev: c_int) -> Result<Properties, c_int> {
     static NAMES: Mutex<Vec<&'static CString>> = Mutex::new(Vec::new());
-    call("getProperties", |knobs| {
+    let mut described = Properties::NONE;
+    let code = call("getProperties", |knobs| {
         check_device(dev, knobs)?;
         let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
         while names.len() <= dev as usize {
@@ -141,13 +130,13 @@ pub(in crate::exports) fn properties(dev: c_int, write: impl FnOnce(Facts)) -> c
         };
         let dma_bufs = if knobs.violates("properties-sane/dma-buf") { PTR_DMABUF } else { 0 };
         let behind = made().get((dev - own(knobs)).max(-1) as usize).cloned();
-        write(Facts {
-            behind: match behind {
+        described = Properties {
+            v_props: Some(VirtualDevice::new(&match behind {
                 Some(behind) => behind,
                 None if knobs.violates("properties-sane/behind") => Vec::new(),
                 None if knobs.violates("properties-sane/behind-many") => vec![0; 100],
                 None => vec![dev],
-            },
+            })),
             name: if Knobs::is_nowhere("name") { NOWHERE } else { names[dev as usize].as_ptr().cast_mut() },
             pci_path: pci_path(knobs),
             guid: dev as u64 + 1,
@@ -158,14 +147,28 @@ pub(in crate::exports) fn properties(dev: c_int, write: impl FnOnce(Facts)) -> c
                     Gpu::Cuda(_) if knobs.dma_buf => PTR_HOST | PTR_CUDA | PTR_DMABUF,
                     Gpu::Soft | Gpu::Cuda(_) => PTR_HOST | PTR_CUDA,
                 },
-            speed_mbit: knobs.speed_mbit,
+            reg_is_global: Some(0),
+            force_flush: Some(0),
+            speed: knobs.speed_mbit,
+            port: 1,
+            latency: 0.0,
+            max_comms: 65_536,
             max_recvs: knobs.max_recvs as c_int,
-            net_device_type,
-            net_device_version,
-        });
+            net_device_type: Some(net_device_type),
+            net_device_version: Some(net_device_version),
+            max_p2p_bytes: Some(LONGEST_BYTES),
+            max_coll_bytes: Some(LONGEST_BYTES),
+            max_multi_request_size: Some(1),
+            rail_id: Some(-1),
+            plane_id: Some(-1),
+        };
         Ok(())
-    })
+    });
+    if code == ResultCode::SUCCESS { Ok(described) } else { Err(code) }
 }
+
+/// The longest message.
+const LONGEST_BYTES: usize = 1 << 30;
 
 /// No memory is there.
 const NOWHERE: *mut c_char = ptr::without_provenance_mut(0x1234);

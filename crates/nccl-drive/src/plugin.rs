@@ -1,0 +1,152 @@
+//! A plugin that was started: its functions and its devices.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    error::{Error, Result},
+    properties::Properties,
+    started::Started,
+    watch::watched,
+};
+use gputcp_nccl_net::{
+    call::{Calls, Place, TooLong},
+    layout::{c_int, c_void, device::Config},
+};
+
+/// A plugin that was started. From version 11 on it is ended when the last of its users is gone; older ones never are.
+pub struct Plugin {
+    started: Started,
+    pub(crate) calls: Calls,
+    devices: Vec<Properties>,
+}
+
+// SAFETY: NCCL calls a plugin's functions from several threads at a time, and shares its context among them.
+unsafe impl Send for Plugin {}
+// SAFETY: as above.
+unsafe impl Sync for Plugin {}
+
+impl Plugin {
+    /// Starts what a library's table describes.
+    pub(crate) fn start(library: &Arc<str>, place: Place) -> Result<Arc<Self>> {
+        let mut all = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before version 11 nothing undoes `init`, so it is called once.
+        if let Some((_, plugin)) = all.iter().find(|(address, _)| *address == place.address()) {
+            return Ok(plugin.clone());
+        }
+        let started = Started::new(library, place)?;
+        let calls = started.functions.calls().map_err(|function| started.missing(function))?;
+        let mut plugin = Self { started, calls, devices: Vec::new() };
+        plugin.devices = plugin.describe()?;
+        let plugin = Arc::new(plugin);
+        if place.version() < 11 {
+            all.push((place.address(), plugin.clone()));
+        }
+        Ok(plugin)
+    }
+
+    fn describe(&self) -> Result<Vec<Properties>> {
+        let mut count = 0;
+        // SAFETY: the plugin was started; it writes one number.
+        self.check("devices", watched(&"devices", || unsafe { (self.calls.devices)(&raw mut count) }))?;
+        if !(0..=DEVICES_MAX).contains(&count) {
+            return Err(self.absurd("devices", &format!("{count} devices")));
+        }
+        if count == 0 {
+            return Err(Error::NoDevices { plugin: self.started.name.clone() });
+        }
+        let one = |dev: c_int| {
+            // SAFETY: the plugin was started, and has that many devices.
+            let raw = watched(&"getProperties", || unsafe { self.calls.get_properties(dev) });
+            let raw = raw.map_err(|code| self.failed("getProperties", code))?;
+            Properties::check(dev as usize, &raw).map_err(|what| self.absurd("getProperties", &what))
+        };
+        (0..count).map(one).collect()
+    }
+
+    /// What the plugin calls itself.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.started.name
+    }
+
+    /// The library that it came from.
+    #[must_use]
+    pub fn library(&self) -> &str {
+        &self.started.library
+    }
+
+    /// The version of the interface that is spoken with it.
+    #[must_use]
+    pub const fn version(&self) -> u32 {
+        self.started.version
+    }
+
+    /// Its devices; at least one.
+    #[must_use]
+    pub fn devices(&self) -> &[Properties] {
+        &self.devices
+    }
+
+    /// The device of this name or index; the first if nobody asks for one.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] naming those that there are.
+    pub fn device(&self, asked: Option<&str>) -> Result<&Properties> {
+        let Some(asked) = asked else { return Ok(&self.devices[0]) };
+        let by_name = self.devices.iter().find(|device| device.is_called(asked));
+        by_name.or_else(|| self.devices.get(asked.parse::<usize>().ok()?)).ok_or_else(|| {
+            let there: Vec<String> =
+                self.devices.iter().map(|device| format!("{} ({})", device.index, device.name)).collect();
+            let (plugin, there) = (self.started.name.clone(), there.join(", ").into());
+            Error::NoDevice { plugin, asked: asked.into(), there }
+        })
+    }
+
+    /// Whether it has receives given back (`irecvConsumed`).
+    #[must_use]
+    pub const fn has_consumed(&self) -> bool {
+        self.calls.irecv_consumed.is_some()
+    }
+
+    /// Returns the context, which versions with communicators are given in each call, and the configuration.
+    pub(crate) fn shared(&self) -> (*mut c_void, *mut Config) {
+        (self.started.ctx, self.started.config())
+    }
+
+    /// Turns a code into an error that names the call.
+    pub(crate) fn check(&self, call: &'static str, code: c_int) -> Result<()> {
+        self.started.check(call, code)
+    }
+
+    /// Turns a length that the version cannot express into an error that names the call.
+    pub(crate) fn fits(
+        &self,
+        call: &'static str,
+        bytes: u64,
+        code: std::result::Result<c_int, TooLong>,
+    ) -> Result<c_int> {
+        code.map_err(|TooLong| Error::TooLong { bytes, version: self.version(), call })
+    }
+
+    pub(crate) fn failed(&self, call: &'static str, code: c_int) -> Error {
+        self.started.failed(call, code)
+    }
+
+    pub(crate) fn absurd(&self, call: &'static str, what: &str) -> Error {
+        self.started.absurd(call, what)
+    }
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin").field("name", &self.name()).field("version", &self.version()).finish()
+    }
+}
+
+/// Plugins of versions that cannot be ended, by where their tables are.
+static STARTED: Mutex<Vec<(usize, Arc<Plugin>)>> = Mutex::new(Vec::new());
+/// More devices than this, virtual ones included, are an error of the plugin.
+pub const DEVICES_MAX: c_int = 1024;

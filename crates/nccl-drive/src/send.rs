@@ -1,0 +1,87 @@
+//! The sending end of a plugin's connection.
+
+use std::{fmt, ptr};
+
+use gputcp_gpu::{Buffer, Device, ReadClaim};
+
+use crate::{
+    comm::{Comm, Pointer},
+    error::Result,
+    watch::watched,
+};
+use gputcp_nccl_net::layout::c_int;
+
+/// The sending end. Closed when dropped.
+pub struct SendComm {
+    comm: Comm<ReadClaim>,
+}
+
+/// A send that the plugin is done with. The memory is the caller's again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SentOff {
+    /// What was posted, in bytes.
+    pub bytes: u64,
+}
+
+impl SendComm {
+    pub(crate) const fn new(comm: Comm<ReadClaim>) -> Self {
+        Self { comm }
+    }
+
+    /// Tells the plugin of memory; needed once for each buffer, and kept until the connection is closed. `gpu` is the
+    /// device whose memory it is, if it is one's.
+    ///
+    /// # Errors
+    /// If the plugin takes no such memory, or fails.
+    pub fn register(&mut self, buffer: &Buffer, pointer: Pointer, gpu: Option<&Device>) -> Result<()> {
+        self.comm.register(buffer, pointer, gpu)
+    }
+
+    /// Posts a send of `bytes` bytes of a registered buffer. False when the plugin has no slot free, or is not ready.
+    ///
+    /// # Errors
+    /// If the part cannot be claimed, the plugin's version cannot say its length, or the plugin fails.
+    pub fn isend(&mut self, buffer: &Buffer, offset: u64, bytes: u64, tag: c_int) -> Result<bool> {
+        self.comm.check()?;
+        let (pointer, handle) = self.comm.find(buffer)?;
+        let claim = buffer.read(offset, bytes).map_err(gputcp_gpu::Error::from)?;
+        let mut request = ptr::null_mut();
+        let data = claim.address().as_ptr().cast();
+        let (comm, length) = (self.comm.raw(), bytes as usize);
+        // SAFETY: the connection is open, the buffer registered; the claim, which `posted` keeps until the request is done
+        // or the connection closed, keeps writers off.
+        let code = watched(&"isend", || unsafe {
+            self.comm.plugin.calls.isend(comm, data, length, tag, handle, &raw mut request)
+        });
+        self.comm.posted("isend", code, request, claim, ((pointer, handle), bytes))
+    }
+
+    /// Asks for the oldest send; gives it when it is done.
+    ///
+    /// # Errors
+    /// If the plugin fails.
+    pub fn test_oldest(&mut self) -> Result<Option<SentOff>> {
+        // What a plugin says of a send's size is nobody's word: the receiver counts.
+        Ok(self.comm.test_oldest()?.map(|over| SentOff { bytes: over.bytes }))
+    }
+
+    /// How many sends the plugin has.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.comm.in_flight()
+    }
+
+    /// Closes the connection, whatever is in flight.
+    ///
+    /// # Errors
+    /// If the plugin fails; then the memory it was told of is never freed.
+    pub fn close(self) -> Result<()> {
+        self.comm.close()
+    }
+}
+
+impl fmt::Debug for SendComm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendComm").field("plugin", &self.comm.plugin).finish_non_exhaustive()
+    }
+}

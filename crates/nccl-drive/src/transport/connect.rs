@@ -1,0 +1,59 @@
+//! Connecting from a plugin's device.
+
+use std::{sync::Arc, time::Instant};
+
+use gputcp::Result;
+use gputcp_nccl_net::layout::constants::HANDLE_BYTES;
+
+use super::{
+    Endpoint, Options, SendComm,
+    listen::left,
+    wait::{Cancelled, Wait},
+};
+use crate::{Plugin, Properties};
+
+/// A connection in the making.
+#[derive(Debug)]
+pub struct Connector {
+    endpoint: Endpoint,
+    connector: crate::Connector,
+}
+
+impl Connector {
+    /// Will connect from a device of the plugin to the listener whose handle this is.
+    #[must_use]
+    pub fn new(
+        plugin: &Arc<Plugin>,
+        device: &Properties,
+        handle: &[u8; HANDLE_BYTES],
+        options: Options,
+    ) -> Self {
+        let connector = crate::Connector::new(plugin, device.index, handle);
+        Self { endpoint: Endpoint::new(plugin, device, options), connector }
+    }
+
+    /// The connection, once it is made. Never waits.
+    ///
+    /// # Errors
+    /// If the plugin fails, or the GPU.
+    pub fn poll(&mut self) -> Result<Option<SendComm>> {
+        self.endpoint.make_current()?;
+        let comm = self.connector.poll()?;
+        Ok(comm.map(|comm| SendComm::start(comm, self.endpoint.clone())))
+    }
+
+    /// Waits for the connection.
+    ///
+    /// # Errors
+    /// If it is not made by the deadline, or the plugin fails.
+    pub fn connect(mut self, deadline: Instant) -> Result<SendComm> {
+        let (cancelled, name) = (Cancelled::default(), self.endpoint.name.clone());
+        let mut wait = Wait::new(&cancelled, ("connecting", &name), left(deadline), u64::MAX);
+        loop {
+            if let Some(comm) = self.poll()? {
+                return Ok(comm);
+            }
+            wait.rest()?;
+        }
+    }
+}

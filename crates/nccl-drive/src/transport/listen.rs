@@ -1,0 +1,71 @@
+//! Listening on a plugin's device.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use gputcp::Result;
+use gputcp_nccl_net::layout::constants::HANDLE_BYTES;
+
+use super::{
+    Endpoint, Options, RecvComm,
+    wait::{Cancelled, Wait},
+};
+use crate::{Plugin, Properties};
+
+/// Listens for one connection or more. Strays are the plugin's to deal with.
+#[derive(Debug)]
+pub struct Listener {
+    endpoint: Endpoint,
+    listener: crate::Listener,
+}
+
+impl Listener {
+    /// Listens on a device of the plugin.
+    ///
+    /// # Errors
+    /// If the plugin fails, or the GPU.
+    pub fn open(plugin: &Arc<Plugin>, device: &Properties, options: Options) -> Result<Self> {
+        let endpoint = Endpoint::new(plugin, device, options);
+        endpoint.make_current()?;
+        let listener = crate::Listener::open(plugin, device.index)?;
+        Ok(Self { endpoint, listener })
+    }
+
+    /// The handle by which a connector finds this listener: to be carried there by any other way.
+    #[must_use]
+    pub const fn handle(&self) -> [u8; HANDLE_BYTES] {
+        self.listener.handle()
+    }
+
+    /// A connection, once one is made. Never waits.
+    ///
+    /// # Errors
+    /// If the plugin fails, or makes no sense.
+    pub fn poll(&mut self) -> Result<Option<RecvComm>> {
+        self.endpoint.make_current()?;
+        let Some(comm) = self.listener.poll()? else { return Ok(None) };
+        RecvComm::start(comm, self.endpoint.clone()).map(Some)
+    }
+
+    /// Waits for a connection.
+    ///
+    /// # Errors
+    /// If none is made by the deadline, or the plugin fails.
+    pub fn accept(&mut self, deadline: Instant) -> Result<RecvComm> {
+        let (cancelled, name) = (Cancelled::default(), self.endpoint.name.clone());
+        let mut wait = Wait::new(&cancelled, ("accepting a connection", &name), left(deadline), u64::MAX);
+        loop {
+            if let Some(comm) = self.poll()? {
+                return Ok(comm);
+            }
+            wait.rest()?;
+        }
+    }
+}
+
+/// How long there is until then.
+pub(super) fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}

@@ -1,0 +1,99 @@
+//! A NCCL net plugin as a transport: the same window, chunks, unpack and waits over foreign code.
+//!
+//! In the order of a connection's life: a [`Library`] is opened and its [`Plugin`] started; [`Listener`] and [`Connector`]
+//! make connections, which a handle of 128 bytes brings together; [`SendComm`] and [`RecvComm`] are their ends. `wait`
+//! says how one waits for code that can only be asked again.
+//!
+//! What is done as the least demanding plugins want it, Google's TCPX among them: requests are asked for in the order they
+//! were posted, and as soon as something was posted, as some plugins move bytes only then; at most 16 are outstanding; a
+//! plugin without a free slot is asked again; the sizes that `test` says are believed only where they can be (more than
+//! nothing, less than was posted), as some plugins leave anything there: a size that is plainly wrong counts as what was
+//! posted, and whether the data came is what its verification shows. On a device with an unpack queue that queue says how
+//! much came.
+//!
+//! A plugin that never returns from a call cannot be ended by the thread that is in it. [`stuck_call`] shows
+//! the call to another thread, which may end the process. After [`tell_of_deaths`], a plugin that ends the
+//! process itself, by a signal or by `exit`, is named on stderr.
+//!
+//! A plugin that closes may break its peer's last requests, so an end is closed only after the other side is known to have
+//! finished: the command's two sides tell each other.
+
+mod connect;
+mod listen;
+mod recv;
+mod send;
+mod wait;
+
+use std::{sync::Arc, time::Duration};
+
+use gputcp_gpu::{Device, MemoryKind, UnpackMode};
+
+use crate::{DeviceKind, Plugin, Pointer, Properties};
+
+pub use self::{
+    connect::Connector,
+    listen::Listener,
+    recv::{RecvComm, RecvRequest},
+    send::{SendComm, SendRequest},
+};
+
+/// Settings of a plugin's connection, for either end.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The device whose memory will be sent or received; without one, host memory only.
+    pub gpu: Option<Device>,
+    /// How a device of the unpack type's receives reach their destination: `kernel`, `copy` or `host`.
+    pub unpack: UnpackMode,
+    /// Requests that may be outstanding; 16 is what every plugin takes, and 32 the most that NCCL asks of one.
+    pub slots: u16,
+    /// How long a plugin may have no room for a first request.
+    pub timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { gpu: None, unpack: UnpackMode::Kernel, slots: 16, timeout: Duration::from_secs(30) }
+    }
+}
+
+/// The error of a caller that asked for what cannot be.
+fn usage(what: impl Into<Arc<str>>) -> gputcp::Error {
+    gputcp::Error::Usage(what.into())
+}
+
+/// A device of a plugin, and what is done with it: what connections are made from.
+#[derive(Debug, Clone)]
+struct Endpoint {
+    plugin: Arc<Plugin>,
+    device: usize,
+    options: Options,
+    /// For messages.
+    name: Arc<str>,
+}
+
+impl Endpoint {
+    fn new(plugin: &Arc<Plugin>, device: &Properties, options: Options) -> Self {
+        let name = format!("the other end of {} {}", plugin.name(), device.name).into();
+        Self { plugin: plugin.clone(), device: device.index, options, name }
+    }
+
+    /// What the plugin is told that memory is. The software GPU's stands for a real one's where the plugin has it unpacked;
+    /// any other plugin reads and writes it as the host memory that it is.
+    fn pointer(&self, memory: MemoryKind) -> Pointer {
+        let device = &self.plugin.devices()[self.device];
+        match memory {
+            MemoryKind::Host => Pointer::Host,
+            MemoryKind::Soft if device.kind == DeviceKind::Unpack && device.cuda => Pointer::Cuda,
+            MemoryKind::Soft => Pointer::Host,
+            _ => Pointer::Cuda,
+        }
+    }
+
+    /// Foreign code that works on a GPU's memory finds its context current.
+    fn make_current(&self) -> gputcp::Result<()> {
+        match &self.options.gpu {
+            Some(gpu) => Ok(gpu.make_current()?),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The receiving end of a plugin's connection. A receive's way: posted → landed, as the plugin's `test` says → at once in
+//! place, or unpacked or flushed, several at a time → consumed, which gives its slot back, in order.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use gputcp::{Canceller, Result, contract::RecvEnd};
+use gputcp_gpu::{Buffer, Lane, LaneSpec, UnpackMode};
+use gputcp_nccl_net::layout::constants::REQUESTS_MAX;
+use gputcp_proto::recv::Received;
+
+use super::{
+    Endpoint,
+    send::{none_open, tag},
+    usage,
+    wait::{Cancelled, Pace, Wait},
+};
+use crate::{Consumable, Flushing, Landed, Unpacking};
+
+/// The receiving end of a plugin's connection. Closed when dropped; see [`RecvComm::close`] for when that is right.
+#[derive(Debug)]
+pub struct RecvComm {
+    /// Landed and not yet consumed, oldest first.
+    arrivals: VecDeque<Arrival>,
+    /// Where the device has an unpack queue. Dropped before the connection: what it reads is the plugin's.
+    lane: Option<Lane>,
+    comm: crate::RecvComm,
+    endpoint: Endpoint,
+    cancelled: Arc<Cancelled>,
+    pace: Pace,
+    posted: u64,
+    /// Receives that are consumed: the oldest ones.
+    done: u64,
+    /// What the last ones of these had, by their number.
+    sizes: [Size; SIZES],
+    landed_bytes: u64,
+    placed_bytes: u64,
+}
+
+/// A receive in flight.
+#[must_use = "wait for it"]
+#[derive(Debug)]
+pub struct RecvRequest {
+    number: u64,
+    bytes: u64,
+}
+
+/// A receive that has landed.
+#[derive(Debug)]
+enum Arrival {
+    InPlace(Consumable),
+    Unpacking(Unpacking),
+    Flushing(Flushing),
+}
+
+impl Arrival {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::InPlace(consumable) => consumable.bytes(),
+            Self::Unpacking(unpacking) => unpacking.bytes(),
+            Self::Flushing(flushing) => flushing.bytes(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    number: u64,
+    bytes: u64,
+}
+
+impl RecvComm {
+    /// Makes everything that the connection will ever use (invariant I4).
+    pub(super) fn start(mut comm: crate::RecvComm, endpoint: Endpoint) -> Result<Self> {
+        let mut lane = None;
+        if let Some(gpu) = &endpoint.options.gpu {
+            // It needs no slabs: what it unpacks is the plugin's.
+            let mut own = gpu.lane(LaneSpec { slots: 0, slab_bytes: 0 })?;
+            if comm.find_queue(gpu, &mut own)? {
+                if endpoint.options.unpack == UnpackMode::None {
+                    return Err(usage(
+                        "the plugin leaves GPU memory's bytes in bounce buffers; unpack them by kernel, copy or host",
+                    ));
+                }
+                lane = Some(own);
+            }
+        }
+        Ok(Self {
+            arrivals: VecDeque::with_capacity(REQUESTS_MAX),
+            lane,
+            comm,
+            endpoint,
+            cancelled: Arc::default(),
+            pace: Pace::here(),
+            posted: 0,
+            done: 0,
+            sizes: [Size { number: u64::MAX, bytes: 0 }; SIZES],
+            landed_bytes: 0,
+            placed_bytes: 0,
+        })
+    }
+
+    /// Tells the plugin of memory before it is received into, so that the first receive need not.
+    ///
+    /// # Errors
+    /// If the plugin takes no such memory, or fails.
+    pub fn register(&mut self, buffer: &Buffer) -> Result<()> {
+        self.endpoint.make_current()?;
+        let pointer = self.endpoint.pointer(buffer.kind());
+        Ok(self.comm.register(buffer, pointer, self.endpoint.options.gpu.as_ref())?)
+    }
+
+    /// Posts a receive. `None` when as many are outstanding as may be: finish one first. A plugin that has no room although
+    /// nothing is outstanding is asked again, within the timeout.
+    ///
+    /// # Errors
+    /// If the part is in use, or the plugin fails.
+    pub fn irecv(&mut self, destination: &Buffer, offset: u64, bytes: u64) -> Result<Option<RecvRequest>> {
+        self.cancelled.check()?;
+        self.register(destination)?;
+        if self.outstanding() >= self.endpoint.options.slots.into() {
+            return Ok(None);
+        }
+        let (cancelled, name) = (self.cancelled.clone(), self.endpoint.name.clone());
+        let mut wait = None;
+        while !self.comm.irecv(destination, offset, bytes, tag(self.posted))? {
+            if self.outstanding() > 0 {
+                return Ok(None);
+            }
+            let timeout = self.endpoint.options.timeout;
+            wait.get_or_insert_with(|| Wait::new(&cancelled, ("posting a receive", &name), timeout, bytes))
+                .rest()?;
+        }
+        let request = RecvRequest { number: self.posted, bytes };
+        self.posted += 1;
+        // Some plugins move bytes only when they are asked.
+        self.advance()?;
+        Ok(Some(request))
+    }
+
+    /// Waits until a message is where it belongs; the ones before it are finished as well. Fails when none has ended for
+    /// `timeout`.
+    ///
+    /// # Errors
+    /// If the plugin or the GPU fails, or the plugin falls silent.
+    pub fn wait(&mut self, request: RecvRequest, timeout: Duration) -> Result<Received> {
+        let RecvRequest { number, bytes } = request;
+        self.cancelled.check()?;
+        self.endpoint.make_current()?;
+        let (cancelled, name) = (self.cancelled.clone(), self.endpoint.name.clone());
+        let mut wait = Wait::new(&cancelled, ("receiving a message", &name), timeout, bytes);
+        while self.done <= number {
+            if self.advance()? {
+                wait.moved();
+                continue;
+            }
+            match self.arrivals.front() {
+                // The lane knows when it is done; the plugin may have landed more by then.
+                Some(Arrival::Unpacking(unpacking)) => {
+                    let until = Instant::now() + wait.next_sleep()?;
+                    unpacking.done().wait(until)?;
+                }
+                _ => wait.rest_for(&mut self.pace, self.comm.in_flight())?,
+            }
+        }
+        let size = self.sizes[number as usize % SIZES];
+        if size.number != number {
+            return Err(usage("a receive was waited for after many later ones: wait in their order"));
+        }
+        Ok(Received { bytes: size.bytes })
+    }
+
+    /// Brings everything as far as it will go. True if a receive has landed or ended.
+    fn advance(&mut self) -> Result<bool> {
+        let mut moved = false;
+        while let Some(landed) = self.comm.test_oldest()? {
+            moved = true;
+            let arrival = match landed {
+                Landed::InPlace(consumable) => Arrival::InPlace(consumable),
+                Landed::Flushing(flushing) => Arrival::Flushing(flushing),
+                Landed::Scattered(scattered) => {
+                    let lane = self.lane.as_mut().ok_or_else(|| usage("there is no lane to unpack with"))?;
+                    Arrival::Unpacking(self.comm.unpack(scattered, lane, self.endpoint.options.unpack)?)
+                }
+            };
+            self.landed_bytes += arrival.bytes();
+            self.arrivals.push_back(arrival);
+        }
+        while let Some(arrival) = self.arrivals.pop_front() {
+            let ready = match arrival {
+                Arrival::InPlace(consumable) => Ok(consumable),
+                Arrival::Unpacking(unpacking) => unpacking.poll()?.map_err(Arrival::Unpacking),
+                Arrival::Flushing(flushing) => self.comm.test_flush(flushing)?.map_err(Arrival::Flushing),
+            };
+            match ready {
+                Ok(consumable) => {
+                    let bytes = self.comm.consume(consumable)?;
+                    self.sizes[self.done as usize % SIZES] = Size { number: self.done, bytes };
+                    self.done += 1;
+                    self.pace.ended(1);
+                    self.placed_bytes += bytes;
+                    moved = true;
+                }
+                Err(arrival) => {
+                    self.arrivals.push_front(arrival);
+                    break;
+                }
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Receives whose slots the plugin has not back.
+    fn outstanding(&self) -> usize {
+        self.comm.in_flight() + self.arrivals.len()
+    }
+
+    /// Whether the plugin leaves what it receives in a bounce region, from where this side unpacks it.
+    #[must_use]
+    pub const fn unpacks(&self) -> bool {
+        self.lane.is_some()
+    }
+
+    /// Payload bytes that the plugin has received.
+    #[must_use]
+    pub const fn bytes_landed(&self) -> u64 {
+        self.landed_bytes
+    }
+
+    /// Payload bytes that are at their destination.
+    #[must_use]
+    pub const fn bytes_placed(&self) -> u64 {
+        self.placed_bytes
+    }
+
+    /// Closes the connection. To be called only when the other end is known to have finished: a plugin may break off what it
+    /// still does.
+    ///
+    /// # Errors
+    /// If requests are still in flight, or the plugin fails.
+    pub fn close(mut self) -> Result<()> {
+        let open = self.outstanding();
+        self.endpoint.make_current()?;
+        self.arrivals.clear();
+        self.lane = None;
+        self.comm.close()?;
+        none_open(open)
+    }
+
+    /// Ends every wait on this connection from another thread.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        Canceller::new(self.cancelled.clone())
+    }
+}
+
+impl RecvEnd for RecvComm {
+    type Request = RecvRequest;
+
+    fn irecv(&mut self, destination: &Buffer, offset: u64, bytes: u64) -> Result<Option<RecvRequest>> {
+        Self::irecv(self, destination, offset, bytes)
+    }
+
+    fn wait(&mut self, request: RecvRequest, timeout: Duration) -> Result<Received> {
+        Self::wait(self, request, timeout)
+    }
+}
+
+/// As many receives as may be outstanding, and as many again that were not waited for.
+const SIZES: usize = 2 * REQUESTS_MAX;

@@ -1,0 +1,103 @@
+//! Which threads are inside a plugin, and for how long: foreign code that never returns cannot be ended, but
+//! it can be noticed.
+//!
+//! Each thread has a place of its own to note its call, so that noting takes no lock and a signal handler can
+//! read it.
+
+use std::{
+    cell::Cell,
+    ptr,
+    sync::{
+        OnceLock,
+        atomic::{
+            AtomicPtr, AtomicU64, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
+    time::{Duration, Instant},
+};
+
+use crate::logger;
+
+/// The call to a plugin that has not returned for the longest time, if that is longer than `bound`; gives its name and
+/// how long.
+#[must_use]
+pub fn stuck_call(bound: Duration) -> Option<(&'static str, Duration)> {
+    let now = micros();
+    let inside = PLACES.iter().filter_map(|place| {
+        // In this order: who sees a call sees its start, or a later one's, and never an earlier one's.
+        let call = place.call.load(Acquire);
+        let since = place.since_us.load(Relaxed);
+        // SAFETY: NULL, or a reference that lives for ever.
+        let call = unsafe { call.as_ref() }?;
+        Some((*call, Duration::from_micros(now.saturating_sub(since))))
+    });
+    inside.filter(|(_, inside)| *inside > bound).max_by_key(|(_, inside)| *inside)
+}
+
+/// Returns the call that this thread is in. Async-signal-safe.
+pub(crate) fn inside() -> Option<&'static str> {
+    let place = MINE.get()?;
+    // SAFETY: NULL, or a reference that lives for ever.
+    unsafe { PLACES[place].call.load(Relaxed).as_ref() }.copied()
+}
+
+/// Notes a call while it lasts.
+pub(crate) fn watched<R>(call: &'static &'static str, work: impl FnOnce() -> R) -> R {
+    let mine = MINE.get().unwrap_or_else(|| NEXT.fetch_add(1, Relaxed) % PLACES.len());
+    MINE.set(Some(mine));
+    let place = &PLACES[mine];
+    logger::begin_call();
+    place.since_us.store(micros(), Relaxed);
+    place.call.store(ptr::from_ref(call).cast_mut(), Release);
+    let result = work();
+    place.call.store(ptr::null_mut(), Release);
+    result
+}
+
+struct Place {
+    /// NULL while nothing is called.
+    call: AtomicPtr<&'static str>,
+    since_us: AtomicU64,
+}
+
+/// Since this was first asked.
+fn micros() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_micros() as u64
+}
+
+/// Threads that drive plugins are few; should they be more, two share a place, and one of them is not seen.
+static PLACES: [Place; 64] =
+    [const { Place { call: AtomicPtr::new(ptr::null_mut()), since_us: AtomicU64::new(0) } }; 64];
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// This thread's place, once it has made a call: threads of the plugin's own never do.
+    static MINE: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn who_stays_inside_is_noticed_and_who_leaves_is_not() {
+        let _alone = crate::tests::alone();
+        let bound = Duration::from_millis(20);
+        thread::scope(|scope| {
+            scope.spawn(|| watched(&"slow", || thread::sleep(Duration::from_millis(300))));
+            let deadline = Instant::now() + Duration::from_secs(10);
+            let stuck = loop {
+                match stuck_call(bound) {
+                    Some(stuck) => break stuck,
+                    None => assert!(Instant::now() < deadline, "it was never noticed"),
+                }
+            };
+            assert!(stuck.0 == "slow" && stuck.1 > bound, "{stuck:?}");
+        });
+        assert_eq!(stuck_call(bound), None);
+    }
+}

@@ -1,0 +1,207 @@
+//! The functions of a whole table. A length that a version cannot express is an error before the call, never a
+//! cut number.
+
+use std::{ffi::c_int, mem::MaybeUninit};
+
+use super::forms::{Accept, Connect, GetProperties, Irecv, Isend, Listen, MakeVDevice, RegMr};
+use crate::{
+    Properties, VirtualDevice,
+    layout::{
+        c_void,
+        device::{Config, DeviceHandle},
+        functions::{Close, DeregMr, Devices, Iflush, IrecvConsumed, RegMrDmaBuf, Test},
+    },
+};
+
+type P = *mut c_void;
+
+/// The functions of a table after `init`. Those that NCCL calls without looking are there.
+///
+/// A function whose signature changed is a method, in the newest version's shape; the others are fields. What
+/// the arguments mean is described at the types in [`crate::layout::functions`].
+#[derive(Debug, Clone, Copy)]
+pub struct Calls {
+    pub(super) version: u32,
+    /// Writes the number of devices.
+    pub devices: Devices,
+    pub(super) get_properties: GetProperties,
+    pub(super) listen: Listen,
+    pub(super) connect: Connect,
+    pub(super) accept: Accept,
+    pub(super) reg_mr: RegMr,
+    /// Takes a registration back.
+    pub dereg_mr: DeregMr,
+    pub(super) isend: Isend,
+    pub(super) irecv: Irecv,
+    /// Polls a request.
+    pub test: Test,
+    /// Ends a sending connection.
+    pub close_send: Close,
+    /// Ends a receiving connection.
+    pub close_recv: Close,
+    /// Ends a listener.
+    pub close_listen: Close,
+    /// Registers a dma-buf.
+    pub reg_mr_dma_buf: Option<RegMrDmaBuf>,
+    /// Makes received data visible to the GPU.
+    pub iflush: Option<Iflush>,
+    /// Gives a receive's slot back.
+    pub irecv_consumed: Option<IrecvConsumed>,
+    pub(super) make_v_device: Option<MakeVDevice>,
+}
+
+/// The arrays of a receive request, of the same length each.
+#[derive(Debug)]
+pub struct Receives<'a> {
+    /// The destinations.
+    pub data: &'a mut [P],
+    /// Their lengths in bytes.
+    pub sizes: &'a mut [usize],
+    /// Their tags.
+    pub tags: &'a mut [c_int],
+    /// Their registrations, or NULL.
+    pub mhandles: &'a mut [P],
+}
+
+/// A length is more than the version's C int can express.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLong;
+
+impl Calls {
+    /// Returns the table's version.
+    #[must_use]
+    pub const fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Asks for a device's properties.
+    ///
+    /// # Errors
+    /// The code that is not success.
+    ///
+    /// # Safety
+    /// The plugin is started.
+    pub unsafe fn get_properties(&self, dev: c_int) -> Result<Properties, c_int> {
+        // SAFETY: the caller's promise.
+        unsafe { self.get_properties.call(dev) }
+    }
+
+    /// Listens on a device.
+    ///
+    /// # Safety
+    /// `ctx` is the plugin's; `handle` has 128 bytes; `comm` has room for a pointer.
+    pub unsafe fn listen(&self, ctx: P, dev: c_int, handle: P, comm: *mut P) -> c_int {
+        // SAFETY: the caller's promise.
+        unsafe { self.listen.call(ctx, dev, handle, comm) }
+    }
+
+    /// Connects to a handle.
+    ///
+    /// # Safety
+    /// `ctx` and `config` are those of `init`; `handle` has 128 bytes, the same at each call for one connection;
+    /// `comm` has room for a pointer; `device` points to a pointer to storage of 512 bytes, or to NULL.
+    pub unsafe fn connect(
+        &self,
+        ctx: P,
+        config: *mut Config,
+        dev: c_int,
+        handle: P,
+        comm: *mut P,
+        device: *mut *mut DeviceHandle,
+    ) -> c_int {
+        // SAFETY: the caller's promise.
+        unsafe { self.connect.call(ctx, config, dev, handle, comm, device) }
+    }
+
+    /// Accepts a connection.
+    ///
+    /// # Safety
+    /// `listen_comm` is the plugin's; `comm` has room for a pointer; `device` as for [`Self::connect`].
+    pub unsafe fn accept(&self, listen_comm: P, comm: *mut P, device: *mut *mut DeviceHandle) -> c_int {
+        // SAFETY: the caller's promise.
+        unsafe { self.accept.call(listen_comm, comm, device) }
+    }
+
+    /// Registers memory.
+    ///
+    /// # Errors
+    /// [`TooLong`] before any call.
+    ///
+    /// # Safety
+    /// `comm` is the plugin's; the memory is of the type `kind`, and lives until it is deregistered.
+    pub unsafe fn reg_mr(
+        &self,
+        comm: P,
+        data: P,
+        bytes: usize,
+        kind: c_int,
+        mhandle: *mut P,
+    ) -> Result<c_int, TooLong> {
+        // SAFETY: the caller's promise.
+        unsafe { self.reg_mr.call(comm, data, bytes, kind, mhandle) }
+    }
+
+    /// Posts a send.
+    ///
+    /// # Errors
+    /// [`TooLong`] before any call.
+    ///
+    /// # Safety
+    /// `comm` is the plugin's; the memory is registered as `mhandle`, lives, and is not written, until the
+    /// request is done or the connection closed.
+    pub unsafe fn isend(
+        &self,
+        comm: P,
+        data: P,
+        bytes: usize,
+        tag: c_int,
+        mhandle: P,
+        request: *mut P,
+    ) -> Result<c_int, TooLong> {
+        // SAFETY: the caller's promise.
+        unsafe { self.isend.call(comm, data, bytes, tag, mhandle, request) }
+    }
+
+    /// Posts receives as one request.
+    ///
+    /// # Errors
+    /// [`TooLong`] before any call.
+    ///
+    /// # Safety
+    /// `comm` is the plugin's; each part's memory is registered as its `mhandle`, lives, and belongs to nobody
+    /// else, until the request is done or the connection closed.
+    pub unsafe fn irecv(&self, comm: P, parts: Receives<'_>, request: *mut P) -> Result<c_int, TooLong> {
+        // SAFETY: the caller's promise.
+        unsafe { self.irecv.call(comm, parts, request) }
+    }
+
+    /// Joins devices to one, whose number it writes; `None` where there is no such function.
+    ///
+    /// # Safety
+    /// The plugin is started; `index` has room for a number.
+    pub unsafe fn make_v_device(&self, index: *mut c_int, devices: VirtualDevice) -> Option<c_int> {
+        // SAFETY: the caller's promise.
+        self.make_v_device.map(|make| unsafe { make.call(index, devices) })
+    }
+}
+
+/// Asks for properties of a version's layout.
+///
+/// # Safety
+/// The plugin is started.
+pub(super) unsafe fn ask<P>(
+    get: crate::layout::functions::GetProperties<P>,
+    dev: c_int,
+) -> Result<Properties, c_int>
+where
+    Properties: for<'a> From<&'a P>,
+{
+    // All zeros: numbers, and pointers that may be NULL.
+    let mut properties = MaybeUninit::<P>::zeroed();
+    // SAFETY: the function writes properties of its version; zeros are a value of all their fields.
+    match unsafe { get(dev, properties.as_mut_ptr()) } {
+        // SAFETY: as above.
+        0 => Ok(Properties::from(unsafe { properties.assume_init_ref() })),
+        code => Err(code),
+    }
+}
