@@ -7,13 +7,13 @@ use rustix::io::Errno;
 
 use crate::printable::Reason;
 
-/// Why a command did not do what it was asked to. Each holds one sentence: what happened, to whom, what to do.
+/// The reason why a command failed. Each holds one sentence: the event, the party it concerns, the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The run failed here: something local went wrong, or a measurement did not add up.
     #[error("{0}")]
     Run(String),
-    /// What was asked for cannot be done.
+    /// The request cannot be carried out.
     #[error("{0}")]
     Usage(String),
     /// Data arrived that is not what was sent.
@@ -25,13 +25,13 @@ pub enum Failure {
     /// The server is busy with another client: worth another try.
     #[error("{0}")]
     Busy(String),
-    /// Somebody pressed Ctrl-C.
+    /// The user pressed Ctrl-C.
     #[error("interrupted")]
     Interrupted,
 }
 
 impl Failure {
-    /// The process's exit code for this failure.
+    /// Returns the process's exit code for this failure.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
@@ -49,8 +49,8 @@ impl Failure {
         Self::Peer(format!("{peer} {violation}"))
     }
 
-    /// The same failure as the other side's, told by it. The exit code is the same on both ends, but for what only
-    /// concerns the other side: its usage is not ours.
+    /// Returns the failure that the other side told of, as this side's. The exit code is the same on both
+    /// ends, except where a failure concerns only the other side: its usage is not this side's.
     #[must_use]
     pub fn told_by(peer: &str, code: u8, reason: &Reason) -> Self {
         match code {
@@ -61,7 +61,7 @@ impl Failure {
     }
 }
 
-/// What to do about the system's refusal, to be put behind it; nothing where nobody knows.
+/// Returns advice on the system's refusal, to be put behind it; empty if there is none.
 #[must_use]
 pub fn advice(error: &io::Error) -> &'static str {
     match Errno::from_io_error(error) {

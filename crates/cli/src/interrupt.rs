@@ -1,7 +1,7 @@
 //! Ctrl-C: everything that waits also waits for this.
 //!
-//! The first signal is a request to stop: waits end with [`Failure::Interrupted`], what was measured is printed, and the
-//! other side is told. The second one ends the process at once.
+//! The first signal is a request to stop: waits end with [`Failure::Interrupted`], the results so far are
+//! printed, and the other side is told. The second one ends the process at once.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,7 @@ use crate::failure::Failure;
 #[derive(Clone)]
 pub struct Interrupt(Arc<Inner>);
 
-/// What is to be done when the request comes, for as long as this lives.
+/// An action to perform when the request comes, for as long as this lives.
 #[must_use]
 pub struct Hook {
     inner: Arc<Inner>,

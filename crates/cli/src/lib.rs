@@ -1,10 +1,10 @@
-//! The `gputcp` command: two processes find each other ([`bootstrap`]), move messages and time them ([`measure`]), and
-//! say what came out ([`report`]).
+//! The `gputcp` command. Two processes find each other ([`bootstrap`]), move messages and time them
+//! ([`measure`]), and report the results ([`report`]).
 //!
-//! The way of a command: [`args`] what was typed → [`settings`] what both ends agree on → [`bootstrap`] → [`measure`] →
-//! [`report`] → [`output`]. [`conformance`] is the report of checking a plugin, [`doctor`] that of looking at
-//! this machine. [`host`] knows this machine, [`interrupt`] is Ctrl-C, [`failure`] the exit codes,
-//! [`version`] the build.
+//! The way of a command: [`args`] (the command line) → [`settings`] (the agreement of both ends) →
+//! [`bootstrap`] → [`measure`] → [`report`] → [`output`]. [`conformance`] is the report of checking a
+//! plugin, [`doctor`] that of looking at this machine. [`host`] knows this machine, [`interrupt`] is
+//! Ctrl-C, [`failure`] the exit codes, [`version`] the build.
 
 #![forbid(unsafe_code)]
 
@@ -57,7 +57,8 @@ pub fn main() -> ExitCode {
             failure.exit_code()
         }
     };
-    // What a plugin does when its process ends would come behind the result: it may hang, or crash.
+    // A plugin's output at the end of its process would come behind the result; the plugin may also hang or
+    // crash there.
     if host::plugin::is_here() {
         gputcp_nccl_drive::leave(code.into());
     }
@@ -82,7 +83,7 @@ fn run(command: Command, talk: Talk) -> Result<(), Failure> {
     }
 }
 
-/// What the command line's parser has to say: help and version are results, the rest is a usage error.
+/// Prints the parser's message: help and version are results, the rest is a usage error.
 fn explain(error: &clap::Error) -> ExitCode {
     let talk = Talk::new(false, 0);
     let text = error.render().to_string();

@@ -1,4 +1,4 @@
-//! The `gputcp` command. What it does is in the library beside it, where tests reach it.
+//! The `gputcp` command. Its code is in the library beside it, where tests reach it.
 
 #![forbid(unsafe_code)]
 

@@ -1,7 +1,7 @@
-//! What is printed: results on stdout, everything else on stderr.
+//! The command's output: results on stdout, everything else on stderr.
 //!
-//! Whoever reads may be slow, gone, or a full disk. A write never blocks for ever: it is made in pieces that a pipe takes
-//! whole or not at all, each after waiting for room, and the wait is bounded.
+//! The reader may be slow, gone, or a full disk. A write never blocks for ever. It is made in pieces that a
+//! pipe takes whole or not at all; each waits for room, and the wait is bounded.
 
 use std::{
     io,
@@ -41,7 +41,7 @@ impl Output {
     /// # Errors
     /// [`Failure::Run`] if the system has no descriptor left.
     pub fn keep_stdout() -> Result<(), Failure> {
-        // Above the three descriptors that everyone knows.
+        // Above the three standard descriptors.
         let keep = || fcntl_dupfd_cloexec(stdout(), 3).and_then(|kept| dup2_stdout(stderr()).map(|()| kept));
         let kept = KEPT.get_or_init(keep).as_ref().map(drop);
         kept.map_err(|error| Failure::Run(format!("could not keep standard output for the results: {error}")))
@@ -102,11 +102,11 @@ impl Talk {
 
     /// Says why the command failed.
     pub fn error(self, failure: &Failure) {
-        // Whoever words a failure may quote the other side.
+        // A failure's text may quote the other side.
         say(&printable(&format!("gputcp: {failure}")));
     }
 
-    /// Says what somebody else has worded.
+    /// Prints a line of another component's wording.
     pub fn pass_on(self, line: &str) {
         say(line);
     }
@@ -123,7 +123,7 @@ struct Stderr;
 
 impl io::Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Nobody can be told that stderr is broken.
+        // A broken stderr leaves no place to report it.
         let _ = write_bounded(stderr(), bytes, STDERR_TIMEOUT);
         Ok(bytes.len())
     }
@@ -153,7 +153,7 @@ pub(crate) fn write_bounded(fd: BorrowedFd<'_>, mut bytes: &[u8], timeout: Durat
     Ok(())
 }
 
-/// What a pipe takes whole when poll says that it has room (pipe(7)).
+/// The most that a pipe takes whole when poll says that it has room (pipe(7)).
 const PIPE_BUF: usize = 4096;
 /// Log lines are not worth a longer wait.
 const STDERR_TIMEOUT: Duration = Duration::from_secs(1);

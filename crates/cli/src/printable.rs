@@ -4,13 +4,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why somebody will not, or gives up: printable and bounded, whoever worded it and whichever way it goes.
+/// The reason of a refusal or of giving up. It is printable and bounded, whichever side worded it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String")]
 pub struct Reason(String);
 
 impl Reason {
-    /// What is left of a text that others may have had a hand in.
+    /// Returns the reason in a text that the other side may have worded.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(printable(text))
@@ -29,8 +29,8 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Text that came from the other side, fit for a terminal and for a frame: no control characters, nothing that turns the
-/// direction of what follows, no endless lines. As JSON it takes at most `TEXT_BYTES`.
+/// Returns text of the other side, fit for a terminal and for a frame. It has no control characters,
+/// nothing that turns the direction of text, and no endless lines. As JSON it takes at most `TEXT_BYTES`.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let mut bytes = 0;

@@ -1,5 +1,6 @@
-//! Two hosts on one machine: a pair of network namespaces joined by a virtual cable. What crosses a network must work
-//! there, and a cable that is cut in the middle of a transfer must end both sides in time.
+//! Two hosts on one machine: a pair of network namespaces joined by a virtual cable. Everything that
+//! crosses a network must work there. A cable that is cut in the middle of a transfer must end both sides
+//! in time.
 //!
 //! Needs root and `ip` (Debian: iproute2). Where those are missing each test says that it was skipped.
 

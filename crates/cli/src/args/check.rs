@@ -14,7 +14,8 @@ use crate::{
 /// `gputcp plugin check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// The plugin: its path, or its name as in NCCL_NET_PLUGIN; :v8 behind it asks for that version of the interface
+    /// The plugin: its path, or its name as in NCCL_NET_PLUGIN; :v8 behind it asks for that version of the
+    /// interface
     #[arg(value_name = "PATH[:VERSION]", required_unless_present = "list", value_parser = PluginArg::parse)]
     pub plugin: Option<PluginArg>,
     /// Perform this check only; may be given more than once
@@ -29,8 +30,8 @@ pub struct CheckArgs {
     /// The plugin's device, by index
     #[arg(long, value_name = "INDEX", default_value_t = 0)]
     pub device: u32,
-    /// Memory for the checks of GPU memory: host (none), soft (the software GPU), cuda or cuda:GPU [default: the first GPU
-    /// that there is]
+    /// Memory for the checks of GPU memory: host (none), soft (the software GPU), cuda or cuda:GPU
+    /// [default: the first GPU that there is]
     #[arg(short, long, value_name = "KIND", value_parser = MemoryArg::parse)]
     pub memory: Option<MemoryArg>,
     /// How long a check may take [default: 10]

@@ -1,4 +1,5 @@
-//! The command line as it is typed. A measurement's options are in [`settings::asked`](crate::settings::asked).
+//! The command line as it is typed. A measurement's options are in
+//! [`settings::asked`](crate::settings::asked).
 
 pub mod check;
 pub mod doctor;
@@ -31,12 +32,12 @@ use crate::settings::{
                   Exit codes: 0 ok, 1 run failed, 2 usage, 3 corrupted data, 5 other side, 130 interrupted."
 )]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The subcommands of `gputcp`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Measure on this machine: starts a server process of its own and moves data to it
@@ -52,7 +53,7 @@ pub enum Command {
     Plugin(PluginCommand),
 }
 
-/// What to do with a plugin.
+/// The subcommands of `gputcp plugin`.
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
     /// List a plugin's devices
@@ -79,7 +80,8 @@ impl PluginCommand {
 /// `gputcp plugin list`.
 #[derive(Debug, Args)]
 pub struct PluginListArgs {
-    /// The plugin: its path, or its name as in NCCL_NET_PLUGIN; :v8 behind it asks for that version of the interface
+    /// The plugin: its path, or its name as in NCCL_NET_PLUGIN; :v8 behind it asks for that version of the
+    /// interface
     #[arg(value_name = "PATH[:VERSION]", value_parser = PluginArg::parse)]
     pub plugin: PluginArg,
     /// Print one JSON document
@@ -93,7 +95,7 @@ pub struct PluginListArgs {
 /// `gputcp loopback`.
 #[derive(Debug, Args)]
 pub struct LoopbackArgs {
-    /// What to measure.
+    /// The measurement's options.
     #[command(flatten)]
     pub measure: MeasureArgs,
     /// IPv4 or IPv6.
@@ -109,7 +111,7 @@ pub struct LoopbackArgs {
 pub struct ClientArgs {
     /// The server's name or address
     pub host: String,
-    /// What to measure.
+    /// The measurement's options.
     #[command(flatten)]
     pub measure: MeasureArgs,
     /// Where to find the other side.

@@ -38,14 +38,15 @@ pub struct Destination {
     pub family: Family,
     /// How long one attempt to connect, and the greeting, may take.
     pub timeout: Duration,
-    /// What it must have, and this side proves to have.
+    /// The key that the server must have, and that this side proves to have.
     pub key: Option<Key>,
-    /// Who is told about a long wait.
+    /// The way to tell the user about a long wait.
     pub talk: Talk,
 }
 
 impl Destination {
-    /// Connects and greets. A server that is not there yet is asked again for three seconds, a busy one until the timeout.
+    /// Connects and greets. A server that is not there yet is asked again for three seconds, a busy one
+    /// until the timeout.
     ///
     /// # Errors
     /// [`Failure::Peer`] saying what to check; [`Failure::Usage`] if the local address makes no sense.
@@ -230,5 +231,5 @@ fn begin_connect(address: SocketAddr, local: Option<SocketAddr>) -> io::Result<(
 /// The seed's patience: 30 × 100 ms.
 const ATTEMPTS: u32 = 30;
 const PAUSE: Duration = Duration::from_millis(100);
-/// A wait that nobody needs to be told about.
+/// A wait that is too short to be worth telling.
 const SHORT: Duration = Duration::from_millis(500);

@@ -1,9 +1,10 @@
-//! The server's door: who comes in, one at a time.
+//! The server's door: admits clients, one at a time.
 //!
-//! A thread of its own keeps it, so that strangers disturb neither a running session nor an honest client behind them.
-//! Everybody who connects is heard side by side, and must have said a whole hello within [`HELLO_DEADLINE`]. Whoever says
-//! garbage, half a hello or nothing is a stray: dropped and counted. An honest client is let in if the server waits for
-//! one, and otherwise told that it is busy (the client asks again until its timeout).
+//! A thread of its own keeps it, so that strangers disturb neither a running session nor an honest client
+//! behind them. The thread reads from all strangers side by side. Each must send a whole hello within
+//! [`HELLO_DEADLINE`]. A connection that sends garbage, half a hello or nothing is a stray: dropped and
+//! counted. An honest client is let in if the server waits for one. Otherwise it is told that the server is
+//! busy, and asks again until its timeout.
 //! Invariant: at most `ROOM` strangers are held, each with one small buffer.
 
 use std::{
@@ -49,7 +50,7 @@ pub struct Door {
     address: SocketAddr,
     shared: Arc<Shared>,
     keeper: Option<JoinHandle<()>>,
-    /// What a client must have.
+    /// The key that a client must have.
     key: Option<Key>,
 }
 
@@ -70,7 +71,7 @@ enum Wanted {
     Here(TcpStream, SocketAddr, Hello),
 }
 
-/// Somebody who has not said a whole hello yet.
+/// A connection that has not sent a whole hello yet.
 struct Stranger {
     stream: TcpStream,
     address: SocketAddr,
@@ -88,10 +89,11 @@ enum Verdict {
 }
 
 impl Door {
-    /// Opens the door, to those who have the key if there is one. Port 0 lets the system choose.
+    /// Opens the door; clients must have the key if there is one. Port 0 lets the system choose.
     ///
     /// # Errors
-    /// [`Failure::Run`] if nobody can listen there; [`Failure::Usage`] if the address to bind to makes no sense.
+    /// [`Failure::Run`] if the server cannot listen there; [`Failure::Usage`] if the address to bind to
+    /// makes no sense.
     pub fn open(bind: Option<&Bind>, family: Family, port: u16, key: Option<Key>) -> Result<Self, Failure> {
         let listener = listen(bind, family, port)?;
         let failed = |error: io::Error| Failure::Run(format!("could not open the server's door: {error}"));
@@ -128,11 +130,11 @@ impl Door {
         self.shared.strays.load(Ordering::Relaxed)
     }
 
-    /// Waits for the next client, until `deadline` if there is one. It is greeted by `hello` already, and has proved that it
-    /// has the key; who cannot is a stray.
+    /// Waits for the next client, until `deadline` if there is one. The client was greeted by `hello`, and
+    /// has proved that it has the key; a client that cannot is a stray.
     ///
     /// # Errors
-    /// [`Failure::Interrupted`], or [`Failure::Peer`] if nobody came in time or the client left at once.
+    /// [`Failure::Interrupted`], or [`Failure::Peer`] if no client came in time or the client left at once.
     pub fn next(
         &self,
         hello: &Hello,
@@ -157,7 +159,7 @@ impl Door {
         }
     }
 
-    /// Waits for somebody who says hello.
+    /// Waits for a client that says hello.
     fn wait(
         &self,
         interrupt: &Interrupt,
@@ -256,7 +258,8 @@ impl Stranger {
     }
 }
 
-/// Has a client prove that it has the key, and does so in turn. Who cannot is told why not.
+/// Has a client prove that it has the key, and does so in turn. A client that cannot is told why it is
+/// refused.
 fn challenge(
     link: &mut Link,
     key: &Key,

@@ -1,5 +1,5 @@
-//! Both ends of a session prove that they have the same key: each side draws a challenge, and answers the other's with a
-//! proof ([`gputcp::Key::prove`]) that holds for both challenges and its own role.
+//! Both ends of a session prove that they have the same key. Each side draws a challenge, and answers the
+//! other's with a proof ([`gputcp::Key::prove`]) over both challenges and its own role.
 
 use gputcp::{Key, KeyFile};
 use gputcp_proto::{key::Proof, session::Role};
@@ -8,14 +8,14 @@ use rustix::rand::GetRandomFlags;
 use super::message::{from_hex, to_hex};
 use crate::{failure::Failure, output::Talk};
 
-/// What one side drew for this session.
+/// A challenge: the bytes that one side drew for this session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Challenge([u8; CHALLENGE_BYTES]);
 
-/// The key in a file. Says so if others can read it.
+/// Returns the key in a file. Warns if other users can read the file.
 ///
 /// # Errors
-/// [`Failure::Usage`] if it cannot be read, or is too short to keep anybody out.
+/// [`Failure::Usage`] if it cannot be read, or is too short to keep strangers out.
 pub fn read(path: &std::path::Path, talk: Talk) -> Result<Key, Failure> {
     let file = KeyFile::read(path).map_err(Failure::Usage)?;
     if file.is_open_to_others {
@@ -24,7 +24,7 @@ pub fn read(path: &std::path::Path, talk: Talk) -> Result<Key, Failure> {
     Ok(file.key)
 }
 
-/// A key that nobody else has.
+/// Returns a random key, which no other process has.
 ///
 /// # Errors
 /// [`Failure::Run`] if the system has no random numbers.
@@ -32,13 +32,13 @@ pub fn random() -> Result<Key, Failure> {
     Key::of(to_hex(&draw()?).as_bytes()).map_err(|what| Failure::Run(format!("a drawn key {what}")))
 }
 
-/// What a side says to prove that it has the key.
+/// Returns the proof by which a side shows that it has the key.
 #[must_use]
 pub fn proof(key: &Key, role: Role, client: Challenge, server: Challenge) -> String {
     to_hex(&key.prove(who(role), &[&client.0, &server.0]).0)
 }
 
-/// Whether that is the proof of this role.
+/// Returns whether `proof` is the proof of this role.
 #[must_use]
 pub fn admits(key: &Key, proof: &str, role: Role, client: Challenge, server: Challenge) -> bool {
     from_hex(proof).is_some_and(|proof| key.admits(&Proof(proof), who(role), &[&client.0, &server.0]))

@@ -55,11 +55,11 @@ impl Link {
         self.write(&frame, deadline)
     }
 
-    /// Hears what is due: a frame of this kind and no other.
+    /// Reads the frame that is due, of this kind and no other.
     ///
     /// # Errors
-    /// [`Failure::Peer`] if the other side says something else, gives up, is gone, or is silent until the deadline;
-    /// [`Failure::Busy`] if it asks to come back later.
+    /// [`Failure::Peer`] if the other side says something else, gives up, is gone, or is silent until the
+    /// deadline. [`Failure::Busy`] if it asks to come back later.
     pub fn hear<T: DeserializeOwned>(&mut self, kind: Kind, deadline: Instant) -> Result<T, Failure> {
         let (heard, payload) = self.hear_any(deadline)?;
         if heard == kind { self.parse(heard, &payload) } else { Err(self.unexpected(heard)) }
@@ -129,12 +129,14 @@ impl Link {
             return;
         }
         let Ok(bytes) = frame(Kind::Abort, &Abort::of(failure)) else { return };
-        // The buffer of a healthy connection takes this at once; a full one belongs to a peer that does not read.
+        // The buffer of a healthy connection takes this at once; a full one belongs to a peer that does not
+        // read.
         let _ = rustix::net::send(&self.stream, &bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     }
 
-    /// The better explanation of a failure: if the other side gave up and said why, its reason rather than what broke
-    /// here as a consequence. Where it too says that something is wrong with its peer, nobody knows which came first: both.
+    /// Returns the better explanation of a failure. If the other side gave up and gave a reason, that
+    /// reason stands for the failure that followed here. If the other side too blames its peer, the order
+    /// of the two is unknown: both are given.
     #[must_use]
     pub fn explain(&mut self, failure: Failure) -> Failure {
         if !matches!(failure, Failure::Peer(_)) || self.session.is_over() {
@@ -143,7 +145,7 @@ impl Link {
         let deadline = Instant::now() + EXPLAIN;
         loop {
             match self.hear_any(deadline) {
-                // What it said before it gave up.
+                // A frame that the other side sent before it gave up.
                 Ok(_) => {}
                 Err(told) if self.session.is_over() && self.told_of_a_peer => {
                     return Failure::Peer(format!("{told}; on this side {failure}"));
@@ -154,13 +156,13 @@ impl Link {
         }
     }
 
-    /// Waits while nothing is due from the other side: until the deadline, or until one of `fds` has one of its events.
-    /// True if one has.
+    /// Waits while nothing is due from the other side: until the deadline, or until one of `fds` has one of
+    /// its events. Returns true if one has.
     ///
     /// # Errors
     /// [`Failure::Interrupted`], or [`Failure::Peer`] once the other side gave up or is gone.
     pub fn watch(&mut self, fds: &[PollFd<'_>], deadline: Instant) -> Result<bool, Failure> {
-        // What it says in good order is heard later, and wakes nobody now.
+        // A frame in good order is read later, and does not end this wait.
         let mut all = fds.to_vec();
         all.push(PollFd::new(&self.stream, PollFlags::RDHUP));
         let ready = self.interrupt.wait(&mut all, Some(deadline))?;
@@ -176,8 +178,8 @@ impl Link {
         }
     }
 
-    /// Makes Ctrl-C end the process there and then, for as long as the hook lives: for work that the system does not
-    /// interrupt. The other side is told.
+    /// Makes Ctrl-C end the process there and then, for as long as the hook lives. This is for work that
+    /// the system does not interrupt. The other side is told.
     ///
     /// # Errors
     /// [`Failure::Run`] if the system has no descriptor left.
@@ -202,7 +204,7 @@ impl Link {
             && Header::decode(&header).is_ok_and(|header| header.kind == Kind::Abort)
     }
 
-    /// What messages call the other side.
+    /// Returns the name of the other side in messages.
     #[must_use]
     pub fn peer(&self) -> &str {
         &self.peer
@@ -214,8 +216,8 @@ impl Link {
         &self.interrupt
     }
 
-    /// This side's address, as the other side knows it: a socket that takes both families calls IPv4 addresses by a name
-    /// of IPv6.
+    /// Returns this side's address, as the other side knows it. A socket that takes both families calls
+    /// IPv4 addresses by a name of IPv6.
     ///
     /// # Errors
     /// [`Failure::Run`] if the system does not say.
@@ -275,10 +277,11 @@ impl Link {
     }
 }
 
-/// A frame's bytes.
+/// Returns a frame's bytes.
 ///
 /// # Errors
-/// [`Failure::Run`] if they are beyond the kind's bound: what others said may be in them, so this is no reason to panic.
+/// [`Failure::Run`] if they are beyond the kind's bound. The peer's words may be in them, so this is no
+/// reason to panic.
 pub(super) fn frame<T: Serialize>(kind: Kind, message: &T) -> Result<Vec<u8>, Failure> {
     let failed = |why: String| Failure::Run(format!("this side could not say {}: {why}", kind.name()));
     let payload = serde_json::to_vec(message).map_err(|error| failed(error.to_string()))?;

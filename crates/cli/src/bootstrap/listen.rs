@@ -13,11 +13,11 @@ use crate::{
     host::bind::{Bind, Family},
 };
 
-/// A listening socket; by default one that takes IPv4 and IPv6 both. Port 0 lets the system choose.
+/// Returns a listening socket, by default one that takes both IPv4 and IPv6. Port 0 lets the system choose.
 ///
 /// # Errors
-/// [`Failure::Run`] saying what to do if nobody can listen there; [`Failure::Usage`] if the address to bind to makes no
-/// sense.
+/// [`Failure::Run`] with advice if the system refuses the port; [`Failure::Usage`] if the address to bind
+/// to makes no sense.
 pub(super) fn listen(bind: Option<&Bind>, family: Family, port: u16) -> Result<TcpListener, Failure> {
     let mut address = match (bind, family) {
         (Some(bind), family) => bind.resolve(family)?,

@@ -1,5 +1,6 @@
-//! What the frames of a session say, as JSON. Unknown fields are passed over, missing ones are errors; lengths are bounded
-//! by [`gputcp_proto::session::Kind::bytes_max`], and every number is checked where it is used.
+//! The messages in the frames of a session, as JSON. Unknown fields are passed over, missing ones are
+//! errors. Lengths are bounded by [`gputcp_proto::session::Kind::bytes_max`], and every number is checked
+//! where it is used.
 
 use std::net::SocketAddr;
 
@@ -12,14 +13,14 @@ use crate::{
     settings::Settings,
 };
 
-/// Who is speaking.
+/// The speaker's introduction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// The program's version.
     pub version: String,
     /// The machine.
     pub identity: Identity,
-    /// What the other side shall prove its key with, in hexadecimal digits; none if this side has no key.
+    /// The challenge for the other side's proof, in hexadecimal digits; none if this side has no key.
     #[serde(default)]
     pub challenge: Option<String>,
 }
@@ -40,10 +41,10 @@ pub struct Refuse {
     pub busy: bool,
 }
 
-/// What the client asks for.
+/// The client's request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
-    /// What both ends shall agree on.
+    /// The settings that both ends shall agree on.
     #[serde(flatten)]
     pub settings: Settings,
     /// Whether the software GPU will do for GPU memory where the server has no GPU.
@@ -84,7 +85,7 @@ pub struct Handles {
 pub struct RawHandle {
     /// Where to connect.
     pub address: SocketAddr,
-    /// What to present there, in hexadecimal digits.
+    /// The token to present there, in hexadecimal digits.
     pub token: String,
 }
 
@@ -98,7 +99,7 @@ pub struct Ready {
 /// A run begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begin {
-    /// What is being run.
+    /// The kind of run.
     pub work: Work,
     /// The message's length.
     pub bytes: u64,
@@ -108,7 +109,7 @@ pub struct Begin {
     pub rounds: u64,
 }
 
-/// What is being run.
+/// The kind of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
@@ -126,7 +127,7 @@ pub struct Filled {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Go {}
 
-/// What a flow's sender has to say.
+/// The counts of a flow's sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
     /// Bytes handed to the transport and completed.
@@ -139,7 +140,7 @@ pub struct Sent {
     pub tcp: Option<TcpCounters>,
 }
 
-/// What a flow's receiver has to say.
+/// The counts of a flow's receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Received {
     /// From its Go to the last unpacked byte.
@@ -152,7 +153,7 @@ pub struct Received {
     pub chunks: u64,
     /// CPU time of the receiver's process during the flow.
     pub cpu_ns: u64,
-    /// What the look at the data showed; absent if nobody looked.
+    /// Whether the data is right; absent if it was not verified.
     pub verified: Option<bool>,
     /// The first byte that is wrong, in words.
     pub mismatch: Option<String>,
@@ -162,7 +163,7 @@ pub struct Received {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {}
 
-/// What a side has to say about itself once everything is done.
+/// A side's account of itself once everything is done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SideReport {
     /// The most memory that the process had resident.
@@ -173,11 +174,11 @@ pub struct SideReport {
     pub tcp: Option<TcpCounters>,
     /// Connections that were not ours.
     pub strays: u64,
-    /// What to mind about this side.
+    /// Warnings about this side.
     pub warnings: Vec<String>,
 }
 
-/// What the kernel counted on a side's data sockets, over the whole session.
+/// The kernel's counters of a side's data sockets, over the whole session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TcpCounters {
     /// Packets sent again.
@@ -202,14 +203,14 @@ pub struct Abort {
 }
 
 impl Abort {
-    /// What to tell the other side about a failure here.
+    /// Returns the message that tells the other side about a failure here.
     #[must_use]
     pub fn of(failure: &Failure) -> Self {
         Self { reason: Reason::new(&failure.to_string()), code: failure.exit_code() }
     }
 }
 
-/// Bytes as hexadecimal digits.
+/// Returns bytes as hexadecimal digits.
 #[must_use]
 pub fn to_hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;

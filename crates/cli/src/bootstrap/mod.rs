@@ -1,7 +1,8 @@
 //! The bootstrap connection: how two processes find each other, agree, and keep step.
 //!
-//! [`dial`] and [`door`] make it, [`key`] proves who may, [`link`] moves frames over it with a deadline on every wait, [`message`] is what the
-//! frames say. Their order is [`gputcp_proto::session`]'s.
+//! [`dial`] and [`door`] make it, and [`key`] proves the right to use it. [`link`] moves frames over it
+//! with a deadline on every wait; [`message`] defines their contents. Their order is
+//! [`gputcp_proto::session`]'s.
 
 pub mod dial;
 pub mod door;

@@ -17,7 +17,7 @@ use crate::{
 /// Runs the subcommand. Problems that are found are results, no failure.
 ///
 /// # Errors
-/// If the report cannot be written, or somebody pressed Ctrl-C.
+/// If the report cannot be written, or the user pressed Ctrl-C.
 pub fn run(args: &DoctorArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let output = Output { timeout: DEFAULT_TIMEOUT };
     if args.nccl {

@@ -1,5 +1,5 @@
-//! `gputcp loopback`: this process is the client, and starts a server process of its own executable, so that each side's
-//! CPU time and memory are its own.
+//! `gputcp loopback`: this process is the client, and starts a server process of its own executable. Each
+//! side's CPU time and memory are thus its own.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _},
@@ -56,7 +56,7 @@ pub fn run(
     let mut family_args = args.family;
     environment.complete_family(&mut family_args)?;
     let family = Family::from(family_args);
-    // Nobody else on this machine can slip in between the two.
+    // No other process of this machine can slip in between the two.
     let key = key::random()?;
     let mut server = ServerProcess::start(family, &request.asked.plugin, &key, args.talk, talk)?;
     let port = server.port(interrupt)?;

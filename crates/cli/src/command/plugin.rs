@@ -37,7 +37,7 @@ pub fn list(args: &PluginListArgs, interrupt: &Interrupt, talk: Talk) -> Result<
 #[derive(Debug, Serialize, JsonSchema)]
 struct Listing {
     schema: &'static str,
-    /// What the plugin calls itself.
+    /// The name that the plugin gives itself.
     name: String,
     library: String,
     /// The version of the interface that is spoken with it.

@@ -1,4 +1,5 @@
-//! `gputcp server`: serves clients one after another until interrupted. A failed one is reported, and the next accepted.
+//! `gputcp server`: serves clients one after another until interrupted. A failed one is reported, and the
+//! next accepted.
 
 use std::time::{Duration, Instant};
 

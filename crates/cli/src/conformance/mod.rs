@@ -10,7 +10,8 @@ use gputcp_nccl_check::{Check, Outcome, probe::Probed};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The name of the report's form. A reader that knows it knows the fields; more may be added, none change their meaning.
+/// The name of the report's form. A reader that knows it knows the fields; more may be added, none change
+/// their meaning.
 pub const SCHEMA: &str = "gputcp.plugin-check/1";
 /// How long a check may take if nothing else is said.
 pub const DEFAULT_LIMIT: Duration = Duration::from_secs(10);
@@ -22,7 +23,7 @@ pub struct Report {
     pub schema: String,
     /// The program's version.
     pub version: String,
-    /// What was checked.
+    /// The plugin that was checked.
     pub plugin: Plugin,
     /// How long a check was allowed to take.
     pub limit_s: f64,
@@ -43,7 +44,7 @@ pub struct Report {
     pub results: Vec<Row>,
 }
 
-/// What was checked.
+/// The plugin that was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Plugin {
     /// How it was named.
@@ -65,11 +66,11 @@ pub struct Row {
     pub id: String,
     /// Whether the demand is met.
     pub result: Result,
-    /// What the plugin must do.
+    /// The demand on the plugin.
     pub expected: String,
-    /// What it did; for a skipped check, why.
+    /// The plugin's behaviour; for a skipped check, the reason.
     pub seen: String,
-    /// What of NCCL's depends on it.
+    /// The part of NCCL that depends on it.
     pub because: String,
     /// Where NCCL's sources say so, or rely on it: release, file and lines.
     #[serde(default)]
@@ -100,9 +101,9 @@ pub enum Result {
 pub struct Listed {
     /// Its name.
     pub id: String,
-    /// What the plugin must do.
+    /// The demand on the plugin.
     pub expected: String,
-    /// What of NCCL's depends on it.
+    /// The part of NCCL that depends on it.
     pub because: String,
     /// Where NCCL's sources say so, or rely on it: release, file and lines.
     pub sources: Vec<String>,
@@ -150,7 +151,7 @@ impl Plugin {
         Self { file, name: String::new(), interface: 0, devices: 0, device }
     }
 
-    /// What is known of it.
+    /// Returns the facts of a plugin that was probed.
     #[must_use]
     pub fn new(file: String, probed: &Probed, device: u32) -> Self {
         Self { file, name: probed.name.clone(), interface: probed.version, devices: probed.devices, device }
@@ -158,7 +159,7 @@ impl Plugin {
 }
 
 impl Row {
-    /// How a check ended.
+    /// Returns the row of a check that ended.
     #[must_use]
     pub fn new(check: &Check, outcome: &Outcome, took: Duration) -> Self {
         let (result, seen) = match outcome {

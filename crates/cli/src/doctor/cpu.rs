@@ -6,7 +6,7 @@ use gputcp::CpuList;
 
 use super::{Finding, counted, said};
 
-/// What was looked at.
+/// The facts about the machine's cores.
 #[derive(Debug, Clone, Default)]
 pub struct Cpu {
     /// The cores that this process may use, by its affinity and its control group.

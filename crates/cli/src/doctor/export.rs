@@ -1,5 +1,5 @@
-//! `gputcp doctor --nccl`: the lines that make NCCL use the plugin on this machine, for `eval`. What is explained stands behind
-//! `#`; a shell that runs all lines does what the reader of them expects.
+//! `gputcp doctor --nccl`: the lines that make NCCL use the plugin on this machine, for `eval`.
+//! Explanations stand behind `#`; a shell that runs all lines does what the reader of them expects.
 
 use std::{
     env,
@@ -10,7 +10,7 @@ use std::{
 
 use super::{interfaces::Interfaces, limits::Limits, plugin, quoted};
 
-/// What the lines depend on.
+/// The facts that the lines depend on.
 #[derive(Debug, Clone, Default)]
 pub struct Export {
     /// The plugin's file, if it lies beside the command.
@@ -19,18 +19,18 @@ pub struct Export {
     pub interfaces: Interfaces,
     /// The limits.
     pub limits: Limits,
-    /// What `NCCL_TUNER_PLUGIN` is, if it is set.
+    /// The value of `NCCL_TUNER_PLUGIN`, if it is set.
     pub tuner: Option<OsString>,
     /// Whether `NCCL_SOCKET_IFNAME` says which interfaces to use.
     pub names_interfaces: bool,
     /// Whether `GPUTCP_SPEED` says how fast they are.
     pub names_speed: bool,
-    /// What the plugin makes of the environment.
+    /// The plugin's reading of the environment.
     pub answer: Option<plugin::Answer>,
 }
 
 impl Export {
-    /// Looks.
+    /// Collects the facts.
     #[must_use]
     pub fn look() -> Self {
         let folder = env::current_exe().ok().and_then(|path| Some(path.parent()?.to_owned()));
@@ -140,7 +140,7 @@ fn is_ours(tuner: &OsStr) -> bool {
 /// The folder of this machine's libraries, as Debian names it on the architectures that have a package.
 const LIBRARIES: &str = if cfg!(target_arch = "aarch64") { "aarch64-linux-gnu" } else { "x86_64-linux-gnu" };
 const FILES: [&str; 2] = ["libnccl-net-gputcp.so", "libnccl_net_gputcp.so"];
-/// What the plugin does not use if nobody says what to use.
+/// The interfaces that the plugin leaves out unless the user names interfaces.
 const PLUGIN_LEAVES_OUT: [&str; 2] = ["docker", "virbr"];
 
 #[cfg(test)]

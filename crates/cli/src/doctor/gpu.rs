@@ -7,7 +7,7 @@ use gputcp_gpu::{CudaDevice, Device};
 use super::{Finding, said};
 use crate::printable::printable;
 
-/// What was looked at.
+/// The facts about the machine's GPUs.
 #[derive(Debug, Clone)]
 pub struct Gpus {
     /// Those that the driver shows, or its reason.

@@ -11,12 +11,13 @@ use crate::{
     printable::printable,
 };
 
-/// What was looked at.
+/// The facts about the machine's network interfaces.
 #[derive(Debug, Clone, Default)]
 pub struct Interfaces {
     /// Those that have an address, in the system's order.
     pub all: Vec<Interface>,
-    /// Two interfaces that lead to other machines and have addresses in one subnet, with the second's address.
+    /// Two interfaces that lead to other machines and have addresses in one subnet, with the second's
+    /// address.
     pub same_subnet: Option<(String, String, IpAddr)>,
     /// Why the packet sizes are not known, if they are not.
     pub unknown_sizes: Option<String>,
@@ -63,7 +64,8 @@ impl Interfaces {
                 driver,
                 speed_mbit: said(folder.join("speed")).and_then(|speed| speed.parse().ok()),
                 sizes: links.get(&name).copied().unwrap_or_default(),
-                // A name may hold anything but white space, slashes and colons (dev_valid_name in the kernel).
+                // A name may hold anything but white space, slashes and colons (dev_valid_name in the
+                // kernel).
                 name: printable(&name),
             }
         });
@@ -203,7 +205,8 @@ impl PacketSizes {
     }
 }
 
-/// Interfaces that lead to containers and virtual machines of this one, or to an overlay over another interface.
+/// Interfaces that lead to containers and virtual machines of this one, or to an overlay over another
+/// interface.
 const OF_GUESTS: [&str; 9] = ["docker", "virbr", "veth", "br-", "cni", "flannel", "cali", "tap", "vnet"];
 /// The longest packet that measured well (docs/benchmarks/history.md); the kernel allows 524,280 bytes.
 const BIG_BYTES: u32 = 524_280;

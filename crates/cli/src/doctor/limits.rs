@@ -1,10 +1,10 @@
-//! What the system lets a process have: open files, locked and shared memory.
+//! The limits that the system sets a process: open files, locked and shared memory.
 
 use rustix::process::{Resource, getrlimit};
 
 use super::{Finding, bytes};
 
-/// What was looked at.
+/// The limits in force.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Limits {
     /// Open files: what holds, and what it may be raised to. None where there is no limit.
@@ -34,7 +34,7 @@ impl Limits {
         vec![self.judge_files(), self.judge_locked(), self.judge_shared()]
     }
 
-    /// What to raise the limit of open files to, if it is low.
+    /// Returns the limit of open files to ask for, if the present one is low.
     #[must_use]
     pub fn wanted_files(&self) -> Option<u64> {
         let (now, most) = self.files;
@@ -79,12 +79,12 @@ impl Limits {
     }
 }
 
-/// 63 peers × 2 channels × 2 directions × (4 data sockets + a control socket + a listener), and as many again for rings,
-/// trees, libraries and Python: 63 × 2 × 2 × 6 = 1512.
+/// 63 peers × 2 channels × 2 directions × (4 data sockets + a control socket + a listener): 63 × 2 × 2 × 6
+/// = 1512. As many again are for rings, trees, libraries and Python.
 const FILES_OF_A_JOB: u64 = 3072;
 /// Less than this ends a job of a few machines.
 const FILES_LEAST: u64 = 512;
-/// What costs nothing and is enough for hundreds of peers.
+/// A limit that costs nothing and is enough for hundreds of peers.
 const FILES_GOOD: u64 = 65_536;
 /// 8 GPUs × 16 channels × 4 MiB, twice.
 const SHARED_OF_A_JOB: u64 = 1 << 30;

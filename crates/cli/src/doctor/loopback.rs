@@ -1,6 +1,6 @@
-//! How fast bare sockets are between two threads of this machine: a short run, with the system's congestion control and with
-//! cubic. Buffers are walked through as a transfer does, so they are not all in the CPU's caches; nothing is verified, as
-//! nothing but the machine is measured.
+//! The speed of bare sockets between two threads of this machine: a short run, with the system's congestion
+//! control and with cubic. Buffers are walked through as a transfer does, so they are not all in the CPU's
+//! caches. The data is not verified: only the machine is measured.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -13,7 +13,7 @@ use rustix::net::sockopt;
 
 use super::{Finding, counted};
 
-/// What was measured.
+/// The speeds that were measured.
 #[derive(Debug, Clone)]
 pub struct Loopback {
     /// Socket pairs at a time.
@@ -62,7 +62,7 @@ fn gb_per_s(streams: usize, congestion: Option<&str>) -> io::Result<f64> {
     let mut pairs = Vec::new();
     for _ in 0..streams {
         let near = TcpStream::connect(address)?;
-        // Only who is expected: anybody could connect in between.
+        // Only this thread's own connection counts: any process could connect in between.
         let far = loop {
             let (far, peer) = listener.accept()?;
             if peer == near.local_addr()? {
@@ -133,7 +133,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const PIECE_BYTES: usize = 512 << 10;
 /// More than a core's caches hold.
 const WALK_BYTES: usize = 16 << 20;
-/// As many as the command uses at most if nobody says.
+/// The most streams that the command chooses by itself.
 const STREAMS_MAX: usize = 8;
 /// Two threads of any recent machine reach this.
 const SLOW_GB_PER_S: f64 = 1.0;

@@ -1,7 +1,8 @@
-//! What `gputcp doctor` says of this machine: findings, each ok, could be better, or a problem, with what to type to change it.
+//! The findings of `gputcp doctor` about this machine. Each is ok, could be better, or a problem, and names
+//! the command that changes it.
 //!
-//! Each part of the machine has a file: what was looked at is a struct, and judging it is a function of nothing else, so that it
-//! can be tested for machines that nobody has. Nothing is changed here.
+//! Each part of the machine has a file. `doctor` separates collection from evaluation, so that rules can be
+//! tested with fabricated machines. Nothing is changed here.
 
 pub mod cpu;
 pub mod export;
@@ -19,10 +20,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::printable::printable;
 
-/// The name of the report's form. A reader that knows it knows the fields; more may be added, none change their meaning.
+/// The name of the report's form. A reader that knows it knows the fields; more may be added, none change
+/// their meaning.
 pub const SCHEMA: &str = "gputcp.doctor/1";
 
-/// What was found.
+/// The findings about a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// [`SCHEMA`].
@@ -40,13 +42,13 @@ pub struct Report {
 /// Something that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
-    /// What it is about.
+    /// The finding's topic.
     pub topic: String,
     /// Whether it is well.
     pub verdict: Verdict,
-    /// What was seen, and what follows.
+    /// The fact, and its consequence.
     pub seen: String,
-    /// What to type to change it, where that is known: a command for a shell. Nobody has typed it.
+    /// A command for a shell that changes it, where one is known. `doctor` does not run it.
     pub command: Option<String>,
 }
 
@@ -132,14 +134,14 @@ impl Verdict {
     }
 }
 
-/// What a file of the system says, on one line and fit for a terminal.
+/// Returns the contents of a system file, on one line and fit for a terminal.
 fn said(path: impl AsRef<Path>) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     Some(printable(&line).chars().take(LINE_CHARS).collect())
 }
 
-/// A word for a shell, whatever is in it.
+/// Returns text as a word for a shell, whatever is in it.
 fn quoted(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-=,+:@".contains(&byte);
     if text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }

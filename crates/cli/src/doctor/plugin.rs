@@ -1,5 +1,5 @@
-//! What the plugin makes of the environment as it is. Asked in a process of its own, as NCCL's would be one: the plugin reads its
-//! variables once.
+//! The plugin's reading of the present environment. It is asked in a process of its own, as NCCL's would be
+//! one: the plugin reads its variables once.
 
 use std::{
     env,

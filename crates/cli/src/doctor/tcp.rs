@@ -2,7 +2,7 @@
 
 use super::{Finding, bytes, said};
 
-/// What was looked at.
+/// The facts about the kernel's TCP.
 #[derive(Debug, Clone, Default)]
 pub struct Tcp {
     /// The congestion control that sockets have if they ask for none.

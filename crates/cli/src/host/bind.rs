@@ -6,15 +6,15 @@ use nix::ifaddrs::getifaddrs;
 
 use crate::failure::Failure;
 
-/// What the user said about the local address.
+/// The user's choice of the local address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bind {
     /// This address.
     Address(IpAddr),
     /// An address of this interface.
     Interface(String),
-    /// An address of the first interface that matches NCCL's pattern: `eth` (prefix), `=eth0` (exact), `^docker`
-    /// (all but), several separated by commas.
+    /// An address of the first interface that matches NCCL's pattern: `eth` (prefix), `=eth0` (exact),
+    /// `^docker` (all but), several separated by commas.
     Nccl(String),
 }
 
@@ -123,8 +123,8 @@ pub fn addresses() -> Vec<(String, SocketAddr)> {
         .collect()
 }
 
-/// All addresses of this machine with the masks of their subnets: interface, address, mask. Link-local ones are the same on every
-/// interface, and left out.
+/// Returns all addresses of this machine with the masks of their subnets: interface, address, mask.
+/// Link-local ones are the same on every interface, and left out.
 #[must_use]
 pub fn masked_addresses() -> Vec<(String, IpAddr, IpAddr)> {
     let ip = |address: nix::sys::socket::SockaddrStorage| {

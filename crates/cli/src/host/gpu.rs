@@ -11,13 +11,13 @@ use crate::{printable::printable, settings::memory::Selector};
 /// A GPU that was opened.
 #[derive(Debug, Clone)]
 pub struct Gpu {
-    /// What memory and lanes are made on.
+    /// The device on which memory and lanes are made.
     pub device: Device,
-    /// What it is.
+    /// The GPU's facts.
     pub facts: GpuFacts,
 }
 
-/// What a GPU is.
+/// A GPU's facts, as a report shows them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GpuFacts {
     /// The product's name.
@@ -33,7 +33,8 @@ pub struct GpuFacts {
 }
 
 impl Gpu {
-    /// Opens the GPU of this name; without one the first, but another than `other` (a UUID) where there are several.
+    /// Opens the GPU of this name. Without a name it opens the first, but another than `other` (a UUID)
+    /// where there are several.
     ///
     /// # Errors
     /// If it is not there or cannot be used.

@@ -1,4 +1,4 @@
-//! Who this machine is, so that two ends can tell whether they are one.
+//! The identity of this machine, by which two ends can tell whether they are one.
 
 use std::{fs, os::unix::fs::MetadataExt as _, thread};
 

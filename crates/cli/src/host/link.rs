@@ -11,8 +11,9 @@ pub fn interface_of(address: IpAddr) -> Option<String> {
     addresses().into_iter().find(|(_, candidate)| candidate.ip() == address).map(|(name, _)| name)
 }
 
-/// The interface's speed in bits per second, where that can be believed: hardware that names one. Virtual interfaces
-/// name a number too (veth says 10 Gb/s whatever it does), so only those with a device behind them count.
+/// Returns the interface's speed in bits per second, where that can be believed: hardware that names one.
+/// Virtual interfaces name a number too (veth says 10 Gb/s whatever it does), so only those with a device
+/// behind them count.
 #[must_use]
 pub fn bits_per_s(interface: &str) -> Option<f64> {
     let folder = Path::new("/sys/class/net").join(interface);

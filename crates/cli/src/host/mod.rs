@@ -1,4 +1,4 @@
-//! What this machine is, has and has used.
+//! The facts of this machine: identity, devices and use.
 
 pub mod bind;
 pub mod gpu;

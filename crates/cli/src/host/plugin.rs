@@ -1,4 +1,5 @@
-//! A NCCL net plugin on this machine: the one that a session uses, the device of it, and what a report says of both.
+//! A NCCL net plugin on this machine: the one that a session uses, the device of it, and the facts that a
+//! report shows.
 
 use std::{
     fmt,
@@ -37,7 +38,7 @@ pub struct NetPlugin {
     pub device: Properties,
     /// The versions of the interface that its library has.
     pub versions: Vec<u32>,
-    /// What they are.
+    /// The facts of the plugin and its device.
     pub facts: PluginFacts,
     patience: Arc<Patience>,
 }
@@ -47,8 +48,8 @@ pub struct NetPlugin {
 struct Patience(AtomicU64);
 
 impl Patience {
-    /// Whoever is inside a plugin says nothing to the other side meanwhile, which gives up after `timeout` and does not know why:
-    /// four fifths of it.
+    /// Allows a call four fifths of `timeout`. A thread inside a plugin says nothing to the other side,
+    /// which gives up after `timeout` and does not know why.
     fn set(&self, timeout: Duration) {
         let micros = (timeout * 4 / 5).as_micros();
         self.0.store(u64::try_from(micros).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -59,10 +60,10 @@ impl Patience {
     }
 }
 
-/// What a plugin is, and the device of it that carries the data.
+/// A plugin's facts, and those of the device of it that carries the data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PluginFacts {
-    /// What it calls itself.
+    /// The name that the plugin gives itself.
     pub name: String,
     /// The version of the interface that is spoken with it.
     pub version: u32,
@@ -72,19 +73,19 @@ pub struct PluginFacts {
     pub device: String,
     /// The device's speed in Mbit/s, as the plugin says; 10 000 where it does not know, as NCCL takes it.
     pub speed_mbit: u32,
-    /// Who works on what the device received: `host` for nobody, `unpack` for the unpack queue.
+    /// NCCL's device type: `unpack` if received data is left to the unpack queue, else `host`.
     pub device_type: String,
 }
 
 impl NetPlugin {
-    /// Opens the plugin that was asked for, if one was. From then on it is watched: a call that does not return for
-    /// four fifths of `timeout` ends the process, as nothing else can end the call.
+    /// Opens the plugin that was asked for, if one was. From then on it is watched. A call that does not
+    /// return for four fifths of `timeout` ends the process, as nothing else can end the call.
     ///
     /// # Errors
     /// [`Failure::Usage`] if there is no such plugin or device; [`Failure::Run`] if it fails.
     pub fn open(args: &PluginArgs, timeout: Duration, talk: Talk) -> Result<Option<Self>, Failure> {
         let Some(PluginArg::Of { name, version }) = &args.plugin else { return Ok(None) };
-        // What a plugin prints is no result.
+        // A plugin's prints are no result.
         Output::keep_stdout()?;
         tell_of_deaths(Failure::Run(String::new()).exit_code());
         let patience = Arc::new(Patience(AtomicU64::new(0)));
@@ -124,14 +125,15 @@ impl NetPlugin {
         self.device.kind == DeviceKind::Unpack
     }
 
-    /// How many requests it takes on one connection for sure: 32 since NCCL 2.19 (`NCCL_NET_MAX_REQUESTS`), so from version 8
-    /// of the interface on, which is NCCL 2.20's. Older ones, and unpack queues, have 16 at the least.
+    /// Returns how many requests the plugin takes on one connection for sure. Version 8 of the interface is
+    /// NCCL 2.20's, and NCCL has 32 since 2.19 (`NCCL_NET_MAX_REQUESTS`). Plugins of older versions, and
+    /// unpack queues, take 16 at the least.
     #[must_use]
     pub fn requests(&self) -> u16 {
         if self.facts.version >= 8 && !self.unpacks() { SLOTS_MAX } else { QUEUE_WINDOW_MAX }
     }
 
-    /// What its device takes.
+    /// Returns the limits of its device.
     #[must_use]
     pub fn limits(&self) -> PluginLimits {
         PluginLimits {

@@ -1,5 +1,6 @@
-//! What only rtnetlink(7) tells of a network interface: how large the packets are that the kernel hands to it and takes from
-//! it. One dump of all links, asked for and read with plain socket calls; each length in the answer is checked.
+//! The sizes of a network interface that only rtnetlink(7) tells: the largest packets that the kernel hands
+//! to it and takes from it. One dump of all links is asked for and read with plain socket calls. Each
+//! length in the answer is checked.
 
 use std::{collections::BTreeMap, io, time::Duration};
 
@@ -141,7 +142,8 @@ const TSO_MAX_SIZE: u16 = 59;
 const GSO_IPV4_MAX_SIZE: u16 = 63;
 const GRO_IPV4_MAX_SIZE: u16 = 64;
 
-/// The kernel answers a dump with at most this much at a time (NLMSG_GOODSIZE, and 32 KiB for those who take it).
+/// The kernel answers a dump with at most this much at a time: NLMSG_GOODSIZE, and 32 KiB for a reader that
+/// takes it.
 const ANSWER_BYTES: usize = 64 << 10;
 /// Far more than a machine has interfaces.
 const ANSWERS_MAX: usize = 10_000;

@@ -24,7 +24,8 @@ pub fn available_memory_bytes() -> Option<u64> {
     [system, available_in_group()].into_iter().flatten().min()
 }
 
-/// What the control group leaves. Its inactive file pages count as used there, but are given up on demand.
+/// Returns the memory that the control group leaves. Its inactive file pages count as used there, but are
+/// given up on demand.
 fn available_in_group() -> Option<u64> {
     let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     let (most, used) = (number("/sys/fs/cgroup/memory.max")?, number("/sys/fs/cgroup/memory.current")?);

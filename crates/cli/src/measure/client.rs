@@ -43,9 +43,9 @@ use crate::{
 pub struct Measurement<'a> {
     /// The subcommand.
     pub command: &'static str,
-    /// What was asked for.
+    /// The user's request.
     pub request: &'a Request,
-    /// What of it this side can do, with its GPU.
+    /// The part of the request that this side can fulfil, with its GPU.
     pub proposal: Proposal,
     /// This machine.
     pub here: Identity,
@@ -55,7 +55,7 @@ pub struct Measurement<'a> {
     pub printer: Printer,
     /// Where everything else goes.
     pub talk: Talk,
-    /// What to do wrong on purpose.
+    /// The fault to commit on purpose.
     pub damage: Damage,
 }
 
@@ -229,8 +229,9 @@ impl Course {
         Ok(())
     }
 
-    /// One size: warm-up, then messages with slices of the ceiling before, between and after them, so that what changes
-    /// on the machine meanwhile changes both. What was measured is printed even if it ends early.
+    /// Measures one size: warm-up, then messages with slices of the ceiling before, between and after them.
+    /// A change on the machine meanwhile thus affects both. The results so far are printed even if it ends
+    /// early.
     fn size(
         &mut self,
         measurement: &Measurement<'_>,
@@ -326,7 +327,8 @@ impl Course {
     }
 }
 
-/// A slice of the ceiling before every so many runs: about ten in all, or every other run if nobody knows how many.
+/// Returns the distance in runs between two slices of the ceiling. There are about ten in all, or one every
+/// other run if the number of runs is unknown.
 fn slice_every(amount: Amount, bytes: u64, flow: Flow) -> u64 {
     match (amount, flow) {
         (Amount::Count(count), Flow::RoundTrip) => {

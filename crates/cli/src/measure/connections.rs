@@ -1,5 +1,5 @@
-//! Connections in the making: the listeners of a side that receives, the connectors of a side that sends, and the handles
-//! by which they find each other.
+//! Connections in the making: the listeners of a receiving side, the connectors of a sending side, and the
+//! handles by which they find each other.
 
 use std::{net::SocketAddr, time::Instant};
 

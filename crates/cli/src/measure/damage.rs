@@ -1,5 +1,5 @@
-//! Damage done on purpose, after the data was made and before it is sent: so that it can be shown that verification sees
-//! a single wrong bit.
+//! Damage done on purpose, after the data was made and before it is sent. It shows that verification sees a
+//! single wrong bit.
 
 use gputcp_gpu::Buffer;
 

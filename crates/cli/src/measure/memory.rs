@@ -1,6 +1,6 @@
-//! Which memory a session moves: what was asked for, and what both ends have. The client opens its GPU before
-//! it calls, the server opens its own when it hears the settings and says in its answer what it has; then
-//! both come to the same end.
+//! The memory that a session moves: the user's wish, and the means of both ends. The client opens its GPU
+//! before it calls. The server opens its own when it hears the settings, and its answer says which memory
+//! it has. Then both come to the same end.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub fn choose(wanted: Wanted, client: bool, server: bool) -> Result<Memory, Role
 /// The client's side of the choice, with its GPU.
 #[derive(Debug)]
 pub struct Proposal {
-    /// What this side has.
+    /// The means of this side.
     pub here: Here,
     /// The settings asked for, as far as they do not depend on the other machine.
     pub settings: Settings,
@@ -89,7 +89,7 @@ impl Proposal {
         Ok(Self { here, settings, gpu, plugin, wanted, peer_gpu })
     }
 
-    /// What to tell the server; `settings` are those of both machines.
+    /// Returns the request for the server; `settings` are those of both machines.
     #[must_use]
     pub fn ask(&self, settings: &Settings) -> Ask {
         Ask {
@@ -120,11 +120,11 @@ impl Proposal {
         if self.settings.memory == Memory::Cuda { OPENING } else { Duration::ZERO }
     }
 
-    /// Settles the memory, now that the server has said what it has; gives the GPUs in use.
+    /// Settles the memory from the server's answer, and returns the GPUs in use.
     ///
     /// # Errors
-    /// [`Failure::Peer`] if it accepted what it cannot do; [`Failure::Usage`] if this host has no room for what comes
-    /// instead of GPU memory.
+    /// [`Failure::Peer`] if the server accepted settings that it cannot fulfil. [`Failure::Usage`] if this
+    /// host has no room for the memory that replaces GPU memory.
     pub fn conclude(
         &self,
         settings: &mut Settings,

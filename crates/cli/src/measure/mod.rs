@@ -1,9 +1,10 @@
-//! The measurement itself. Invariant I6: the receiver owns the clock; a byte counts once it is at its destination; and
-//! sent = landed = unpacked = verified, or the run fails.
+//! The measurement itself. Invariant I6: the receiver owns the clock; a byte counts once it is at its
+//! destination; and sent = landed = unpacked = verified, or the run fails.
 //!
-//! [`memory`] settles which memory is moved. [`side`] makes what one end needs, before anything is timed (its `connections` among it, over either [`transport`]). [`run`] is one message through it, on either end, and
-//! [`ping_pong`] one batch there and back; [`raw`] does the same over bare sockets, for comparison. [`client`] says what
-//! is run and keeps the figures; [`server`] does as it is told.
+//! [`memory`] settles which memory is moved. [`side`] makes all parts of one end before anything is timed,
+//! its `connections` over either [`transport`] among them. [`run`] is one message through it, on either
+//! end, and [`ping_pong`] one batch there and back. [`raw`] does the same over bare sockets, for
+//! comparison. [`client`] directs the runs and keeps the figures; [`server`] does as it is told.
 
 pub mod client;
 mod connections;

@@ -1,5 +1,5 @@
-//! A batch of round trips: each message is answered by one of the same size. Every round has its own place in the
-//! buffers, so all of them can be verified afterwards, and the client times each.
+//! A batch of round trips: each message is answered by one of the same size. Every round has its own place
+//! in the buffers, so all of them can be verified afterwards, and the client times each.
 
 use std::{
     collections::VecDeque,
@@ -106,7 +106,8 @@ fn play(
 ) -> Result<(Clock, Moved), Failure> {
     let (Begin { bytes, rounds, .. }, Incoming { buffer, comms, plan, .. }) = (*begin, incoming);
     let message = |round: u64| Message { buffer, offset: round * bytes, bytes };
-    // As many rounds' receives are posted ahead as the window holds, so that announcing them delays no message.
+    // As many rounds' receives are posted ahead as the window holds, so that announcing them delays no
+    // message.
     let ahead = (plan.window as u64 / bytes.div_ceil(plan.chunk_bytes)).clamp(1, rounds);
     let mut posted = VecDeque::with_capacity(ahead as usize);
     for round in 0..ahead {

@@ -1,7 +1,7 @@
 //! One message, on either end and in either direction, or both at once.
 //!
-//! Fill (outside the clock) → Filled → the receiver posts its first receives → Go → the transfer → Sent and Received are
-//! reconciled → verify, outside the clock, the very bytes that were timed.
+//! The order: fill (outside the clock) → Filled → the receiver posts its first receives → Go → the transfer
+//! → Sent and Received are reconciled. The very bytes that were timed are then verified, outside the clock.
 
 use std::{
     sync::mpsc,
@@ -28,12 +28,12 @@ use crate::{
     printable::printable,
 };
 
-/// What came of a run, by flow.
+/// The outcome of a run, by flow.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// What this side sent, as both ends saw it.
+    /// The message that this side sent, as both ends saw it.
     pub sent: Option<Exchanged>,
-    /// What this side received, as both ends saw it.
+    /// The message that this side received, as both ends saw it.
     pub received: Option<Exchanged>,
 }
 
@@ -108,7 +108,7 @@ pub fn run(side: &mut Side, link: &mut Link, role: Role, begin: &Begin) -> Resul
 /// Writes a message from the start of the buffer.
 ///
 /// # Errors
-/// [`Failure::Interrupted`] as soon as somebody asks for it, with the message half made.
+/// [`Failure::Interrupted`] as soon as the user asks for it, with the message half made.
 pub(super) fn fill(
     buffer: &Buffer,
     pattern: Pattern,
@@ -122,7 +122,7 @@ pub(super) fn fill(
 /// Compares a message at the start of the buffer.
 ///
 /// # Errors
-/// [`Failure::Interrupted`] as soon as somebody asks for it, with nothing said about the message.
+/// [`Failure::Interrupted`] as soon as the user asks for it, with no verdict on the message.
 pub(super) fn verify(
     buffer: &Buffer,
     pattern: Pattern,
@@ -132,8 +132,8 @@ pub(super) fn verify(
     buffer.verify_while(pattern, 0, bytes, || !interrupt.fired())?.ok_or(Failure::Interrupted)
 }
 
-/// The end of a run: both ends tell each other what they counted, and check that it is the same. `received` is asked after
-/// the sender's word has come, because it takes its time to verify.
+/// Ends a run: both ends tell each other their counts, and check that they are the same. `received` is
+/// called after the sender's word has come, because verifying takes its time.
 pub(super) fn settle(
     link: &mut Link,
     begin: &Begin,
@@ -238,7 +238,7 @@ impl Clock {
     }
 }
 
-/// What was moved here, and how long it took.
+/// The data moved here, and the time it took.
 struct Flown {
     sent: Option<Moved>,
     received: Option<Moved>,
@@ -246,8 +246,9 @@ struct Flown {
     cpu: Duration,
 }
 
-/// Both ends start from here: a sender says that its data is there, a receiver starts its clock and says Go, the sender
-/// waits for that. Without the first word the making of the data would be timed with its transfer.
+/// Returns the start of a run, common to both ends. A sender says that its data is there, a receiver starts
+/// its clock and says Go, and the sender waits for that. Without the first word the making of the data
+/// would be timed with its transfer.
 pub(super) fn barrier(
     link: &mut Link,
     sends: bool,

@@ -22,7 +22,7 @@ use crate::{
     settings::{Flow, Settings, Transport},
 };
 
-/// What was done for one client.
+/// The work done for one client.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Served {
     /// Messages through the engine, warm-up included.
@@ -129,7 +129,7 @@ fn check(ask: &mut Ask, plugin: Option<&NetPlugin>) -> Result<(Accept, Option<Gp
             Some(mine.facts.clone())
         }
         (Transport::Plugin, None, _) => return Err("a plugin was asked for and none was named".into()),
-        // Nobody loads code into this process but who started it.
+        // Only the user that starts this process may load code into it.
         (Transport::Plugin, _, None) => {
             return Err(
                 "the client uses a plugin and the server has none: start it with --plugin as well".into()
@@ -161,8 +161,8 @@ fn check_begin(settings: &Settings, kind: Kind, begin: &Begin, peer: &str) -> Re
 
 /// The most that a run's number can be: the data of its two directions has twice that, and one more.
 const ITERATION_MAX: u64 = u64::MAX / 2;
-/// For the settings, which follow the hello at once: whoever says no more than that keeps others waiting so long and no
-/// longer.
+/// The wait for the settings, which follow the hello at once. A silent client delays others for this long
+/// and no longer.
 const FIRST: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

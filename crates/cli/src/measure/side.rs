@@ -1,4 +1,4 @@
-//! What one end of a measurement needs: buffers, connections, raw sockets. All of it is made before the first run.
+//! One end of a measurement: buffers, connections, raw sockets. All of it is made before the first run.
 
 use std::time::{Duration, Instant};
 
@@ -28,17 +28,17 @@ use crate::{
 
 /// One end, ready to run.
 pub struct Side {
-    /// What both ends agreed on.
+    /// The settings that both ends agreed on.
     pub settings: Settings,
-    /// What it sends with, if it sends.
+    /// The sending half, if this side sends.
     pub outgoing: Option<Outgoing>,
-    /// What it receives with, if it receives.
+    /// The receiving half, if this side receives.
     pub incoming: Option<Incoming>,
     /// How long the connections took to make.
     pub setup: Duration,
     /// Connections to the listeners that were not ours.
     pub strays: u64,
-    /// What this side does wrong on purpose.
+    /// The fault that this side commits on purpose.
     pub damage: Damage,
     _on_interrupt: Hook,
 }
@@ -78,8 +78,8 @@ pub struct Bare {
 }
 
 impl Side {
-    /// Makes this end: exchanges handles with the other, connects, and says that it is ready. `gpu` is this end's, if its
-    /// messages are in GPU memory; so is `plugin`, if one carries them.
+    /// Makes this end: exchanges handles with the other, connects, and says that it is ready. `gpu` is this
+    /// end's, if its messages are in GPU memory; so is `plugin`, if one carries them.
     ///
     /// # Errors
     /// If memory or sockets are refused here, or the other side fails.
@@ -209,7 +209,8 @@ impl Side {
         self.outgoing.as_ref()?.comms.first()?.congestion()
     }
 
-    /// What the kernel counted on the sockets that this side sends with; nobody knows a plugin's.
+    /// Returns the kernel's counters of the sockets that this side sends with. `None` if a plugin keeps its
+    /// sockets to itself.
     #[must_use]
     pub fn tcp(&self) -> Option<TcpCounters> {
         let infos: Vec<TcpInfo> = self.outgoing.as_ref()?.comms.iter().flat_map(Outbound::tcp_info).collect();
@@ -228,7 +229,7 @@ impl Side {
         })
     }
 
-    /// What this side has to say about itself at the end.
+    /// Returns this side's account of itself at the end.
     #[must_use]
     pub fn report(&self) -> SideReport {
         SideReport {

@@ -1,4 +1,4 @@
-//! What the messages of one size add up to, by the way they went.
+//! The sums over the messages of one size, by the way they went.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub struct Tally {
     ways: Vec<(Way, Sums)>,
     /// The sender's counter when the last message before these was sent.
     retransmits_before: u64,
-    /// Nothing where nobody knows the sockets.
+    /// `None` if the transport does not expose TCP counters.
     tcp: Option<TcpCounters>,
 }
 

@@ -9,7 +9,7 @@ use gputcp::{
 use gputcp_gpu::Buffer;
 use gputcp_nccl_drive::transport as plugin;
 
-/// What this side sends with.
+/// A connection that this side sends with.
 #[derive(Debug)]
 pub enum Outbound {
     /// The built-in transport.
@@ -18,7 +18,7 @@ pub enum Outbound {
     Plugin(Box<plugin::SendComm>),
 }
 
-/// What this side receives with.
+/// A connection that this side receives with.
 #[derive(Debug)]
 pub enum Inbound {
     /// The built-in transport.

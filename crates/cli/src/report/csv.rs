@@ -1,5 +1,5 @@
-//! The results as comma-separated values: one line for each, the same columns whatever was measured; what does not apply
-//! is empty.
+//! The results as comma-separated values: one line for each, with the same columns for every measurement.
+//! Columns that do not apply are empty.
 
 use super::{Row, Way};
 use crate::settings::Unpack;

@@ -38,7 +38,8 @@ impl Gpus {
         (text(source, settings.memory), text(destination, settings.destination()))
     }
 
-    /// One end's memory: `cuda:1`, `soft`, `host`. An end that both sends and receives is named by what it sends.
+    /// Returns the name of one end's memory: `cuda:1`, `soft`, `host`. An end that both sends and receives
+    /// is named by the memory it sends from.
     #[must_use]
     pub fn memory(&self, role: Role, settings: &Settings) -> String {
         let (gpu, sends) = match role {

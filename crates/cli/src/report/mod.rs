@@ -1,5 +1,6 @@
-//! What came out: typed results ([`Report`]), the figures behind them ([`statistics`]), what to mind about them
-//! ([`warnings`]), and three ways to print them ([`table`], [`json`], [`csv`]; [`printer`] picks one).
+//! The results: typed ([`Report`]), with the figures behind them ([`statistics`]) and the warnings about
+//! them ([`warnings`]). There are three ways to print them ([`table`], [`json`], [`csv`]); [`printer`]
+//! picks one.
 
 pub mod csv;
 pub mod gpus;
@@ -18,7 +19,8 @@ use crate::{
     settings::{Memory, Settings, Transport, Unpack},
 };
 
-/// The name of the report's form. A reader that knows it knows the fields; more may be added, none change their meaning.
+/// The name of the report's form. A reader that knows it knows the fields; more may be added, none change
+/// their meaning.
 pub const SCHEMA: &str = "gputcp.report/1";
 
 /// A whole measurement.
@@ -35,22 +37,22 @@ pub struct Report {
     pub command: String,
     /// Whether it was cut short; then the last result may have fewer iterations.
     pub interrupted: bool,
-    /// What was asked for and agreed on.
+    /// The request, and the settings agreed on.
     pub config: Config,
     /// The two ends.
     pub sides: Sides,
-    /// What was reached without a protocol, with the largest size.
+    /// The rate that was reached without a protocol, with the largest size.
     pub ceiling: Option<Ceiling>,
     /// One for each size and direction.
     pub results: Vec<Row>,
-    /// What to mind.
+    /// Warnings about the results.
     pub warnings: Vec<String>,
 }
 
-/// What was asked for and agreed on.
+/// The request, and the settings agreed on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Config {
-    /// What both ends agreed on.
+    /// The settings that both ends agreed on.
     #[serde(flatten)]
     pub settings: Settings,
     /// Timed messages of each size, if counted.
@@ -95,7 +97,7 @@ pub struct Sides {
     pub receiver: SideFacts,
 }
 
-/// What is known of one end.
+/// The facts of one end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SideFacts {
     /// `client` or `server`.
@@ -104,7 +106,8 @@ pub struct SideFacts {
     pub host: String,
     /// Cores that the process may use.
     pub cores: u32,
-    /// Its messages' memory: `host`, `soft`, or `cuda:` and the GPU's index. What it sends from, if it does both.
+    /// The memory of its messages: `host`, `soft`, or `cuda:` and the GPU's index. An end that does both is
+    /// named by the memory it sends from.
     pub memory: String,
     /// The GPU of that memory.
     pub gpu: Option<GpuFacts>,
@@ -112,16 +115,16 @@ pub struct SideFacts {
     pub peak_resident_bytes: Option<u64>,
     /// The congestion control in force on the sockets that it sends with.
     pub congestion: Option<String>,
-    /// What the kernel counted on the sockets that it sends with, over the whole session.
+    /// The kernel's counters of the sockets that it sends with, over the whole session.
     pub tcp: Option<TcpCounters>,
     /// Connections to it that were not ours.
     pub strays: u64,
 }
 
-/// What the same sockets reach without a protocol in the same configuration, measured in the same run.
+/// The rate of the same sockets without a protocol in the same configuration, measured in the same run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Ceiling {
-    /// What it is a ceiling of.
+    /// The kind of the ceiling.
     pub kind: CeilingKind,
     /// The memory that it moved: the GPUs' for a pipeline, else host memory, whatever the messages are in.
     pub memory: Memory,
@@ -139,8 +142,8 @@ pub enum CeilingKind {
     Sockets,
     /// A ping-pong over one raw socket, over host memory.
     SocketPingPong,
-    /// GPU memory through as many raw sockets as the engine has, without a protocol: slices are staged ahead of each
-    /// socket, and unpacked behind it, through rings like the engine's.
+    /// GPU memory through as many raw sockets as the engine has, without a protocol. Slices are staged
+    /// ahead of each socket, and unpacked behind it, through rings like the engine's.
     GpuPipeline,
 }
 
@@ -165,7 +168,7 @@ pub struct Row {
     pub bytes: u64,
     /// Which way the data went.
     pub way: Way,
-    /// What carried it.
+    /// The transport that carried it.
     pub transport: Transport,
     /// Bytes per request.
     pub chunk_bytes: u64,
@@ -193,11 +196,12 @@ pub struct Row {
     pub goodput_gbit_per_s: Option<f64>,
     /// Time per message, on the receiver's clock; of a round trip in a ping-pong.
     pub time_us: Times,
-    /// What was reached without a protocol with this size, in the same unit as the result: GB/s, or µs for a ping-pong.
+    /// The slices without a protocol with this size, in the same unit as the result: GB/s, or µs for a
+    /// ping-pong.
     pub ceiling: Option<Slices>,
     /// The result's part of the ceiling: of its goodput, or of its speed there and back.
     pub percent_of_ceiling: Option<f64>,
-    /// Whether every timed message was verified at its destination; none if nobody looked.
+    /// Whether every timed message was verified at its destination; none if verification was off.
     pub verified: Option<bool>,
     /// Bytes that the sender sent in timed messages.
     pub bytes_sent: u64,
@@ -207,7 +211,7 @@ pub struct Row {
     pub bytes_unpacked: u64,
     /// CPU time of each process per gigabyte moved; with both ways at once only in the row of their sum.
     pub cpu_s_per_gb: Option<CpuCost>,
-    /// What the kernel counted while this was measured; none where a plugin keeps its sockets to itself.
+    /// The kernel's counters while this was measured; none where a plugin keeps its sockets to itself.
     pub tcp: Option<RowTcp>,
 }
 
@@ -257,7 +261,7 @@ pub struct Times {
 /// The slices of a ceiling, which were measured before, between and after the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Slices {
-    /// What they are slices of.
+    /// The kind of the ceiling.
     pub kind: CeilingKind,
     /// How many.
     pub count: u64,

@@ -1,4 +1,5 @@
-//! From times to figures. A histogram keeps any number of messages in constant memory, to one part in ten thousand.
+//! From times to figures. A histogram keeps any number of messages in constant memory, to one part in ten
+//! thousand.
 
 use std::time::Duration;
 
@@ -64,7 +65,8 @@ impl Samples {
         })
     }
 
-    /// The goodput of messages of `bytes` in GB/s; none without a message. Bytes per nanosecond are gigabytes per second.
+    /// Returns the goodput of messages of `bytes` in GB/s; none without a message. Bytes per nanosecond are
+    /// gigabytes per second.
     #[must_use]
     pub fn goodput(&self, bytes: u64) -> Option<Spread> {
         (self.count() > 0).then(|| {
@@ -95,8 +97,9 @@ impl Samples {
         }
     }
 
-    /// Where the true median lies with 95 % confidence, whatever the distribution: between two ranks, because how many of
-    /// the samples lie below it is binomial with one half (normal approximation, and the whole range for few samples).
+    /// Returns the 95 % confidence interval of the true median, for any distribution: the samples at two
+    /// ranks. The number of samples below the median is binomial with one half. The ranks come from the
+    /// normal approximation; few samples give the whole range.
     fn median_interval(&self) -> [f64; 2] {
         let n = self.count() as f64;
         let half = 1.96 * n.sqrt() / 2.0;

@@ -1,12 +1,12 @@
-//! The report for people: aligned columns within 100 characters, comments behind `#` (as nccl-tests does, so that a
-//! plotting tool reads the rest).
+//! The report for people: aligned columns within 100 characters. Comments stand behind `#`, as in
+//! nccl-tests, so that a plotting tool reads the rest.
 
 use std::fmt::Write as _;
 
 use super::{Config, Hosts, Plugins, Report, Row, SideFacts, Sides, Slices, Way, gpus::Gpus, memory_name};
 use crate::settings::{Flow, Settings, Transport, Unpack, size::show_size};
 
-/// What was measured, and the columns' names.
+/// Returns the description of the measurement, and the columns' names.
 #[must_use]
 pub fn head(version: &str, config: &Config, hosts: Hosts<'_>, gpus: &Gpus) -> String {
     let Config { settings, .. } = config;
@@ -66,7 +66,7 @@ pub fn row(row: &Row) -> String {
     text
 }
 
-/// What is known once everything is done.
+/// Returns the lines that are known once everything is done.
 #[must_use]
 pub fn foot(report: &Report) -> String {
     let mut text = String::new();

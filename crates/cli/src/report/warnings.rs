@@ -1,9 +1,9 @@
-//! What to mind about a result, and what to do about it.
+//! Warnings about a result, and advice on them.
 
 use super::{Row, Way};
 use crate::{failure::Failure, settings::size::show_size};
 
-/// What to mind about one result.
+/// Returns the warnings about one result.
 #[must_use]
 pub fn about(row: &Row) -> Vec<String> {
     let mut warnings = Vec::new();

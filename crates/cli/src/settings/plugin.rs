@@ -8,8 +8,8 @@ use crate::failure::Failure;
 /// Which plugin carries the data, if one does.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct PluginArgs {
-    /// Move the data through a NCCL net plugin: its path, or its name as in NCCL_NET_PLUGIN; :v8 behind it
-    /// asks for that version of the interface; none for the built-in sockets. A server needs its own
+    /// Move the data through a NCCL net plugin: its path, or its name as in NCCL_NET_PLUGIN; none for the
+    /// built-in sockets. A suffix :v8 asks for that version of the interface. A server needs its own
     #[arg(long, value_name = "PATH[:VERSION]", value_parser = PluginArg::parse, help_heading = "Plugin")]
     pub plugin: Option<PluginArg>,
     /// The plugin's device, by index or name [default: the first]

@@ -1,4 +1,4 @@
-//! Others at the other end: nobody, strangers, older versions, two at once.
+//! Others at the other end: no peer, strangers, older versions, two at once.
 
 use std::{
     fs,

@@ -72,7 +72,8 @@ fn a_good_plugin_passes_at_every_version() {
         seen.sort_unstable();
         skipped.sort_unstable();
         assert_eq!(seen, skipped, "{version} {knobs:?}");
-        // 2 s on a quiet machine, and more than 20 on one that builds meanwhile; a check that waits for its limit takes 10.
+        // 2 s on a quiet machine, and more than 20 on one that builds meanwhile; a check that waits for its
+        // limit takes 10.
         assert!(began.elapsed() < Duration::from_secs(60), "{version} took {:?}", began.elapsed());
     }
 }

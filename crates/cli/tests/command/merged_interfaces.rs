@@ -1,5 +1,5 @@
-//! One device of the plugin over two interfaces, between two hosts joined by two cables. Needs what `cables` needs; where that is
-//! missing each test says that it was skipped.
+//! One device of the plugin over two interfaces, between two hosts joined by two cables. The tests need
+//! what `cables` needs; where that is missing each says that it was skipped.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! libnccl-net-gputcp.so: it passes every check in every version, moves data, and says what is wrong with its settings.
+//! libnccl-net-gputcp.so: it passes every check in every version, moves data, and says which of its
+//! settings are wrong.
 
 use std::{process::Output, sync::OnceLock};
 

@@ -21,10 +21,11 @@ pub(crate) fn plugin(version: &str) -> String {
     path.into_os_string().into_string().expect("a path of text")
 }
 
-/// Builds the plugins and the examples like the command under test; gives the folder of what was built.
+/// Builds the plugins and the examples like the command under test; returns the folder of the build.
 ///
-/// Of the whole workspace, as `cargo test --workspace` has built them: a part of it has other features of its dependencies,
-/// so all would be built once more, and the plugin's file replaced under the tests that load it.
+/// The build is of the whole workspace, as `cargo test --workspace` makes it. A part of the workspace has
+/// other features of its dependencies. All would be built once more, and the plugin's file replaced under
+/// the tests that load it.
 pub(crate) fn build() -> PathBuf {
     // target/PROFILE/gputcp
     let command = Path::new(env!("CARGO_BIN_EXE_gputcp"));

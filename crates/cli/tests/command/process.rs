@@ -1,4 +1,4 @@
-//! Processes of the command under test. Whatever happens to a test, its processes end with it.
+//! Processes of the command under test. They end with their test, however it ends.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -12,8 +12,8 @@ use std::{
 /// The longest any of the commands here may take; far above what they take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The command, untouched by the variables of whoever runs the tests, and without GPUs, so that it does the same on every
-/// machine.
+/// Returns the command, untouched by the variables of the caller, and without GPUs, so that it does the
+/// same on every machine.
 pub(crate) fn gputcp(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gputcp"));
     for (name, _) in std::env::vars_os() {
@@ -97,7 +97,7 @@ impl Running {
         let out = read(self.child.stdout.take().map(|pipe| Box::new(pipe) as _));
         let err = read(self.child.stderr.take().map(|pipe| Box::new(pipe) as _));
         let status = self.wait();
-        // Nobody else holds the pipes' other ends: no process may be left behind.
+        // No other process holds the pipes' other ends: none may be left behind.
         let all = |pipe: mpsc::Receiver<Vec<u8>>| {
             pipe.recv_timeout(Duration::from_secs(10)).expect("a process was left behind that holds the pipe")
         };

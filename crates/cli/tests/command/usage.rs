@@ -1,4 +1,4 @@
-//! What makes no sense is exit code 2 and a sentence, before anything is started.
+//! A senseless request is exit code 2 and a sentence, before anything is started.
 
 use std::process::Command;
 

@@ -11,8 +11,8 @@ use crate::{
     process::{expect, run},
 };
 
-/// A check, with the way to violate it if it is not the first one; the version to do so at, and the knobs besides that it
-/// needs.
+/// A check, with the way to violate it if it is not the first one. The version to do so at follows, then the
+/// further knobs that it needs.
 type Violation = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 const VIOLATIONS: &[Violation] = &[
@@ -91,13 +91,14 @@ const AT_A_TIME: usize = 4;
 /// In how many parts the other checks are tried.
 const PARTS: usize = 6;
 
-/// What other checks see as well, each time.
+/// The other checks that see a violation as well, each time.
 const ALSO: &[(&str, &[&str])] = &[
     // They flush what was received, and look at it.
     ("gpu-data-at-done", &["iflush"]),
 ];
 
-/// What other checks see only if it comes to that: if sends wait for their receives, or if one side's close comes late.
+/// The other checks that see a violation only if sends wait for their receives, or if one side's close
+/// comes late.
 const SOMETIMES: &[(&str, &[&str])] = &[
     (
         "posted-order",
@@ -133,7 +134,8 @@ fn each_violation_turns_its_check_red_and_no_other_of_all() {
     violations(|_| None);
 }
 
-/// Tries them all; each with some checks besides its own and those that are known to see it, or with every check.
+/// Tries all violations. Each runs with some checks besides its own and those that are known to see it, or
+/// with every check.
 fn violations<'ids>(others: impl Fn(usize) -> Option<Vec<&'ids str>> + Sync) {
     let red = VIOLATIONS.iter().map(|one| (one, "fail"));
     let beyond = BEYOND_NCCL.iter().map(|one| (one, "stricter"));

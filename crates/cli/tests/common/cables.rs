@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Two namespaces. Cable n, called `cable0` and so on at both ends, is 10.199.n.1 at the left and 10.199.n.2 at the right.
-/// Gone when dropped.
+/// Two namespaces. Cable n, called `cable0` and so on at both ends, is 10.199.n.1 at the left and
+/// 10.199.n.2 at the right. Gone when dropped.
 pub struct Cables {
     pub left: String,
     pub right: String,

@@ -87,7 +87,7 @@ fn a_second_client_is_told_that_the_server_is_busy_and_comes_again() {
         let first = scope.spawn(|| greet(port).unwrap());
         let served = next(&door).unwrap();
         let _first = first.join().unwrap();
-        // Nobody is wanted now: the second asks until it is let in.
+        // No client is wanted now: the second asks until it is let in.
         let second = scope.spawn(|| greet(port));
         // However often it was told: it has the whole timeout.
         thread::sleep(Duration::from_millis(3500));
@@ -149,8 +149,8 @@ fn key(text: &str) -> Option<Key> {
     Some(Key::of(text.as_bytes()).unwrap())
 }
 
-/// Who knows the protocol, but not the key, and says nothing more. Like everybody it comes again while the door is busy, as it
-/// is for a moment after it has refused somebody.
+/// Greets as a client that knows the protocol, but not the key, and says nothing more. Like any client it
+/// comes again while the door is busy, as it is for a moment after a refusal.
 fn silent_client(port: u16) -> Link {
     let soon = Instant::now() + Duration::from_secs(10);
     loop {

@@ -1,6 +1,6 @@
-//! The memory that bare sockets move: the message's own, where the CPU or a pipeline can reach it. For round trips of a
-//! GPU's messages it is a region of host memory beside them, which is walked from one end to the other and begun anew, so
-//! that the socket meets memory that has left the caches.
+//! The memory that bare sockets move: the message's own, where the CPU or a pipeline can reach it. For
+//! round trips of a GPU's messages it is a region of host memory beside them. The region is walked from one
+//! end to the other and begun anew, so that the socket meets memory that has left the caches.
 
 use gputcp_gpu::{Buffer, ClaimError, ReadClaim, WriteClaim};
 
@@ -72,8 +72,8 @@ impl Part {
     }
 }
 
-/// Where share `index` of `shares` begins and ends in so many bytes: equal ones, cut at a page's start. A GPU copies slowly
-/// what begins at odd places.
+/// Returns where share `index` of `shares` begins and ends in so many bytes. The shares are equal and cut
+/// at a page's start, because a GPU copies slowly from odd places.
 pub(super) fn cut(bytes: u64, index: u64, shares: u64) -> (u64, u64) {
     let start = |n: u64| {
         let exact = (u128::from(bytes) * u128::from(n) / u128::from(shares)) as u64;

@@ -1,4 +1,5 @@
-//! How bare sockets find each other: each says a token and its number first. Whoever does not is dropped.
+//! The way bare sockets find each other: each says a token and its number first. A socket that does not is
+//! dropped.
 
 use std::{
     io,
@@ -60,7 +61,7 @@ impl RawListener {
         })
     }
 
-    /// What the other side needs to connect.
+    /// Returns the address and the token that the other side needs to connect.
     #[must_use]
     pub fn handle(&self, local: SocketAddr) -> RawHandle {
         let mut address = local;
@@ -68,7 +69,7 @@ impl RawListener {
         RawHandle { address, token: to_hex(&self.token) }
     }
 
-    /// Takes in `count` sockets; with a pipeline each if there is something to make them of.
+    /// Accepts `count` sockets, with a pipeline each if there is a spec to make them from.
     ///
     /// # Errors
     /// If they are not all here by the deadline, or the other side is gone before.
@@ -86,7 +87,8 @@ impl RawListener {
         let mut here: Vec<Option<Socket>> = (0..count).map(|_| None).collect();
         let mut pending: Vec<Pending> = Vec::new();
         while here.iter().any(Option::is_none) {
-            // So many in a round: a crowd keeps neither those who are here nor the deadline from being looked at.
+            // The bound of a round: a crowd keeps neither the waiting connections nor the deadline from
+            // being looked at.
             for _ in 0..ACCEPTS {
                 match self.socket.accept() {
                     Ok((socket, _)) => {
@@ -150,7 +152,8 @@ impl Pending {
     }
 }
 
-/// Connects `count` sockets to the other side's listener; with a pipeline each if there is something to make them of.
+/// Connects `count` sockets to the other side's listener, with a pipeline each if there is a spec to make
+/// them from.
 ///
 /// # Errors
 /// If one cannot be connected, or the other side is gone before.
@@ -206,7 +209,7 @@ fn begin_connect(
     }
 }
 
-/// Says who it is: a few bytes, which a fresh connection takes at once.
+/// Introduces the socket by a few bytes, which a fresh connection takes at once.
 fn introduce(socket: &Socket, said: &[u8]) -> io::Result<()> {
     if let Some(error) = socket.take_error()? {
         return Err(error);
@@ -232,7 +235,7 @@ fn tune(socket: &Socket, settings: &Settings) -> io::Result<()> {
 
 const TOKEN_BYTES: usize = 16;
 const SAID_BYTES: usize = TOKEN_BYTES + 2;
-/// How long a connection may take to say who it is.
+/// The time within which a connection must introduce itself.
 const SAY: Duration = Duration::from_secs(2);
 /// Twice the most sockets of a session: strays make room for those that come later.
 const PENDING_MAX: usize = 512;

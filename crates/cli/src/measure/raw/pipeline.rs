@@ -1,8 +1,10 @@
-//! A GPU's message over one bare socket: slices of it are staged several ahead of the socket, or unpacked behind it, through
-//! a small pinned ring. Lane, ring, slices and waits are as the engine has them; there is no protocol. No header travels:
-//! the order on one socket is known, so each end deals itself the same slices, by the engine's own rule.
+//! A GPU's message over one bare socket, through a small pinned ring. Slices are staged several ahead of
+//! the socket, or unpacked behind it. Lane, ring, slices and waits are as the engine has them; there is no
+//! protocol. No header travels: the order on one socket is known, so each end deals itself the same slices,
+//! by the engine's own rule.
 //!
-//! Invariant: all of it is made at connect; a slice leaves the ring only after its copy, or unpack, is finished.
+//! Invariant: all of it is made at connect; a slice leaves the ring only after its copy, or unpack, is
+//! finished.
 
 use std::{
     collections::VecDeque,
@@ -27,12 +29,12 @@ use socket2::Socket;
 use super::blocking::{Broken, again, some};
 use crate::settings::Settings;
 
-/// What the pipelines of one direction are made of.
+/// The parameters of the pipelines of one direction.
 #[derive(Debug)]
 pub struct PipelineSpec {
     device: Device,
     ring: LaneSpec,
-    /// What the length of a slice is a multiple of.
+    /// The length of a slice is a multiple of this.
     step_bytes: u64,
     unpack: UnpackMode,
     patience: Duration,
@@ -54,8 +56,8 @@ pub(super) struct Pipeline {
 }
 
 impl PipelineSpec {
-    /// What the engine has by these options for such chunks; none where the ceiling is no pipeline, or this end's messages
-    /// are in host memory.
+    /// Returns the parameters that the engine has with these options. `None` if the ceiling is no pipeline,
+    /// or if this end's messages are in host memory.
     #[must_use]
     pub fn of(settings: &Settings, options: &Options) -> Option<Self> {
         let device = options.device.clone().filter(|_| settings.ceiling_is_pipeline())?;
@@ -145,8 +147,9 @@ impl Pipeline {
         Ok(())
     }
 
-    /// What deals the slices of so many bytes, for one stream that has them to itself: a short one to begin at once, short
-    /// ones at the end, long ones between. The slot is that of them all.
+    /// Returns the send side that deals so many bytes into slices, for one stream that has them to itself.
+    /// The first slice is short, to begin at once; long ones follow, and the last are short. The slot is
+    /// that of them all.
     fn slices(&self, bytes: u64) -> (SendSide<1>, Slot) {
         let mut side = SendSide::new(1, self.ring.slab_bytes, 1).with_pieces(self.step_bytes).with_streams(1);
         let all = first(side.post(bytes, false));
@@ -197,12 +200,12 @@ fn first<T>(slot: Option<T>) -> T {
     slot.unwrap_or_else(|| unreachable!("the window has room"))
 }
 
-/// What the rules give when all that they see is made here.
+/// Returns the value of a rule that sees only what is made here, and so cannot be broken.
 fn ours<T, E: std::fmt::Debug>(ruled: Result<T, E>) -> T {
     ruled.unwrap_or_else(|broken| unreachable!("a socket's slices are in order: {broken:?}"))
 }
 
-/// What was waited for.
+/// Returns the value of a wait that has ended.
 fn finished<T, E>(polled: Result<T, E>) -> T {
     polled.unwrap_or_else(|_| unreachable!("a point that was reached stays reached"))
 }

@@ -67,7 +67,8 @@ impl RawSockets {
         self.deal(part, bytes, |part, bytes| Ok(Job::Send(area.read(part)?, bytes)))
     }
 
-    /// Waits for all threads; the time is the last one's. What was received is at its destination then.
+    /// Waits for all threads, and returns the time of the last one. The received data is at its destination
+    /// then.
     ///
     /// # Errors
     /// If a socket or the GPU failed, or made no progress within the timeout.

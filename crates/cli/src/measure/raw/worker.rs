@@ -1,4 +1,5 @@
-//! One socket, one blocking thread. Host memory is sent and received in place, a device's through the thread's pipeline.
+//! One socket, one blocking thread. Host memory is sent and received in place, a device's through the
+//! thread's pipeline.
 
 use std::{
     io,
@@ -71,7 +72,7 @@ impl Worker {
 }
 
 impl Drop for Worker {
-    /// Whoever drops it has shut the socket down, so the thread waits for nothing but jobs.
+    /// The socket is shut down before the worker is dropped, so the thread waits for nothing but jobs.
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
@@ -106,7 +107,7 @@ fn work(
     }
 }
 
-/// Tells of a thread that panics: whoever waits for its job would wait for ever.
+/// Reports a thread that panics: the thread that waits for its job would wait for ever.
 struct Told<'a>(&'a mpsc::Sender<Finished>);
 
 impl Drop for Told<'_> {
@@ -153,8 +154,8 @@ pub(super) fn receive(socket: &Socket, claim: &WriteClaim, mut at: u64, mut byte
     Ok(())
 }
 
-/// Waits a moment for the first byte without giving up the core, as the engine does for short messages: two ping-pongs
-/// can only be compared if both wait alike.
+/// Waits a moment for the first byte without giving up the core, as the engine does for short messages. Two
+/// ping-pongs can only be compared if both wait alike.
 pub(super) fn spin(socket: &Socket) {
     let began = Instant::now();
     while began.elapsed() < SPIN {

@@ -1,5 +1,5 @@
-//! The ceiling of a whole session whose two ends are threads of this process. The software GPU stands in for a real
-//! one: its lanes work as a GPU's do, and the settings say that a GPU's memory is moved.
+//! The ceiling of a whole session whose two ends are threads of this process. The software GPU stands in
+//! for a real one. Its lanes work as a GPU's do, and the settings say that a GPU's memory is moved.
 
 use std::{
     io::{Read as _, Write as _},
@@ -48,7 +48,7 @@ fn links() -> [(Link, Role); 2] {
     })
 }
 
-/// What both ends say before they are set up.
+/// Exchanges the frames that both ends send before they are set up.
 fn greet(link: &mut Link, role: Role) {
     let soon = Instant::now() + Duration::from_secs(10);
     for (speaker, kind) in [
@@ -132,7 +132,7 @@ fn a_pipelines_bytes_are_verified_at_their_destination_in_every_direction_and_mo
 fn the_software_gpus_ceiling_is_bare_sockets() {
     let settings = Settings { memory: Memory::Soft, ..settings(MeasureArgs::default()) };
     let outcomes = session(&settings);
-    // Nobody looks at what bare sockets moved: it is the message's place, and not its data's.
+    // The data of bare sockets is not verified: they move the message's memory, and not its data.
     let verified: Vec<_> =
         outcomes.iter().map(|outcome| outcome.sent.as_ref().unwrap().received.verified).collect();
     assert_eq!(verified, [Some(true), None, None, Some(true)]);
