@@ -43,7 +43,7 @@ impl Failure {
         }
     }
 
-    /// The peer broke the rules.
+    /// Returns the failure of a peer that broke the protocol.
     #[must_use]
     pub fn violation(peer: &str, violation: &Violation) -> Self {
         Self::Peer(format!("{peer} {violation}"))

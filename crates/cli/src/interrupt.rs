@@ -51,7 +51,7 @@ struct Hooks {
 }
 
 impl Interrupt {
-    /// A request that only [`Self::fire`] makes.
+    /// Makes a request that only [`Self::fire`] triggers.
     ///
     /// # Errors
     /// If the system has no descriptor left.
@@ -94,13 +94,13 @@ impl Interrupt {
         }
     }
 
-    /// Whether the request was made.
+    /// Returns whether the request was made.
     #[must_use]
     pub fn fired(&self) -> bool {
         self.0.fired.load(Ordering::SeqCst)
     }
 
-    /// An error once the request was made.
+    /// Returns an error once the request was made.
     ///
     /// # Errors
     /// [`Failure::Interrupted`].
@@ -170,7 +170,7 @@ impl Drop for Hook {
     }
 }
 
-/// `poll` with a deadline that survives signals. True if any descriptor is ready.
+/// Polls with a deadline that survives signals. Returns true if any descriptor is ready.
 pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<bool> {
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));

@@ -35,7 +35,7 @@ use self::{
     settings::{agreed::DEFAULT_TIMEOUT, environment::Environment},
 };
 
-/// The command: parses what was typed, runs it, and turns its end into an exit code.
+/// Runs the command: parses the command line, performs it, and turns its end into an exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

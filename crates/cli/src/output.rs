@@ -68,7 +68,8 @@ impl Output {
 }
 
 impl Talk {
-    /// As the command line asks for: silent but for errors, or so much more. Sets up the logs as well.
+    /// Makes the talk that the command line asks for: silent but for errors, or so much more. Sets up the
+    /// logs as well.
     #[must_use]
     pub fn new(quiet: bool, verbose: u8) -> Self {
         let level = match verbose {
@@ -111,7 +112,7 @@ impl Talk {
         say(line);
     }
 
-    /// Whether only errors are said.
+    /// Returns whether only errors are said.
     #[must_use]
     pub const fn is_quiet(self) -> bool {
         self.quiet

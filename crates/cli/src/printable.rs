@@ -44,7 +44,7 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
-/// Whether it changes the direction of the text around it.
+/// Returns whether it changes the direction of the text around it.
 const fn turns(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -66,7 +66,7 @@ pub enum PluginCommand {
 }
 
 impl PluginCommand {
-    /// How much to say.
+    /// Returns the choice of how much to say.
     #[must_use]
     pub const fn talk(&self) -> TalkArgs {
         match self {

@@ -81,7 +81,7 @@ impl Environment {
         Ok(())
     }
 
-    /// The key that both ends must have: in the file, or else in the variable `GPUTCP_KEY`.
+    /// Returns the key that both ends must have: in the file, or else in the variable `GPUTCP_KEY`.
     ///
     /// # Errors
     /// [`Failure::Usage`] if it cannot be read, or is too short.
@@ -97,7 +97,7 @@ impl Environment {
         }
     }
 
-    /// The key that the parent of a `--child-of` process drew for the session with it.
+    /// Returns the key that the parent of a `--child-of` process drew for the session with it.
     ///
     /// # Errors
     /// [`Failure::Usage`] if it is too short.
@@ -107,7 +107,7 @@ impl Environment {
     }
 }
 
-/// A port. 0 lets the system choose, which only makes sense for a server that tells it.
+/// Parses a port. 0 lets the system choose, which only makes sense for a server that tells it.
 fn parse_port(text: &str) -> Result<u16, String> {
     text.trim().parse().map_err(|_| "a port is between 0 and 65535".into())
 }

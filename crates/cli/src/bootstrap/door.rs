@@ -118,13 +118,13 @@ impl Door {
         Ok(Self { address, shared, keeper: Some(keeper), key })
     }
 
-    /// Where it is.
+    /// Returns the address that it listens at.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many came that were no clients.
+    /// Returns the number of connections that were no clients.
     #[must_use]
     pub fn strays(&self) -> u64 {
         self.shared.strays.load(Ordering::Relaxed)
@@ -284,7 +284,7 @@ fn challenge(
     link.say(Kind::Proof, &Proof { mac }, until)
 }
 
-/// The keeper's loop.
+/// Runs the keeper's loop.
 fn keep(listener: &TcpListener, shared: &Shared) {
     let mut strangers: VecDeque<Stranger> = VecDeque::with_capacity(ROOM);
     // After a failed accept (no descriptors left) the listener rests, lest the loop spin.

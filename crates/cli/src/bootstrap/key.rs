@@ -52,7 +52,7 @@ const fn who(role: Role) -> &'static [u8] {
 }
 
 impl Challenge {
-    /// A new one.
+    /// Draws a new challenge.
     ///
     /// # Errors
     /// [`Failure::Run`] if the system has no random numbers.
@@ -60,13 +60,13 @@ impl Challenge {
         draw().map(Self)
     }
 
-    /// The one in a hello.
+    /// Parses the challenge in a hello.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         from_hex(text).map(Self)
     }
 
-    /// As it stands in a hello.
+    /// Returns its text in a hello.
     #[must_use]
     pub fn text(&self) -> String {
         to_hex(&self.0)

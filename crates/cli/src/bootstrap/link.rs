@@ -31,7 +31,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// A session over this connection. `peer` is what messages call the other side.
+    /// Makes a session over this connection. `peer` is the name of the other side in messages.
     ///
     /// # Errors
     /// [`Failure::Run`] if the socket cannot be set up.
@@ -95,7 +95,7 @@ impl Link {
         }
     }
 
-    /// The message in a frame's payload.
+    /// Parses the message in a frame's payload.
     ///
     /// # Errors
     /// [`Failure::Peer`] if it is none.
@@ -111,7 +111,7 @@ impl Link {
         })
     }
 
-    /// The failure that a frame of this kind is here and now.
+    /// Returns the failure of a frame of this kind, which is out of turn now.
     #[must_use]
     pub fn unexpected(&self, kind: Kind) -> Failure {
         let doing = self.session.doing();
@@ -196,7 +196,7 @@ impl Link {
         }))
     }
 
-    /// Whether the next frame is an abort.
+    /// Returns whether the next frame is an abort.
     fn has_given_up(&self) -> bool {
         let mut header = [0; Header::BYTES];
         let peeked = rustix::net::recv(&self.stream, &mut header[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
@@ -210,7 +210,7 @@ impl Link {
         &self.peer
     }
 
-    /// The request to stop that this link's waits end on.
+    /// Returns the request to stop that this link's waits end on.
     #[must_use]
     pub fn interrupt(&self) -> &Interrupt {
         &self.interrupt

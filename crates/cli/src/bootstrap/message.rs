@@ -220,7 +220,7 @@ pub fn to_hex(bytes: &[u8]) -> String {
     })
 }
 
-/// `N` bytes from hexadecimal digits; nothing if it is not exactly that.
+/// Parses `N` bytes from hexadecimal digits; `None` if the text is not exactly that.
 #[must_use]
 pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();

@@ -140,7 +140,7 @@ impl ServerProcess {
         Ok(process)
     }
 
-    /// The port that it listens at, which is the only thing it says on its stdout.
+    /// Reads the port that it listens at, which is the only thing it says on its stdout.
     fn port(&mut self, interrupt: &Interrupt) -> Result<u16, Failure> {
         let failed = |what: &str| Failure::Run(format!("the server process {what} instead of its port"));
         let stdout = self.child.stdout.as_mut().ok_or_else(|| failed("has no stdout"))?;

@@ -8,7 +8,7 @@ pub mod server;
 
 use crate::{bootstrap::message::Hello, host::identity::Identity};
 
-/// How this process introduces itself.
+/// Returns this process's introduction.
 fn hello() -> Hello {
     Hello { version: env!("CARGO_PKG_VERSION").into(), identity: Identity::of_this_host(), challenge: None }
 }

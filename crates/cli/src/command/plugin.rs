@@ -89,7 +89,7 @@ impl Listing {
         text
     }
 
-    /// Aligned columns behind a head of comments.
+    /// Returns the listing as aligned columns behind a head of comments.
     fn table(&self) -> String {
         let versions: Vec<String> = self.versions.iter().map(|version| format!("v{version}")).collect();
         let head = format!(

@@ -114,7 +114,7 @@ pub struct Listed {
 }
 
 impl Report {
-    /// A report without results.
+    /// Returns a report without results.
     #[must_use]
     pub fn new(plugin: Plugin, limit: Duration) -> Self {
         Self {
@@ -145,7 +145,7 @@ impl Report {
 }
 
 impl Plugin {
-    /// One that does not start: it has not said what it is.
+    /// Returns a plugin that does not start, and so has told none of its facts.
     #[must_use]
     pub fn unknown(file: String, device: u32) -> Self {
         Self { file, name: String::new(), interface: 0, devices: 0, device }
@@ -181,7 +181,7 @@ impl Row {
     }
 }
 
-/// The checks as a document.
+/// Returns the checks as a document.
 #[must_use]
 pub fn list(checks: &[&Check]) -> Vec<Listed> {
     let listed = |check: &&Check| Listed {
@@ -199,7 +199,7 @@ fn sources(check: &Check) -> Vec<String> {
     check.sources.iter().map(ToString::to_string).collect()
 }
 
-/// A document with a newline at its end.
+/// Returns a document as JSON, with a newline at its end.
 #[must_use]
 pub fn json(document: &impl Serialize) -> String {
     let mut text =

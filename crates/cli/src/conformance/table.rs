@@ -6,7 +6,7 @@ use gputcp_nccl_check::Check;
 
 use super::{Plugin, Report, Result, Row};
 
-/// The whole report.
+/// Returns the whole report.
 #[must_use]
 pub fn report(report: &Report) -> String {
     let Report { version, plugin, passed, stricter, failed, skipped, took_s, .. } = report;
@@ -27,7 +27,7 @@ pub fn report(report: &Report) -> String {
     )
 }
 
-/// The checks that there are.
+/// Returns the checks that there are.
 #[must_use]
 pub fn list(checks: &[&Check]) -> String {
     let mut table = wide(&["check", "since", "the plugin must, because"]);
@@ -81,7 +81,7 @@ const fn word(result: Result) -> &'static str {
     }
 }
 
-/// Three columns: a name, a word, and text that is wrapped.
+/// Makes a table of three columns: a name, a word, and text that is wrapped.
 fn wide(head: &[&str; 3]) -> Table {
     let mut table = Table::new();
     table
@@ -93,7 +93,7 @@ fn wide(head: &[&str; 3]) -> Table {
     table
 }
 
-/// Without the spaces that fill the last column.
+/// Returns the table without the spaces that fill the last column.
 fn trimmed(table: &Table) -> String {
     table.trim_fmt()
 }

@@ -56,7 +56,7 @@ impl Cpu {
     }
 }
 
-/// How many are in a list of the system's.
+/// Returns the number of CPUs or nodes in a list of the system's.
 fn listed(path: &str) -> Option<usize> {
     CpuList::parse(&said(path)?).map(|list| list.count())
 }

@@ -47,7 +47,7 @@ impl Export {
         }
     }
 
-    /// The lines.
+    /// Returns the lines.
     #[must_use]
     pub fn lines(&self) -> String {
         let mut text = format!(
@@ -131,7 +131,8 @@ fn installed(folder: &Path) -> Option<PathBuf> {
     files.into_iter().find(|path| path.is_file())
 }
 
-/// Whether a tuner's name means the plugin's: its file, or a name that NCCL finds no other file for.
+/// Returns whether a tuner's name means the plugin's: its file, or a name that NCCL finds no other file
+/// for.
 fn is_ours(tuner: &OsStr) -> bool {
     let file = Path::new(tuner).file_name().and_then(OsStr::to_str);
     tuner == "gputcp" || file.is_some_and(|name| FILES.contains(&name))

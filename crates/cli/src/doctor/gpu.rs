@@ -94,7 +94,7 @@ impl Gpu {
     }
 }
 
-/// NVIDIA's display and 3D controllers (PCI vendor 10de, classes 0300 and 0302).
+/// Counts NVIDIA's display and 3D controllers (PCI vendor 10de, classes 0300 and 0302).
 fn on_bus() -> usize {
     let Ok(devices) = fs::read_dir("/sys/bus/pci/devices") else { return 0 };
     let is_gpu = |folder: &std::path::Path| {

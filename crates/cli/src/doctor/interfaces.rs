@@ -78,13 +78,13 @@ impl Interfaces {
         Self { same_subnet: same_subnet(&outward), all, unknown_sizes }
     }
 
-    /// The fastest one's speed in Mbit/s.
+    /// Returns the speed of the fastest one in Mbit/s.
     #[must_use]
     pub fn fastest_mbit(&self) -> Option<u64> {
         self.all.iter().filter(|interface| interface.is_hardware).filter_map(|one| one.speed_mbit).max()
     }
 
-    /// Those that lead to other machines.
+    /// Returns the interfaces that lead to other machines.
     pub fn outward(&self) -> impl Iterator<Item = &Interface> {
         self.all.iter().filter(|interface| interface.is_outward())
     }
@@ -117,7 +117,7 @@ impl Interfaces {
 }
 
 impl Interface {
-    /// Whether it leads to guests of this machine, by its name.
+    /// Returns whether it leads to guests of this machine, by its name.
     #[must_use]
     pub fn leads_to_guests(&self) -> bool {
         OF_GUESTS.iter().any(|prefix| self.name.starts_with(prefix))
@@ -158,7 +158,7 @@ impl Interface {
         findings
     }
 
-    /// BIG TCP: packets of more than 64 KiB between TCP and the interface.
+    /// Judges BIG TCP: packets of more than 64 KiB between TCP and the interface.
     fn judge_big_tcp(&self) -> Option<Finding> {
         let (gso, gro) = (self.sizes.gso_ipv4?, self.sizes.gro_ipv4?);
         let most = if self.is_loopback { BIG_BYTES } else { self.sizes.tso_most?.min(BIG_BYTES) };
@@ -180,7 +180,7 @@ impl Interface {
     }
 }
 
-/// The first two interfaces with addresses in one subnet. Each is a name, an address and its mask.
+/// Returns the first two interfaces with addresses in one subnet. Each is a name, an address and its mask.
 fn same_subnet(all: &[(String, IpAddr, IpAddr)]) -> Option<(String, String, IpAddr)> {
     let network = |ip: &IpAddr, mask: &IpAddr| match (ip, mask) {
         (IpAddr::V4(ip), IpAddr::V4(mask)) => Some(u128::from(ip.to_bits() & mask.to_bits())),

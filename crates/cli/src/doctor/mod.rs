@@ -65,14 +65,14 @@ pub enum Verdict {
 }
 
 impl Report {
-    /// A report of these findings.
+    /// Returns a report of these findings.
     #[must_use]
     pub fn new(host: String, findings: Vec<Finding>) -> Self {
         let problems = findings.iter().filter(|finding| finding.verdict == Verdict::Problem).count() as u32;
         Self { schema: SCHEMA.into(), version: env!("CARGO_PKG_VERSION").into(), host, problems, findings }
     }
 
-    /// The report for people: a line each.
+    /// Returns the report for people: a line each.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = format!("# gputcp {}: doctor, on {}\n", self.version, self.host);
@@ -97,25 +97,25 @@ impl Report {
 }
 
 impl Finding {
-    /// It is well.
+    /// Returns a finding that all is well.
     #[must_use]
     pub fn ok(topic: impl Into<String>, seen: impl Into<String>) -> Self {
         Self { topic: topic.into(), verdict: Verdict::Ok, seen: seen.into(), command: None }
     }
 
-    /// Something would make it faster.
+    /// Returns a finding that could be better.
     #[must_use]
     pub fn better(topic: impl Into<String>, seen: impl Into<String>) -> Self {
         Self { verdict: Verdict::CouldBeBetter, ..Self::ok(topic, seen) }
     }
 
-    /// It fails, or will.
+    /// Returns a finding that something fails, or will.
     #[must_use]
     pub fn problem(topic: impl Into<String>, seen: impl Into<String>) -> Self {
         Self { verdict: Verdict::Problem, ..Self::ok(topic, seen) }
     }
 
-    /// With what to type.
+    /// Adds the command that changes it.
     #[must_use]
     pub fn by(self, command: impl Into<String>) -> Self {
         Self { command: Some(command.into()), ..self }
@@ -123,7 +123,7 @@ impl Finding {
 }
 
 impl Verdict {
-    /// As it stands in the report for people.
+    /// Returns its name in the report for people.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -147,12 +147,12 @@ fn quoted(text: &str) -> String {
     if text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-/// A number of things: `1 core`, `2 cores`.
+/// Returns a number of things in words: `1 core`, `2 cores`.
 fn counted(count: usize, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Bytes in the largest unit that keeps them whole or of some size.
+/// Returns bytes in the largest unit that keeps them whole or of some size.
 fn bytes(count: u64) -> String {
     match count {
         u64::MAX => "unlimited".into(),

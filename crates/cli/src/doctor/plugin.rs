@@ -40,7 +40,7 @@ pub fn ask(plugin: &Path) -> Option<Answer> {
     devices(&listing).map(Ok).or_else(|| Some(Err(printable(error.trim().trim_start_matches("gputcp: ")))))
 }
 
-/// The devices of a listing.
+/// Returns the devices of a listing.
 fn devices(listing: &str) -> Option<Vec<String>> {
     let listing: Value = serde_json::from_str(listing).ok()?;
     let devices = listing["devices"].as_array()?.iter();

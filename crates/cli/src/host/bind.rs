@@ -30,7 +30,7 @@ pub enum Family {
 }
 
 impl Bind {
-    /// An address or an interface.
+    /// Parses an address or an interface.
     ///
     /// # Errors
     /// A sentence that says what is wrong.
@@ -49,7 +49,7 @@ impl Bind {
         Ok(Self::Interface(text.to_owned()))
     }
 
-    /// NCCL's pattern for interfaces.
+    /// Parses NCCL's pattern for interfaces.
     ///
     /// # Errors
     /// A sentence that says what is wrong.
@@ -61,7 +61,7 @@ impl Bind {
         Ok(Self::Nccl(text.trim().to_owned()))
     }
 
-    /// The address that is meant, with port 0.
+    /// Returns the address that is meant, with port 0.
     ///
     /// # Errors
     /// [`Failure::Usage`] if this machine has none such.
@@ -86,7 +86,7 @@ impl Bind {
 }
 
 impl Family {
-    /// Whether this address may be used.
+    /// Returns whether this address may be used.
     #[must_use]
     pub const fn admits(self, address: IpAddr) -> bool {
         match self {
@@ -96,7 +96,7 @@ impl Family {
         }
     }
 
-    /// The address of this very machine.
+    /// Returns the address of this very machine.
     #[must_use]
     pub const fn loopback(self) -> IpAddr {
         match self {
@@ -106,7 +106,7 @@ impl Family {
     }
 }
 
-/// All addresses of this machine, with the interface each belongs to.
+/// Returns all addresses of this machine, with the interface each belongs to.
 #[must_use]
 pub fn addresses() -> Vec<(String, SocketAddr)> {
     let Ok(interfaces) = getifaddrs() else { return Vec::new() };
@@ -144,7 +144,7 @@ pub fn masked_addresses() -> Vec<(String, IpAddr, IpAddr)> {
         .collect()
 }
 
-/// The best address of the interfaces that match: IPv4 first, a link-local one last.
+/// Returns the best address of the interfaces that match: IPv4 first, a link-local one last.
 fn choose(family: Family, matches: impl Fn(&str) -> bool) -> Option<SocketAddr> {
     addresses()
         .into_iter()

@@ -51,7 +51,7 @@ impl Gpu {
     }
 }
 
-/// The index of the first GPU that is not `other`, or of the first.
+/// Returns the index of the first GPU that is not `other`, or of the first.
 fn first_but(all: &[CudaDevice], other: Option<&str>) -> u32 {
     let is_another = |device: &&CudaDevice| other.is_none_or(|uuid| !device.uuid.eq_ignore_ascii_case(uuid));
     all.iter().find(is_another).or_else(|| all.first()).map_or(0, |device| device.ordinal)
@@ -68,7 +68,7 @@ impl GpuFacts {
         }
     }
 
-    /// The same, fit for a terminal: it came from the other side.
+    /// Returns the same facts, fit for a terminal: they came from the other side.
     #[must_use]
     pub fn printable(self) -> Self {
         let short = |text: &str| printable(text).chars().take(64).collect();

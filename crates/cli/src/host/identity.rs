@@ -18,7 +18,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// This machine.
+    /// Returns this machine's identity.
     #[must_use]
     pub fn of_this_host() -> Self {
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -30,7 +30,7 @@ impl Identity {
         }
     }
 
-    /// Whether traffic between the two stays inside one kernel's loopback. Unknown counts as no.
+    /// Returns whether traffic between the two stays inside one kernel's loopback. Unknown counts as no.
     #[must_use]
     pub fn is_same_host(&self, other: &Self) -> bool {
         !self.boot_id.is_empty()

@@ -4,7 +4,7 @@ use std::{fs, net::IpAddr, path::Path};
 
 use super::bind::addresses;
 
-/// The interface that owns this local address.
+/// Returns the interface that owns this local address.
 #[must_use]
 pub fn interface_of(address: IpAddr) -> Option<String> {
     let address = address.to_canonical();

@@ -114,12 +114,13 @@ impl NetPlugin {
         Ok(Some(Self { plugin, device, versions: library.versions().to_vec(), facts, patience }))
     }
 
-    /// From now on a session's timeout holds, whatever this side was started with.
+    /// Puts a session's timeout in force, in place of the one that this side was started with.
     pub fn watch_for(&self, timeout: Duration) {
         self.patience.set(timeout);
     }
 
-    /// Whether the device leaves what it receives into GPU memory in a bounce region, to be unpacked.
+    /// Returns whether the device leaves what it receives into GPU memory in a bounce region, to be
+    /// unpacked.
     #[must_use]
     pub fn unpacks(&self) -> bool {
         self.device.kind == DeviceKind::Unpack
@@ -148,7 +149,7 @@ impl NetPlugin {
     }
 }
 
-/// Whether a plugin was opened, or tried to be: its code may have run in this process.
+/// Returns whether a plugin was opened, or tried to be: its code may have run in this process.
 #[must_use]
 pub fn is_here() -> bool {
     HERE.load(Ordering::Relaxed)
@@ -186,7 +187,7 @@ fn watch(patience: Arc<Patience>, talk: Talk) -> Result<(), Failure> {
 const LOOK: Duration = Duration::from_millis(250);
 
 impl PluginFacts {
-    /// The same, fit for a terminal: it came from the other side.
+    /// Returns the same facts, fit for a terminal: they came from the other side.
     #[must_use]
     pub fn printable(self) -> Self {
         let short = |text: &str| printable(text).chars().take(200).collect();
@@ -199,7 +200,7 @@ impl PluginFacts {
         }
     }
 
-    /// Whether connections between the two can be expected to work.
+    /// Checks that connections between the two can be expected to work.
     ///
     /// # Errors
     /// A sentence that says what differs.

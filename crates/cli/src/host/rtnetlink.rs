@@ -28,7 +28,7 @@ pub struct PacketSizes {
     pub tso_most: Option<u32>,
 }
 
-/// All interfaces of this network namespace, by name.
+/// Returns all interfaces of this network namespace, by name.
 ///
 /// # Errors
 /// If the kernel does not answer.
@@ -48,7 +48,7 @@ pub fn links() -> io::Result<BTreeMap<String, PacketSizes>> {
     Err(io::ErrorKind::InvalidData.into())
 }
 
-/// "Tell me all links": a message header, then the interface that is asked for, none.
+/// Returns the request for all links: a message header, then the interface that is asked for, none.
 fn request() -> [u8; HEADER + LINK] {
     let mut out = [0; HEADER + LINK];
     out[0..4].copy_from_slice(&((HEADER + LINK) as u32).to_ne_bytes());
@@ -76,12 +76,12 @@ fn read(mut bytes: &[u8], found: &mut BTreeMap<String, PacketSizes>) -> io::Resu
     Ok(false)
 }
 
-/// The length and the kind of a message, with its header.
+/// Returns the length and the kind of a message, with its header.
 fn head(bytes: &[u8]) -> (usize, u16) {
     (number(bytes, 0) as usize, u16::from_ne_bytes([bytes[4], bytes[5]]))
 }
 
-/// A name, and what the attributes say.
+/// Parses an interface's name and its packet sizes from the attributes.
 fn link(mut attributes: &[u8]) -> Option<(String, PacketSizes)> {
     let (mut name, mut sizes) = (None, PacketSizes::default());
     while attributes.len() >= ATTRIBUTE {
@@ -118,7 +118,7 @@ fn number(bytes: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes(out)
 }
 
-/// Messages and attributes begin at multiples of four (NLMSG_ALIGNTO, RTA_ALIGNTO).
+/// Rounds up: messages and attributes begin at multiples of four (NLMSG_ALIGNTO, RTA_ALIGNTO).
 const fn aligned(length: usize) -> usize {
     length.next_multiple_of(4)
 }

@@ -4,20 +4,20 @@ use std::{fs, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// CPU time of this process so far, all its threads, to the nanosecond.
+/// Returns the CPU time of this process so far, all its threads, to the nanosecond.
 #[must_use]
 pub fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
-/// The most memory that this process has had resident, in bytes.
+/// Returns the most memory that this process has had resident, in bytes.
 #[must_use]
 pub fn peak_resident_bytes() -> u64 {
     kilobytes("/proc/self/status", "VmHWM:").unwrap_or(0)
 }
 
-/// The memory that may still be allocated: the system's, or the control group's if that is less.
+/// Returns the memory that may still be allocated: the system's, or the control group's if that is less.
 #[must_use]
 pub fn available_memory_bytes() -> Option<u64> {
     let system = kilobytes("/proc/meminfo", "MemAvailable:");

@@ -115,7 +115,7 @@ impl Measurement<'_> {
         ending
     }
 
-    /// The settings, now that both machines are known.
+    /// Returns the settings, now that both machines are known.
     fn settle(&self) -> Result<Settings, Failure> {
         let there = There { cores: self.there.cores, is_here: self.here.is_same_host(&self.there) };
         let settings = resolve(&self.request.asked, &self.proposal.here, Some(&there))?;
@@ -296,7 +296,7 @@ impl Course {
         measured
     }
 
-    /// One run: a message, or a batch of at most `most` round trips. Gives how many it was.
+    /// Performs one run: a message, or a batch of at most `most` round trips. Returns the number of them.
     fn one(
         &mut self,
         side: &mut Side,

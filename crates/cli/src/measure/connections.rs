@@ -71,7 +71,7 @@ impl Listening {
         }
     }
 
-    /// Whether all are connected; then they are in `comms`, in order.
+    /// Returns whether all are connected; then they are in `comms`, in order.
     pub(super) fn poll(&mut self, comms: &mut Vec<Inbound>) -> Result<bool, Failure> {
         for (listener, accepted) in self.listeners.iter_mut().zip(&mut self.accepted) {
             if accepted.is_none() {
@@ -111,7 +111,7 @@ impl AnyListener {
         })
     }
 
-    /// A plugin keeps its own count, if it does.
+    /// Returns the number of strays; a plugin does not tell its count.
     fn strays(&self) -> u64 {
         match self {
             Self::Sockets(listener) => listener.strays(),
@@ -187,7 +187,7 @@ impl Connecting {
         Ok(all)
     }
 
-    /// Whether all are connected; then they are in `comms`, in order.
+    /// Returns whether all are connected; then they are in `comms`, in order.
     pub(super) fn poll(&mut self, comms: &mut Vec<Outbound>) -> Result<bool, Failure> {
         for (connector, connected) in self.connectors.iter_mut().zip(&mut self.connected) {
             if connected.is_none() {

@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// The memory that is moved, by what was asked for and whether each end has a GPU, or needs none.
+/// Returns the memory that is moved, by the user's wish and whether each end has a GPU, or needs none.
 ///
 /// # Errors
 /// The side that lacks a GPU which was asked for.
@@ -101,7 +101,7 @@ impl Proposal {
         }
     }
 
-    /// The plugins of both ends, if they carry the data.
+    /// Returns the plugins of both ends, if they carry the data.
     ///
     /// # Errors
     /// [`Failure::Peer`] if the server names none, or another than it must.
@@ -114,7 +114,7 @@ impl Proposal {
         Ok(Some(Plugins { client, server: server.printable() }))
     }
 
-    /// How much longer than usual the server may take for its answer.
+    /// Returns how much longer than usual the server may take for its answer.
     #[must_use]
     pub fn opening(&self) -> Duration {
         if self.settings.memory == Memory::Cuda { OPENING } else { Duration::ZERO }
@@ -152,7 +152,8 @@ impl Proposal {
     }
 }
 
-/// The server's side of the choice: opens its GPU if one is needed, or was named, and settles the memory.
+/// Makes the server's side of the choice: opens its GPU if one is needed, or was named, and settles the
+/// memory.
 ///
 /// # Errors
 /// A sentence with the driver's reason if one was asked for and cannot be had.
@@ -187,12 +188,12 @@ pub fn answer(ask: &mut Ask) -> Result<(Accept, Option<Gpu>), String> {
 /// For a driver that starts and a GPU that wakes up.
 const OPENING: Duration = Duration::from_secs(20);
 
-/// The sentence about a GPU that was asked for. Bounded, because it goes over the network.
+/// Returns the sentence about a GPU that was asked for. It is bounded, because it goes over the network.
 fn missing(side: &str, error: &gputcp_gpu::Error) -> String {
     format!("GPU memory was asked for, but on {side} {error}").chars().take(900).collect()
 }
 
-/// A mistake of ours: a side that has all it needs was called lacking.
+/// Returns the failure of a mistake of ours: a side that has all it needs was called lacking.
 fn unsaid() -> Failure {
     Failure::Run("the choice of memory contradicts itself: choose --memory host or soft".into())
 }

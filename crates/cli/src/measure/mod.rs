@@ -36,7 +36,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// The flag, or the limit of the system, that an error of the library has to do with.
+/// Returns the flag, or the limit of the system, that an error of the library has to do with.
 fn hint(error: &Error) -> &'static str {
     match error {
         Error::Timeout { .. } => " (the bound is --timeout)",

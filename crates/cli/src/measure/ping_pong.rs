@@ -95,7 +95,7 @@ pub fn run(
     Ok((outcome, times))
 }
 
-/// The batch through the engine.
+/// Moves the batch through the engine.
 fn play(
     outgoing: &mut Outgoing,
     incoming: &mut Incoming,

@@ -25,7 +25,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// At the start of a size.
+    /// Begins the display of a size.
     #[must_use]
     pub fn new(talk: Talk, interval: Option<Duration>, bytes: u64, amount: Amount) -> Self {
         let visible = std::io::stderr().is_terminal() && !talk.is_quiet();
@@ -44,7 +44,7 @@ impl Progress {
         Self { bar, talk, interval, next: interval.map(|interval| began + interval), began, bytes, amount }
     }
 
-    /// After a message.
+    /// Shows the progress after a message.
     pub fn update(&mut self, tally: &Tally) {
         if !self.bar.is_hidden() {
             self.bar.set_position(match self.amount {

@@ -162,7 +162,7 @@ pub(super) fn settle(
     Ok(outcome)
 }
 
-/// Sent = landed = unpacked = what was asked for, and right.
+/// Checks that sent = landed = unpacked = the message's bytes, and that the data is right.
 pub(super) fn reconcile(begin: &Begin, sent: &Sent, received: &Received) -> Result<(), Failure> {
     let (iteration, expected) = (begin.iteration, begin.bytes * begin.rounds);
     let message = match begin.work {
@@ -184,7 +184,8 @@ pub(super) fn reconcile(begin: &Begin, sent: &Sent, received: &Received) -> Resu
     Ok(())
 }
 
-/// The data of both directions, outgoing first: never the same, so that neither can stand in for the other.
+/// Returns the data of both directions, outgoing first. They are never the same, so that neither can stand
+/// in for the other.
 pub(super) const fn patterns(seed: u64, iteration: u64, role: Role) -> (Pattern, Pattern) {
     let forward = Pattern { seed, iteration: 2 * iteration };
     let backward = Pattern { seed, iteration: 2 * iteration + 1 };
@@ -274,7 +275,7 @@ pub(super) fn barrier(
     }
 }
 
-/// The message through the engine.
+/// Moves the message through the engine.
 fn fly(
     outgoing: Option<&mut Outgoing>,
     incoming: Option<&mut Incoming>,
@@ -308,7 +309,7 @@ fn fly(
     })
 }
 
-/// As many bytes over raw sockets.
+/// Moves as many bytes over raw sockets.
 fn slice(
     mut outgoing: Option<&mut Outgoing>,
     mut incoming: Option<&mut Incoming>,

@@ -119,7 +119,7 @@ impl Served {
     }
 }
 
-/// Whether this machine can do what the client asks for; the memory is settled with it.
+/// Checks that this machine can do what the client asks for, and settles the memory.
 fn check(ask: &mut Ask, plugin: Option<&NetPlugin>) -> Result<(Accept, Option<Gpu>), String> {
     ask.settings.check()?;
     let plugin = match (ask.settings.transport, &ask.plugin, plugin) {
@@ -143,7 +143,7 @@ fn check(ask: &mut Ask, plugin: Option<&NetPlugin>) -> Result<(Accept, Option<Gp
     Ok(answer)
 }
 
-/// Whether a run is one of those agreed on: its numbers came over the network.
+/// Checks that a run is one of those agreed on: its numbers came over the network.
 fn check_begin(settings: &Settings, kind: Kind, begin: &Begin, peer: &str) -> Result<(), Failure> {
     let due = match settings.flow {
         Flow::Forward | Flow::RoundTrip => Kind::BeginForward,

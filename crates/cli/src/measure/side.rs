@@ -203,7 +203,7 @@ impl Side {
         })
     }
 
-    /// The congestion control in force where this side sends.
+    /// Returns the congestion control in force where this side sends.
     #[must_use]
     pub fn congestion(&self) -> Option<String> {
         self.outgoing.as_ref()?.comms.first()?.congestion()

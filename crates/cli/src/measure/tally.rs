@@ -36,7 +36,7 @@ struct Sums {
 }
 
 impl Tally {
-    /// Nothing yet; `before` is what the kernel had counted until then.
+    /// Makes an empty tally; `before` is the kernel's count until then.
     #[must_use]
     pub fn new(flow: Flow, before: TcpCounters) -> Self {
         let ways: &[Way] = match flow {
@@ -79,26 +79,26 @@ impl Tally {
         }
     }
 
-    /// Whether any message was counted.
+    /// Returns whether no message was counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.messages() == 0
     }
 
-    /// How many messages, or round trips.
+    /// Returns the number of messages, or of round trips.
     #[must_use]
     pub fn messages(&self) -> u64 {
         self.ways.first().map_or(0, |(_, sums)| sums.samples.count())
     }
 
-    /// The median so far in GB/s, of the last way.
+    /// Returns the median so far in GB/s, of the last way.
     #[must_use]
     pub fn so_far(&self, bytes: u64) -> Option<f64> {
         let (way, sums) = self.ways.last()?;
         Some(sums.samples.goodput(way.bytes(bytes))?.median)
     }
 
-    /// One result for each way, next to the ceiling that was measured along with it.
+    /// Returns one result for each way, next to the ceiling that was measured along with it.
     #[must_use]
     pub fn rows(&self, bytes: u64, settings: &Settings, gpus: &Gpus, ceiling: Option<&Self>) -> Vec<Row> {
         let rows = self.ways.iter().enumerate().filter_map(|(index, (way, sums))| {
@@ -160,7 +160,7 @@ impl Sums {
         self.count(flow);
     }
 
-    /// Both ways at once took as long as the slower one. The client is called the sender.
+    /// Adds both ways at once, which took as long as the slower one. The client is called the sender.
     fn add_both(&mut self, bytes: u64, forward: &Exchanged, backward: &Exchanged) {
         let time = forward.received.time_ns.max(backward.received.time_ns);
         self.samples.add(2 * bytes, Duration::from_nanos(time));
@@ -184,13 +184,13 @@ impl Sums {
 }
 
 impl Way {
-    /// The bytes that a message of this way moves.
+    /// Returns the bytes that a message of this way moves.
     const fn bytes(self, bytes: u64) -> u64 {
         if matches!(self, Self::Both) { 2 * bytes } else { bytes }
     }
 }
 
-/// How a ceiling for these settings is measured.
+/// Returns the kind of ceiling that is measured for these settings.
 #[must_use]
 pub const fn kind(settings: &Settings) -> CeilingKind {
     match settings.flow {
@@ -200,7 +200,7 @@ pub const fn kind(settings: &Settings) -> CeilingKind {
     }
 }
 
-/// The sender's counters after a run; the client's if both send.
+/// Returns the sender's counters after a run; the client's if both send.
 #[must_use]
 pub fn tcp_of(outcome: &Outcome) -> Option<TcpCounters> {
     [&outcome.sent, &outcome.received].into_iter().flatten().find_map(|flow| flow.sent.tcp)

@@ -66,7 +66,7 @@ impl Outbound {
         }
     }
 
-    /// The congestion control in force, where that is known.
+    /// Returns the congestion control in force, where that is known.
     #[must_use]
     pub fn congestion(&self) -> Option<String> {
         match self {
@@ -75,7 +75,7 @@ impl Outbound {
         }
     }
 
-    /// The kernel's counters of each data socket, where these are known.
+    /// Returns the kernel's counters of each data socket, where these are known.
     #[must_use]
     pub fn tcp_info(&self) -> Vec<TcpInfo> {
         match self {
@@ -117,7 +117,7 @@ impl Inbound {
         }
     }
 
-    /// Payload bytes that have arrived.
+    /// Returns the number of payload bytes that have arrived.
     #[must_use]
     pub fn bytes_landed(&self) -> u64 {
         match self {
@@ -126,7 +126,7 @@ impl Inbound {
         }
     }
 
-    /// Payload bytes that are at their destination.
+    /// Returns the number of payload bytes that are at their destination.
     #[must_use]
     pub fn bytes_placed(&self) -> u64 {
         match self {

@@ -6,7 +6,7 @@ use gputcp::CongestionControl;
 
 use crate::host::identity::Identity;
 
-/// Whether sockets of this process may use a congestion control.
+/// Checks that sockets of this process may use a congestion control.
 ///
 /// # Errors
 /// A sentence that says which there are.
@@ -26,7 +26,7 @@ pub fn check_congestion(name: &CongestionControl) -> Result<(), String> {
     })
 }
 
-/// Whether sockets of this process may use cubic.
+/// Returns whether sockets of this process may use cubic.
 #[must_use]
 pub fn has_cubic() -> bool {
     CongestionControl::cubic().check_usable().is_ok()

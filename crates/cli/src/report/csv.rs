@@ -4,14 +4,14 @@
 use super::{Row, Way};
 use crate::settings::Unpack;
 
-/// The names of the columns.
+/// Returns the names of the columns.
 #[must_use]
 pub fn head() -> String {
     let names: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
     names.join(",") + "\n"
 }
 
-/// One result.
+/// Returns one result's line.
 #[must_use]
 pub fn row(row: &Row) -> String {
     let cells: Vec<String> = COLUMNS.iter().map(|(_, cell)| cell(row)).collect();

@@ -18,14 +18,14 @@ pub struct Gpus {
 }
 
 impl Gpus {
-    /// Those of a session with these settings, of the GPUs that its ends have open.
+    /// Returns the GPUs that a session with these settings uses, of those that its ends have open.
     #[must_use]
     pub fn of(settings: &Settings, client: Option<&GpuFacts>, server: Option<&GpuFacts>) -> Self {
         let used = |role: Role, gpu: Option<&GpuFacts>| gpu.filter(|_| settings.needs_gpu(role)).cloned();
         Self { client: used(Role::Client, client), server: used(Role::Server, server) }
     }
 
-    /// The GPU at the source of this way, and the one at its destination, in words.
+    /// Returns the GPU at the source of this way, and the one at its destination, in words.
     #[must_use]
     pub fn along(&self, way: Way, settings: &Settings) -> (Option<String>, Option<String>) {
         let (source, destination) = match way {

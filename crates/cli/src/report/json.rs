@@ -2,7 +2,7 @@
 
 use super::Report;
 
-/// The document, with a newline at its end.
+/// Returns the document, with a newline at its end.
 #[must_use]
 pub fn document(report: &Report) -> String {
     let mut text =

@@ -294,7 +294,7 @@ pub struct RowTcp {
 }
 
 impl Ceiling {
-    /// The ceiling that these slices measured.
+    /// Returns the ceiling that these slices measured.
     #[must_use]
     pub fn of(slices: &Slices) -> Self {
         let Slices { kind, median, .. } = *slices;
@@ -309,7 +309,7 @@ impl Ceiling {
 }
 
 impl CeilingKind {
-    /// Its name, as in JSON.
+    /// Returns its name, as in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -320,7 +320,7 @@ impl CeilingKind {
     }
 }
 
-/// The memory as a result names it: `soft`, or `soft→host` where the ends differ.
+/// Returns the memory as a result names it: `soft`, or `soft→host` where the ends differ.
 #[must_use]
 pub fn memory_name(source: Memory, destination: Memory) -> String {
     if source == destination {

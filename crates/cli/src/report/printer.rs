@@ -13,7 +13,7 @@ pub struct Printer {
 }
 
 impl Printer {
-    /// Before the first result.
+    /// Prints the head, before the first result.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -25,7 +25,7 @@ impl Printer {
         }
     }
 
-    /// A result.
+    /// Prints a result.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -37,7 +37,7 @@ impl Printer {
         }
     }
 
-    /// After the last result.
+    /// Prints the foot, after the last result.
     ///
     /// # Errors
     /// If it cannot be written.

@@ -25,7 +25,7 @@ struct Moments {
 }
 
 impl Samples {
-    /// None yet.
+    /// Makes samples without a message.
     #[must_use]
     pub fn new() -> Self {
         let times_ns =
@@ -42,13 +42,13 @@ impl Samples {
         self.longest_ns = self.longest_ns.max(ns);
     }
 
-    /// How many messages.
+    /// Returns the number of messages.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.times_ns.len()
     }
 
-    /// The times in microseconds; none without a message.
+    /// Returns the times in microseconds; none without a message.
     #[must_use]
     pub fn times(&self) -> Option<Times> {
         (self.count() > 0).then(|| {
@@ -83,7 +83,7 @@ impl Samples {
         })
     }
 
-    /// The same as a ceiling's slices: rates of messages of `bytes`, or times in microseconds.
+    /// Returns the same as a ceiling's slices: rates of messages of `bytes`, or times in microseconds.
     #[must_use]
     pub fn slices(&self, kind: CeilingKind, bytes: u64) -> Option<Slices> {
         let count = self.count();
@@ -134,7 +134,7 @@ impl Moments {
     }
 }
 
-/// Five digits: more would pretend.
+/// Rounds to five digits: more would pretend.
 #[must_use]
 pub fn round(value: f64) -> f64 {
     if value == 0.0 || !value.is_finite() {

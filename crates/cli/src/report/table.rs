@@ -29,7 +29,7 @@ pub fn head(version: &str, config: &Config, hosts: Hosts<'_>, gpus: &Gpus) -> St
     text
 }
 
-/// One result.
+/// Returns one result's line.
 #[must_use]
 pub fn row(row: &Row) -> String {
     // Numbers that are longer than their column widen it: they never touch the one before.
@@ -102,7 +102,7 @@ pub fn foot(report: &Report) -> String {
     text
 }
 
-/// The columns' names, two lines; the widths are those of [`row`].
+/// Returns the columns' names, two lines; the widths are those of [`row`].
 fn columns(settings: &Settings) -> String {
     let raw = if settings.ceiling_is_pipeline() { "raw GPU" } else { "raw TCP" };
     if settings.flow == Flow::RoundTrip {
@@ -211,14 +211,14 @@ const fn arrow(way: Way) -> &'static str {
     }
 }
 
-/// Four digits, never more than seven characters for what occurs.
+/// Returns four digits, never more than seven characters for what occurs.
 fn figure(value: f64) -> String {
     let decimals =
         if value >= 1000.0 || value == 0.0 { 0 } else { (3 - value.log10().floor() as i32).clamp(0, 4) };
     format!("{value:.*}", decimals as usize)
 }
 
-/// CPU seconds: a few, or very many where messages are tiny.
+/// Returns CPU seconds: a few, or very many where messages are tiny.
 fn seconds(value: f64) -> String {
     if value < 100.0 { format!("{value:.2}") } else { format!("{value:.0}") }
 }

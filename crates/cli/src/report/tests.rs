@@ -42,7 +42,7 @@ fn flow(bytes: u64, micros: u64) -> Exchanged {
     }
 }
 
-/// Twenty messages between 10 and 12 ms, with a ceiling of about 9 ms.
+/// Returns the rows of twenty messages between 10 and 12 ms, with a ceiling of about 9 ms.
 fn rows(settings: &Settings, gpus: &Gpus) -> Vec<Row> {
     let mut messages = Tally::new(settings.flow, TcpCounters { retransmits: 1, ..TcpCounters::default() });
     let mut slices = Tally::new(settings.flow, TcpCounters::default());
@@ -63,7 +63,7 @@ fn report(args: MeasureArgs) -> Report {
     report_of(settings(args), &Gpus::default())
 }
 
-/// With settings as both ends agreed on.
+/// Returns a report with settings as both ends agreed on.
 fn report_of(settings: Settings, gpus: &Gpus) -> Report {
     let side = |role: Role, congestion: Option<&str>| SideFacts {
         role: if role == Role::Client { "client".into() } else { "server".into() },
@@ -197,7 +197,7 @@ fn more_than_the_link_carries_is_an_error() {
     insta::assert_snapshot!(sentence);
 }
 
-/// A session between the two GPUs of one machine.
+/// Returns the GPUs of a session between the two GPUs of one machine.
 fn gpus(settings: &Settings) -> Gpus {
     let gpu = |index: u32| GpuFacts {
         name: "NVIDIA H200".into(),

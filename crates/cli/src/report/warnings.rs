@@ -39,7 +39,7 @@ pub fn about(row: &Row) -> Vec<String> {
     warnings
 }
 
-/// A result that its link cannot carry is a mistake of the measurement, never a result.
+/// Refuses a result that its link cannot carry: it is a mistake of the measurement, never a result.
 ///
 /// # Errors
 /// [`Failure::Run`] if it is so.

@@ -97,7 +97,7 @@ impl Settings {
         Ok(())
     }
 
-    /// The destination's memory.
+    /// Returns the destination's memory.
     #[must_use]
     pub const fn destination(&self) -> Memory {
         match self.unpack {
@@ -106,7 +106,7 @@ impl Settings {
         }
     }
 
-    /// How long a side waits without progress.
+    /// Returns how long a side waits without progress.
     #[must_use]
     pub const fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
@@ -129,7 +129,7 @@ impl Settings {
         (sends.then_some(self.memory), receives.then(|| self.destination()))
     }
 
-    /// Whether this side's messages are in a GPU's memory, on one end of their way or both.
+    /// Returns whether this side's messages are in a GPU's memory, on one end of their way or both.
     #[must_use]
     pub fn needs_gpu(&self, role: Role) -> bool {
         let (source, destination) = self.memory_of(role);

@@ -186,7 +186,7 @@ impl Environment {
         self.fill(&mut args.peer_gpu, &["GPUTCP_PEER_GPU"], Selector::parse)
     }
 
-    /// NCCL's sockets per connection: sockets per thread × threads.
+    /// Returns NCCL's sockets per connection: sockets per thread × threads.
     fn sockets_of_nccl(&self) -> Result<Option<u16>, Failure> {
         let (per_thread, threads) = ("NCCL_NSOCKS_PERTHREAD", "NCCL_SOCKET_NTHREADS");
         let (sockets, by) =

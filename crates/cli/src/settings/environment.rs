@@ -15,7 +15,7 @@ use crate::failure::Failure;
 pub struct Environment(BTreeMap<String, OsString>);
 
 impl Environment {
-    /// The process's own.
+    /// Returns the process's own environment.
     #[must_use]
     pub fn of_process() -> Self {
         Self::from_pairs(
@@ -23,12 +23,12 @@ impl Environment {
         )
     }
 
-    /// These.
+    /// Makes an environment of these variables. Empty ones count as unset.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (String, OsString)>) -> Self {
         Self(pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect())
     }
 
-    /// A variable's value, if it is set.
+    /// Returns a variable's value, if it is set.
     pub(crate) fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.get(name).map(OsString::as_os_str)
     }
@@ -49,7 +49,7 @@ impl Environment {
         Ok(())
     }
 
-    /// The value of the first of these variables that is set.
+    /// Returns the value of the first of these variables that is set.
     ///
     /// # Errors
     /// [`Failure::Usage`] naming the variable whose value is bad.

@@ -58,7 +58,7 @@ pub enum Flow {
 }
 
 impl Transport {
-    /// Its name.
+    /// Returns its name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -69,7 +69,7 @@ impl Transport {
 }
 
 impl Memory {
-    /// The kind of this name.
+    /// Parses the name of a kind.
     ///
     /// # Errors
     /// A sentence that says which there are.
@@ -82,7 +82,7 @@ impl Memory {
         }
     }
 
-    /// Its name.
+    /// Returns its name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -94,7 +94,7 @@ impl Memory {
 }
 
 impl Unpack {
-    /// The mode of this name.
+    /// Parses the name of a mode.
     ///
     /// # Errors
     /// A sentence that says which there are.
@@ -108,7 +108,7 @@ impl Unpack {
         }
     }
 
-    /// Its name.
+    /// Returns its name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -122,13 +122,13 @@ impl Unpack {
 }
 
 impl Flow {
-    /// Whether the client sends.
+    /// Returns whether the client sends.
     #[must_use]
     pub const fn forward(self) -> bool {
         !matches!(self, Self::Backward)
     }
 
-    /// In how many directions a side moves data.
+    /// Returns the number of directions in which a side moves data.
     #[must_use]
     pub const fn directions(self) -> u64 {
         match self {
@@ -137,7 +137,7 @@ impl Flow {
         }
     }
 
-    /// Whether the server sends.
+    /// Returns whether the server sends.
     #[must_use]
     pub const fn backward(self) -> bool {
         !matches!(self, Self::Forward)

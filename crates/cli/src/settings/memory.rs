@@ -25,7 +25,7 @@ pub enum Wanted {
 }
 
 impl Selector {
-    /// A GPU's name from `0`, `cuda:0`, `GPU-…` or `0000:1b:00.0`.
+    /// Parses a GPU's name: `0`, `cuda:0`, `GPU-…` or `0000:1b:00.0`.
     ///
     /// # Errors
     /// A sentence that says how one is named.
@@ -38,7 +38,7 @@ impl Selector {
         }
     }
 
-    /// As it was given.
+    /// Returns the name as it was given.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -46,7 +46,7 @@ impl Selector {
 }
 
 impl MemoryArg {
-    /// A kind of memory, with a GPU behind `cuda:`.
+    /// Parses a kind of memory, with a GPU behind `cuda:`.
     ///
     /// # Errors
     /// A sentence that says which there are.
@@ -71,7 +71,7 @@ fn is_index(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u32>().is_ok()
 }
 
-/// As nvidia-smi writes it: `GPU-` and groups of 8, 4, 4, 4 and 12 digits.
+/// Returns whether it is a UUID as nvidia-smi writes it: `GPU-` and groups of 8, 4, 4, 4 and 12 digits.
 fn is_uuid(text: &str) -> bool {
     let Some((prefix, digits)) = text.split_once('-') else { return false };
     let groups: Vec<&str> = digits.split('-').collect();

@@ -43,7 +43,7 @@ impl Environment {
 }
 
 impl PluginArg {
-    /// A plugin from `PATH`, `NAME`, either with `:v8` behind it, or `none`.
+    /// Parses a plugin: `PATH`, `NAME`, either with `:v8` behind it, or `none`.
     ///
     /// # Errors
     /// A sentence that says how one is named.
@@ -62,7 +62,7 @@ impl PluginArg {
         Ok(Self::Of { name: name.to_owned(), version })
     }
 
-    /// As it is typed.
+    /// Returns it as it is typed.
     #[must_use]
     pub fn typed(&self) -> String {
         match self {
@@ -73,7 +73,7 @@ impl PluginArg {
     }
 }
 
-/// `8`, `v8` or `ncclNetPlugin_v8`.
+/// Parses a version: `8`, `v8` or `ncclNetPlugin_v8`.
 fn version(text: &str) -> Option<u32> {
     let number = text.strip_prefix("ncclNetPlugin_").unwrap_or(text);
     let number = number.strip_prefix('v').unwrap_or(number);
@@ -81,7 +81,7 @@ fn version(text: &str) -> Option<u32> {
     number.parse().ok().filter(|version| *version < 100)
 }
 
-/// A device's index or name.
+/// Parses a device's index or name.
 fn parse_device(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("a plugin's device is named by its index or its name".into()),

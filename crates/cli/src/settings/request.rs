@@ -53,7 +53,7 @@ pub enum Format {
 }
 
 impl Request {
-    /// The measurement that the command line and the environment ask for.
+    /// Makes the measurement that the command line and the environment ask for.
     ///
     /// # Errors
     /// [`Failure::Usage`] saying what makes no sense, and what to do.

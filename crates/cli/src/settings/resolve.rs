@@ -197,7 +197,7 @@ fn sockets(asked: &MeasureArgs, here: &Here, there: Option<&There>, between_gpus
     sockets
 }
 
-/// The sizes of a sweep, or the one.
+/// Returns the sizes of a sweep, or the one.
 fn sizes(args: &MeasureArgs, default: u64) -> Result<Vec<u64>, Failure> {
     let Some(begin) = args.begin else {
         if args.end.is_some() {
@@ -230,7 +230,7 @@ fn within_reach(bytes: u64) -> Result<u64, Failure> {
     Ok(bytes)
 }
 
-/// Whether the plugin takes what was asked for.
+/// Checks that the plugin takes what was asked for.
 fn check_plugin(plugin: &PluginLimits, wanted: Wanted, settings: &Settings) -> Result<(), Failure> {
     let PluginLimits { name, device, requests, .. } = plugin;
     if let Some(most) = plugin.max_bytes.filter(|&most| most < settings.chunk_bytes) {

@@ -16,7 +16,7 @@ impl Settings {
         (ROUNDS_BYTES / bytes).clamp(1, 256)
     }
 
-    /// The length of one message buffer: the largest size, or a whole batch of round trips.
+    /// Returns the length of one message buffer: the largest size, or a whole batch of round trips.
     #[must_use]
     pub fn buffer_bytes(&self) -> u64 {
         let of = |bytes: u64| match self.flow {

@@ -4,7 +4,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use gputcp::transfer::Plan;
 
-/// Bytes from `4096`, `512K`, `64M`, `1G`, `64MiB`. The suffixes are binary: K is 1024.
+/// Parses a number of bytes: `4096`, `512K`, `64M`, `1G`, `64MiB`. The suffixes are binary: K is 1024.
 ///
 /// # Errors
 /// A sentence that says what is wrong.
@@ -26,7 +26,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     if bytes == 0 { Err("a size is at least 1 byte".into()) } else { Ok(bytes) }
 }
 
-/// A size as [`parse_size`] takes it, in the largest unit that says it exactly.
+/// Returns a size as [`parse_size`] takes it, in the largest unit that says it exactly.
 #[must_use]
 pub fn show_size(bytes: u64) -> String {
     for (shift, suffix) in [(40, "T"), (30, "G"), (20, "M"), (10, "K")] {
@@ -37,7 +37,7 @@ pub fn show_size(bytes: u64) -> String {
     bytes.to_string()
 }
 
-/// A time in seconds, fractions allowed, between a tenth of a second and a day.
+/// Parses a time in seconds, fractions allowed, between a tenth of a second and a day.
 ///
 /// # Errors
 /// A sentence that says what is wrong.
@@ -87,7 +87,7 @@ pub fn parse_windows(text: &str) -> Result<Windows, String> {
     Ok(Windows { send: one(send)?, recv: one(recv)? })
 }
 
-/// A count between `least` and `most` of the things called `what`.
+/// Parses a count between `least` and `most` of the things called `what`.
 ///
 /// # Errors
 /// A sentence that says what is wrong.

@@ -52,7 +52,7 @@ impl SocketSettings {
         environment.fill(&mut self.recv_buffer_bytes, &["GPUTCP_RCVBUF"], parse_socket_buffer)
     }
 
-    /// The congestion control to ask for; `None` leaves the system's.
+    /// Returns the congestion control to ask for; `None` leaves the system's.
     #[must_use]
     pub const fn congestion_control(&self) -> Option<&CongestionControl> {
         match &self.congestion {

@@ -65,7 +65,7 @@ fn a_server_that_comes_late_is_waited_for() {
     expect(&client.output(), 0);
 }
 
-/// A client's end at something that answers `says` to the first bytes it gets.
+/// Returns how a client ends at a server that answers `says` to the first bytes it gets.
 fn meet(says: &[u8], stay: bool) -> String {
     let says = says.to_vec();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -187,7 +187,7 @@ fn a_peer_that_dies_during_set_up_is_noticed_at_once() {
     }
 }
 
-/// A connection that was let in; the server may be busy for a moment with the one before.
+/// Makes a connection that is let in; the server may be busy for a moment with the one before.
 pub(crate) fn greet(port: &str) -> TcpStream {
     let hello =
         r#"{"version":"0","identity":{"host":"h","boot_id":"","network_namespace":0,"cores":1},"more":1}"#;

@@ -18,7 +18,7 @@ pub(crate) fn report(output: &Output) -> Value {
         .unwrap_or_else(|error| panic!("no document: {error}: {}", stderr(output)))
 }
 
-/// The names of the checks with this result.
+/// Returns the names of the checks with this result.
 pub(crate) fn with_result<'report>(report: &'report Value, result: &str) -> Vec<&'report str> {
     let rows = report["results"].as_array().expect("results").iter();
     rows.filter(|row| row["result"] == result).map(|row| row["id"].as_str().expect("a name")).collect()
@@ -106,7 +106,7 @@ fn one_violation_is_one_red_row_of_all() {
     assert!(stderr(&output).contains("1 of 37 checks failed"), "{}", stderr(&output));
 }
 
-/// A text whose lines were wrapped, in one line.
+/// Returns a text whose lines were wrapped, in one line.
 fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -10,7 +10,7 @@ use crate::{
     process::{Server, expect, finish, gputcp, small, stderr, stdout},
 };
 
-/// The plugin's file, built.
+/// Builds the plugin, and returns its file.
 pub(crate) fn ours() -> &'static str {
     static PATH: OnceLock<String> = OnceLock::new();
     PATH.get_or_init(|| {
@@ -57,7 +57,7 @@ fn no_check_fails_in_any_version() {
     });
 }
 
-/// All checks, of which exactly these have nothing to check.
+/// Performs all checks, of which exactly these have nothing to check.
 fn check(variables: &[(&str, &str)], version: u32, skipped: &[&str]) {
     let path = format!("{}:v{version}", ours());
     let output = with(variables, &["plugin", "check", "-J", "-m", "soft", &path]);

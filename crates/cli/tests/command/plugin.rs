@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::process::{Running, Server, expect, finish, gputcp, small, stderr, stdout, wait_for_handler};
 
-/// A file of the test plugin, built.
+/// Builds the test plugin, and returns its file.
 pub(crate) fn plugin(version: &str) -> String {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| build().join("examples"));
@@ -52,7 +52,7 @@ fn loopback(version: &str, knobs: &[(&str, &str)], more: &[&str]) -> Output {
     with(knobs, &small(&[&["loopback", "-J", "--plugin", &path, "--timeout", "5"], more].concat()))
 }
 
-/// Whether it moved and verified everything; gives the report.
+/// Checks that it moved and verified everything, and returns the report.
 #[track_caller]
 fn verified(output: &Output) -> Value {
     expect(output, 0);

@@ -181,7 +181,8 @@ impl DerefMut for Heard {
     }
 }
 
-/// A client in the middle of its timed messages: its progress says so, however long it took to come there.
+/// Starts a client, and returns it in the middle of its timed messages. Its progress says so, however long
+/// it took to come there.
 #[track_caller]
 pub(crate) fn measuring(mut command: Command) -> Heard {
     command.args(["-i", "0.1"]).stdout(Stdio::piped());
@@ -200,7 +201,7 @@ pub(crate) fn wait_until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// A number in a line of a process's status (proc(5)).
+/// Returns a number in a line of a process's status (proc(5)).
 pub(crate) fn status(pid: rustix::process::Pid, name: &str, radix: u32) -> u64 {
     let path = format!("/proc/{}/status", pid.as_raw_nonzero());
     let status = std::fs::read_to_string(path).expect("the process is there");
@@ -216,7 +217,7 @@ pub(crate) fn wait_for_handler(pid: rustix::process::Pid) {
     wait_until("it handles SIGINT", || status(pid, "SigCgt", 16) & interrupt != 0);
 }
 
-/// The command lines of a process's children.
+/// Returns the command lines of a process's children.
 pub(crate) fn children(pid: rustix::process::Pid) -> Vec<String> {
     let tasks =
         std::fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).expect("the process is there");
@@ -240,12 +241,12 @@ impl Server {
         Self::start_anywhere(&[&["-B", "127.0.0.1"], more].concat())
     }
 
-    /// A server at every address of this machine, if nothing else is said.
+    /// Starts a server at every address of this machine, unless `args` say otherwise.
     pub(crate) fn start_anywhere(args: &[&str]) -> Self {
         Self::start_with(&[], args)
     }
 
-    /// The same with these variables.
+    /// Starts a server with these variables.
     pub(crate) fn start_with(variables: &[(&str, &str)], args: &[&str]) -> Self {
         let mut command = gputcp(&["server", "-p", "0"]);
         command.envs(variables.iter().copied());
@@ -263,7 +264,7 @@ impl Server {
         self.running.hear(words)
     }
 
-    /// It still runs, and no thread of it has panicked.
+    /// Checks that it still runs, and that no thread of it has panicked.
     #[track_caller]
     pub(crate) fn is_well(&mut self) {
         let Heard { running, said, lines, .. } = &mut self.running;
@@ -289,12 +290,12 @@ pub(crate) fn small<'a>(args: &[&'a str]) -> Vec<&'a str> {
     args.iter().chain(SMALL).copied().collect()
 }
 
-/// Open descriptors of a process.
+/// Returns the number of open descriptors of a process.
 pub(crate) fn descriptors(pid: rustix::process::Pid) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())).expect("the process is there").count()
 }
 
-/// Threads of a process.
+/// Returns the number of threads of a process.
 pub(crate) fn threads(pid: rustix::process::Pid) -> usize {
     std::fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).expect("the process is there").count()
 }

@@ -179,7 +179,7 @@ fn violation((violated, version, more): &Violation, result: &str, others: Option
     assert_eq!(with(other), [""; 0], "{violated} at {version}: {report}");
 }
 
-/// The names of all checks.
+/// Returns the names of all checks.
 fn checks() -> Vec<String> {
     let list: Value =
         serde_json::from_slice(&run(&["plugin", "check", "--list", "-J"]).stdout).expect("a list");
@@ -187,7 +187,7 @@ fn checks() -> Vec<String> {
     names.map(|check| check["id"].as_str().expect("a name").to_owned()).collect()
 }
 
-/// The check that a violation is of.
+/// Returns the check that a violation is of.
 fn check_of(violated: &str) -> &str {
     violated.split('/').next().unwrap_or(violated)
 }

@@ -16,7 +16,7 @@ pub struct Cables {
 }
 
 impl Cables {
-    /// `None`, and a word why, where namespaces cannot be made.
+    /// Lays the cables. Returns `None`, and says why, where namespaces cannot be made.
     pub fn lay(name: &str, count: usize) -> Option<Self> {
         let id = format!("{name}{}", std::process::id());
         let cables = Self { left: format!("gputcp-l-{id}"), right: format!("gputcp-r-{id}"), count };
@@ -63,7 +63,7 @@ impl Cables {
         })
     }
 
-    /// Bytes that have left through a cable at its right end.
+    /// Returns the number of bytes that have left through a cable at its right end.
     pub fn sent_from_the_right(&self, n: usize) -> u64 {
         let file = format!("/sys/class/net/cable{n}/statistics/tx_bytes");
         let read = Command::new("ip").args(["netns", "exec", &self.right, "cat", &file]).output().unwrap();
@@ -102,7 +102,7 @@ impl Running {
         Self(child)
     }
 
-    /// Its exit status, what it printed and what it said, once it has ended.
+    /// Waits for its end, and returns its exit status, its stdout and its stderr.
     pub fn end(mut self, within: Duration) -> (ExitStatus, String, String) {
         let until = Instant::now() + within;
         let status = loop {

@@ -101,7 +101,7 @@ pub fn run(
     }
 }
 
-/// The GPU whose memory is used, as the checker calls it.
+/// Returns the GPU whose memory is used, as the checker calls it.
 fn gpu(asked: Option<MemoryArg>) -> Option<String> {
     let first = || "0".to_owned();
     match asked {

@@ -26,7 +26,7 @@ pub fn run(args: &CheckSideArgs) -> Result<(), Failure> {
     }
 }
 
-/// The command that does it.
+/// Returns the command that performs a side.
 pub(super) fn command(side: &Side) -> Command {
     use std::os::unix::process::CommandExt as _;
     let mut command = Command::new("/proc/self/exe");

@@ -21,7 +21,7 @@ pub(super) struct Part {
 }
 
 impl Area {
-    /// The area for messages that are in `buffer`.
+    /// Makes the area for messages that are in `buffer`.
     ///
     /// # Errors
     /// If a region of its own is refused.
@@ -35,7 +35,7 @@ impl Area {
         })
     }
 
-    /// The part for the next message: shorter than the message if the whole area is.
+    /// Returns the part for the next message: shorter than the message if the whole area is.
     pub(super) fn next(&mut self, bytes: u64) -> Part {
         let extent = bytes.min(self.view.bytes());
         let Some(cursor) = &mut self.cursor else { return Part { offset: 0, extent } };
@@ -54,18 +54,18 @@ impl Area {
 }
 
 impl Part {
-    /// Share `index` of `shares`.
+    /// Returns share `index` of `shares`.
     pub(super) fn share(self, index: u64, shares: u64) -> Self {
         let (from, to) = cut(self.extent, index, shares);
         Self { offset: self.offset + from, extent: to - from }
     }
 
-    /// How long it is.
+    /// Returns its length in bytes.
     pub(super) const fn extent(self) -> u64 {
         self.extent
     }
 
-    /// The same in pieces of at most so many bytes.
+    /// Returns the same in pieces of at most so many bytes.
     pub(super) fn pieces(self, most: u64) -> impl Iterator<Item = Self> {
         let pieces = (0..self.extent.div_ceil(most)).map(move |index| index * most);
         pieces.map(move |at| Self { offset: self.offset + at, extent: most.min(self.extent - at) })
@@ -84,7 +84,8 @@ pub(super) fn cut(bytes: u64, index: u64, shares: u64) -> (u64, u64) {
 
 const PAGE_BYTES: u64 = 4 << 10;
 
-/// A side's regions are [`REGION_BYTES`] in all, or as long as its messages.
+/// Returns the length of a region. A side's regions are [`REGION_BYTES`] in all, or as long as its
+/// messages.
 fn region_bytes(settings: &Settings) -> u64 {
     settings.buffer_bytes().min(REGION_BYTES / settings.flow.directions())
 }

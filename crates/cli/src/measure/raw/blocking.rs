@@ -13,7 +13,7 @@ pub(super) enum Broken {
     Panicked,
 }
 
-/// A blocking call, again when a signal interrupts it.
+/// Makes a blocking call, again when a signal interrupts it.
 pub(super) fn again(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {
@@ -23,7 +23,7 @@ pub(super) fn again(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<u
     }
 }
 
-/// The bytes that were read: none are the end of the stream, which comes too early here.
+/// Returns the number of bytes that were read. None are the end of the stream, which comes too early here.
 pub(super) fn some(read: usize) -> io::Result<u64> {
     if read == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(read as u64) }
 }
@@ -40,7 +40,7 @@ impl From<gputcp_gpu::Error> for Broken {
     }
 }
 
-/// A blocking socket with a timeout says "would block" when that is over.
+/// Names the timeout in an error: a blocking socket says "would block" when its timeout is over.
 fn timed(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => {

@@ -136,7 +136,7 @@ impl RawListener {
 }
 
 impl Pending {
-    /// Its number once it has said it, an error if it is not ours.
+    /// Returns its number once it has said it, an error if the socket is not ours.
     fn index(&mut self, token: &[u8; TOKEN_BYTES]) -> Option<Result<usize, ()>> {
         let mut bytes = [0; SAID_BYTES];
         let missing = SAID_BYTES - self.said.len();
@@ -192,7 +192,7 @@ pub fn connect(
     RawSockets::start(sockets.collect::<Result<_, _>>()?, settings, spec)
 }
 
-/// Never waits; true if it is connected at once.
+/// Starts to connect, and never waits. Returns true if the socket is connected at once.
 fn begin_connect(
     address: SocketAddr,
     settings: &Settings,
@@ -218,7 +218,7 @@ fn introduce(socket: &Socket, said: &[u8]) -> io::Result<()> {
     if sent == said.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
-/// The options that the engine's data sockets have too.
+/// Sets the options that the engine's data sockets have too.
 fn tune(socket: &Socket, settings: &Settings) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     if let Some(bytes) = settings.sockets.send_buffer_bytes {

@@ -72,14 +72,14 @@ impl PipelineSpec {
         })
     }
 
-    /// The longest part of a message that is moved at a time.
+    /// Returns the longest part of a message that is moved at a time.
     pub(super) const fn longest_bytes(&self) -> u64 {
         SegmentPlan::new(self.ring.slab_bytes).with_pieces(self.step_bytes).longest_chunk()
     }
 }
 
 impl Pipeline {
-    /// Near the device, as the engine's rings are.
+    /// Makes a pipeline near the device, as the engine's rings are.
     pub(super) fn new(spec: &PipelineSpec) -> Result<Self, gputcp::Error> {
         let PipelineSpec { device, ring, step_bytes, unpack, patience } = spec;
         Ok(Self {
@@ -190,12 +190,12 @@ impl Pipeline {
     }
 }
 
-/// The next slice, if there is one.
+/// Returns the next slice, if there is one.
 fn next(slices: &mut SendSide<1>) -> Option<Segment> {
     ours(slices.deal(Carrier::Stream(0)))
 }
 
-/// A slot of a window that has one.
+/// Returns a slot of a window that has one.
 fn first<T>(slot: Option<T>) -> T {
     slot.unwrap_or_else(|| unreachable!("the window has room"))
 }

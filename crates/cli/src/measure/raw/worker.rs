@@ -81,7 +81,7 @@ impl Drop for Worker {
     }
 }
 
-/// The thread's life, until its jobs end.
+/// Performs the thread's jobs until they end.
 fn work(
     socket: &Socket,
     mut pipeline: Option<Pipeline>,

@@ -60,7 +60,7 @@ fn hear(stream: &mut TcpStream) -> io::Result<(Kind, Vec<u8>)> {
 const HELLO: &str = r#"{"version":"0",
     "identity":{"host":"h","boot_id":"","network_namespace":0,"cores":1},"challenge":null}"#;
 
-/// The settings of a client that asks for 64 KiB, this way, in this memory.
+/// Returns the settings of a client that asks for 64 KiB, this way, in this memory.
 fn settings(flow: &str, memory: &str, ceiling: bool) -> String {
     let unpack = if memory == "host" { "none" } else { "kernel" };
     let settings = json!({

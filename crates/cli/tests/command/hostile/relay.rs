@@ -27,7 +27,7 @@ fn nothing_that_is_spoilt_on_the_way_ends_a_client_or_a_server_but_by_an_error()
     });
 }
 
-/// A client's session by way of the relay.
+/// Passes a client's session by way of the relay.
 fn pass(random: &mut Rng, counts: &mut Counts, server: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("its address").port().to_string();

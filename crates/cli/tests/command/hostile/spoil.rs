@@ -54,7 +54,7 @@ pub(super) fn spoil(random: &mut Rng, kind: Kind, text: &[u8]) -> Spoiled {
     Spoiled { bytes, last }
 }
 
-/// A frame, whose text is cut to what its kind may have.
+/// Returns a frame, whose text is cut to the bound of its kind.
 pub(super) fn frame(kind: Kind, text: &[u8]) -> Vec<u8> {
     let text = &text[..text.len().min(kind.bytes_max() as usize)];
     [&Header { kind, bytes: text.len() as u32 }.encode(), text].concat()
@@ -134,7 +134,7 @@ fn anything(random: &mut Rng) -> Value {
     }
 }
 
-/// Text that is none of ours.
+/// Returns text that is none of ours.
 fn odd_text(random: &mut Rng) -> String {
     match random.u8(0..5) {
         0 => "[".repeat(4000),

@@ -65,7 +65,7 @@ fn greet(link: &mut Link, role: Role) {
     }
 }
 
-/// One end's life: a message, two runs of the ceiling, a message.
+/// Lives one end's life: a message, two runs of the ceiling, a message.
 fn live(mut link: Link, role: Role, settings: &Settings) -> Vec<Outcome> {
     greet(&mut link, role);
     let device =
@@ -139,7 +139,7 @@ fn the_software_gpus_ceiling_is_bare_sockets() {
     assert_eq!(crate::measure::tally::kind(&settings), CeilingKind::Sockets);
 }
 
-/// Raw sockets of one end, with a pipeline each, and the other ends.
+/// Makes the raw sockets of one end, with a pipeline each, and the other ends.
 fn one_end(settings: &Settings, device: &Device) -> (RawSockets, TcpStream) {
     let options = gputcp::Options::default().with_device(device.clone());
     let spec = PipelineSpec::of(settings, &options).unwrap();
