@@ -1,4 +1,4 @@
-//! How a command can fail, and the exit code that says so to a script.
+//! The failures of a command, and the exit codes that tell them to a script.
 
 use std::io;
 

@@ -22,17 +22,17 @@ use crate::{failure::Failure, interrupt::poll_until, printable::printable};
 /// The results' way out.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
-    /// How long a reader may take no bytes.
+    /// The bound on a reader that takes no bytes.
     pub timeout: Duration,
 }
 
-/// How much is said on stderr.
+/// The amount of talk on stderr.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Talk {
     quiet: bool,
 }
 
-/// Where results go, once stdout is no longer theirs alone.
+/// The descriptor for results, once stdout is no longer theirs alone.
 static KEPT: OnceLock<Result<OwnedFd, Errno>> = OnceLock::new();
 
 impl Output {

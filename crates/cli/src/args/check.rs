@@ -40,7 +40,7 @@ pub struct CheckArgs {
     /// Print the report as one JSON document
     #[arg(short = 'J', long)]
     pub json: bool,
-    /// How much to say.
+    /// The command's talk.
     #[command(flatten)]
     pub talk: TalkArgs,
 }
@@ -55,7 +55,7 @@ pub struct CheckSideArgs {
     pub plugin: String,
     /// The journal.
     pub journal: PathBuf,
-    /// Which version.
+    /// The version of the interface; else the newest that is known.
     #[arg(long)]
     pub version: Option<u32>,
     /// The device.
@@ -64,7 +64,7 @@ pub struct CheckSideArgs {
     /// The GPU.
     #[arg(long)]
     pub gpu: Option<String>,
-    /// How long it may take.
+    /// The bound on its time.
     #[arg(long, value_parser = parse_seconds)]
     pub limit: Duration,
     /// Whether it is the sending side.

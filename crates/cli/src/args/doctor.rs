@@ -13,7 +13,7 @@ pub struct DoctorArgs {
     /// Print the report as one JSON document
     #[arg(short = 'J', long)]
     pub json: bool,
-    /// How much to say.
+    /// The command's talk.
     #[command(flatten)]
     pub talk: TalkArgs,
 }

@@ -87,7 +87,7 @@ pub struct PluginListArgs {
     /// Print one JSON document
     #[arg(short = 'J', long)]
     pub json: bool,
-    /// How much to say.
+    /// The command's talk.
     #[command(flatten)]
     pub talk: TalkArgs,
 }
@@ -101,7 +101,7 @@ pub struct LoopbackArgs {
     /// IPv4 or IPv6.
     #[command(flatten)]
     pub family: FamilyArgs,
-    /// How much to say.
+    /// The command's talk.
     #[command(flatten)]
     pub talk: TalkArgs,
 }
@@ -114,10 +114,10 @@ pub struct ClientArgs {
     /// The measurement's options.
     #[command(flatten)]
     pub measure: MeasureArgs,
-    /// Where to find the other side.
+    /// The place of the other side.
     #[command(flatten)]
     pub network: NetworkArgs,
-    /// How much to say.
+    /// The command's talk.
     #[command(flatten)]
     pub talk: TalkArgs,
 }
@@ -134,10 +134,10 @@ pub struct ServerArgs {
     /// The plugin for clients that ask for one.
     #[command(flatten)]
     pub plugin: PluginArgs,
-    /// Where to listen.
+    /// The place to listen at.
     #[command(flatten)]
     pub network: NetworkArgs,
-    /// How much to say.
+    /// The command's talk.
     #[command(flatten)]
     pub talk: TalkArgs,
     /// Belong to this process: tell it the port on stdout, and end with it

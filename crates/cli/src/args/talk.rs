@@ -1,8 +1,8 @@
-//! How much a command says, as it is typed.
+//! The options for a command's talk on stderr.
 
 use clap::{ArgAction, Args};
 
-/// How much to say on stderr.
+/// The amount of a command's talk on stderr.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct TalkArgs {
     /// Say nothing but errors on stderr

@@ -25,7 +25,7 @@ use crate::{
     printable::printable,
 };
 
-/// Where to find the server, and from where.
+/// The server's place, and the local address to call from.
 #[derive(Debug, Clone)]
 pub struct Destination {
     /// Its name or address.
@@ -36,7 +36,7 @@ pub struct Destination {
     pub bind: Option<Bind>,
     /// IPv4 or IPv6.
     pub family: Family,
-    /// How long one attempt to connect, and the greeting, may take.
+    /// The bound on one attempt to connect, and on the greeting.
     pub timeout: Duration,
     /// The key that the server must have, and that this side proves to have.
     pub key: Option<Key>,
@@ -176,11 +176,11 @@ fn prove(
     )))
 }
 
-/// Why an attempt failed.
+/// The reason why an attempt failed.
 enum Trouble {
-    /// It may go away by itself: a server that is not up yet, or busy.
+    /// A trouble that may go away by itself: a server that is not up yet, or busy.
     Passing(Failure),
-    /// It will not.
+    /// A trouble that stays.
     Lasting(Failure),
 }
 

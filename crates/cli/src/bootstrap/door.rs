@@ -80,7 +80,7 @@ struct Stranger {
 }
 
 enum Verdict {
-    /// Nothing wrong, nothing complete.
+    /// A hello without fault, but not yet complete.
     Wait,
     Hello(Hello),
     /// Tell it why not, and drop it.

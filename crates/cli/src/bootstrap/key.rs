@@ -82,7 +82,7 @@ fn draw() -> Result<[u8; CHALLENGE_BYTES], Failure> {
     }
 }
 
-/// As long as the hash.
+/// The length of the hash.
 const CHALLENGE_BYTES: usize = 32;
 
 #[cfg(test)]

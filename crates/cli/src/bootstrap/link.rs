@@ -123,7 +123,7 @@ impl Link {
         self.session.step(direction, kind).map_err(|violation| Failure::violation(&self.peer, &violation))
     }
 
-    /// Tells the other side why this one gives up, if it still listens. Never waits long.
+    /// Tells the other side the reason why this one gives up, if it still listens. Never waits long.
     pub fn abort(&mut self, failure: &Failure) {
         if self.session.is_over() || self.session.step(Direction::Send, Kind::Abort).is_err() {
             return;
@@ -294,7 +294,7 @@ pub(super) fn frame<T: Serialize>(kind: Kind, message: &T) -> Result<Vec<u8>, Fa
     Ok(frame)
 }
 
-/// How long to listen for the reason of a connection that broke: it was said before.
+/// The wait for the reason of a connection that broke: it was said before.
 const EXPLAIN: Duration = Duration::from_millis(200);
 
 #[cfg(test)]

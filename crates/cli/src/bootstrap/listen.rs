@@ -1,4 +1,4 @@
-//! Where the server listens.
+//! The server's listening socket.
 
 use std::{
     io,

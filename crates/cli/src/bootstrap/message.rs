@@ -28,11 +28,11 @@ pub struct Hello {
 /// The answer to a challenge.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
-    /// In hexadecimal digits.
+    /// The proof in hexadecimal digits.
     pub mac: String,
 }
 
-/// Why the server will not.
+/// The server's refusal, with its reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refuse {
     /// A sentence.
@@ -64,14 +64,14 @@ pub struct Ask {
 pub struct Accept {
     /// The GPU that it uses.
     pub gpu: Option<GpuFacts>,
-    /// Why it has none, where one was asked for if possible.
+    /// The reason why it has none, where one was asked for if possible.
     pub no_gpu: Option<String>,
     /// The plugin that it uses, if one carries the data.
     #[serde(default)]
     pub plugin: Option<PluginFacts>,
 }
 
-/// Where one side's listeners are.
+/// The addresses of one side's listeners.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handles {
     /// One 128-byte handle per connection, in hexadecimal digits; none if this side receives nothing.
@@ -80,10 +80,10 @@ pub struct Handles {
     pub raw: Option<RawHandle>,
 }
 
-/// Where raw sockets are taken in.
+/// The address of the listener for raw sockets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RawHandle {
-    /// Where to connect.
+    /// The address to connect to.
     pub address: SocketAddr,
     /// The token to present there, in hexadecimal digits.
     pub token: String,
@@ -92,7 +92,7 @@ pub struct RawHandle {
 /// All connections of the speaker are up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ready {
-    /// How long that took.
+    /// The time that this took.
     pub setup_us: u64,
 }
 
@@ -105,7 +105,7 @@ pub struct Begin {
     pub bytes: u64,
     /// The run's number, which is part of its data's pattern.
     pub iteration: u64,
-    /// How many messages go there and back; 1 in any other flow.
+    /// The number of messages that go there and back; 1 in any other flow.
     pub rounds: u64,
 }
 
@@ -143,11 +143,11 @@ pub struct Sent {
 /// The counts of a flow's receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Received {
-    /// From its Go to the last unpacked byte.
+    /// The time from its Go to the last unpacked byte.
     pub time_ns: u64,
     /// Bytes that arrived.
     pub landed: u64,
-    /// Bytes that are where they belong.
+    /// Bytes that are at their place.
     pub unpacked: u64,
     /// Chunks.
     pub chunks: u64,
@@ -159,7 +159,7 @@ pub struct Received {
     pub mismatch: Option<String>,
 }
 
-/// Nothing more to measure.
+/// The end of the measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {}
 

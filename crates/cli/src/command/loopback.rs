@@ -199,6 +199,6 @@ impl Drop for ServerProcess {
     }
 }
 
-/// For a process to start and open a port.
+/// The bound for a process to start and open a port.
 const START: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(1);

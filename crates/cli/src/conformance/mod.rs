@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// The name of the report's form. A reader that knows it knows the fields; more may be added, none change
 /// their meaning.
 pub const SCHEMA: &str = "gputcp.plugin-check/1";
-/// How long a check may take if nothing else is said.
+/// The bound on a check's time unless the user sets one.
 pub const DEFAULT_LIMIT: Duration = Duration::from_secs(10);
 
 /// The checks of one plugin.
@@ -25,20 +25,21 @@ pub struct Report {
     pub version: String,
     /// The plugin that was checked.
     pub plugin: Plugin,
-    /// How long a check was allowed to take.
+    /// The bound on a check's time.
     pub limit_s: f64,
     /// Whether it was cut short; then checks are missing.
     pub interrupted: bool,
-    /// How many demands are met.
+    /// The number of demands that are met.
     pub passed: u32,
-    /// How many are not, and NCCL does not make them there either. They are no failures.
+    /// The number of demands that are not met, and that NCCL does not make there either. They are no
+    /// failures.
     #[serde(default)]
     pub stricter: u32,
-    /// How many are not met.
+    /// The number of demands that are not met.
     pub failed: u32,
-    /// How many do not apply.
+    /// The number of demands that do not apply.
     pub skipped: u32,
-    /// How long it took.
+    /// The time that it took.
     pub took_s: f64,
     /// One for each check, in the order of a plugin's life.
     pub results: Vec<Row>,
@@ -47,15 +48,15 @@ pub struct Report {
 /// The plugin that was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Plugin {
-    /// How it was named.
+    /// The name by which the user named it.
     pub file: String,
-    /// How it calls itself.
+    /// The name that it gives itself.
     pub name: String,
     /// The version of its interface.
     pub interface: u32,
-    /// How many devices it has.
+    /// The number of its devices.
     pub devices: u32,
-    /// Which of them was used.
+    /// The device that was used.
     pub device: u32,
 }
 
@@ -72,13 +73,13 @@ pub struct Row {
     pub seen: String,
     /// The part of NCCL that depends on it.
     pub because: String,
-    /// Where NCCL's sources say so, or rely on it: release, file and lines.
+    /// The places where NCCL's sources say so, or rely on it: release, file and lines.
     #[serde(default)]
     pub sources: Vec<String>,
-    /// Where the demand goes beyond NCCL's: what NCCL does there.
+    /// NCCL's behaviour, where the demand goes beyond NCCL's.
     #[serde(default)]
     pub stricter: Option<String>,
-    /// How long it took.
+    /// The time that it took.
     pub took_ms: f64,
 }
 
@@ -86,13 +87,13 @@ pub struct Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Result {
-    /// It is.
+    /// The demand is met.
     Pass,
-    /// It is not, and NCCL does not make it there either.
+    /// The demand is not met, and NCCL does not make it there either.
     Stricter,
-    /// It is not.
+    /// The demand is not met.
     Fail,
-    /// It does not apply.
+    /// The demand does not apply.
     Skipped,
 }
 
@@ -105,9 +106,9 @@ pub struct Listed {
     pub expected: String,
     /// The part of NCCL that depends on it.
     pub because: String,
-    /// Where NCCL's sources say so, or rely on it: release, file and lines.
+    /// The places where NCCL's sources say so, or rely on it: release, file and lines.
     pub sources: Vec<String>,
-    /// Where the demand goes beyond NCCL's: what NCCL does there.
+    /// NCCL's behaviour, where the demand goes beyond NCCL's.
     pub stricter: Option<String>,
     /// The first version of the interface that has the demand.
     pub since: u32,

@@ -58,7 +58,7 @@ fn seen(row: &Row) -> String {
     }
 }
 
-/// Sources of one release behind its name.
+/// Joins sources, those of one release behind its name.
 fn together(sources: &[String]) -> String {
     let mut last = "";
     let mut text = String::new();

@@ -31,7 +31,7 @@ impl Cpu {
         }
     }
 
-    /// Judges.
+    /// Returns the findings about the cores.
     #[must_use]
     pub fn judge(&self) -> Vec<Finding> {
         let nodes = self.nodes.map_or_else(String::new, |nodes| format!(", {}", counted(nodes, "NUMA node")));

@@ -10,9 +10,9 @@ use crate::printable::printable;
 /// The facts about the machine's GPUs.
 #[derive(Debug, Clone)]
 pub struct Gpus {
-    /// Those that the driver shows, or its reason.
+    /// The GPUs that the driver shows, or its reason.
     pub shown: Result<Vec<Gpu>, String>,
-    /// How many of the maker's display and compute functions the PCI bus has.
+    /// The number of the maker's display and compute functions on the PCI bus.
     pub on_bus: usize,
     /// The driver's version.
     pub driver: Option<String>,
@@ -41,7 +41,7 @@ impl Gpus {
         }
     }
 
-    /// Judges.
+    /// Returns the findings about the GPUs.
     #[must_use]
     pub fn judge(&self) -> Vec<Finding> {
         let gpus = match &self.shown {

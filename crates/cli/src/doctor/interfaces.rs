@@ -14,12 +14,12 @@ use crate::{
 /// The facts about the machine's network interfaces.
 #[derive(Debug, Clone, Default)]
 pub struct Interfaces {
-    /// Those that have an address, in the system's order.
+    /// The interfaces that have an address, in the system's order.
     pub all: Vec<Interface>,
     /// Two interfaces that lead to other machines and have addresses in one subnet, with the second's
     /// address.
     pub same_subnet: Option<(String, String, IpAddr)>,
-    /// Why the packet sizes are not known, if they are not.
+    /// The reason why the packet sizes are not known, if they are not.
     pub unknown_sizes: Option<String>,
 }
 
@@ -89,7 +89,7 @@ impl Interfaces {
         self.all.iter().filter(|interface| interface.is_outward())
     }
 
-    /// Judges.
+    /// Returns the findings about the interfaces.
     #[must_use]
     pub fn judge(&self) -> Vec<Finding> {
         let mut findings: Vec<Finding> = self.all.iter().flat_map(Interface::judge).collect();

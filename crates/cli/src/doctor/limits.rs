@@ -28,7 +28,7 @@ impl Limits {
         }
     }
 
-    /// Judges.
+    /// Returns the findings about the limits.
     #[must_use]
     pub fn judge(&self) -> Vec<Finding> {
         vec![self.judge_files(), self.judge_locked(), self.judge_shared()]

@@ -18,7 +18,7 @@ use super::{Finding, counted};
 pub struct Loopback {
     /// Socket pairs at a time.
     pub streams: usize,
-    /// In GB/s, with the system's congestion control; or why not.
+    /// The rate in GB/s with the system's congestion control, or the reason why there is none.
     pub usual: Result<f64, String>,
     /// The same with cubic.
     pub cubic: Result<f64, String>,
@@ -33,7 +33,7 @@ impl Loopback {
         Self { streams, usual: run(None), cubic: run(Some("cubic")) }
     }
 
-    /// Judges.
+    /// Returns the findings about the speeds.
     #[must_use]
     pub fn judge(&self) -> Vec<Finding> {
         const TOPIC: &str = "loopback";
@@ -126,7 +126,7 @@ fn receive((mut socket, mut destination): (TcpStream, Vec<u8>)) -> io::Result<(u
     }
 }
 
-/// How long each run lasts.
+/// The length of each run.
 const LASTS: Duration = Duration::from_millis(400);
 /// The longest that one read or write may take.
 const PATIENCE: Duration = Duration::from_secs(3);

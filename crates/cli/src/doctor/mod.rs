@@ -33,7 +33,7 @@ pub struct Report {
     pub version: String,
     /// The host's name.
     pub host: String,
-    /// How many findings are problems.
+    /// The number of findings that are problems.
     pub problems: u32,
     /// One for each thing that was looked at.
     pub findings: Vec<Finding>,
@@ -56,7 +56,7 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// It is.
+    /// The fact is well.
     Ok,
     /// It works, and something would make it faster.
     CouldBeBetter,

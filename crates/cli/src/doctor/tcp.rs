@@ -7,9 +7,9 @@ use super::{Finding, bytes, said};
 pub struct Tcp {
     /// The congestion control that sockets have if they ask for none.
     pub usual: Option<String>,
-    /// Those that the kernel has loaded.
+    /// The congestion controls that the kernel has loaded.
     pub available: Vec<String>,
-    /// Those that a process without privileges may ask for.
+    /// The congestion controls that a process without privileges may ask for.
     pub allowed: Vec<String>,
     /// The largest receive buffer that the kernel tunes itself to, in bytes.
     pub recv_most: Option<u64>,
@@ -39,7 +39,7 @@ impl Tcp {
         }
     }
 
-    /// Judges.
+    /// Returns the findings about TCP.
     #[must_use]
     pub fn judge(&self) -> Vec<Finding> {
         vec![

@@ -18,7 +18,7 @@ pub enum Bind {
     Nccl(String),
 }
 
-/// Which of the two protocols may be used.
+/// The protocols that may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     /// Either.

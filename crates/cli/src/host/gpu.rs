@@ -1,4 +1,4 @@
-//! This machine's GPUs: the one that a session uses, and what a report says of it.
+//! This machine's GPUs: the one that a session uses, and its facts in a report.
 
 use std::fmt;
 

@@ -43,7 +43,7 @@ pub struct NetPlugin {
     patience: Arc<Patience>,
 }
 
-/// How long a call to the plugin may take, in microseconds.
+/// The bound on a call to the plugin, in microseconds.
 #[derive(Debug)]
 struct Patience(AtomicU64);
 

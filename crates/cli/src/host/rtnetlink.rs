@@ -20,9 +20,9 @@ pub struct PacketSizes {
     pub gso: Option<u32>,
     /// The longest that received ones are merged to over IPv6 (IFLA_GRO_MAX_SIZE).
     pub gro: Option<u32>,
-    /// As `gso`, over IPv4 (IFLA_GSO_IPV4_MAX_SIZE, Linux 6.3).
+    /// `gso` over IPv4 (IFLA_GSO_IPV4_MAX_SIZE, Linux 6.3).
     pub gso_ipv4: Option<u32>,
-    /// As `gro`, over IPv4 (IFLA_GRO_IPV4_MAX_SIZE, Linux 6.3).
+    /// `gro` over IPv4 (IFLA_GRO_IPV4_MAX_SIZE, Linux 6.3).
     pub gro_ipv4: Option<u32>,
     /// The longest that the hardware can cut by itself (IFLA_TSO_MAX_SIZE).
     pub tso_most: Option<u32>,

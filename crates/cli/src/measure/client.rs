@@ -51,9 +51,9 @@ pub struct Measurement<'a> {
     pub here: Identity,
     /// The server's.
     pub there: Identity,
-    /// Where results go.
+    /// The printer of the results.
     pub printer: Printer,
-    /// Where everything else goes.
+    /// The way to everything else on stderr.
     pub talk: Talk,
     /// The fault to commit on purpose.
     pub damage: Damage,

@@ -202,7 +202,7 @@ impl Connecting {
     }
 }
 
-/// Tells the other side where this one listens, and hears the same.
+/// Tells the other side the addresses of this side's listeners, and returns the other side's.
 pub(super) fn exchange_handles(
     link: &mut Link,
     role: Role,

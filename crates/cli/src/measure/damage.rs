@@ -8,7 +8,7 @@ use crate::{
     failure::Failure,
 };
 
-/// Which message to damage, if any.
+/// The message to damage, if any.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Damage {
     /// The message's iteration number.

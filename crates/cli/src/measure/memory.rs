@@ -185,7 +185,7 @@ pub fn answer(ask: &mut Ask) -> Result<(Accept, Option<Gpu>), String> {
     Ok((accept, gpu))
 }
 
-/// For a driver that starts and a GPU that wakes up.
+/// The time for a driver that starts and a GPU that wakes up.
 const OPENING: Duration = Duration::from_secs(20);
 
 /// Returns the sentence about a GPU that was asked for. It is bounded, because it goes over the network.

@@ -1,4 +1,4 @@
-//! How far it is: a bar on a terminal, and a line every so often if asked for. Always on stderr.
+//! The progress: a bar on a terminal, and a line every so often if asked for. It is always on stderr.
 
 use std::{
     io::IsTerminal as _,
@@ -13,7 +13,7 @@ use crate::{
     settings::{request::Amount, size::show_size},
 };
 
-/// How far one size is.
+/// The progress of one size.
 pub struct Progress {
     bar: ProgressBar,
     talk: Talk,

@@ -34,7 +34,7 @@ pub struct Side {
     pub outgoing: Option<Outgoing>,
     /// The receiving half, if this side receives.
     pub incoming: Option<Incoming>,
-    /// How long the connections took to make.
+    /// The time that the connections took to make.
     pub setup: Duration,
     /// Connections to the listeners that were not ours.
     pub strays: u64,
@@ -61,7 +61,7 @@ pub struct Incoming {
     pub buffer: Buffer,
     /// Connections; chunk i travels on connection i mod N.
     pub comms: Vec<Inbound>,
-    /// How messages are cut.
+    /// The plan by which messages are cut.
     pub plan: Plan,
     /// The engine.
     pub receiver: Receiver<Inbound>,

@@ -32,7 +32,7 @@ pub enum Inbound {
 pub enum Sending {
     /// On sockets.
     Sockets(gputcp::SendRequest),
-    /// In a plugin.
+    /// A plugin's request.
     Plugin(plugin::SendRequest),
 }
 
@@ -41,7 +41,7 @@ pub enum Sending {
 pub enum Receiving {
     /// On sockets.
     Sockets(gputcp::RecvRequest),
-    /// In a plugin.
+    /// A plugin's request.
     Plugin(plugin::RecvRequest),
 }
 

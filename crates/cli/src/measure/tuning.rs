@@ -1,4 +1,4 @@
-//! Which congestion control the data sockets shall use, and whether this machine has it.
+//! The congestion control that the data sockets shall use, and whether this machine has it.
 
 use std::fs;
 

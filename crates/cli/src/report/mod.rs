@@ -66,7 +66,7 @@ pub struct Config {
     pub plugins: Option<Plugins>,
     /// Whether both ends are on one machine, so that no network was involved.
     pub loopback: bool,
-    /// How long the connections took to make, in milliseconds.
+    /// The time that the connections took to make, in milliseconds.
     pub setup_ms: f64,
 }
 
@@ -91,9 +91,9 @@ pub struct Plugins {
 /// The two ends. With data in both directions, the client is called the sender.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Sides {
-    /// Where the data comes from.
+    /// The side that the data comes from.
     pub sender: SideFacts,
-    /// Where it goes.
+    /// The side that the data goes to.
     pub receiver: SideFacts,
 }
 
@@ -134,7 +134,7 @@ pub struct Ceiling {
     pub round_trip_us: Option<f64>,
 }
 
-/// How a ceiling was measured.
+/// The way a ceiling was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CeilingKind {
@@ -147,7 +147,7 @@ pub enum CeilingKind {
     GpuPipeline,
 }
 
-/// Which way a result's data went.
+/// The way that a result's data went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Way {
@@ -166,7 +166,7 @@ pub enum Way {
 pub struct Row {
     /// The message's length.
     pub bytes: u64,
-    /// Which way the data went.
+    /// The way that the data went.
     pub way: Way,
     /// The transport that carried it.
     pub transport: Transport,
@@ -186,7 +186,7 @@ pub struct Row {
     pub source_gpu: Option<String>,
     /// The GPU at the destination.
     pub destination_gpu: Option<String>,
-    /// How chunks reached their destination.
+    /// The way chunks reached their destination.
     pub unpack: Unpack,
     /// Timed messages; round trips in a ping-pong.
     pub iterations: u64,
@@ -237,7 +237,7 @@ pub struct Spread {
     pub mean: f64,
     /// The standard deviation.
     pub stddev: f64,
-    /// Where the true median lies with 95 % confidence.
+    /// The interval that holds the true median with 95 % confidence.
     pub median_ci95: [f64; 2],
 }
 
@@ -254,7 +254,7 @@ pub struct Times {
     pub max: f64,
     /// The average.
     pub mean: f64,
-    /// Where the true median lies with 95 % confidence.
+    /// The interval that holds the true median with 95 % confidence.
     pub p50_ci95: [f64; 2],
 }
 
@@ -263,7 +263,7 @@ pub struct Times {
 pub struct Slices {
     /// The kind of the ceiling.
     pub kind: CeilingKind,
-    /// How many.
+    /// The number of slices.
     pub count: u64,
     /// The median slice: the ceiling.
     pub median: f64,

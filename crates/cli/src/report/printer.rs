@@ -3,12 +3,12 @@
 use super::{Config, Hosts, Report, Row, csv, gpus::Gpus, json, table};
 use crate::{failure::Failure, output::Output, settings::request::Format};
 
-/// Where results go, and in which form.
+/// The output for results, and their format.
 #[derive(Debug, Clone, Copy)]
 pub struct Printer {
-    /// Where to.
+    /// The output.
     pub output: Output,
-    /// In which form.
+    /// The format.
     pub format: Format,
 }
 

@@ -1,4 +1,4 @@
-//! From times to figures. A histogram keeps any number of messages in constant memory, to one part in ten
+//! Figures from times. A histogram keeps any number of messages in constant memory, to one part in ten
 //! thousand.
 
 use std::time::Duration;

@@ -21,7 +21,7 @@ use super::{
 pub struct Settings {
     /// The message sizes, in the order in which they are measured.
     pub sizes: Vec<u64>,
-    /// Which way they go.
+    /// The way that they go.
     pub flow: Flow,
     /// The carrier of the data.
     #[serde(default)]
@@ -38,7 +38,7 @@ pub struct Settings {
     pub recv_window: u16,
     /// The memory at the source, and at the destination unless `unpack` is none.
     pub memory: Memory,
-    /// How chunks reach their destination.
+    /// The way chunks reach their destination.
     pub unpack: Unpack,
     /// The options of the built-in transport alone.
     #[serde(flatten)]
@@ -47,7 +47,7 @@ pub struct Settings {
     pub verify: bool,
     /// Whether raw sockets are measured as well.
     pub ceiling: bool,
-    /// How long a side waits without progress.
+    /// The time that a side waits without progress.
     pub timeout_ms: u64,
     /// The seed of the data.
     pub seed: u64,
@@ -160,5 +160,5 @@ pub const CHUNK_BYTES_MAX: u64 = 256 << 20;
 pub const MESSAGE_BYTES_MAX: u64 = 1 << 48;
 /// The most sizes of a sweep: one for every power of two.
 pub const SIZES_MAX: usize = 64;
-/// Without progress for this long, a side gives up.
+/// The time without progress after which a side gives up.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! Which congestion control the data sockets use.
+//! The congestion control that the data sockets use.
 
 use std::str::FromStr;
 

@@ -15,7 +15,7 @@ pub enum Memory {
     Cuda,
 }
 
-/// How a received chunk reaches its destination.
+/// The way a received chunk reaches its destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Unpack {
@@ -25,9 +25,9 @@ pub enum Unpack {
     Copy,
     /// Gathered on the CPU, then one copy.
     Host,
-    /// Nothing to unpack: the destination is host memory, received in place.
+    /// No unpack: the destination is host memory, received in place.
     None,
-    /// Nothing to unpack: a plugin writes to the destination itself.
+    /// No unpack: a plugin writes to the destination itself.
     #[serde(rename = "in-place")]
     InPlace,
 }
@@ -43,7 +43,7 @@ pub enum Transport {
     Plugin,
 }
 
-/// Which way the messages go.
+/// The way that the messages go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Flow {

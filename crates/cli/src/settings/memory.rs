@@ -18,7 +18,7 @@ pub struct MemoryArg {
 /// The memory to move, as far as it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
-    /// This, or nothing.
+    /// This memory, or none.
     Exactly(Memory),
     /// GPU memory where both ends have what they need for it, else the software GPU's.
     Automatic,
@@ -80,7 +80,7 @@ fn is_uuid(text: &str) -> bool {
         && groups.iter().zip([8, 4, 4, 4, 12]).all(|(group, length)| is_hex(group, &[length]))
 }
 
-/// Bus, device and function behind a domain of no, four or eight digits.
+/// Returns whether it is bus, device and function behind a domain of no, four or eight digits.
 fn is_pci(text: &str) -> bool {
     let groups: Vec<&str> = text.split(':').collect();
     let (domain, bus, place) = match groups[..] {

@@ -5,7 +5,7 @@ use clap::Args;
 use super::environment::Environment;
 use crate::failure::Failure;
 
-/// Which plugin carries the data, if one does.
+/// The plugin that carries the data, if one does.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct PluginArgs {
     /// Move the data through a NCCL net plugin: its path, or its name as in NCCL_NET_PLUGIN; none for the
@@ -20,9 +20,9 @@ pub struct PluginArgs {
 /// A plugin's name, and the version of the interface to speak with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PluginArg {
-    /// None: the built-in sockets, whatever variables say.
+    /// The built-in sockets, whatever variables say.
     None,
-    /// This one.
+    /// A plugin.
     Of {
         /// A path, or a name as in `NCCL_NET_PLUGIN`.
         name: String,

@@ -26,22 +26,22 @@ pub struct Request {
     pub amount: Amount,
     /// Messages of each size before the timed ones.
     pub warmup: u32,
-    /// How often to say how far it is.
+    /// The time between two lines of progress.
     pub interval: Option<Duration>,
-    /// How to print the report.
+    /// The format of the report.
     pub format: Format,
 }
 
-/// How much to measure of each size.
+/// The amount to measure of each size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Amount {
     /// So many messages.
     Count(u32),
-    /// For so long.
+    /// As many messages as this time allows.
     Time(Duration),
 }
 
-/// How to print the report.
+/// The format of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Aligned columns.

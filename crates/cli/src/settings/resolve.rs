@@ -1,5 +1,5 @@
-//! From a request to the settings of a session: a pure function of what was asked for and of both machines.
-//! Every combination that makes no sense is one sentence here.
+//! The way from a request to the settings of a session: a pure function of the request and of both
+//! machines. Every combination that makes no sense is one sentence here.
 
 use gputcp::{CongestionControl, transfer::Plan};
 use gputcp_proto::frame::SLOTS_MAX;

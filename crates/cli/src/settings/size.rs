@@ -71,7 +71,7 @@ impl Windows {
 
 const _: () = assert!(Plan::SEND_WINDOW == Plan::RECV_WINDOW / 4 * 3);
 
-/// Windows from one number for both sides, or `SEND,RECV`.
+/// Parses windows: one number for both sides, or `SEND,RECV`.
 ///
 /// # Errors
 /// A sentence that says what is wrong.

@@ -88,7 +88,7 @@ const BEYOND_NCCL: &[Violation] = &[
 
 /// Plugins that are checked beside each other.
 const AT_A_TIME: usize = 4;
-/// In how many parts the other checks are tried.
+/// The number of parts in which the other checks are tried.
 const PARTS: usize = 6;
 
 /// The other checks that see a violation as well, each time.
@@ -153,7 +153,8 @@ fn violations<'ids>(others: impl Fn(usize) -> Option<Vec<&'ids str>> + Sync) {
     });
 }
 
-/// Gives those checks this result that are written here, and no other of those that are performed.
+/// Asserts that the checks that are written here have this result, and no other of those that are
+/// performed.
 fn violation((violated, version, more): &Violation, result: &str, others: Option<Vec<&str>>) {
     let path = plugin(version);
     let listed = |table: &[(&str, &'static [&'static str])]| {

@@ -49,7 +49,7 @@ impl Cables {
         assert!(run("ip", &format!("-n {} link set cable0 down", self.left)));
     }
 
-    /// Lets no more than this through each cable, either way. Whether that can be done here.
+    /// Limits the rate through each cable, either way. Returns whether that can be done here.
     pub fn limit(&self, mbit: u32) -> bool {
         (0..self.count).all(|n| {
             [&self.left, &self.right].iter().all(|end| {

@@ -6,7 +6,7 @@ use gputcp_nccl_check::side::{self, Side};
 
 use crate::{args::check::CheckSideArgs, failure::Failure};
 
-/// Does the side's part.
+/// Performs the side's part.
 ///
 /// # Errors
 /// [`Failure::Usage`] if it was not started by the checker.

@@ -9,7 +9,7 @@ use crate::{failure::Failure, settings::Settings};
 /// Memory for one direction of one side.
 pub struct Area {
     view: Buffer,
-    /// Where the next message begins; none in the message's own memory.
+    /// The place of the next message; none in the message's own memory.
     cursor: Option<u64>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Why a share did not come through.
+/// The reason why a share did not come through.
 #[derive(Debug)]
 pub(super) enum Broken {
     /// The socket failed, or nothing moved.

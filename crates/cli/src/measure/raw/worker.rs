@@ -27,7 +27,7 @@ pub(super) enum Job {
     Receive(WriteClaim, u64),
 }
 
-/// When a job was done.
+/// The time at which a job was done.
 pub(super) type Finished = Result<Instant, Broken>;
 
 /// A socket and its thread.
@@ -166,7 +166,7 @@ pub(super) fn spin(socket: &Socket) {
     }
 }
 
-/// How long the library's waiters spin for a short message.
+/// The time for which the library's waiters spin for a short message.
 const SPIN: Duration = Duration::from_micros(60);
 /// One call's bytes: 256 KiB to 1 MiB measured alike.
 const CALL_BYTES: u64 = 1 << 20;

@@ -1,4 +1,4 @@
-//! Which of a flag, our variable, and the variables of others counts.
+//! The order in which a flag, our variable, and the variables of others count.
 
 use std::{ffi::OsString, os::unix::ffi::OsStringExt as _};
 
