@@ -73,7 +73,7 @@ pub struct PluginFacts {
     pub device: String,
     /// The device's speed in Mbit/s, as the plugin says; 10 000 where it does not know, as NCCL takes it.
     pub speed_mbit: u32,
-    /// NCCL's device type: `unpack` if received data is left to the unpack queue, else `host`.
+    /// NCCL's device type: `unpack` for the unpack queue, `host` for received data that is in place.
     pub device_type: String,
 }
 
