@@ -1,4 +1,4 @@
-//! Ending a connection from a thread that does not own it: a signal handler's, a watchdog's.
+//! Ends a connection from a thread that does not own it, such as a signal handler's or a watchdog's.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ impl Canceller {
         Self(connection)
     }
 
-    /// Fails the connection with [`crate::Error::Cancelled`]. The built-in transport tells the peer the reason; a plugin has no
-    /// way to.
+    /// Fails the connection with [`crate::Error::Cancelled`]. The built-in transport tells the peer the
+    /// reason; a plugin has no way to.
     pub fn cancel(&self, reason: &str) {
         self.0.cancel(reason);
     }

@@ -21,7 +21,7 @@ impl CongestionControl {
         &self.0
     }
 
-    /// Tries it on a socket that is not connected.
+    /// Tries the congestion control on a socket that is not connected.
     ///
     /// # Errors
     /// The kernel's refusal if sockets of this process may not use it.

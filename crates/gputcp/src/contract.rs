@@ -1,4 +1,4 @@
-//! What every transport offers: the built-in sockets, and any NCCL net plugin behind the same two traits.
+//! The two traits that each transport implements: the built-in sockets, and any NCCL net plugin.
 //!
 //! "Not yet" is `None`, never an error; an error ends the connection.
 
@@ -14,13 +14,14 @@ pub trait SendEnd {
     /// A message in flight; holds its slot.
     type Request;
 
-    /// How many requests are finished at a time: the newest of them is slept for, the older ones are then done too. 1
-    /// where only the oldest may be asked for, as in some NCCL net plugins.
+    /// Returns how many requests are finished at a time. The caller sleeps for the newest of them; the older
+    /// ones are then done too. It is 1 where only the oldest may be tested, as in some NCCL net plugins.
     fn batch(&self) -> usize {
         1
     }
 
-    /// Posts `bytes` of `source` from `offset`; `None` when no slot is free: never while nothing is in flight.
+    /// Posts `bytes` of `source` from `offset`. Returns `None` when no slot is free, which is never so while
+    /// no request is in flight.
     ///
     /// # Errors
     /// If the connection has failed, or the source cannot be sent on it.
@@ -38,19 +39,20 @@ pub trait RecvEnd {
     /// A receive in flight; holds its slot.
     type Request;
 
-    /// How many requests are finished at a time: the newest of them is slept for, the older ones are then done too. 1
-    /// where only the oldest may be asked for, as in some NCCL net plugins.
+    /// Returns how many requests are finished at a time. The caller sleeps for the newest of them; the older
+    /// ones are then done too. It is 1 where only the oldest may be tested, as in some NCCL net plugins.
     fn batch(&self) -> usize {
         1
     }
 
-    /// Posts a receive of up to `bytes` to `destination` at `offset`; `None` when no slot is free.
+    /// Posts a receive of up to `bytes` to `destination` at `offset`. Returns `None` when no slot is free.
     ///
     /// # Errors
     /// If the connection has failed, or the destination cannot be received to on it.
     fn irecv(&mut self, destination: &Buffer, offset: u64, bytes: u64) -> Result<Option<Self::Request>>;
 
-    /// Waits until a message is where it belongs, as long as bytes move. With a batch of 1, the oldest is waited for first.
+    /// Waits until a message is at its destination, as long as bytes move. With a batch of 1, the oldest is
+    /// waited for first.
     ///
     /// # Errors
     /// If the connection has failed, or none of its bytes have moved for `timeout`.
@@ -89,5 +91,6 @@ impl RecvEnd for RecvComm {
     }
 }
 
-/// A quarter of the receiver's usual window: one sleep and one wake-up for four chunks, and three quarters stay posted.
+/// A quarter of the receiver's usual window: four chunks take one sleep and one wake-up, and three quarters
+/// stay posted.
 const SOCKETS_BATCH: usize = 4;

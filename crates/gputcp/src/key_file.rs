@@ -1,4 +1,4 @@
-//! Reading the key that both ends share.
+//! Reads the key that both ends share.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -19,10 +19,10 @@ impl KeyFile {
     /// The variable that holds the key itself, where no file is named.
     pub const KEY_VARIABLE: &str = "GPUTCP_KEY";
 
-    /// Reads it.
+    /// Reads the file.
     ///
     /// # Errors
-    /// A sentence, if it cannot be read or its key is too short to keep anybody out.
+    /// Returns a sentence if the file cannot be read or its key is shorter than a key may be.
     pub fn read(path: &Path) -> Result<Self, String> {
         let shown = path.display().to_string();
         let failed = |what: String| format!("the key file {} {what}", shown.escape_debug());

@@ -1,5 +1,5 @@
-//! How a connection is made. Both ends need the same `unpack` and `device` only where they differ in memory;
-//! what must agree on the wire is exchanged at connect.
+//! The settings with which a connection is made. Both ends need the same `unpack` and `device` only where
+//! they differ in memory. The settings that must agree on the wire are exchanged at connect.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -29,18 +29,18 @@ pub struct Options {
     /// Data sockets per connection; the connector's number holds. A thread serves each, on both sides, unless
     /// there is a pool.
     pub streams: u16,
-    /// Receives that one request may group, at most 8; the smaller of both ends' holds. With more than 1
-    /// messages are matched by tags ([`RecvComm::irecv_group`](crate::RecvComm::irecv_group)), a send is
-    /// posted only when its receive is announced, there are no eager places, and each of the slots has room
-    /// for a whole group. With 1, the default, tags mean nothing.
+    /// Receives that one request may group, at most 8; the smaller of both ends' holds. With more than 1,
+    /// messages are matched by tags ([`RecvComm::irecv_group`](crate::RecvComm::irecv_group)). A send is then
+    /// posted only when its receive is announced, and there are no eager places. Each of the slots then has
+    /// room for a whole group. With 1, the default, tags mean nothing.
     pub max_receives: u16,
-    /// The local addresses that the connector's data sockets use in turn, the control socket the first; none
-    /// leaves them to the system. With several, and several at the listener, data socket i goes from the i-th
-    /// to the i-th, each modulo their number: interface to interface of the same place where both ends have
-    /// as many.
+    /// The local addresses that the connector's data sockets use in turn, the control socket the first. An
+    /// empty list leaves them to the system. With several, and several at the listener, data socket i goes
+    /// from the i-th to the i-th, each modulo their number. Where both ends have as many, each interface
+    /// meets the one of the same place.
     pub bind: Vec<IpAddr>,
-    /// A key that both ends must have. Each proves to the other that it does: a connector without it is a
-    /// stray to the listener, a listener without it is an error to the connector.
+    /// A key that both ends must have. Each end proves to the other that it has the key. A connector without
+    /// it is a stray to the listener. A listener without it is an error to the connector.
     pub key: Option<Key>,
     /// The device whose memory will be sent or received. Its lanes are made at connect (invariant I4);
     /// without one only plain host memory can be used.

@@ -1,8 +1,9 @@
-//! A whole message over any transport: cut into chunks, a window of them in flight, the oldest finished first (in batches,
-//! where the transport allows), drained at the end. Chunk `i` travels on connection `i mod N`.
+//! Moves a whole message over any transport. The message is cut into chunks, of which a window is in flight.
+//! The oldest chunk is finished first, or the oldest batch where the transport allows it. At the end the
+//! window is drained. Chunk `i` travels on connection `i mod N`.
 //!
-//! Waits are bounded by progress, not by an end: a message may take as long as its bytes move. A deadline would have to
-//! guess how fast the network is.
+//! Waits are bounded by progress, not by an end: a message may take as long as its bytes move. A deadline
+//! would have to guess how fast the network is.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -21,7 +22,7 @@ pub struct Plan {
     pub chunk_bytes: u64,
     /// Chunks in flight per connection; at most its slots.
     pub window: usize,
-    /// How long no byte may move before the connection is given up.
+    /// The longest time in which no byte may move; then the connection has failed.
     pub timeout: Duration,
 }
 
@@ -56,7 +57,7 @@ impl<'a> From<&'a Buffer> for Message<'a> {
     }
 }
 
-/// What a finished transfer moved.
+/// The chunks and bytes that a finished transfer moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Moved {
     /// Chunks finished.
@@ -97,7 +98,7 @@ pub struct Receiving<'a> {
 }
 
 impl<C: SendEnd> Sender<C> {
-    /// For `connections` connections under this plan.
+    /// Returns a sender for `connections` connections under this plan.
     #[must_use]
     pub fn new(plan: Plan, connections: usize) -> Self {
         Self { plan, in_flight: VecDeque::with_capacity(plan.window * connections) }
@@ -136,7 +137,7 @@ impl<C: SendEnd> Sender<C> {
         Ok(moved)
     }
 
-    /// Finishes the `batch` oldest, or as many as there are; sleeps for the newest of them.
+    /// Finishes the `batch` oldest, or as many as there are. Sleeps for the newest of them.
     fn finish_oldest(&mut self, connections: &mut [C], batch: usize, moved: &mut Moved) -> Result<()> {
         let batch = batch.min(self.in_flight.len());
         for at in newest_first(batch) {
@@ -149,7 +150,7 @@ impl<C: SendEnd> Sender<C> {
 }
 
 impl<C: RecvEnd> Receiver<C> {
-    /// For `connections` connections under this plan.
+    /// Returns a receiver for `connections` connections under this plan.
     #[must_use]
     pub fn new(plan: Plan, connections: usize) -> Self {
         Self { plan, in_flight: VecDeque::with_capacity(plan.window * connections) }
@@ -167,11 +168,11 @@ impl<C: RecvEnd> Receiver<C> {
         Ok(receiving)
     }
 
-    /// Receives the rest of the message and waits until all of it is where it belongs.
+    /// Receives the rest of the message and waits until all of it is at its destination.
     ///
     /// # Errors
-    /// If a connection fails or falls silent for longer than the plan's timeout, or the sender cuts the message
-    /// differently.
+    /// If a connection fails or falls silent for longer than the plan's timeout, or the sender cuts the
+    /// message differently.
     pub fn finish(&mut self, connections: &mut [C], mut receiving: Receiving<'_>) -> Result<Moved> {
         let mut moved = Moved::default();
         let batch = connections.first().map_or(1, C::batch);
@@ -206,9 +207,9 @@ impl<C: RecvEnd> Receiver<C> {
 }
 
 impl SendComm {
-    /// Sends one message, such as `&buffer`, of any length, and waits until the sockets have taken all of it: as long as
-    /// bytes move. A [`Sender`] does the same over several connections, and keeps its queue from one message to the
-    /// next.
+    /// Sends one message of any length, such as `&buffer`. Waits until the sockets have taken all of it, as
+    /// long as bytes move. A [`Sender`] does the same over several connections, and keeps its queue from one
+    /// message to the next.
     ///
     /// # Errors
     /// If the connection fails, or no byte moves for its timeout.
@@ -219,8 +220,8 @@ impl SendComm {
 }
 
 impl RecvComm {
-    /// Receives one message, which the peer sends by [`SendComm::send`], and waits until all of it is at its destination: as
-    /// long as bytes move. Both ends name the same length.
+    /// Receives one message, which the peer sends by [`SendComm::send`]. Waits until all of it is at its
+    /// destination, as long as bytes move. Both ends name the same length.
     ///
     /// # Errors
     /// If the connection fails, no byte moves for its timeout, or the peer's message has another length.
@@ -244,7 +245,7 @@ impl Moved {
     }
 }
 
-/// The places to take from a queue: the newest of a batch, then the others from the oldest on.
+/// Returns the places to take from a queue: the newest of a batch, then the others from the oldest on.
 fn newest_first(batch: usize) -> impl Iterator<Item = usize> {
     let newest = batch.checked_sub(1).into_iter();
     newest.chain(std::iter::repeat_n(0, batch.saturating_sub(1)))

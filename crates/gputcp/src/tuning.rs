@@ -15,19 +15,19 @@ pub struct Tuning {
     /// × slabs × segments. With a device it refuses a connector whose rings exceed both 1 GiB and those of
     /// its own settings.
     pub segment_bytes: u32,
-    /// The unit of segments in bytes. The first and the last ones of a message are as short as this: all
-    /// streams begin and end together. It is fitted to the segment: somewhat more where that is no multiple
-    /// of it, the whole segment where that is shorter. The connector's holds.
+    /// The unit of segments in bytes; the connector's holds. The first and the last segments of a message are
+    /// as short as this, so that all streams begin and end together. The unit is fitted to the segment. It
+    /// grows somewhat where the segment is no multiple of it, and is the whole segment where that is shorter.
     pub piece_bytes: u32,
     /// The longest message, in bytes, that may travel inside a control frame; the smaller of both ends'
-    /// holds. It does so if it is alone, or of host memory and no longer than 16 KiB: several fare better on
-    /// several sockets.
+    /// holds. It travels so if it is alone, or of host memory and no longer than 16 KiB. Several messages
+    /// fare better on several sockets.
     pub inline_bytes: u32,
     /// Messages that may come before their receives are posted, at most 8; the smaller of both ends' holds.
-    /// Each has up to 256 KiB, and no more than `inline_bytes`; each takes as much address space at the
-    /// receiver, and memory once it is used. With some, a sender does not wait for a receive to be posted,
-    /// and a message that was sent and never received is lost without an error; with 0, the default, it is
-    /// not.
+    /// Each has up to 256 KiB, and no more than `inline_bytes`. Each takes as much address space at the
+    /// receiver, and memory once it is used. With eager places, a sender does not wait for a receive to be
+    /// posted. A message that was sent and never received is then lost without an error. With 0, the default,
+    /// it is not lost so.
     pub eager_places: u16,
     /// Bounce or staging slabs per data socket, each of one segment, at most [`SLABS_MAX`]. Small rings stay
     /// in the CPU's cache.
@@ -36,7 +36,7 @@ pub struct Tuning {
     pub congestion: Option<CongestionControl>,
     /// A fixed send buffer in bytes; `None` leaves the kernel's autotuning, which measured better.
     pub send_buffer_bytes: Option<u32>,
-    /// A fixed receive buffer in bytes, likewise.
+    /// A fixed receive buffer in bytes; `None` leaves the kernel's autotuning.
     pub recv_buffer_bytes: Option<u32>,
 }
 

@@ -1,4 +1,4 @@
-//! What the listener and the connector have agreed on when a connection starts, for either end.
+//! The settings that the listener and the connector agree on when a connection starts, for either end.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use gputcp_proto::frame::{EAGER_BYTES, RECEIVES_MAX, SLOTS_MAX};
 
 use super::Socket;
 
-/// The sockets of a connection, and what both ends hold to.
+/// The sockets of a connection, and the settings that both ends hold to.
 #[derive(Debug)]
 pub(crate) struct Agreed {
     pub(crate) peer: Arc<str>,
@@ -21,19 +21,19 @@ pub(crate) struct Agreed {
 }
 
 impl Agreed {
-    /// How many messages may be in flight where `slots` requests may.
+    /// Returns how many messages may be in flight where `slots` requests may.
     pub(crate) fn depth(&self, slots: u16) -> usize {
         usize::from(slots) * usize::from(self.max_receives)
     }
 
-    /// The longest message that may go to an eager place.
+    /// Returns the longest message that may go to an eager place.
     pub(crate) fn eager_bytes(&self) -> u64 {
         EAGER_BYTES.min(self.inline_bytes).into()
     }
 }
 
-/// How many receives may be grouped, and how many eager places there are, by what the two ends say: what comes early has no
-/// tag, so there are none where receives are grouped.
+/// Returns how many receives may be grouped and how many eager places there are, from the settings of the two
+/// ends. An early message has no tag, so there are no eager places where receives are grouped.
 pub(crate) fn groups_or_eager(max_receives: [u16; 2], eager_places: [u16; 2]) -> (u16, u16) {
     match max_receives.into_iter().min() {
         Some(max_receives @ 2..) => (max_receives, 0),

@@ -1,7 +1,7 @@
 //! Waits for threads to begin, so that nothing of their start falls after connect (invariant I4).
 //!
-//! A lock that lives as long as what the threads serve, and not a channel: the last end of a channel frees it, and a thread may
-//! drop its end long after the other has read what it said.
+//! It is a lock that lives as long as the object that the threads serve, and not a channel. The last end of a
+//! channel frees it. A thread may drop its end long after the other end has read the message.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -15,7 +15,7 @@ pub(crate) struct Begun {
 }
 
 impl Begun {
-    /// Notes that the calling thread has all that it needs.
+    /// Counts the calling thread, which has all that it needs.
     pub(crate) fn one_more(&self) {
         *lock(&self.count) += 1;
         self.changed.notify_all();

@@ -1,19 +1,19 @@
-//! How long a wait may last: until a deadline, or for as long as something moves.
+//! The bound of a wait: a deadline, or the longest time without progress.
 
 use std::time::{Duration, Instant};
 
 /// The bound of one wait.
 #[derive(Debug)]
 pub(crate) enum Bound {
-    /// Until then, whatever happens.
+    /// The wait lasts until then, whatever happens.
     Deadline(Instant),
-    /// As long as bytes move: a slow network is no dead one. Given up when nothing has moved for `timeout`, by at most
-    /// [`LOOK`] more.
+    /// The wait lasts as long as bytes move: a slow network is no dead one. It ends when no byte has moved
+    /// for `timeout`, at most [`LOOK`] later.
     Silence {
         timeout: Duration,
-        /// What had moved at the last look.
+        /// The count at the last look.
         moved: Option<u64>,
-        /// When it was last seen to have changed.
+        /// The time of the look that last saw the count change.
         changed: Instant,
         next_look: Instant,
     },
@@ -25,7 +25,7 @@ impl Bound {
         Self::Silence { timeout, moved: None, changed: now, next_look: now + LOOK.min(timeout / 2) }
     }
 
-    /// When to ask [`Bound::goes_on`].
+    /// Returns when to call [`Bound::goes_on`].
     pub(crate) const fn next_look(&self) -> Instant {
         match self {
             Self::Deadline(deadline) => *deadline,
@@ -33,7 +33,8 @@ impl Bound {
         }
     }
 
-    /// Whether to go on waiting. `look` counts what has moved; it costs system calls and is asked only here.
+    /// Returns whether to go on waiting. `look` counts the bytes that have moved; it costs system calls and
+    /// is called only here.
     pub(crate) fn goes_on(&mut self, look: impl FnOnce() -> u64) -> bool {
         match self {
             Self::Deadline(_) => false,
@@ -49,7 +50,7 @@ impl Bound {
         }
     }
 
-    /// How long it was, for the message.
+    /// Returns the length of the wait, for the message.
     pub(crate) fn length(&self, began: Instant) -> Duration {
         match self {
             Self::Deadline(deadline) => deadline.saturating_duration_since(began),
@@ -58,7 +59,8 @@ impl Bound {
     }
 }
 
-/// How often a silent connection is looked at. A look reads the kernel's counters of each socket, about a microsecond each.
+/// The interval of looks at a silent connection. A look reads the kernel's counters of each socket, about a
+/// microsecond each.
 const LOOK: Duration = Duration::from_millis(100);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How a connection of sockets is ended from another thread.
+//! Ends a connection of sockets from another thread.
 
 use super::shared::{Shared, Side};
 pub(super) use crate::canceller::Canceller;

@@ -1,5 +1,5 @@
-//! Making connections, the sender's side: opens the control socket and all data sockets at once and says on each which
-//! connection it belongs to.
+//! Makes connections, the sender's side: opens the control socket and all data sockets at once, and names the
+//! connection on each.
 
 use std::{
     io,
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{Error, Options, Result};
 
-/// A connection in the making. Ask it with [`Connector::poll`] until it is there.
+/// A connection in the making. [`Connector::poll`] returns it once it is complete.
 #[derive(Debug)]
 pub struct Connector {
     peer: Arc<str>,
@@ -78,11 +78,11 @@ impl Connector {
         Ok(Self { peer, options, join, sockets, welcome: [0; Welcome::BYTES], welcome_have: 0 })
     }
 
-    /// The connection, once all its sockets are connected and the listener has welcomed it; until then `None`. Never
-    /// waits.
+    /// Returns the connection once all its sockets are connected and the listener has welcomed it; until then
+    /// `None`. Never waits.
     ///
     /// # Errors
-    /// If nobody listens there, or the listener refuses.
+    /// If no listener is at the address, or the listener refuses.
     pub fn poll(&mut self) -> Result<Option<SendComm>> {
         let mut joined = true;
         for (index, joining) in self.sockets.iter_mut().enumerate() {
@@ -163,9 +163,9 @@ impl Connector {
     }
 }
 
-/// From where to where each socket goes: the control socket between the first addresses, the data sockets between all in
-/// turn. Sockets from the i-th interface meet the i-th interface where both ends have as many, as networks may have no other
-/// way; with different numbers each address has its even share all the same.
+/// Returns the local and the remote address of each socket. The control socket connects the first addresses,
+/// the data sockets all in turn. Where both ends have as many interfaces, sockets of the i-th meet the i-th,
+/// as networks may have no other way. With different numbers, each address still has its even share.
 fn ways<'a>(
     local: &'a [IpAddr],
     handle: &'a Handle,
@@ -189,7 +189,7 @@ pub(super) fn open(
     tuning::tune(&socket, options)?;
     if let Some(ip) = from {
         let ip = match (address, ip) {
-            // A socket of IPv6 calls addresses of IPv4 by another name.
+            // A socket of IPv6 names addresses of IPv4 in mapped form.
             (SocketAddr::V6(_), IpAddr::V4(v4)) => v4.to_ipv6_mapped().into(),
             _ => ip,
         };
@@ -205,7 +205,7 @@ pub(super) fn open(
 }
 
 impl Joining {
-    /// One step further; true once the first frame's bytes are sent.
+    /// Connects and sends as far as it can. Returns true once the first frame's bytes are sent.
     pub(super) fn advance(&mut self, bytes: &[u8], peer: &Arc<str>) -> Result<bool> {
         if !self.is_connected {
             let mut watched = [PollFd::new(&self.socket, PollFlags::OUT)];
@@ -223,7 +223,7 @@ impl Joining {
                 Ok(taken) => self.sent += taken,
                 Err(rustix::io::Errno::AGAIN) => return Ok(false),
                 Err(rustix::io::Errno::INTR) => {}
-                // The listener closed at once: its welcome, if any, says why.
+                // The listener closed at once: its welcome, if any, has the reason.
                 Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => return Ok(false),
                 Err(error) => return Err(failed(peer, &error.into())),
             }
@@ -231,7 +231,8 @@ impl Joining {
         Ok(true)
     }
 
-    /// What to poll a socket for: its connection, the room for its join, and on the control socket the welcome.
+    /// Returns the events to poll a socket for: its connection, the room for its join, and on the control
+    /// socket the welcome.
     fn watch((index, joining): (usize, &Self)) -> Option<PollFd<'_>> {
         if joining.sent < Join::BYTES {
             return Some(PollFd::new(&joining.socket, PollFlags::OUT));
@@ -240,7 +241,7 @@ impl Joining {
     }
 }
 
-/// Why a connect failed, and what to do.
+/// Returns the error of a failed connect, with the remedy.
 pub(super) fn failed(peer: &Arc<str>, error: &io::Error) -> Error {
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
     let why: Arc<str> = match error.kind() {

@@ -1,7 +1,9 @@
-//! The cores near a GPU. On a machine of several NUMA nodes, a connection's own I/O threads stay on the node that the GPU hangs
-//! off, and its rings are made there: memory lies where it is touched first, so neither copy nor DMA crosses to another socket.
+//! The cores near a GPU. On a machine of several NUMA nodes, a connection's own I/O threads stay on the GPU's
+//! node. Its rings are made there too: memory lies where it is touched first, so neither copy nor DMA crosses
+//! to another socket.
 //!
-//! What the machine does not show is left to the scheduler: no node, one node, or no core of it that may be used.
+//! The scheduler chooses the cores where the machine shows no node, one node, or no core of it that may be
+//! used.
 
 use std::{fs, path::Path, thread};
 
@@ -10,19 +12,20 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::{CpuList, Error, Result};
 
-/// The cores that I/O threads for this device should run on; none if it makes no difference.
+/// Returns the cores that I/O threads for this device should run on; `None` if it makes no difference.
 pub(crate) fn near(device: Option<&Device>) -> Option<CpuSet> {
     let node = device?.cuda_device()?.numa_node?;
     of_node(node, Path::new("/sys/devices/system/node"))
 }
 
-/// Keeps the calling thread near this device, as a connection's own I/O threads are: for whoever compares with them.
+/// Keeps the calling thread near this device, where a connection's own I/O threads run. A measurement that
+/// compares itself with a connection calls it.
 pub fn stay_near(device: &Device) {
     stay(near(Some(device)).as_ref());
 }
 
-/// Makes something near this device, as a connection's rings are: for whoever compares with them. It is made on a thread of its
-/// own there, if that makes a difference.
+/// Makes a value near this device, where a connection's rings are made. A measurement that compares itself
+/// with a connection calls it. A thread of its own makes the value there, if that makes a difference.
 ///
 /// # Errors
 /// If the system has no thread left.
@@ -30,7 +33,7 @@ pub fn make_near<T: Send>(device: &Device, make: impl FnOnce() -> T + Send) -> R
     make_on(near(Some(device)).as_ref(), make)
 }
 
-/// Makes something on these cores: its memory lies where it is touched first.
+/// Makes a value on these cores: its memory lies where it is touched first.
 pub(crate) fn make_on<T: Send>(near: Option<&CpuSet>, make: impl FnOnce() -> T + Send) -> Result<T> {
     if near.is_none() {
         return Ok(make());
@@ -49,12 +52,12 @@ pub(crate) fn make_on<T: Send>(near: Option<&CpuSet>, make: impl FnOnce() -> T +
 /// Keeps the calling thread on these cores.
 pub(crate) fn stay(near: Option<&CpuSet>) {
     if let Some(near) = near {
-        // A hint: who may not have it runs elsewhere, slower.
+        // A hint: a thread without the permission runs elsewhere, slower.
         let _ = sched_setaffinity(None, near);
     }
 }
 
-/// The cores of a node of several, as far as this process may use them.
+/// Returns the cores of a node, as far as this process may use them; `None` if they make no difference.
 fn of_node(node: u32, nodes: &Path) -> Option<CpuSet> {
     let list = |file: String| CpuList::parse(&fs::read_to_string(nodes.join(file)).ok()?);
     if list("online".into())?.count() < 2 {

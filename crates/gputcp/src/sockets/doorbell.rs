@@ -1,8 +1,10 @@
-//! How threads that finish work wake the one that waits for it: an event descriptor, rung only while somebody waits, and
-//! only for what it waits for. A wake-up per chunk, on two cores, cost more than the chunk's protocol.
+//! Wakes the thread that waits for a request, from the threads that finish work. An event descriptor is rung
+//! only while a thread sleeps, and only for the slot that it sleeps for. A wake-up per chunk, on two cores,
+//! cost more than the chunk's protocol.
 //!
-//! A descriptor and not a condition variable, because the waiter also watches the control socket: one `poll` covers both,
-//! and a message that travels on the control socket costs one wake-up instead of two.
+//! It is a descriptor and not a condition variable, because the waiting thread also watches the control
+//! socket. One `poll` covers both. A message that travels on the control socket costs one wake-up instead of
+//! two.
 
 use std::{
     io,
@@ -15,7 +17,7 @@ use rustix::event::{EventfdFlags, eventfd};
 #[derive(Debug)]
 pub(crate) struct Doorbell {
     event: OwnedFd,
-    /// The slot that somebody sleeps for, [`NOBODY`], or [`ANYTHING`].
+    /// The slot that a thread sleeps for, [`NOBODY`], or [`ANYTHING`].
     sleeper: AtomicU32,
 }
 
@@ -25,7 +27,7 @@ impl Doorbell {
         Ok(Self { event, sleeper: AtomicU32::new(NOBODY) })
     }
 
-    /// Wakes who sleeps for this slot. Costs a load otherwise.
+    /// Wakes the thread that sleeps for this slot. Costs a load if no thread does.
     pub(crate) fn ring(&self, slot: usize) {
         // SeqCst pairs with `listen`: either the sleeper sees the finished work, or this sees the sleeper.
         let sleeper = self.sleeper.load(Ordering::SeqCst);
@@ -34,23 +36,23 @@ impl Doorbell {
         }
     }
 
-    /// Wakes whoever sleeps: the connection failed, or the peer said goodbye.
+    /// Wakes the sleeping thread: the connection failed, or the peer said goodbye.
     pub(crate) fn ring_all(&self) {
         if self.sleeper.swap(NOBODY, Ordering::SeqCst) != NOBODY {
-            // Only fails when the counter is full, and then the sleeper is woken anyway.
+            // The write fails only when the counter is full, and then the sleeper is woken anyway.
             let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
         }
     }
 
-    /// Says that a sleep begins, for a slot or for anything. Look at the condition once more after this, then poll
-    /// [`Doorbell::descriptor`].
+    /// Begins a sleep, for a slot or for anything. The caller looks at its condition once more after this,
+    /// then polls [`Doorbell::descriptor`].
     pub(crate) fn listen(&self, slot: Option<usize>) {
         self.sleeper.store(slot.map_or(ANYTHING, |slot| slot as u32), Ordering::SeqCst);
     }
 
-    /// Says that the sleep is over.
+    /// Ends the sleep.
     pub(crate) fn silence(&self) {
-        // Nobody sleeps any more, so it was rung: take the ring off the descriptor.
+        // No thread sleeps any more, so the bell was rung: take the ring off the descriptor.
         if self.sleeper.swap(NOBODY, Ordering::SeqCst) == NOBODY {
             let _ = rustix::io::read(&self.event, &mut [0; 8]);
         }

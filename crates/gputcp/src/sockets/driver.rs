@@ -1,5 +1,5 @@
-//! Who does a connection's work: threads of its own, one for each data socket and one that stands by for the control socket;
-//! or the threads of a pool. The work is the same.
+//! Runs a connection's tasks on threads of its own or on those of a pool. A connection's own threads are one
+//! for each data socket and the background reader of the control socket. The work is the same.
 
 use std::{
     io,
@@ -19,19 +19,19 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// Who does a connection's work.
+/// The threads that do a connection's work.
 #[derive(Debug)]
 pub(crate) enum Driver {
-    /// Threads of its own, and what the one for the control socket stands by with.
+    /// Threads of its own, and the descriptors of the background reader.
     Threads(Vec<JoinHandle<()>>, Arc<Alone>),
-    /// A pool's.
+    /// Threads of a pool.
     Pool(Seat),
-    /// Nobody any more.
+    /// No threads: the connection has ended.
     Ended,
 }
 
 impl Driver {
-    /// For a connection that is about to begin.
+    /// Returns the driver of a connection that is about to begin.
     pub(crate) fn new(pool: Option<&IoPool>) -> Result<Self> {
         if let Some(pool) = pool {
             return Ok(Self::Pool(pool.seat()?));
@@ -41,7 +41,7 @@ impl Driver {
         Ok(Self::Threads(Vec::new(), Arc::new(alone)))
     }
 
-    /// Where the connection's control socket is to be watched.
+    /// Returns where the connection's control socket is to be watched.
     pub(crate) fn watch(&self) -> Watch {
         match self {
             Self::Threads(_, alone) => alone.watch(),
@@ -50,8 +50,9 @@ impl Driver {
         }
     }
 
-    /// Starts the work: a task for each data socket, and the standby of the control socket. Threads of its own stay on the
-    /// cores `near`; those of a pool serve all devices. When this returns, what will ever be needed is there (invariant I4).
+    /// Starts the work: a task for each data socket, and the standby of the control socket. Threads of its
+    /// own stay on the cores `near`; those of a pool serve all devices. When this returns, all that the
+    /// connection will ever need is there (invariant I4).
     pub(crate) fn start<S: Side + Send + 'static, T: Task>(
         &mut self,
         shared: &Arc<Shared<S>>,
@@ -98,14 +99,14 @@ impl Driver {
         // A seat is shut out when it is dropped.
         if let Self::Threads(threads, _) = std::mem::replace(self, Self::Ended) {
             for thread in threads {
-                // A thread that panicked has said so on stderr; the connection is over either way.
+                // A thread that panicked has reported it on stderr; the connection is over either way.
                 let _ = thread.join();
             }
         }
     }
 
-    /// Has `end` called behind the caller's back when the peer has said goodbye, or `deadline` has passed: by a thread of its
-    /// own, which waits for that with `hear`, or by the pool.
+    /// Has the connection ended without the caller when the peer has said goodbye, or `deadline` has passed.
+    /// A thread of its own waits for that with `hear`, or the pool does.
     pub(crate) fn leave<S: Side + Send + 'static>(
         &mut self,
         shared: &Arc<Shared<S>>,
@@ -121,7 +122,7 @@ impl Driver {
                 let (rest, mut driver) = (Arc::clone(shared), Self::Threads(threads, alone.clone()));
                 let last = thread::Builder::new().name("gputcp-leave".into());
                 last.spawn(move || hear(&rest, &mut driver)).map(drop).map_err(|error| {
-                    // Nobody waits for the threads any more, but they do end.
+                    // No thread joins the others any more, but they do end.
                     let error = Error::system("start a thread to end the connection", error);
                     shared.fail(error.clone());
                     alone.stop();
@@ -133,7 +134,8 @@ impl Driver {
     }
 }
 
-/// Starts one of a connection's threads. Should it panic, the connection fails at once instead of at a deadline.
+/// Starts one of a connection's threads. If the thread panics, the connection fails at once instead of at a
+/// deadline.
 fn spawn<S: Side + Send + 'static>(
     name: &'static str,
     shared: &Arc<Shared<S>>,

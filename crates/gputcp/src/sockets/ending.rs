@@ -1,5 +1,5 @@
-//! How a connection ends: in good order by [`close`], with both goodbyes, or by [`leave`], which waits for
-//! the peer's behind the caller's back; or by [`abandon`].
+//! Ends a connection. [`close`] ends it in good order, with both goodbyes. [`leave`] waits for the peer's
+//! goodbye after the call has returned. [`abandon`] resets it.
 
 use std::{
     sync::Arc,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// Says goodbye and waits for the peer's, so that neither closes on data under way; then ends the work.
+/// Says goodbye and waits for the peer's, so that neither side closes on data under way; then ends the work.
 pub(crate) fn close<S: Side>(
     shared: &Arc<Shared<S>>,
     driver: &mut Driver,
@@ -29,9 +29,9 @@ pub(crate) fn close<S: Side>(
 }
 
 /// Says goodbye, and leaves the rest to a thread of its own or to the pool, which gives the peer `timeout`.
-/// For callers that must not wait. Two processes that close their connections one after another, in different
-/// orders, would wait for each other. The peer's kernel has all that was written when this returns, so that
-/// this process may end: see [`settle`].
+/// It is for callers that must not wait: two processes that close their connections in different orders would
+/// wait for each other. The peer's kernel has all that was written when this returns, so that this process
+/// may end: see [`settle`].
 pub(crate) fn leave<S: Side + Send + 'static>(
     shared: &Arc<Shared<S>>,
     driver: &mut Driver,
@@ -42,7 +42,7 @@ pub(crate) fn leave<S: Side + Send + 'static>(
     settle(shared);
     let deadline = Instant::now() + timeout;
     driver.leave(shared, deadline, move |shared, driver| {
-        // Nobody is left to be told how it went.
+        // The caller has returned, so no thread takes the result.
         let _ = hear_goodbye(shared, driver, deadline);
     })
 }
@@ -60,11 +60,11 @@ fn say_goodbye<S: Side>(shared: &Arc<Shared<S>>, driver: &mut Driver, open: usiz
     said.or_else(|error| shared.control_failed(error))
 }
 
-/// Waits until the peer's kernel has what was written on the control socket: until it says so, or for two
-/// round trips from when all was sent, as it may delay saying so. Were this process to end before, with
-/// something on that socket unread or still coming, its kernel would reset the connection and forget what it
-/// had not yet sent (RFC 1122, 4.2.2.13). Nothing comes on the data sockets, whose rest the kernel sends in
-/// any case.
+/// Waits until the peer's kernel has acknowledged all bytes of the control socket. As acknowledgements may be
+/// delayed, it waits at most two round trips from when all was sent. If this process ended earlier, with
+/// bytes on that socket unread or still coming, its kernel would reset the connection. The kernel would then
+/// forget the bytes that it had not yet sent (RFC 1122, 4.2.2.13). No bytes come on the data sockets, whose
+/// rest the kernel sends in any case.
 fn settle<S: Side>(shared: &Shared<S>) {
     let mut until = Instant::now() + SETTLE;
     let mut is_sent = false;
@@ -102,6 +102,6 @@ pub(crate) fn abandon<S: Side>(shared: &Shared<S>, driver: &mut Driver) {
     driver.end(shared);
 }
 
-/// How long it may take to send all: a peer that does not read is not waited for.
+/// The longest time to send all: a peer that does not read is not waited for.
 const SETTLE: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_micros(20);

@@ -1,8 +1,8 @@
 //! The built-in transport: one control socket and several data sockets per connection, one direction of data.
 //!
-//! In the order of a connection's life: [`Listener`] and [`Connector`] make it (`tuning` sets the socket options),
-//! `shared` holds what its threads have in common, `control` carries announcements and short messages, [`SendComm`] and
-//! [`RecvComm`] are its two ends, `ending` closes it.
+//! In the order of a connection's life: [`Listener`] and [`Connector`] make it (`tuning` sets the socket
+//! options). `shared` holds the state that its threads have in common. `control` carries announcements and
+//! short messages. [`SendComm`] and [`RecvComm`] are its two ends. `ending` closes it.
 
 mod agreed;
 mod begun;
@@ -41,7 +41,7 @@ pub use self::{
 };
 use crate::{Error, Options, Result};
 
-/// One lane per data socket, where there is a device.
+/// Makes one lane per data socket, where there is a device.
 fn lanes(options: &Options, near: Option<&CpuSet>, streams: usize, segment_bytes: u32) -> Result<Vec<Lane>> {
     let Some(device) = &options.device else { return Ok(Vec::new()) };
     let spec = LaneSpec { slots: options.tuning.slabs.into(), slab_bytes: segment_bytes.into() };
@@ -49,14 +49,14 @@ fn lanes(options: &Options, near: Option<&CpuSet>, streams: usize, segment_bytes
     cores::make_on(near, make)?
 }
 
-/// The lane of the control socket, for short messages of device memory.
+/// Makes the lane of the control socket, for short messages of device memory.
 fn short_lane(options: &Options, near: Option<&CpuSet>, inline_bytes: u32) -> Result<Option<Lane>> {
     let Some(device) = &options.device else { return Ok(None) };
     let spec = LaneSpec { slots: SHORT_SLABS, slab_bytes: inline_bytes.into() };
     Ok(Some(cores::make_on(near, || device.lane(spec))??))
 }
 
-/// Whether a message of device memory can be moved: its segments must fit the lanes' slabs.
+/// Checks whether a message of device memory can be moved: its segments must fit the lanes' slabs.
 fn check_on_device(longest: Option<u64>, bytes: u64) -> Result<()> {
     match longest {
         Some(longest) if bytes <= longest => Ok(()),

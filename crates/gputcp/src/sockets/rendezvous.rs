@@ -1,6 +1,6 @@
-//! How two processes find each other by a host and a port. The connector asks for the listener's handle, on
-//! the port that the connection's own sockets use afterwards. These sockets prove the key, as on any other
-//! connection: an answer that names a wrong listener ends there.
+//! Finds a listener by a host and a port. The connector asks for the listener's handle, on the port that the
+//! connection's own sockets use afterwards. These sockets prove the key, as on any other connection: an
+//! answer that names a wrong listener ends there.
 
 use std::{
     net::{IpAddr, SocketAddr, ToSocketAddrs as _},
@@ -68,7 +68,7 @@ pub fn connect(address: &str, options: Options) -> Result<SendComm> {
                 thread::sleep(PAUSE);
                 passing = Some(error);
             }
-            // The last attempt had little time: the one before it tells more.
+            // The last attempt had little time: the error of the one before it tells more.
             Err(Trouble::Lasting(error @ Error::Timeout { .. })) if began.elapsed() < options.timeout / 2 => {
                 return Err(passing.unwrap_or(error));
             }
@@ -77,7 +77,7 @@ pub fn connect(address: &str, options: Options) -> Result<SendComm> {
     }
 }
 
-/// Why there is no handle.
+/// The reason why there is no handle.
 enum Trouble {
     /// The listener may not be up yet.
     Passing(Error),
@@ -94,7 +94,7 @@ impl From<Error> for Trouble {
     }
 }
 
-/// The addresses that a text names, at least one.
+/// Returns the addresses that a text names, at least one.
 fn resolve(address: &str) -> Result<Vec<SocketAddr>, Arc<str>> {
     let found = address.to_socket_addrs().map(Iterator::collect::<Vec<_>>);
     match found {
@@ -128,8 +128,8 @@ fn ask_any(
     Err(last.unwrap_or_else(|| Trouble::Lasting(Error::usage("no address was asked"))))
 }
 
-/// Asks a listener for its handle. A listener with one address is reached where it was asked, whatever it
-/// calls that address.
+/// Asks a listener for its handle. A listener with one address is reached where it was asked, whatever
+/// address its handle has.
 fn ask(
     address: SocketAddr,
     peer: &Arc<str>,
@@ -158,14 +158,14 @@ fn ask(
     }
 }
 
-/// The part of a listener's answer that is here: of its handle, or of a refusal.
+/// The bytes of a listener's answer that have come: of its handle, or of a refusal.
 struct Answer {
     bytes: [u8; Handle::BYTES],
     have: usize,
 }
 
 impl Answer {
-    /// The handle, once it is here.
+    /// Returns the handle once it is complete.
     fn read(&mut self, asking: &Joining, peer: &Arc<str>) -> Result<Option<Handle>, Trouble> {
         while self.have < Handle::BYTES {
             match rustix::net::recv(&asking.socket, &mut self.bytes[self.have..], RecvFlags::empty()) {
@@ -181,7 +181,7 @@ impl Answer {
         handle.map(Some).map_err(|violation| Trouble::Lasting(misbehaved(violation)))
     }
 
-    /// Why a listener closed before it told a handle.
+    /// Returns the reason for which a listener closed before it told a handle.
     fn ended(&self, peer: &Arc<str>) -> Trouble {
         let refusal = self.bytes[..self.have].first_chunk::<{ Welcome::BYTES }>().map(Welcome::decode);
         if let Some(Ok(welcome)) = refusal {
@@ -193,5 +193,5 @@ impl Answer {
     }
 }
 
-/// How long until a listener that is not up yet is asked again.
+/// The pause before a listener that is not up yet is asked again.
 const PAUSE: Duration = Duration::from_millis(100);

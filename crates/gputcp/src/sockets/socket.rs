@@ -1,5 +1,5 @@
-//! A TCP socket of the transport: this process's alone. Children that `exec` do not keep it (`CLOEXEC`), nor do children that only
-//! `fork`.
+//! A TCP socket of the transport, which belongs to this process alone. Children that `exec` do not keep it
+//! (`CLOEXEC`), nor do children that only `fork`.
 
 use std::{io, net::SocketAddr};
 
@@ -14,7 +14,7 @@ pub(super) fn open(address: SocketAddr) -> io::Result<Socket> {
     CloseOnFork::make(|| socket2::Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP)))
 }
 
-/// Accepts the next connection of a listener, and says whose it is.
+/// Accepts the next connection of a listener, and returns it with its peer's address.
 pub(super) fn accept(listener: &Socket) -> io::Result<(Socket, Option<SocketAddr>)> {
     let mut peer = None;
     let socket = CloseOnFork::make(|| {

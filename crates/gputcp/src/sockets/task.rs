@@ -1,5 +1,6 @@
-//! What is done for one data socket, as a task: it works until it would have to wait, says for what, and goes on from there
-//! when it is called again. Between calls it holds no lock, so whoever runs it may do something else meanwhile.
+//! The work for one data socket, as a task. A task works until it would have to wait, returns the event to
+//! wait for, and goes on from there when it is called again. Between calls it holds no lock, so its thread
+//! may run other tasks meanwhile.
 
 use std::{
     io,
@@ -17,15 +18,15 @@ use crate::Error;
 
 /// The work for one data socket, from connect to close.
 pub(crate) trait Task: Send + 'static {
-    /// What its thread is called, if it has one of its own.
+    /// Returns the name of its thread, if it has one of its own.
     fn name() -> &'static str
     where
         Self: Sized;
 
-    /// Does the next part of its work: a call of a socket, mostly, of a segment at most.
+    /// Does the next part of its work: mostly a call of a socket, of a segment at most.
     fn go_on(&mut self) -> Next;
 
-    /// Its socket has failed: what it was doing is over.
+    /// Takes the failure of its socket: the current work is over.
     fn socket_failed(&mut self, error: io::Error);
 
     /// Goes on as far as it can, or until it has done its share. May be called at any time.
@@ -44,43 +45,43 @@ pub(crate) trait Task: Send + 'static {
         Step::Again
     }
 
-    /// Its data socket.
+    /// Returns its data socket.
     fn socket(&self) -> BorrowedFd<'_>;
 
-    /// What it may have to wait for there.
+    /// Returns the events that it may have to wait for on the socket.
     fn events(&self) -> EventFlags;
 
     /// Fails its connection.
     fn fail(&self, error: Error);
 }
 
-/// Why a task has returned.
+/// The reason for which a task has returned.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// It has done its share and goes on at once.
+    /// The task has done its share and goes on at once.
     Again,
-    /// The socket must be ready. Not where that is a blocking one: it waits in its calls.
+    /// The socket must be ready. A blocking socket waits in its calls instead.
     Socket,
-    /// There is nothing to carry until its [`Waker`] is used.
+    /// No work is there until its [`Waker`] is used.
     Work,
     /// The lane must have come this far.
     Lane(Done),
-    /// Not before then, unless its [`Waker`] is used.
+    /// The task goes on at that time, or when its [`Waker`] is used.
     Until(Instant),
-    /// It is over.
+    /// The task is over.
     Ended,
 }
 
-/// What comes next of a step: nothing to wait for, or what to return.
+/// The outcome of a part of the work: `None` to go on, or the step to return.
 pub(crate) type Next = Result<Option<Step>, Stop>;
 
-/// Why a task ends early.
+/// The reason for which a task ends early.
 pub(crate) enum Stop {
     Failed(Error),
     Socket(io::Error),
 }
 
-/// How a task is woken. What happens before it is set, the task sees at its first step.
+/// Wakes a task. The task sees at its first step the changes that came before the waker was set.
 #[derive(Debug, Default)]
 pub(crate) struct Waker(OnceLock<Sleeper>);
 
@@ -91,7 +92,7 @@ enum Sleeper {
 }
 
 impl Waker {
-    /// Has the task stepped once more. Whoever changes what the task looks at does that before.
+    /// Has the task stepped once more. The caller changes the state that the task looks at before this call.
     pub(crate) fn wake(&self) {
         match self.0.get() {
             Some(Sleeper::Thread(thread)) => thread.unpark(),
@@ -100,25 +101,26 @@ impl Waker {
         }
     }
 
-    /// The calling thread is the one to wake.
+    /// Makes the calling thread the one to wake.
     pub(crate) fn is_here(&self) {
         // Set once: a task has one thread for life.
         let _ = self.0.set(Sleeper::Thread(thread::current()));
     }
 
-    /// The task is a pool's, as this job.
+    /// Makes this job of a pool the one to wake.
     pub(crate) fn is_job(&self, job: &Arc<Job>) {
         let _ = self.0.set(Sleeper::Job(job.clone()));
     }
 }
 
-/// Runs a task on the calling thread, whose sockets block. An `unpark` in between is remembered by `park`, so none is missed.
+/// Runs a task on the calling thread, whose sockets block. `park` remembers an `unpark` in between, so none
+/// is missed.
 pub(crate) fn run_alone(mut task: impl Task) {
     loop {
         match task.step() {
             Step::Again | Step::Socket => {}
             Step::Work => thread::park(),
-            // A lane that is lost says so at the next step.
+            // A lane that is lost reports it at the next step.
             Step::Lane(done) => drop(done.wait(Instant::now() + LANE_LOOK)),
             Step::Until(moment) => thread::park_timeout(moment.saturating_duration_since(Instant::now())),
             Step::Ended => return,
@@ -126,7 +128,7 @@ pub(crate) fn run_alone(mut task: impl Task) {
     }
 }
 
-/// A read or write, again when a signal interrupts it; `None` where it would block.
+/// Reads or writes, again when a signal interrupts it; `None` where it would block.
 pub(crate) fn attempt(mut call: impl FnMut() -> io::Result<usize>) -> Result<Option<usize>, Stop> {
     loop {
         match call() {
@@ -138,7 +140,7 @@ pub(crate) fn attempt(mut call: impl FnMut() -> io::Result<usize>) -> Result<Opt
     }
 }
 
-/// How many parts of its work a task does in one step.
+/// The parts of its work that a task does in one step.
 const SHARE: usize = 4;
-/// How long a lane is waited for before the connection is looked at again.
+/// The longest wait for a lane before the connection is looked at again.
 pub(super) const LANE_LOOK: Duration = Duration::from_millis(100);

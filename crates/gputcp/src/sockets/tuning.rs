@@ -1,5 +1,6 @@
-//! Socket options, as measured: autotuned buffers, no Nagle delay, the congestion control asked for, and the kernel's own
-//! dead-peer detection, so that a cut link ends both sides within the timeout without a heartbeat of ours (invariant I7).
+//! Socket options, as measured: autotuned buffers, no Nagle delay, the congestion control asked for. The
+//! kernel's own dead-peer detection ends both sides within the timeout when a link is cut, without a
+//! heartbeat of gputcp (invariant I7).
 
 use std::{io, time::Duration};
 
@@ -25,20 +26,21 @@ pub(crate) fn tune(socket: &Socket, options: &Options) -> Result<()> {
             Error::system(doing, errno)
         })?;
     }
-    // Sent but unacknowledged: the kernel gives up after the timeout (tcp(7), TCP_USER_TIMEOUT).
+    // Sent but unacknowledged data: the kernel gives up after the timeout (tcp(7), TCP_USER_TIMEOUT).
     set("bound unacknowledged data", socket.set_tcp_user_timeout(Some(options.timeout)))?;
-    // Nothing in flight: probes find a peer that vanished without a word. Idle + retries × interval ≤ timeout.
+    // With no data in flight, probes find a peer that vanished without a word. Idle + retries × interval ≤
+    // timeout.
     let step = (options.timeout / 4).max(Duration::from_secs(1));
     let keepalive = TcpKeepalive::new().with_time(step).with_interval(step).with_retries(3);
     set("switch on keep-alive", socket.set_tcp_keepalive(&keepalive))
 }
 
-/// The congestion control in force on a socket.
+/// Returns the congestion control in force on a socket.
 pub(crate) fn congestion(socket: &Socket) -> io::Result<String> {
     Ok(sockopt::tcp_congestion(socket)?)
 }
 
-/// Whether the socket is one that nobody has closed on us.
+/// Returns the socket's pending error, such as a refused connection.
 pub(crate) fn pending_error(socket: &Socket) -> Option<io::Error> {
     SockRef::from(socket).take_error().unwrap_or_else(Some)
 }

@@ -1,4 +1,5 @@
-//! Who hears the control socket: whoever waits or polls, and otherwise standby. What comes is handled by whoever reads it.
+//! Hears the control socket: the thread that waits or polls reads it, and otherwise standby. The reading
+//! thread handles each frame.
 
 use std::sync::atomic::Ordering;
 
@@ -11,7 +12,8 @@ use crate::{
 };
 
 impl<S: Side> Shared<S> {
-    /// Handles the control frames that are there, up to the reader's share. False when no more can come.
+    /// Handles the control frames that are there, up to the reader's share. Returns false when no more can
+    /// come.
     pub(crate) fn pump(&self, reader: &mut Reader) -> bool {
         if self.control_ended.load(Ordering::Acquire) || self.failure.get().is_some() {
             return false;
@@ -30,7 +32,7 @@ impl<S: Side> Shared<S> {
             }
             let handled = match reader.next(&self.control) {
                 Ok(Ok(Incoming::Nothing)) => return true,
-                // Said again and again, it would keep whoever reads from everything else.
+                // A peer that repeats it would keep the reading thread from everything else.
                 Ok(Ok(Incoming::Frame(Control::Goodbye))) if self.peer_has_said_goodbye() => {
                     Err(self.misbehaved(Violation::Field { frame: "goodbye", field: "count", value: 2 }))
                 }
@@ -57,7 +59,7 @@ impl<S: Side> Shared<S> {
                     self.control_ended.store(true, Ordering::Release);
                     return false;
                 }
-                // What was announced before the goodbye was heard may have met a socket that is closed.
+                // An announcement from before the goodbye was heard may have met a socket that is closed.
                 Err(error) if self.peer_has_said_goodbye() && !S::SENDS && is_closed(&error) => {
                     self.control_ended.store(true, Ordering::Release);
                     return false;
@@ -77,30 +79,31 @@ impl<S: Side> Shared<S> {
         }
     }
 
-    /// Handles what the control socket has, if nobody else does.
+    /// Handles the frames that the control socket has, unless another thread reads it.
     pub(crate) fn look(&self) {
         self.control.look(|reader| {
             self.pump(reader);
         });
     }
 
-    /// The same for somebody who will do so again and again: standby stays away meanwhile, as what comes would wake it in vain.
+    /// Does the same for a caller that polls again and again. Standby stays away meanwhile, as each frame
+    /// would wake it in vain.
     pub(crate) fn poll(&self) {
         self.polls.poll();
         self.look();
     }
 
-    /// A request is posted, and none was in flight: there was nothing to poll for.
+    /// Notes that a request is posted and none was in flight: there was no request to poll for.
     pub(crate) fn resume(&self) {
         self.polls.resume();
     }
 
-    /// Whether standby relies on polls: each has to look then, whatever it waits for.
+    /// Returns whether standby relies on polls. Each poll then has to look, whichever request it is for.
     pub(crate) fn is_left_to_polls(&self) -> bool {
         self.away.load(Ordering::Relaxed)
     }
 
-    /// Does what the control socket is ready for, unless somebody polls it.
+    /// Handles the events of the control socket, unless a caller polls it.
     pub(crate) fn attend(&self) -> Attention {
         let away = self.polls.go_on();
         self.control.leave_to_polls(away);
@@ -124,7 +127,7 @@ impl<S: Side> Shared<S> {
         }
     }
 
-    /// The standby thread's life.
+    /// Runs the standby thread.
     pub(crate) fn stand_by(&self, alone: &Alone) {
         let life = self
             .control

@@ -1,5 +1,5 @@
-//! How a connection fails. Any failure poisons it (invariant I7): the first one is kept, every socket is shut down, so every
-//! blocked thread returns, and every request in flight ends with that same error.
+//! Fails a connection. Any failure poisons it (invariant I7), and the first one is kept. Every socket is shut
+//! down, so every blocked thread returns. Every request in flight ends with that same error.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use gputcp_proto::Violation;
 use super::{Shared, Side};
 use crate::{Error, Result, sockets::task::Step};
 
-/// A data socket's end, about which the control socket is heard.
+/// The end of a data socket, about which the control socket is heard.
 #[derive(Debug)]
 pub(crate) struct Verdict {
     error: Option<io::Error>,
@@ -25,13 +25,13 @@ impl<S: Side> Shared<S> {
     pub(crate) fn fail(&self, error: Error) {
         let is_news = match error {
             Error::PeerGone { .. } | Error::PeerAborted { .. } => false,
-            // A sender that has said goodbye has sent all, and nobody waits for it: what it sent is the receiver's to take, however
-            // late.
+            // A sender that has said goodbye has sent all, and no caller waits for it. The receiver may take
+            // the bytes that were sent however late.
             Error::Timeout { .. } => !(S::SENDS && self.is_closing()),
             _ => true,
         };
         let reason = error.to_string();
-        // First of all, so that what the peer does when it is told is not taken for the cause.
+        // Set before all else, so that the peer's reaction to the abort is not taken for the cause.
         if self.failure.set(error).is_err() {
             return;
         }
@@ -45,8 +45,9 @@ impl<S: Side> Shared<S> {
         self.doorbell.ring_all();
     }
 
-    /// Nothing more can be written on the control socket. Where the peer has closed or reset it, what it has said before is still
-    /// there to be read, and tells why; whoever reads it fails the connection then. A sender that said goodbye is no loss.
+    /// Notes that no more can be written on the control socket. Where the peer has closed or reset it, its
+    /// earlier frames are still there to be read, and tell why. The thread that reads them fails the
+    /// connection then. A sender that said goodbye is no loss.
     ///
     /// # Errors
     /// If the connection has failed by then.
@@ -61,8 +62,9 @@ impl<S: Side> Shared<S> {
         self.check()
     }
 
-    /// Hears the control socket about a data socket that failed or ended early: it usually knows better why (an abort, a
-    /// goodbye), and gets a moment to say so. What to wait for, or the end.
+    /// Hears the control socket about a data socket that failed or ended early. The control socket usually
+    /// knows the cause (an abort, a goodbye), and gets a moment to tell it. Returns the event to wait for, or
+    /// the end.
     pub(crate) fn hear(&self, verdict: &Verdict) -> Step {
         // On a busy machine the thread that usually reads it may not have run since.
         self.look();
@@ -80,7 +82,7 @@ impl<S: Side> Shared<S> {
         Step::Ended
     }
 
-    /// The failure, if the connection has failed.
+    /// Returns the failure, if the connection has failed.
     pub(crate) fn check(&self) -> Result<()> {
         self.failure.get().map_or(Ok(()), |error| Err(error.clone()))
     }
@@ -97,7 +99,7 @@ impl<S: Side> Shared<S> {
         Error::PeerGone { peer: self.peer.clone(), detail: detail.into() }
     }
 
-    /// What an error of a socket means.
+    /// Returns the error that a failure of a socket stands for.
     pub(crate) fn socket_failed(&self, error: &io::Error) -> Error {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
         match error.kind() {
@@ -109,22 +111,23 @@ impl<S: Side> Shared<S> {
     }
 }
 
-/// Whether the peer has closed or reset a socket.
+/// Returns whether the peer has closed or reset a socket.
 pub(super) fn is_closed(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 impl Verdict {
-    /// A socket's failure.
+    /// Returns the verdict on a socket's failure.
     pub(crate) fn on(error: io::Error) -> Self {
         Self { error: Some(error), until: Instant::now() + VERDICT }
     }
 
-    /// The end of a stream at a segment's boundary: in good order if the peer says goodbye on the control socket too.
+    /// Returns the verdict on a stream that ends at a segment's boundary. It ends in good order if the peer
+    /// says goodbye on the control socket too.
     pub(crate) fn on_end() -> Self {
         Self { error: None, until: Instant::now() + VERDICT }
     }
 }
 
-/// How long the control socket has to explain the failure of a data socket.
+/// The time that the control socket has to explain the failure of a data socket.
 const VERDICT: Duration = Duration::from_millis(300);

@@ -1,5 +1,5 @@
-//! Whether the peer is alive while requests are in flight: the connection is looked at regularly by standby, whatever the caller
-//! does, so that `test` has a bound as well as `wait`. [`Liveness`] has the rule.
+//! Checks that the peer is alive while requests are in flight. Standby looks at the connection regularly,
+//! whatever the caller does, so that `test` has a bound as well as `wait`. [`Liveness`] has the rule.
 
 use std::{
     sync::atomic::Ordering,
@@ -15,7 +15,7 @@ use gputcp_socket::TcpInfo;
 use super::{Counters, Shared, Side};
 use crate::{Error, sockets::locks::lock};
 
-/// What the looks so far have seen.
+/// The counts that the looks so far have seen.
 #[derive(Debug)]
 pub(super) struct Watched {
     rule: Liveness,
@@ -31,12 +31,12 @@ impl Watched {
 }
 
 impl<S: Side> Shared<S> {
-    /// How often [`Shared::watch`] is to be called.
+    /// Returns how often [`Shared::watch`] is to be called.
     pub(crate) fn watch_interval(&self) -> Duration {
         lock(&self.watched).rule.interval()
     }
 
-    /// Looks whether the peer does what it owes. Fails the connection if not.
+    /// Checks whether the peer does its duty, and fails the connection if not.
     pub(crate) fn watch(&self) {
         if self.has_failed() {
             return;
@@ -51,11 +51,11 @@ impl<S: Side> Shared<S> {
         if std::mem::replace(&mut watched.carried, carried) != carried {
             watched.moved += 1;
         } else if is_amid {
-            // The counters of whole segments stand still: the kernel knows of each byte.
+            // The counters of whole segments stand still; the kernel counts each byte.
             watched.moved = self.moved();
         }
         let heard = self.frames_heard.load(Ordering::Relaxed);
-        // What a sender has written is in its kernel: that says nothing of the peer's process.
+        // A sender's written bytes are in its kernel: they tell nothing of the peer's process.
         let heard = if S::SENDS { heard } else { heard.wrapping_add(carried) };
         let moved = watched.moved;
         let next = watched.rule.look(since, Look { is_waiting, is_amid, heard, moved });
@@ -82,7 +82,7 @@ impl<S: Side> Shared<S> {
         in_kernel.fold(self.counted(), u64::wrapping_add)
     }
 
-    /// Payload bytes that this process has carried, and those that it has placed.
+    /// Returns the payload bytes that this process has carried, and those that it has placed.
     fn counted(&self) -> u64 {
         let Counters { carried, placed } = &self.counters;
         carried.load(Ordering::Relaxed).wrapping_add(placed.load(Ordering::Relaxed))

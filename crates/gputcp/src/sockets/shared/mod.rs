@@ -1,5 +1,6 @@
-//! What all tasks of one connection share: its sockets, and its state under one lock. [`wait`] is how an answer is waited for,
-//! [`attend`] who hears the control socket meanwhile, and when nobody waits ([`polls`]), [`fail`] how the connection fails.
+//! The state that all tasks of one connection share: its sockets, and its state under one lock. [`wait`]
+//! waits for an answer, [`attend`] hears the control socket meanwhile and while no caller waits ([`polls`]),
+//! [`fail`] fails the connection.
 
 mod attend;
 mod fail;
@@ -37,7 +38,7 @@ pub(crate) struct Shared<S> {
     pub(crate) control: ControlSocket,
     pub(crate) data: Vec<Socket>,
     pub(crate) state: Mutex<S>,
-    /// Tells each data socket's task that there is something for it to carry, or that the connection ends.
+    /// Wakes each data socket's task when there is work for it, or when the connection ends.
     pub(crate) work: Box<[Waker]>,
     pub(crate) doorbell: Doorbell,
     pub(crate) counters: Counters,
@@ -49,7 +50,7 @@ pub(crate) struct Shared<S> {
     control_ended: AtomicBool,
     closing: AtomicBool,
     polls: Polls,
-    /// Standby leaves the control socket to whoever polls it.
+    /// Standby leaves the control socket to the caller that polls it.
     away: AtomicBool,
 }
 
@@ -58,26 +59,26 @@ pub(crate) struct Shared<S> {
 pub(crate) struct Counters {
     /// Payload bytes that a socket took, or gave.
     pub(crate) carried: AtomicU64,
-    /// Payload bytes that are at their destination. The receiver's.
+    /// Payload bytes at their destination, counted by the receiver.
     pub(crate) placed: AtomicU64,
 }
 
 /// A side's own answer to control frames.
 pub(crate) trait Side: Sized {
-    /// Whether this end sends. A receiver's announcements mean nothing to a sender that has said goodbye, which has sent all: that
-    /// it may be gone when they are written loses nothing.
+    /// Whether this end sends. A receiver's announcements mean nothing to a sender that has said goodbye,
+    /// which has sent all. So no byte is lost if the sender is gone when they are written.
     const SENDS: bool;
 
     /// Handles an announcement, or begins with an inline message: the reader is then amid it.
     fn dispatch(shared: &Shared<Self>, frame: Control, reader: &mut Reader) -> Result<()>;
 
-    /// Whether requests are in flight, and whether a message has begun and is not over.
+    /// Returns whether requests are in flight, and whether a message has begun and is not over.
     fn owed(&self) -> (bool, bool);
 
     /// Takes the peer's goodbye, before any waiter hears of it.
     fn goodbye(_: &Shared<Self>) {}
 
-    /// Reads on in the message that the reader is amid. False if more of it is to come.
+    /// Reads on in the message that the reader is amid. Returns false if more of it is to come.
     fn take_rest(_: &Shared<Self>, _: &mut Reader) -> Result<bool> {
         Ok(true)
     }
@@ -119,7 +120,7 @@ impl<S: Side> Shared<S> {
         })
     }
 
-    /// One of the connection's threads is there: what a thread allocates when it starts is behind it.
+    /// Counts one of the connection's threads, whose allocations at its start are over.
     pub(crate) fn thread_begins(&self) {
         self.begun.one_more();
     }
@@ -133,7 +134,7 @@ impl<S: Side> Shared<S> {
         self.peer_said_goodbye.load(Ordering::Acquire)
     }
 
-    /// Whether nothing more can come on the control socket, behind the peer's goodbye.
+    /// Returns whether no more can come on the control socket, behind the peer's goodbye.
     pub(crate) fn control_has_ended(&self) -> bool {
         self.control_ended.load(Ordering::Acquire)
     }
