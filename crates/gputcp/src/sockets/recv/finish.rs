@@ -1,5 +1,5 @@
-//! How a receive ends: its user asks or waits until its bytes are where they belong, and then its slot goes
-//! back (invariant I1). Whoever asks reads the control socket and follows the unpacks meanwhile.
+//! Ends a receive. Its user tests or waits until its bytes are at their destination, and then its slot goes
+//! back (invariant I1). The calling thread reads the control socket and follows the unpacks meanwhile.
 
 use std::{
     sync::{MutexGuard, atomic::Ordering},
@@ -24,8 +24,8 @@ use crate::{
 };
 
 impl RecvComm {
-    /// The finished receive, or the request back while bytes are missing. Where a short message may come,
-    /// reads what the control socket has. Never waits for the peer.
+    /// Returns the finished receive, or the request while bytes are missing. Where a short message may come,
+    /// it reads the frames of the control socket. Never waits for the peer.
     ///
     /// # Errors
     /// If the connection has failed.
@@ -45,7 +45,8 @@ impl RecvComm {
         }
     }
 
-    /// Waits until the message is where it belongs, for as long as bytes move: a slow network is no dead one.
+    /// Waits until the message is at its destination, for as long as bytes move: a slow network is no dead
+    /// one.
     ///
     /// # Errors
     /// If the connection has failed, or none of its bytes have moved for `timeout`. That ends the connection:
@@ -68,22 +69,22 @@ impl RecvComm {
         })
     }
 
-    /// Reads what the control socket has, where that may be for a receive of up to `bytes`.
+    /// Reads the frames of the control socket, where one may be for a receive of up to `bytes`.
     pub(super) fn read_what_has_come(&self, bytes: u64) {
         if self.shared.is_left_to_polls() || self.may_come_short(bytes) {
             self.shared.poll();
         }
     }
 
-    /// Whether a message to a receive of `bytes` may well travel on the control socket. Receives are often
-    /// longer than what comes.
+    /// Returns whether a message to a receive of `bytes` is likely to travel on the control socket. Receives
+    /// are often longer than their messages.
     pub(super) fn may_come_short(&self, bytes: u64) -> bool {
         bytes <= SHORT_BYTES.min(self.inline_bytes) || (self.inline_bytes > 0 && self.shared.came_short())
     }
 }
 
 impl Shared<RecvState> {
-    /// Whether the last bytes came on the control socket: the next may well, too.
+    /// Returns whether the last bytes came on the control socket: the next are likely to, too.
     fn came_short(&self) -> bool {
         lock(&self.state).parts.came_short.load(Ordering::Relaxed)
     }
@@ -101,7 +102,7 @@ impl Shared<RecvState> {
         }
     }
 
-    /// The state, after a look at the lanes if something is not complete.
+    /// Returns the state, after a look at the lanes if a receive is not complete.
     pub(super) fn reaped(
         &self,
         is_complete: impl FnOnce(&RecvSide<SLOTS>) -> bool,
@@ -117,8 +118,8 @@ impl Shared<RecvState> {
         Ok(lock(&self.state))
     }
 
-    /// Why a receive is never finished: the peer has closed the connection, or a failure has ended its
-    /// streams, and says more.
+    /// Returns the reason why a receive never finishes: the peer has closed the connection, or a failure has
+    /// ended its streams. The failure tells more.
     pub(super) fn peer_closed(&self) -> Error {
         let closed = || {
             let open = lock(&self.state).side.in_flight();
@@ -133,7 +134,7 @@ impl RecvState {
     pub(super) fn finish(&mut self, slot: Slot) -> Result<Received, Unfinished> {
         let index = slot.index();
         self.side.finish(slot).inspect(|_| {
-            // Before the slot can be issued again, which takes this lock.
+            // Cleared before the slot can be issued again, which takes this lock.
             *write_lock(&self.parts.destinations[index]) = None;
         })
     }

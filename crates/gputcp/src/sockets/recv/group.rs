@@ -1,6 +1,6 @@
-//! Several receives in one request, told apart by tags: NCCL's grouped receives. Which message meets which of them is the
-//! sender's to find (`gputcp_proto::group`); here they are receives like any other, that are announced together and are done
-//! when all are.
+//! Several receives in one request, told apart by tags: NCCL's grouped receives. The sender matches messages
+//! and receives (`gputcp_proto::group`). Here they are receives like any other, which are announced together
+//! and are done when all are.
 
 use std::time::Duration;
 
@@ -26,17 +26,18 @@ use crate::{
 /// One receive of a group.
 #[derive(Debug, Clone, Copy)]
 pub struct Part<'a> {
-    /// Where it goes.
+    /// The memory that the message goes to.
     pub destination: &'a Buffer,
-    /// From which byte on.
+    /// The first byte of the range.
     pub offset: u64,
-    /// How many bytes it takes at most.
+    /// The longest message that it takes, in bytes.
     pub bytes: u64,
-    /// It takes a message of this tag.
+    /// The tag of the message that it takes.
     pub tag: i32,
 }
 
-/// A group of receives in flight. Holds a slot for each of them (invariant I1): only finishing it gives them back.
+/// A group of receives in flight. Holds a slot for each of them (invariant I1): only finishing it gives them
+/// back.
 #[must_use = "wait for it, or its slots stay taken"]
 #[derive(Debug)]
 pub struct GroupRequest {
@@ -44,7 +45,7 @@ pub struct GroupRequest {
     longest: u64,
 }
 
-/// What the receives of a finished group got.
+/// The messages that the receives of a finished group got.
 #[derive(Debug, Clone, Copy)]
 pub struct ReceivedGroup {
     received: [Received; MOST],
@@ -52,20 +53,21 @@ pub struct ReceivedGroup {
 }
 
 impl RecvComm {
-    /// How many receives one group may have: as many as both ends can tell apart.
+    /// Returns how many receives one group may have: as many as both ends can tell apart.
     #[must_use]
     pub const fn max_receives(&self) -> u16 {
         self.max_receives
     }
 
-    /// Posts several receives as one request. Messages fill them by their tags, in any order; of several with one tag the first
-    /// takes the first message. The groups of a connection are filled in the order in which they were posted. `None` when there
-    /// are no slots for all of them: finish a request first.
+    /// Posts several receives as one request. Messages fill them by their tags, in any order; of several with
+    /// one tag the first takes the first message. The groups of a connection are filled in the order in which
+    /// they were posted. Returns `None` when there are no slots for all of them: finish a request first.
     ///
     /// The destinations are reserved until the request is finished.
     ///
     /// # Errors
-    /// If there are none or more than [`RecvComm::max_receives`], and as [`RecvComm::irecv`]; then nothing is posted.
+    /// If there are none or more than [`RecvComm::max_receives`], and as [`RecvComm::irecv`]; then no receive
+    /// is posted.
     pub fn irecv_group(&mut self, group: &[Part<'_>]) -> Result<Option<GroupRequest>> {
         self.shared.check()?;
         let most = self.max_receives;
@@ -120,7 +122,8 @@ impl RecvComm {
         Ok(Some(GroupRequest { slots, longest }))
     }
 
-    /// The finished group, or the request back while bytes are missing. As [`RecvComm::test`], never waits for the peer.
+    /// Returns the finished group, or the request while bytes are missing. As [`RecvComm::test`], it never
+    /// waits for the peer.
     ///
     /// # Errors
     /// If the connection has failed.
@@ -137,7 +140,7 @@ impl RecvComm {
         Ok(finished)
     }
 
-    /// Waits until all messages of the group are where they belong, for as long as bytes move.
+    /// Waits until all messages of the group are at their destinations, for as long as bytes move.
     ///
     /// # Errors
     /// As [`RecvComm::wait`].
@@ -145,7 +148,7 @@ impl RecvComm {
         let spin = self.may_come_short(request.longest);
         let shared = &self.shared;
         let mut request = Some(request);
-        // Whichever comes last ends it.
+        // The last message to come ends the group.
         shared.wait_for("receiving a group", Bound::silence(timeout), None, spin, || {
             let Some(held) = request.take() else { return Ok(Ready::No) };
             match shared.finish_group(held)? {
@@ -166,7 +169,7 @@ impl GroupRequest {
 }
 
 impl ReceivedGroup {
-    /// What each receive got, in the order in which they were posted.
+    /// Returns the message of each receive, in the order in which they were posted.
     #[must_use]
     pub fn parts(&self) -> &[Received] {
         &self.received[..self.count]
@@ -174,8 +177,8 @@ impl ReceivedGroup {
 }
 
 impl Shared<RecvState> {
-    /// Looks at the lanes, then at all receives of a group: either all are finished, or none. Whether the missing bytes can still
-    /// come is judged under the same lock.
+    /// Looks at the lanes, then at all receives of a group: either all are finished, or none. The same lock
+    /// covers the check whether the missing bytes can still come.
     ///
     /// # Errors
     /// As for a single receive.

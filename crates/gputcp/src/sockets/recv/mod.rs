@@ -1,7 +1,8 @@
-//! The receiving end of a connection. In the order of the data's way: [`RecvComm::irecv`] posts a receive and announces
-//! it ([`gputcp_proto::announce`]), [`group`] posts several at once, [`read`] takes segments off the data sockets, straight to
-//! a host destination or into a bounce ring, [`short`] whole short messages off the control socket, [`unpack`] follows the
-//! unpacks and gives the ring's buffers back, [`finish`] ends the receive.
+//! The receiving end of a connection. In the order of the data's way: [`RecvComm::irecv`] posts a receive and
+//! announces it ([`gputcp_proto::announce`]); [`group`] posts several at once. [`read`] takes segments off
+//! the data sockets, straight to a host destination or into a bounce ring. [`short`] takes whole short
+//! messages off the control socket. [`unpack`] follows the unpacks and gives the ring's buffers back.
+//! [`finish`] ends the receive.
 
 mod finish;
 mod group;
@@ -43,10 +44,10 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// The receiving end of a connection: posts receives, waits for them, oldest first or in any order.
+/// The receiving end of a connection: posts receives, and waits for them oldest first or in any order.
 ///
-/// It has threads of its own from connect on, one per data socket and one for the control socket, unless it was made with a
-/// pool ([`Options::pool`](crate::Options::pool)). Dropped without
+/// It has threads of its own from connect on, one per data socket and one for the control socket. With a pool
+/// ([`Options::pool`](crate::Options::pool)) it uses the pool's threads instead. Dropped without
 /// [`RecvComm::close`], it resets the connection.
 #[derive(Debug)]
 pub struct RecvComm {
@@ -55,7 +56,7 @@ pub struct RecvComm {
     inline_bytes: u64,
     /// How many receives may be grouped.
     max_receives: u16,
-    /// The longest message of device memory; none without a device.
+    /// The longest message of device memory; `None` without a device.
     longest_on_device: Option<u64>,
 }
 
@@ -67,25 +68,25 @@ pub struct RecvRequest {
     bytes: u64,
 }
 
-/// What the receiver's threads share.
+/// The state that the receiver's threads share.
 #[derive(Debug)]
 pub(crate) struct RecvState {
     side: RecvSide<SLOTS>,
     parts: Arc<Parts>,
 }
 
-/// What has a lock of its own, so that a long read holds up nobody.
+/// Parts with locks of their own, so that a long read holds up no other thread.
 #[derive(Debug)]
 pub(crate) struct Parts {
     /// The destinations of the receives in flight, by slot. I/O threads hold the read lock while they write.
     destinations: Box<[RwLock<Option<WriteClaim>>]>,
     announcer: Mutex<Announcer>,
-    /// One ring per data socket, and the control socket's behind them; none without a device.
+    /// One ring per data socket, and the control socket's behind them; empty without a device.
     rings: Vec<Mutex<BounceRing>>,
     /// The control socket's lane.
     short: Option<Mutex<Lane>>,
-    /// Where messages wait that came before their receives. A place is used by one thread at a time, as the rules say; each has
-    /// `eager_bytes`.
+    /// Eager places, in which messages wait that came before their receives. A place is used by one thread at
+    /// a time, as the rules say; each has `eager_bytes`.
     places: Vec<Mutex<Box<[u8]>>>,
     eager_bytes: u64,
     /// The message that is being read off the control socket.
@@ -151,9 +152,11 @@ impl RecvComm {
         Ok(comm)
     }
 
-    /// Posts a receive of up to `bytes` to `destination` at `offset`. `None` when no slot is free: finish a request first.
+    /// Posts a receive of up to `bytes` to `destination` at `offset`. Returns `None` when no slot is free:
+    /// finish a request first.
     ///
-    /// The destination is reserved until the request is finished, which is when its bytes are where they belong.
+    /// The destination is reserved until the request is finished, which is when its bytes are at their
+    /// destination.
     ///
     /// # Errors
     /// If the connection has failed, the range is not the caller's to write, or the destination is device memory and the
@@ -162,8 +165,9 @@ impl RecvComm {
         self.irecv_tagged(destination, offset, bytes, 0)
     }
 
-    /// Posts a receive with a tag. Where receives are grouped ([`Options::max_receives`](crate::Options::max_receives)) it is a
-    /// group of one, so it takes a message of its tag only; elsewhere the tag means nothing.
+    /// Posts a receive with a tag. Where receives are grouped
+    /// ([`Options::max_receives`](crate::Options::max_receives)), it is a group of one, so it takes a message
+    /// of its tag only. Elsewhere the tag means nothing.
     ///
     /// # Errors
     /// As [`RecvComm::irecv`].
@@ -204,8 +208,9 @@ impl RecvComm {
         ending::close(&self.shared, &mut self.driver, open, deadline)
     }
 
-    /// Says goodbye and returns: a thread of its own, or the pool, waits for the peer's, up to `timeout`, and ends the work. What was
-    /// sent still arrives. For whoever must not wait, as a NCCL net plugin.
+    /// Says goodbye and returns. A thread of its own, or the pool, waits for the peer's goodbye, up to
+    /// `timeout`, and ends the work. Sent bytes still arrive. It is for callers that must not wait, such as a
+    /// NCCL net plugin.
     ///
     /// # Errors
     /// If requests are still in flight or the connection has failed: then it is reset, and nothing touches the requests'
@@ -215,25 +220,25 @@ impl RecvComm {
         ending::leave(&self.shared, &mut self.driver, open, timeout)
     }
 
-    /// Ends every wait on this connection from another thread.
+    /// Returns a handle that ends every wait on this connection from another thread.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         Canceller::new(self.shared.clone())
     }
 
-    /// Payload bytes that came off the sockets.
+    /// Returns the payload bytes that came off the sockets.
     #[must_use]
     pub fn bytes_landed(&self) -> u64 {
         self.shared.counters.carried.load(Ordering::Relaxed)
     }
 
-    /// Payload bytes that are at their destination.
+    /// Returns the payload bytes that are at their destination.
     #[must_use]
     pub fn bytes_placed(&self) -> u64 {
         self.shared.counters.placed.load(Ordering::Relaxed)
     }
 
-    /// The kernel's counters of each data socket.
+    /// Returns the kernel's counters of each data socket.
     #[must_use]
     pub fn tcp_info(&self) -> Vec<TcpInfo> {
         super::tcp_info(&self.shared.data)
@@ -243,7 +248,7 @@ impl RecvComm {
         self.shared.timeout
     }
 
-    /// Who is at the other end.
+    /// Returns the peer's address.
     #[must_use]
     pub fn peer(&self) -> &str {
         &self.shared.peer
@@ -261,8 +266,8 @@ impl Shared<RecvState> {
         lock(&self.state).parts.clone()
     }
 
-    /// Has those announcements written that are due. Under the announcer's lock, as their order counts. A sender that has said
-    /// goodbye needs none, and may be gone.
+    /// Writes the announcements that are due, under the announcer's lock, as their order counts. A sender
+    /// that has said goodbye needs none, and may be gone.
     fn tell(&self, parts: &Parts, due: impl FnOnce(&mut Announcer) -> &[u8]) -> Result<()> {
         if self.peer_has_said_goodbye() {
             return Ok(());
@@ -271,7 +276,7 @@ impl Shared<RecvState> {
         let frames = due(&mut announcer);
         let written = if frames.is_empty() { Ok(()) } else { self.control.write(frames) };
         drop(announcer);
-        // Not under the lock: what is read then may be matched to a receive.
+        // Not under the lock: a frame that is read then may be matched to a receive.
         written.or_else(|error| self.control_failed(error))
     }
 

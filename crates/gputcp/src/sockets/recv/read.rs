@@ -1,5 +1,5 @@
-//! One data socket's task: reads a header, has it checked, and reads the segment's bytes to where they go: a host
-//! destination in place, or a bounce buffer whose unpack it launches.
+//! One data socket's task: reads a header, has it checked, and reads the segment's bytes. They go to a host
+//! destination in place, or into a bounce buffer whose unpack the task launches.
 
 use std::{
     io,
@@ -31,13 +31,13 @@ pub(super) struct StreamReader {
     stream: usize,
     parts: Arc<Parts>,
     lane: Option<Lane>,
-    /// What has come of the next header.
+    /// The bytes that have come of the next header.
     header: [u8; SegmentHeader::BYTES],
     have: usize,
     at: At,
 }
 
-/// Where it is.
+/// The reader's place in its stream.
 enum At {
     /// In a header, or before one.
     Header,
@@ -119,7 +119,7 @@ impl StreamReader {
         self.begin(landing.map_err(misbehaved)?, done)
     }
 
-    /// `done` receives were finished when it came.
+    /// Begins a segment. `done` is the number of receives that were finished when it came.
     fn begin(&mut self, landing: Landing, done: u64) -> Next {
         if landing.offset() == 0 {
             self.parts.came_short.store(false, Ordering::Relaxed);

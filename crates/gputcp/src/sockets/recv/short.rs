@@ -1,6 +1,7 @@
-//! Short messages: whole, inside a frame of the control socket, taken by whoever reads that. Host destinations are received
-//! in place, device memory by the control socket's own bounce ring. A message of which only a part has come waits beside the
-//! reader for whoever reads next. One whose receive is not posted goes to an eager place; the post takes it from there.
+//! Short messages: whole, inside a frame of the control socket, taken by the thread that reads it. Host
+//! destinations are received in place, device memory by the control socket's own bounce ring. A message of
+//! which only a part has come waits beside the reader for the next thread that reads. A message whose receive
+//! is not posted goes to an eager place; the post takes it from there.
 
 use std::sync::atomic::Ordering;
 
@@ -28,7 +29,7 @@ use crate::{
 pub(super) enum Coming {
     InPlace(InPlace),
     Filling(Filling),
-    /// To an eager place, which has so much of it.
+    /// A message to an eager place, and the bytes that the place has of it.
     Early(Early, u64),
 }
 
@@ -55,7 +56,7 @@ impl Shared<RecvState> {
         Ok(())
     }
 
-    /// Takes what there is of the message that was begun. True when that is all of it.
+    /// Takes the bytes that have come of the message that was begun. Returns true when that is all of it.
     pub(super) fn take_rest_of_inline(&self, reader: &mut Reader) -> Result<bool> {
         let parts = self.parts();
         let mut coming = lock(&parts.coming);
@@ -90,7 +91,8 @@ impl Shared<RecvState> {
         taken.inspect_err(|error| self.fail(error.clone()))
     }
 
-    /// The place is used again when the receive is finished, and not before.
+    /// Takes a message from an eager place. The place is used again when the receive is finished, and not
+    /// before.
     fn take_from_place(&self, place: usize, landing: Landing, parts: &Parts) -> Result<()> {
         let bytes = landing.bytes();
         let current = self.begin_short(landing, parts)?;
@@ -101,7 +103,7 @@ impl Shared<RecvState> {
                 let Some(destination) = place.as_ref() else {
                     unreachable!("a posted receive has a destination")
                 };
-                // Device memory is not ours to write, not even none of it.
+                // The CPU may not write device memory, not even 0 bytes of it.
                 if bytes > 0 {
                     destination.copy_from(0, message);
                 }
@@ -118,7 +120,8 @@ impl Shared<RecvState> {
         }
     }
 
-    /// What the sender could not know is no fault of its program, but of its user.
+    /// Returns the error of a violation. The sender of an early message could not know that its receive is
+    /// shorter: that is an error of usage.
     fn refused(&self, violation: Violation, parts: &Parts) -> Error {
         match violation {
             Violation::Overflow { total, capacity, .. }
@@ -133,7 +136,7 @@ impl Shared<RecvState> {
         }
     }
 
-    /// Device memory is received in place only to receive nothing.
+    /// Begins a message. Device memory is received in place only to receive 0 bytes.
     fn begin_short(&self, landing: Landing, parts: &Parts) -> Result<Coming> {
         let place = read_lock(&parts.destinations[landing.slot_index()]);
         let Some(destination) = place.as_ref() else { unreachable!("a posted receive has a destination") };
@@ -193,7 +196,7 @@ impl Shared<RecvState> {
         got.map_err(|error| self.socket_failed(&error))
     }
 
-    /// Counts bytes that have come; launches the unpack of a message that is whole.
+    /// Counts bytes that have come, and launches the unpack of a message that is whole.
     fn advance(&self, current: Coming, got: u64, parts: &Parts) -> Result<Option<Coming>> {
         let filled = match current {
             Coming::InPlace(in_place) => {

@@ -1,6 +1,6 @@
-//! Bounce ring → destination: unpacks under way on one stream's lane, in order, and the ring's free buffers. A buffer is
-//! freed, and its bytes counted, only by a finished unpack (invariant I2). The socket's task looks here when it needs a
-//! buffer, a waiter when it waits; so neither depends on the other.
+//! Bounce ring → destination: unpacks under way on one stream's lane, in order, and the ring's free buffers.
+//! A buffer is freed, and its bytes counted, only by a finished unpack (invariant I2). The socket's task
+//! looks here when it needs a buffer, a waiter when it waits; so neither depends on the other.
 
 use std::{collections::VecDeque, sync::Mutex, time::Instant};
 
@@ -28,7 +28,7 @@ impl BounceRing {
         Self { free: Window::with_depth(slabs), unpacks: VecDeque::with_capacity(slabs) }
     }
 
-    /// An unpack was launched.
+    /// Adds an unpack that was launched.
     pub(super) fn push(&mut self, unpacking: Unpacking<Done>) {
         self.unpacks.push_back(unpacking);
     }
@@ -53,7 +53,7 @@ impl Shared<RecvState> {
         Ok(())
     }
 
-    /// A free bounce buffer of a stream, or else the unpack that will free one.
+    /// Returns a free bounce buffer of a stream, or else the completion of the unpack that will free one.
     pub(super) fn bounce_slot(&self, ring: &Mutex<BounceRing>) -> Result<Result<Slot, Done>> {
         loop {
             self.check()?;
@@ -71,7 +71,7 @@ impl Shared<RecvState> {
         }
     }
 
-    /// The same, but waits for that unpack.
+    /// Returns a free bounce buffer, and waits for the unpack that will free it if need be.
     pub(super) fn wait_for_bounce_slot(&self, ring: &Mutex<BounceRing>) -> Result<Slot> {
         loop {
             match self.bounce_slot(ring)? {
@@ -81,7 +81,7 @@ impl Shared<RecvState> {
         }
     }
 
-    /// The completion of the newest unpack under way, on any stream.
+    /// Returns the completion of the newest unpack under way, on any stream.
     pub(super) fn newest_unpack(&self) -> Option<Done> {
         let parts = self.parts();
         parts
