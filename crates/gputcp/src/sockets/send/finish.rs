@@ -1,5 +1,5 @@
-//! How a send ends: its user asks or waits until the sockets have taken its bytes, and then its slot goes
-//! back (invariant I1). Behind the peer's goodbye, one that has not begun never will.
+//! Ends a send. Its user tests or waits until the sockets have taken its bytes, and then its slot goes back
+//! (invariant I1). Behind the peer's goodbye, a send that has not begun never will.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use crate::{
 };
 
 impl SendComm {
-    /// The finished send, or the request back while bytes are left. Reads the peer's announcements itself,
-    /// and may then write short messages. Never waits for the peer.
+    /// Returns the finished send, or the request while bytes are left. Reads the peer's announcements, and
+    /// may then write short messages. Never waits for the peer.
     ///
     /// # Errors
     /// If the connection has failed.
     pub fn test(&mut self, request: SendRequest) -> Result<Progress<Sent, SendRequest>> {
-        // Also for one that is finished already: the next ones need announcements, and unread they would wake
-        // standby.
+        // Also for a request that is finished already: the next ones need announcements, and unread they
+        // would wake standby.
         self.shared.poll();
         match self.shared.finish(request.slot) {
             Ok(sent) => Ok(Progress::Done(sent)),

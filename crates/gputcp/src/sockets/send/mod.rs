@@ -1,6 +1,7 @@
-//! The sending end of a connection. In the order of the data's way: [`SendComm::isend`] posts a message, an announced
-//! receive lets it start, [`stage`] copies device memory to a pinned ring, [`write`] carries segments on the data sockets,
-//! [`short`] whole short messages on the control socket, [`finish`] ends the send.
+//! The sending end of a connection. In the order of the data's way: [`SendComm::isend`] posts a message, and
+//! an announced receive lets it start. [`stage`] copies device memory to a pinned ring. [`write`] carries
+//! segments on the data sockets, [`short`] whole short messages on the control socket. [`finish`] ends the
+//! send.
 
 mod finish;
 mod short;
@@ -36,16 +37,16 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// The sending end of a connection: posts messages, waits for them, oldest first or in any order.
+/// The sending end of a connection: posts messages, and waits for them oldest first or in any order.
 ///
-/// It has threads of its own from connect on, one per data socket and one for the control socket, unless it was made with a
-/// pool ([`Options::pool`](crate::Options::pool)). Dropped without
+/// It has threads of its own from connect on, one per data socket and one for the control socket. With a pool
+/// ([`Options::pool`](crate::Options::pool)) it uses the pool's threads instead. Dropped without
 /// [`SendComm::close`], it resets the connection.
 #[derive(Debug)]
 pub struct SendComm {
     shared: Arc<Shared<SendState>>,
     driver: Driver,
-    /// The longest message of device memory; none without a device.
+    /// The longest message of device memory; `None` without a device.
     longest_on_device: Option<u64>,
     /// How many receives may be grouped: with more than 1, tags count.
     max_receives: u16,
@@ -58,14 +59,14 @@ pub struct SendRequest {
     slot: Slot,
 }
 
-/// What the sender's threads share.
+/// The state that the sender's threads share.
 #[derive(Debug)]
 pub(crate) struct SendState {
     side: SendSide<SLOTS>,
     parts: Arc<Parts>,
 }
 
-/// What has a lock of its own, so that a long write holds up nobody.
+/// Parts with locks of their own, so that a long write holds up no other thread.
 #[derive(Debug)]
 pub(crate) struct Parts {
     /// The sources of the sends in flight, by slot. I/O threads hold the read lock while they read.
@@ -118,7 +119,8 @@ impl SendComm {
         Ok(comm)
     }
 
-    /// Posts a message: `bytes` of `source` from `offset`. `None` when no slot is free: finish a request first.
+    /// Posts a message: `bytes` of `source` from `offset`. Returns `None` when no slot is free: finish a
+    /// request first.
     ///
     /// The source stays reserved until the request is finished, which is when the sockets have taken its bytes.
     ///
@@ -129,9 +131,10 @@ impl SendComm {
         self.isend_tagged(source, offset, bytes, 0)
     }
 
-    /// Posts a message with a tag. Where receives are grouped ([`Options::max_receives`](crate::Options::max_receives)) it goes to
-    /// the oldest group with an open receive, there to the first open receive of its tag; `None` also while that has none, or is
-    /// not announced: ask again. Elsewhere the tag means nothing. Never waits for the peer.
+    /// Posts a message with a tag. Where receives are grouped
+    /// ([`Options::max_receives`](crate::Options::max_receives)), it goes to the oldest group with an open
+    /// receive, there to the first open receive of its tag. It returns `None` also while that group has none
+    /// of its tag, or is not announced: ask again. Elsewhere the tag means nothing. Never waits for the peer.
     ///
     /// # Errors
     /// As [`SendComm::isend`]; or if the peer has closed the connection, so that no receive will come.
@@ -146,7 +149,8 @@ impl SendComm {
         if posted.is_some() || self.max_receives == 1 {
             return Ok(posted);
         }
-        // Its receive may be announced, and nobody has read that yet. Behind a goodbye there is none.
+        // Its receive may be announced, in a frame that no thread has read yet. Behind a goodbye there is
+        // none.
         self.shared.poll();
         let is_over = self.shared.peer_has_said_goodbye();
         let posted = self.try_isend(source, offset, bytes, tag)?;
@@ -156,8 +160,8 @@ impl SendComm {
         Ok(posted)
     }
 
-    /// Posts a message. `None` only while others are in flight: where receives are grouped, one that is alone waits for its
-    /// receive to be announced, within the timeout.
+    /// Posts a message. Returns `None` only while others are in flight. Where receives are grouped, a message
+    /// that is alone waits for its receive to be announced, within the timeout.
     ///
     /// # Errors
     /// As [`SendComm::isend_tagged`].
@@ -207,7 +211,7 @@ impl SendComm {
         Ok(Some(SendRequest { slot }))
     }
 
-    /// How many receives one group of the peer's may have: with 1, tags mean nothing.
+    /// Returns how many receives one group of the peer's may have: with 1, tags mean nothing.
     #[must_use]
     pub const fn max_receives(&self) -> u16 {
         self.max_receives
@@ -222,8 +226,9 @@ impl SendComm {
         ending::close(&self.shared, &mut self.driver, open, deadline)
     }
 
-    /// Says goodbye and returns: a thread of its own, or the pool, waits for the peer's, up to `timeout`, and ends the work. What was
-    /// sent still arrives. For whoever must not wait, as a NCCL net plugin.
+    /// Says goodbye and returns. A thread of its own, or the pool, waits for the peer's goodbye, up to
+    /// `timeout`, and ends the work. Sent bytes still arrive. It is for callers that must not wait, such as a
+    /// NCCL net plugin.
     ///
     /// # Errors
     /// If requests are still in flight or the connection has failed: then it is reset, and nothing touches the requests'
@@ -233,25 +238,25 @@ impl SendComm {
         ending::leave(&self.shared, &mut self.driver, open, timeout)
     }
 
-    /// Ends every wait on this connection from another thread.
+    /// Returns a handle that ends every wait on this connection from another thread.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         Canceller::new(self.shared.clone())
     }
 
-    /// Payload bytes that the sockets have taken.
+    /// Returns the payload bytes that the sockets have taken.
     #[must_use]
     pub fn bytes_written(&self) -> u64 {
         self.shared.counters.carried.load(Ordering::Relaxed)
     }
 
-    /// The kernel's counters of each data socket.
+    /// Returns the kernel's counters of each data socket.
     #[must_use]
     pub fn tcp_info(&self) -> Vec<TcpInfo> {
         super::tcp_info(&self.shared.data)
     }
 
-    /// The congestion control in force on the data sockets.
+    /// Returns the congestion control in force on the data sockets.
     #[must_use]
     pub fn congestion(&self) -> Option<String> {
         self.shared.data.first().and_then(|socket| super::tuning::congestion(socket).ok())
@@ -261,7 +266,7 @@ impl SendComm {
         self.shared.timeout
     }
 
-    /// Who is at the other end.
+    /// Returns the peer's address.
     #[must_use]
     pub fn peer(&self) -> &str {
         &self.shared.peer

@@ -1,6 +1,7 @@
-//! Short messages: whole, inside a frame of the control socket, written by whoever finds that they can go. No thread is
-//! woken for them. Host memory goes out in place, device memory from the control socket's own staging ring, whose copy is
-//! waited for: it takes less time than a wake-up. What the socket has no room for is left to standby.
+//! Short messages: whole, inside a frame of the control socket. The thread that finds that one can go writes
+//! it; no other thread is woken. Host memory goes out in place. Device memory goes out from the control
+//! socket's own staging ring; the copy is waited for, as it takes less time than a wake-up. The rest that the
+//! socket has no room for is left to standby.
 
 use std::{collections::VecDeque, io, sync::MutexGuard, time::Instant};
 
@@ -24,11 +25,11 @@ use crate::{
 /// The short messages on their way out.
 #[derive(Debug)]
 pub(super) struct ShortSends {
-    /// Those that were dealt and not begun: of sends in flight, so no more than there are slots.
+    /// The messages that were dealt and not begun: of sends in flight, so no more than there are slots.
     waiting: VecDeque<Segment>,
-    /// The one that the socket has taken a part of.
+    /// The message of which the socket has taken a part.
     current: Option<Current>,
-    /// Where those of device memory are staged; none without a device.
+    /// The staging ring of messages of device memory; `None` without a device.
     ring: Option<StagingRing>,
 }
 
@@ -40,14 +41,14 @@ enum Current {
 }
 
 impl ShortSends {
-    /// For up to `depth` sends in flight.
+    /// Returns the queue for up to `depth` sends in flight.
     pub(super) fn new(ring: Option<StagingRing>, depth: usize) -> Self {
         Self { waiting: VecDeque::with_capacity(depth), current: None, ring }
     }
 }
 
 impl Shared<SendState> {
-    /// Carries what a caller dealt to itself: a short message, written at once.
+    /// Carries the segment that a caller dealt to itself: a short message, written at once.
     pub(super) fn carry_dealt(&self, dealt: Result<Option<Segment>, TooLong>) -> Result<()> {
         match self.known_length(dealt)? {
             None => Ok(()),
@@ -55,7 +56,8 @@ impl Shared<SendState> {
         }
     }
 
-    /// Writes a short message on the control socket after those before it, and every one after it that can go too.
+    /// Writes a short message on the control socket after those before it, and then every later one that can
+    /// go too.
     pub(super) fn carry_inline(&self, segment: Segment) -> Result<()> {
         let parts = self.parts();
         let mut short = lock(&parts.short);
@@ -97,7 +99,7 @@ impl Shared<SendState> {
             }
             short.waiting.extend(self.known_length(dealt)?);
         };
-        // What is read then may ask for more short messages.
+        // The frames that are read then may ask for more short messages.
         drop(short);
         self.control_failed(error)
     }
@@ -126,7 +128,8 @@ impl Shared<SendState> {
         }
     }
 
-    /// Writes a message to its end, and gives its segment; or the message again, where there is no room.
+    /// Writes a message to its end, and returns its segment. Returns the message again where there is no
+    /// room.
     fn write_current(
         &self,
         mut current: Current,
@@ -175,7 +178,7 @@ impl Shared<SendState> {
         let left = segment.bytes() - sent;
         self.control.write_part(header.len() as u64 + left, |socket| {
             if left == 0 {
-                // Device memory is not the socket's to read, not even none of it.
+                // The socket may not read device memory, not even 0 bytes of it.
                 Ok(rustix::net::send(socket, header, rustix::net::SendFlags::NOSIGNAL)?)
             } else {
                 source.send(socket, header, sent, left)
@@ -183,7 +186,7 @@ impl Shared<SendState> {
         })
     }
 
-    /// A message that is longer than its receive is this side's mistake, and ends the connection.
+    /// Fails the connection if a message is longer than its receive, which is this side's mistake.
     fn known_length(&self, dealt: Result<Option<Segment>, TooLong>) -> Result<Option<Segment>> {
         dealt.map_err(|too_long| {
             let error = Error::usage(format!("{too_long}: post a receive that is long enough"));

@@ -29,19 +29,19 @@ impl StagingRing {
         self.copies.is_empty()
     }
 
-    /// Starts a copy. The segment comes back if no slab is free.
+    /// Starts a copy. Returns the segment if no slab is free.
     pub(super) fn stage(&mut self, segment: Segment, source: &ReadClaim) -> Result<Option<Segment>> {
         let Some(slot) = self.free.issue() else { return Ok(Some(segment)) };
         self.copies.push_back(Staging::start(slot, segment, &mut self.lane.stage_from(source, self.mode))?);
         Ok(None)
     }
 
-    /// Whether another copy can be started.
+    /// Returns whether another copy can be started.
     pub(super) fn has_room(&self) -> bool {
         self.free.has_room()
     }
 
-    /// The oldest copy, if it is done, or else what tells when it is. Only of a ring that is not empty.
+    /// Returns the oldest copy if it is done, or else its completion. The ring must not be empty.
     pub(super) fn oldest(&mut self) -> Result<Result<Staged, Done>> {
         let Some(copy) = self.copies.pop_front() else { unreachable!("asked of an empty ring") };
         Ok(copy.poll().map_err(Error::from)?.map_err(|copy| {

@@ -1,5 +1,5 @@
-//! One data socket's task: takes segments as they are dealt and writes them, header and bytes in one call. Host memory
-//! goes out in place, device memory from the staging ring.
+//! One data socket's task: takes segments as they are dealt and writes them, header and bytes in one call.
+//! Host memory goes out in place, device memory from the staging ring.
 
 use std::{
     io,
@@ -34,13 +34,13 @@ pub(super) struct Writer {
     at: At,
 }
 
-/// Where it is.
+/// The writer's place in its stream.
 enum At {
     /// Between two segments.
     Between,
     /// The socket has taken so many bytes of this segment, its header's included.
     InPlace(Segment, u64),
-    /// The socket has taken so many bytes of the header, or all of it and some of what is staged.
+    /// The socket has taken so many bytes of the header, or all of it and some of the staged bytes.
     Staged(Staged, usize),
     /// The socket has failed.
     Failed(Verdict),
@@ -104,7 +104,7 @@ impl Writer {
         }
     }
 
-    /// A segment, or what to wait for: work, or nothing any more.
+    /// Returns a segment, or the step that waits for work or ends the task.
     fn next_segment(&self) -> Result<Result<Segment, Step>, Stop> {
         let mut state = lock(&self.shared.state);
         state.side.set_idle(self.stream, false);
@@ -112,7 +112,8 @@ impl Writer {
             return Ok(Err(Step::Ended));
         }
         let dealt = state.side.deal(Carrier::Stream(self.stream)).map_err(too_long)?;
-        // What is left, or is another stream's turn, is passed on: each that takes a segment wakes the next.
+        // A segment that is left, or is another stream's turn, is passed on: each stream that takes one wakes
+        // the next.
         let (next, wanted) = (state.side.to_wake(), state.side.to_want());
         let closing = self.shared.is_closing();
         if dealt.is_none() && !closing {
