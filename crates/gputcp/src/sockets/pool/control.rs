@@ -1,4 +1,5 @@
-//! The control thread of a pool: stands by for the control sockets of all connections, and ends those that were left.
+//! The control thread of a pool: stands by for the control sockets of all connections, and ends those that
+//! were left.
 
 use std::{
     fmt, io,
@@ -23,24 +24,24 @@ use crate::{
     },
 };
 
-/// A connection as the control thread knows it.
+/// A connection in the view of the control thread.
 pub(crate) trait Attended: Send + Sync {
-    /// Does what the control socket is ready for, unless somebody polls it; never waits for the peer.
+    /// Handles the events of the control socket, unless a caller polls it; never waits for the peer.
     fn attend(&self) -> Attention;
 
-    /// Looks whether the peer does what it owes, and fails the connection if not.
+    /// Checks whether the peer does its duty, and fails the connection if not.
     fn watch(&self);
 
-    /// How often that is to be looked at.
+    /// Returns how often [`Attended::watch`] is to be called.
     fn watch_interval(&self) -> Duration;
 
-    /// Has the control thread told of the control socket.
+    /// Has the control thread woken for the control socket.
     fn arm(&self) -> io::Result<()>;
 
-    /// Takes the control socket out of what is watched.
+    /// Takes the control socket out of the watched set.
     fn disarm(&self);
 
-    /// Whether the peer has said goodbye, or the connection has failed.
+    /// Returns whether the peer has said goodbye, or the connection has failed.
     fn is_over(&self) -> bool;
 
     /// Fails the connection.
@@ -63,7 +64,7 @@ struct Table {
     entries: Vec<Option<Arc<Entry>>>,
     /// When the next connection that was left is given up; none that was left by then is overlooked.
     due: Option<Instant>,
-    /// How often the connections are watched: as often as the one with the shortest timeout asks for.
+    /// The interval of watching the connections: the shortest that one of them asks for.
     watch_interval: Option<Duration>,
     stopped: bool,
 }
@@ -71,14 +72,14 @@ struct Table {
 /// A connection's entry.
 pub(super) struct Entry {
     number: usize,
-    /// Locked while it is attended to. None before the connection has begun and once it is shut out.
+    /// Locked while it is attended to. `None` before the connection has begun and once it is shut out.
     attended: Mutex<Option<Arc<dyn Attended>>>,
     leaving: Mutex<Option<Leaving>>,
-    /// Somebody polls the control socket: it is looked at again after a while.
+    /// A caller polls the control socket: the control thread looks at it again after a while.
     away: AtomicBool,
 }
 
-/// What is left of a connection that nobody holds any more.
+/// The rest of a connection whose handle is gone.
 struct Leaving {
     seat: Seat,
     deadline: Instant,
@@ -92,7 +93,7 @@ impl ControlLoop {
         Ok(Self { set, bell, table: Mutex::default(), begun: Begun::default() })
     }
 
-    /// A new entry.
+    /// Makes a new entry.
     pub(super) fn enter(&self) -> Arc<Entry> {
         let mut table = lock(&self.table);
         let free = table.entries.iter().position(Option::is_none);
@@ -128,7 +129,7 @@ impl ControlLoop {
         }
     }
 
-    /// A connection was left that is to be given up then.
+    /// Notes a connection that was left, and that is to be given up at `deadline`.
     pub(super) fn expect(&self, deadline: Instant) {
         let mut table = lock(&self.table);
         if table.due.is_none_or(|due| deadline < due) {
@@ -138,7 +139,7 @@ impl ControlLoop {
         }
     }
 
-    /// A connection has begun that is to be watched so often.
+    /// Notes a connection that has begun, and that is to be watched at this interval.
     pub(super) fn watch_every(&self, interval: Duration) {
         let mut table = lock(&self.table);
         if table.watch_interval.is_none_or(|least| interval < least) {
@@ -148,13 +149,13 @@ impl ControlLoop {
         }
     }
 
-    /// Ends the thread. There are no connections any more.
+    /// Ends the thread. No connection is left.
     pub(super) fn stop(&self) {
         lock(&self.table).stopped = true;
         self.ring();
     }
 
-    /// The thread's life.
+    /// Runs the thread.
     pub(super) fn run(&self) {
         let mut events = Vec::with_capacity(EVENTS);
         let mut back: Option<Instant> = None;
@@ -173,7 +174,7 @@ impl ControlLoop {
                 tv_sec: limit.as_secs().cast_signed(),
                 tv_nsec: limit.subsec_nanos().into(),
             });
-            // Interrupted by a signal, it finds no event and sleeps again.
+            // If a signal interrupts it, it finds no event and sleeps again.
             let _ = epoll::wait(&self.set, rustix::buffer::spare_capacity(&mut events), limit.as_ref());
             for event in events.drain(..) {
                 match { event.data }.u64() {
@@ -197,21 +198,22 @@ impl ControlLoop {
         }
     }
 
-    /// An event may come late, for an entry that is empty by now, or another's: that then finds nothing to do. True if the
-    /// connection is to be come back to.
+    /// Attends to an entry. An event may come late, for an entry that is empty by now, or another's, which
+    /// then finds no work. Returns true if the thread is to come back to the connection.
     fn attend(&self, number: usize) -> bool {
         let entry = lock(&self.table).entries.get(number).cloned().flatten();
         entry.is_some_and(|entry| entry.attend())
     }
 
-    /// Attends to the connections that were left to those who poll them. True if some still are.
+    /// Attends to the connections that were left to the callers that poll them. Returns true if some still
+    /// are.
     fn come_back(&self) -> bool {
         let mut away = false;
         self.for_each(|entry| away |= entry.away.load(Ordering::Relaxed) && entry.attend());
         away
     }
 
-    /// Does something with every entry, without the table's lock.
+    /// Calls `act` with every entry, without the table's lock.
     fn for_each(&self, mut act: impl FnMut(&Arc<Entry>)) {
         for number in 0.. {
             let table = lock(&self.table);
@@ -243,37 +245,38 @@ impl ControlLoop {
     }
 
     fn ring(&self) {
-        // Only fails when the counter is full, and then the thread is woken anyway.
+        // The write fails only when the counter is full, and then the thread is woken anyway.
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 }
 
 impl Entry {
-    /// The connection begins.
+    /// Begins to watch the connection.
     pub(super) fn admit(&self, attended: Arc<dyn Attended>) -> io::Result<()> {
-        // Told of nothing before it is there.
+        // Inserted before it is armed, so that no event finds the entry empty.
         let armed = lock(&self.attended).insert(attended).clone();
         armed.arm()
     }
 
-    /// Nobody holds the connection any more. Ends it at once if that can be.
+    /// Takes over a connection whose handle is gone. Ends it at once if that can be.
     pub(super) fn leave(&self, seat: Seat, deadline: Instant) {
         *lock(&self.leaving) = Some(Leaving { seat, deadline });
-        // The control thread looks for `leaving` after each event: either it finds it, or what it has heard is seen here.
+        // The control thread looks for `leaving` after each event: either it finds it, or its result is seen
+        // here.
         let over = lock(&self.attended).as_ref().is_none_or(|attended| attended.is_over());
         if over {
             self.finish();
         }
     }
 
-    /// Nobody is at the connection any more when this returns.
+    /// Takes the connection out. When this returns, the control thread is not at the connection any more.
     pub(super) fn shut_out(&self) {
         if let Some(attended) = lock(&self.attended).take() {
             attended.disarm();
         }
     }
 
-    /// True if the connection is to be come back to.
+    /// Attends to the connection. Returns true if the thread is to come back to it.
     fn attend(&self) -> bool {
         let attended = lock(&self.attended);
         let Some(connection) = &*attended else { return false };
@@ -312,7 +315,7 @@ impl Entry {
 }
 
 impl fmt::Debug for Entry {
-    /// The connection leads back to this.
+    /// The connection leads back to this entry.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry").field("number", &self.number).finish_non_exhaustive()
     }
@@ -320,5 +323,5 @@ impl fmt::Debug for Entry {
 
 /// The name of the bell in the set; entries are numbered from 0.
 const BELL: u64 = u64::MAX;
-/// Events taken at a time; what is left is reported next time.
+/// Events taken at a time; the rest is reported next time.
 const EVENTS: usize = 64;

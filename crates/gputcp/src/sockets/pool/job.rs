@@ -1,4 +1,4 @@
-//! A task in a pool. It is stepped by its worker alone; whoever ends the connection can shut it out.
+//! A task in a pool. Its worker alone steps it; the thread that ends the connection can shut it out.
 
 use std::{
     fmt,
@@ -19,7 +19,7 @@ use crate::{
 pub(crate) struct Job {
     worker: Arc<Worker>,
     place: usize,
-    /// Locked during a step. None once the task has ended or was shut out.
+    /// Locked during a step. `None` once the task has ended or was shut out.
     task: Mutex<Option<Box<dyn Task>>>,
 }
 
@@ -33,7 +33,7 @@ impl Job {
         self.worker.wake(self.place);
     }
 
-    /// A step of the task. A panic fails its connection, and not the worker.
+    /// Steps the task. A panic fails its connection, and not the worker.
     pub(super) fn step(&self) -> Step {
         let mut place = lock(&self.task);
         let Some(task) = place.as_mut() else { return Step::Work };
@@ -49,8 +49,8 @@ impl Job {
         step
     }
 
-    /// Ends the task where it is. A step under way is waited for, which takes no longer than the CPU and a GPU need: it does
-    /// not wait for the peer.
+    /// Ends the task where it is. Waits for a step under way, which takes no longer than the CPU and a GPU
+    /// need: it does not wait for the peer.
     pub(super) fn shut_out(&self) {
         if let Some(task) = lock(&self.task).take() {
             self.worker.remove(self.place, &*task);
@@ -59,7 +59,7 @@ impl Job {
 }
 
 impl fmt::Debug for Job {
-    /// The task leads back to its connection, and that to this.
+    /// The task leads back to its connection, and that to this job.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Job").field("place", &self.place).finish_non_exhaustive()
     }
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use crate::sockets::task::{Next, attempt};
 
-    /// Reads byte by byte and tells of it; panics where that is a 0.
+    /// Reads byte by byte and reports each; panics at a 0.
     struct Reading {
         socket: UnixStream,
         heard: Sender<Result<u8, Error>>,

@@ -1,10 +1,10 @@
-//! One pool of I/O threads for many connections: [`worker`] runs the tasks of data sockets, [`control`] stands by for the
-//! control sockets, [`Seat`] is what a connection has in the pool.
+//! One pool of I/O threads for many connections. [`worker`] runs the tasks of data sockets, [`control`]
+//! stands by for the control sockets, [`Seat`] is a connection's share of the pool.
 //!
-//! Invariant: nobody in here waits for a peer. A task returns where its socket would block, a control socket is read and
-//! written as far as it goes, and what has to wait for a time waits in a list. So connections cannot hold each other up, and
-//! two processes whose pools are full of each other's connections cannot wait for each other. A GPU may be waited for: it goes
-//! on whatever the network does.
+//! Invariant: no thread in here waits for a peer. A task returns where its socket would block. A control
+//! socket is read and written as far as it goes. A task that waits for a time waits in a list. So connections
+//! cannot hold each other up, and two processes whose pools serve each other's connections cannot wait for
+//! each other. A GPU may be waited for: it goes on whatever the network does.
 
 mod control;
 mod job;
@@ -29,13 +29,14 @@ use self::{
 use super::{control::Watch, cores, locks::lock, task::Task};
 use crate::{Error, Result};
 
-/// I/O threads that are shared by connections, made with the same pool in [`Options::pool`](crate::Options::pool).
+/// I/O threads that are shared by the connections made with the same pool in
+/// [`Options::pool`](crate::Options::pool).
 ///
-/// Threads `gputcp-io-0` and so on carry data, `gputcp-ctl` reads what has a socket of its own for short messages and for what
-/// the two ends have to say to each other. They are started by the first connections, as many as their sockets need, and end when the last
-/// connection and the last clone of this handle are gone: a process that has loaded the library without using it has no threads
-/// of it, and one that is done with it gets them back. They run on the cores that the thread which made the pool might use then,
-/// whichever those of the thread are that makes a connection.
+/// Threads `gputcp-io-0` and so on carry data. `gputcp-ctl` reads the control sockets, which carry short
+/// messages and the frames between the two ends. The first connections start as many threads as their sockets
+/// need. The threads end when the last connection and the last clone of this handle are gone. So a process
+/// that has loaded the library has none of its threads before use, and none again after it. They run on the
+/// cores that the thread which made the pool might use then, whichever thread makes a connection.
 #[derive(Debug, Clone)]
 pub struct IoPool(Arc<Inner>);
 
@@ -44,9 +45,9 @@ struct Inner {
     workers: Box<[Arc<Worker>]>,
     control: Arc<ControlLoop>,
     started: Mutex<Started>,
-    /// Where the threads run; none where the system does not say.
+    /// The cores of the threads; `None` where the system does not name them.
     cores: Option<CpuSet>,
-    /// Where the next connection begins among workers that have equally much to do.
+    /// The worker with which the next connection begins, among workers that have equally much to do.
     turn: AtomicUsize,
 }
 
@@ -57,8 +58,8 @@ struct Started {
     workers: Box<[bool]>,
 }
 
-/// What a connection has in the pool: its tasks, and an entry for its control socket. Dropped, they are shut out: once that
-/// returns, nothing touches the memory of the connection's requests any more.
+/// A connection's share of the pool: its tasks, and an entry for its control socket. Dropped, they are shut
+/// out: once that returns, no thread of the pool touches the memory of the connection's requests any more.
 #[derive(Debug)]
 pub(crate) struct Seat {
     jobs: Vec<Arc<Job>>,
@@ -70,7 +71,7 @@ impl IoPool {
     /// The most threads that carry data.
     pub const THREADS_MAX: usize = 64;
 
-    /// A pool of `threads` threads that carry data, 1 to 64, and one more for control sockets.
+    /// Makes a pool of `threads` threads that carry data, 1 to 64, and one more for control sockets.
     ///
     /// # Errors
     /// If the number is out of range, or the system refuses descriptors.
@@ -90,7 +91,7 @@ impl IoPool {
         })))
     }
 
-    /// A connection's place, still without tasks.
+    /// Returns a place for a connection, still without tasks.
     pub(crate) fn seat(&self) -> Result<Seat> {
         let mut started = lock(&self.0.started);
         if !started.control {
@@ -113,14 +114,14 @@ impl IoPool {
         thread.map(drop).map_err(|error| Error::system("start a thread of the pool", error))
     }
 
-    /// The workers for a connection's `tasks` tasks, those with the fewest first: streams of one connection go to different ones.
-    /// Their threads are there.
+    /// Returns the workers for a connection's `tasks` tasks, those with the fewest tasks first, with their
+    /// threads started. Streams of one connection go to different workers.
     fn by_load(&self, tasks: usize) -> Result<Vec<&Arc<Worker>>> {
         let workers = &self.0.workers;
         let first = self.0.turn.fetch_add(1, Ordering::Relaxed) % workers.len();
         let mut order: Vec<_> = (first..workers.len()).chain(0..first).collect();
         let mut started = lock(&self.0.started);
-        // Among those with nothing to do, one whose thread is there.
+        // Among workers with no tasks, one whose thread is there.
         order.sort_by_cached_key(|&number| (workers[number].tasks(), !started.workers[number]));
         order.truncate(tasks);
         for &number in &order {
@@ -137,20 +138,20 @@ impl IoPool {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Not joined: this may be one of the threads. They have nothing left to do.
+        // The threads are not joined: this may be one of them. They have no tasks left.
         self.workers.iter().for_each(|worker| worker.stop());
         self.control.stop();
     }
 }
 
 impl Seat {
-    /// Where the connection's control socket is to be watched.
+    /// Returns where the connection's control socket is to be watched.
     pub(crate) fn watch(&self) -> Watch {
         self.pool.0.control.watch(&self.entry)
     }
 
-    /// Gives the connection's tasks to workers, each to one for life, and its control socket to the control thread. `own` is
-    /// told which job is the task of which stream.
+    /// Gives the connection's tasks to workers, each to one for life, and its control socket to the control
+    /// thread. `own` is called with each stream and its job.
     pub(crate) fn start<T: Task>(
         &mut self,
         attended: Arc<dyn Attended>,
@@ -170,7 +171,8 @@ impl Seat {
         self.entry.admit(attended).map_err(|error| Error::system("watch the control socket", error))
     }
 
-    /// Leaves the rest to the control thread: it ends the connection when the peer has said goodbye, or at the deadline.
+    /// Leaves the rest to the control thread. It ends the connection when the peer has said goodbye, or at
+    /// the deadline.
     pub(crate) fn leave(self, deadline: Instant) {
         let (control, entry) = (self.pool.0.control.clone(), self.entry.clone());
         entry.leave(self, deadline);

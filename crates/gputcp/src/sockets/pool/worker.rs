@@ -1,7 +1,8 @@
-//! One I/O thread of a pool: steps the tasks that are ready, each as far as its share, and sleeps when there are none.
+//! One I/O thread of a pool: steps the tasks that are ready, each as far as its share, and sleeps when there
+//! are none.
 //!
-//! Data sockets are watched edge-triggered and entered once: a task that found its socket not ready is told when that changes,
-//! by no system call of its own.
+//! Data sockets are watched edge-triggered and entered once. A task that found its socket not ready is woken
+//! when that changes, without a system call of its own.
 
 use std::{
     collections::VecDeque,
@@ -34,7 +35,7 @@ struct Inbox {
     places: Vec<Option<Place>>,
     /// Places whose task is to be stepped, each at most once.
     ready: VecDeque<usize>,
-    /// How many tasks wait for a time.
+    /// The number of tasks that wait for a time.
     timers: usize,
     asleep: bool,
     stopped: bool,
@@ -60,12 +61,12 @@ impl Worker {
         self.begun.wait_for(1);
     }
 
-    /// How many tasks it has.
+    /// Returns how many tasks it has.
     pub(super) fn tasks(&self) -> usize {
         lock(&self.inbox).places.iter().flatten().count()
     }
 
-    /// Takes a task. Everything that the worker will need for it is there when this returns (invariant I4).
+    /// Takes a task. All that the worker will need for it is there when this returns (invariant I4).
     pub(super) fn add(self: &Arc<Self>, task: Box<dyn Task>) -> io::Result<Arc<Job>> {
         let mut inbox = lock(&self.inbox);
         let free = inbox.places.iter().position(Option::is_none);
@@ -103,13 +104,13 @@ impl Worker {
         }
     }
 
-    /// Ends the thread. There are no tasks any more.
+    /// Ends the thread. No task is left.
     pub(super) fn stop(&self) {
         lock(&self.inbox).stopped = true;
         self.ring();
     }
 
-    /// The thread's life.
+    /// Runs the thread.
     pub(super) fn run(&self) {
         let mut events = Vec::with_capacity(EVENTS);
         self.begun.one_more();
@@ -118,14 +119,14 @@ impl Worker {
                 tv_sec: limit.as_secs().cast_signed(),
                 tv_nsec: limit.subsec_nanos().into(),
             });
-            // Interrupted by a signal, it finds no event and sleeps again.
+            // If a signal interrupts it, it finds no event and sleeps again.
             let _ = epoll::wait(&self.set, rustix::buffer::spare_capacity(&mut events), limit.as_ref());
             self.round(&mut events);
         }
     }
 
-    /// How long to sleep: not at all while a task is ready, and for ever (`Some(None)`) while none waits for a time. None when
-    /// the thread is to end.
+    /// Returns how long to sleep: not at all while a task is ready, and for ever (`Some(None)`) while none
+    /// waits for a time. Returns `None` when the thread is to end.
     fn limit(&self) -> Option<Option<Duration>> {
         let mut inbox = lock(&self.inbox);
         if inbox.stopped {
@@ -160,7 +161,7 @@ impl Worker {
                 Step::Again => lock(&self.inbox).make_ready(at),
                 Step::Lane(done) => {
                     lock(&self.inbox).make_ready(at);
-                    // The first to have been started on is likely to be the first that is done.
+                    // The work that was started first is likely to be done first.
                     lane.get_or_insert(done);
                 }
                 Step::Until(moment) => lock(&self.inbox).set_timer(at, Some(moment)),
@@ -168,19 +169,20 @@ impl Worker {
             }
         }
         if let Some(done) = lane.filter(|_| only_lanes) {
-            // A lane that is lost says so at the next step.
+            // A lane that is lost reports it at the next step.
             let _ = done.wait(Instant::now() + POOL_LOOK);
         }
     }
 
     fn ring(&self) {
-        // Only fails when the counter is full, and then the worker is woken anyway.
+        // The write fails only when the counter is full, and then the worker is woken anyway.
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 }
 
 impl Inbox {
-    /// An event may come late, for a place that is empty by now, or another's: a task may be stepped at any time.
+    /// Makes a place ready. An event may come late, for a place that is empty by now, or another's: a task
+    /// may be stepped at any time.
     fn make_ready(&mut self, at: usize) {
         if let Some(Some(place)) = self.places.get_mut(at)
             && !std::mem::replace(&mut place.is_ready, true)
@@ -203,7 +205,7 @@ impl Inbox {
         self.timers = self.timers + usize::from(until.is_some()) - usize::from(before.is_some());
     }
 
-    /// Looked for only while a connection ends.
+    /// Returns the earliest time that a task waits for. It is looked for only while a connection ends.
     fn next_timer(&self) -> Option<Instant> {
         if self.timers == 0 {
             return None;
@@ -226,7 +228,7 @@ impl Inbox {
 
 /// The name of the bell in the set; places are numbered from 0.
 const BELL: u64 = u64::MAX;
-/// Events taken at a time; what is left is reported next time.
+/// Events taken at a time; the rest is reported next time.
 const EVENTS: usize = 64;
-/// How long a lane is waited for, when all tasks that could go on wait for lanes, before sockets are looked at.
+/// The longest wait for a lane, when all tasks that could go on wait for lanes, before sockets are looked at.
 const POOL_LOOK: Duration = Duration::from_micros(200);
