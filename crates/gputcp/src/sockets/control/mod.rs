@@ -1,12 +1,12 @@
-//! The control socket of a connection: frames out, frames in, and who reads them.
+//! The control socket of a connection: the frames out, the frames in, and the thread that reads them.
 //!
-//! *Standby* reads while nobody waits, so progress does not depend on polling. Whoever waits for a request takes the reading
-//! over (*leads*) for as long as it waits: standby is disarmed by one `epoll_ctl`, and a short message is delivered by the
-//! thread that wants it, without a second wake-up.
+//! *Standby* reads while no caller waits, so progress does not depend on polling. A caller that waits for a
+//! request takes the reading over (*leads*) for as long as it waits. One `epoll_ctl` disarms standby. The
+//! thread that wants a short message delivers it itself, without a second wake-up.
 //!
-//! Nobody ever waits here for the peer, so one thread can stand by for many connections. A message of which only a part has
-//! come is gone on with by whoever reads next; what the socket does not take at once is kept, and written by standby when
-//! there is room.
+//! No thread in here ever waits for the peer, so one thread can stand by for many connections. A message of
+//! which only a part has come is continued by the next thread that reads. The bytes that the socket does not
+//! take at once are kept, and written by standby when there is room.
 
 mod read;
 mod standby;
@@ -39,14 +39,15 @@ pub(crate) struct ControlSocket {
     outbox: Mutex<Outbox>,
     reader: Mutex<Reader>,
     armed: Armed,
-    /// Standby has found somebody at the reader.
+    /// Standby has found another thread at the reader.
     missed: AtomicBool,
-    /// Why nothing can be written any more, once that is so.
+    /// The error after which no more can be written, once there is one.
     broken: OnceLock<io::Error>,
 }
 
 impl ControlSocket {
-    /// Takes over a connected socket, which becomes non-blocking, of an end with up to `depth` messages in flight. Standby is not told of it before [`ControlSocket::arm`].
+    /// Takes over a connected socket, which becomes non-blocking, of an end with up to `depth` messages in
+    /// flight. Standby is not woken for it before [`ControlSocket::arm`].
     pub(crate) fn new(socket: Socket, watch: &Watch, depth: usize) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self {
@@ -63,7 +64,7 @@ impl ControlSocket {
         &self.socket
     }
 
-    /// The descriptor to poll while leading.
+    /// Returns the descriptor to poll while leading.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -74,20 +75,21 @@ impl ControlSocket {
         Ok(Lead { reader: lock(&self.reader), _back: HandBack(self) })
     }
 
-    /// Has what is there read, unless somebody is at it already.
+    /// Has the frames that are there read, unless another thread reads already.
     pub(crate) fn look(&self, dispatch: impl FnOnce(&mut Reader)) {
         let Some(mut reader) = self.free_reader() else { return };
         dispatch(&mut reader);
         drop(reader);
-        // Either standby sees the reader free, or this sees that it came in vain.
+        // Either standby sees the reader free, or this thread sees that standby came in vain.
         fence(Ordering::SeqCst);
         if self.missed.swap(false, Ordering::Relaxed) {
-            // Fails only if the socket is not in the set any more.
+            // It fails only if the socket is not in the set any more.
             let _ = self.arm();
         }
     }
 
-    /// The reader, for standby. None if somebody is at it: who is, has standby told again afterwards.
+    /// Returns the reader, for standby. Returns `None` if another thread has it, which has standby woken
+    /// again afterwards.
     pub(crate) fn stand_in(&self) -> Option<MutexGuard<'_, Reader>> {
         self.free_reader().or_else(|| {
             self.missed.store(true, Ordering::Relaxed);
@@ -104,22 +106,22 @@ impl ControlSocket {
         }
     }
 
-    /// Has standby told when there is something to do, from the first time on and again after each time.
+    /// Has standby woken when there are events, from the first time on and again after each time.
     pub(crate) fn arm(&self) -> io::Result<()> {
         self.armed.rearm(&self.socket)
     }
 
-    /// Whether standby, which comes back in that case, is told of nothing that comes.
+    /// Sets whether standby is woken for no frame. It comes back by itself then.
     pub(crate) fn leave_to_polls(&self, polled: bool) {
         self.armed.leave_to_polls(polled);
     }
 
-    /// Stops telling standby.
+    /// Stops waking standby.
     pub(crate) fn disarm(&self) {
         self.armed.leave(&self.socket);
     }
 
-    /// How much of what was written is on its way.
+    /// Returns how much of the written bytes is on its way.
     pub(crate) fn on_its_way(&self) -> OnItsWay {
         let is_kept = lock(&self.outbox).is_waiting();
         match TcpInfo::read(&self.socket) {
@@ -131,24 +133,25 @@ impl ControlSocket {
         }
     }
 
-    /// Notes that nothing can be written any more.
+    /// Notes that no more can be written.
     pub(crate) fn broke(&self, error: io::Error) {
-        // The first says more than those that follow from it.
+        // The first error tells more than those that follow from it.
         let _ = self.broken.set(error);
     }
 
-    /// Why nothing can be written any more, if that is so.
+    /// Returns the error after which no more can be written, if there is one.
     pub(crate) fn broken(&self) -> Option<&io::Error> {
         self.broken.get()
     }
 }
 
-/// How much of what was written is on its way to the peer.
+/// How much of the written bytes is on its way to the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnItsWay {
-    /// Some of it has not left this machine.
+    /// Some bytes have not left this machine.
     NotSent,
-    /// The peer has not said that it has all of it, which takes a round trip, or much longer: acknowledgements are delayed.
+    /// The peer has not acknowledged all of it. That takes a round trip, or much longer: acknowledgements are
+    /// delayed.
     Sent { round_trip: Duration },
     /// The peer's kernel has all of it.
     Nothing,
@@ -157,7 +160,7 @@ pub(crate) enum OnItsWay {
 /// The right to read the control socket. Dropped, it goes back to standby.
 #[derive(Debug)]
 pub(crate) struct Lead<'a> {
-    /// First, so that standby is not told before the reader is free.
+    /// First, so that standby is not woken before the reader is free.
     pub(crate) reader: MutexGuard<'a, Reader>,
     _back: HandBack<'a>,
 }
@@ -167,12 +170,12 @@ struct HandBack<'a>(&'a ControlSocket);
 
 impl Drop for HandBack<'_> {
     fn drop(&mut self) {
-        // Fails only if the socket is not in the set any more.
+        // It fails only if the socket is not in the set any more.
         let _ = self.0.armed.lead(&self.0.socket, false);
     }
 }
 
-/// Polls until something is ready or the deadline; false at the deadline.
+/// Polls until a descriptor is ready or the deadline; returns false at the deadline.
 pub(crate) fn poll_until(watched: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<bool> {
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));

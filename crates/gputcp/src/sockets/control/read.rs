@@ -1,4 +1,4 @@
-//! Reading the control socket: frames, and the messages inside them. Never waits.
+//! Reads the control socket: frames, and the messages inside them. Never waits.
 
 use std::{io, os::fd::BorrowedFd};
 
@@ -7,10 +7,10 @@ use rustix::net::RecvFlags;
 
 use super::ControlSocket;
 
-/// What the control socket had.
+/// The outcome of a read of the control socket.
 #[derive(Debug)]
 pub(crate) enum Incoming {
-    /// Nothing more at present.
+    /// No more frames at present.
     Nothing,
     /// A frame, without payload or with its payload still to be taken by [`Reader::take`].
     Frame(Control),
@@ -22,11 +22,11 @@ pub(crate) enum Incoming {
 pub(crate) enum Piece<'a> {
     /// These bytes, which were read together with the frame.
     Here(&'a [u8]),
-    /// What this socket has next.
+    /// The bytes that this socket has next.
     Coming(BorrowedFd<'a>),
 }
 
-/// The reading half. Holds what has arrived of a frame.
+/// The reading half. Holds the bytes that have come of a frame.
 #[derive(Debug)]
 pub(crate) struct Reader {
     buffer: Box<[u8]>,
@@ -34,7 +34,7 @@ pub(crate) struct Reader {
     end: usize,
     /// A message has begun whose rest is to be taken before the next frame.
     pub(crate) amid: bool,
-    /// How often the socket may still be read in this share.
+    /// The number of reads that are left in this share.
     reads_left: u32,
 }
 
@@ -43,14 +43,14 @@ impl Reader {
         Self { buffer: vec![0; READ_BYTES].into(), start: 0, end: 0, amid: false, reads_left: 0 }
     }
 
-    /// Begins a share: a peer that never stops talking must not keep the reading thread from its deadline,
-    /// nor from other connections. At its end [`Reader::next`] says [`Incoming::Nothing`], with no whole
+    /// Begins a share: a peer that never stops sending must not keep the reading thread from its deadline,
+    /// nor from other connections. At its end [`Reader::next`] returns [`Incoming::Nothing`], with no whole
     /// frame in the buffer, and the socket stays ready.
     pub(crate) const fn begin_share(&mut self) {
         self.reads_left = READS;
     }
 
-    /// The next frame, if a whole one is there.
+    /// Returns the next frame, if a whole one is there.
     pub(crate) fn next(&mut self, control: &ControlSocket) -> io::Result<Result<Incoming, Violation>> {
         loop {
             if let Some(header) = self.buffer[self.start..self.end].first_chunk::<{ Control::BYTES }>() {
@@ -64,7 +64,7 @@ impl Reader {
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                             return Ok(Ok(Incoming::Nothing));
                         }
-                        // What has arrived of it is better than nothing.
+                        // The part that has come is better than none.
                         _ => {}
                     }
                 }
@@ -80,8 +80,8 @@ impl Reader {
         }
     }
 
-    /// Has the next piece of a payload taken, of which `missing` bytes are missing; `take` says how long it was. `None` if
-    /// nothing has come.
+    /// Has `take` take the next piece of a payload, of which `missing` bytes are missing, and returns the
+    /// piece's length. Returns `None` if no byte has come.
     pub(crate) fn take(
         &mut self,
         control: &ControlSocket,
@@ -105,17 +105,17 @@ impl Reader {
         }
     }
 
-    /// The text that follows an abort frame, as far as it has arrived.
+    /// Returns the text that follows an abort frame, as far as it has arrived.
     pub(crate) fn text(&mut self, bytes: usize) -> String {
         let have = bytes.min(self.end - self.start);
         let text = String::from_utf8_lossy(&self.buffer[self.start..self.start + have]);
         self.start += have;
-        // It will stand in a log: no line breaks, no terminal sequences.
+        // It is shown in a log: no line breaks, no terminal sequences.
         text.chars().filter(|c| !c.is_control()).collect()
     }
 
-    /// Reads what is there behind the bytes that are kept. False at the end of the stream; "would block" at
-    /// the end of the share.
+    /// Reads the bytes that are there behind those that are kept. Returns false at the end of the stream;
+    /// "would block" at the end of the share.
     fn fill(&mut self, control: &ControlSocket) -> io::Result<bool> {
         self.reads_left = self.reads_left.checked_sub(1).ok_or(io::ErrorKind::WouldBlock)?;
         self.buffer.copy_within(self.start..self.end, 0);

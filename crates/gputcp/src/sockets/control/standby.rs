@@ -1,5 +1,5 @@
-//! Who stands by: sleeps on an epoll set, in which the control socket is armed for one event at a time. A thread for one
-//! connection ([`Alone`]), or a pool's for all of its own.
+//! The background reader: sleeps on an epoll set, in which the control socket is armed for one event at a
+//! time. It is a thread for one connection ([`Alone`]), or a pool's for all of its own.
 
 use std::{
     io,
@@ -13,25 +13,25 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
 use crate::sockets::{Socket, locks::lock};
 
-/// What comes of attending to a control socket.
+/// The outcome of attending to a control socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attention {
-    /// Standby will be told when there is more to do.
+    /// Standby is woken when there are more events.
     Armed,
-    /// Somebody polls the socket: standby is told of nothing, and comes back after [`AWAY`].
+    /// A caller polls the socket: standby is woken for no frame, and comes back after [`AWAY`].
     Away,
-    /// Nothing more can come.
+    /// No more frames can come.
     Over,
 }
 
-/// Where a control socket is watched, and by which name.
+/// The set in which a control socket is watched, and its name there.
 #[derive(Debug, Clone)]
 pub(crate) struct Watch {
     pub(crate) set: Arc<OwnedFd>,
     pub(crate) name: u64,
 }
 
-/// What a control socket is armed for.
+/// The events that a control socket is armed for.
 #[derive(Debug)]
 pub(super) struct Armed {
     watch: Watch,
@@ -40,16 +40,16 @@ pub(super) struct Armed {
 
 #[derive(Debug)]
 struct Wants {
-    /// Somebody leads, so standby is not told of what comes.
+    /// A caller leads, so standby is not woken for frames.
     led: bool,
-    /// Somebody polls, so neither: standby comes back by itself.
+    /// A caller polls, so standby is not woken either: it comes back by itself.
     polled: bool,
-    /// Something is left to write.
+    /// Some bytes are left to write.
     room: bool,
 }
 
 impl Armed {
-    /// For nothing yet.
+    /// Enters a socket, armed for no event yet.
     pub(super) fn new(watch: &Watch, socket: &Socket) -> io::Result<Self> {
         epoll::add(&watch.set, socket, epoll::EventData::new_u64(watch.name), epoll::EventFlags::ONESHOT)?;
         Ok(Self { watch: watch.clone(), wants: Mutex::new(Wants { led: false, polled: false, room: false }) })
@@ -61,32 +61,33 @@ impl Armed {
         self.modify(socket, &wants)
     }
 
-    /// Whether what comes is left to polls, until standby comes back. From the next arming on, as that for room, which would tell
-    /// of what is there to be read again and again.
+    /// Sets whether frames are left to polls, until standby comes back. It holds from the next arming on, and
+    /// for room too: an event for room would also report the frames to be read, again and again.
     pub(super) fn leave_to_polls(&self, polled: bool) {
         lock(&self.wants).polled = polled;
     }
 
-    /// Asks to be told when there is room to write.
+    /// Arms the socket for room to write.
     pub(super) fn want_room(&self, socket: &Socket) -> io::Result<()> {
         let mut wants = lock(&self.wants);
         wants.room = true;
         self.modify(socket, &wants)
     }
 
-    /// Takes that back. What is left to write is tried again after this, and may want room again.
+    /// Takes that back. The bytes that are left are written again after this, which may want room again.
     pub(super) fn tries(&self) {
         lock(&self.wants).room = false;
     }
 
-    /// After an event. Not where nothing is wanted: the kernel tells of a lost connection even so, again and again.
+    /// Arms the socket again after an event. Skipped where no event is wanted: the kernel reports a lost
+    /// connection even so, again and again.
     pub(super) fn rearm(&self, socket: &Socket) -> io::Result<()> {
         let wants = lock(&self.wants);
         if (wants.led || wants.polled) && !wants.room { Ok(()) } else { self.modify(socket, &wants) }
     }
 
     pub(super) fn leave(&self, socket: &Socket) {
-        // Fails only if it has been done.
+        // It fails only if it has been done.
         let _ = epoll::delete(&self.watch.set, socket);
     }
 
@@ -99,7 +100,7 @@ impl Armed {
     }
 }
 
-/// What a thread of its own stands by with, for one connection.
+/// The descriptors with which a thread of its own stands by for one connection.
 #[derive(Debug)]
 pub(crate) struct Alone {
     set: Arc<OwnedFd>,
@@ -114,13 +115,13 @@ impl Alone {
         Ok(Self { set, stop })
     }
 
-    /// Where the connection's control socket is to be watched.
+    /// Returns where the connection's control socket is to be watched.
     pub(crate) fn watch(&self) -> Watch {
         Watch { set: self.set.clone(), name: SOCKET }
     }
 
-    /// Runs the thread until [`Alone::stop`]: calls `attend` whenever there is something to do, until that says that nothing
-    /// more can come, and `watch` every `interval`.
+    /// Runs the thread until [`Alone::stop`]. Calls `attend` at each event, until that reports that no more
+    /// can come, and `watch` every `interval`.
     pub(crate) fn stand_by(
         &self,
         attend: impl Fn() -> Attention,
@@ -159,7 +160,8 @@ impl Alone {
     }
 }
 
-/// How long standby stays away from a socket that is polled: what comes when the polling has ended waits no longer than this.
+/// The time that standby stays away from a polled socket: a frame that comes after the last poll waits no
+/// longer than this.
 pub(crate) const AWAY: Duration = Duration::from_millis(1);
 const SOCKET: u64 = 0;
 const STOP: u64 = 1;

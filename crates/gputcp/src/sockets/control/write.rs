@@ -1,5 +1,5 @@
-//! Writing on the control socket. What it does not take at once is left for standby, so that nobody waits for a peer that does
-//! not read.
+//! Writes on the control socket. The bytes that it does not take at once are left for standby, so that no
+//! thread waits for a peer that does not read.
 
 use std::{
     io::{self, IoSlice},
@@ -12,7 +12,7 @@ use rustix::net::{SendAncillaryBuffer, SendFlags};
 use super::ControlSocket;
 use crate::sockets::locks::lock;
 
-/// What the socket has not taken yet of what was to be written.
+/// The bytes that were to be written, and that the socket has not taken yet.
 #[derive(Debug)]
 pub(super) struct Outbox {
     frames: Box<[u8]>,
@@ -30,12 +30,13 @@ impl ControlSocket {
         self.flush(&mut outbox)
     }
 
-    /// Whether a part of a short message has been written, and the rest not yet.
+    /// Returns whether a part of a short message has been written, and the rest not yet.
     pub(crate) fn is_amid(&self) -> bool {
         lock(&self.outbox).amid
     }
 
-    /// Writes a frame that may be left out: not where others wait already, which tell the peer as much.
+    /// Writes a frame that may be left out. It is left out where others wait already, which tell the peer as
+    /// much.
     pub(crate) fn write_if_idle(&self, frame: &[u8]) -> io::Result<()> {
         let mut outbox = lock(&self.outbox);
         if outbox.is_waiting() {
@@ -45,14 +46,14 @@ impl ControlSocket {
         self.flush(&mut outbox)
     }
 
-    /// Writes what is left of frames. To be called when standby is told of room, before anything else is tried.
+    /// Writes the rest of the frames. Standby calls it when there is room, before it tries anything else.
     pub(crate) fn write_on(&self) -> io::Result<()> {
         self.armed.tries();
         self.flush(&mut lock(&self.outbox))
     }
 
-    /// Writes a part of a message: its frame and its bytes, of which `left` are left. `None` if there is no room: then standby
-    /// will be told when there is.
+    /// Writes a part of a message: its frame and its bytes, of which `left` are left. Returns `None` if there
+    /// is no room: then standby is woken when there is.
     pub(crate) fn write_part(
         &self,
         left: u64,
@@ -81,9 +82,10 @@ impl ControlSocket {
         }
     }
 
-    /// Tells the peer why this side fails, if there is room for that now: the connection is lost anyway.
+    /// Sends the peer the reason for which this side fails, if there is room for that now: the connection is
+    /// lost anyway.
     pub(crate) fn write_abort(&self, reason: &str) {
-        // Whoever has it does not wait for the peer, nor fail the connection meanwhile.
+        // A thread that holds the lock does not wait for the peer, nor fail the connection meanwhile.
         let outbox = lock(&self.outbox);
         if outbox.amid || outbox.start < outbox.end {
             return;
@@ -99,7 +101,7 @@ impl ControlSocket {
     }
 
     fn flush(&self, outbox: &mut Outbox) -> io::Result<()> {
-        // Whoever ends the message goes on here.
+        // The thread that ends the message goes on here.
         while outbox.start < outbox.end && !outbox.amid {
             match rustix::net::send(
                 &self.socket,
@@ -117,15 +119,16 @@ impl ControlSocket {
 }
 
 impl Outbox {
-    /// For an end with up to `depth` messages in flight: an announcement for each receive that is open or was finished without.
-    /// An honest sender sends no more of those than it has places for. And a goodbye. A sender's wants are fewer: each is behind a
-    /// message of its window that waits as well. A ping or a pong is put in only while nothing waits.
+    /// Returns the outbox of an end with up to `depth` messages in flight. It has room for an announcement
+    /// for each receive that is open or was finished without. An honest sender sends no more of those than it
+    /// has places for. It also has room for a goodbye. A sender's wants are fewer: each is behind a message
+    /// of its window that waits as well. A ping or a pong is put in only while the outbox is empty.
     pub(super) fn new(depth: usize) -> Self {
         let frames = depth + EAGER_PLACES_MAX as usize + 1;
         Self { frames: vec![0; frames * Control::BYTES].into(), start: 0, end: 0, amid: false }
     }
 
-    /// Whether the socket has not taken all of it.
+    /// Returns whether the socket has not taken all of it.
     pub(super) const fn is_waiting(&self) -> bool {
         self.start < self.end || self.amid
     }
