@@ -1,4 +1,4 @@
-//! The sockets of connections that are not whole yet: each says which connection is its own.
+//! The sockets of connections that are not complete yet: each socket names its connection.
 
 use std::{
     collections::HashSet,
@@ -13,11 +13,11 @@ use gputcp_proto::{
 
 use crate::sockets::Socket;
 
-/// Connections that are half here.
+/// Connections of which some sockets are here.
 #[derive(Debug, Default)]
 pub(super) struct Gathering {
     partial: Vec<Partial>,
-    /// With a key: what the connections so far were called, so that nobody is let in by saying again what was overheard.
+    /// With a key, the tokens of the connections so far, so that a replayed join is refused.
     known: HashSet<Token>,
 }
 
@@ -31,10 +31,10 @@ pub(super) struct Partial {
 }
 
 impl Gathering {
-    /// Puts a socket to the others of its connection; gives the connection when it is the last.
+    /// Adds a socket to the others of its connection. Returns the connection when the socket is its last.
     ///
     /// # Errors
-    /// Why it does not belong here, and the socket, to be told so.
+    /// Returns the socket, and the reason for which it does not belong here, to be told so.
     pub(super) fn add(
         &mut self,
         join: Join,
@@ -75,7 +75,7 @@ impl Gathering {
         Ok(partial.sockets.iter().all(Option::is_some).then(|| self.partial.swap_remove(at)))
     }
 
-    /// Drops those whose first socket came longer ago than that; how many.
+    /// Drops the connections whose first socket came longer ago than that. Returns how many they are.
     pub(super) fn drop_the_late(&mut self, timeout: Duration) -> usize {
         let before = self.partial.len();
         self.partial.retain(|partial| partial.since.elapsed() < timeout);
@@ -83,7 +83,7 @@ impl Gathering {
     }
 }
 
-/// Connections that may be half here at a time: a process makes dozens at start, one per channel and peer.
+/// Connections that may be incomplete at a time: a process makes dozens at start, one per channel and peer.
 const PARTIAL_MAX: usize = 128;
 /// Connections that a listener with a key makes in its life; each leaves 16 bytes.
 const KNOWN_MAX: usize = 1 << 16;

@@ -1,7 +1,8 @@
-//! Making connections, the receiver's side. Accepts sockets, reads who they are, and gathers those of one connection.
+//! Makes connections, the receiver's side: accepts sockets, reads their joins, and gathers those of one
+//! connection.
 //!
-//! Anybody can connect to a port: scanners, half-open clients, the wrong program. Such strays are dropped without
-//! disturbing anyone: never waited for, bounded in number, counted.
+//! Any process can connect to a port: scanners, half-open clients, the wrong program. Such strays are dropped
+//! without disturbing the others: never waited for, bounded in number, counted.
 
 mod gathering;
 mod ready;
@@ -42,25 +43,26 @@ use super::{
 };
 use crate::{Error, Options, Result};
 
-/// Waits for senders. Its [`Handle`] tells them where, and proves that they were told.
+/// Waits for senders. Its [`Handle`] holds the address, and the token that proves that a sender has the
+/// handle.
 #[derive(Debug)]
 pub struct Listener {
     /// One for each address.
     sockets: Vec<Socket>,
-    /// Which of them is asked next: none can keep the others waiting.
+    /// The socket that is asked next: none can keep the others waiting.
     next: usize,
     options: Options,
     handle: Handle,
     /// Readable when one of the sockets is, or one of the unknown.
     ready: ReadySet,
-    /// Sockets that have not said who they are, the oldest first.
+    /// Sockets that have not named their connection, the oldest first.
     unknown: VecDeque<Unknown>,
     /// Connections whose sockets are not all here.
     gathering: Gathering,
     strays: u64,
-    /// Whether those that ask for the handle are told it.
+    /// Whether a peer that asks for the handle gets it.
     tells: bool,
-    /// Since when the system has had no descriptor for another socket.
+    /// When the system first had no descriptor for another socket.
     starved: Option<Instant>,
 }
 
@@ -73,11 +75,12 @@ impl Listener {
         Self::bind_all(&[address], options)
     }
 
-    /// Listens on several addresses of one family at once, such as one of each of several interfaces: a connection's data
-    /// sockets are spread over them.
+    /// Listens on several addresses of one family at once, such as one of each of several interfaces. A
+    /// connection's data sockets are spread over them.
     ///
     /// # Errors
-    /// As [`Listener::bind`]; or if there is no address, more than [`Handle::ADDRESSES_MAX`], or one of another family.
+    /// As [`Listener::bind`]; or if there is no address, more than [`Handle::ADDRESSES_MAX`], or one of
+    /// another family.
     pub fn bind_all(addresses: &[SocketAddr], options: Options) -> Result<Self> {
         options.check()?;
         let most = Handle::ADDRESSES_MAX;
@@ -111,25 +114,26 @@ impl Listener {
         Ok(Self { sockets, next: 0, options, handle, ready, unknown, gathering, strays, tells, starved })
     }
 
-    /// What a sender needs to connect.
+    /// Returns the handle, with which a sender connects.
     #[must_use]
     pub const fn handle(&self) -> Handle {
         self.handle
     }
 
-    /// The handle as seen from a network where this machine has address `ip`: for a listener on an unspecified address.
+    /// Returns the handle as seen from a network where this machine has address `ip`: for a listener on an
+    /// unspecified address.
     #[must_use]
     pub const fn handle_at(&self, ip: IpAddr) -> Handle {
         Handle::at(SocketAddr::new(ip, self.handle.address.port()), self.handle.token)
     }
 
-    /// Has the listener tell its handle to those that ask for it.
+    /// Has the listener tell its handle to peers that ask for it.
     pub(crate) const fn telling(mut self) -> Self {
         self.tells = true;
         self
     }
 
-    /// Tells a socket the handle, as seen from its network. A new socket has room for it.
+    /// Sends a socket the handle, as seen from its network. A new socket has room for it.
     fn tell(&self, asking: &Unknown) {
         let local = asking.socket.local_addr().ok().and_then(|address| address.as_socket());
         let handle = match local {
@@ -144,13 +148,13 @@ impl Listener {
         }
     }
 
-    /// How many sockets were dropped because they were nobody's.
+    /// Returns how many sockets were dropped because they belong to no connection of this listener.
     #[must_use]
     pub const fn strays(&self) -> u64 {
         self.strays
     }
 
-    /// The next connection whose sockets are all here, or `None`: ask again. Never waits.
+    /// Returns the next connection whose sockets are all here, or `None`: ask again. Never waits.
     ///
     /// # Errors
     /// If the system refuses to accept or to set a connection up; strays are no error.
@@ -172,12 +176,13 @@ impl Listener {
         Ok(None)
     }
 
-    /// Reads who a socket is; a connection, if it was the last of one.
+    /// Reads the join of a socket. Returns its connection if the socket was the last of it.
     fn look_at(&mut self, mut unknown: Unknown) -> Result<Option<RecvComm>> {
         match unknown.read(self.tells) {
             Known::NotYet => {
                 if self.unknown.len() == UNKNOWN_MAX {
-                    // The oldest has had the most time to say who it is; it was looked at in this round or the last.
+                    // The oldest has had the most time to send its join; it was looked at in this round or
+                    // the last.
                     self.unknown.pop_front();
                     self.strays += 1;
                 }
@@ -222,8 +227,8 @@ impl Listener {
         }
     }
 
-    /// Whether this side takes the bounce rings that a connector asks for: those of its own settings, or
-    /// [`RING_BYTES_MAX`] bytes.
+    /// Returns whether this side takes the bounce rings that a connector asks for: those of its own settings,
+    /// or [`RING_BYTES_MAX`] bytes.
     fn has_room_for(&self, join: &Join) -> bool {
         let ring_bytes = |streams: u16, segment_bytes: u32| {
             u64::from(streams) * u64::from(self.options.tuning.slabs) * u64::from(segment_bytes)
@@ -255,7 +260,7 @@ impl Listener {
         }
     }
 
-    /// The next socket in one of the kernel's queues, each in turn.
+    /// Returns the next socket in one of the kernel's queues, each in turn.
     fn accept_socket(&mut self) -> Result<Option<Unknown>> {
         let mut empty = 0;
         while empty < self.sockets.len() {
@@ -266,7 +271,7 @@ impl Listener {
                     empty += 1;
                     continue;
                 }
-                // The peer was gone before we looked (accept(2), "Error handling").
+                // The peer was gone before its socket was accepted (accept(2), "Error handling").
                 Err(error) if is_transient(&error) => continue,
                 Err(error) if is_short_of_descriptors(&error) && self.may_make_room() => return Ok(None),
                 Err(error) => return Err(Error::system("accept a connection", error)),
@@ -284,15 +289,16 @@ impl Listener {
         Ok(None)
     }
 
-    /// The process has no descriptor left. Half of those who have not said who they are make room; where there are none, others may
-    /// have, and strays that other listeners have will be gone before long. False once that has taken too long.
+    /// Drops half of the unknown sockets, as the process has no descriptor left. Where there are none, other
+    /// threads may close some, and strays of other listeners will be gone before long. Returns false once
+    /// that has taken too long.
     fn may_make_room(&mut self) -> bool {
         self.drop_half_of_the_unknown();
         let since = *self.starved.get_or_insert_with(Instant::now);
         since.elapsed() < self.options.timeout
     }
 
-    /// The older half: they have had the most time to say who they are.
+    /// Drops the older half of the unknown sockets, which have had the most time to send their joins.
     fn drop_half_of_the_unknown(&mut self) {
         let crowd = self.unknown.len().div_ceil(2);
         self.unknown.drain(..crowd);
@@ -306,7 +312,7 @@ impl Listener {
         self.strays += late as u64;
     }
 
-    /// Answers a whole connection and starts it. `None` if its peer has gone meanwhile.
+    /// Answers a complete connection and starts it. Returns `None` if its peer has gone meanwhile.
     fn welcome(&mut self, whole: Partial) -> Result<Option<RecvComm>> {
         let Partial { join, peer, sockets, .. } = whole;
         let key = self.options.key.as_ref();
@@ -372,7 +378,7 @@ fn is_transient(error: &io::Error) -> bool {
     )
 }
 
-/// Whether the process, or the system, has as many open files as it may (accept(2)).
+/// Returns whether the process, or the system, has as many open files as it may (accept(2)).
 fn is_short_of_descriptors(error: &io::Error) -> bool {
     error
         .raw_os_error()
@@ -380,14 +386,14 @@ fn is_short_of_descriptors(error: &io::Error) -> bool {
         .is_some_and(|errno| matches!(errno, Errno::MFILE | Errno::NFILE))
 }
 
-/// Whether a descriptor is so near the limit that a connection, which needs some more than its sockets, may find none. The system
-/// gives the lowest number that is free.
+/// Returns whether a descriptor is near the limit. A connection needs some more than its sockets, and may
+/// then find none. The system gives the lowest number that is free.
 fn is_nearly_the_last(socket: &Socket) -> bool {
     let limit = getrlimit(Resource::Nofile).current;
     limit.is_some_and(|limit| socket.as_raw_fd() as u64 + SPARE >= limit)
 }
 
-/// 128 bits that nobody can guess.
+/// Draws 128 bits that no peer can guess.
 pub(super) fn random_token() -> Result<Token> {
     let mut bits = [0; 16];
     getrandom::fill(&mut bits)
@@ -406,14 +412,14 @@ const SPARE: u64 = 16;
 /// The memory that a connector may make the listener allocate for rings: 64 streams × 4 slabs × 4 MiB. The
 /// most that a join can say is 64 streams × 16 slabs × 64 MiB = 64 GiB.
 const RING_BYTES_MAX: u64 = 1 << 30;
-/// How long a socket may take to say who it is.
+/// The time that a socket may take to send its join.
 const HELLO: Duration = Duration::from_secs(5);
-/// How often the late are looked for while waiting.
+/// The interval of looks for late sockets while waiting.
 const LOOK: Duration = Duration::from_millis(200);
 
 const _: () = assert!(UNKNOWN_MAX >= 2 * (gputcp_proto::frame::STREAMS_MAX as usize + 1));
 
-/// The peer's name, for messages.
+/// Returns the peer's name, for messages.
 pub(super) fn name(address: SocketAddr) -> Arc<str> {
     address.to_string().into()
 }

@@ -22,9 +22,9 @@ impl ReadySet {
         Ok(epoll::add(&self.0, socket, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?)
     }
 
-    /// Takes out a socket that stays open: data on it is for others.
+    /// Takes out a socket that stays open: its data is for others.
     pub(super) fn remove(&self, socket: &Socket) {
-        // Fails only for a socket that was never added.
+        // It fails only for a socket that was never added.
         let _ = epoll::delete(&self.0, socket);
     }
 }

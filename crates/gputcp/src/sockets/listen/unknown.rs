@@ -1,4 +1,4 @@
-//! A socket that has not said who it is, until it has.
+//! A socket that has not named its connection yet.
 
 use std::{net::SocketAddr, os::fd::AsFd, time::Instant};
 
@@ -10,7 +10,7 @@ use rustix::net::{RecvFlags, SendFlags};
 
 use crate::sockets::Socket;
 
-/// A socket of somebody unknown, and what of its [`Join`] has come.
+/// A socket whose connection is unknown, and the bytes that have come of its [`Join`].
 #[derive(Debug)]
 pub(super) struct Unknown {
     pub(super) socket: Socket,
@@ -22,12 +22,12 @@ pub(super) struct Unknown {
     pub(super) since: Instant,
 }
 
-/// What a look at an unknown socket tells.
+/// The outcome of a look at an unknown socket.
 pub(super) enum Known {
     NotYet,
     Stray,
     Join(Join),
-    /// It asks for the handle.
+    /// The peer asks for the handle.
     Ask,
 }
 
@@ -36,7 +36,8 @@ impl Unknown {
         Self { socket, peer, join: [0; Join::BYTES], have: 0, is_watched: false, since: Instant::now() }
     }
 
-    /// Reads what has come, without waiting. `tells` says whether the listener answers those that ask for its handle.
+    /// Reads the bytes that have come, without waiting. `tells` says whether the listener answers peers that
+    /// ask for its handle.
     pub(super) fn read(&mut self, tells: bool) -> Known {
         while self.have < self.join.len() {
             match rustix::net::recv(self.socket.as_fd(), &mut self.join[self.have..], RecvFlags::empty()) {
@@ -72,7 +73,7 @@ impl Unknown {
         match violation {
             Violation::Version { .. } => refuse(&self.socket, Verdict::WrongVersion),
             Violation::Field { .. } => refuse(&self.socket, Verdict::BadSettings),
-            // Whoever speaks another language gets no answer.
+            // A peer of another protocol gets no answer.
             _ => {}
         }
         tracing::debug!(peer = %self.peer, %violation, "dropped a stray connection");
@@ -80,7 +81,7 @@ impl Unknown {
     }
 }
 
-/// Says no, to whoever speaks our language.
+/// Sends the refusal to a peer of this protocol.
 pub(super) fn refuse(socket: &Socket, verdict: Verdict) {
     let answer = Welcome::refusal(verdict).encode();
     let _ = rustix::net::send(socket, &answer, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
