@@ -151,8 +151,8 @@ impl<S: Side> Shared<S> {
 
     /// Has every task look at the connection again.
     fn wake_all(&self) {
-        // Either a task that has just begun sees at its first look, which takes the lock, what has changed; or it has set
-        // its waker before.
+        // A task that has just begun sees the change at its first look, which takes this lock. Otherwise it
+        // has set its waker before.
         drop(lock(&self.state));
         self.work.iter().for_each(Waker::wake);
     }

@@ -1,17 +1,18 @@
-//! Whether somebody polls a connection all the time, as NCCL's one thread does: then standby may stay away. Who looks now and then,
-//! and rests while requests are under way, relies on standby in between.
+//! Whether a caller polls a connection all the time, as NCCL's one thread does: then standby may stay away. A
+//! caller that looks now and then, and rests while requests are under way, relies on standby in between.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Instant,
 };
 
-/// When a connection was polled. Times are in microseconds, from some time before it began.
+/// The times of a connection's polls, in microseconds from some time before it began.
 #[derive(Debug)]
 pub(super) struct Polls {
     began: Instant,
     last: AtomicU64,
-    /// When the first request was posted after none was in flight. Before that there was nothing to poll for.
+    /// When the first request was posted after none was in flight. Before that there was no request to poll
+    /// for.
     resumed: AtomicU64,
     /// When the last pause between two polls ended.
     paused: AtomicU64,
@@ -23,17 +24,17 @@ impl Polls {
         Self { began: Instant::now(), last: never(), resumed: never(), paused: never() }
     }
 
-    /// A request is posted, and none was in flight.
+    /// Notes that a request is posted and none was in flight.
     pub(super) fn resume(&self) {
         self.resumed.store(self.now(), Relaxed);
     }
 
-    /// Somebody polls.
+    /// Notes a poll.
     pub(super) fn poll(&self) {
         self.poll_at(self.now());
     }
 
-    /// Whether somebody polls all the time.
+    /// Returns whether a caller polls all the time.
     pub(super) fn go_on(&self) -> bool {
         self.go_on_at(self.now())
     }
@@ -55,11 +56,12 @@ impl Polls {
     }
 }
 
-/// What is longer is a pause: a thread that carries 128 KiB for each of several connections between two polls takes less.
+/// A longer time is a pause: a thread that carries 128 KiB for each of several connections between two polls
+/// takes less.
 const PAUSE: u64 = 250;
-/// After a pause there may be more.
+/// The time after a pause in which another may follow.
 const STEADY: u64 = 2000;
-/// A time that is long before the connection began.
+/// The offset of the clock, so that a time of 0 is long before the connection began.
 const BEFORE: u64 = 2 * STEADY;
 
 #[cfg(test)]
@@ -78,7 +80,7 @@ mod tests {
         polls.poll_at(10_010);
         assert!(polls.go_on_at(10_020) && polls.go_on_at(10_010 + PAUSE));
         assert!(!polls.go_on_at(10_011 + PAUSE));
-        // Nothing was in flight for a while: no pause.
+        // No request was in flight for a while: no pause.
         polls.resumed.store(50_000, Relaxed);
         assert!(!polls.go_on_at(50_001));
         polls.poll_at(50_010);

@@ -1,5 +1,5 @@
-//! How an answer is waited for: handle what the control socket has, ask again, and sleep until the doorbell rings or more comes.
-//! Every wait has a bound.
+//! Waits for an answer: handles the frames of the control socket, asks again, and sleeps until the doorbell
+//! rings or more frames come. Every wait has a bound.
 
 use std::{
     io,
@@ -16,20 +16,20 @@ use crate::{
     sockets::{bound::Bound, control::poll_until},
 };
 
-/// What a waiter's question came to.
+/// The outcome of a waiter's question.
 pub(crate) enum Ready<T> {
     /// The answer.
     Yes(T),
-    /// Ask again when something happens.
+    /// No answer yet: ask again when the doorbell rings or a frame comes.
     No,
-    /// Ask again when the lane has come this far.
+    /// No answer yet: ask again when the lane has come this far.
     AfterLane(Done),
 }
 
 impl<S: Side> Shared<S> {
-    /// Waits for an answer, reading the control socket meanwhile. `slot` is whose completion may change the answer; none
-    /// if anything may. `spin` tries for a moment before it sleeps: for messages that travel on the control socket, where
-    /// a wake-up costs more than the message.
+    /// Waits for an answer, reading the control socket meanwhile. `slot` is the one whose completion may
+    /// change the answer; `None` if any event may. With `spin` it tries for a moment before it sleeps. That
+    /// is for messages on the control socket, where a wake-up costs more than the message.
     pub(crate) fn wait_for<T>(
         &self,
         what: &'static str,
@@ -61,7 +61,7 @@ impl<S: Side> Shared<S> {
                         continue;
                     }
                     self.doorbell.listen(slot);
-                    // Once more, for what happened before the bell was heard.
+                    // Ask once more, for an event from before the bell was heard.
                     let asked = ask();
                     if matches!(asked, Ok(Ready::No)) && !self.has_failed() {
                         // A control socket that is always ready does not put off the bound.
@@ -92,8 +92,8 @@ impl<S: Side> Shared<S> {
     }
 }
 
-/// How long a waiter spins for a short message before it sleeps. A wake-up costs about 30 µs, and two of them lie in a
-/// blocking round trip of 71 µs (loopback); beyond that, spinning only burns the core.
+/// The time that a waiter spins for a short message before it sleeps. A wake-up costs about 30 µs, and two of
+/// them lie in a blocking round trip of 71 µs (loopback). Beyond that, spinning only burns the core.
 const SPIN: Duration = Duration::from_micros(60);
-/// How long a waiter watches a lane before it looks at the connection again.
+/// The time that a waiter watches a lane before it looks at the connection again.
 const WAITER_LOOK: Duration = Duration::from_millis(20);
