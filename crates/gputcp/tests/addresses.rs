@@ -1,4 +1,4 @@
-//! Several addresses at either end: where a connection's sockets go, and that data moves over all of them.
+//! Several addresses at either end: each connection's sockets are spread over them, and data moves over all.
 
 mod common;
 
@@ -17,7 +17,7 @@ fn local(net: u8, count: u8) -> Vec<IpAddr> {
     (1..=count).map(|host| Ipv4Addr::new(127, 0, net, host).into()).collect()
 }
 
-/// A connection from so many addresses to so many, and where it was listened for.
+/// Connects from so many addresses to so many, and returns both ends with the listener's handle.
 fn connection(from: u8, to: u8, streams: u16) -> (SendComm, RecvComm, Handle) {
     let listening: Vec<SocketAddr> = local(8, to).into_iter().map(|ip| (ip, 0).into()).collect();
     let mut listener = Listener::bind_all(&listening, options(streams)).unwrap();
@@ -28,8 +28,9 @@ fn connection(from: u8, to: u8, streams: u16) -> (SendComm, RecvComm, Handle) {
     (connecting.join().unwrap().unwrap(), receiver, handle)
 }
 
-/// How many sockets there are from each address to each, by their last numbers (proc(5), /proc/net/tcp). Not those that have
-/// ended, which may have had the same port; and each once, however often a list shows it that changes while it is read.
+/// Returns how many sockets there are from each address to each, by their last numbers (proc(5),
+/// /proc/net/tcp). Sockets that have ended are left out, as they may have had the same port. Each socket
+/// counts once, however often a list that changes while it is read shows it.
 fn sockets(handle: &Handle) -> BTreeMap<(u8, u8), usize> {
     let address = |text: &str| {
         let (ip, port) = text.split_once(':').unwrap();

@@ -1,5 +1,5 @@
-//! A sender that closes the moment its last send is done loses nothing: all that it sent is received, however the last bytes, the
-//! ends of the streams and the goodbye meet the receiver's questions.
+//! A sender that closes the moment its last send is done loses nothing. All bytes that it sent are received,
+//! however the last bytes, the ends of the streams and the goodbye meet the receiver's tests.
 
 mod common;
 
@@ -16,7 +16,7 @@ use common::{Place, listen, options, soon};
 use gputcp::{Connector, Error, IoPool, Options, Part, Progress, RecvComm, SendComm};
 use gputcp_gpu::Buffer;
 
-/// What is sent over each connection.
+/// The messages that are sent over each connection.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
     messages: usize,
@@ -115,7 +115,7 @@ fn lose_nothing(options: &Options, shape: Shape) {
     );
 }
 
-/// Sends all and says goodbye at the moment the last `test` says that it is done.
+/// Sends all and says goodbye at the moment at which the last `test` finds its send done.
 fn send(mut comm: SendComm, source: &Buffer, shape: Shape) -> Result<(), Error> {
     let mut requests = Vec::new();
     for at in 0..shape.messages as u64 {

@@ -1,4 +1,4 @@
-//! Short messages that come before their receives are posted, and what follows for the long ones among them.
+//! Short messages that come before their receives are posted, and the order of the long ones among them.
 
 mod common;
 
@@ -65,7 +65,8 @@ fn none_is_sent_early_where_either_end_has_no_place() {
     }
 }
 
-/// Nobody at the receiver asks for anything until all is sent: what was held back must go out by itself.
+/// The receiver polls no request until all is sent: the announcements that were held back must go out by
+/// themselves.
 #[test]
 fn long_messages_behind_short_ones_wait_for_nobodys_polling() {
     let (mut sender, mut receiver) = pair(&options(2));
@@ -118,7 +119,8 @@ fn an_early_message_longer_than_its_receive_is_the_users_mistake() {
     assert!(error.to_string().contains("5000 bytes met a receive of 1000"), "{error}");
 }
 
-/// Who has said goodbye has sent all: neither its patience nor its end takes anything of it from the receiver.
+/// A sender that has said goodbye has sent all: neither its timeout nor its end takes any byte of it from the
+/// receiver.
 #[test]
 fn what_came_early_is_received_long_after_the_sender_has_gone() {
     let (mut sender, mut receiver) = pair(&options(2));
@@ -135,7 +137,7 @@ fn what_came_early_is_received_long_after_the_sender_has_gone() {
         let request = receiver.irecv(&to, 0, 4096).unwrap().unwrap();
         assert_eq!(receiver.wait(request, PATIENCE).unwrap().bytes, 4096, "message {iteration}");
         assert_eq!(to.verify(Pattern { seed: 3, iteration }, 0, 4096).unwrap(), Ok(()));
-        // An answer to what is written meanwhile would have come.
+        // An answer to a frame that is written meanwhile would have come.
         thread::sleep(Duration::from_millis(5));
     }
     let to = Place::Host.buffer(8);
@@ -145,7 +147,8 @@ fn what_came_early_is_received_long_after_the_sender_has_gone() {
     receiver.leave(Duration::from_secs(1)).unwrap_err();
 }
 
-/// The same for a receiver that has announced more than was sent, of which nobody hears any more.
+/// Does the same for a receiver that has announced more than was sent, to a peer that reads no frame any
+/// more.
 #[test]
 fn a_receiver_that_has_announced_more_closes_in_good_order() {
     let (mut sender, mut receiver) = pair(&options(2));

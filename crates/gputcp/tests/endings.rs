@@ -1,4 +1,5 @@
-//! Invariant I7: whatever one side does, the other's waits end in time, with an error that says who and why.
+//! Invariant I7: however one side ends, the other's waits end in time, with an error that names the side and
+//! the cause.
 
 mod common;
 
@@ -28,7 +29,7 @@ fn a_dropped_sender_ends_the_receivers_wait_and_says_why() {
     assert!(matches!(error, Error::PeerAborted { .. }), "{error:?}");
     assert!(error.to_string().contains("dropped"), "{error}");
     assert!(began.elapsed() < AT_ONCE);
-    // Everything after fails with the same error, at once.
+    // Every later call fails with the same error, at once.
     assert_eq!(receiver.irecv(&to, 0, 1).unwrap_err().to_string(), error.to_string());
 }
 
@@ -62,7 +63,8 @@ fn a_cancelled_wait_ends_both_sides() {
     let error = receiver.wait(request, PATIENCE).unwrap_err();
     assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
     let from = Place::Host.buffer(1);
-    // What the socket takes before the word is read counts as sent: the receive that was announced, and eager places.
+    // The bytes that the socket takes before the abort is read count as sent: the announced receive, and
+    // eager places.
     let mut send = || sender.isend(&from, 0, 1).and_then(|request| sender.wait(request.unwrap(), PATIENCE));
     let told = (0..100).find_map(|_| send().err()).unwrap();
     assert!(told.to_string().contains("pressed Ctrl-C"), "{told}");
@@ -328,7 +330,7 @@ fn whoever_leaves_with_requests_in_flight_resets_the_connection() {
     let began = Instant::now();
     let error = receiver.leave(Duration::from_secs(10)).unwrap_err();
     assert_eq!(error.guilty(), Guilty::Caller, "{error:?}");
-    // Nobody touches its memory any more.
+    // No thread touches its memory any more.
     assert!(to.write(0, 1 << 20).is_ok());
     drop(sender);
     assert!(began.elapsed() < AT_ONCE);

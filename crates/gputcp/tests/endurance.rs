@@ -1,11 +1,12 @@
-//! Long lives: many chunks on one connection, many connections one after another. All verified, nothing grows.
+//! Long lives: many chunks on one connection, many connections one after another. All data is verified, and
+//! no holding grows.
 
 mod common;
 
 use common::{Holdings, PATIENCE, Place, close, holdings, move_and_verify, options, pair};
 use gputcp::transfer::Plan;
 
-/// One test: what a process holds cannot be counted while another test runs in it.
+/// One test: a process's holdings cannot be counted while another test runs in it.
 #[test]
 fn a_hundred_thousand_chunks_and_a_thousand_connections() {
     let begun = holdings();
@@ -15,7 +16,8 @@ fn a_hundred_thousand_chunks_and_a_thousand_connections() {
     assert_eq!((now.descriptors, now.threads), (begun.descriptors, begun.threads));
 }
 
-/// What the process holds, given a moment if that is more threads than before: those that have ended may take one to leave /proc.
+/// Returns the process's holdings. Waits for a moment while it has more threads than before: ended threads
+/// may take one to leave /proc.
 fn holdings_beyond(before: &Holdings) -> Holdings {
     let until = common::soon();
     let mut now = holdings();
@@ -45,7 +47,7 @@ fn hundred_thousand_chunks() {
     assert_eq!(warm.chunks + rest.chunks, 100_000);
     assert_eq!(recvs[0].bytes_placed(), 100 * bytes);
     assert_eq!(early.descriptors, late.descriptors);
-    // Fewer, if one that had ended was still to be seen early on.
+    // There are fewer threads, if one that had ended was still to be seen early on.
     assert!(late.threads <= early.threads, "{early:?} grew to {late:?}");
     assert!(late.resident_kib < early.resident_kib + 4096, "{early:?} grew to {late:?}");
     close(sends, recvs);

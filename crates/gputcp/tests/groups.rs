@@ -1,4 +1,4 @@
-//! Several receives in one request: which message meets which, and how a group ends, well or badly.
+//! Several receives in one request: which message meets which receive, and how a group ends, well or badly.
 
 mod common;
 
@@ -235,7 +235,7 @@ fn a_send_longer_than_its_place_is_the_users_mistake() {
     assert!(receiver.wait_group(request, PATIENCE).is_err());
 }
 
-/// With half of a group sent, the sender ends: in good order, by being dropped, or it is the receiver that does.
+/// With half of a group sent, the sender ends in good order or by being dropped, or the receiver ends.
 #[test]
 fn a_group_of_which_half_was_sent_ends_with_its_peer() {
     for is_orderly in [true, false] {

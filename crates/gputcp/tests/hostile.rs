@@ -1,4 +1,5 @@
-//! Peers that break the protocol byte by byte, and strays that never spoke it. Neither can crash, stall or fool this side.
+//! Peers that break the protocol byte by byte, and strays that never spoke it. Neither can crash, stall or
+//! fool this side.
 
 mod common;
 
@@ -57,7 +58,7 @@ impl Impostor {
     }
 }
 
-/// Lets an impostor misbehave while a receive of 1 MiB is posted, and gives the receiver's error.
+/// Lets an impostor misbehave while a receive of 1 MiB is posted, and returns the receiver's error.
 fn outcome(misbehave: impl FnOnce(&mut Impostor)) -> Error {
     let (mut impostor, mut receiver) = Impostor::connect();
     let to = Place::Host.buffer(1 << 20);
@@ -203,7 +204,7 @@ fn a_receiver_that_announces_what_it_may_not_is_refused() {
         let error = (0..1000)
             .find_map(|_| {
                 thread::sleep(Duration::from_millis(5));
-                // A send that finds the connection still good would go out: ask with a canceller's patience instead.
+                // A send that finds the connection still good would go out: ask now and then instead.
                 sender.isend(&from, 0, 0).err()
             })
             .unwrap();
@@ -441,7 +442,8 @@ fn outcome_of_early(misbehave: impl FnOnce(&mut Impostor)) -> Error {
     let (mut impostor, mut receiver) = Impostor::connect_with(8, 1);
     misbehave(&mut impostor);
     let to = Place::Host.buffer(64);
-    // While the test has the memory no receive is posted: each attempt only asks whether the connection has failed.
+    // While the test has the memory no receive is posted: each attempt only asks whether the connection has
+    // failed.
     let _claim = to.write(0, 64).unwrap();
     let until = soon();
     loop {
@@ -488,7 +490,7 @@ fn an_early_message_for_a_finished_receive_ends_the_connection() {
     let request = receiver.irecv(&to, 0, 64).unwrap().unwrap();
     assert_eq!(receiver.wait(request, PATIENCE).unwrap().bytes, 10);
     impostor.control.write_all(&early(0, 10)).unwrap();
-    // Whoever stands by may have read it already.
+    // Standby may have read it already.
     let posted = receiver.irecv(&to, 0, 64);
     let error = posted.and_then(|request| receiver.wait(request.unwrap(), PATIENCE)).unwrap_err();
     assert!(

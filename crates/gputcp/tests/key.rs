@@ -1,4 +1,5 @@
-//! A key that both ends must have: who has it connects, who has not is a stray to the listener and is told why.
+//! A key that both ends must have. A connector with it connects. A connector without it is a stray to the
+//! listener, and is told why.
 
 mod common;
 
@@ -20,7 +21,7 @@ fn with(key: Option<&[u8]>) -> Options {
 const KEY: &[u8] = b"a key of some length";
 const OTHER: &[u8] = b"another of its length";
 
-/// Why a connector with this key does not connect, and how many strays the listener has counted.
+/// Returns why a connector with this key does not connect, and how many strays the listener has counted.
 fn refused(listener: Option<&[u8]>, connector: Option<&[u8]>) -> (String, u64) {
     let (mut listener, handle) = listen(&with(listener));
     let options = with(connector);
@@ -57,7 +58,7 @@ fn without_the_same_key_there_is_no_connection() {
     }
 }
 
-/// A whole connection's joins, as somebody overhears them who has no key.
+/// Returns a complete connection's joins, as a process without the key overhears them.
 fn overheard(handle: &Handle) -> Vec<[u8; Join::BYTES]> {
     let join = Join { inline_bytes: 0, ..common::join(handle) };
     let key = Key::of(KEY).unwrap();

@@ -162,7 +162,7 @@ fn progress_does_not_depend_on_polling() {
     let piece = (4 << 20) / 32;
     let sends: Vec<_> = (0..32).map(|i| sender.isend(&from, i * piece, piece).unwrap().unwrap()).collect();
     let recvs: Vec<_> = (0..32).map(|i| receiver.irecv(&to, i * piece, piece).unwrap().unwrap()).collect();
-    // Nobody calls test or wait; all the bytes still arrive.
+    // No caller calls test or wait; all the bytes still arrive.
     let until = common::soon();
     while receiver.bytes_placed() < 4 << 20 {
         assert!(std::time::Instant::now() < until, "stuck at {} bytes", receiver.bytes_placed());

@@ -1,8 +1,10 @@
-//! Invariant I4: nothing is allocated after connect. Counted over a whole process, so over all threads of both ends.
+//! Invariant I4: nothing is allocated after connect. Allocations are counted over a whole process, so over
+//! all threads of both ends.
 //!
-//! A test harness has threads that allocate, and a connection that ends frees what it had, some of it behind its close. So
-//! this program has no harness, and each case runs in a process of its own, which has one connection. All cases run at the
-//! same time, so that threads of the connection start late, as on a busy machine.
+//! A test harness has threads that allocate. A connection that ends frees its memory, some of it behind its
+//! close. So this program has no harness, and each case runs in a process of its own, which has one
+//! connection. All cases run at the same time, so that threads of the connection start late, as on a busy
+//! machine.
 
 mod common;
 

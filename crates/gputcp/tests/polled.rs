@@ -1,5 +1,5 @@
-//! A connection that is polled, while its peer reads nothing: standby does not spin over what the next poll reads. Alone in
-//! its process: the CPU time of the whole process is counted.
+//! A connection that is polled, while its peer reads no frame: standby does not spin over the frames that the
+//! next poll reads. Alone in its process: the CPU time of the whole process is counted.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Many connections on few threads. Each test counts what its process has, so they run one after another.
+//! Many connections on few threads. Each test counts its process's holdings, so they run one after another.
 
 mod common;
 
@@ -32,7 +32,7 @@ fn pairs(options: &Options, count: usize) -> (Vec<SendComm>, Vec<RecvComm>) {
     (0..count).map(|_| pair(options)).unzip()
 }
 
-/// How many threads of gputcp's there are: the test program has others, which come and go.
+/// Returns how many threads of gputcp's there are: the test program has others, which come and go.
 fn threads() -> usize {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     let names = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("comm")).ok());
@@ -95,7 +95,7 @@ fn threads_start_as_streams_need_them_and_run_where_the_pool_was_made() {
     let first = (0..CpuSet::MAX_CPU).find(|&core| everywhere.is_set(core)).unwrap();
     let mut one = CpuSet::new();
     one.set(first);
-    // Whoever connects is pinned, as NCCL's threads are to the cores near a GPU.
+    // The connecting thread is pinned, as NCCL's threads are to the cores near a GPU.
     sched_setaffinity(None, &one).unwrap();
     let options = of_pool(&pool, 1);
     let (mut listener, handle) = common::listen(&options);
@@ -111,7 +111,7 @@ fn threads_start_as_streams_need_them_and_run_where_the_pool_was_made() {
     assert_eq!(found.len(), 3, "{found:?}");
     let pinned = found.iter().filter(|cores| **cores == first.to_string()).count();
     assert_eq!(pinned, if everywhere.count() > 1 { 0 } else { 3 }, "{found:?}");
-    // More than there is to do is never started; and who has nothing to do is asked first.
+    // No more threads are started than there are tasks; and a worker without tasks gets the next one first.
     close(vec![sender.unwrap()], vec![receiver.unwrap()]);
     let (sends, recvs) = pairs(&of_pool(&pool, 1), 1);
     assert_eq!(threads(), 3);
@@ -144,7 +144,7 @@ fn idle_connections_cost_no_cpu() {
 #[test]
 fn a_peer_that_reads_nothing_holds_up_no_other_connection() {
     let _alone = alone();
-    // On a single thread, so that whatever waits there is noticed.
+    // On a single thread, so that any wait in there is noticed.
     let pool = IoPool::new(1).unwrap();
     let stalled = common::Stalled::connect(of_pool(&pool, 2));
     let (mut sends, mut recvs) = pairs(&of_pool(&pool, 2), 4);

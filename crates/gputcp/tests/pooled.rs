@@ -1,5 +1,4 @@
-//! What holds for connections with threads of their own holds for those of a pool: the same tests, whose two ends share two
-//! threads.
+//! The tests of connections with threads of their own, on those of a pool: both ends share two threads.
 #![expect(clippy::duplicate_mod, reason = "each test file has the common part as its own module")]
 
 #[path = "early.rs"]

@@ -102,7 +102,7 @@ fn strangers_disturb_nobody_and_only_a_listener_that_tells_is_asked() {
     silent[3].read_exact(&mut refusal).unwrap();
     assert_eq!(Welcome::decode(&refusal).unwrap().verdict, Verdict::WrongVersion);
 
-    // The token of a listener whose handle goes another way is nobody's to ask for.
+    // A listener whose handle goes another way tells its token to no peer.
     let (mut listener, handle) = common::listen(&options(1));
     let mut asking = TcpStream::connect(handle.address).unwrap();
     asking.write_all(&Ask.encode()).unwrap();
@@ -182,7 +182,7 @@ fn a_text_that_names_no_place_is_said_at_once() {
     assert!(error.to_string().contains("nobody listens there"), "{error}");
 }
 
-/// Whether the listener's descriptor is readable within a time.
+/// Returns whether the listener's descriptor is readable within a time.
 fn is_readable(listener: &Listener, within: Duration) -> bool {
     let mut watched = [PollFd::new(listener, PollFlags::IN)];
     poll(&mut watched, Some(&within.try_into().unwrap())).unwrap() == 1

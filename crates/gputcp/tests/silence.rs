@@ -1,5 +1,5 @@
-//! A peer that lives and does not do what it owes is given up within the timeout, also by callers that only ask and never wait; a
-//! peer whose program takes its time is not.
+//! A peer that lives and does not do its duty is given up within the timeout, also by callers that only test
+//! and never wait. A peer whose program takes its time is not.
 
 mod common;
 
@@ -38,7 +38,8 @@ fn receiver() -> (Peer, RecvComm) {
 }
 
 impl Peer {
-    /// Answers every ping from now on, as the threads of a living peer do; how many there were, when the connection ends.
+    /// Answers every ping from now on, as the threads of a living peer do. Returns how many there were, when
+    /// the connection ends.
     fn answer(&self) -> thread::JoinHandle<usize> {
         let mut control = self.control.try_clone().unwrap();
         thread::spawn(move || {
@@ -56,7 +57,7 @@ impl Peer {
     }
 }
 
-/// Asks until the connection fails; the failure, and after how long it came.
+/// Tests the request until the connection fails. Returns the failure, and the time until then.
 fn ask(mut receiver: RecvComm, bytes: u64, for_so_long: Duration) -> Option<(Error, Duration)> {
     let to = Place::Host.buffer(bytes);
     let mut request = receiver.irecv(&to, 0, bytes).unwrap().unwrap();
@@ -127,7 +128,8 @@ fn nothing_is_owed_while_nothing_is_in_flight() {
 
 #[test]
 fn a_receiver_that_was_stopped_is_given_up() {
-    // It has announced the receive and reads nothing of the message, whose bytes outgrow the kernel's buffers; or it has not.
+    // The receiver has announced the receive and reads no byte of the message, which outgrows the kernel's
+    // buffers; or it has not announced.
     for is_announced in [true, false] {
         let options = options(1).with_timeout(TIMEOUT).tuned(|tuning| tuning.eager_places = 0);
         let (mut sender, mut control, _data) = sender_to_impostor(options, None);

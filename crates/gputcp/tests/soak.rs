@@ -1,8 +1,8 @@
-//! Messages of random sizes at random offsets, over connections of random settings, until the time is up. Every byte is
-//! verified where it arrived, and the bytes around each message must stay as they were.
+//! Messages of random sizes at random offsets, over connections of random settings, until the time is up.
+//! Every byte is verified where it arrived, and the bytes around each message must stay as they were.
 //!
-//! Two seconds on the software GPU by default. `GPUTCP_SOAK_SECONDS` says how long, `GPUTCP_SOAK_MEMORY=cuda` takes GPU 0 and
-//! the last one, `GPUTCP_SOAK_SEED` repeats a run.
+//! It runs two seconds on the software GPU by default. `GPUTCP_SOAK_SECONDS` sets the time.
+//! `GPUTCP_SOAK_MEMORY=cuda` takes GPU 0 and the last one. `GPUTCP_SOAK_SEED` repeats a run.
 
 mod common;
 
@@ -38,7 +38,7 @@ fn random_messages_over_random_connections_arrive_whole() {
     assert!(connections > 0);
 }
 
-/// What has been moved between two devices.
+/// The two devices, and the bytes and messages moved between them.
 struct Soak {
     from: Device,
     to: Device,
@@ -47,7 +47,7 @@ struct Soak {
 }
 
 impl Soak {
-    /// A connection of random settings, and a few messages over it.
+    /// Makes a connection of random settings, and moves a few messages over it.
     fn connection(&mut self, random: &mut fastrand::Rng) {
         let unpack = random.choice([UnpackMode::Kernel, UnpackMode::Copy, UnpackMode::Host]).unwrap();
         let base = options(random.u16(1..=8)).tuned(|tuning| {
@@ -93,7 +93,7 @@ impl Soak {
     }
 }
 
-/// Where it starts in the source and in the destination, and its length; no more than 2000 chunks of it.
+/// Returns a message's start in the source and in the destination, and its length; at most 2000 chunks of it.
 fn message(random: &mut fastrand::Rng, room: u64, chunk_bytes: u64) -> (u64, u64, u64) {
     let bytes = match random.u8(0..4) {
         0 => random.u64(0..=64.min(room)),

@@ -1,4 +1,5 @@
-//! Messages over a NCCL net plugin: the test plugin, through its C interface, of every version that it comes in.
+//! Messages over a NCCL net plugin: the test plugin, through its C interface, of every version that it comes
+//! in.
 
 use std::{
     path::PathBuf,
@@ -20,8 +21,9 @@ use gputcp_nccl_drive::{
 
 const PLAN: Plan = Plan { chunk_bytes: 100_000, window: 16, timeout: Duration::from_secs(20) };
 
-/// The folder of the test plugin's files, built. Of the whole workspace, as `cargo test --workspace` has built them: a part of it
-/// has other features of its dependencies, so all would be built once more.
+/// Builds the test plugin's files and returns their folder. The build is of the whole workspace, as that of
+/// `cargo test --workspace`. A part of it has other features of its dependencies, and would be built once
+/// more.
 fn plugins() -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {

@@ -93,7 +93,8 @@ impl Driver {
             alone.stop();
         }
         for socket in &shared.data {
-            // A reader that has not seen the end of its stream yet sees it now. An already closed socket is no error.
+            // A reader that has not seen the end of its stream yet sees it now. A socket that is already
+            // closed is no error.
             let _ = socket.shutdown(std::net::Shutdown::Both);
         }
         // A seat is shut out when it is dropped.

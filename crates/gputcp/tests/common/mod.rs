@@ -72,7 +72,7 @@ pub fn listen(options: &Options) -> (Listener, Handle) {
     (listener, handle)
 }
 
-/// A connection with different settings at its two ends.
+/// Connects two ends with different settings.
 pub fn pair_of(send: Options, recv: &Options) -> (SendComm, RecvComm) {
     let (mut listener, handle) = listen(recv);
     let connecting = thread::spawn(move || Connector::new(&handle, send)?.connect(soon()));
@@ -80,7 +80,7 @@ pub fn pair_of(send: Options, recv: &Options) -> (SendComm, RecvComm) {
     (connecting.join().unwrap().unwrap(), receiver)
 }
 
-/// What the control socket of a bare sender with one data socket says first.
+/// Returns the first frame of a bare sender with one data socket on its control socket.
 pub fn join(handle: &Handle) -> Join {
     Join {
         listen_token: handle.token,
@@ -133,8 +133,8 @@ pub fn move_and_verify(
     move_at_and_verify(sends, recvs, buffers, plans, &messages)
 }
 
-/// Moves messages, each given by where it starts in the source and in the destination and by its length. Verifies each, and
-/// that what is around it in the destination stays as it was.
+/// Moves messages, each given by its start in the source and in the destination and by its length. Verifies
+/// each, and that the bytes around it in the destination stay as they were.
 pub fn move_at_and_verify(
     sends: &mut [SendComm],
     recvs: &mut [RecvComm],
@@ -189,7 +189,7 @@ pub fn move_at_and_verify(
     Ok(total)
 }
 
-/// The first words of a bare receiver on its control socket.
+/// Returns the first frame of a bare receiver on its control socket.
 pub fn welcome(options: &Options) -> Welcome {
     Welcome {
         verdict: Verdict::Accepted,
@@ -201,7 +201,7 @@ pub fn welcome(options: &Options) -> Welcome {
     }
 }
 
-/// A sender, and a receiver made of bare sockets: its control socket, and its data sockets.
+/// Connects a sender to a receiver made of bare sockets. Returns its control socket and its data sockets.
 pub fn sender_to_impostor(
     options: Options,
     recv_buffer_bytes: Option<usize>,
@@ -210,7 +210,7 @@ pub fn sender_to_impostor(
     sender_welcomed(options, recv_buffer_bytes, &welcome)
 }
 
-/// The same with this welcome.
+/// Does the same with this welcome.
 pub fn sender_welcomed(
     options: Options,
     recv_buffer_bytes: Option<usize>,
@@ -218,7 +218,7 @@ pub fn sender_welcomed(
 ) -> (SendComm, TcpStream, Vec<TcpStream>) {
     let stranger = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     if let Some(bytes) = recv_buffer_bytes {
-        // Before it listens: what it accepts has the same.
+        // Set before it listens: the sockets that it accepts inherit it.
         stranger.set_recv_buffer_size(bytes).unwrap();
     }
     stranger.bind(&somewhere().into()).unwrap();
@@ -278,7 +278,7 @@ impl Stalled {
     }
 }
 
-/// What the process has had of CPU time.
+/// Returns the CPU time that the process has had.
 pub fn cpu() -> Duration {
     // utime and stime of /proc/self/stat (proc(5)), in ticks of 10 ms.
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
@@ -295,7 +295,7 @@ pub fn close(sends: Vec<SendComm>, recvs: Vec<RecvComm>) {
     });
 }
 
-/// What a process holds that can leak.
+/// The resources of a process that can leak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holdings {
     pub descriptors: usize,

@@ -1,5 +1,5 @@
-//! How connections begin. Bare connectors say anything to a live listener, and a live connector is answered
-//! anything.
+//! How connections begin. Bare connectors send any bytes to a live listener, and a live connector is answered
+//! with any.
 
 use std::{
     io::{Read as _, Write as _},

@@ -72,8 +72,8 @@ enum Request {
 }
 
 impl Open {
-    /// Asks, or waits for a moment: how much each receive got, once all are finished. Not asked again after
-    /// an error.
+    /// Tests the request, or waits for it for a moment. Returns how much each receive got, once all are
+    /// finished. Not called again after an error.
     fn ask(&mut self, comm: &mut RecvComm, wait: bool) -> Result<Option<Vec<u64>>, Error> {
         let lengths = |group: ReceivedGroup| group.parts().iter().map(|part| part.bytes).collect();
         match self.request.take() {

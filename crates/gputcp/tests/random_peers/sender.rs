@@ -31,10 +31,10 @@ struct Case {
     open: Vec<SendRequest>,
     lengths: Vec<u64>,
     announced: Vec<Announce>,
-    /// By sequence number, what has come of its message and how long it is.
+    /// By sequence number, how much has come of its message and how long it is.
     came: Vec<(u64, u64)>,
     heard: Vec<Heard>,
-    /// Nothing was said that must end the connection.
+    /// No frame was sent that must end the connection.
     honest: bool,
     failed: bool,
 }
@@ -106,7 +106,7 @@ impl Case {
         }
     }
 
-    /// The next announcement of an honest peer; none while it has no slot.
+    /// Returns the next announcement of an honest peer; `None` while it has no slot.
     fn due(&self, random: &mut Rng) -> Option<Announce> {
         let seq = self.announced.len() as u64;
         // A receive is finished when all of its message has come; all before it are, too.
@@ -210,7 +210,7 @@ impl Case {
         }
     }
 
-    /// Reads what there is on every socket, and holds it against what was asked for.
+    /// Reads the bytes that are there on every socket, and checks them against the announcements.
     fn hear(&mut self, counts: &mut Counts) {
         read_all(&mut self.peer.control, &mut self.heard[0].bytes);
         while let Some((header, rest)) = self.heard[0].bytes.split_first_chunk() {

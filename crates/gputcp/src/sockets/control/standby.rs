@@ -61,8 +61,8 @@ impl Armed {
         self.modify(socket, &wants)
     }
 
-    /// Sets whether frames are left to polls, until standby comes back. It holds from the next arming on, and
-    /// for room too: an event for room would also report the frames to be read, again and again.
+    /// Sets whether frames are left to polls, until standby comes back. It holds from the next arming on,
+    /// also for one for room. An event for room would report the unread frames too, again and again.
     pub(super) fn leave_to_polls(&self, polled: bool) {
         lock(&self.wants).polled = polled;
     }

@@ -159,8 +159,8 @@ impl RecvComm {
     /// destination.
     ///
     /// # Errors
-    /// If the connection has failed, the range is not the caller's to write, or the destination is device memory and the
-    /// connection was made without that device.
+    /// If the connection has failed, or the range is not the caller's to write. Also if the destination is
+    /// device memory and the connection was made without that device.
     pub fn irecv(&mut self, destination: &Buffer, offset: u64, bytes: u64) -> Result<Option<RecvRequest>> {
         self.irecv_tagged(destination, offset, bytes, 0)
     }
@@ -213,8 +213,8 @@ impl RecvComm {
     /// NCCL net plugin.
     ///
     /// # Errors
-    /// If requests are still in flight or the connection has failed: then it is reset, and nothing touches the requests'
-    /// memory any more.
+    /// If requests are still in flight or the connection has failed. Then it is reset, and no thread touches
+    /// the requests' memory any more.
     pub fn leave(mut self, timeout: Duration) -> Result<()> {
         let open = lock(&self.shared.state).side.in_flight();
         ending::leave(&self.shared, &mut self.driver, open, timeout)

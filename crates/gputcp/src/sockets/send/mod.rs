@@ -122,11 +122,12 @@ impl SendComm {
     /// Posts a message: `bytes` of `source` from `offset`. Returns `None` when no slot is free: finish a
     /// request first.
     ///
-    /// The source stays reserved until the request is finished, which is when the sockets have taken its bytes.
+    /// The source stays reserved until the request is finished, which is when the sockets have taken its
+    /// bytes.
     ///
     /// # Errors
-    /// If the connection has failed, the range is not the caller's to send, or the source is device memory and the
-    /// connection was made without that device.
+    /// If the connection has failed, or the range is not the caller's to send. Also if the source is device
+    /// memory and the connection was made without that device.
     pub fn isend(&mut self, source: &Buffer, offset: u64, bytes: u64) -> Result<Option<SendRequest>> {
         self.isend_tagged(source, offset, bytes, 0)
     }
@@ -231,8 +232,8 @@ impl SendComm {
     /// NCCL net plugin.
     ///
     /// # Errors
-    /// If requests are still in flight or the connection has failed: then it is reset, and nothing touches the requests'
-    /// memory any more.
+    /// If requests are still in flight or the connection has failed. Then it is reset, and no thread touches
+    /// the requests' memory any more.
     pub fn leave(mut self, timeout: Duration) -> Result<()> {
         let open = lock(&self.shared.state).side.in_flight();
         ending::leave(&self.shared, &mut self.driver, open, timeout)

@@ -73,8 +73,8 @@ impl<S: Side> Shared<S> {
         }
     }
 
-    /// Returns a number that changes with each payload byte that moves, by this process's counters and by the kernel's.
-    /// Pings and their answers are no payload, and are not written amid a short message.
+    /// Returns a number that changes with each payload byte that moves, by this process's counters and by the
+    /// kernel's. Pings and their answers are no payload, and are not written amid a short message.
     pub(super) fn moved(&self) -> u64 {
         let control = self.control.is_amid().then(|| self.control.socket());
         let infos = self.data.iter().chain(control).filter_map(|socket| TcpInfo::read(socket).ok());
