@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(other.join().map_err(|_| "rank 1 panicked")??)
 }
 
-/// A rank's part. In a job, each is a process, and knows the other's host and port.
+/// Runs one rank. In a job, each rank is a process that knows the other's host and port.
 fn rank(rank: u8, mut listener: Listener, other: &str) -> Result<(), Box<dyn Error>> {
     let deadline = Instant::now() + Duration::from_secs(30);
     let (mine, theirs) = (Buffer::host(BYTES)?, Buffer::host(BYTES)?);

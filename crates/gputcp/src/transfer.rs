@@ -51,7 +51,7 @@ pub struct Message<'a> {
 }
 
 impl<'a> From<&'a Buffer> for Message<'a> {
-    /// The whole buffer.
+    /// Takes the whole buffer.
     fn from(buffer: &'a Buffer) -> Self {
         Self { buffer, offset: 0, bytes: buffer.bytes() }
     }

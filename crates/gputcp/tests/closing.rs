@@ -164,7 +164,7 @@ fn receive(comm: &mut RecvComm, destination: &Buffer, shape: Shape) -> Result<()
     Ok(())
 }
 
-/// How many connections of each shape: `GPUTCP_CLOSINGS` for a longer run.
+/// Returns how many connections of each shape are made: `GPUTCP_CLOSINGS` for a longer run.
 fn connections() -> usize {
     std::env::var("GPUTCP_CLOSINGS").map_or(30, |count| count.parse().unwrap())
 }

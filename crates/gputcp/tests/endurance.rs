@@ -31,7 +31,7 @@ fn holdings_beyond(before: &Holdings) -> Holdings {
     now
 }
 
-/// Past 10 000, where tags derived from the chunk's number once collided.
+/// Goes past 10 000, where tags derived from the chunk's number once collided.
 fn hundred_thousand_chunks() {
     let (sender, receiver) = pair(&options(2));
     let (mut sends, mut recvs) = (vec![sender], vec![receiver]);

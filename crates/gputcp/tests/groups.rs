@@ -20,7 +20,7 @@ fn grouped(streams: u16) -> Options {
     options(streams).with_max_receives(8)
 }
 
-/// Room for several receives of up to `each` bytes.
+/// Makes room for several receives of up to `each` bytes.
 fn room(place: Place, count: usize, each: u64) -> Vec<Buffer> {
     (0..count).map(|_| place.buffer(each)).collect()
 }

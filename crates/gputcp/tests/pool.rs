@@ -16,7 +16,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 const THREADS: usize = 2;
 const PLAN: Plan = Plan { chunk_bytes: 128 << 10, window: 8, timeout: PATIENCE };
 
-/// The tests of this file, one at a time.
+/// Returns the lock with which the tests of this file run one at a time.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +75,7 @@ fn sixty_four_connections_move_data_on_two_threads_and_leave_none_behind() {
     assert_eq!(descriptors(), before);
 }
 
-/// The cores of each of gputcp's threads, as the kernel shows them.
+/// Returns the cores of each of gputcp's threads, as the kernel shows them.
 fn cores_of_threads() -> Vec<String> {
     let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
     let statuses = tasks.filter_map(|task| fs::read_to_string(task.join("status")).ok());

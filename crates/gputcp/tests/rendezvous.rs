@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 const P: Pattern = Pattern { seed: 3, iteration: 4 };
 
-/// A listener, and the text by which peers reach it.
+/// Returns a listener, and the text by which peers reach it.
 fn listen(options: gputcp::Options) -> (Listener, String) {
     let listener = gputcp::listen("0.0.0.0:0", options).unwrap();
     let address = format!("localhost:{}", listener.handle().address.port());

@@ -112,7 +112,7 @@ fn device(cuda: bool, last: bool) -> Device {
     Device::cuda(&index.to_string()).unwrap()
 }
 
-/// A panic says how to have it again.
+/// Runs a connection. At a panic, prints how to repeat it.
 fn eprint_on_failure(seed: u64, connection: u64, run: impl FnOnce()) {
     struct Say(u64, u64);
     impl Drop for Say {

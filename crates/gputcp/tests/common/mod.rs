@@ -42,7 +42,7 @@ pub fn options(streams: u16) -> Options {
         .tuned(|tuning| tuning.eager_places = eager_places)
 }
 
-/// The pool of all connections, in the test program whose connections have one.
+/// Returns the pool of all connections, in the test program whose connections have one.
 fn pool() -> Option<IoPool> {
     static POOL: OnceLock<IoPool> = OnceLock::new();
     let pooled = env!("CARGO_CRATE_NAME") == "pooled";

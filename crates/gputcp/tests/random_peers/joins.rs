@@ -103,7 +103,8 @@ fn key(random: &mut Rng) -> Option<Key> {
     (random.u8(0..3) == 0).then(|| Key::of(b"a key of both ends").unwrap())
 }
 
-/// The first bytes of a connector: a join or a part of it, right or nearly so, of one of two connections.
+/// Returns the first bytes of a connector: a join or a part of it, right or nearly so, of one of two
+/// connections.
 fn said(random: &mut Rng, plan: &Plan, handle: &Handle, key: Option<&Key>) -> Vec<u8> {
     let mut join = plan.join(handle);
     join.comm_token = Token([random.u8(0..2); 16]);
@@ -130,7 +131,7 @@ fn said(random: &mut Rng, plan: &Plan, handle: &Handle, key: Option<&Key>) -> Ve
     said
 }
 
-/// The answer of a listener, likewise.
+/// Returns the answer of a listener, likewise.
 fn answer(random: &mut Rng, plan: &Plan, to: &Join, key: Option<&Key>) -> Vec<u8> {
     let mut welcome = plan.welcome();
     match random.u8(0..8) {

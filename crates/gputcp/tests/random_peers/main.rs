@@ -29,8 +29,8 @@ fn bounded(case: impl FnOnce()) {
     assert!(began.elapsed() < BOUND, "it took {:?}", began.elapsed());
 }
 
-/// How a connection ended, for the counts. This side is never at fault, but where a user posts a receive too
-/// short.
+/// Returns how a connection ended, for the counts. This side is never at fault, but where a user posts a
+/// receive too short.
 fn kind(error: &Error) -> &'static str {
     match error {
         Error::PeerMisbehaved { .. } => "violations",

@@ -69,7 +69,7 @@ impl Plan {
         }
     }
 
-    /// The join of a bare sender's control socket.
+    /// Returns the join of a bare sender's control socket.
     pub(crate) fn join(&self, handle: &Handle) -> Join {
         Join {
             streams: self.options.streams,
@@ -83,7 +83,7 @@ impl Plan {
         }
     }
 
-    /// The welcome of a bare receiver.
+    /// Returns the welcome of a bare receiver.
     pub(crate) const fn welcome(&self) -> Welcome {
         Welcome {
             verdict: Verdict::Accepted,
@@ -96,7 +96,7 @@ impl Plan {
     }
 }
 
-/// One pool for all that have one: a connection's end must leave it good for the others.
+/// Returns the pool of all ends that have one: a connection's end must leave it good for the others.
 fn pool() -> IoPool {
     static POOL: OnceLock<IoPool> = OnceLock::new();
     POOL.get_or_init(|| IoPool::new(2).unwrap()).clone()

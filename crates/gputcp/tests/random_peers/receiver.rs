@@ -202,7 +202,7 @@ impl Case {
         }
     }
 
-    /// A segment that may come now, or nearly.
+    /// Sends a segment that may come now, or nearly.
     fn segment(&mut self, random: &mut Rng, counts: &mut Counts) {
         let open = |(at, receive): (usize, &Receive)| (!receive.left.is_empty()).then_some(at);
         let open: Vec<usize> = self.receives.iter().enumerate().filter_map(open).collect();
@@ -245,7 +245,7 @@ impl Case {
         self.peer.send(counts, stream, &[&bytes[..], &payload].concat());
     }
 
-    /// A short message that may come now, before its receive or behind it, or nearly.
+    /// Sends a short message that may come now, before its receive or behind it, or nearly.
     fn inline(&mut self, random: &mut Rng, counts: &mut Counts) {
         let inline_bytes = self.plan.inline_bytes();
         let fits = |(at, receive): (usize, &Receive)| {
@@ -288,7 +288,7 @@ impl Case {
         self.peer.say(counts, &[&frame[..], &payload].concat());
     }
 
-    /// The number of a message that may come before its receive; rarely of one that may not.
+    /// Returns the number of a message that may come before its receive; rarely of one that may not.
     fn place(&self, random: &mut Rng) -> Option<u64> {
         let posted = self.receives.len() as u64;
         let done = self.receives.iter().take_while(|receive| receive.received.is_some()).count() as u64;
@@ -297,7 +297,7 @@ impl Case {
         random.choice(free).or_else(|| (random.u8(0..80) == 0).then_some(posted))
     }
 
-    /// The bytes that follow a header: those that it announces, or some others.
+    /// Returns the bytes that follow a header: those that it announces, or some others.
     fn payload(&self, random: &mut Rng, seq: u64, offset: u64, bytes: u32) -> Vec<u8> {
         // More is refused by its header.
         let bytes = if u64::from(bytes) > 2 * ROOM { 0 } else { bytes as usize };

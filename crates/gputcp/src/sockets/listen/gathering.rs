@@ -34,7 +34,7 @@ impl Gathering {
     /// Adds a socket to the others of its connection. Returns the connection when the socket is its last.
     ///
     /// # Errors
-    /// Returns the socket, and the reason for which it does not belong here, to be told so.
+    /// The socket and the verdict on it, if it does not belong here: the caller sends the refusal.
     pub(super) fn add(
         &mut self,
         join: Join,

@@ -290,8 +290,8 @@ impl Listener {
     }
 
     /// Drops half of the unknown sockets, as the process has no descriptor left. Where there are none, other
-    /// threads may close some, and strays of other listeners will be gone before long. Returns false once
-    /// that has taken too long.
+    /// parts of the process may free some, and strays of other listeners will be gone before long. Returns
+    /// false once that has taken too long.
     fn may_make_room(&mut self) -> bool {
         self.drop_half_of_the_unknown();
         let since = *self.starved.get_or_insert_with(Instant::now);

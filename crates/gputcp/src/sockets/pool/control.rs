@@ -315,7 +315,7 @@ impl Entry {
 }
 
 impl fmt::Debug for Entry {
-    /// The connection leads back to this entry.
+    /// Leaves the connection out, as it leads back to this entry.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry").field("number", &self.number).finish_non_exhaustive()
     }

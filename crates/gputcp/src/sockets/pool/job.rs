@@ -59,7 +59,7 @@ impl Job {
 }
 
 impl fmt::Debug for Job {
-    /// The task leads back to its connection, and that to this job.
+    /// Leaves the task out, as it leads back to its connection, and that to this job.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Job").field("place", &self.place).finish_non_exhaustive()
     }

@@ -32,8 +32,8 @@ impl Regions {
         }
     }
 
-    /// A region holds what the peer sent there, and elsewhere what it held before. Of a peer that is not
-    /// faithful only the latter is known.
+    /// Checks that a region holds the data that the peer sent there, and elsewhere its data from before. Of a
+    /// peer that is not faithful only the latter is known.
     pub(super) fn check(&self, at: usize, receive: &Receive, faithful: bool) {
         let (mut found, mut before, mut sent) = (bytes(), bytes(), bytes());
         let view = self.memory.host_view().expect("the software GPU's memory is the CPU's to see");
@@ -56,17 +56,17 @@ fn bytes() -> Vec<u8> {
     vec![0; REGION as usize]
 }
 
-/// Where the region of a receive begins.
+/// Returns where the region of a receive begins.
 pub(super) const fn region(at: usize) -> u64 {
     at as u64 * REGION
 }
 
-/// The data that is sent to a receive.
+/// Returns the data that is sent to a receive.
 pub(super) const fn data(seq: u64) -> Pattern {
     Pattern { seed: 1, iteration: seq }
 }
 
-/// The data that its region has before.
+/// Returns the data that its region has before.
 const fn guard(at: usize) -> Pattern {
     Pattern { seed: 2, iteration: at as u64 }
 }
