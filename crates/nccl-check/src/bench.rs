@@ -1,5 +1,5 @@
-//! The plugin as a check uses it: its functions with their answers judged as NCCL would: success goes on, "not yet" asks again,
-//! anything else ends the check with a sentence.
+//! The plugin as a check uses it. Each answer is judged as NCCL would judge it: success goes on, "not yet"
+//! asks again, and anything else ends the check with a sentence.
 
 use std::{
     ffi::c_int,
@@ -38,11 +38,11 @@ pub(crate) struct Plugin {
     pub(crate) gpu: Option<String>,
     deadline: Instant,
     journal: Journal,
-    /// How often a function answered with the code that none may answer.
+    /// The number of answers with the code that no function may answer.
     pub(crate) in_progress: Arc<AtomicU32>,
-    /// What test wrote beyond the sizes that it has to say.
+    /// A description of a write of `test` beyond the sizes of its request.
     beyond: Arc<Mutex<Option<String>>>,
-    /// Connections and the registrations to be taken back before they are closed, by address.
+    /// Connections by address, each with a registration to be taken back before it is closed.
     registered: Arc<Mutex<Vec<(usize, usize)>>>,
     /// The requests in flight.
     outstanding: Arc<Mutex<Outstanding>>,
@@ -50,7 +50,7 @@ pub(crate) struct Plugin {
 
 impl Plugin {
     pub(crate) fn new(raw: Raw, dev: u32, gpu: Option<String>, deadline: Instant, journal: Journal) -> Self {
-        // More devices than C can count are refused by the plugin's own properties.
+        // The plugin's own properties refuse a device beyond the numbers of C.
         let dev = c_int::try_from(dev).unwrap_or(c_int::MAX);
         Self {
             raw,
@@ -65,7 +65,7 @@ impl Plugin {
         }
     }
 
-    /// Notes that the check goes beyond NCCL's demand from here on: if it fails, it is stricter than NCCL.
+    /// Notes that the check goes beyond NCCL's demand from here on: a failure is then "stricter than NCCL".
     pub(crate) fn go_beyond_nccl(&self) {
         self.journal.go_beyond();
     }
@@ -75,7 +75,8 @@ impl Plugin {
         self.journal.call(function, || call(&self.raw))
     }
 
-    /// What a code means: true for success, false for "in progress", which counts as "not yet" here: one check is about it.
+    /// Returns true for success, and false for "in progress", which counts as "not yet" here. One check
+    /// counts these codes.
     pub(crate) fn success(&self, function: &str, code: c_int) -> Result<bool, Stop> {
         if code == ResultCode::InProgress.number() {
             self.in_progress.fetch_add(1, Relaxed);
@@ -84,7 +85,7 @@ impl Plugin {
         if code == ResultCode::SUCCESS { Ok(true) } else { fail(answered(function, code)) }
     }
 
-    /// An error once the check has taken too long.
+    /// Returns an error once the check has taken too long.
     pub(crate) fn in_time(&self, what: &str) -> Result<(), Stop> {
         if Instant::now() < self.deadline { Ok(()) } else { fail(format!("{what} within the time limit")) }
     }
@@ -151,7 +152,7 @@ impl Plugin {
         self.accept_with(listener, device_handle()).map(|(comm, _)| comm)
     }
 
-    /// The same; the device handle is where the plugin says after it.
+    /// Accepts once, with a place for a device handle. Returns the place as the plugin left it, too.
     pub(crate) fn accept_with(
         &self,
         listener: P,
@@ -162,7 +163,7 @@ impl Plugin {
         Ok((comm, device))
     }
 
-    /// Memory for a message, registered for a connection until that is closed.
+    /// Returns memory for a message, registered for a connection until that is closed.
     pub(crate) fn room(&self, comm: P, bytes: usize) -> Result<Block, Stop> {
         let mut block = Block::new(bytes);
         block.mhandle = self.register(comm, block)?;
@@ -170,7 +171,7 @@ impl Plugin {
         Ok(block)
     }
 
-    /// Memory with the bytes of a message, likewise.
+    /// Returns memory with the bytes of a message, likewise.
     pub(crate) fn message(&self, comm: P, bytes: usize, message: u64) -> Result<Block, Stop> {
         let block = self.room(comm, bytes)?;
         block.fill(message);
@@ -178,7 +179,7 @@ impl Plugin {
     }
 
     pub(crate) fn register(&self, comm: P, block: Block) -> Result<P, Stop> {
-        // A plugin may refuse to register nothing.
+        // A plugin may refuse to register 0 bytes.
         self.register_as(comm, block.pointer(), block.bytes.max(1), PTR_HOST)
     }
 
@@ -215,12 +216,12 @@ impl Plugin {
         self.outstanding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that test wrote beyond the sizes that it has to say.
+    /// Notes a write of `test` beyond the sizes of its request.
     pub(crate) fn note_beyond(&self, why: String) {
         self.beyond.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
     }
 
-    /// A failure if test has written beyond the sizes that it has to say.
+    /// Returns a failure if `test` has written beyond the sizes of a request.
     pub(crate) fn check_sizes(&self) -> Result<(), Stop> {
         let beyond = self.beyond.lock().unwrap_or_else(PoisonError::into_inner).take();
         beyond.map_or(Ok(()), fail)
@@ -255,7 +256,7 @@ impl Plugin {
         self.success("closeListen", code).map(drop)
     }
 
-    /// Asks until there is something.
+    /// Asks until there is an answer, and fails with the words `never` at the check's deadline.
     pub(crate) fn until<T>(
         &self,
         never: &str,
@@ -273,13 +274,13 @@ impl Plugin {
     }
 }
 
-/// Room for a device handle, as some plugins need it.
+/// Returns room for a device handle, which some plugins write to.
 pub(crate) fn device_handle() -> *mut DeviceHandle {
     let storage = Box::leak(Box::new(DeviceHandleStorage([0; 512])));
     (&raw mut *storage).cast()
 }
 
-/// A code in words.
+/// Returns a function's answer in words.
 pub(crate) fn answered(function: &str, code: c_int) -> String {
     match ResultCode::of(code) {
         Some(meaning) => format!("{function} answered {code} ({meaning})"),
@@ -288,7 +289,7 @@ pub(crate) fn answered(function: &str, code: c_int) -> String {
     }
 }
 
-/// What asks again waits this long.
+/// Waits for the time between two attempts.
 pub(crate) fn pause() {
     thread::sleep(Duration::from_micros(200));
 }

@@ -1,6 +1,7 @@
-//! Memory that is lent to the plugin: bytes of a pattern, between guards that nobody may write to.
+//! Memory that is lent to the plugin: bytes of a pattern, between guards that neither side may write to.
 //!
-//! It is never freed: a plugin that writes to it too late is to be found out, not to break the process that looks.
+//! The memory is never freed: a plugin's late write is then a finding, and does not break the checking
+//! process.
 
 use crate::raw::P;
 
@@ -13,18 +14,18 @@ pub(crate) struct Block {
     pub(crate) mhandle: P,
 }
 
-// SAFETY: memory that is never freed; whoever reads or writes it does so while the plugin may not.
+// SAFETY: the memory is never freed, and the side reads or writes it only while the plugin may not.
 unsafe impl Send for Block {}
 
 impl Block {
-    /// Memory for a message, cleared.
+    /// Returns memory for a message, cleared.
     pub(crate) fn new(bytes: usize) -> Self {
         let whole = vec![GUARD; bytes + 2 * GUARD_BYTES].leak();
         whole[GUARD_BYTES..GUARD_BYTES + bytes].fill(0);
         Self { start: whole[GUARD_BYTES..].as_mut_ptr(), bytes, mhandle: std::ptr::null_mut() }
     }
 
-    /// Memory that is not the CPU's, to be posted.
+    /// Returns memory that is not the CPU's, to be posted.
     pub(crate) const fn lent(start: *mut u8, bytes: usize, mhandle: P) -> Self {
         Self { start, bytes, mhandle }
     }
@@ -40,7 +41,7 @@ impl Block {
         self.slice().fill(byte);
     }
 
-    /// Whether each byte is this one.
+    /// Returns whether all bytes have this value.
     pub(crate) fn is_all(&self, byte: u8) -> bool {
         let same = [byte; PIECE_BYTES];
         self.slice().chunks(PIECE_BYTES).all(|piece| *piece == same[..piece.len()])
@@ -50,7 +51,7 @@ impl Block {
         self.start.cast()
     }
 
-    /// Whether the first bytes are those of a message, and nobody touched the rest, nor the guards.
+    /// Checks that the first bytes are those of a message, and that the rest and the guards are untouched.
     pub(crate) fn check(&self, bytes: usize, message: u64) -> Result<(), String> {
         let here = self.slice();
         if let Some(at) = (0..bytes).find(|&at| here[at] != pattern(message, at)) {
@@ -66,7 +67,7 @@ impl Block {
         self.check_guards()
     }
 
-    /// Whether nobody wrote before or behind the memory.
+    /// Checks that the guards before and behind the memory are untouched.
     pub(crate) fn check_guards(&self) -> Result<(), String> {
         let guard = |from: usize| {
             // SAFETY: within the allocation, which is never freed; the request that lent it has ended.
@@ -88,27 +89,27 @@ impl Block {
 
     #[expect(clippy::mut_from_ref, reason = "a piece of memory, of which copies are the same")]
     fn slice(&self) -> &mut [u8] {
-        // SAFETY: within the allocation, which is never freed. A side looks at a message before it lends it, and after the
-        // plugin has said that it is done.
+        // SAFETY: within the allocation, which is never freed. A side looks at a message before it lends it,
+        // and after the plugin has said that it is done.
         unsafe { std::slice::from_raw_parts_mut(self.start, self.bytes) }
     }
 }
 
-/// The bytes of a message: different in each, and without a period that a length of the plugin's could hit.
+/// Returns a byte of a message. Messages differ, and have no period that a plugin's length could hit.
 pub(crate) const fn pattern(message: u64, at: usize) -> u8 {
     let mut x =
         message.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (at as u64 / 8).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x ^= x >> 29;
     x = x.wrapping_mul(0x94d0_49bb_1331_11eb);
-    // Never 0, which is what memory holds before.
+    // Never 0: the memory holds zeros before.
     match (x >> (8 * (at % 8))) as u8 {
         0 => 1,
         byte => byte,
     }
 }
 
-/// Compared at a time.
+/// The bytes that are compared at a time.
 const PIECE_BYTES: usize = 4096;
 const GUARD: u8 = 0xa5;
-/// What a message that is too long would reach.
+/// The reach of a message that is too long.
 const GUARD_BYTES: usize = 16 << 10;

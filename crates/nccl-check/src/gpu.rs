@@ -1,4 +1,4 @@
-//! GPU memory for checks: a real GPU's, or the software GPU's for plugins that take that for one.
+//! GPU memory for checks: a real GPU's, or the software GPU's for plugins that take it for a GPU's.
 
 use std::{
     ptr::NonNull,
@@ -26,12 +26,12 @@ pub(crate) struct Gpu {
 /// Memory of a GPU, lent to a plugin.
 pub(crate) struct Room {
     buffer: Buffer,
-    /// The same, to be posted; nobody looks into it by the CPU.
+    /// The same memory, to be posted. The CPU does not read it.
     pub(crate) block: Block,
 }
 
 impl Gpu {
-    /// The GPU that was asked for, if the plugin takes such memory.
+    /// Opens the GPU that was asked for, if the plugin takes such memory.
     pub(crate) fn open(plugin: &Plugin) -> Result<Self, Stop> {
         if plugin.properties()?.ptr_support & PTR_CUDA == 0 {
             return skip("it takes no CUDA pointers");
@@ -41,13 +41,13 @@ impl Gpu {
             Some(SOFT) => Device::soft(SoftOptions::default()),
             Some(selector) => Device::cuda(selector).or_else(|error| fail(error.to_string()))?,
         };
-        // It unpacks from foreign memory only, and needs no slabs.
+        // The lane unpacks from foreign memory only, and needs no slabs.
         let lane = device.lane(LaneSpec { slots: 0, slab_bytes: 4096 }).or_else(no)?;
         device.make_current().or_else(no)?;
         Ok(Self { device, lane })
     }
 
-    /// Memory for a message, registered for a connection as CUDA memory.
+    /// Returns memory for a message, registered for a connection as CUDA memory.
     pub(crate) fn room(&self, plugin: &Plugin, comm: P, bytes: usize) -> Result<Room, Stop> {
         let buffer = self.device.allocate(bytes.max(1) as u64).or_else(no)?;
         let start = buffer.address().as_ptr();
@@ -55,7 +55,7 @@ impl Gpu {
         Ok(Room { buffer, block: Block::lent(start, bytes, mhandle) })
     }
 
-    /// Bytes of GPU memory that the plugin named.
+    /// Returns bytes of GPU memory that the plugin named.
     pub(crate) fn read(&mut self, from: NonNull<u8>, bytes: usize) -> Result<Vec<u8>, Stop> {
         let landing = self.device.pinned(bytes as u64).or_else(no)?;
         let all = [Fragment { source_offset: 0, bytes: bytes as u64, destination_offset: 0 }];
@@ -83,8 +83,8 @@ impl Gpu {
         fragments: &[Fragment],
         to: &Buffer,
     ) -> Result<(), Stop> {
-        // SAFETY: the plugin's word for where its memory is, which this check is about, in a process of its own. Only the
-        // lane touches it, and is waited for below.
+        // SAFETY: the plugin names its own memory. The check tests that word, in a process of its own. Only
+        // the lane touches the memory, and is waited for below.
         let foreign = unsafe { Buffer::foreign(from, bytes, &self.device, Arc::new(())) }.or_else(no)?;
         let source = foreign.read(0, bytes).or_else(|error| fail(error.to_string()))?;
         let into = to.write(0, to.bytes()).or_else(|error| fail(error.to_string()))?;
@@ -119,7 +119,7 @@ fn no<T>(error: Error) -> Result<T, Stop> {
     fail(error.to_string())
 }
 
-/// What the software GPU is called.
+/// The name of the software GPU.
 const SOFT: &str = "soft";
-/// For a copy of some MiB.
+/// The limit of a copy of some MiB.
 const COPY: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Plugin {
-    /// How many parts a receive may have; no check makes more than eight.
+    /// Returns the number of parts that a receive may have; no check makes more than eight.
     pub(crate) fn parts(&self) -> Result<usize, Stop> {
         Ok(self.properties()?.max_recvs.clamp(1, PARTS_MAX) as usize)
     }
@@ -29,7 +29,7 @@ impl Plugin {
         Ok(posted.then(|| self.outstanding().add(comm, request, blocks.len())))
     }
 
-    /// Waits for such a receive; gives its parts' sizes.
+    /// Waits for such a receive, and returns its parts' sizes.
     pub(crate) fn wait_grouped(&self, ticket: Ticket) -> Result<Sizes, Stop> {
         self.until("test never said that a request is done", || self.ask(ticket))
     }
@@ -44,7 +44,7 @@ impl Plugin {
     }
 }
 
-/// The tag of a part.
+/// Returns the tag of a part.
 pub(crate) const fn tag(part: usize) -> c_int {
     FIRST_TAG + part as c_int
 }

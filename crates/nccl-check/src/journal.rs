@@ -1,6 +1,7 @@
-//! The function of the plugin that is running, written down before each call where the parent process can
-//! read it. The plugin's first warning since then stands there too. So a side that crashed or hung can still
-//! be reported. Beside them stands whether the side has gone beyond NCCL's demands. The journal is a file in
+//! The plugin's function that is running, written down before each call where the parent process can read it.
+//!
+//! The plugin's first warning since that call stands there too, so the parent can report a side that crashed
+//! or hung. Beside them stands whether the side has gone beyond NCCL's demands. The journal is a file in
 //! memory, opened through the parent's descriptor.
 
 use std::{
@@ -35,13 +36,13 @@ struct Write {
 
 #[derive(Debug, Clone, Copy)]
 struct Warning {
-    /// The side's thread that gave it, within a call; `None` for a thread of the plugin's own.
+    /// The side's thread that gave the warning, within a call; `None` for a thread of the plugin's own.
     by: Option<usize>,
     when: Instant,
 }
 
 impl Read {
-    /// A new journal, in which nothing is written.
+    /// Makes an empty journal.
     ///
     /// # Errors
     /// If the system has no descriptor left.
@@ -52,13 +53,13 @@ impl Read {
         Ok(Self(file))
     }
 
-    /// Where a side opens it.
+    /// Returns the path at which a side opens the journal.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()).into()
     }
 
-    /// The functions that are running, or were when the side ended.
+    /// Returns the functions that are running, or were when the side ended.
     #[must_use]
     pub fn running(&self) -> Vec<String> {
         let mut bytes = [0; THREADS * ENTRY_BYTES];
@@ -67,14 +68,14 @@ impl Read {
         }
         let name = |entry: &[u8]| {
             let length = entry.iter().position(|&byte| byte == 0).unwrap_or(ENTRY_BYTES);
-            // The plugin could write here, too: nothing but a name passes.
+            // The plugin can write here, too: only a name passes.
             let name = String::from_utf8_lossy(&entry[..length]).into_owned();
             (!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric())).then_some(name)
         };
         bytes.chunks(ENTRY_BYTES).filter_map(name).collect()
     }
 
-    /// The plugin's first warning since its last call. The plugin could have written any bytes there.
+    /// Returns the plugin's first warning since its last call. The plugin can write any bytes there.
     #[must_use]
     pub fn words(&self) -> Option<String> {
         let mut bytes = [0; WORDS_BYTES];
@@ -114,7 +115,7 @@ impl Journal {
     fn write(&self, function: &str) {
         let mut entry = [0; ENTRY_BYTES];
         entry[..function.len()].copy_from_slice(function.as_bytes());
-        // A journal that cannot be written makes a crash less well described, nothing worse.
+        // A journal that cannot be written makes the report of a crash poorer, and nothing worse.
         let _ = self.0.file.write_all_at(&entry, (THREAD.get().unwrap_or(0) * ENTRY_BYTES) as u64);
     }
 
@@ -154,28 +155,28 @@ impl Journal {
     }
 }
 
-/// Tells the journal which of the side's threads this is.
+/// Tells the journal the number of the calling thread among the side's threads.
 pub(crate) fn number_this_thread(number: usize) {
     assert!(number < THREADS, "a check has few threads");
     THREAD.set(Some(number));
 }
 
 thread_local! {
-    /// `None` on the plugin's own threads.
+    /// The thread's number; `None` on the plugin's own threads.
     static THREAD: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 /// The most threads of a side that call the plugin: its own, and those of the check of threads.
 const THREADS: usize = 5;
-/// The longest name of a function is `irecvConsumed`.
+/// The length of an entry. The longest name of a function is `irecvConsumed`.
 const ENTRY_BYTES: usize = 16;
-/// Behind the threads' entries.
+/// The place of the warning, behind the threads' entries.
 const WORDS_AT: usize = THREADS * ENTRY_BYTES;
-/// More is no sentence.
+/// The most bytes of a warning; more is no sentence.
 const WORDS_BYTES: usize = 512;
 /// How long a warning of the plugin's own threads may explain a call.
 const RECENT: Duration = Duration::from_secs(1);
-/// Behind the words: whether the side is beyond NCCL's demands.
+/// The place of the mark behind the warning: whether the side is beyond NCCL's demands.
 const BEYOND_AT: u64 = (WORDS_AT + WORDS_BYTES) as u64;
 
 #[cfg(test)]

@@ -1,19 +1,19 @@
-//! One outcome of how both sides of a check ended: the cause counts, not its consequences.
+//! Makes one outcome of the ends of a check's sides: the cause counts, not its consequences.
 
 use std::time::Duration;
 
 use crate::outcome::{Outcome, Told, Word};
 
-/// How a side ended.
+/// The end of a side.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// It told its end itself.
+    /// The side told its end itself.
     Told(Told),
-    /// In words, the signal and what was running.
+    /// The side crashed: in words, the signal and the running function.
     Crashed(String),
-    /// In words, for how long and in what.
+    /// The side hung: in words, how long and in which function.
     Hung(String),
-    /// It died as it was meant to, or was ended because the other side had failed.
+    /// The side died as planned, or was ended because the other side had failed.
     Gone,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct Ended {
 
 impl Ended {
     /// Returns whether the other side has no reason to go on. A side that heard nothing in time is no cause:
-    /// the other one has until the limit to show where it hangs.
+    /// the other side has until the limit to show where it hangs.
     pub(crate) fn ends_the_check(&self) -> bool {
         match &self.end {
             End::Told(told) => !matches!(told.word, Word::Pass | Word::Unheard),
@@ -48,9 +48,9 @@ impl Ended {
     }
 }
 
-/// Makes one outcome of how the sides ended.
+/// Makes one outcome of the sides' ends.
 pub(crate) fn judge(limit: Duration, sides: &[Ended]) -> Outcome {
-    // A hung side is why the other side gave up, and so is one that crashed.
+    // A side that crashed or hung is the reason why the other side gave up.
     for side in sides {
         if let End::Crashed(how) = &side.end {
             return side.unmet(how);
@@ -76,7 +76,7 @@ pub(crate) fn judge(limit: Duration, sides: &[Ended]) -> Outcome {
             .map(|told| told.seen.as_str())
             .filter(|seen| !seen.is_empty())
             .collect();
-        // Both sides may have the same to say.
+        // Both sides may tell the same.
         seen.dedup();
         seen.join("; ")
     };

@@ -1,14 +1,19 @@
-//! Checks a NCCL net plugin against what NCCL demands of it: one check for each demand, each in processes of its own, so
-//! that a plugin which crashes or hangs costs one check and not the tool.
+//! Checks a NCCL net plugin against the demands of NCCL, one check for each demand. Each check runs in
+//! processes of its own: a plugin that crashes or hangs costs one check and not the tool.
 //!
-//! In the order of a check's way: a [`checks::Check`] says what is demanded; a [`pair::Checker`] starts its
-//! two sides and watches them; each side ([`side::run`]) loads the plugin ([`raw`]: its functions as they
-//! are, for all versions), does its part with the tools of the `bench` (and of `meeting`, if it has two
-//! sides), and tells an [`outcome::Outcome`]. The sides talk over a `link`. A `journal` tells the parent
-//! which function was running when a side crashed or hung. `judge` makes one outcome of both ends.
+//! In the order of a check's way:
 //!
-//! The plugin is driven at the raw level, and not through `gputcp_nccl_abi`'s safe side: a check has to do what that one
-//! rightly forbids.
+//! - [`checks::Check`]: the demand.
+//! - [`pair::Checker`] starts the two sides and watches them.
+//! - [`side::run`]: a side loads the plugin and does its part with the tools of the `bench`, and of `meeting`
+//!   if the check has two sides. It tells an [`outcome::Outcome`].
+//! - [`raw`]: the plugin's functions as they are, for all versions.
+//! - `link`: the sides' way to talk to each other.
+//! - `journal`: tells the parent which function was running when a side crashed or hung.
+//! - `judge` makes one outcome of both ends.
+//!
+//! The checks drive the plugin at the raw level, and not through `gputcp_nccl_abi`'s safe side: a check makes
+//! calls that the safe side rightly forbids.
 
 mod bench;
 mod block;

@@ -21,12 +21,12 @@ use crate::{
 pub(crate) struct Link {
     stream: UnixStream,
     deadline: Instant,
-    /// Its requests are asked for.
+    /// The plugin whose requests in flight are asked for during a wait.
     plugin: Plugin,
 }
 
 impl Link {
-    /// The end that the parent made. The plugin was started.
+    /// Takes the end that the parent made. The plugin has been started.
     pub(crate) fn new(fd: OwnedFd, deadline: Instant, plugin: Plugin) -> Self {
         Self { stream: fd.into(), deadline, plugin }
     }
@@ -34,11 +34,11 @@ impl Link {
     /// Tells the other side.
     pub(crate) fn tell(&mut self, what: &[u8]) -> Result<(), Stop> {
         let length = u32::try_from(what.len()).unwrap_or(u32::MAX).to_ne_bytes();
-        // The other side is gone: it, or the parent, says why.
+        // The other side is gone: it, or the parent, tells the reason.
         self.stream.write_all(&[&length, what].concat()).map_err(|_| Stop::Alone)
     }
 
-    /// Waits this long for the other side to say something, or to end. Returns whether it has.
+    /// Waits this long for a message or the end of the other side. Returns whether either has come.
     pub(crate) fn is_ready(&self, wait: Duration) -> Result<bool, Stop> {
         if Instant::now() >= self.deadline {
             return Err(Stop::Unheard);
@@ -51,7 +51,7 @@ impl Link {
         }
     }
 
-    /// Waits for the other side to tell something, and asks for the requests in flight meanwhile.
+    /// Waits for a message of the other side, and asks for the requests in flight meanwhile.
     pub(crate) fn hear(&mut self) -> Result<Vec<u8>, Stop> {
         while !self.is_ready(Duration::ZERO)? && self.plugin.attend() {
             self.is_ready(BETWEEN)?;
@@ -59,7 +59,7 @@ impl Link {
         self.hear_without_test()
     }
 
-    /// Waits for the other side to tell something, and leaves the plugin alone.
+    /// Waits for a message of the other side without a call of the plugin.
     pub(crate) fn hear_without_test(&mut self) -> Result<Vec<u8>, Stop> {
         let left = self.deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         // A zero timeout, which is refused, cannot occur.
@@ -77,25 +77,25 @@ impl Link {
         })
     }
 
-    /// A number for the other side.
+    /// Tells the other side a number.
     pub(crate) fn tell_number(&mut self, number: u64) -> Result<(), Stop> {
         self.tell(&number.to_ne_bytes())
     }
 
-    /// A number from the other side.
+    /// Waits for a number from the other side.
     pub(crate) fn hear_number(&mut self) -> Result<u64, Stop> {
         let said = self.hear()?;
         <[u8; 8]>::try_from(&said[..]).map(u64::from_ne_bytes).or_else(|_| fail("the sides lost step"))
     }
 
-    /// Waits until both sides are here.
+    /// Waits until both sides have reached this point.
     pub(crate) fn meet(&mut self) -> Result<(), Stop> {
         self.tell(b"here")?;
         self.hear().map(drop)
     }
 }
 
-/// The longest message is a handle.
+/// The limit of a message's length; a handle is the longest.
 const LONGEST: usize = 4096;
 /// The time between two rounds of asking for the requests in flight.
 const BETWEEN: Duration = Duration::from_micros(50);

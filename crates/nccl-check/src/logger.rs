@@ -1,6 +1,7 @@
-//! The logger that plugins are given: it brings warnings to the side's journal. Other messages would bury the
-//! one that tells why a check failed. None goes to stderr, which is left to the lines that the plugin prints
-//! itself.
+//! The logger that plugins are given: it brings warnings to the side's journal.
+//!
+//! Other messages would bury the one that tells why a check failed. None goes to stderr: only the plugin's
+//! own lines stand there.
 
 use std::{ffi::c_int, sync::OnceLock};
 
@@ -16,7 +17,7 @@ pub(crate) fn logger() -> Logger {
 
 /// Has warnings noted in the side's journal.
 pub(crate) fn note_in(journal: Journal) {
-    // A process is one side.
+    // A process is one side, so one journal is all.
     let _ = JOURNAL.set(journal);
 }
 

@@ -1,4 +1,5 @@
-//! One side of a check with two: how the sides make a connection of the plugin's, try it, and part in good order.
+//! One side of a check with two sides, which make a connection of the plugin's, try it, and part in good
+//! order.
 
 use gputcp_nccl_net::layout::constants::HANDLE_BYTES;
 
@@ -22,7 +23,7 @@ pub(crate) struct Listening {
 }
 
 impl Bench {
-    /// Listens, tells the other side where, and takes its connection.
+    /// Listens, tells the other side the handle, and accepts its connection.
     pub(crate) fn meet_sender(&mut self) -> Result<(Listening, P), Stop> {
         let listening = self.plugin.listen()?;
         self.link.tell(listening.handle.bytes())?;
@@ -30,7 +31,7 @@ impl Bench {
         Ok((listening, comm))
     }
 
-    /// Hears where the other side listens, and connects.
+    /// Receives the other side's handle, and connects.
     pub(crate) fn meet_receiver(&mut self) -> Result<P, Stop> {
         let mut handle = self.hear_handle()?;
         self.plugin.connect(&mut handle)
@@ -41,7 +42,7 @@ impl Bench {
         <[u8; HANDLE_BYTES]>::try_from(&said[..]).map(Handle::new).or_else(|_| fail("the sides lost step"))
     }
 
-    /// Receives one message, to see that the connection works.
+    /// Receives one message, as a test of the connection.
     pub(crate) fn receive_one(&self, comm: P, message: u64) -> Result<(), Stop> {
         let plugin = &self.plugin;
         let request = plugin.recv(comm, plugin.room(comm, ONE_BYTES)?)?;
@@ -55,7 +56,7 @@ impl Bench {
         plugin.wait(request).map(drop)
     }
 
-    /// Ends a receiving connection once the other side has seen everything arrive, and its listener.
+    /// Ends a receiving connection and its listener once the other side has seen everything arrive.
     pub(crate) fn part_from_sender(&mut self, listening: &Listening, comm: P) -> Result<(), Stop> {
         self.link.meet()?;
         self.plugin.close_recv(comm)?;
@@ -69,5 +70,5 @@ impl Bench {
     }
 }
 
-/// A short message.
+/// The length of a short message.
 const ONE_BYTES: usize = 1000;

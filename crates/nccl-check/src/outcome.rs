@@ -1,33 +1,33 @@
-//! How a check ended: what a side tells its parent, and what becomes of both sides' words.
+//! The end of a check: a side's message to its parent, and the outcome of both sides' messages.
 
 use crate::{
     shown::shown,
     stop::{Seen, Stop},
 };
 
-/// How a check ended.
+/// The end of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The demand is met: what was seen.
+    /// The plugin meets the demand: the evidence.
     Pass(String),
-    /// It is not, and NCCL does not make it: what was seen.
+    /// The plugin does not meet the demand, and NCCL does not make it: the evidence.
     Stricter(String),
-    /// It is not: what was seen.
+    /// The plugin does not meet the demand: the evidence.
     Fail(String),
-    /// It does not apply: why.
+    /// The demand does not apply: the reason.
     Skipped(String),
 }
 
-/// What a side tells its parent.
+/// A side's message to its parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Told {
-    /// When, on the system's clock that only goes forward, in nanoseconds: the same clock for both sides.
+    /// The time of the end in nanoseconds, on the system's monotonic clock, which both sides share.
     pub(crate) at_ns: u64,
     pub(crate) word: Word,
     pub(crate) seen: String,
 }
 
-/// How a side ended.
+/// The end of a side, in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Word {
     Pass,
@@ -36,7 +36,7 @@ pub(crate) enum Word {
     Skipped,
     /// The other side said nothing in time.
     Unheard,
-    /// The other side has the word.
+    /// The other side has stopped, and tells the reason.
     Alone,
     /// The plugin's file is of no use.
     Unloadable,
@@ -69,7 +69,7 @@ impl Told {
         format!("{} {word} {}\n", self.at_ns, seen.replace('\n', " "))
     }
 
-    /// `None` if that is not what a side tells.
+    /// Reads a side's message; `None` if the text is none.
     pub(crate) fn decode(text: &str) -> Option<Self> {
         let (at, said) = text.strip_suffix('\n')?.split_once(' ')?;
         let (at_ns, (word, seen)) = (at.parse().ok()?, said.split_once(' ')?);
@@ -87,7 +87,7 @@ const WORDS: [(Word, &str); 7] = [
     (Word::Alone, "alone"),
     (Word::Unloadable, "unloadable"),
 ];
-/// More is no sentence.
+/// The most characters of the evidence; more is no sentence.
 const SEEN_CHARS: usize = 500;
 
 #[cfg(test)]

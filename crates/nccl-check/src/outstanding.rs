@@ -1,5 +1,5 @@
 //! Requests that are posted and have not ended, by connection. A side that waits for something else goes on
-//! asking for them: NCCL's progress thread does, and with some plugins nothing moves but within `test`.
+//! asking for them. NCCL's progress thread does so too, and some plugins move data only within `test`.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,9 @@ use crate::{
 pub(crate) struct Ticket {
     pub(crate) pointer: P,
     comm: P,
-    /// In the order of posting; a pointer may come again.
+    /// The request's place in the order of posting; a pointer may come again.
     number: u64,
-    /// How many sizes `test` says of it.
+    /// The number of sizes that `test` writes for it.
     pub(crate) parts: usize,
 }
 
@@ -26,14 +26,14 @@ pub(crate) struct Outstanding {
     by_comm: BTreeMap<usize, Vec<Posted>>,
 }
 
-/// A request whose end the check has not heard of.
+/// A request whose end has not been told to the check.
 #[derive(Debug)]
 struct Posted {
     number: u64,
     /// The address of the request.
     pointer: usize,
     parts: usize,
-    /// How it ended, if that was seen while the side waited for something else.
+    /// The request's end, if it was seen while the side waited for something else.
     ended: Option<Result<Sizes, Stop>>,
 }
 
@@ -46,7 +46,7 @@ impl Outstanding {
         Ticket { pointer, comm, number, parts }
     }
 
-    /// Takes a request out, with its end if it was seen.
+    /// Removes a request. Returns its end if it was seen.
     pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<Result<Sizes, Stop>> {
         let posted = self.by_comm.get_mut(&ticket.comm.addr())?;
         let at = posted.iter().position(|posted| posted.number == ticket.number)?;
@@ -72,7 +72,7 @@ impl Outstanding {
         self.by_comm.keys().map(|&comm| std::ptr::with_exposed_provenance_mut(comm)).collect()
     }
 
-    /// Returns the oldest request of a connection that has not ended; none once one has failed, as the
+    /// Returns the oldest request of a connection that has not ended; `None` once one has failed, as the
     /// connection is then at its end.
     pub(crate) fn oldest(&self, comm: P) -> Option<Ticket> {
         let posted = self.by_comm.get(&comm.addr())?;
@@ -84,7 +84,7 @@ impl Outstanding {
         Some(Ticket { pointer, comm, number, parts })
     }
 
-    /// Returns how many requests of a connection have not ended, as far as was seen.
+    /// Returns the number of a connection's requests whose end was not seen.
     pub(crate) fn in_flight(&self, comm: P) -> usize {
         let posted = self.by_comm.get(&comm.addr()).into_iter().flatten();
         posted.filter(|posted| posted.ended.is_none()).count()
@@ -106,7 +106,7 @@ mod tests {
     fn the_oldest_is_asked_for_first_and_each_end_is_kept_once() {
         let mut all = Outstanding::default();
         let (one, other) = (at(1), at(2));
-        // The same pointer twice, as a slot is used again.
+        // The same pointer comes twice: a slot is used again.
         let tickets = [8, 9, 8].map(|pointer| all.add(one, at(pointer), 1));
         all.add(other, at(8), 1);
         assert_eq!(all.oldest(one).map(|ticket| ticket.number), Some(tickets[0].number));

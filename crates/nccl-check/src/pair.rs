@@ -1,4 +1,4 @@
-//! The processes of a check: both sides, started, watched and ended. Whatever a plugin does to them becomes an outcome.
+//! The processes of a check: both sides, started, watched and ended. A crash or a hang becomes an outcome.
 
 use std::{
     fs::File,
@@ -27,32 +27,32 @@ use crate::{
 pub struct Checker<Start> {
     /// The plugin's path or name.
     pub plugin: String,
-    /// The version to check; the newest without.
+    /// The version to check; without one, the newest.
     pub version: Option<u32>,
     /// The device.
     pub dev: u32,
     /// The GPU whose memory is used: `soft`, or a real one's name.
     pub gpu: Option<String>,
-    /// How long a check may take.
+    /// The time that a check may take.
     pub limit: Duration,
     /// The command that performs a side, by calling [`crate::side::run`].
     pub start: Start,
 }
 
-/// Why a check came to no outcome.
+/// The reason why a check came to no outcome.
 #[derive(Debug)]
 pub enum Broken {
-    /// The system did not let its processes be started or watched.
+    /// The system refused to start or watch a process of the check.
     System(io::Error),
     /// The caller asked to stop.
     Stopped,
 }
 
 impl<Start: Fn(&Side) -> Command> Checker<Start> {
-    /// Whether the plugin can be checked.
+    /// Finds out whether the plugin can be checked.
     ///
     /// # Errors
-    /// [`Broken`]; within, why it cannot.
+    /// [`Broken`] if there is no answer; [`Unfit`] within if the plugin cannot be checked.
     pub fn probe(&self, go_on: impl Fn() -> bool) -> Result<Result<Probed, Unfit>, Broken> {
         let ends = self.watch(&PROBE, &go_on)?;
         if let Some(Ended { end: End::Told(told), .. }) = ends.first() {
@@ -68,8 +68,8 @@ impl<Start: Fn(&Side) -> Command> Checker<Start> {
         }
     }
 
-    /// Performs a check with a plugin of this version, unless it would only repeat one of those that failed
-    /// before.
+    /// Performs a check with a plugin of this version, unless it would only repeat one of the earlier
+    /// failures.
     ///
     /// # Errors
     /// [`Broken`].
@@ -97,7 +97,7 @@ impl<Start: Fn(&Side) -> Command> Checker<Start> {
             processes.push(self.spawn(check, true, other).map_err(Broken::System)?);
         }
         let began = Instant::now();
-        // Once a side has failed, the other has no reason to stay.
+        // The time of a side's failure: the other side then has no reason to stay.
         let mut failed: Option<Instant> = None;
         loop {
             for process in &mut processes {
@@ -133,7 +133,7 @@ impl<Start: Fn(&Side) -> Command> Checker<Start> {
             version: self.version,
             dev: self.dev,
             gpu: self.gpu.clone(),
-            // It gives up first, and says why.
+            // The side gives up before the parent does, and tells the reason.
             limit: self.limit.mul_f64(0.8),
             journal: journal.path(),
         };
@@ -152,7 +152,7 @@ impl<Start: Fn(&Side) -> Command> Checker<Start> {
 }
 
 impl Check {
-    /// Whether its sending side dies, and the receiving side goes on without it.
+    /// Returns whether the sending side dies, and the receiving side goes on without it.
     fn survives(&self) -> bool {
         self.id == "close-with-dead-peer-does-not-hang"
     }
@@ -170,7 +170,7 @@ struct Process {
 }
 
 impl Process {
-    /// Notices its end.
+    /// Reads the process's output, and notices its end.
     fn look(&mut self) -> io::Result<()> {
         self.told.drain();
         self.stderr.drain();
@@ -196,7 +196,7 @@ impl Process {
         Ended { end, beyond: self.journal.is_beyond() }
     }
 
-    /// Ends it; `over` tells that its time was.
+    /// Ends the process; `over` if the check's time is over.
     fn give_up(&mut self, over: bool) -> io::Result<()> {
         let running = self.running();
         self.child.kill()?;
@@ -245,7 +245,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // With whatever the plugin has started: a side leads a group of its own.
+        // A side leads a process group of its own: the plugin's processes end with it.
         if let Some(group) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
@@ -254,7 +254,7 @@ impl Drop for Process {
     }
 }
 
-/// What a side says, without waiting for it: a process that it left behind may hold the pipe.
+/// A side's output, read without waiting: a process that the side left behind may hold the pipe.
 struct Pipe {
     file: File,
     last: Vec<u8>,
@@ -263,7 +263,7 @@ struct Pipe {
 impl Pipe {
     fn drain(&mut self) {
         let mut bytes = [0; 4096];
-        // Whoever talks without end is not listened to without end.
+        // Reads have a bound, as a side may write without end.
         for _ in 0..16 {
             match self.file.read(&mut bytes) {
                 Ok(read @ 1..) => self.last.extend_from_slice(&bytes[..read]),
@@ -305,9 +305,9 @@ fn signal_name(number: i32) -> String {
 }
 
 const SIGKILL: i32 = 9;
-/// A check's processes are looked at this often.
+/// The time between two looks at a check's processes.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
-/// How long a side may go on after the other has failed, to say what it saw.
+/// The time that a side has to tell its end after the other side has failed.
 const GRACE: Duration = Duration::from_millis(500);
-/// A verdict, or a plugin's last words.
+/// The bytes that are kept: a verdict, or a plugin's last words.
 const LAST_BYTES: usize = 4096;

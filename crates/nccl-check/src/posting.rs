@@ -1,4 +1,4 @@
-//! Requests as a check uses them: posted, asked for, waited for, and looked after while the side waits for
+//! Requests as a check uses them: posted, asked for, waited for, and served while the side waits for
 //! something else.
 
 use std::{ffi::c_int, ptr, thread, time::Duration};
@@ -38,7 +38,7 @@ impl Plugin {
         Ok(posted.then(|| self.posted(comm, pointer, block)))
     }
 
-    /// A request that the plugin gave.
+    /// Notes a request that the plugin gave.
     pub(crate) fn posted(&self, comm: P, pointer: P, block: Block) -> Request {
         Request { ticket: self.outstanding().add(comm, pointer, 1), block }
     }
@@ -63,7 +63,7 @@ impl Plugin {
         })
     }
 
-    /// Asks for a request; its sizes once it is done.
+    /// Asks for a request. Returns its sizes once it is done.
     pub(crate) fn ask(&self, ticket: Ticket) -> Result<Option<Sizes>, Stop> {
         if self.outstanding().has_ended(ticket)
             && let Some(ended) = self.outstanding().remove(ticket)
@@ -88,19 +88,19 @@ impl Plugin {
         Ok((answered && done != 0).then_some(sizes))
     }
 
-    /// Asks for a request; its size once it is done.
+    /// Asks for a request. Returns its size once it is done.
     pub(crate) fn test(&self, request: Request) -> Result<Option<usize>, Stop> {
-        // A negative size is told by the check of sizes.
+        // The check of sizes tells a negative size.
         let size = |sizes: Sizes| usize::try_from(sizes.of(0)).unwrap_or(usize::MAX);
         Ok(self.ask(request.ticket)?.map(size))
     }
 
-    /// Waits for a request; gives its size.
+    /// Waits for a request, and returns its size.
     pub(crate) fn wait(&self, request: Request) -> Result<usize, Stop> {
         self.until("test never said that a request is done", || self.test(request))
     }
 
-    /// Gives a finished receive's slot back, where the plugin keeps it.
+    /// Gives a finished receive's slot back to a plugin that keeps it.
     pub(crate) fn consume(&self, comm: P, request: Request) -> Result<(), Stop> {
         match self.call("irecvConsumed", |raw| raw.irecv_consumed(comm, 1, request.ticket.pointer)) {
             Some(code) => self.success("irecvConsumed", code).map(drop),
@@ -108,14 +108,14 @@ impl Plugin {
         }
     }
 
-    /// Waits for a receive, looks whether it holds a message, and gives its slot back.
+    /// Waits for a receive, checks that it holds a message, and gives its slot back.
     pub(crate) fn take(&self, comm: P, request: Request, bytes: usize, message: u64) -> Result<(), Stop> {
         self.wait(request)?;
         request.block.check(bytes, message).or_else(|why| fail(format!("in message {message}, {why}")))?;
         self.consume(comm, request)
     }
 
-    /// Leaves a request to the check, which asks for it in a way of its own.
+    /// Leaves a request to the check, which calls `test` itself.
     pub(crate) fn leave_to_the_check(&self, request: Request) -> P {
         self.outstanding().remove(request.ticket);
         request.ticket.pointer
@@ -131,8 +131,8 @@ impl Plugin {
         attended
     }
 
-    /// Asks for the oldest request of a connection, as NCCL does between two attempts to post. Returns
-    /// nothing, in the place of the request that was not given.
+    /// Asks for the oldest request of a connection, as NCCL does between two attempts to post. Returns `None`
+    /// in the place of the request that was not given.
     fn attend_to<T>(&self, comm: P) -> Option<T> {
         self.attend_to_one(comm);
         None
@@ -150,7 +150,7 @@ impl Plugin {
         true
     }
 
-    /// Asks again as long as "not yet" may not mean "full".
+    /// Asks again until "not yet" means "full".
     pub(crate) fn persist<T>(
         &self,
         mut one: impl FnMut() -> Result<Option<T>, Stop>,
@@ -168,7 +168,7 @@ impl Plugin {
     }
 }
 
-/// A group of one.
+/// Returns a group of one part.
 pub(crate) fn alone(block: Block) -> Group {
     Group {
         data: vec![block.pointer()],
@@ -178,9 +178,9 @@ pub(crate) fn alone(block: Block) -> Group {
     }
 }
 
-/// The tag of all that is not told apart by tags.
+/// The tag of all messages that tags need not tell apart.
 const TAG: c_int = 7;
-/// A plugin that says "not yet" as often, and for so long, means "full".
+/// The count of "not yet" that, over the time [`REFUSED`], means "full".
 const REFUSALS: usize = 50;
 const REFUSED: Duration = Duration::from_millis(30);
 const PAUSE: Duration = Duration::from_micros(200);

@@ -1,4 +1,4 @@
-//! Whether a plugin can be checked at all: it is loaded, started and asked for its devices, in a process of its own.
+//! The probe: it loads a plugin, starts it and asks for its devices, in a process of its own.
 
 use std::ffi::c_int;
 
@@ -12,27 +12,27 @@ use crate::{
     stop::{Seen, fail},
 };
 
-/// What a plugin is, as far as it says.
+/// A plugin's answers about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probed {
-    /// Its name.
+    /// The plugin's name.
     pub name: String,
-    /// The version of its table.
+    /// The version of the plugin's table.
     pub version: u32,
-    /// How many devices it has.
+    /// The number of the plugin's devices.
     pub devices: u32,
 }
 
-/// Why a plugin cannot be checked, in a sentence.
+/// The reason why a plugin cannot be checked, in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unfit {
     /// The file is no plugin, or not of that version.
     NoPlugin(String),
-    /// It is a plugin, and does not start.
+    /// The file is a plugin, and does not start.
     NoStart(String),
 }
 
-/// The probe as a check: what has to hold before any other can be performed.
+/// The probe as a check: all others need it to pass.
 pub static PROBE: Check = Check {
     id: "probe",
     expected: "the plugin is loaded, starts, and has a device",
@@ -63,7 +63,7 @@ fn probe(plugin: &mut Plugin) -> Seen {
 }
 
 impl Probed {
-    /// Reads what [`probe`] says.
+    /// Reads the evidence of [`probe`].
     pub(crate) fn read(seen: &str) -> Option<Self> {
         let mut words = seen.splitn(3, ' ');
         let (version, devices) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);

@@ -1,7 +1,7 @@
-//! What a plugin made of a text, for a terminal.
+//! Text of a plugin's making, for a terminal.
 
-/// The text in one line, with a dot for each character that does not show as itself: control characters, those that turn the
-/// text around them, and what was no text.
+/// Returns the text in one line, with a dot for each character that does not show as itself. These are
+/// control characters, marks that turn the text around them, and replaced bytes that were no text.
 pub(crate) fn shown(text: &str) -> String {
     text.chars().map(|c| if shows(c) { c } else { '·' }).collect()
 }

@@ -1,5 +1,7 @@
-//! One side of a check, in a process of its own: it loads the plugin, does its part, and tells the parent on the pipe that
-//! was its stdout how it ended. It leaves without cleaning up: the plugin may still hold its memory.
+//! One side of a check, in a process of its own: it loads the plugin and does its part.
+//!
+//! The side tells its end to the parent on the pipe that was its stdout. It leaves without cleaning up: the
+//! plugin may still hold its memory.
 
 use std::{
     convert::Infallible,
@@ -24,38 +26,38 @@ use crate::{
     stop::Seen,
 };
 
-/// What a side is to do.
+/// The task of a side.
 #[derive(Debug, Clone)]
 pub struct Side {
     /// The check.
     pub check: &'static Check,
-    /// Whether it is the one that connects.
+    /// Whether this side connects.
     pub sends: bool,
     /// The plugin's path or name.
     pub plugin: String,
-    /// The version to check; the newest without.
+    /// The version to check; without one, the newest.
     pub version: Option<u32>,
     /// The device.
     pub dev: u32,
     /// The GPU whose memory is used: `soft`, or a real one's name.
     pub gpu: Option<String>,
-    /// How long it may take before it gives up.
+    /// The time after which the side gives up.
     pub limit: Duration,
-    /// Where it writes what it calls.
+    /// The file that the side notes its calls in.
     pub journal: PathBuf,
 }
 
 /// Does a side's part, with the link to the other side on stdin and the pipe to the parent on stdout.
 ///
-/// Ends the process, without what the plugin has it do at its end: that would come after the verdict.
+/// Ends the process without the plugin's exit handlers: they would run after the verdict.
 ///
 /// # Errors
 /// A sentence, if the parent did not provide what a side needs.
 pub fn run(side: &Side) -> Result<Infallible, String> {
-    // The parent is gone with its terminal, perhaps: nobody waits for this side any more.
+    // A side without its parent, which may end with its terminal, has no reader.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let failed = |what: &str| format!("{what} is not what a check's process is given");
-    // What the plugin prints must not be taken for the verdict.
+    // The plugin's own output must not be taken for the verdict.
     let told = rustix::io::dup(rustix::stdio::stdout()).map_err(|_| failed("stdout"))?;
     rustix::stdio::dup2_stdout(rustix::stdio::stderr()).map_err(|_| failed("stderr"))?;
     let link = rustix::stdio::stdin().as_fd().try_clone_to_owned().map_err(|_| failed("stdin"))?;
@@ -84,7 +86,7 @@ fn perform(side: &Side, mut plugin: Plugin, link: OwnedFd, deadline: Instant) ->
             let link = Link::new(link, deadline, plugin.clone());
             let mut bench = Bench { plugin, link };
             let seen = if side.sends { sending(&mut bench) } else { receiving(&mut bench) };
-            // The link stays open until the other side has been told everything.
+            // The link stays open until the other side has read everything.
             std::mem::forget(bench);
             seen
         }

@@ -1,11 +1,11 @@
-//! Places in NCCL's public sources that state a demand, or rely on it: release, file and lines.
+//! Places in NCCL's public sources that state a demand or rely on it: release, file and lines.
 
 use std::fmt;
 
 /// Some lines of a file of NCCL's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Source {
-    /// The release, as its tag in `NVIDIA/nccl` is called.
+    /// The release, as the name of its tag in `NVIDIA/nccl`.
     pub tag: &'static str,
     /// The file, from the top of that repository.
     pub file: &'static str,
@@ -28,12 +28,12 @@ impl fmt::Display for Source {
     }
 }
 
-/// Lines of the release that PyTorch 2.11 ships.
+/// Returns lines of the release that PyTorch 2.11 ships.
 pub(crate) const fn nccl(file: &'static str, first: u32, last: u32) -> Source {
     nccl_of("v2.28.9-1", file, first, last)
 }
 
-/// Lines of another release.
+/// Returns lines of another release.
 pub(crate) const fn nccl_of(tag: &'static str, file: &'static str, first: u32, last: u32) -> Source {
     Source { tag, file, lines: (first, last) }
 }
@@ -46,15 +46,15 @@ pub(crate) const NET: &str = "src/transport/net.cc";
 pub(crate) const NET_SOCKET: &str = "src/transport/net_socket.cc";
 /// NCCL's own InfiniBand network.
 pub(crate) const NET_IB: &str = "src/transport/net_ib.cc";
-/// Loading plugins.
+/// The loading of plugins.
 pub(crate) const PLUGIN: &str = "src/plugin/net.cc";
 /// The topology, from the devices' properties.
 pub(crate) const TOPO: &str = "src/graph/topo.cc";
-/// Limits of the interface.
+/// The limits of the interface.
 pub(crate) const NCCL_NET_H: &str = "src/include/plugin/nccl_net.h";
-/// Progress threads, and what they end with.
+/// The progress threads and their end.
 pub(crate) const PROXY: &str = "src/proxy.cc";
-/// Ranks find each other, over a plugin where that is asked for.
+/// The meeting of ranks, over a plugin if asked for.
 pub(crate) const BOOTSTRAP: &str = "src/bootstrap.cc";
 
 #[cfg(test)]

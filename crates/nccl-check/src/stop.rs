@@ -1,22 +1,22 @@
-//! How a side of a check ends before its end.
+//! The reasons for which a side of a check ends before its last step.
 
-/// Why a side stopped.
+/// The reason why a side stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// The demand is not met: what was seen.
+    /// The plugin does not meet the demand: the evidence.
     Failed(String),
-    /// The demand is not met, and NCCL does not make it here: what was seen.
+    /// The plugin does not meet the demand, and NCCL does not make it here: the evidence.
     Stricter(String),
-    /// The check does not apply: why.
+    /// The check does not apply: the reason.
     Skipped(String),
     /// The other side said nothing in time. Its own end tells the cause.
     Unheard,
-    /// The other side has stopped, and tells why itself.
+    /// The other side has stopped, and tells the reason itself.
     Alone,
 }
 
 impl Stop {
-    /// Puts words around what was seen, if anything was.
+    /// Puts words around the evidence, if there is any.
     pub(crate) fn told(self, words: impl FnOnce(String) -> String) -> Self {
         match self {
             Self::Failed(seen) => Self::Failed(words(seen)),
@@ -26,20 +26,20 @@ impl Stop {
     }
 }
 
-/// The demand is not met.
+/// Stops with a demand that is not met.
 pub(crate) fn fail<T>(seen: impl Into<String>) -> Result<T, Stop> {
     Err(Stop::Failed(seen.into()))
 }
 
-/// The demand is not met, and goes beyond NCCL's.
+/// Stops with a demand that is not met and goes beyond NCCL's.
 pub(crate) fn stricter<T>(seen: impl Into<String>) -> Result<T, Stop> {
     Err(Stop::Stricter(seen.into()))
 }
 
-/// The check does not apply.
+/// Stops a check that does not apply.
 pub(crate) fn skip<T>(why: impl Into<String>) -> Result<T, Stop> {
     Err(Stop::Skipped(why.into()))
 }
 
-/// What a side saw that meets the demand, in words.
+/// A side's evidence that the plugin meets the demand, in words, or the reason why the side stopped.
 pub(crate) type Seen = Result<String, Stop>;

@@ -1,4 +1,4 @@
-//! A sender that closes the moment test says done. The receiver gets its messages, however soon the
+//! A sender that closes the moment `test` says done. The receiver gets its messages, however soon the
 //! connection ends.
 
 use std::{
@@ -36,7 +36,7 @@ pub(super) const CHECKS: &[Check] = &[Check {
 struct Shape {
     count: u64,
     bytes: usize,
-    /// How long after the connection was made its receives are posted.
+    /// The time between the connection's start and its first receive.
     late: Duration,
 }
 
@@ -48,7 +48,7 @@ fn receiving(bench: &mut Bench) -> Seen {
         bench.link.tell_number(GO_ON)?;
         let (listening, comm) = bench.meet_sender()?;
         let plugin = &bench.plugin;
-        // The memory is made first: only the receives come between the sender's start and its close.
+        // The memory is made first: between the sender's start and its close come the receives alone.
         let room: Vec<_> =
             (0..shape.count).map(|_| plugin.room(comm, shape.bytes)).collect::<Result<_, Stop>>()?;
         bench.link.tell(b"send")?;
@@ -98,7 +98,7 @@ fn post<Block>(
     blocks.into_iter().map(one).collect()
 }
 
-/// Waits without a pause, as the end of the connection may come between any two calls.
+/// Waits for a request without a pause, as the connection may end between any two calls.
 fn done(plugin: &Plugin, request: Request) -> Result<(), Stop> {
     while plugin.test(request)?.is_none() {
         plugin.in_time("test never said that a request is done")?;
@@ -106,7 +106,7 @@ fn done(plugin: &Plugin, request: Request) -> Result<(), Stop> {
     Ok(())
 }
 
-/// One long message, several short ones, and short ones that come before their receives.
+/// Returns one long message, several short ones, or short ones that come before their receives.
 const fn shape(connection: usize) -> Shape {
     match connection % 3 {
         0 => Shape { count: 1, bytes: 1 << 20, late: Duration::ZERO },
@@ -115,11 +115,11 @@ const fn shape(connection: usize) -> Shape {
     }
 }
 
-/// A plugin that loses the messages of one connection in thirty is found in 99 of 100 runs.
+/// The connections of a run: it finds a loss on one connection in thirty with a probability of 99 %.
 const CONNECTIONS: usize = 150;
-/// Fewer, but no fewer than this, where connecting takes long.
+/// The fewest connections, for plugins that take long to connect.
 const CONNECTIONS_MIN: usize = 10;
 const ENOUGH: Duration = Duration::from_secs(3);
-/// The receiving side tells one of these before each connection, the other at the end.
+/// The receiving side's word before each connection; its last word is [`OVER`].
 const GO_ON: u64 = 1;
 const OVER: u64 = 0;

@@ -1,4 +1,4 @@
-//! Closing what is under way: after the peer's death, and in mid-transfer.
+//! Closing with requests in flight: after the peer's death, and in mid-transfer.
 
 use std::{
     thread,
@@ -46,23 +46,23 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 fn dead_surviving(bench: &mut Bench) -> Seen {
-    // A connection each way: the survivor receives on one and sends on the other.
+    // The survivor receives on one connection and sends on another.
     let (listening, recv_comm) = bench.meet_sender()?;
     let send_comm = bench.meet_receiver()?;
-    // And one on which nothing is ever sent.
+    // A third connection stays idle: its receives get no message.
     let (idle_listening, idle_comm) = bench.meet_sender()?;
     let plugin = &bench.plugin;
     let receives = receive_few(plugin, recv_comm, FEW, BYTES)?;
     let idle = receive_few(plugin, idle_comm, FEW / 2, IDLE_BYTES)?;
     let blocks = messages(plugin, send_comm, FEW)?;
-    // The other side posts a receive, then this one sends.
+    // This side sends after the other side has posted a receive.
     bench.link.meet()?;
     let sends = send_these(plugin, send_comm, blocks)?;
     bench.link.tell(b"sent")?;
     if !matches!(bench.link.hear(), Err(Stop::Alone)) {
         return fail("the sides lost step");
     }
-    // Some time to notice; whether an error is answered or not, closing comes next.
+    // The plugin has some time to notice; closing comes next, with or without an error.
     let noticed = [
         fails(bench, &receives, whole)?,
         // A send may be done as soon as its data is on its way.
@@ -94,13 +94,13 @@ fn dead_dying(bench: &mut Bench) -> Seen {
     let (_, recv_comm) = bench.meet_sender()?;
     bench.meet_receiver()?;
     let plugin = &bench.plugin;
-    // Something is under way both ways, and the other side waits for more.
+    // Messages are in flight both ways, and the other side waits for more.
     receive_few(plugin, recv_comm, 1, BYTES)?;
     let blocks = messages(plugin, send_comm, FEW / 2)?;
     bench.link.meet()?;
     bench.link.hear()?;
     send_these(plugin, send_comm, blocks)?;
-    // So that some of it comes, and hardly all.
+    // In a millisecond some of the bytes arrive, and hardly all.
     let until = Instant::now() + Duration::from_millis(1);
     while Instant::now() < until {
         plugin.attend_to_one(send_comm);
@@ -113,7 +113,7 @@ fn dead_dying(bench: &mut Bench) -> Seen {
     }
 }
 
-/// A receive that is done although its sender was killed: all of its message must have come before.
+/// Checks a receive that is done although its sender was killed: all of its message must have come before.
 fn whole(request: &Request, said: usize) -> Result<(), Stop> {
     if said != BYTES {
         return fail(format!("of {BYTES} bytes from a sender that was killed, test said done, with {said}"));
@@ -122,8 +122,8 @@ fn whole(request: &Request, said: usize) -> Result<(), Stop> {
     right.or_else(|why| fail(format!("test said done, and the sender was killed before all had come: {why}")))
 }
 
-/// Whether test answers an error soon, for one of these, the oldest first. Some may have been done before the end came: `done`
-/// judges those, and the sizes that test said.
+/// Returns whether `test` answers an error soon for one of these requests, the oldest first. Requests may
+/// have been done before the end came: `done` judges those by the sizes that `test` wrote.
 fn fails(
     bench: &Bench,
     requests: &[Request],
@@ -150,14 +150,14 @@ fn fails(
 fn mid_receiving(bench: &mut Bench) -> Seen {
     let (listening, comm) = bench.meet_sender()?;
     let plugin = &bench.plugin;
-    // One more than is sent, so that one is in flight whatever comes.
+    // One more receive than sends, so that one is in flight at the close.
     let posted = receive_few(plugin, comm, FEW + 1, BYTES)?;
     bench.link.meet()?;
     let open = plugin.outstanding().in_flight(comm);
     close_in_time(|| plugin.close_recv_as_it_is(comm))?;
     bench.plugin.close_listen(listening.comm)?;
-    // From here on the memory is this side's again. What is written before this is over goes unseen: it takes milliseconds,
-    // and begins with what came last.
+    // From here on the memory is this side's again. The fill hides earlier writes. It takes milliseconds, and
+    // begins with the newest receive.
     for request in posted.iter().rev() {
         request.block.fill_with(MINE);
     }
@@ -193,23 +193,23 @@ fn close_in_time(close: impl FnOnce() -> Result<(), Stop>) -> Result<(), Stop> {
     }
 }
 
-/// Posts a few receives, as far as the plugin takes them now, and at least one.
+/// Posts a few receives, at least one, until the plugin takes no more.
 fn receive_few(plugin: &Plugin, comm: P, few: usize, bytes: usize) -> Result<Vec<Request>, Stop> {
     let blocks = (0..few).map(|_| plugin.room(comm, bytes)).collect::<Result<Vec<Block>, Stop>>()?;
     post_few(plugin, blocks, |block| plugin.recv(comm, block), |block| plugin.irecv(comm, block))
 }
 
-/// Posts sends, as far as the plugin takes them now, and at least one: the other side has posted receives.
+/// Posts sends, at least one, until the plugin takes no more. The other side has posted receives.
 fn send_these(plugin: &Plugin, comm: P, blocks: Vec<Block>) -> Result<Vec<Request>, Stop> {
     post_few(plugin, blocks, |block| plugin.send(comm, block), |block| plugin.isend(comm, block))
 }
 
-/// Memory of the messages. It is made first, so that they are under way together.
+/// Returns the messages' memory, made first so that the sends are in flight together.
 fn messages(plugin: &Plugin, comm: P, few: usize) -> Result<Vec<Block>, Stop> {
     (0..few).map(|_| plugin.message(comm, BYTES, 1)).collect()
 }
 
-/// Waits for the first to be taken, and for the others as long as "not yet" may not mean "full".
+/// Posts one request as long as it takes, and the others until "not yet" means "full".
 fn post_few(
     plugin: &Plugin,
     blocks: Vec<Block>,
@@ -231,14 +231,14 @@ fn post_few(
 }
 
 const FEW: usize = 4;
-/// More than sockets hold, so that it is under way for long.
+/// The length of a message: more than sockets hold, so that it is in flight for long.
 const BYTES: usize = 8 << 20;
-/// Of a receive that gets nothing.
+/// The length of a receive that gets no message.
 const IDLE_BYTES: usize = 4096;
 const MINE: u8 = 0x99;
-/// What does not hang is done by then.
+/// The time within which a close returns that does not hang.
 const SOON: Duration = Duration::from_secs(5);
-/// How long a peer's death may stay unnoticed before closing is tried all the same.
+/// The time in which a plugin may notice a peer's death before the check closes all the same.
 const NOTICED: Duration = Duration::from_millis(300);
-/// A late write comes within this, if one comes.
+/// The time in which a late write shows.
 const QUIET: Duration = Duration::from_millis(150);

@@ -98,7 +98,7 @@ fn overwrites_receiving(bench: &mut Bench) -> Seen {
     let plugin = &bench.plugin;
     let before: P = ptr::without_provenance_mut(OPTIONAL_RECV_COMPLETION);
     let mut posted = Vec::new();
-    // What irecv said when it gave no request.
+    // The last answer of `irecv` without a request.
     let mut last = NEVER_FULL.to_owned();
     while posted.len() < FULL_MAX {
         let block = plugin.room(comm, BYTES)?;
@@ -110,7 +110,7 @@ fn overwrites_receiving(bench: &mut Bench) -> Seen {
                     posted.len()
                 ));
             }
-            // An error when full is told by the check that is about that.
+            // Another check is about errors when full.
             last = match (code, pointer.is_null()) {
                 (0, true) => "NULL when full".into(),
                 (0, false) => NEVER_FULL.into(),
@@ -136,7 +136,7 @@ fn overwrites_receiving(bench: &mut Bench) -> Seen {
 
 fn overwrites_sending(bench: &mut Bench) -> Seen {
     in_progress_sending(bench).map(|_| String::new()).or_else(|stop| match stop {
-        // A code that another check is about.
+        // Another check is about this code.
         Stop::Failed(_) | Stop::Stricter(_) if bench.plugin.in_progress.load(Relaxed) > 0 => {
             Ok(String::new())
         }
@@ -144,7 +144,7 @@ fn overwrites_sending(bench: &mut Bench) -> Seen {
     })
 }
 
-/// Few enough for every plugin.
+/// The most sends in flight: few enough for every plugin.
 const FEW: usize = 8;
 const BYTES: usize = 256;
 const NEVER_FULL: &str = "never full: 512 were taken";

@@ -86,7 +86,7 @@ fn not_yet_receiving(bench: &mut Bench) -> Seen {
         }
     }
     bench.link.tell(listening.handle.bytes())?;
-    // The other side's first connect returns before anybody accepts.
+    // The other side's first `connect` returns before this side accepts.
     bench.link.hear()?;
     let comm = bench.plugin.accept(listening.comm)?;
     bench.receive_one(comm, 1)?;
@@ -183,7 +183,7 @@ fn several_sending(bench: &mut Bench) -> Seen {
     Ok(String::new())
 }
 
-/// The two ways to want no device handle.
+/// Returns the two ways to ask for no device handle.
 fn no_device_handles() -> [(u64, *mut *mut DeviceHandle); 2] {
     let to_null = Box::leak(Box::new(ptr::null_mut()));
     [(1, ptr::null_mut()), (2, to_null)]
@@ -193,6 +193,6 @@ pub(super) fn at_once(what: &str, took: Duration) -> Result<(), Stop> {
     if took < AT_ONCE { Ok(()) } else { fail(format!("{what} took {:.1} s", took.as_secs_f64())) }
 }
 
-/// What does not wait is done by then, on a machine that is busy.
+/// The time within which a call returns that does not wait, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(1);
 const SEVERAL: usize = 3;

@@ -36,7 +36,7 @@ fn sending(bench: &mut Bench) -> Seen {
     Ok(String::new())
 }
 
-/// Receives messages of these sizes, each into a little more room, and looks at every byte.
+/// Receives messages of these sizes, each into a little more room, and checks every byte.
 pub(super) fn receive(plugin: &Plugin, comm: P, sizes: &[usize]) -> Result<usize, Stop> {
     let mut posted = VecDeque::new();
     let mut unposted = sizes.iter();
@@ -68,7 +68,8 @@ pub(super) fn send(plugin: &Plugin, comm: P, sizes: &[usize]) -> Result<(), Stop
     posted.into_iter().try_for_each(|request| plugin.wait(request).map(drop))
 }
 
-/// Small ones, those around powers of two, and long ones of any length. Empty ones are another check's.
+/// Returns small sizes, those around powers of two, and long ones of any length. Empty messages are another
+/// check's.
 fn sizes() -> Vec<usize> {
     let mut sizes: Vec<usize> = (1..10).collect();
     for power in [12, 16, 19, 20] {
@@ -77,13 +78,13 @@ fn sizes() -> Vec<usize> {
     let mut random = 1u64;
     for _ in 0..30 {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        // Evenly over the lengths' logarithms, up to 2 MiB.
+        // The lengths' logarithms are even, up to 2 MiB.
         let power = (random >> 59) % 22;
         sizes.push(((random >> 20) as usize) % (1 << power) + 1);
     }
     sizes
 }
 
-/// Few enough for every plugin.
+/// The most requests in flight: few enough for every plugin.
 const WINDOW: usize = 8;
 const ROOM: usize = 64;

@@ -37,9 +37,9 @@ pub(super) const CHECKS: &[Check] = &[Check {
 
 /// How filling a connection ended.
 enum Full {
-    /// No more fit, as it should be told.
+    /// NULL after so many requests, as NCCL demands.
     Null(usize),
-    /// An error came instead, where NCCL has no more in flight: with how many, and which.
+    /// An error after so many requests, more than NCCL has in flight; and the error's sentence.
     Error(usize, String),
     Never,
 }
@@ -73,7 +73,7 @@ fn sending(bench: &mut Bench) -> Seen {
     let plugin = &bench.plugin;
     let most = promised(plugin.raw.version(), plugin.parts()?);
     let message = |number| plugin.message(comm, BYTES, number);
-    // The first may have to wait until its receive is known.
+    // The first send may have to wait until its receive is known.
     let mut posted = VecDeque::from([plugin.send(comm, message(0)?)?]);
     let full = fill(plugin, &mut posted, most, message, |block| plugin.isend(comm, block))?;
     bench.link.tell_number(posted.len() as u64)?;
@@ -90,7 +90,7 @@ fn sending(bench: &mut Bench) -> Seen {
     full.judged("sends")
 }
 
-/// Posts until no more fit. NCCL never has more than `most` in flight, so that an error before is a fault.
+/// Posts until no more requests fit. An error below `most` is a fault: NCCL has up to `most` in flight.
 fn fill(
     plugin: &Plugin,
     posted: &mut VecDeque<Request>,
@@ -123,6 +123,6 @@ impl Full {
 
 /// NCCL's pipeline: `NCCL_STEPS`.
 const RECEIVES: usize = 8;
-/// A plugin that takes as many takes any number.
+/// The number of requests that stands for any number.
 pub(super) const FULL_MAX: usize = 512;
 const BYTES: usize = 256;

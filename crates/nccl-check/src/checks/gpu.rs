@@ -104,11 +104,11 @@ fn flush(plugin: &Plugin, comm: P, received: Request) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The other side of all three.
+/// Sends messages of GPU memory, as the other side of all three checks.
 fn sending(bench: &mut Bench) -> Seen {
     let gpu = match Gpu::open(&bench.plugin) {
         Ok(gpu) => gpu,
-        // Told by the other side.
+        // The other side tells the reason.
         Err(Stop::Skipped(_)) => return Err(Stop::Alone),
         Err(other) => return Err(other),
     };
@@ -171,7 +171,7 @@ fn queue_receiving(bench: &mut Bench) -> Seen {
     Ok(format!("{RECEIVES} receives of up to {most} fragments were unpacked"))
 }
 
-/// What a device handle of the unpack type leads to.
+/// The unpack queue and bounce region that a device handle leads to.
 struct Queue {
     meta: NonNull<NetUnpackMeta>,
     bounce: NonNull<u8>,
@@ -179,7 +179,7 @@ struct Queue {
 
 impl Queue {
     fn find(device: *mut DeviceHandle, gpu: &mut Gpu) -> Result<Self, Stop> {
-        // SAFETY: NULL, this check's own storage, or what accept put in its place: its word.
+        // SAFETY: NULL, this check's own storage, or the place that `accept` names as its device handle.
         let Some(device) = (unsafe { device.as_ref() }) else { return fail("accept gave no device handle") };
         let (kind, version) = (device.net_device_type, device.net_device_version);
         if (kind, version) != (NET_DEVICE_UNPACK, NET_DEVICE_UNPACK_VERSION) {
@@ -207,7 +207,7 @@ impl Queue {
         }
     }
 
-    /// The fragments of a receive that is done.
+    /// Reads the fragments of a receive that is done.
     fn read(&self, number: u64, fragments: &mut Vec<Fragment>) -> Result<(), Stop> {
         let row = number as usize % QUEUE_DEPTH;
         let meta = self.meta.as_ptr();
@@ -230,7 +230,7 @@ impl Queue {
     }
 }
 
-/// The GPU, for a plugin that receives in place.
+/// Opens the GPU, for a plugin that receives in place.
 fn in_place(bench: &mut Bench) -> Result<Gpu, Stop> {
     let gpu = Gpu::open(&bench.plugin)?;
     if has_queue(&bench.plugin)? {
@@ -243,16 +243,16 @@ fn has_queue(plugin: &Plugin) -> Result<bool, Stop> {
     Ok(plugin.properties()?.net_device_type == Some(NET_DEVICE_UNPACK))
 }
 
-/// Lent memory is not freed: a plugin that writes to it too late is to be found out, not to break the process that looks.
+/// Keeps lent memory for ever: a plugin's late write is then a finding, and does not break the process.
 fn keep(room: Room) {
     std::mem::forget(room);
 }
 
-/// An empty one, a short one, one of a page, and longer ones.
+/// The lengths of messages: an empty one, a short one, one of a page, and longer ones.
 const SIZES: [usize; 5] = [0, 100, 4096, 300_000, 1 << 20];
-/// More than the queue has rows.
+/// The number of receives, more than the queue has rows.
 const RECEIVES: u64 = 20;
-/// What an offset of 32 bits can name.
+/// The bytes that an offset of 32 bits can address.
 const BOUNCE_BYTES: u64 = 4 << 30;
-/// Few enough for every plugin.
+/// The most sends in flight: few enough for every plugin.
 const FEW: usize = 8;

@@ -62,7 +62,7 @@ fn null_mhandle_sending(bench: &mut Bench) -> Seen {
     Ok(String::new())
 }
 
-/// Memory to be posted with NULL. Where regMr gives something else, NCCL would pass that.
+/// Returns memory to be posted with NULL. Where `regMr` gives another value, NCCL would pass that.
 fn unregistered(plugin: &Plugin, comm: P) -> Result<Block, Stop> {
     let mut block = plugin.room(comm, BYTES)?;
     if !block.mhandle.is_null() {
@@ -108,5 +108,5 @@ fn afterwards(stop: Stop) -> Stop {
     stop.told(|why| format!("deregistered with a request in flight, {why}"))
 }
 
-/// Longer than what plugins send in one piece.
+/// The length of a message: longer than a piece that plugins send at a time.
 const BYTES: usize = 300_000;

@@ -1,7 +1,8 @@
 //! The checks: one for each demand of NCCL's on a plugin.
 //!
-//! Most have two sides in two processes: the receiving side listens, the sending side connects. Unless a check is about
-//! just that, a side keeps to what the most modest plugins take: the oldest request is asked for first, few are in flight.
+//! Most checks have two sides in two processes: the receiving side listens, the sending side connects. A side
+//! keeps to calls that the most modest plugins take, unless its check is about others. It asks for the oldest
+//! request first, and has few in flight.
 //!
 //! Some demands go beyond NCCL's, as they make a better plugin. A plugin that does not meet one of those is
 //! told so, and has not failed.
@@ -29,15 +30,15 @@ use crate::{bench::Plugin, meeting::Bench, probe::PROBE, source::Source, stop::S
 /// A demand, and how it is checked.
 #[derive(Debug)]
 pub struct Check {
-    /// Its name: small letters, digits and dashes.
+    /// The check's name: small letters, digits and dashes.
     pub id: &'static str,
-    /// What the plugin must do.
+    /// The demand on the plugin.
     pub expected: &'static str,
-    /// What of NCCL's depends on it.
+    /// NCCL's reason for the demand.
     pub because: &'static str,
-    /// Where NCCL's sources say so, or rely on it.
+    /// The lines of NCCL's sources that state the demand, or rely on it.
     pub sources: &'static [Source],
-    /// Where the demand goes beyond NCCL's: what NCCL does there.
+    /// NCCL's own way, where the demand goes beyond NCCL's.
     pub stricter: Option<&'static str>,
     /// The first version of the interface that has the demand.
     pub since: u32,
@@ -46,7 +47,7 @@ pub struct Check {
     pub(crate) run: Run,
 }
 
-/// Who takes part.
+/// The sides that take part.
 #[derive(Debug)]
 pub(crate) enum Run {
     /// One process, which starts the plugin itself.
@@ -55,31 +56,31 @@ pub(crate) enum Run {
     Pair { receiving: fn(&mut Bench) -> Seen, sending: fn(&mut Bench) -> Seen },
 }
 
-/// All checks, in the order of a plugin's life.
+/// Returns all checks, in the order of a plugin's life.
 pub fn all() -> impl Iterator<Item = &'static Check> {
     BY_PART.iter().copied().flatten()
 }
 
 impl Check {
-    /// Whether it has two sides.
+    /// Returns whether the check has two sides.
     #[must_use]
     pub const fn is_pair(&self) -> bool {
         matches!(self.run, Run::Pair { .. })
     }
 
-    /// The check of this name.
+    /// Returns the check of this name.
     #[must_use]
     pub fn named(id: &str) -> Option<&'static Self> {
         all().find(|check| check.id == id)
     }
 
-    /// The check of this name, or the probe that comes before them.
+    /// Returns the check of this name, or the probe that comes before them.
     #[must_use]
     pub fn named_or_probe(id: &str) -> Option<&'static Self> {
         Self::named(id).or_else(|| (id == PROBE.id).then_some(&PROBE))
     }
 
-    /// Returns why its failure would be a consequence, if one of those that failed before is its cause.
+    /// Returns why the check's failure would be a consequence, if the cause is among the failed checks.
     #[must_use]
     pub fn consequence_of(&self, failed: &[&str]) -> Option<String> {
         let cause = |id: &str| failed.contains(&id);
@@ -111,7 +112,7 @@ const BY_PART: &[&[Check]] = &[
     data::CHECKS,
 ];
 
-/// The check that all with two sides rest on.
+/// The check that all checks with two sides rest on.
 const CONNECTION: &str = "connection-works";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Which send meets which receive, and in which order requests may be asked for.
+//! The match of sends and receives, and the order in which requests may be asked for.
 
 use super::{Check, Run};
 use crate::{
@@ -153,7 +153,7 @@ fn parts(bench: &Bench) -> Result<usize, Stop> {
     }
 }
 
-/// Each part has a length of its own.
+/// Returns the length of a part, which no other part has.
 const fn part_bytes(part: usize) -> usize {
     BYTES - 100 * part
 }
@@ -195,7 +195,7 @@ fn newest(stop: Stop, message: u64) -> Stop {
     stop.told(|why| format!("asked for request {message} before older ones, {why}"))
 }
 
-/// With one receive in a request, NCCL asks for the oldest alone.
+/// Notes that the check goes beyond NCCL where a request has one receive: NCCL asks for the oldest alone.
 fn beyond_for_one(plugin: &Plugin) -> Result<(), Stop> {
     if plugin.parts()? == 1 {
         plugin.go_beyond_nccl();
@@ -203,7 +203,7 @@ fn beyond_for_one(plugin: &Plugin) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Few enough for every plugin.
+/// The most requests in flight: few enough for every plugin.
 const FEW: u64 = 8;
 const BYTES: usize = 2000;
 const GROUPS: u64 = 2;

@@ -1,4 +1,4 @@
-//! When a request is done, and who moves it there.
+//! The moment at which a request is done, and the thread that moves it there.
 
 use std::{
     ffi::c_int,
@@ -74,7 +74,7 @@ fn done_sending(bench: &mut Bench) -> Seen {
     Ok(String::new())
 }
 
-/// What test writes, if it is one of the two values that there are.
+/// Returns the value that `test` writes as done, 0 or 1, or a failure.
 fn done(plugin: &Plugin, request: P) -> Result<c_int, Stop> {
     let (mut done, mut sizes) = (UNWRITTEN, Sizes::new());
     let code = plugin.call("test", |raw| raw.test(request, &raw mut done, sizes.pointer()));
@@ -132,5 +132,5 @@ fn without_sending(bench: &mut Bench) -> Seen {
 
 const BYTES: usize = 100_000;
 const LONG_BYTES: usize = 16 << 20;
-/// A slow plugin on a busy machine has it there by then.
+/// The time in which a slow plugin moves the message on a busy machine.
 const LONG_ENOUGH: Duration = Duration::from_secs(3);

@@ -1,4 +1,4 @@
-//! How many requests can be in flight at once.
+//! The number of requests that can be in flight at once.
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ fn count_receiving(bench: &mut Bench) -> Seen {
     for (message, request) in (0..).zip(posted.iter().take(sent)) {
         plugin.take(comm, *request, BYTES, message)?;
     }
-    // A receive that got no send would take one of those to come.
+    // A receive without its send would take one of those to come.
     let all = sent == posted.len();
     let grouped = if all { grouped_receiving(bench, comm)? } else { String::new() };
     bench.part_from_sender(&listening, comm)?;
@@ -74,12 +74,12 @@ fn count_sending(bench: &mut Bench) -> Seen {
         Some((_, sent, _)) => format!(", {sent} to parts of receives"),
         None => String::new(),
     };
-    // Fewer receives leave fewer sends to try, and are told by the other side.
+    // Fewer receives leave fewer sends to try; the other side tells them.
     let seen = if most == receives { Ok(format!("{most} sends")) } else { enough(plugin, most, "sends", 1) };
     seen.map(|seen| seen + &grouped)
 }
 
-/// The same with as many receives of several parts, if the plugin takes such; what was seen, to be added.
+/// Receives several parts in each request, if the plugin takes such receives. Returns the words to add.
 fn grouped_receiving(bench: &mut Bench, comm: P) -> Seen {
     let plugin = &bench.plugin;
     let parts = plugin.parts()?;
@@ -107,8 +107,8 @@ fn grouped_receiving(bench: &mut Bench, comm: P) -> Seen {
     Ok(format!(", {} of {parts} parts each", posted.len()))
 }
 
-/// The parts of the other side's receives, the most sends to them that were in flight at once, and the parts
-/// of each receive. `None` if a receive has one part.
+/// Sends to receives of several parts. Returns the parts of the other side's receives, the most sends to them
+/// that were in flight at once, and the parts of each receive. `None` if a receive has one part.
 fn grouped_sending(bench: &mut Bench, comm: P) -> Result<Option<(usize, usize, usize)>, Stop> {
     let plugin = &bench.plugin;
     let parts = plugin.parts()?;
@@ -125,12 +125,12 @@ fn grouped_sending(bench: &mut Bench, comm: P) -> Result<Option<(usize, usize, u
         }
     }
     bench.link.tell_number(flight.posted.len() as u64)?;
-    // Those of a receive that not all parts were sent to need not end.
+    // A receive that lacks the send of a part need not end, and neither need its other sends.
     flight.land(flight.posted.len() / parts * parts)?;
     Ok(Some((asked, flight.most, parts)))
 }
 
-/// Sends of a connection, and how many of them were in flight at once.
+/// The sends of a connection, and the most that were in flight at once.
 struct Flight<'plugin> {
     plugin: &'plugin Plugin,
     comm: P,
@@ -146,7 +146,7 @@ impl<'plugin> Flight<'plugin> {
     }
 
     /// Posts one more send; false once the plugin takes no more. A plugin that says "not yet" has time to
-    /// hear of the receives. Then the requests in flight are asked for, as nothing may move otherwise.
+    /// hear of the receives. Then `add` asks for the requests in flight, as some plugins move data only so.
     fn add(&mut self, one: impl Fn() -> Result<Option<Ticket>, Stop>) -> Result<bool, Stop> {
         let began = Instant::now();
         while began.elapsed() < LANDED {
@@ -169,7 +169,7 @@ impl<'plugin> Flight<'plugin> {
         Ok(false)
     }
 
-    /// Waits for the first ones.
+    /// Waits for the first `count` sends.
     fn land(&self, count: usize) -> Result<(), Stop> {
         self.posted[..count].iter().try_for_each(|&ticket| {
             let done = || self.plugin.ask(ticket);
@@ -178,7 +178,7 @@ impl<'plugin> Flight<'plugin> {
     }
 }
 
-/// Posts up to `most`; ends at the first that is refused, in whatever way.
+/// Posts up to `most` requests; ends at the first refusal or error.
 pub(super) fn post(
     plugin: &Plugin,
     most: usize,
@@ -196,12 +196,12 @@ pub(super) fn post(
     Ok(posted)
 }
 
-/// How many requests of each of `parts` NCCL's header promises for a version of the interface.
+/// Returns the number of requests, for `parts` to each, that NCCL's header promises for a version.
 pub(super) const fn promised(version: u32, parts: usize) -> usize {
     (if version < 7 { REQUESTS_V6 } else { REQUESTS_MAX }) * parts
 }
 
-/// Judges a number of requests; `parts` to each receive.
+/// Judges a number of requests, with `parts` to each receive.
 fn enough(plugin: &Plugin, count: usize, what: &str, parts: usize) -> Seen {
     let promised = promised(plugin.raw.version(), parts);
     if count >= REQUESTS_MAX * parts {
@@ -214,12 +214,12 @@ fn enough(plugin: &Plugin, count: usize, what: &str, parts: usize) -> Seen {
     }
 }
 
-/// Fewer have been seen to do.
+/// The number that does for NCCL's pipeline; NCCL has also run with fewer.
 const ENOUGH: usize = 16;
 /// `NCCL_NET_MAX_REQUESTS` before 2.19.
 const REQUESTS_V6: usize = 8;
-/// How long a send waits to hear of its receive.
+/// The time that a send waits to hear of its receive.
 const HEARD: Duration = Duration::from_millis(300);
-/// How long it waits for another send to make room for it.
+/// The time that a send waits for another send to make room.
 const LANDED: Duration = Duration::from_millis(1000);
 const BYTES: usize = 256;

@@ -1,4 +1,4 @@
-//! Lengths: none, less than there is room for, more than that; and a caller who does not want to know.
+//! Lengths: 0, less than the room, more than the room; and a caller that passes NULL for the sizes.
 
 use std::{
     ffi::c_int,
@@ -121,7 +121,7 @@ fn smaller_sending(bench: &mut Bench) -> Seen {
     Ok(String::new())
 }
 
-/// How a request ended that must not succeed.
+/// The end of a request that must not succeed.
 #[derive(Debug, Clone, Copy)]
 enum Ended {
     Not,
@@ -141,7 +141,7 @@ fn larger_receiving(bench: &mut Bench) -> Seen {
         .block
         .check_guards()
         .or_else(|why| fail(format!("{LARGER} bytes sent to room for {ROOM}: {why}")))?;
-    // The connection is left as it is: to close it after an error is another check's.
+    // The connection stays as it is: another check closes after an error.
     bench.link.meet()?;
     match (here, there) {
         (_, USAGE) => Ok(format!("the sender's {}", answered("isend or test", USAGE))),
@@ -177,7 +177,7 @@ fn larger_sending(bench: &mut Bench) -> Seen {
     Ok(String::new())
 }
 
-/// Asks until there is an end, for a while.
+/// Asks for a request until it ends, for a while.
 fn end(plugin: &Plugin, request: P) -> Ended {
     let until = Instant::now() + A_WHILE;
     while Instant::now() < until {
@@ -221,13 +221,13 @@ fn without_sizes(plugin: &Plugin, request: Request) -> Result<(), Stop> {
     })
 }
 
-/// Room and length of each message.
+/// The room and the length of each message.
 const ZERO: [(usize, usize); 3] = [(0, 0), (64, 0), (64, 64)];
 const SMALLER: [(usize, usize); 3] = [(4096, 1000), (1 << 20, 8), (1 << 20, 600_000)];
 const ROOM: usize = 1000;
-/// Within the block's guards, should all of it be written.
+/// The length of a message that is too long; its end lies within the block's guards.
 const LARGER: usize = 5000;
 /// The code that says the most: the sizes differ.
 const USAGE: c_int = ResultCode::InvalidUsage.number();
-/// An end that must come, comes by then.
+/// The time in which an end comes that must come.
 const A_WHILE: Duration = Duration::from_secs(3);

@@ -1,4 +1,4 @@
-//! When a receive's slot is free again: once it is done, or consumed where the plugin has `irecvConsumed`.
+//! The moment at which a receive's slot is free again: once done, or once consumed under `irecvConsumed`.
 
 use std::collections::VecDeque;
 
@@ -29,7 +29,7 @@ fn receiving(bench: &mut Bench) -> Seen {
     let mut posted = VecDeque::new();
     let (room, irecv) = (|_| plugin.room(comm, BYTES), |block| plugin.irecv(comm, block));
     let keeps = plugin.raw.keeps_slots();
-    // All slots that there are, where it shows whether one more is given.
+    // A plugin that keeps slots has to show whether it gives one more: all slots are taken.
     posted.extend(post(plugin, if keeps { FULL_MAX } else { REQUESTS_MAX }, room, irecv)?);
     let slots = posted.len();
     if slots == 0 {
@@ -38,16 +38,16 @@ fn receiving(bench: &mut Bench) -> Seen {
     bench.link.tell_number((slots * ROUNDS) as u64)?;
     let mut kept = String::new();
     if keeps {
-        // All are done, none is consumed: every slot is the GPU's.
+        // All are done and none is consumed: every slot is the GPU's.
         for (message, request) in (0..).zip(&posted) {
             plugin.wait(*request)?;
             let right = request.block.check(BYTES, message);
             right.or_else(|why| fail(format!("in message {message}, {why}")))?;
         }
         let block = room(0)?;
-        // An error when full is told by the check that is about that.
+        // Another check is about errors when full.
         let more = plugin.persist(|| irecv(block)).unwrap_or_default();
-        // A plugin that never was full may have more slots, but none of these.
+        // A plugin that was never full may have more slots, but none of these.
         let held = |more: Request| posted.iter().any(|request| request.ticket.pointer == more.ticket.pointer);
         if more.is_some_and(|more| slots < FULL_MAX || held(more)) {
             return fail(format!("with {slots} receives done and none consumed, irecv gave another slot"));
@@ -94,7 +94,7 @@ fn sending(bench: &mut Bench) -> Seen {
     Ok(String::new())
 }
 
-/// Few enough for every plugin.
+/// The most sends in flight: few enough for every plugin.
 const FEW: usize = 8;
 const ROUNDS: usize = 8;
 const BYTES: usize = 256;

@@ -1,4 +1,4 @@
-//! Starting the plugin, and what it says of its devices.
+//! The plugin's start, and the properties of its devices.
 
 use std::{ffi::c_int, ptr};
 
@@ -123,7 +123,7 @@ fn init_counts_references(plugin: &mut Plugin) -> Seen {
 }
 
 fn finalize_accepts_null(plugin: &mut Plugin) -> Seen {
-    // An init that fails cannot be asked for. One that succeeds is the nearest.
+    // No caller can make `init` fail. A successful one is the nearest.
     plugin.init()?;
     finalize(plugin, ptr::null_mut()).map_err(|stop| stop.told(|why| format!("after init, {why}")))?;
     plugin.init().map_err(|stop| stop.told(|why| format!("after finalize(NULL), {why}")))?;
@@ -258,7 +258,7 @@ fn virtual_devices(plugin: &mut Plugin) -> Seen {
     Ok(format!("devices 0 and 1 were joined to {name}, {}", speed(props.speed)))
 }
 
-/// A device's speed as NCCL takes it.
+/// Returns a device's speed as NCCL takes it.
 fn speed(mbit: c_int) -> String {
     match mbit {
         ..=0 => format!("a speed of {mbit}, which NCCL takes for {SPEED_UNKNOWN_MBIT} Mbit/s"),
@@ -291,7 +291,7 @@ fn sane(props: &Properties) -> Result<(), String> {
     Err(wrong)
 }
 
-/// Whether it still does what it was started for.
+/// Checks that the plugin still works: it counts its devices, and listens.
 fn works(plugin: &Plugin) -> Result<(), Stop> {
     count(plugin)?;
     let listening = plugin.listen()?;
@@ -328,5 +328,5 @@ fn finalize(plugin: &Plugin, ctx: P) -> Result<(), Stop> {
     }
 }
 
-/// How NCCL runs plugins of version 10.
+/// The file in which NCCL runs plugins of version 10.
 const COMPATIBLE_V10: &str = "src/plugin/net/net_v10.cc";

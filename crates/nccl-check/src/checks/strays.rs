@@ -1,4 +1,4 @@
-//! Port scanners: connections to the plugin's port by nobody it knows.
+//! Port scanners: connections of strangers to the plugin's port.
 
 use std::{
     collections::BTreeSet,
@@ -71,7 +71,8 @@ fn sending(bench: &mut Bench) -> Seen {
     Ok(String::new())
 }
 
-/// One that leaves, one that talks nonsense, one that says nothing; the last two stay.
+/// Makes three strays: one that leaves, one that writes nonsense, and one that stays silent. The last two
+/// stay.
 fn scan(address: &SocketAddr) -> Vec<TcpStream> {
     let connect = || TcpStream::connect_timeout(address, Duration::from_secs(1)).ok();
     drop(connect());
@@ -82,7 +83,7 @@ fn scan(address: &SocketAddr) -> Vec<TcpStream> {
     [talker, connect()].into_iter().flatten().collect()
 }
 
-/// Where this process listens: its sockets among the system's (proc(5)).
+/// Returns the addresses at which this process listens: its sockets among the system's (proc(5)).
 fn listening_ports() -> BTreeSet<SocketAddr> {
     let own: BTreeSet<String> = fs::read_dir("/proc/self/fd")
         .into_iter()
@@ -103,7 +104,8 @@ fn listening_ports() -> BTreeSet<SocketAddr> {
     found
 }
 
-/// `0100007F:3039`: words in the machine's byte order. An unspecified address is reached at the loopback one.
+/// Reads `0100007F:3039`: words in the machine's byte order. An unspecified address is reached at the
+/// loopback one.
 fn address(text: &str) -> Option<SocketAddr> {
     let (ip, port) = text.split_once(':')?;
     let word = |at: usize| u32::from_str_radix(ip.get(at..at + 8)?, 16).ok().map(u32::to_ne_bytes);
@@ -123,7 +125,7 @@ fn address(text: &str) -> Option<SocketAddr> {
 
 /// `TCP_LISTEN`.
 const LISTEN: &str = "0A";
-/// How long the plugin deals with them before the right one comes.
+/// The time that the plugin has for the strays before the right peer comes.
 const SCANNED: Duration = Duration::from_millis(100);
 
 #[cfg(test)]

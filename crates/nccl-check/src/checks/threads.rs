@@ -49,7 +49,7 @@ fn sending(bench: &mut Bench) -> Seen {
     Ok(String::new())
 }
 
-/// The same in as many threads, with a connection each.
+/// Does the same work in as many threads, with a connection each.
 fn all(
     plugin: &Plugin,
     comms: &[P],
@@ -68,7 +68,7 @@ fn all(
         let ended = threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|_| Err(Stop::Failed("the check panicked".into()))));
-        // All are waited for before the first failure is told.
+        // All threads are joined before the first failure is told.
         ended.collect::<Vec<_>>().into_iter().collect()
     })
 }
@@ -76,13 +76,13 @@ fn all(
 /// A connection on its way to its thread.
 struct Comm(P);
 
-// SAFETY: one thread at a time uses it, which is what the interface asks for.
+// SAFETY: one thread at a time uses it: the interface asks for no more.
 unsafe impl Send for Comm {}
 
-/// Even lengths, many short ones.
+/// Returns even lengths, many of them short.
 fn sizes() -> Vec<usize> {
     (0..50).map(|number| number * number * 40 + 8).collect()
 }
 
-/// As many GPUs of one process.
+/// The number of connections and threads, as of four GPUs in one process.
 const CONNECTIONS: usize = 4;
