@@ -1,5 +1,5 @@
-//! Connecting: one control socket and the data sockets. On one machine a connection is made as soon as the listener's
-//! queue has it, whether or not `accept` was called: so this does not wait for the other side.
+//! Connecting: one control socket and the data sockets. On one machine a connection is made once the
+//! listener's queue has it, before `accept` is called. So `connect` does not wait for the other side.
 
 use std::{
     io,
@@ -17,7 +17,7 @@ use crate::{
     wire::{Hello, send_all, tune},
 };
 
-/// The sockets of a new connection, the control socket first.
+/// Connects, and returns the sockets, the control socket first.
 pub(crate) fn connect(handle: Handle, knobs: &Knobs) -> Result<Vec<Socket>, ResultCode> {
     let (connection, count) = (draw(), knobs.streams as u32 + 1);
     let open = |index| -> io::Result<Socket> {
@@ -31,5 +31,5 @@ pub(crate) fn connect(handle: Handle, knobs: &Knobs) -> Result<Vec<Socket>, Resu
     (0..count).map(open).collect::<io::Result<_>>().map_err(|_| ResultCode::Remote)
 }
 
-/// A listener's queue that has been full for this long belongs to a process that is stuck.
+/// The time after which a listener with a full queue counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(2);

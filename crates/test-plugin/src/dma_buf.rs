@@ -1,4 +1,4 @@
-//! Memory that comes as a dma-buf: whether the descriptor is one, and holds what is said to lie in it.
+//! Memory that comes as a dma-buf: checks that a descriptor is one, and holds the bytes said to lie in it.
 
 use std::{
     fs::{self, File},
@@ -6,19 +6,20 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd},
 };
 
-/// Looks at the descriptor, which stays the host's.
+/// Checks the descriptor, which stays the host's.
 ///
 /// # Errors
-/// What is wrong.
+/// The fault, in words.
 pub(crate) fn check(fd: BorrowedFd<'_>, offset: u64, bytes: u64) -> Result<(), String> {
     let number = fd.as_raw_fd();
     let path = fs::read_link(format!("/proc/self/fd/{number}"));
     let path = path.map_err(|error| format!("descriptor {number} is not open: {error}"))?;
-    // What the kernel calls a dma-buf (Documentation/driver-api/dma-buf.rst; `dmabuffs_dname` in drivers/dma-buf/dma-buf.c).
+    // The kernel's name of a dma-buf (Documentation/driver-api/dma-buf.rst; `dmabuffs_dname` in
+    // drivers/dma-buf/dma-buf.c).
     if !path.to_string_lossy().starts_with("/dmabuf:") {
         return Err(format!("descriptor {number} is {}, no dma-buf", path.display()));
     }
-    // Seeking to its end is how user space learns its length, in the same page.
+    // User space learns the length by seeking to the end, by the same page.
     let length = fd.try_clone_to_owned().and_then(|fd| File::from(fd).seek(SeekFrom::End(0)));
     let length = length.map_err(|error| format!("the dma-buf does not tell its length: {error}"))?;
     match offset.checked_add(bytes) {

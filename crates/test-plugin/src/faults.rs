@@ -1,5 +1,5 @@
 //! Faults on demand: the n-th call of a function fails, hangs, crashes, ends the process, warns or prints. A
-//! violated demand may need more than that; it is violated where it would be kept.
+//! demand that takes more to violate is violated in the code that would keep it.
 
 use std::{
     ffi::{CString, c_int},
@@ -19,7 +19,7 @@ use gputcp_nccl_net::{
 
 use crate::knobs::{Fault, Knobs, SIGABRT};
 
-/// The body of a function of the plugin: the faults asked for, then what it is for.
+/// Runs a function of the plugin: the faults asked for, then its body.
 pub(crate) fn call(function: &str, body: impl FnOnce(&'static Knobs) -> Result<(), ResultCode>) -> c_int {
     let mut chosen = None;
     let code = guard(|| {
@@ -47,7 +47,7 @@ pub(crate) fn call(function: &str, body: impl FnOnce(&'static Knobs) -> Result<(
         }
         body(knobs)
     });
-    // Any number may be asked for, not only those that mean something.
+    // The knob may ask for any number, also for those without a meaning.
     chosen.unwrap_or(code)
 }
 
@@ -71,7 +71,7 @@ fn die(signal: c_int) {
     }
     match signal {
         SIGABRT => std::process::abort(),
-        // SAFETY: none: this is the fault that was asked for.
+        // SAFETY: none: the knob asks for this fault.
         SIGSEGV => unsafe { ptr::without_provenance_mut::<u8>(64).write_volatile(1) },
         other => _ = raise(other),
     }
@@ -99,12 +99,12 @@ fn warn(function: &str) {
     }
 }
 
-/// Run when the file is loaded, before anybody calls a function: `load` for the knobs.
+/// Runs when the file is loaded, before the first call of a function: `load` for the knobs.
 extern "C" fn load() {
     call("load", |_| Ok(()));
 }
 
-// SAFETY: functions without arguments are what the loader runs of this section.
+// SAFETY: the loader runs functions without arguments from this section.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static LOAD: extern "C" fn() = load;

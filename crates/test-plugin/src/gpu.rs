@@ -1,4 +1,4 @@
-//! The GPU: memory that the CPU may not be able to reach, and the way there. libcuda is opened at run time.
+//! The GPU: memory that the CPU may not reach, and the way there. libcuda is opened at run time.
 
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc},
@@ -21,9 +21,9 @@ use crate::{
 
 /// The CUDA driver, and the GPU that the knobs name.
 pub(crate) struct Driver {
-    /// Its primary context; the first GPU's if the knobs name none.
+    /// The GPU's primary context; the first GPU's if the knobs name none.
     context: Context,
-    /// Whether the knobs name none: then a context that is current is left so.
+    /// Whether the knobs name no GPU: a current context then stays current.
     any: bool,
     get_current: unsafe extern "C" fn(*mut Context) -> c_int,
     set_current: unsafe extern "C" fn(Context) -> c_int,
@@ -33,17 +33,18 @@ pub(crate) struct Driver {
     host_free: unsafe extern "C" fn(*mut c_void) -> c_int,
     to_device: unsafe extern "C" fn(u64, *const c_void, usize) -> c_int,
     to_host: unsafe extern "C" fn(*mut c_void, u64, usize) -> c_int,
-    /// Last: the functions are its.
+    /// The library of the functions. Its place is last, as it is dropped last.
     _library: Library,
 }
 
-// SAFETY: the driver's functions may be called from every thread; the context is named, not used, by its pointer.
+// SAFETY: the driver's functions may be called from every thread; the pointer names the context, and is not
+// followed.
 unsafe impl Send for Driver {}
 // SAFETY: as above.
 unsafe impl Sync for Driver {}
 
 impl Driver {
-    /// The process's one driver.
+    /// Opens the process's one driver.
     pub(crate) fn open(ordinal: Option<i32>) -> Result<&'static Self, ResultCode> {
         static DRIVER: OnceLock<Result<Driver, ResultCode>> = OnceLock::new();
         // SAFETY: the library of this name is libcuda, and the types are cuda.h's.
@@ -57,7 +58,8 @@ impl Driver {
             eprintln!("gputcp test plugin: the GPU cannot be used: {error}");
             ResultCode::Cuda
         };
-        // SAFETY: the caller's promise, for each of the names; functions are used only while the library is open.
+        // SAFETY: the caller's promise, for each of the names; functions are used only while the library is
+        // open.
         unsafe {
             let library = Library::new("libcuda.so.1").map_err(no_gpu)?;
             let init: unsafe extern "C" fn(c_uint) -> c_int = *library.get(b"cuInit\0").map_err(no_gpu)?;
@@ -85,7 +87,7 @@ impl Driver {
         }
     }
 
-    /// Makes a context current, unless any is good and one is; which one is then.
+    /// Makes a context current, and returns it. If any context will do, a current one stays.
     fn enter(&self) -> Result<Context, ResultCode> {
         if self.any {
             let mut current = ptr::null_mut();
@@ -111,7 +113,7 @@ pub(crate) struct Area {
 enum Owner {
     /// The software GPU: plain memory.
     Rust,
-    /// With the context that was current.
+    /// GPU memory, with the context that was current.
     Device(&'static Driver, Context),
     Pinned(&'static Driver),
 }
@@ -119,13 +121,13 @@ enum Owner {
 /// `CUcontext`.
 type Context = *mut c_void;
 
-// SAFETY: memory belongs to the process, and whoever writes to it through the pointer says why he may.
+// SAFETY: memory belongs to the process, and each access through the pointer has a SAFETY comment of its own.
 unsafe impl Send for Area {}
 // SAFETY: as above.
 unsafe impl Sync for Area {}
 
 impl Area {
-    /// Memory of the GPU; plain memory without a driver.
+    /// Allocates memory of the GPU; plain memory without a driver.
     pub(crate) fn device(driver: Option<&'static Driver>, bytes: usize) -> Result<Self, ResultCode> {
         let Some(driver) = driver else { return Self::plain(bytes) };
         let context = driver.enter()?;
@@ -139,7 +141,7 @@ impl Area {
         })
     }
 
-    /// Memory that the CPU and the GPU reach at one address.
+    /// Allocates memory that the CPU and the GPU reach at one address.
     pub(crate) fn pinned(driver: Option<&'static Driver>, bytes: usize) -> Result<Self, ResultCode> {
         let Some(driver) = driver else { return Self::plain(bytes) };
         driver.enter()?;
@@ -147,7 +149,7 @@ impl Area {
         // SAFETY: the driver writes one address.
         check(unsafe { (driver.host_alloc)(&raw mut start, bytes, PORTABLE_MAPPED) })?;
         let start = start.cast::<u8>();
-        // SAFETY: just allocated, and nobody else has it.
+        // SAFETY: just allocated, and not shared yet.
         unsafe { start.write_bytes(0, bytes) };
         Ok(Self { start, bytes, owner: Owner::Pinned(driver) })
     }
@@ -166,7 +168,7 @@ impl Area {
         self.start
     }
 
-    /// Writes bytes at an offset; for GPU memory through the driver, which has done it on return.
+    /// Writes bytes at an offset. The driver's copy to GPU memory has ended on return.
     pub(crate) fn put(&self, offset: usize, bytes: &[u8]) -> Result<(), ResultCode> {
         assert!(offset + bytes.len() <= self.bytes, "within the area");
         let at = self.start.wrapping_add(offset);
@@ -201,7 +203,8 @@ impl Drop for Area {
     }
 }
 
-/// A thread's way to and from the host's memory: none for what the CPU reaches, a pinned buffer for GPU memory.
+/// A thread's way to and from the host's memory: direct for memory that the CPU reaches, else a pinned
+/// buffer.
 pub(crate) struct Staging {
     pinned: Option<(&'static Driver, Area)>,
     page: Box<[MaybeUninit<u8>; PAGE_BYTES]>,
@@ -219,20 +222,21 @@ impl Staging {
         Ok(Self { pinned, page: Box::new([MaybeUninit::uninit(); PAGE_BYTES]) })
     }
 
-    /// Where a thread receives a page that it copies on. The driver's copies of other memory than pinned may still be under
-    /// way when it says that they are done.
+    /// Returns the place where a thread receives a page that it copies on. The driver's copies from memory
+    /// that is not pinned may go on after the driver says that they are done.
     pub(crate) fn page(&mut self) -> &mut [MaybeUninit<u8>] {
         match &self.pinned {
-            // SAFETY: the area is this thread's, and no shorter than a segment, which is no shorter than a page.
+            // SAFETY: the area is this thread's, and no shorter than a segment, and so than a page.
             Some((_, area)) => unsafe { std::slice::from_raw_parts_mut(area.start.cast(), PAGE_BYTES) },
             None => &mut self.page[..],
         }
     }
 
-    /// The bytes at an offset of lent memory; those of GPU memory are brought here.
+    /// Returns the bytes at an offset of lent memory; those of GPU memory are copied to the pinned buffer.
     ///
     /// # Safety
-    /// The memory is lent, and holds them, for as long as the result is used; no more than a segment of it is asked for.
+    /// The memory is lent, and holds the bytes, for as long as the result is used. They are at most a
+    /// segment.
     pub(crate) unsafe fn read(
         &mut self,
         memory: Lent,
@@ -256,10 +260,10 @@ impl Staging {
         }
     }
 
-    /// Receives bytes to an offset of lent memory; those for GPU memory go there from here.
+    /// Receives bytes to an offset of lent memory; those for GPU memory pass through the pinned buffer.
     ///
     /// # Safety
-    /// The memory is lent, and has room for them; no more than a segment is asked for.
+    /// The memory is lent, and has room for the bytes. They are at most a segment.
     pub(crate) unsafe fn write(
         &mut self,
         memory: Lent,
@@ -292,5 +296,5 @@ fn check(code: c_int) -> Result<(), ResultCode> {
 
 /// `CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP`.
 const PORTABLE_MAPPED: c_uint = 1 | 2;
-/// That of a page; an unpack queue asks for 16.
+/// The alignment of a page; an unpack queue needs 16.
 const ALIGN: usize = 4096;

@@ -1,19 +1,21 @@
-//! The handle: 128 bytes from `listen` to `connect`. The host keeps them in place while `connect` says "not yet", and
-//! `connect` counts its calls in them: a host that passes a fresh copy each time never gets a connection.
+//! The handle: 128 bytes from `listen` to `connect`.
+//!
+//! The host keeps them in place while `connect` says "not yet", and `connect` counts its calls in them. A
+//! host that passes a fresh copy each time never gets a connection.
 
 use gputcp_nccl_net::{ResultCode, layout::constants::HANDLE_BYTES};
 
-/// What the handle says.
+/// The handle's contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Handle {
     pub(crate) port: u16,
     pub(crate) listener: u64,
-    /// How often `connect` has said "not yet".
+    /// The number of times that `connect` has said "not yet".
     pub(crate) calls: u32,
 }
 
 impl Handle {
-    /// Writes it to the host's memory.
+    /// Writes the handle to the host's memory.
     ///
     /// # Safety
     /// `at` is valid for writing 128 bytes.
@@ -27,7 +29,7 @@ impl Handle {
         unsafe { at.copy_from_nonoverlapping(bytes.as_ptr(), HANDLE_BYTES) };
     }
 
-    /// Reads it from the host's memory.
+    /// Reads a handle from the host's memory.
     ///
     /// # Safety
     /// `at` is valid for reading 128 bytes.

@@ -1,12 +1,13 @@
-//! The knobs: what the environment says about the plugin's behaviour. The table of them is in the crate's page.
+//! The knobs: environment variables that set the plugin's behaviour. The crate's page lists them.
 //!
-//! Read once, when the file is loaded. A value that makes no sense fails `init` with a sentence on stderr.
+//! They are read once, when the file is loaded. A value that makes no sense fails `init` with a sentence on
+//! stderr.
 
 use std::{env, fmt::Display, str::FromStr, sync::OnceLock, time::Duration};
 
 use gputcp_nccl_net::ResultCode;
 
-/// How the plugin behaves.
+/// The plugin's behaviour.
 #[derive(Debug)]
 pub(crate) struct Knobs {
     pub(crate) slots: usize,
@@ -22,7 +23,7 @@ pub(crate) struct Knobs {
     pub(crate) delay: Duration,
     pub(crate) max_recvs: usize,
     pub(crate) devices: i32,
-    /// How the devices' names begin.
+    /// The beginning of the devices' names.
     pub(crate) name: String,
     pub(crate) speed_mbit: i32,
     pub(crate) error: Option<Fault>,
@@ -36,7 +37,7 @@ pub(crate) struct Knobs {
     violate: Vec<String>,
 }
 
-/// What `test` says about sizes.
+/// The sizes that `test` writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sizes {
     Right,
@@ -44,10 +45,10 @@ pub(crate) enum Sizes {
     Wrong,
 }
 
-/// Which memory CUDA pointers lead to.
+/// The memory that CUDA pointers lead to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gpu {
-    /// There are none: only host pointers are taken.
+    /// None: only host pointers are taken.
     None,
     /// Memory that the CPU reaches.
     Soft,
@@ -55,7 +56,7 @@ pub(crate) enum Gpu {
     Cuda(Option<i32>),
 }
 
-/// What goes wrong in the n-th call of a function.
+/// A fault in the n-th call of a function.
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) function: String,
@@ -64,7 +65,7 @@ pub(crate) struct Fault {
 }
 
 impl Knobs {
-    /// The process's knobs.
+    /// Returns the process's knobs.
     pub(crate) fn get() -> Result<&'static Self, ResultCode> {
         static KNOBS: OnceLock<Result<Knobs, String>> = OnceLock::new();
         KNOBS.get_or_init(Self::read).as_ref().map_err(|why| {
@@ -73,17 +74,18 @@ impl Knobs {
         })
     }
 
-    /// Whether tables are completed in `init`. Asked while the file is loaded, before the knobs are read.
+    /// Returns whether tables are completed in `init`. Called while the file is loaded, before the knobs are
+    /// read.
     pub(crate) fn is_late() -> bool {
         text("LATE").is_some_and(|value| value == "1")
     }
 
-    /// Whether this pointer of the plugin's is to lead nowhere. Asked while the file is loaded, too.
+    /// Returns whether this pointer of the plugin's is to lead nowhere. Called while the file is loaded, too.
     pub(crate) fn is_nowhere(pointer: &str) -> bool {
         text("NOWHERE").is_some_and(|all| all.split(',').any(|name| name == pointer))
     }
 
-    /// Whether the demand with this name is to be violated.
+    /// Returns whether the demand with this name is to be violated.
     pub(crate) fn violates(&self, demand: &str) -> bool {
         !self.violate.is_empty() && self.violate.iter().any(|name| name == demand)
     }
@@ -156,7 +158,7 @@ fn gpu() -> Result<Gpu, String> {
     }
 }
 
-/// `FUNCTION:NTH`, and where a code can be given `FUNCTION:NTH:CODE`; counted from 1.
+/// Reads `FUNCTION:NTH`, or `FUNCTION:NTH:CODE` where a code can be given; counted from 1.
 fn fault(name: &str, usual_code: Option<i32>) -> Result<Option<Fault>, String> {
     let Some(value) = text(name) else { return Ok(None) };
     let mut parts = value.split(':');
@@ -176,7 +178,7 @@ fn fault(name: &str, usual_code: Option<i32>) -> Result<Option<Fault>, String> {
     }
 }
 
-/// What all knobs' names begin with.
+/// The beginning of all knobs' names.
 const PREFIX: &str = "GPUTCP_TEST_PLUGIN_";
 /// The most receives of one request.
 pub(crate) const PARTS_MAX: usize = 8;

@@ -1,4 +1,4 @@
-//! A listener: takes sockets that say hello, sorts them by connection, and drops strays without a word.
+//! A listener: takes sockets that send a hello, sorts them by connection, and drops strays without a word.
 
 use std::{
     collections::HashMap,
@@ -16,16 +16,16 @@ use crate::{
     wire::{Hello, tune},
 };
 
-/// The other side of `listen`.
+/// A port with the sockets that have come to it.
 #[derive(Debug)]
 pub(crate) struct Listener {
     listener: TcpListener,
     handle: Handle,
-    /// Sockets that have not said all of their hello.
+    /// Sockets that have not sent all of their hello.
     silent: Vec<Silent>,
-    /// Connections that miss sockets, by their number.
+    /// Connections that lack sockets, by number.
     partial: HashMap<u64, Vec<Option<Socket>>>,
-    /// How often `accept` has said "not yet" to a complete connection.
+    /// The number of times that `accept` has said "not yet" to a complete connection.
     refused: u32,
     accepted: u32,
     strays: u32,
@@ -60,7 +60,7 @@ impl Listener {
         self.handle
     }
 
-    /// The sockets of a complete connection, the control socket first; `None` if there is none yet.
+    /// Returns the sockets of a complete connection, the control socket first; `None` if there is none yet.
     pub(crate) fn accept(&mut self, knobs: &Knobs) -> Result<Option<Vec<Socket>>, ResultCode> {
         if knobs.violates("several-accepts") && self.accepted > 0 {
             return Err(ResultCode::InvalidUsage);
@@ -100,7 +100,7 @@ impl Listener {
                     self.silent.push(Silent { socket, said, since: Instant::now() });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // A connection that was gone before it was taken.
+                // The connection was gone before it was taken.
                 Err(error)
                     if [io::ErrorKind::ConnectionAborted, io::ErrorKind::Interrupted]
                         .contains(&error.kind()) => {}
@@ -157,13 +157,13 @@ impl Silent {
     }
 }
 
-/// A number that nobody guesses.
+/// Returns a number that strangers cannot guess.
 pub(crate) fn draw() -> u64 {
     use std::hash::{BuildHasher as _, Hasher as _};
     std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
-/// Whoever says nothing for this long is a stray.
+/// The time after which a socket without a hello is a stray.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Beyond this, the oldest of those who have said nothing goes.
+/// The most sockets without a hello; a further one displaces the oldest.
 const SILENT_MAX: usize = 256;

@@ -1,5 +1,5 @@
-//! The unpack queue: bytes for GPU memory land in 4 KiB pages of a bounce pool, in no order, and the queue's row says where
-//! they belong. Google's TCPX plugin works like this; there the network card writes the pages.
+//! The unpack queue. Bytes for GPU memory land in 4 KiB pages of a bounce pool, in no order. The queue's row
+//! names their destinations. Google's TCPX plugin works like this; there the network card writes the pages.
 //!
 //! The pool holds the longest receive of every row, so a page is always there and no thread waits for one.
 
@@ -29,21 +29,21 @@ use crate::{
 pub(crate) struct Queue {
     /// A [`NetUnpackMeta`], where both the CPU and the GPU reach it.
     meta: Area,
-    /// Pages, where the GPU reaches them.
+    /// The pages, where the GPU reaches them.
     bounce: Area,
     /// An [`UnpackDeviceHandle`], where the GPU reaches it.
     handle: Area,
     pages: Mutex<Pages>,
 }
 
-/// Which pages are free, and which row has which.
+/// The free pages, and those of each row.
 struct Pages {
     free: Vec<u32>,
     taken: Vec<Vec<u32>>,
 }
 
 impl Queue {
-    /// The queue of a new connection, in the memory of the GPU that the knobs name.
+    /// Makes the queue of a new connection, in the memory of the GPU that the knobs name.
     pub(crate) fn new(knobs: &Knobs) -> Result<Self, ResultCode> {
         let driver = match knobs.gpu {
             Gpu::Cuda(ordinal) => Some(Driver::open(ordinal)?),
@@ -69,7 +69,7 @@ impl Queue {
         Ok(Self { meta, bounce, handle, pages: Mutex::new(Pages { free, taken }) })
     }
 
-    /// What `accept` tells of it.
+    /// Returns the device handle that `accept` gives.
     pub(crate) fn device_handle(&self) -> DeviceHandle {
         DeviceHandle {
             net_device_type: NET_DEVICE_UNPACK,
@@ -80,12 +80,12 @@ impl Queue {
         }
     }
 
-    /// How many fragments this many bytes are.
+    /// Returns the number of fragments for this many bytes.
     pub(crate) const fn fragments(&self, bytes: usize) -> usize {
         bytes.div_ceil(PAGE_BYTES)
     }
 
-    /// Whether a row has room for this many.
+    /// Checks that a row has room for this many.
     pub(crate) const fn check(&self, fragments: usize) -> Result<(), ResultCode> {
         if fragments <= FRAGMENTS_MAX { Ok(()) } else { Err(ResultCode::InvalidUsage) }
     }
@@ -121,7 +121,8 @@ impl Queue {
 
     /// Shuffles a row that has landed, and writes its count: the GPU may look.
     pub(crate) fn publish(&self, row: usize, fragments: usize, knobs: &Knobs) {
-        // SAFETY: every segment of the row has landed, and its slot is not yet given back: nobody else writes.
+        // SAFETY: every segment of the row has landed, and its slot is not yet given back: no thread writes
+        // to it.
         let row_of = unsafe { std::slice::from_raw_parts_mut(self.fragment(row, 0), fragments) };
         shuffle(row_of, draw());
         let count = if knobs.violates("unpack-queue") { fragments as u64 / 2 } else { fragments as u64 };

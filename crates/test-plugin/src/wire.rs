@@ -1,5 +1,5 @@
-//! What travels between two plugins: a hello on every socket, announcements on the control socket, a header before each
-//! segment on the data sockets. One machine, so native byte order.
+//! The bytes between two plugins: a hello on every socket, announcements on the control socket, and a header
+//! before each segment on the data sockets. The byte order is native, as both are on one machine.
 
 use std::{
     io::{self, IoSlice, Read as _},
@@ -10,20 +10,20 @@ use socket2::{SockRef, Socket};
 
 use crate::knobs::PARTS_MAX;
 
-/// The first bytes on each socket: which listener it is for, which connection it belongs to, and its place there.
+/// The first bytes on each socket: its listener, its connection, and its place there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hello {
-    /// The listener's, from the handle.
+    /// The listener's number, from the handle.
     pub(crate) listener: u64,
-    /// The connection's, drawn by who connects.
+    /// The connection's number, drawn by the connecting side.
     pub(crate) connection: u64,
-    /// 0 is the control socket.
+    /// The socket's place; 0 is the control socket.
     pub(crate) index: u32,
-    /// How many sockets the connection has.
+    /// The number of the connection's sockets.
     pub(crate) sockets: u32,
 }
 
-/// A posted receive, told to the sender: for each part its tag and how much it holds.
+/// A posted receive, announced to the sender: for each part its tag and its room.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Announcement {
     pub(crate) receive: u64,
@@ -32,10 +32,10 @@ pub(crate) struct Announcement {
     pub(crate) capacities: [u64; PARTS_MAX],
 }
 
-/// What comes before a segment's bytes.
+/// The header before a segment's bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Header {
-    /// The receive that it belongs to, by number.
+    /// The number of the segment's receive.
     pub(crate) receive: u64,
     pub(crate) part: u32,
     /// The bytes that follow; 0 for an empty message, and for one that does not fit.
@@ -58,7 +58,7 @@ impl Hello {
         bytes
     }
 
-    /// `None` if nobody of ours said that.
+    /// Reads a hello; `None` if the bytes are none.
     pub(crate) fn decode(bytes: &[u8; Self::BYTES]) -> Option<Self> {
         let hello = Self {
             listener: u64_at(bytes, 8),
@@ -122,7 +122,7 @@ impl Header {
     }
 }
 
-/// Sends all of both. Never raises SIGPIPE, which would end the host's process.
+/// Sends all of `head`, then of `body`. Never raises SIGPIPE, which would end the host's process.
 pub(crate) fn send_all(socket: &Socket, mut head: &[u8], mut body: &[u8]) -> io::Result<()> {
     while !head.is_empty() || !body.is_empty() {
         let sent = if head.is_empty() {
@@ -174,8 +174,8 @@ pub(crate) fn recv_array<const N: usize>(mut socket: &Socket) -> io::Result<Opti
     Ok(Some(bytes))
 }
 
-/// What a socket of either end needs: no delay, and the congestion control that is fastest on one machine. A kernel that
-/// does not offer it keeps its own.
+/// Sets the options of a socket of either end: no delay, and the congestion control that is fastest on one
+/// machine. A kernel that does not offer it keeps its own.
 pub(crate) fn tune(socket: &impl std::os::fd::AsFd, congestion: &str) -> io::Result<()> {
     let socket = SockRef::from(socket);
     let _ = socket.set_tcp_congestion(congestion.as_bytes());

@@ -1,4 +1,4 @@
-//! An open connection, from either end, and its requests.
+//! One end of an open connection, and its requests.
 
 pub(crate) mod recv;
 pub(crate) mod send;
@@ -14,40 +14,40 @@ use socket2::Socket;
 
 use self::{recv::RecvComm, send::SendComm};
 
-/// What a comm's pointer leads to. It owns the tickets that its requests' pointers lead to.
+/// The target of a comm's pointer. Owns the tickets, the targets of its requests' pointers.
 pub(crate) struct Comm {
     pub(crate) end: End,
     tickets: Vec<Ticket>,
 }
 
-/// Which end of the connection.
+/// The end of the connection.
 pub(crate) enum End {
     Send(SendComm),
     Recv(RecvComm),
 }
 
-/// What a request's pointer leads to.
+/// The target of a request's pointer.
 pub(crate) struct Ticket {
     pub(crate) comm: *const Comm,
     pub(crate) slot: usize,
 }
 
 impl Comm {
-    /// Puts it where its tickets can point to it; given back with `Box::from_raw`.
+    /// Puts a comm on the heap, where its tickets point to it; given back with `Box::from_raw`.
     pub(crate) fn open(end: End, slots: usize) -> *mut Self {
         let comm = Box::into_raw(Box::new(Self { end, tickets: Vec::with_capacity(slots) }));
-        // SAFETY: just made, and nobody else has it.
+        // SAFETY: just made, and not shared yet.
         unsafe { (*comm).tickets.extend((0..slots).map(|slot| Ticket { comm, slot })) };
         comm
     }
 
-    /// The pointer of the request in a slot.
+    /// Returns the pointer of the request in a slot.
     pub(crate) fn ticket(&self, slot: usize) -> *const Ticket {
         &raw const self.tickets[slot]
     }
 }
 
-/// A request's life in common: when it was posted, how often it was asked for, and when it may be said to be done.
+/// A request's age: its number in the order of posting, the calls of `test` for it, and its earliest end.
 #[derive(Debug, Clone, Copy)]
 struct Age {
     number: u64,
@@ -61,19 +61,20 @@ impl Age {
     }
 }
 
-/// State is changed in single steps that do not panic halfway: a poisoned lock guards a state that is whole.
+/// Locks a state. State is changed in single steps that do not panic halfway, so a poisoned lock guards a
+/// whole state.
 fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends whatever other threads wait for on these sockets.
+/// Ends the waits of other threads on these sockets.
 fn shut(sockets: &[Socket], how: Shutdown) {
     for socket in sockets {
         let _ = socket.shutdown(how);
     }
 }
 
-/// What `test` answers: `None` is "not yet".
+/// The answer of `test`: `None` is "not yet".
 pub(crate) type Tested = Result<Option<Done>, ResultCode>;
 
 /// A finished request: the lengths of its parts.

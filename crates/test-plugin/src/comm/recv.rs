@@ -1,5 +1,5 @@
-//! The receiving end. Receives are numbered and announced when posted; a thread per data socket brings segments to where
-//! they belong, whether or not anybody calls `test`.
+//! The receiving end. Receives are numbered and announced when posted. A thread per data socket brings
+//! segments to their places, with or without calls of `test`.
 
 use std::{
     collections::VecDeque,
@@ -41,11 +41,11 @@ pub(crate) struct Posting {
 
 struct Shared {
     state: Mutex<State>,
-    /// Somebody asked for a request, or the end has come.
+    /// Signalled when the host calls `test`, and at the connection's end.
     asked: Condvar,
-    /// The control socket first.
+    /// The control socket, then the data sockets.
     sockets: Vec<Socket>,
-    /// Where GPU memory's bytes wait to be unpacked.
+    /// The queue in which bytes for GPU memory wait for the unpack.
     queue: Option<Queue>,
     /// Whether a slot is kept until `irecvConsumed`.
     keep: bool,
@@ -56,11 +56,12 @@ struct State {
     requests: Vec<Request>,
     next_number: u64,
     refused: u32,
-    /// Whether anybody has ever asked for a request.
+    /// Whether the host has ever called `test`.
     asked: bool,
-    /// Whether anything has ever come.
+    /// Whether a segment has ever come.
     begun: bool,
-    /// With manual progress: receives that are not announced, and how many segments may come.
+    /// With manual progress, the receives that are not announced; `permits` is the number of segments that
+    /// may come.
     unsaid: VecDeque<Announcement>,
     permits: usize,
     streams: usize,
@@ -75,9 +76,9 @@ struct Request {
     posting: Posting,
     landed: [usize; PARTS_MAX],
     totals: [Option<usize>; PARTS_MAX],
-    /// Parts that are not complete.
+    /// The number of parts that are not complete.
     left: usize,
-    /// Fragments in the unpack queue's row.
+    /// The number of fragments in the unpack queue's row.
     fragments: usize,
 }
 
@@ -92,7 +93,7 @@ enum Stage {
     Leaked,
 }
 
-/// Where a segment goes.
+/// The destination of a segment.
 enum Target {
     Memory(Lent),
     /// The row of the unpack queue, and the first of the fragments.
@@ -141,7 +142,7 @@ impl RecvComm {
         Ok(comm)
     }
 
-    /// The slot of a new receive; `None` if there is none.
+    /// Posts a receive, and returns its slot; `None` if none is free.
     pub(crate) fn irecv(&self, posting: Posting) -> Result<Option<usize>, ResultCode> {
         let shared = &*self.shared;
         let mut state = lock(&shared.state);
@@ -173,7 +174,7 @@ impl RecvComm {
             return Ok(Some(slot));
         }
         drop(state);
-        // If the other side is gone, the data sockets tell.
+        // If the other side is gone, the data sockets' threads notice.
         let _ = send_all(&shared.sockets[0], &said.encode(), &[]);
         Ok(Some(slot))
     }
@@ -228,7 +229,7 @@ impl RecvComm {
         }))
     }
 
-    /// Gives a slot back that was kept for the GPU.
+    /// Frees a slot that was kept for the GPU.
     pub(crate) fn consumed(&self, slot: usize) -> Result<(), ResultCode> {
         let mut state = lock(&self.shared.state);
         let request = &mut state.requests[slot];
@@ -244,25 +245,25 @@ impl RecvComm {
         Ok(())
     }
 
-    /// Whether any receive is in flight.
+    /// Returns whether any receive is in flight.
     pub(crate) fn is_busy(&self) -> bool {
         let state = lock(&self.shared.state);
         state.requests.iter().any(|request| matches!(request.stage, Stage::Posted | Stage::Landed))
     }
 
-    /// The memory of the receive that was posted last and is in flight.
+    /// Returns the memory of the newest receive in flight.
     pub(crate) fn newest(&self) -> Option<Lent> {
         let state = lock(&self.shared.state);
         let posted = state.requests.iter().filter(|request| request.stage == Stage::Posted);
         posted.max_by_key(|request| request.age.number).map(|request| request.posting.memory[0])
     }
 
-    /// Ends the connection's requests: they fail.
+    /// Makes the connection's requests fail.
     pub(crate) fn cut(&self) {
         lock(&self.shared.state).failed.get_or_insert(ResultCode::Internal);
     }
 
-    /// Whether the other side has gone, or the connection has failed.
+    /// Returns whether the other side has gone, or the connection has failed.
     pub(crate) fn is_dead(&self) -> bool {
         lock(&self.shared.state).failure().is_some()
     }
@@ -280,7 +281,7 @@ impl Drop for RecvComm {
 }
 
 impl State {
-    /// Why no more receives can be completed.
+    /// Returns the reason why no more receives can be completed.
     fn failure(&self) -> Option<ResultCode> {
         self.failed.or_else(|| (self.streams == 0).then_some(ResultCode::Remote))
     }
@@ -300,14 +301,14 @@ impl Request {
     }
 }
 
-/// Whether a receive is said to be done when the peer dies, though it is not; `begun` if anything has come before.
+/// Returns whether `test` falsely says done when the peer dies; `begun` if a segment has come before.
 fn lies(begun: bool, knobs: &Knobs) -> bool {
     knobs.violates("close-with-dead-peer-does-not-hang/done")
         || !begun && knobs.violates("close-with-dead-peer-does-not-hang/done-unsent")
 }
 
 impl Shared {
-    /// One step of manual progress.
+    /// Makes one step of manual progress.
     fn move_on(&self) {
         let mut state = lock(&self.state);
         let unsaid = std::mem::take(&mut state.unsaid);
@@ -319,7 +320,7 @@ impl Shared {
         self.asked.notify_all();
     }
 
-    /// Whether the next segment may come now.
+    /// Returns whether the next segment may come now.
     fn may_come(&self, state: &mut State) -> bool {
         if self.knobs.violates("progress-without-test") && !state.asked {
             return false;
@@ -331,7 +332,7 @@ impl Shared {
         true
     }
 
-    /// What the thread of a data socket does.
+    /// Runs the thread of a data socket.
     fn read(&self, stream: usize, mut staging: Staging) {
         let socket = &self.sockets[stream + 1];
         loop {
@@ -407,9 +408,10 @@ impl Shared {
             (Target::Row(row, first), Some(queue)) => {
                 queue.receive(row, first, offset, bytes, socket, staging.page())
             }
-            // SAFETY: the host lends the memory until it is told that the request is done, which needs this very segment,
-            // or until the connection is closed, which waits for this thread. `begin` has seen that it is within the
-            // capacity. No other segment has these bytes: who sends them twice harms only his own receiver's data.
+            // SAFETY: the host lends the memory until it is told that the request is done, or the connection
+            // is closed. The former needs this very segment, the latter waits for this thread. `begin` has
+            // seen that the segment is within the capacity. No other segment has these bytes: a sender that
+            // repeats them harms only its own receiver's data.
             (Target::Memory(memory), _) => unsafe { staging.write(memory, offset, bytes, socket) },
             (Target::Row(..), None) => Err(ResultCode::Internal),
         }
@@ -450,7 +452,7 @@ impl Shared {
         state.failed.get_or_insert(code);
         state.streams -= 1;
         drop(state);
-        // The other sockets' threads wait for bytes that nobody will count any more.
+        // The other sockets' threads wait for bytes that no longer count.
         shut(&self.sockets, Shutdown::Both);
     }
 }
