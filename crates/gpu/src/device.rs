@@ -33,7 +33,7 @@ pub enum MemoryKind {
 /// A device: allocates memory, makes lanes. Clones are the same device.
 #[derive(Debug, Clone)]
 pub struct Device {
-    is: Is,
+    is: Backend,
 }
 
 /// The behaviour of the software GPU. The default is as fast as it can be.
@@ -65,7 +65,7 @@ impl Device {
     /// Returns the software GPU.
     #[must_use]
     pub fn soft(options: SoftOptions) -> Self {
-        Self { is: Is::Soft(Arc::new(Soft { options, lanes: AtomicU64::new(0) })) }
+        Self { is: Backend::Soft(Arc::new(Soft { options, lanes: AtomicU64::new(0) })) }
     }
 
     /// Opens a real GPU, named by its index (`0`, `cuda:0`), UUID (`GPU-…`) or PCI address (`0000:1b:00.0`).
@@ -75,7 +75,7 @@ impl Device {
     /// # Errors
     /// If there is no driver, an old one, no GPU, none of that name, or the GPU cannot be used.
     pub fn cuda(selector: &str) -> Result<Self, Error> {
-        Ok(Self { is: Is::Cuda(Gpu::open(selector)?) })
+        Ok(Self { is: Backend::Cuda(Gpu::open(selector)?) })
     }
 
     /// Returns the real GPUs of this machine, by index. None of them is opened.
@@ -97,8 +97,8 @@ impl Device {
     #[must_use]
     pub fn kind(&self) -> MemoryKind {
         match &self.is {
-            Is::Soft(_) => MemoryKind::Soft,
-            Is::Cuda(gpu) => MemoryKind::Cuda(gpu.device().ordinal),
+            Backend::Soft(_) => MemoryKind::Soft,
+            Backend::Cuda(gpu) => MemoryKind::Cuda(gpu.device().ordinal),
         }
     }
 
@@ -112,8 +112,8 @@ impl Device {
     #[must_use]
     pub fn cuda_device(&self) -> Option<&CudaDevice> {
         match &self.is {
-            Is::Soft(_) => None,
-            Is::Cuda(gpu) => Some(gpu.device()),
+            Backend::Soft(_) => None,
+            Backend::Cuda(gpu) => Some(gpu.device()),
         }
     }
 
@@ -123,8 +123,8 @@ impl Device {
     /// If `bytes` is 0 or more than there is.
     pub fn allocate(&self, bytes: u64) -> Result<Buffer, Error> {
         match &self.is {
-            Is::Soft(_) => Buffer::soft(bytes),
-            Is::Cuda(gpu) => Buffer::on_gpu(gpu, bytes),
+            Backend::Soft(_) => Buffer::soft(bytes),
+            Backend::Cuda(gpu) => Buffer::on_gpu(gpu, bytes),
         }
     }
 
@@ -137,8 +137,8 @@ impl Device {
     /// If `bytes` is 0 or more than there is.
     pub fn pinned(&self, bytes: u64) -> Result<Buffer, Error> {
         match &self.is {
-            Is::Soft(_) => Buffer::host(bytes),
-            Is::Cuda(gpu) => Buffer::pinned(gpu, bytes),
+            Backend::Soft(_) => Buffer::host(bytes),
+            Backend::Cuda(gpu) => Buffer::pinned(gpu, bytes),
         }
     }
 
@@ -149,8 +149,8 @@ impl Device {
     /// If there is not enough memory, or the system refuses a thread or the driver a stream.
     pub fn lane(&self, spec: LaneSpec) -> Result<Lane, Error> {
         match &self.is {
-            Is::Soft(soft) => Lane::start(spec, soft.options, soft.lanes.fetch_add(1, Relaxed)),
-            Is::Cuda(gpu) => Lane::on_gpu(spec, gpu, Ways::BEST),
+            Backend::Soft(soft) => Lane::start(spec, soft.options, soft.lanes.fetch_add(1, Relaxed)),
+            Backend::Cuda(gpu) => Lane::on_gpu(spec, gpu, Ways::BEST),
         }
     }
 
@@ -163,8 +163,8 @@ impl Device {
     /// If the GPU was lost.
     pub fn make_current(&self) -> Result<(), Error> {
         match &self.is {
-            Is::Soft(_) => Ok(()),
-            Is::Cuda(gpu) => gpu.make_current(),
+            Backend::Soft(_) => Ok(()),
+            Backend::Cuda(gpu) => gpu.make_current(),
         }
     }
 
@@ -177,8 +177,8 @@ impl Device {
     /// If the driver knows no such memory on this device.
     pub fn bytes_at(&self, address: NonNull<u8>) -> Result<Option<u64>, Error> {
         match &self.is {
-            Is::Soft(_) => Ok(None),
-            Is::Cuda(gpu) => gpu.bytes_at(address),
+            Backend::Soft(_) => Ok(None),
+            Backend::Cuda(gpu) => gpu.bytes_at(address),
         }
     }
 
@@ -188,8 +188,8 @@ impl Device {
     /// If the driver knows that the address is a GPU's memory, or does not know it at all.
     pub fn check_on_host(&self, address: NonNull<u8>) -> Result<(), Error> {
         match &self.is {
-            Is::Soft(_) => Ok(()),
-            Is::Cuda(gpu) => gpu.check_on_host(address),
+            Backend::Soft(_) => Ok(()),
+            Backend::Cuda(gpu) => gpu.check_on_host(address),
         }
     }
 
@@ -199,16 +199,18 @@ impl Device {
     #[must_use]
     pub fn dma_buf(&self, buffer: &Buffer) -> Option<(OwnedFd, u64)> {
         match &self.is {
-            Is::Soft(_) => None,
-            Is::Cuda(gpu) if buffer.kind() == self.kind() => gpu.dma_buf(buffer.address(), buffer.bytes()),
-            Is::Cuda(_) => None,
+            Backend::Soft(_) => None,
+            Backend::Cuda(gpu) if buffer.kind() == self.kind() => {
+                gpu.dma_buf(buffer.address(), buffer.bytes())
+            }
+            Backend::Cuda(_) => None,
         }
     }
 
     pub(crate) const fn gpu(&self) -> Option<&Arc<Gpu>> {
         match &self.is {
-            Is::Soft(_) => None,
-            Is::Cuda(gpu) => Some(gpu),
+            Backend::Soft(_) => None,
+            Backend::Cuda(gpu) => Some(gpu),
         }
     }
 }
@@ -224,7 +226,7 @@ impl fmt::Display for MemoryKind {
 }
 
 #[derive(Debug, Clone)]
-enum Is {
+enum Backend {
     Soft(Arc<Soft>),
     Cuda(Arc<Gpu>),
 }

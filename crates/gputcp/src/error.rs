@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use gputcp_proto::{Violation, frame::Verdict};
+use gputcp_proto::{Violation, frame::JoinVerdict};
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -105,7 +105,7 @@ pub enum Error {
     #[error("{source}")]
     Transport {
         /// The side that erred.
-        guilty: Guilty,
+        origin: Origin,
         /// The transport's own error.
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
@@ -117,7 +117,7 @@ pub enum Error {
 /// Whose fault an error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Guilty {
+pub enum Origin {
     /// The peer, or the network on the way to it.
     Peer,
     /// The caller.
@@ -131,7 +131,7 @@ pub enum Guilty {
 impl Error {
     /// Whose fault it is; the command derives its exit code from this.
     #[must_use]
-    pub fn guilty(&self) -> Guilty {
+    pub fn origin(&self) -> Origin {
         match self {
             Self::PeerMisbehaved { .. }
             | Self::PeerGone { .. }
@@ -139,11 +139,11 @@ impl Error {
             | Self::PeerClosed { .. }
             | Self::Refused { .. }
             | Self::WrongKey { .. }
-            | Self::Timeout { .. } => Guilty::Peer,
-            Self::Cancelled { .. } => Guilty::User,
-            Self::System { .. } | Self::Device(_) => Guilty::Local,
-            Self::Transport { guilty, .. } => *guilty,
-            Self::Mismatched { .. } | Self::Usage(_) => Guilty::Caller,
+            | Self::Timeout { .. } => Origin::Peer,
+            Self::Cancelled { .. } => Origin::User,
+            Self::System { .. } | Self::Device(_) => Origin::Local,
+            Self::Transport { origin, .. } => *origin,
+            Self::Mismatched { .. } | Self::Usage(_) => Origin::Caller,
         }
     }
 
@@ -155,16 +155,18 @@ impl Error {
         Self::Usage(what.into())
     }
 
-    pub(crate) fn refused(peer: &Arc<str>, verdict: Verdict) -> Self {
+    pub(crate) fn refused(peer: &Arc<str>, verdict: JoinVerdict) -> Self {
         let why = match verdict {
-            Verdict::Accepted => "it accepted",
-            Verdict::WrongToken => "the handle belongs to another listener (it is stale, or was mixed up)",
-            Verdict::BadSettings => {
+            JoinVerdict::Accepted => "it accepted",
+            JoinVerdict::WrongToken => {
+                "the handle belongs to another listener (it is stale, or was mixed up)"
+            }
+            JoinVerdict::BadSettings => {
                 "it does not take these settings: ask for fewer streams or shorter segments"
             }
-            Verdict::Busy => "it has too many half-made connections, try again",
-            Verdict::WrongKey => return Self::WrongKey { peer: peer.clone() },
-            Verdict::WrongVersion => "it speaks another version, run the same gputcp on both ends",
+            JoinVerdict::Busy => "it has too many half-made connections, try again",
+            JoinVerdict::WrongKey => return Self::WrongKey { peer: peer.clone() },
+            JoinVerdict::WrongVersion => "it speaks another version, run the same gputcp on both ends",
         };
         Self::Refused { peer: peer.clone(), why: why.into() }
     }

@@ -70,7 +70,7 @@
 //!
 //! # Errors
 //!
-//! An [`Error`] is one sentence: the event, the peer, the remedy. [`Error::guilty`] names the side that
+//! An [`Error`] is one sentence: the event, the peer, the remedy. [`Error::origin`] names the side that
 //! erred. The first error of a connection ends it, and the peer is told. Every request in flight and every
 //! later call fails with that error. "Not yet" is no error. Every wait has a bound. A `timeout` is the
 //! longest time without progress; a `deadline` is an [`Instant`](std::time::Instant). A peer that crashes,
@@ -148,13 +148,13 @@ pub use self::{
     canceller::{Cancel, Canceller},
     congestion::CongestionControl,
     cpu_list::CpuList,
-    error::{Error, Guilty, Result},
+    error::{Error, Origin, Result},
     key_file::KeyFile,
     options::Options,
     progress::Progress,
     sockets::{
         Connector, GroupRequest, IoPool, Listener, Part, ReceivedGroup, RecvComm, RecvRequest, SendComm,
-        SendRequest, connect, listen, make_near, stay_near,
+        SendRequest, connect, listen, set_numa_affinity, with_numa_affinity,
     },
     tuning::{SLABS_MAX, Tuning},
 };

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use common::{Place, close, move_and_verify, options, soon};
+use common::{TestMemory, close, move_and_verify, options, soon};
 use gputcp::{Connector, Error, Handle, Listener, RecvComm, SendComm, transfer::Plan};
 
 /// Addresses of the loopback, which has all of 127/8.
@@ -72,8 +72,8 @@ fn sockets_are_spread_over_all_addresses() {
     ] {
         let (sender, receiver, handle) = connection(from, to, streams);
         assert_eq!(sockets(&handle).into_iter().collect::<Vec<_>>(), expected, "{from} to {to}");
-        let plan = Plan { chunk_bytes: 64 << 10, window: 12, timeout: common::PATIENCE };
-        let buffers = (&Place::Host.buffer(4 << 20), &Place::Host.buffer(4 << 20));
+        let plan = Plan { chunk_bytes: 64 << 10, window: 12, timeout: common::TIMEOUT };
+        let buffers = (&TestMemory::Host.buffer(4 << 20), &TestMemory::Host.buffer(4 << 20));
         let (mut senders, mut receivers) = (vec![sender], vec![receiver]);
         move_and_verify(&mut senders, &mut receivers, buffers, (plan, plan), &[4 << 20]).unwrap();
         close(senders, receivers);

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Place, listen, options, soon};
+use common::{TestMemory, listen, options, soon};
 use gputcp::{Connector, Error, IoPool, Options, Part, Progress, RecvComm, SendComm};
 use gputcp_gpu::Buffer;
 
@@ -67,7 +67,7 @@ fn receives_in_groups() {
 
 #[test]
 fn device_memory() {
-    let with_device = |streams| options(streams).with_device(Place::Soft.device());
+    let with_device = |streams| options(streams).with_device(TestMemory::Soft.device());
     lose_nothing(&with_device(2), ONE);
     lose_nothing(&with_device(2), Shape { waits: true, ..ONE });
 }
@@ -77,7 +77,7 @@ fn lose_nothing(options: &Options, shape: Shape) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _busy_once = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let connections = connections();
-    let place = if options.device.is_some() { Place::Soft } else { Place::Host };
+    let place = if options.device.is_some() { TestMemory::Soft } else { TestMemory::Host };
     let (source, destination) = (place.buffer(shape.all()), place.buffer(shape.all()));
     let over = AtomicBool::new(false);
     let lost = thread::scope(|scope| {
@@ -98,10 +98,7 @@ fn lose_nothing(options: &Options, shape: Shape) {
                 let sending = scope.spawn(|| send(sender, &source, shape));
                 let received = receive(&mut receiver, &destination, shape);
                 sending.join().unwrap().unwrap();
-                received
-                    .map(|()| receiver.leave(PATIENCE).unwrap())
-                    .err()
-                    .map(|error| (at, error.to_string()))
+                received.map(|()| receiver.leave(TIMEOUT).unwrap()).err().map(|error| (at, error.to_string()))
             })
             .collect();
         over.store(true, Ordering::Relaxed);
@@ -131,7 +128,7 @@ fn send(mut comm: SendComm, source: &Buffer, shape: Shape) -> Result<(), Error> 
             request = again;
         }
     }
-    comm.leave(PATIENCE)
+    comm.leave(TIMEOUT)
 }
 
 fn receive(comm: &mut RecvComm, destination: &Buffer, shape: Shape) -> Result<(), Error> {
@@ -141,7 +138,7 @@ fn receive(comm: &mut RecvComm, destination: &Buffer, shape: Shape) -> Result<()
         let parts: Vec<_> = (0..messages).map(part).collect();
         let mut group = comm.irecv_group(&parts)?.unwrap();
         if waits {
-            return comm.wait_group(group, PATIENCE).map(drop);
+            return comm.wait_group(group, TIMEOUT).map(drop);
         }
         while let Progress::NotYet(again) = comm.test_group(group)? {
             group = again;
@@ -154,7 +151,7 @@ fn receive(comm: &mut RecvComm, destination: &Buffer, shape: Shape) -> Result<()
     }
     for mut request in requests {
         if waits {
-            comm.wait(request, PATIENCE)?;
+            comm.wait(request, TIMEOUT)?;
             continue;
         }
         while let Progress::NotYet(again) = comm.test(request)? {
@@ -176,4 +173,4 @@ impl Shape {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);

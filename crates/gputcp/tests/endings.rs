@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{PATIENCE, Place, close, listen, options, pair, pair_of, soon};
-use gputcp::{Connector, Error, Guilty, Handle};
+use common::{TIMEOUT, TestMemory, close, listen, options, pair, pair_of, soon};
+use gputcp::{Connector, Error, Handle, Origin};
 use gputcp_gpu::{Device, SoftOptions};
 
 /// Long before any of these tests' deadlines.
@@ -18,14 +18,14 @@ const AT_ONCE: Duration = Duration::from_secs(3);
 #[test]
 fn a_dropped_sender_ends_the_receivers_wait_and_says_why() {
     let (sender, mut receiver) = pair(&options(2));
-    let to = Place::Host.buffer(1 << 20);
+    let to = TestMemory::Host.buffer(1 << 20);
     let request = receiver.irecv(&to, 0, 1 << 20).unwrap().unwrap();
     let began = Instant::now();
     thread::spawn(move || {
         thread::sleep(Duration::from_millis(50));
         drop(sender);
     });
-    let error = receiver.wait(request, PATIENCE).unwrap_err();
+    let error = receiver.wait(request, TIMEOUT).unwrap_err();
     assert!(matches!(error, Error::PeerAborted { .. }), "{error:?}");
     assert!(error.to_string().contains("dropped"), "{error}");
     assert!(began.elapsed() < AT_ONCE);
@@ -36,21 +36,21 @@ fn a_dropped_sender_ends_the_receivers_wait_and_says_why() {
 #[test]
 fn a_dropped_receiver_ends_the_senders_wait() {
     let (mut sender, mut receiver) = pair(&options(2));
-    let from = Place::Host.buffer(64 << 20);
-    let to = Place::Host.buffer(64 << 20);
+    let from = TestMemory::Host.buffer(64 << 20);
+    let to = TestMemory::Host.buffer(64 << 20);
     let _receive = receiver.irecv(&to, 0, 64 << 20).unwrap().unwrap();
     let request = sender.isend(&from, 0, 64 << 20).unwrap().unwrap();
     let began = Instant::now();
     drop(receiver);
-    let error = sender.wait(request, PATIENCE).unwrap_err();
-    assert_eq!(error.guilty(), Guilty::Peer, "{error:?}");
+    let error = sender.wait(request, TIMEOUT).unwrap_err();
+    assert_eq!(error.origin(), Origin::Peer, "{error:?}");
     assert!(began.elapsed() < AT_ONCE);
 }
 
 #[test]
 fn a_cancelled_wait_ends_both_sides() {
     let (mut sender, mut receiver) = pair(&options(2));
-    let to = Place::Host.buffer(1 << 20);
+    let to = TestMemory::Host.buffer(1 << 20);
     let request = receiver.irecv(&to, 0, 1 << 20).unwrap().unwrap();
     let send = sender.isend(&to, 0, 1);
     assert!(send.is_err(), "a range that is being received to was lent to a sender");
@@ -60,12 +60,12 @@ fn a_cancelled_wait_ends_both_sides() {
         canceller.cancel("the user pressed Ctrl-C");
     });
     let began = Instant::now();
-    let error = receiver.wait(request, PATIENCE).unwrap_err();
+    let error = receiver.wait(request, TIMEOUT).unwrap_err();
     assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
-    let from = Place::Host.buffer(1);
+    let from = TestMemory::Host.buffer(1);
     // The bytes that the socket takes before the abort is read count as sent: the announced receive, and
     // eager places.
-    let mut send = || sender.isend(&from, 0, 1).and_then(|request| sender.wait(request.unwrap(), PATIENCE));
+    let mut send = || sender.isend(&from, 0, 1).and_then(|request| sender.wait(request.unwrap(), TIMEOUT));
     let told = (0..100).find_map(|_| send().err()).unwrap();
     assert!(told.to_string().contains("pressed Ctrl-C"), "{told}");
     assert!(began.elapsed() < AT_ONCE);
@@ -74,7 +74,7 @@ fn a_cancelled_wait_ends_both_sides() {
 #[test]
 fn a_silent_peer_is_given_up_after_the_timeout_and_is_told() {
     let (mut sender, mut receiver) = pair(&options(1));
-    let to = Place::Host.buffer(100);
+    let to = TestMemory::Host.buffer(100);
     let request = receiver.irecv(&to, 0, 100).unwrap().unwrap();
     let began = Instant::now();
     let error = receiver.wait(request, Duration::from_millis(300)).unwrap_err();
@@ -90,15 +90,15 @@ fn a_silent_peer_is_given_up_after_the_timeout_and_is_told() {
 fn a_message_longer_than_its_receive_is_the_callers_fault_and_fails_both() {
     for bytes in [101, 100_000] {
         let (mut sender, mut receiver) = pair(&options(2));
-        let (from, to) = (Place::Host.buffer(1 << 20), Place::Host.buffer(1 << 20));
+        let (from, to) = (TestMemory::Host.buffer(1 << 20), TestMemory::Host.buffer(1 << 20));
         let receive = receiver.irecv(&to, 0, 100).unwrap().unwrap();
         thread::sleep(Duration::from_millis(50));
         let error = match sender.isend(&from, 0, bytes) {
-            Ok(request) => sender.wait(request.unwrap(), PATIENCE).unwrap_err(),
+            Ok(request) => sender.wait(request.unwrap(), TIMEOUT).unwrap_err(),
             Err(error) => error,
         };
-        assert_eq!(error.guilty(), Guilty::Caller, "{error:?}");
-        let told = receiver.wait(receive, PATIENCE).unwrap_err();
+        assert_eq!(error.origin(), Origin::Caller, "{error:?}");
+        let told = receiver.wait(receive, TIMEOUT).unwrap_err();
         assert!(told.to_string().contains("met a receive of 100 bytes"), "{told}");
     }
 }
@@ -106,11 +106,11 @@ fn a_message_longer_than_its_receive_is_the_callers_fault_and_fails_both() {
 #[test]
 fn a_peer_that_closes_in_good_order_ends_the_waits_for_what_never_comes() {
     let (sender, mut receiver) = pair(&options(2));
-    let to = Place::Host.buffer(1 << 20);
+    let to = TestMemory::Host.buffer(1 << 20);
     let request = receiver.irecv(&to, 0, 1 << 20).unwrap().unwrap();
     let closing = thread::spawn(move || sender.close(soon()));
     let began = Instant::now();
-    let error = receiver.wait(request, PATIENCE).unwrap_err();
+    let error = receiver.wait(request, TIMEOUT).unwrap_err();
     assert!(matches!(error, Error::PeerClosed { open: 1, .. }), "{error:?}");
     assert!(began.elapsed() < AT_ONCE);
     drop(receiver);
@@ -119,7 +119,7 @@ fn a_peer_that_closes_in_good_order_ends_the_waits_for_what_never_comes() {
     let (mut sender, receiver) = pair(&options(2));
     let request = sender.isend(&to, 0, 1 << 20).unwrap().unwrap();
     let closing = thread::spawn(move || receiver.close(soon()));
-    let error = sender.wait(request, PATIENCE).unwrap_err();
+    let error = sender.wait(request, TIMEOUT).unwrap_err();
     assert!(matches!(error, Error::PeerClosed { .. }), "{error:?}");
     drop(sender);
     assert!(closing.join().unwrap().is_err());
@@ -128,8 +128,8 @@ fn a_peer_that_closes_in_good_order_ends_the_waits_for_what_never_comes() {
 #[test]
 fn closing_with_requests_in_flight_is_refused() {
     let (mut sender, _receiver) = pair(&options(1));
-    let _request = sender.isend(&Place::Host.buffer(1), 0, 1).unwrap().unwrap();
-    assert_eq!(sender.close(soon()).unwrap_err().guilty(), Guilty::Caller);
+    let _request = sender.isend(&TestMemory::Host.buffer(1), 0, 1).unwrap().unwrap();
+    assert_eq!(sender.close(soon()).unwrap_err().origin(), Origin::Caller);
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn options_out_of_range_are_refused_by_name() {
         (good.clone().with_timeout(Duration::ZERO), "timeout"),
     ] {
         let error = gputcp::Listener::bind("127.0.0.1:0".parse().unwrap(), bad).unwrap_err();
-        assert!(error.guilty() == Guilty::Caller && error.to_string().contains(word), "{error}");
+        assert!(error.origin() == Origin::Caller && error.to_string().contains(word), "{error}");
     }
 }
 
@@ -225,26 +225,26 @@ fn an_unknown_congestion_control_is_refused_by_name() {
 #[test]
 fn device_memory_needs_a_connection_with_lanes() {
     let (mut sender, mut receiver) = pair(&options(1));
-    let memory = Place::Soft.buffer(100);
-    assert_eq!(sender.isend(&memory, 0, 100).unwrap_err().guilty(), Guilty::Caller);
-    assert_eq!(receiver.irecv(&memory, 0, 100).unwrap_err().guilty(), Guilty::Caller);
+    let memory = TestMemory::Soft.buffer(100);
+    assert_eq!(sender.isend(&memory, 0, 100).unwrap_err().origin(), Origin::Caller);
+    assert_eq!(receiver.irecv(&memory, 0, 100).unwrap_err().origin(), Origin::Caller);
     // Neither took a slot or spoiled the connection.
     close(vec![sender], vec![receiver]);
 }
 
 #[test]
 fn device_memory_beyond_what_the_slabs_take_is_refused() {
-    let opts = options(1).with_device(Place::Soft.device()).tuned(|tuning| tuning.segment_bytes = 4096);
+    let opts = options(1).with_device(TestMemory::Soft.device()).tuned(|tuning| tuning.segment_bytes = 4096);
     let (mut sender, mut receiver) = pair(&opts);
     let longest = 4096 * 4096;
-    let memory = Place::Soft.buffer(longest + 1);
-    assert_eq!(sender.isend(&memory, 0, longest + 1).unwrap_err().guilty(), Guilty::Caller);
-    assert_eq!(receiver.irecv(&memory, 0, longest + 1).unwrap_err().guilty(), Guilty::Caller);
-    let to = Place::Soft.buffer(longest);
+    let memory = TestMemory::Soft.buffer(longest + 1);
+    assert_eq!(sender.isend(&memory, 0, longest + 1).unwrap_err().origin(), Origin::Caller);
+    assert_eq!(receiver.irecv(&memory, 0, longest + 1).unwrap_err().origin(), Origin::Caller);
+    let to = TestMemory::Soft.buffer(longest);
     let request = receiver.irecv(&to, 0, longest).unwrap().unwrap();
     let sent = sender.isend(&memory, 0, longest).unwrap().unwrap();
-    assert_eq!(receiver.wait(request, PATIENCE).unwrap().bytes, longest);
-    sender.wait(sent, PATIENCE).unwrap();
+    assert_eq!(receiver.wait(request, TIMEOUT).unwrap().bytes, longest);
+    sender.wait(sent, TIMEOUT).unwrap();
     close(vec![sender], vec![receiver]);
 }
 
@@ -273,21 +273,21 @@ fn the_connectors_settings_for_the_wire_hold() {
 fn a_lost_device_ends_both_sides_and_both_say_so() {
     let bytes = 32 << 20;
     let frail = || Some(Device::soft(SoftOptions { lost_after: Some(3), ..SoftOptions::default() }));
-    let sound = || Place::Soft.device();
+    let sound = || TestMemory::Soft.device();
     for (at_sender, at_receiver) in [(frail(), sound()), (sound(), frail())] {
         let is_sender = matches!(&at_sender, Some(device) if format!("{device:?}").contains("Some(3)"));
         let send = options(2).with_device(at_sender);
         let recv = options(2).with_device(at_receiver);
         let (mut sender, mut receiver) = pair_of(send, &recv);
-        let (from, to) = (Place::Soft.buffer(bytes), Place::Soft.buffer(bytes));
+        let (from, to) = (TestMemory::Soft.buffer(bytes), TestMemory::Soft.buffer(bytes));
         let began = Instant::now();
         let (sent, received) = thread::scope(|scope| {
             let sending = scope.spawn(|| {
                 let request = sender.isend(&from, 0, bytes)?.unwrap();
-                sender.wait(request, PATIENCE)
+                sender.wait(request, TIMEOUT)
             });
             let request = receiver.irecv(&to, 0, bytes).unwrap().unwrap();
-            let received = receiver.wait(request, PATIENCE);
+            let received = receiver.wait(request, TIMEOUT);
             (sending.join().unwrap(), received)
         });
         let (own, told) = if is_sender {
@@ -305,19 +305,19 @@ fn a_lost_device_ends_both_sides_and_both_say_so() {
 #[test]
 fn what_was_sent_arrives_after_its_sender_has_left() {
     let (mut sender, mut receiver) = pair(&options(2));
-    let from = Place::Host.buffer(1 << 20);
-    let to = Place::Host.buffer(1 << 20);
+    let from = TestMemory::Host.buffer(1 << 20);
+    let to = TestMemory::Host.buffer(1 << 20);
     let pattern = gputcp_gpu::Pattern { seed: 3, iteration: 4 };
     from.fill(pattern, 0, 1 << 20).unwrap();
     let receive = receiver.irecv(&to, 0, 1 << 20).unwrap().unwrap();
     let send = sender.isend(&from, 0, 1 << 20).unwrap().unwrap();
-    sender.wait(send, PATIENCE).unwrap();
+    sender.wait(send, TIMEOUT).unwrap();
     let began = Instant::now();
     // The receiver has not said goodbye, and does not for a while.
     sender.leave(Duration::from_secs(10)).unwrap();
     assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
     thread::sleep(Duration::from_millis(50));
-    assert_eq!(receiver.wait(receive, PATIENCE).unwrap().bytes, 1 << 20);
+    assert_eq!(receiver.wait(receive, TIMEOUT).unwrap().bytes, 1 << 20);
     assert_eq!(to.verify(pattern, 0, 1 << 20), Ok(Ok(())));
     receiver.leave(Duration::from_secs(10)).unwrap();
 }
@@ -325,11 +325,11 @@ fn what_was_sent_arrives_after_its_sender_has_left() {
 #[test]
 fn whoever_leaves_with_requests_in_flight_resets_the_connection() {
     let (sender, mut receiver) = pair(&options(1));
-    let to = Place::Host.buffer(1 << 20);
+    let to = TestMemory::Host.buffer(1 << 20);
     let _receive = receiver.irecv(&to, 0, 1 << 20).unwrap().unwrap();
     let began = Instant::now();
     let error = receiver.leave(Duration::from_secs(10)).unwrap_err();
-    assert_eq!(error.guilty(), Guilty::Caller, "{error:?}");
+    assert_eq!(error.origin(), Origin::Caller, "{error:?}");
     // No thread touches its memory any more.
     assert!(to.write(0, 1 << 20).is_ok());
     drop(sender);

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Holdings, PATIENCE, Place, close, holdings, move_and_verify, options, pair};
+use common::{Holdings, TIMEOUT, TestMemory, close, holdings, move_and_verify, options, pair};
 use gputcp::transfer::Plan;
 
 /// One test: a process's holdings cannot be counted while another test runs in it.
@@ -37,9 +37,9 @@ fn hundred_thousand_chunks() {
     let (mut sends, mut recvs) = (vec![sender], vec![receiver]);
     // Above the inline limit, so that each is a segment on a data socket.
     let chunk_bytes = 20 << 10;
-    let plan = Plan { chunk_bytes, window: 16, timeout: PATIENCE };
+    let plan = Plan { chunk_bytes, window: 16, timeout: TIMEOUT };
     let bytes = 1000 * chunk_bytes;
-    let buffers = (&Place::Host.buffer(bytes), &Place::Host.buffer(bytes));
+    let buffers = (&TestMemory::Host.buffer(bytes), &TestMemory::Host.buffer(bytes));
     let warm = move_and_verify(&mut sends, &mut recvs, buffers, (plan, plan), &[bytes; 5]).unwrap();
     let early = holdings();
     let rest = move_and_verify(&mut sends, &mut recvs, buffers, (plan, plan), &[bytes; 95]).unwrap();
@@ -54,8 +54,8 @@ fn hundred_thousand_chunks() {
 }
 
 fn thousand_connections() {
-    let plan = Plan { chunk_bytes: 16 << 10, window: 8, timeout: PATIENCE };
-    let buffers = (&Place::Host.buffer(100_000), &Place::Host.buffer(100_000));
+    let plan = Plan { chunk_bytes: 16 << 10, window: 8, timeout: TIMEOUT };
+    let buffers = (&TestMemory::Host.buffer(100_000), &TestMemory::Host.buffer(100_000));
     let round = || {
         let (sender, receiver) = pair(&options(2));
         let (mut sends, mut recvs) = (vec![sender], vec![receiver]);

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{PATIENCE, Place, close, move_and_verify, options, pair, pair_of, sender_to_impostor, soon};
+use common::{TIMEOUT, TestMemory, close, move_and_verify, options, pair, pair_of, sender_to_impostor, soon};
 use gputcp::{
     Error, GroupRequest, Options, Part, Progress, ReceivedGroup, RecvComm, SendComm, SendRequest,
     transfer::{Message, Plan, Sender},
@@ -21,7 +21,7 @@ fn grouped(streams: u16) -> Options {
 }
 
 /// Makes room for several receives of up to `each` bytes.
-fn room(place: Place, count: usize, each: u64) -> Vec<Buffer> {
+fn room(place: TestMemory, count: usize, each: u64) -> Vec<Buffer> {
     (0..count).map(|_| place.buffer(each)).collect()
 }
 
@@ -50,7 +50,7 @@ fn send(sender: &mut SendComm, source: &Buffer, bytes: u64, tag: i32) -> SendReq
 
 fn wait_all(sender: &mut SendComm, requests: impl IntoIterator<Item = SendRequest>) {
     for request in requests {
-        sender.wait(request, PATIENCE).unwrap();
+        sender.wait(request, TIMEOUT).unwrap();
     }
 }
 
@@ -58,7 +58,7 @@ fn sizes(received: &ReceivedGroup) -> Vec<u64> {
     received.parts().iter().map(|part| part.bytes).collect()
 }
 
-fn filled(place: Place, bytes: u64, iteration: u64) -> Buffer {
+fn filled(place: TestMemory, bytes: u64, iteration: u64) -> Buffer {
     let buffer = place.buffer(bytes);
     buffer.fill(Pattern { seed: 5, iteration }, 0, bytes).unwrap();
     buffer
@@ -72,7 +72,7 @@ fn groups_are_filled_by_their_tags_in_whatever_order_they_are_sent() {
     let tags = [40, -3, 40, 7, 8, 9, i32::MAX, i32::MIN];
     let lengths = [EACH, 0, 1, 70_000, 16 << 10, 8, 131_072, 5];
     let order = [7, 0, 3, 2, 1, 6, 4, 5];
-    for place in [Place::Host, Place::Soft] {
+    for place in [TestMemory::Host, TestMemory::Soft] {
         let opts = grouped(2).with_device(place.device());
         let (mut sender, mut receiver) = pair(&opts);
         assert_eq!(receiver.max_receives(), 8);
@@ -103,7 +103,7 @@ fn groups_are_filled_by_their_tags_in_whatever_order_they_are_sent() {
             for round in 0..ROUNDS as usize + 2 {
                 let room = &rooms[round % 2];
                 if let Some(request) = posted[round % 2].take() {
-                    let received = receiver.wait_group(request, PATIENCE).unwrap();
+                    let received = receiver.wait_group(request, TIMEOUT).unwrap();
                     assert_eq!(sizes(&received), lengths, "{place:?}, round {round}");
                     for (at, (to, &bytes)) in room.iter().zip(&lengths).enumerate() {
                         let iteration = (8 * (round - 2) + at) as u64;
@@ -123,8 +123,8 @@ fn groups_are_filled_by_their_tags_in_whatever_order_they_are_sent() {
 #[test]
 fn nothing_is_posted_before_its_place_is_open() {
     let (mut sender, mut receiver) = pair(&grouped(1));
-    let source = filled(Place::Host, 64, 0);
-    let rooms = room(Place::Host, 3, 64);
+    let source = filled(TestMemory::Host, 64, 0);
+    let rooms = room(TestMemory::Host, 3, 64);
     let not_yet = |sender: &mut SendComm, tag| {
         for _ in 0..20 {
             assert!(sender.isend_tagged(&source, 0, 64, tag).unwrap().is_none(), "tag {tag}");
@@ -141,8 +141,8 @@ fn nothing_is_posted_before_its_place_is_open() {
     let Progress::NotYet(first) = receiver.test_group(first).unwrap() else { panic!("half of it was sent") };
     let sent: Vec<_> =
         sent.into_iter().chain([1, 3].map(|tag| send(&mut sender, &source, 10, tag))).collect();
-    assert_eq!(sizes(&receiver.wait_group(first, PATIENCE).unwrap()), [10, 64]);
-    assert_eq!(sizes(&receiver.wait_group(second, PATIENCE).unwrap()), [10]);
+    assert_eq!(sizes(&receiver.wait_group(first, TIMEOUT).unwrap()), [10, 64]);
+    assert_eq!(sizes(&receiver.wait_group(second, TIMEOUT).unwrap()), [10]);
     wait_all(&mut sender, sent);
     close(vec![sender], vec![receiver]);
 }
@@ -150,18 +150,18 @@ fn nothing_is_posted_before_its_place_is_open() {
 #[test]
 fn every_request_has_room_for_a_whole_group() {
     let (mut sender, mut receiver) = pair(&grouped(1).tuned(|tuning| tuning.slots = 4));
-    let source = filled(Place::Host, 100, 0);
-    let rooms: Vec<_> = (0..4).map(|_| room(Place::Host, 8, 100)).collect();
+    let source = filled(TestMemory::Host, 100, 0);
+    let rooms: Vec<_> = (0..4).map(|_| room(TestMemory::Host, 8, 100)).collect();
     let tags: Vec<i32> = (0..8).collect();
     let requests: Vec<_> = rooms.iter().map(|room| post(&mut receiver, room, &tags)).collect();
-    let fifth = Place::Host.buffer(1);
+    let fifth = TestMemory::Host.buffer(1);
     assert!(
         receiver.irecv_group(&[Part { destination: &fifth, offset: 0, bytes: 1, tag: 0 }]).unwrap().is_none()
     );
     // As many sends are in flight.
     let sent: Vec<_> = (0..32).map(|at| send(&mut sender, &source, 100, tags[7 - at % 8])).collect();
     for request in requests {
-        assert_eq!(sizes(&receiver.wait_group(request, PATIENCE).unwrap()), [100; 8]);
+        assert_eq!(sizes(&receiver.wait_group(request, TIMEOUT).unwrap()), [100; 8]);
     }
     wait_all(&mut sender, sent);
     close(vec![sender], vec![receiver]);
@@ -172,7 +172,7 @@ fn where_either_end_groups_none_tags_mean_nothing() {
     for (send_opts, recv_opts) in [(grouped(1), options(1)), (options(1), grouped(1))] {
         let (mut sender, mut receiver) = pair_of(send_opts, &recv_opts);
         assert_eq!(receiver.max_receives(), 1);
-        let (source, rooms) = (filled(Place::Host, 64, 0), room(Place::Host, 2, 64));
+        let (source, rooms) = (filled(TestMemory::Host, 64, 0), room(TestMemory::Host, 2, 64));
         let two = [0, 1].map(|at| Part { destination: &rooms[at], offset: 0, bytes: 64, tag: 1 });
         let error = receiver.irecv_group(&two).unwrap_err();
         assert!(matches!(&error, Error::Usage(_)), "{error:?}");
@@ -180,8 +180,8 @@ fn where_either_end_groups_none_tags_mean_nothing() {
         // A send is posted at once, and meets the next receive whatever its tag.
         let request = sender.isend_tagged(&source, 0, 64, 7).unwrap().unwrap();
         let receive = receiver.irecv_group(&two[..1]).unwrap().unwrap();
-        assert_eq!(sizes(&receiver.wait_group(receive, PATIENCE).unwrap()), [64]);
-        sender.wait(request, PATIENCE).unwrap();
+        assert_eq!(sizes(&receiver.wait_group(receive, TIMEOUT).unwrap()), [64]);
+        sender.wait(request, TIMEOUT).unwrap();
         close(vec![sender], vec![receiver]);
     }
 }
@@ -190,26 +190,26 @@ fn where_either_end_groups_none_tags_mean_nothing() {
 fn receives_of_one_are_groups_too() {
     let (mut sender, mut receiver) = pair_of(grouped(1), &grouped(1).with_max_receives(3));
     assert_eq!(receiver.max_receives(), 3, "the smaller one holds");
-    let (source, to) = (filled(Place::Host, 64, 0), Place::Host.buffer(64));
+    let (source, to) = (filled(TestMemory::Host, 64, 0), TestMemory::Host.buffer(64));
     let receive = receiver.irecv_tagged(&to, 0, 64, 5).unwrap().unwrap();
     let request = send(&mut sender, &source, 64, 5);
-    assert_eq!(receiver.wait(receive, PATIENCE).unwrap().bytes, 64);
-    sender.wait(request, PATIENCE).unwrap();
+    assert_eq!(receiver.wait(receive, TIMEOUT).unwrap().bytes, 64);
+    sender.wait(request, TIMEOUT).unwrap();
     // Without a tag, it is 0 at both ends.
     let receive = receiver.irecv(&to, 0, 64).unwrap().unwrap();
     let request = send(&mut sender, &source, 64, 0);
-    assert_eq!(receiver.wait(receive, PATIENCE).unwrap().bytes, 64);
-    sender.wait(request, PATIENCE).unwrap();
+    assert_eq!(receiver.wait(receive, TIMEOUT).unwrap().bytes, 64);
+    sender.wait(request, TIMEOUT).unwrap();
     close(vec![sender], vec![receiver]);
 }
 
 #[test]
 fn whole_transfers_wait_for_their_receives() {
-    let plan = Plan { chunk_bytes: 64 << 10, window: 8, timeout: PATIENCE };
+    let plan = Plan { chunk_bytes: 64 << 10, window: 8, timeout: TIMEOUT };
     let options = grouped(2).with_timeout(Duration::from_secs(1));
     let (mut sends, mut recvs) = (0..2).map(|_| pair(&options)).collect::<(Vec<_>, Vec<_>)>();
     let bytes = 2 << 20;
-    let buffers = (&Place::Host.buffer(bytes), &Place::Host.buffer(bytes));
+    let buffers = (&TestMemory::Host.buffer(bytes), &TestMemory::Host.buffer(bytes));
     let moved =
         move_and_verify(&mut sends, &mut recvs, buffers, (plan, plan), &[bytes, 100, 0, bytes]).unwrap();
     assert_eq!(moved.bytes, 2 * bytes + 100);
@@ -221,18 +221,18 @@ fn whole_transfers_wait_for_their_receives() {
 #[test]
 fn a_send_longer_than_its_place_is_the_users_mistake() {
     let (mut sender, mut receiver) = pair(&grouped(1));
-    let (source, rooms) = (filled(Place::Host, 65, 0), room(Place::Host, 2, 64));
+    let (source, rooms) = (filled(TestMemory::Host, 65, 0), room(TestMemory::Host, 2, 64));
     let request = post(&mut receiver, &rooms, &[1, 2]);
     let until = soon();
     let error = loop {
         match sender.isend_tagged(&source, 0, 65, 2) {
             Ok(None) => assert!(Instant::now() < until),
-            Ok(Some(request)) => break sender.wait(request, PATIENCE).unwrap_err(),
+            Ok(Some(request)) => break sender.wait(request, TIMEOUT).unwrap_err(),
             Err(error) => break error,
         }
     };
     assert!(error.to_string().contains("65 bytes met a receive of 64"), "{error}");
-    assert!(receiver.wait_group(request, PATIENCE).is_err());
+    assert!(receiver.wait_group(request, TIMEOUT).is_err());
 }
 
 /// With half of a group sent, the sender ends in good order or by being dropped, or the receiver ends.
@@ -240,23 +240,23 @@ fn a_send_longer_than_its_place_is_the_users_mistake() {
 fn a_group_of_which_half_was_sent_ends_with_its_peer() {
     for is_orderly in [true, false] {
         let (mut sender, mut receiver) = pair(&grouped(2));
-        let (source, rooms) = (filled(Place::Host, 1 << 20, 0), room(Place::Host, 2, 1 << 20));
+        let (source, rooms) = (filled(TestMemory::Host, 1 << 20, 0), room(TestMemory::Host, 2, 1 << 20));
         let request = post(&mut receiver, &rooms, &[1, 2]);
         let sent = send(&mut sender, &source, 1 << 20, 2);
-        sender.wait(sent, PATIENCE).unwrap();
+        sender.wait(sent, TIMEOUT).unwrap();
         let began = Instant::now();
         if is_orderly {
             sender.leave(Duration::from_secs(5)).unwrap()
         } else {
             drop(sender)
         }
-        let error = receiver.wait_group(request, PATIENCE).unwrap_err();
+        let error = receiver.wait_group(request, TIMEOUT).unwrap_err();
         let expected = if is_orderly { "while 2 requests were open" } else { "dropped" };
         assert!(error.to_string().contains(expected), "{error}");
         assert!(began.elapsed() < Duration::from_secs(3));
     }
     let (mut sender, mut receiver) = pair(&grouped(2));
-    let (source, rooms) = (filled(Place::Host, 64, 0), room(Place::Host, 2, 64));
+    let (source, rooms) = (filled(TestMemory::Host, 64, 0), room(TestMemory::Host, 2, 64));
     let _request = post(&mut receiver, &rooms, &[1, 2]);
     let _sent = send(&mut sender, &source, 64, 2);
     drop(receiver);
@@ -270,7 +270,7 @@ fn a_group_of_which_half_was_sent_ends_with_its_peer() {
 fn who_waits_for_a_place_is_told_of_a_goodbye() {
     let (mut sender, receiver) = pair(&grouped(1));
     receiver.leave(Duration::from_secs(5)).unwrap();
-    let source = filled(Place::Host, 64, 0);
+    let source = filled(TestMemory::Host, 64, 0);
     let until = soon();
     let error = loop {
         match sender.isend_tagged(&source, 0, 64, 1) {
@@ -284,16 +284,16 @@ fn who_waits_for_a_place_is_told_of_a_goodbye() {
 #[test]
 fn a_group_that_cannot_be_claimed_is_not_posted() {
     let (mut sender, mut receiver) = pair(&grouped(1));
-    let to = Place::Host.buffer(64);
+    let to = TestMemory::Host.buffer(64);
     let part = |offset, tag| Part { destination: &to, offset, bytes: 32, tag };
     for bad in [[part(0, 1), part(16, 2)], [part(0, 1), part(33, 2)]] {
         assert!(matches!(receiver.irecv_group(&bad), Err(Error::Usage(_))));
     }
     assert!(matches!(receiver.irecv_group(&[]), Err(Error::Usage(_))));
     let request = receiver.irecv_group(&[part(0, 1), part(32, 2)]).unwrap().unwrap();
-    let source = filled(Place::Host, 32, 0);
+    let source = filled(TestMemory::Host, 32, 0);
     let sent = [2, 1].map(|tag| send(&mut sender, &source, 32, tag));
-    assert_eq!(sizes(&receiver.wait_group(request, PATIENCE).unwrap()), [32, 32]);
+    assert_eq!(sizes(&receiver.wait_group(request, TIMEOUT).unwrap()), [32, 32]);
     wait_all(&mut sender, sent);
     close(vec![sender], vec![receiver]);
 }
@@ -313,7 +313,7 @@ fn a_receiver_whose_groups_make_no_sense_is_refused() {
         for announce in announces {
             control.write_all(&Control::Announce(announce).encode()).unwrap();
         }
-        let (from, until) = (Place::Host.buffer(10), soon());
+        let (from, until) = (TestMemory::Host.buffer(10), soon());
         let error = loop {
             match sender.isend_tagged(&from, 0, 0, 2) {
                 Ok(posted) => assert!(posted.is_none() && Instant::now() < until, "{wanted}"),

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{PATIENCE, Place, close, join, listen, options, sender_to_impostor, soon};
+use common::{TIMEOUT, TestMemory, close, join, listen, options, sender_to_impostor, soon};
 use gputcp::{Error, Options, RecvComm};
 use gputcp_gpu::Pattern;
 use gputcp_proto::{
@@ -61,12 +61,12 @@ impl Impostor {
 /// Lets an impostor misbehave while a receive of 1 MiB is posted, and returns the receiver's error.
 fn outcome(misbehave: impl FnOnce(&mut Impostor)) -> Error {
     let (mut impostor, mut receiver) = Impostor::connect();
-    let to = Place::Host.buffer(1 << 20);
+    let to = TestMemory::Host.buffer(1 << 20);
     let request = receiver.irecv(&to, 0, 1 << 20).unwrap().unwrap();
     assert_eq!(impostor.announced().capacity, 1 << 20);
     misbehave(&mut impostor);
     let began = Instant::now();
-    let error = receiver.wait(request, PATIENCE).unwrap_err();
+    let error = receiver.wait(request, TIMEOUT).unwrap_err();
     assert!(began.elapsed() < Duration::from_secs(5), "{error} took {:?}", began.elapsed());
     error
 }
@@ -200,7 +200,7 @@ fn a_receiver_that_announces_what_it_may_not_is_refused() {
                 )
                 .unwrap();
         }
-        let from = Place::Host.buffer(10);
+        let from = TestMemory::Host.buffer(10);
         let error = (0..1000)
             .find_map(|_| {
                 thread::sleep(Duration::from_millis(5));
@@ -216,13 +216,14 @@ fn a_receiver_that_announces_what_it_may_not_is_refused() {
 fn a_receiver_that_announces_more_inline_bytes_than_it_may_is_refused() {
     // Less was agreed, by this end or by both; or the receive is shorter.
     for (agreed, capacity, inline_bytes) in [(0, 100, 100), (4096, 8192, 8192), (4096, 99, 100)] {
-        let opts = options(1).with_device(Place::Soft.device()).tuned(|tuning| tuning.inline_bytes = agreed);
+        let opts =
+            options(1).with_device(TestMemory::Soft.device()).tuned(|tuning| tuning.inline_bytes = agreed);
         let (mut sender, mut control, _data) = sender_to_impostor(opts, None);
         let announce = Announce { seq: 0, capacity, inline_bytes, done: 0, mark: None };
         control.write_all(&Control::Announce(announce).encode()).unwrap();
-        let from = Place::Soft.buffer(8192);
+        let from = TestMemory::Soft.buffer(8192);
         let posted = sender.isend(&from, 0, capacity);
-        let error = posted.and_then(|request| sender.wait(request.unwrap(), PATIENCE)).unwrap_err();
+        let error = posted.and_then(|request| sender.wait(request.unwrap(), TIMEOUT)).unwrap_err();
         let Error::PeerMisbehaved { violation, .. } = &error else { panic!("{error:?}") };
         let value = u64::from(inline_bytes);
         assert_eq!(violation, &Violation::Field { frame: "announcement", field: "inline length", value });
@@ -271,8 +272,8 @@ fn strays_disturb_neither_the_listener_nor_a_running_transfer() {
             }
         }
     });
-    let plan = gputcp::transfer::Plan { chunk_bytes: 64 << 10, window: 12, timeout: PATIENCE };
-    let buffers = (&Place::Host.buffer(8 << 20), &Place::Host.buffer(8 << 20));
+    let plan = gputcp::transfer::Plan { chunk_bytes: 64 << 10, window: 12, timeout: TIMEOUT };
+    let buffers = (&TestMemory::Host.buffer(8 << 20), &TestMemory::Host.buffer(8 << 20));
     common::move_and_verify(&mut sends, &mut recvs, buffers, (plan, plan), &[8 << 20; 4]).unwrap();
     flood.join().unwrap();
     close(sends, recvs);
@@ -298,7 +299,7 @@ fn a_socket_that_says_the_same_place_twice_cannot_steal_it() {
     sockets[2].set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let mut answer = [0; Welcome::BYTES];
     sockets[2].read_exact(&mut answer).unwrap();
-    assert_eq!(Welcome::decode(&answer).unwrap().verdict, gputcp_proto::frame::Verdict::BadSettings);
+    assert_eq!(Welcome::decode(&answer).unwrap().verdict, gputcp_proto::frame::JoinVerdict::BadSettings);
     drop(receiver);
 }
 
@@ -316,8 +317,8 @@ fn a_connector_that_asks_for_longer_rings_than_the_listener_takes_is_refused() {
     };
     let long = |join: Join| Join { streams: 17, segment_bytes: 64 * MIB, ..join };
     // 17 × 64 MiB × the listener's slabs, pinned where there is a GPU.
-    let device = options(1).with_device(Place::Soft.device()).tuned(|tuning| tuning.slabs = 1);
-    let refused = Some(gputcp_proto::frame::Verdict::BadSettings);
+    let device = options(1).with_device(TestMemory::Soft.device()).tuned(|tuning| tuning.slabs = 1);
+    let refused = Some(gputcp_proto::frame::JoinVerdict::BadSettings);
     assert_eq!(answer(device.clone(), long), refused);
     let most = |join: Join| Join { streams: 64, segment_bytes: 64 * MIB, ..join };
     assert_eq!(answer(device.clone().tuned(|tuning| tuning.slabs = 16), most), refused);
@@ -340,18 +341,18 @@ fn an_old_version_is_told_so() {
     assert!(listener.accept(deadline).is_err());
     let mut answer = [0; Welcome::BYTES];
     socket.read_exact(&mut answer).unwrap();
-    assert_eq!(Welcome::decode(&answer).unwrap().verdict, gputcp_proto::frame::Verdict::WrongVersion);
+    assert_eq!(Welcome::decode(&answer).unwrap().verdict, gputcp_proto::frame::JoinVerdict::WrongVersion);
 }
 
 #[test]
 fn a_slow_peer_is_waited_for_and_a_silent_one_is_not() {
     let (impostor, mut receiver) = Impostor::connect();
-    let to = Place::Host.buffer(128 << 10);
+    let to = TestMemory::Host.buffer(128 << 10);
     let mut request = |offset| receiver.irecv(&to, offset, 64 << 10).unwrap().unwrap();
     let (first, second) = (request(0), request(64 << 10));
-    let patience = Duration::from_millis(300);
+    let timeout = Duration::from_millis(300);
     let mut data = impostor.data.try_clone().unwrap();
-    // Three times as long as the patience in all, but never silent for as long.
+    // Three times as long as the timeout in all, but never silent for as long.
     let trickle = thread::spawn(move || {
         let header = SegmentHeader { total: 64 << 10, ..GOOD };
         data.write_all(&header.encode()).unwrap();
@@ -360,19 +361,19 @@ fn a_slow_peer_is_waited_for_and_a_silent_one_is_not() {
             data.write_all(&[3; 4 << 10]).unwrap();
         }
     });
-    assert_eq!(receiver.wait(first, patience).unwrap().bytes, 64 << 10);
+    assert_eq!(receiver.wait(first, timeout).unwrap().bytes, 64 << 10);
     trickle.join().unwrap();
     let began = Instant::now();
-    let error = receiver.wait(second, patience).unwrap_err();
+    let error = receiver.wait(second, timeout).unwrap_err();
     assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
-    assert!(began.elapsed() < 4 * patience, "{:?}", began.elapsed());
+    assert!(began.elapsed() < 4 * timeout, "{:?}", began.elapsed());
     impostor.control.shutdown(Shutdown::Both).ok();
 }
 
 #[test]
 fn a_message_of_which_half_has_come_holds_up_nobody_and_is_gone_on_with() {
     let (mut impostor, mut receiver) = Impostor::connect();
-    let to = Place::Host.buffer(4096);
+    let to = TestMemory::Host.buffer(4096);
     let mut request = receiver.irecv(&to, 0, 4096).unwrap().unwrap();
     let bytes: Vec<u8> = (0..4096u32).map(|at| (at % 251) as u8).collect();
     let seq = impostor.announced().seq;
@@ -386,7 +387,7 @@ fn a_message_of_which_half_has_come_holds_up_nobody_and_is_gone_on_with() {
         assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
         impostor.control.write_all(piece).unwrap();
     }
-    assert_eq!(receiver.wait(request, PATIENCE).unwrap().bytes, 4096);
+    assert_eq!(receiver.wait(request, TIMEOUT).unwrap().bytes, 4096);
     let mut landed = vec![0; 4096];
     to.read(0, 4096).unwrap().copy_to(0, &mut landed);
     assert_eq!(landed, bytes);
@@ -402,7 +403,7 @@ fn a_peer_that_does_not_read_holds_up_neither_a_send_nor_a_test() {
         let announce = Announce { seq, capacity: bytes, inline_bytes: bytes as u32, done: 0, mark: None };
         control.write_all(&Control::Announce(announce).encode()).unwrap();
     }
-    let from = Place::Host.buffer(count * bytes);
+    let from = TestMemory::Host.buffer(count * bytes);
     from.fill(Pattern { seed: 1, iteration: 2 }, 0, count * bytes).unwrap();
     let began = Instant::now();
     let mut requests: Vec<_> =
@@ -430,9 +431,9 @@ fn a_peer_that_does_not_read_holds_up_neither_a_send_nor_a_test() {
         control.read_exact(&mut all[start..]).unwrap();
     }
     for request in requests {
-        assert_eq!(sender.wait(request, PATIENCE).unwrap().bytes, bytes);
+        assert_eq!(sender.wait(request, TIMEOUT).unwrap().bytes, bytes);
     }
-    let to = Place::Host.buffer(count * bytes);
+    let to = TestMemory::Host.buffer(count * bytes);
     to.write(0, count * bytes).unwrap().copy_from(0, &all);
     assert_eq!(to.verify(Pattern { seed: 1, iteration: 2 }, 0, count * bytes).unwrap(), Ok(()));
 }
@@ -441,7 +442,7 @@ fn a_peer_that_does_not_read_holds_up_neither_a_send_nor_a_test() {
 fn outcome_of_early(misbehave: impl FnOnce(&mut Impostor)) -> Error {
     let (mut impostor, mut receiver) = Impostor::connect_with(8, 1);
     misbehave(&mut impostor);
-    let to = Place::Host.buffer(64);
+    let to = TestMemory::Host.buffer(64);
     // While the test has the memory no receive is posted: each attempt only asks whether the connection has
     // failed.
     let _claim = to.write(0, 64).unwrap();
@@ -486,13 +487,13 @@ fn early_messages_without_a_place_end_the_connection() {
 fn an_early_message_for_a_finished_receive_ends_the_connection() {
     let (mut impostor, mut receiver) = Impostor::connect_with(8, 32);
     impostor.control.write_all(&early(0, 10)).unwrap();
-    let to = Place::Host.buffer(64);
+    let to = TestMemory::Host.buffer(64);
     let request = receiver.irecv(&to, 0, 64).unwrap().unwrap();
-    assert_eq!(receiver.wait(request, PATIENCE).unwrap().bytes, 10);
+    assert_eq!(receiver.wait(request, TIMEOUT).unwrap().bytes, 10);
     impostor.control.write_all(&early(0, 10)).unwrap();
-    // Standby may have read it already.
+    // The background reader may have read it already.
     let posted = receiver.irecv(&to, 0, 64);
-    let error = posted.and_then(|request| receiver.wait(request.unwrap(), PATIENCE)).unwrap_err();
+    let error = posted.and_then(|request| receiver.wait(request.unwrap(), TIMEOUT)).unwrap_err();
     assert!(
         matches!(error, Error::PeerMisbehaved { violation: Violation::Sequence { seq: 0 }, .. }),
         "{error:?}"
@@ -505,11 +506,11 @@ fn wants_of_anything_do_no_harm() {
     for seq in [0, 5, u64::MAX, 1] {
         impostor.control.write_all(&Control::Want { seq }.encode()).unwrap();
     }
-    let to = Place::Host.buffer(64);
+    let to = TestMemory::Host.buffer(64);
     let request = receiver.irecv(&to, 0, 64).unwrap().unwrap();
     assert_eq!(impostor.announced().seq, 0);
     impostor.control.write_all(&early(0, 10)).unwrap();
-    assert_eq!(receiver.wait(request, PATIENCE).unwrap().bytes, 10);
+    assert_eq!(receiver.wait(request, TIMEOUT).unwrap().bytes, 10);
 }
 
 #[test]
@@ -547,7 +548,7 @@ fn a_flood_of_control_frames_puts_off_neither_a_test_nor_a_deadline_nor_another_
         let (impostor, mut receiver) = Impostor::connect();
         let flooding = flood(impostor.control.try_clone().unwrap(), frame.encode());
         within(Duration::from_secs(10), move || {
-            let to = Place::Host.buffer(1 << 20);
+            let to = TestMemory::Host.buffer(1 << 20);
             let mut request = receiver.irecv(&to, 0, 1 << 20).unwrap().unwrap();
             thread::sleep(Duration::from_millis(20));
             for _ in 0..20 {
@@ -557,8 +558,8 @@ fn a_flood_of_control_frames_puts_off_neither_a_test_nor_a_deadline_nor_another_
             let (sender, other) = common::pair(&options(1));
             sends.push(sender);
             recvs.push(other);
-            let plan = gputcp::transfer::Plan { chunk_bytes: 64 << 10, window: 4, timeout: PATIENCE };
-            let buffers = (&Place::Host.buffer(1 << 20), &Place::Host.buffer(1 << 20));
+            let plan = gputcp::transfer::Plan { chunk_bytes: 64 << 10, window: 4, timeout: TIMEOUT };
+            let buffers = (&TestMemory::Host.buffer(1 << 20), &TestMemory::Host.buffer(1 << 20));
             common::move_and_verify(&mut sends, &mut recvs, buffers, (plan, plan), &[1 << 20]).unwrap();
             close(sends, recvs);
             let error = receiver.wait(request, Duration::from_millis(100)).unwrap_err();
@@ -575,7 +576,7 @@ fn a_receiver_that_floods_its_sender_puts_off_neither_a_test_nor_a_deadline() {
         let (mut sender, control, _data) = sender_to_impostor(options(1), None);
         let flooding = flood(control, frame.encode());
         within(Duration::from_secs(10), move || {
-            let from = Place::Host.buffer(1 << 20);
+            let from = TestMemory::Host.buffer(1 << 20);
             let mut request = sender.isend(&from, 0, 1 << 20).unwrap().unwrap();
             thread::sleep(Duration::from_millis(20));
             for _ in 0..20 {
@@ -601,7 +602,7 @@ fn a_sender_that_resets_its_sockets_after_its_goodbye_has_sent_what_it_sent() {
         let (mut impostor, mut receiver) = Impostor::connect_with(8, 32);
         // A reset forgets what is not sent yet, and that is not what this is about.
         impostor.control.set_nodelay(true).unwrap();
-        let to = Place::Host.buffer(100);
+        let to = TestMemory::Host.buffer(100);
         let receive = posted.then(|| receiver.irecv(&to, 0, 100).unwrap().unwrap());
         let mut said = [early(0, 10), early(1, 20), Control::Goodbye.encode().to_vec()].concat();
         if !posted {
@@ -613,12 +614,12 @@ fn a_sender_that_resets_its_sockets_after_its_goodbye_has_sent_what_it_sent() {
         drop(impostor.data);
         reset(impostor.control);
         let receive = receive.unwrap_or_else(|| receiver.irecv(&to, 0, 100).unwrap().unwrap());
-        assert_eq!(receiver.wait(receive, PATIENCE).unwrap().bytes, 10);
+        assert_eq!(receiver.wait(receive, TIMEOUT).unwrap().bytes, 10);
         thread::sleep(Duration::from_millis(50));
         let receive = receiver.irecv(&to, 0, 100).unwrap().unwrap();
-        assert_eq!(receiver.wait(receive, PATIENCE).unwrap().bytes, 20);
+        assert_eq!(receiver.wait(receive, TIMEOUT).unwrap().bytes, 20);
         let receive = receiver.irecv(&to, 0, 100).unwrap().unwrap();
-        let error = receiver.wait(receive, PATIENCE).unwrap_err();
+        let error = receiver.wait(receive, TIMEOUT).unwrap_err();
         assert!(matches!(error, Error::PeerClosed { .. }), "{error:?}");
     }
 }
@@ -630,6 +631,6 @@ fn a_sender_that_resets_its_control_socket_without_a_goodbye_is_gone() {
     thread::sleep(Duration::from_millis(20));
     reset(impostor.control);
     thread::sleep(Duration::from_millis(50));
-    let to = Place::Host.buffer(100);
+    let to = TestMemory::Host.buffer(100);
     assert!(matches!(receiver.irecv(&to, 0, 100), Err(Error::PeerGone { .. })));
 }

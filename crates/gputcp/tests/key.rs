@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Place, close, listen, move_and_verify, options, soon};
+use common::{TestMemory, close, listen, move_and_verify, options, soon};
 use gputcp::{Connector, Error, Handle, Key, Listener, Options, transfer::Plan};
 use gputcp_proto::frame::Join;
 
@@ -44,8 +44,8 @@ fn both_ends_with_the_key_move_data() {
     let connecting = thread::spawn(move || Connector::new(&handle, with(Some(KEY))).unwrap().connect(soon()));
     let mut receivers = vec![listener.accept(soon()).unwrap()];
     let mut senders = vec![connecting.join().unwrap().unwrap()];
-    let plan = Plan { chunk_bytes: 64 << 10, window: 8, timeout: common::PATIENCE };
-    let buffers = (&Place::Host.buffer(1 << 20), &Place::Host.buffer(1 << 20));
+    let plan = Plan { chunk_bytes: 64 << 10, window: 8, timeout: common::TIMEOUT };
+    let buffers = (&TestMemory::Host.buffer(1 << 20), &TestMemory::Host.buffer(1 << 20));
     move_and_verify(&mut senders, &mut receivers, buffers, (plan, plan), &[1 << 20, 100]).unwrap();
     close(senders, receivers);
 }

@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::{PATIENCE, Place, close, move_and_verify, options, pair, pair_of};
+use common::{TIMEOUT, TestMemory, close, move_and_verify, options, pair, pair_of};
 use gputcp::transfer::Plan;
 use gputcp_gpu::UnpackMode;
 
-const PLAN: Plan = Plan { chunk_bytes: 64 << 10, window: 12, timeout: PATIENCE };
-const RECV_PLAN: Plan = Plan { chunk_bytes: 64 << 10, window: 16, timeout: PATIENCE };
+const PLAN: Plan = Plan { chunk_bytes: 64 << 10, window: 12, timeout: TIMEOUT };
+const RECV_PLAN: Plan = Plan { chunk_bytes: 64 << 10, window: 16, timeout: TIMEOUT };
 
 /// Lengths around every boundary: nothing, inline, one segment, one chunk, several, odd ones.
 const LENGTHS: [u64; 14] = [
@@ -27,7 +27,7 @@ const LENGTHS: [u64; 14] = [
     3 << 20,
 ];
 
-fn all_lengths(from: Place, to: Place, streams: u16, unpack: UnpackMode) {
+fn all_lengths(from: TestMemory, to: TestMemory, streams: u16, unpack: UnpackMode) {
     let most = *LENGTHS.iter().max().unwrap();
     let send = options(streams).with_device(from.device()).tuned(|tuning| tuning.segment_bytes = 48 << 10);
     let recv = options(1).with_device(to.device()).with_unpack(unpack);
@@ -44,24 +44,24 @@ fn all_lengths(from: Place, to: Place, streams: u16, unpack: UnpackMode) {
 
 #[test]
 fn host_to_host() {
-    all_lengths(Place::Host, Place::Host, 1, UnpackMode::None);
-    all_lengths(Place::Host, Place::Host, 3, UnpackMode::None);
+    all_lengths(TestMemory::Host, TestMemory::Host, 1, UnpackMode::None);
+    all_lengths(TestMemory::Host, TestMemory::Host, 3, UnpackMode::None);
 }
 
 #[test]
 fn host_to_device() {
-    all_lengths(Place::Host, Place::Soft, 2, UnpackMode::Kernel);
+    all_lengths(TestMemory::Host, TestMemory::Soft, 2, UnpackMode::Kernel);
 }
 
 #[test]
 fn device_to_host() {
-    all_lengths(Place::Soft, Place::Host, 2, UnpackMode::None);
+    all_lengths(TestMemory::Soft, TestMemory::Host, 2, UnpackMode::None);
 }
 
 #[test]
 fn device_to_device_in_every_unpack_mode() {
     for unpack in [UnpackMode::Kernel, UnpackMode::Copy, UnpackMode::Host] {
-        all_lengths(Place::Soft, Place::Soft, 2, unpack);
+        all_lengths(TestMemory::Soft, TestMemory::Soft, 2, unpack);
     }
 }
 
@@ -70,7 +70,7 @@ fn chunk_i_travels_on_connection_i_modulo_n() {
     let opts = options(1);
     let (mut sends, mut recvs): (Vec<_>, Vec<_>) = (0..3).map(|_| pair(&opts)).unzip();
     let bytes = 7 * PLAN.chunk_bytes;
-    let buffers = (&Place::Host.buffer(bytes), &Place::Host.buffer(bytes));
+    let buffers = (&TestMemory::Host.buffer(bytes), &TestMemory::Host.buffer(bytes));
     let moved = move_and_verify(&mut sends, &mut recvs, buffers, (PLAN, RECV_PLAN), &[bytes]).unwrap();
     assert_eq!(moved.chunks, 7);
     let carried: Vec<_> = recvs.iter().map(|comm| comm.bytes_landed() / PLAN.chunk_bytes).collect();
@@ -84,7 +84,7 @@ fn every_window_up_to_the_slots_works() {
         let (sender, receiver) = pair(&options(2));
         let (mut sends, mut recvs) = (vec![sender], vec![receiver]);
         let plans = (Plan { window: send_window, ..PLAN }, Plan { window: recv_window, ..PLAN });
-        let buffers = (&Place::Host.buffer(3 << 20), &Place::Host.buffer(3 << 20));
+        let buffers = (&TestMemory::Host.buffer(3 << 20), &TestMemory::Host.buffer(3 << 20));
         move_and_verify(&mut sends, &mut recvs, buffers, plans, &[3 << 20, 3 << 20]).unwrap();
         close(sends, recvs);
     }
@@ -98,7 +98,7 @@ fn a_sender_with_few_slots_meets_a_receiver_with_many() {
         let (sender, receiver) = pair_of(send, &recv);
         let (mut sends, mut recvs) = (vec![sender], vec![receiver]);
         let plans = (Plan { window: ours.into(), ..PLAN }, Plan { window: theirs.into(), ..PLAN });
-        let buffers = (&Place::Host.buffer(2 << 20), &Place::Host.buffer(2 << 20));
+        let buffers = (&TestMemory::Host.buffer(2 << 20), &TestMemory::Host.buffer(2 << 20));
         move_and_verify(&mut sends, &mut recvs, buffers, plans, &[2 << 20, 100, 2 << 20]).unwrap();
         close(sends, recvs);
     }
@@ -107,7 +107,7 @@ fn a_sender_with_few_slots_meets_a_receiver_with_many() {
 #[test]
 fn requests_may_be_finished_in_any_order() {
     let (mut sender, mut receiver) = pair(&options(2));
-    let (from, to) = (Place::Host.buffer(1 << 20), Place::Host.buffer(1 << 20));
+    let (from, to) = (TestMemory::Host.buffer(1 << 20), TestMemory::Host.buffer(1 << 20));
     let pattern = gputcp_gpu::Pattern { seed: 3, iteration: 4 };
     from.fill(pattern, 0, 1 << 20).unwrap();
     let piece = (1 << 20) / 16;
@@ -116,10 +116,10 @@ fn requests_may_be_finished_in_any_order() {
     let mut sends: Vec<_> =
         (0..16).map(|i| sender.isend(&from, i * piece, piece).unwrap().unwrap()).collect();
     while let Some(request) = recvs.pop() {
-        assert_eq!(receiver.wait(request, PATIENCE).unwrap().bytes, piece);
+        assert_eq!(receiver.wait(request, TIMEOUT).unwrap().bytes, piece);
     }
     while let Some(request) = sends.pop() {
-        assert_eq!(sender.wait(request, PATIENCE).unwrap().bytes, piece);
+        assert_eq!(sender.wait(request, TIMEOUT).unwrap().bytes, piece);
     }
     assert_eq!(to.verify(pattern, 0, 1 << 20).unwrap(), Ok(()));
     close(vec![sender], vec![receiver]);
@@ -128,16 +128,16 @@ fn requests_may_be_finished_in_any_order() {
 #[test]
 fn the_window_is_full_at_the_last_slot_and_says_so_without_an_error() {
     let (mut sender, mut receiver) = pair(&options(1).tuned(|tuning| tuning.slots = 16));
-    let buffer = Place::Host.buffer(1 << 20);
+    let buffer = TestMemory::Host.buffer(1 << 20);
     let requests: Vec<_> = (0..16).map(|_| sender.isend(&buffer, 0, 1 << 20).unwrap().unwrap()).collect();
     assert!(sender.isend(&buffer, 0, 1).unwrap().is_none(), "a seventeenth request found a slot");
     // Nothing moves that was not announced.
     assert_eq!(sender.bytes_written(), 0);
-    let to = Place::Host.buffer(1 << 20);
+    let to = TestMemory::Host.buffer(1 << 20);
     for request in requests {
         let receive = receiver.irecv(&to, 0, 1 << 20).unwrap().unwrap();
-        receiver.wait(receive, PATIENCE).unwrap();
-        sender.wait(request, PATIENCE).unwrap();
+        receiver.wait(receive, TIMEOUT).unwrap();
+        sender.wait(request, TIMEOUT).unwrap();
     }
     close(vec![sender], vec![receiver]);
 }
@@ -145,12 +145,12 @@ fn the_window_is_full_at_the_last_slot_and_says_so_without_an_error() {
 #[test]
 fn a_receive_may_be_longer_than_its_message() {
     let (mut sender, mut receiver) = pair(&options(2));
-    let (from, to) = (Place::Host.buffer(1 << 20), Place::Host.buffer(1 << 20));
+    let (from, to) = (TestMemory::Host.buffer(1 << 20), TestMemory::Host.buffer(1 << 20));
     for bytes in [0, 5, 100_000] {
         let receive = receiver.irecv(&to, 0, 1 << 20).unwrap().unwrap();
         let send = sender.isend(&from, 0, bytes).unwrap().unwrap();
-        assert_eq!(receiver.wait(receive, PATIENCE).unwrap().bytes, bytes);
-        sender.wait(send, PATIENCE).unwrap();
+        assert_eq!(receiver.wait(receive, TIMEOUT).unwrap().bytes, bytes);
+        sender.wait(send, TIMEOUT).unwrap();
     }
     close(vec![sender], vec![receiver]);
 }
@@ -158,7 +158,7 @@ fn a_receive_may_be_longer_than_its_message() {
 #[test]
 fn progress_does_not_depend_on_polling() {
     let (mut sender, mut receiver) = pair(&options(2));
-    let (from, to) = (Place::Host.buffer(4 << 20), Place::Host.buffer(4 << 20));
+    let (from, to) = (TestMemory::Host.buffer(4 << 20), TestMemory::Host.buffer(4 << 20));
     let piece = (4 << 20) / 32;
     let sends: Vec<_> = (0..32).map(|i| sender.isend(&from, i * piece, piece).unwrap().unwrap()).collect();
     let recvs: Vec<_> = (0..32).map(|i| receiver.irecv(&to, i * piece, piece).unwrap().unwrap()).collect();
@@ -172,7 +172,7 @@ fn progress_does_not_depend_on_polling() {
         assert!(receiver.test(request).unwrap().is_done());
     }
     for request in sends {
-        sender.wait(request, PATIENCE).unwrap();
+        sender.wait(request, TIMEOUT).unwrap();
     }
     close(vec![sender], vec![receiver]);
 }
@@ -180,7 +180,7 @@ fn progress_does_not_depend_on_polling() {
 #[test]
 fn a_short_message_travels_on_the_control_socket_if_it_is_alone() {
     let bytes = 64 << 10;
-    for place in [Place::Host, Place::Soft] {
+    for place in [TestMemory::Host, TestMemory::Soft] {
         let opts = options(2).with_device(place.device());
         let (sender, receiver) = pair(&opts);
         let (mut sends, mut recvs) = (vec![sender], vec![receiver]);

@@ -16,7 +16,7 @@ use std::{
     thread,
 };
 
-use common::{PATIENCE, Place, options, pair};
+use common::{TIMEOUT, TestMemory, options, pair};
 use gputcp::{
     IoPool, Options, Part,
     transfer::{Message, Plan, Receiver, Sender},
@@ -32,11 +32,11 @@ const NAME: &str = "a_transfer_allocates_nothing";
 /// How often each case runs.
 const ROUNDS: usize = 4;
 const KINDS: [(&str, Kind); 2] = [("transfer", transfer), ("groups", groups)];
-const PLACES: [(&str, Place); 2] = [("host", Place::Host), ("soft", Place::Soft)];
+const PLACES: [(&str, TestMemory); 2] = [("host", TestMemory::Host), ("soft", TestMemory::Soft)];
 const DRIVERS: [(&str, bool); 2] = [("alone", false), ("pooled", true)];
 
 /// Connects, and returns what is allocated and freed between connect and close.
-type Kind = fn(Place, Options) -> Stats;
+type Kind = fn(TestMemory, Options) -> Stats;
 
 fn main() -> ExitCode {
     if let Ok(case) = env::var(CASE) {
@@ -103,13 +103,13 @@ fn named<T: Copy>(table: &[(&str, T)], name: &str) -> T {
 }
 
 /// Counts what whole messages allocate and free.
-fn transfer(place: Place, options: Options) -> Stats {
+fn transfer(place: TestMemory, options: Options) -> Stats {
     let (chunk_bytes, bytes) = (64 << 10, 8 << 20);
     let (sender, receiver) = pair(&options);
     let (mut sends, mut recvs) = ([sender], [receiver]);
     let (from, to) = (place.buffer(bytes), place.buffer(bytes));
-    let mut sending = Sender::new(Plan { chunk_bytes, window: 12, timeout: PATIENCE }, 1);
-    let mut receiving = Receiver::new(Plan { chunk_bytes, window: 16, timeout: PATIENCE }, 1);
+    let mut sending = Sender::new(Plan { chunk_bytes, window: 12, timeout: TIMEOUT }, 1);
+    let mut receiving = Receiver::new(Plan { chunk_bytes, window: 16, timeout: TIMEOUT }, 1);
     let lengths = [bytes, 1000, bytes, 0, chunk_bytes + 1, bytes];
     let barrier = Barrier::new(2);
     let counted = thread::scope(|scope| {
@@ -137,7 +137,7 @@ fn transfer(place: Place, options: Options) -> Stats {
 }
 
 /// Counts what grouped receives allocate and free.
-fn groups(place: Place, options: Options) -> Stats {
+fn groups(place: TestMemory, options: Options) -> Stats {
     let (mut sender, mut receiver) = pair(&options.with_max_receives(8));
     let each = 100_000;
     let (from, to) = (place.buffer(each), place.buffer(8 * each));
@@ -152,10 +152,10 @@ fn groups(place: Place, options: Options) -> Stats {
                 sent[tag] = sender.isend_tagged(&from, 0, bytes, tag as i32).unwrap();
             }
         }
-        let received = receiver.wait_group(posted, PATIENCE).unwrap();
+        let received = receiver.wait_group(posted, TIMEOUT).unwrap();
         assert!(received.parts().iter().all(|part| part.bytes == bytes));
         for request in sent.into_iter().flatten() {
-            sender.wait(request, PATIENCE).unwrap();
+            sender.wait(request, TIMEOUT).unwrap();
         }
     }
     region.change()

@@ -1,5 +1,5 @@
-//! A connection that is polled, while its peer reads no frame: standby does not spin over the frames that the
-//! next poll reads. Alone in its process: the CPU time of the whole process is counted.
+//! A connection that is polled, while its peer reads no frame: the background reader does not spin over the
+//! frames that the next poll reads. Alone in its process: the CPU time of the whole process is counted.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Place, cpu, options, sender_to_impostor};
+use common::{TestMemory, cpu, options, sender_to_impostor};
 use gputcp::IoPool;
 use gputcp_proto::frame::{Announce, Control};
 
@@ -30,7 +30,7 @@ fn what_is_left_to_write_and_to_read_makes_nobody_spin() {
                 options(1).with_pool(pool.clone()).tuned(|tuning| tuning.send_buffer_bytes = Some(16 << 10));
             let (mut sender, mut control, _data) = sender_to_impostor(options, Some(4 << 10));
             (0..16).for_each(|seq| control.write_all(&announce(seq)).unwrap());
-            let from = Place::Host.buffer(EACH);
+            let from = TestMemory::Host.buffer(EACH);
             let mut requests: Vec<_> =
                 (0..16).map(|_| sender.isend(&from, 0, EACH).unwrap().unwrap()).collect();
             let mut last = requests.pop().unwrap();
@@ -44,7 +44,7 @@ fn what_is_left_to_write_and_to_read_makes_nobody_spin() {
             spent += cpu() - before;
             took += began.elapsed();
         }
-        // A fifth is what polling and writing cost; twice as much with a standby that spins.
+        // A fifth is what polling and writing cost; twice as much with a background reader that spins.
         assert!(3 * spent < took, "{spent:?} of CPU in {took:?}");
     }
 }

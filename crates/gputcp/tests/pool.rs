@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{PATIENCE, Place, close, cpu, move_and_verify, options, pair, soon};
-use gputcp::{Connector, Guilty, IoPool, Options, RecvComm, SendComm, transfer::Plan};
+use common::{TIMEOUT, TestMemory, close, cpu, move_and_verify, options, pair, soon};
+use gputcp::{Connector, IoPool, Options, Origin, RecvComm, SendComm, transfer::Plan};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 const THREADS: usize = 2;
-const PLAN: Plan = Plan { chunk_bytes: 128 << 10, window: 8, timeout: PATIENCE };
+const PLAN: Plan = Plan { chunk_bytes: 128 << 10, window: 8, timeout: TIMEOUT };
 
 /// Returns the lock with which the tests of this file run one at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -64,7 +64,7 @@ fn sixty_four_connections_move_data_on_two_threads_and_leave_none_behind() {
     for (which, (sends, recvs)) in sends.chunks_mut(16).zip(recvs.chunks_mut(16)).enumerate() {
         let place = if which % 2 == 0 { 1 << 20 } else { 300_001 };
         let bytes = 16 * place;
-        let buffers = (&Place::Host.buffer(bytes), &Place::Host.buffer(bytes));
+        let buffers = (&TestMemory::Host.buffer(bytes), &TestMemory::Host.buffer(bytes));
         let moved = move_and_verify(sends, recvs, buffers, (PLAN, PLAN), &[bytes, 4096, bytes]).unwrap();
         assert_eq!(moved.bytes, 2 * bytes + 4096);
         assert_eq!(threads(), THREADS + 1);
@@ -125,7 +125,7 @@ fn idle_connections_cost_no_cpu() {
     let _alone = alone();
     let pool = IoPool::new(THREADS).unwrap();
     let (mut sends, mut recvs) = pairs(&of_pool(&pool, 2), 32);
-    let (from, to) = (Place::Host.buffer(64 << 10), Place::Host.buffer(64 << 10));
+    let (from, to) = (TestMemory::Host.buffer(64 << 10), TestMemory::Host.buffer(64 << 10));
     // One of them has a receive open; and all have worked.
     let buffers = (&from, &to);
     move_and_verify(&mut sends, &mut recvs, buffers, (PLAN, PLAN), &[64 << 10]).unwrap();
@@ -136,8 +136,8 @@ fn idle_connections_cost_no_cpu() {
     let spent = cpu() - before;
     assert!(spent <= Duration::from_millis(20), "a second of idleness took {spent:?} of CPU");
     let send = sends[7].isend(&from, 0, 64 << 10).unwrap().unwrap();
-    recvs[7].wait(open, PATIENCE).unwrap();
-    sends[7].wait(send, PATIENCE).unwrap();
+    recvs[7].wait(open, TIMEOUT).unwrap();
+    sends[7].wait(send, TIMEOUT).unwrap();
     close(sends, recvs);
 }
 
@@ -149,15 +149,15 @@ fn a_peer_that_reads_nothing_holds_up_no_other_connection() {
     let stalled = common::Stalled::connect(of_pool(&pool, 2));
     let (mut sends, mut recvs) = pairs(&of_pool(&pool, 2), 4);
     let bytes = 8 << 20;
-    let buffers = (&Place::Host.buffer(bytes), &Place::Host.buffer(bytes));
+    let buffers = (&TestMemory::Host.buffer(bytes), &TestMemory::Host.buffer(bytes));
     let began = Instant::now();
     move_and_verify(&mut sends, &mut recvs, buffers, (PLAN, PLAN), &[bytes, 100, bytes]).unwrap();
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     // It was stalled all the while.
     assert!(stalled.bytes_written() < stalled.bytes, "the peer's buffers took everything");
     let began = Instant::now();
-    let error = stalled.sender.leave(PATIENCE).unwrap_err();
-    assert_eq!(error.guilty(), Guilty::Caller, "{error:?}");
+    let error = stalled.sender.leave(TIMEOUT).unwrap_err();
+    assert_eq!(error.origin(), Origin::Caller, "{error:?}");
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     // Nothing touches its memory any more.
     assert!(stalled.from.write(0, stalled.bytes).is_ok());
@@ -172,9 +172,9 @@ fn hundreds_leave_at_once_and_no_thread_is_started_for_them() {
     let (sends, recvs) = pairs(&of_pool(&pool, 1), 200);
     let began = Instant::now();
     // All senders first, so that none of them has heard a goodbye.
-    sends.into_iter().for_each(|comm| comm.leave(PATIENCE).unwrap());
+    sends.into_iter().for_each(|comm| comm.leave(TIMEOUT).unwrap());
     assert_eq!(threads(), THREADS + 1);
-    recvs.into_iter().for_each(|comm| comm.leave(PATIENCE).unwrap());
+    recvs.into_iter().for_each(|comm| comm.leave(TIMEOUT).unwrap());
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     drop(pool);
     until_nothing_is_left();
@@ -187,13 +187,13 @@ fn whoever_was_left_and_does_not_say_goodbye_is_given_up() {
     let before = descriptors();
     let pool = IoPool::new(THREADS).unwrap();
     let (sender, mut receiver) = pair(&of_pool(&pool, 1));
-    let to = Place::Host.buffer(100);
+    let to = TestMemory::Host.buffer(100);
     let request = receiver.irecv(&to, 0, 100).unwrap().unwrap();
     let began = Instant::now();
     sender.leave(Duration::from_millis(300)).unwrap();
     assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
-    let error = receiver.wait(request, PATIENCE).unwrap_err();
-    assert_eq!(error.guilty(), Guilty::Peer, "{error:?}");
+    let error = receiver.wait(request, TIMEOUT).unwrap_err();
+    assert_eq!(error.origin(), Origin::Peer, "{error:?}");
     drop((receiver, pool));
     until_nothing_is_left();
     assert_eq!(descriptors(), before);
@@ -203,7 +203,7 @@ fn whoever_was_left_and_does_not_say_goodbye_is_given_up() {
 fn a_pool_has_one_thread_at_least_and_sixty_four_at_most() {
     for threads in [0, 65, usize::MAX] {
         let error = IoPool::new(threads).unwrap_err();
-        assert_eq!(error.guilty(), Guilty::Caller, "{error}");
+        assert_eq!(error.origin(), Origin::Caller, "{error}");
         assert!(error.to_string().contains(&threads.to_string()), "{error}");
     }
 }

@@ -10,9 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Place, options, soon};
+use common::{TestMemory, options, soon};
 use gputcp::{Error, Handle, Key, Listener, Pattern, RecvComm, SendComm};
-use gputcp_proto::frame::{Ask, Verdict, Welcome};
+use gputcp_proto::frame::{Ask, JoinVerdict, Welcome};
 use rustix::event::{PollFd, PollFlags, poll};
 
 const P: Pattern = Pattern { seed: 3, iteration: 4 };
@@ -24,7 +24,7 @@ fn listen(options: gputcp::Options) -> (Listener, String) {
     (listener, address)
 }
 
-fn exchange(sender: &mut SendComm, receiver: &mut RecvComm, place: Place, bytes: u64) {
+fn exchange(sender: &mut SendComm, receiver: &mut RecvComm, place: TestMemory, bytes: u64) {
     let (from, to) = (place.buffer(bytes), place.buffer(bytes));
     from.fill(P, 0, bytes).unwrap();
     thread::scope(|scope| {
@@ -36,7 +36,7 @@ fn exchange(sender: &mut SendComm, receiver: &mut RecvComm, place: Place, bytes:
 
 #[test]
 fn several_peers_and_connections_come_through_one_port() {
-    for place in [Place::Host, Place::Soft] {
+    for place in [TestMemory::Host, TestMemory::Soft] {
         let options = move || options(2).with_device(place.device());
         let (mut listener, address) = listen(options());
         for bytes in [1, 3 << 20] {
@@ -60,7 +60,7 @@ fn a_listener_that_is_not_up_yet_is_waited_for() {
     assert!(!connecting.is_finished(), "nobody listens there yet");
     let mut listener = gputcp::listen(&address, options(1)).unwrap();
     let mut receiver = listener.accept(soon()).unwrap();
-    exchange(&mut connecting.join().unwrap().unwrap(), &mut receiver, Place::Host, 100);
+    exchange(&mut connecting.join().unwrap().unwrap(), &mut receiver, TestMemory::Host, 100);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn the_key_is_proved_by_the_connection() {
     }
     let connecting = thread::spawn(move || gputcp::connect(&address, right()));
     let mut receiver = listener.accept(soon()).unwrap();
-    exchange(&mut connecting.join().unwrap().unwrap(), &mut receiver, Place::Host, 100);
+    exchange(&mut connecting.join().unwrap().unwrap(), &mut receiver, TestMemory::Host, 100);
 }
 
 #[test]
@@ -95,12 +95,12 @@ fn strangers_disturb_nobody_and_only_a_listener_that_tells_is_asked() {
     let to = address.clone();
     let connecting = thread::spawn(move || gputcp::connect(&to, options(1)));
     let mut receiver = listener.accept(soon()).unwrap();
-    exchange(&mut connecting.join().unwrap().unwrap(), &mut receiver, Place::Host, 100);
+    exchange(&mut connecting.join().unwrap().unwrap(), &mut receiver, TestMemory::Host, 100);
     assert_eq!(listener.strays(), 3, "garbage, another version, and a field that is not zero");
     // One of another version is told so.
     let mut refusal = [0; Welcome::BYTES];
     silent[3].read_exact(&mut refusal).unwrap();
-    assert_eq!(Welcome::decode(&refusal).unwrap().verdict, Verdict::WrongVersion);
+    assert_eq!(Welcome::decode(&refusal).unwrap().verdict, JoinVerdict::WrongVersion);
 
     // A listener whose handle goes another way tells its token to no peer.
     let (mut listener, handle) = common::listen(&options(1));
@@ -208,7 +208,7 @@ fn an_event_loop_watches_one_descriptor() {
             break receiver;
         }
     };
-    exchange(&mut connecting.join().unwrap().unwrap(), &mut receiver, Place::Host, 1 << 20);
+    exchange(&mut connecting.join().unwrap().unwrap(), &mut receiver, TestMemory::Host, 1 << 20);
     // Its sockets are the connection's: they do not stir the listener.
     assert!(!is_readable(&listener, moment));
     // The rest of the frame does, and so does its answer.

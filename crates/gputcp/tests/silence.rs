@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Place, join, listen, options, sender_to_impostor, soon};
+use common::{TestMemory, join, listen, options, sender_to_impostor, soon};
 use gputcp::{Error, Progress, RecvComm};
 use gputcp_proto::frame::{Announce, Control, Join, SegmentHeader, Welcome};
 
@@ -59,7 +59,7 @@ impl Peer {
 
 /// Tests the request until the connection fails. Returns the failure, and the time until then.
 fn ask(mut receiver: RecvComm, bytes: u64, for_so_long: Duration) -> Option<(Error, Duration)> {
-    let to = Place::Host.buffer(bytes);
+    let to = TestMemory::Host.buffer(bytes);
     let mut request = receiver.irecv(&to, 0, bytes).unwrap().unwrap();
     let began = Instant::now();
     while began.elapsed() < for_so_long {
@@ -120,7 +120,7 @@ fn a_message_that_has_begun_must_go_on() {
 fn nothing_is_owed_while_nothing_is_in_flight() {
     let (peer, mut receiver) = receiver();
     thread::sleep(2 * TIMEOUT);
-    let to = Place::Host.buffer(1);
+    let to = TestMemory::Host.buffer(1);
     let request = receiver.irecv(&to, 0, 1).unwrap().unwrap();
     let _answering = peer.answer();
     assert!(!receiver.test(request).unwrap().is_done());
@@ -138,7 +138,7 @@ fn a_receiver_that_was_stopped_is_given_up() {
             let announce = Announce { seq: 0, capacity: bytes, inline_bytes: 0, done: 0, mark: None };
             control.write_all(&Control::Announce(announce).encode()).unwrap();
         }
-        let from = Place::Host.buffer(bytes);
+        let from = TestMemory::Host.buffer(bytes);
         let mut request = sender.isend(&from, 0, bytes).unwrap().unwrap();
         let began = Instant::now();
         let error = loop {

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{PATIENCE, close, move_at_and_verify, options, pair_of};
+use common::{TIMEOUT, close, move_at_and_verify, options, pair_of};
 use gputcp::transfer::Plan;
 use gputcp_gpu::{Buffer, Device, SoftOptions, UnpackMode};
 
@@ -75,7 +75,7 @@ impl Soak {
         };
         let (from, to) = (buffer(&self.from, on_host == 0), buffer(&self.to, on_host == 1));
         let chunk_bytes = (1 << random.u32(8..=22)) + random.u64(0..9);
-        let plan = |window| Plan { chunk_bytes, window, timeout: PATIENCE };
+        let plan = |window| Plan { chunk_bytes, window, timeout: TIMEOUT };
         let plans = (plan(usize::from(send.tuning.slots)), plan(usize::from(recv.tuning.slots)));
         let (sender, receiver) = pair_of(send, &recv);
         let (mut sends, mut recvs) = (vec![sender], vec![receiver]);

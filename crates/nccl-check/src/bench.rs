@@ -31,7 +31,7 @@ use crate::{
 
 /// The plugin and its device. Clones are the same, for another thread.
 #[derive(Clone)]
-pub(crate) struct Plugin {
+pub(crate) struct BenchPlugin {
     pub(crate) raw: Raw,
     pub(crate) dev: c_int,
     /// The GPU whose memory is used, if there is one.
@@ -48,7 +48,7 @@ pub(crate) struct Plugin {
     outstanding: Arc<Mutex<Outstanding>>,
 }
 
-impl Plugin {
+impl BenchPlugin {
     pub(crate) fn new(raw: Raw, dev: u32, gpu: Option<String>, deadline: Instant, journal: Journal) -> Self {
         // The plugin's own properties refuse a device beyond the numbers of C.
         let dev = c_int::try_from(dev).unwrap_or(c_int::MAX);

@@ -11,7 +11,7 @@ use gputcp_nccl_net::layout::constants::PTR_CUDA;
 use gputcp_proto::bounce::Fragment;
 
 use crate::{
-    bench::Plugin,
+    bench::BenchPlugin,
     block::Block,
     raw::P,
     stop::{Stop, fail, skip},
@@ -32,7 +32,7 @@ pub(crate) struct Room {
 
 impl Gpu {
     /// Opens the GPU that was asked for, if the plugin takes such memory.
-    pub(crate) fn open(plugin: &Plugin) -> Result<Self, Stop> {
+    pub(crate) fn open(plugin: &BenchPlugin) -> Result<Self, Stop> {
         if plugin.properties()?.ptr_support & PTR_CUDA == 0 {
             return skip("it takes no CUDA pointers");
         }
@@ -48,7 +48,7 @@ impl Gpu {
     }
 
     /// Returns memory for a message, registered for a connection as CUDA memory.
-    pub(crate) fn room(&self, plugin: &Plugin, comm: P, bytes: usize) -> Result<Room, Stop> {
+    pub(crate) fn room(&self, plugin: &BenchPlugin, comm: P, bytes: usize) -> Result<Room, Stop> {
         let buffer = self.device.allocate(bytes.max(1) as u64).or_else(no)?;
         let start = buffer.address().as_ptr();
         let mhandle = plugin.register_as(comm, start.cast(), bytes.max(1), PTR_CUDA)?;

@@ -3,14 +3,14 @@
 use std::{ffi::c_int, ptr};
 
 use crate::{
-    bench::Plugin,
+    bench::BenchPlugin,
     block::Block,
     outstanding::Ticket,
     raw::{Group, P, Sizes},
     stop::Stop,
 };
 
-impl Plugin {
+impl BenchPlugin {
     /// Returns the number of parts that a receive may have; no check makes more than eight.
     pub(crate) fn parts(&self) -> Result<usize, Stop> {
         Ok(self.properties()?.max_recvs.clamp(1, PARTS_MAX) as usize)

@@ -13,7 +13,7 @@ use rustix::{
 };
 
 use crate::{
-    bench::Plugin,
+    bench::BenchPlugin,
     stop::{Stop, fail},
 };
 
@@ -22,12 +22,12 @@ pub(crate) struct Link {
     stream: UnixStream,
     deadline: Instant,
     /// The plugin whose requests in flight are asked for during a wait.
-    plugin: Plugin,
+    plugin: BenchPlugin,
 }
 
 impl Link {
     /// Takes the end that the parent made. The plugin has been started.
-    pub(crate) fn new(fd: OwnedFd, deadline: Instant, plugin: Plugin) -> Self {
+    pub(crate) fn new(fd: OwnedFd, deadline: Instant, plugin: BenchPlugin) -> Self {
         Self { stream: fd.into(), deadline, plugin }
     }
 

@@ -4,7 +4,7 @@
 use gputcp_nccl_net::layout::constants::HANDLE_BYTES;
 
 use crate::{
-    bench::Plugin,
+    bench::BenchPlugin,
     link::Link,
     raw::{Handle, P},
     stop::{Stop, fail},
@@ -12,7 +12,7 @@ use crate::{
 
 /// One side of a check: the plugin, and the way to the other side.
 pub(crate) struct Bench {
-    pub(crate) plugin: Plugin,
+    pub(crate) plugin: BenchPlugin,
     pub(crate) link: Link,
 }
 

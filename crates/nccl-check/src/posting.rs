@@ -4,7 +4,7 @@
 use std::{ffi::c_int, ptr, thread, time::Duration};
 
 use crate::{
-    bench::Plugin,
+    bench::BenchPlugin,
     block::Block,
     outstanding::Ticket,
     raw::{Group, P, Sizes},
@@ -13,18 +13,23 @@ use crate::{
 
 /// A request in flight, and its memory.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Request {
+pub(crate) struct PostedRequest {
     pub(crate) ticket: Ticket,
     pub(crate) block: Block,
 }
 
-impl Plugin {
+impl BenchPlugin {
     /// Posts a send; `None` is "not yet".
-    pub(crate) fn isend(&self, comm: P, block: Block) -> Result<Option<Request>, Stop> {
+    pub(crate) fn isend(&self, comm: P, block: Block) -> Result<Option<PostedRequest>, Stop> {
         self.isend_tagged(comm, block, TAG)
     }
 
-    pub(crate) fn isend_tagged(&self, comm: P, block: Block, tag: c_int) -> Result<Option<Request>, Stop> {
+    pub(crate) fn isend_tagged(
+        &self,
+        comm: P,
+        block: Block,
+        tag: c_int,
+    ) -> Result<Option<PostedRequest>, Stop> {
         let (code, pointer) =
             self.call("isend", |raw| raw.isend(comm, block.pointer(), block.bytes, tag, block.mhandle));
         let posted = self.success("isend", code)? && !pointer.is_null();
@@ -32,23 +37,23 @@ impl Plugin {
     }
 
     /// Posts a receive; `None` is "not yet".
-    pub(crate) fn irecv(&self, comm: P, block: Block) -> Result<Option<Request>, Stop> {
+    pub(crate) fn irecv(&self, comm: P, block: Block) -> Result<Option<PostedRequest>, Stop> {
         let (code, pointer) = self.call("irecv", |raw| raw.irecv(comm, &mut alone(block), ptr::null_mut()));
         let posted = self.success("irecv", code)? && !pointer.is_null();
         Ok(posted.then(|| self.posted(comm, pointer, block)))
     }
 
     /// Notes a request that the plugin gave.
-    pub(crate) fn posted(&self, comm: P, pointer: P, block: Block) -> Request {
-        Request { ticket: self.outstanding().add(comm, pointer, 1), block }
+    pub(crate) fn posted(&self, comm: P, pointer: P, block: Block) -> PostedRequest {
+        PostedRequest { ticket: self.outstanding().add(comm, pointer, 1), block }
     }
 
     /// Posts a send, asking again as often as the plugin says "not yet".
-    pub(crate) fn send(&self, comm: P, block: Block) -> Result<Request, Stop> {
+    pub(crate) fn send(&self, comm: P, block: Block) -> Result<PostedRequest, Stop> {
         self.send_tagged(comm, block, TAG)
     }
 
-    pub(crate) fn send_tagged(&self, comm: P, block: Block, tag: c_int) -> Result<Request, Stop> {
+    pub(crate) fn send_tagged(&self, comm: P, block: Block, tag: c_int) -> Result<PostedRequest, Stop> {
         self.until("isend never gave a request", || {
             let posted = self.isend_tagged(comm, block, tag)?;
             Ok(posted.or_else(|| self.attend_to(comm)))
@@ -56,7 +61,7 @@ impl Plugin {
     }
 
     /// Posts a receive, asking again as often as the plugin says "not yet".
-    pub(crate) fn recv(&self, comm: P, block: Block) -> Result<Request, Stop> {
+    pub(crate) fn recv(&self, comm: P, block: Block) -> Result<PostedRequest, Stop> {
         self.until("irecv never gave a request", || {
             let posted = self.irecv(comm, block)?;
             Ok(posted.or_else(|| self.attend_to(comm)))
@@ -89,19 +94,19 @@ impl Plugin {
     }
 
     /// Asks for a request. Returns its size once it is done.
-    pub(crate) fn test(&self, request: Request) -> Result<Option<usize>, Stop> {
+    pub(crate) fn test(&self, request: PostedRequest) -> Result<Option<usize>, Stop> {
         // The check of sizes tells a negative size.
         let size = |sizes: Sizes| usize::try_from(sizes.of(0)).unwrap_or(usize::MAX);
         Ok(self.ask(request.ticket)?.map(size))
     }
 
     /// Waits for a request, and returns its size.
-    pub(crate) fn wait(&self, request: Request) -> Result<usize, Stop> {
+    pub(crate) fn wait(&self, request: PostedRequest) -> Result<usize, Stop> {
         self.until("test never said that a request is done", || self.test(request))
     }
 
     /// Gives a finished receive's slot back to a plugin that keeps it.
-    pub(crate) fn consume(&self, comm: P, request: Request) -> Result<(), Stop> {
+    pub(crate) fn consume(&self, comm: P, request: PostedRequest) -> Result<(), Stop> {
         match self.call("irecvConsumed", |raw| raw.irecv_consumed(comm, 1, request.ticket.pointer)) {
             Some(code) => self.success("irecvConsumed", code).map(drop),
             None => Ok(()),
@@ -109,14 +114,20 @@ impl Plugin {
     }
 
     /// Waits for a receive, checks that it holds a message, and gives its slot back.
-    pub(crate) fn take(&self, comm: P, request: Request, bytes: usize, message: u64) -> Result<(), Stop> {
+    pub(crate) fn take(
+        &self,
+        comm: P,
+        request: PostedRequest,
+        bytes: usize,
+        message: u64,
+    ) -> Result<(), Stop> {
         self.wait(request)?;
         request.block.check(bytes, message).or_else(|why| fail(format!("in message {message}, {why}")))?;
         self.consume(comm, request)
     }
 
     /// Leaves a request to the check, which calls `test` itself.
-    pub(crate) fn leave_to_the_check(&self, request: Request) -> P {
+    pub(crate) fn leave_to_the_check(&self, request: PostedRequest) -> P {
         self.outstanding().remove(request.ticket);
         request.ticket.pointer
     }

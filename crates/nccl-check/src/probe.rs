@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use gputcp_nccl_drive::DEVICES_MAX;
 
 use crate::{
-    bench::Plugin,
+    bench::BenchPlugin,
     checks::{Check, Run},
     raw::Raw,
     source::{PLUGIN, nccl},
@@ -44,7 +44,7 @@ pub static PROBE: Check = Check {
     run: Run::Alone(probe),
 };
 
-fn probe(plugin: &mut Plugin) -> Seen {
+fn probe(plugin: &mut BenchPlugin) -> Seen {
     plugin.init()?;
     let (code, devices) = plugin.call("devices", Raw::devices);
     plugin.success("devices", code)?;

@@ -15,7 +15,7 @@ use std::{
 use gputcp_nccl_drive::leave;
 
 use crate::{
-    bench::Plugin,
+    bench::BenchPlugin,
     checks::{Check, Run},
     journal::{Journal, number_this_thread},
     link::Link,
@@ -68,7 +68,7 @@ pub fn run(side: &Side) -> Result<Infallible, String> {
     let told_to = File::from(told);
     let told = match journal.call("load", || Raw::load(&side.plugin, side.version)) {
         Ok(raw) => {
-            let plugin = Plugin::new(raw, side.dev, side.gpu.clone(), deadline, journal);
+            let plugin = BenchPlugin::new(raw, side.dev, side.gpu.clone(), deadline, journal);
             Told::from(perform(side, plugin, link, deadline))
         }
         Err(seen) => Told::now(Word::Unloadable, seen),
@@ -78,7 +78,7 @@ pub fn run(side: &Side) -> Result<Infallible, String> {
     leave(0)
 }
 
-fn perform(side: &Side, mut plugin: Plugin, link: OwnedFd, deadline: Instant) -> Seen {
+fn perform(side: &Side, mut plugin: BenchPlugin, link: OwnedFd, deadline: Instant) -> Seen {
     match side.check.run {
         Run::Alone(run) => run(&mut plugin),
         Run::Pair { receiving, sending } => {

@@ -102,7 +102,7 @@ fn tell(sentence: impl FnOnce(&mut Line) -> &mut Line) -> ! {
         // writing it.
         if teller != me {
             // SAFETY: no descriptors.
-            unsafe { libc::poll(ptr::null_mut(), 0, PATIENCE_MS) };
+            unsafe { libc::poll(ptr::null_mut(), 0, TIMEOUT_MS) };
         }
     } else {
         let mut line = Line { bytes: [0; LINE_BYTES], used: 0 };
@@ -143,7 +143,7 @@ impl Line {
         let mut stderr = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
         // SAFETY: one descriptor, and the line's bytes. A pipe with room takes a line of this length whole.
         unsafe {
-            if libc::poll(&raw mut stderr, 1, PATIENCE_MS) == 1 {
+            if libc::poll(&raw mut stderr, 1, TIMEOUT_MS) == 1 {
                 libc::write(libc::STDERR_FILENO, self.bytes.as_ptr().cast(), self.used);
             }
         }
@@ -173,7 +173,7 @@ const NOT_TOLD: c_int = -1;
 /// The thread that writes the sentence.
 static TELLER: AtomicI32 = AtomicI32::new(0);
 /// For the reader of stderr.
-const PATIENCE_MS: c_int = 1000;
+const TIMEOUT_MS: c_int = 1000;
 /// A path can be longer.
 const NAME_CHARS: usize = 200;
 /// More than a sentence with such a name needs.

@@ -2,7 +2,7 @@
 
 use std::{ffi::c_int, fmt, sync::Arc};
 
-use gputcp::Guilty;
+use gputcp::Origin;
 use gputcp_nccl_net::ResultCode;
 
 /// A result of this side.
@@ -139,8 +139,8 @@ impl Error {
 
 impl From<Error> for gputcp::Error {
     fn from(error: Error) -> Self {
-        let guilty = if error.is_remote() { Guilty::Peer } else { Guilty::Local };
-        Self::Transport { guilty, source: Arc::new(error) }
+        let origin = if error.is_remote() { Origin::Peer } else { Origin::Local };
+        Self::Transport { origin, source: Arc::new(error) }
     }
 }
 

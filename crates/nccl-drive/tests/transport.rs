@@ -10,7 +10,7 @@ use std::{
 };
 
 use gputcp::{
-    Error, Guilty,
+    Error, Origin,
     transfer::{Message, Plan, Receiver, Sender},
 };
 use gputcp_gpu::{Buffer, Device, Pattern, SoftOptions, UnpackMode};
@@ -166,7 +166,7 @@ fn silence_and_a_dead_peer_end_a_wait() {
     let request = recv2.irecv(&Buffer::host(8).unwrap(), 0, 8).unwrap().unwrap();
     drop(gone);
     let dead = recv2.wait(request, Duration::from_secs(20)).unwrap_err();
-    assert_eq!(dead.guilty(), Guilty::Peer, "{dead}");
+    assert_eq!(dead.origin(), Origin::Peer, "{dead}");
     drop(send);
 }
 

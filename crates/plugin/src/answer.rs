@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use gputcp::{Error, Guilty};
+use gputcp::{Error, Origin};
 use gputcp_nccl_net::{ResultCode, export::guard::guard};
 use gputcp_socket::is_forked_child;
 
@@ -62,10 +62,10 @@ pub(crate) fn refused(why: &str) -> ResultCode {
 }
 
 fn code(error: &Error) -> ResultCode {
-    match (error, error.guilty()) {
+    match (error, error.origin()) {
         (Error::System { .. }, _) => ResultCode::System,
-        (_, Guilty::Peer) => ResultCode::Remote,
-        (_, Guilty::Caller) => ResultCode::InvalidUsage,
+        (_, Origin::Peer) => ResultCode::Remote,
+        (_, Origin::Caller) => ResultCode::InvalidUsage,
         _ => ResultCode::Internal,
     }
 }

@@ -12,7 +12,7 @@ use gputcp_proto::frame::{RECEIVES_MAX, SLOTS_MAX};
 
 use crate::{
     answer::{failed, refused},
-    started::Plugin,
+    started::Started,
 };
 
 /// A connection. Its alignment leaves its address as many low bits as number the requests.
@@ -136,7 +136,7 @@ impl Comm {
     ///
     /// With requests in flight, or after a failure, it is reset. When this returns, no thread touches their
     /// memory any more.
-    pub(crate) fn close(self, plugin: &Plugin) {
+    pub(crate) fn close(self, plugin: &Started) {
         let timeout = plugin.settings.timeout;
         let left = match self.end.into_inner().unwrap_or_else(PoisonError::into_inner) {
             End::Send(sends) => sends.comm.leave(timeout),

@@ -19,7 +19,7 @@ use gputcp_nccl_net::ResultCode;
 use crate::{
     answer::{failed, refused},
     devices::Device,
-    started::Plugin,
+    started::Started,
 };
 
 /// One attempt.
@@ -38,7 +38,7 @@ struct Attempt {
 pub(crate) fn connect(
     bytes: &mut [u8; Handle::BYTES],
     device: &Device,
-    plugin: &Plugin,
+    plugin: &Started,
 ) -> Result<Option<SendComm>, ResultCode> {
     let mut plain = *bytes;
     plain[NUMBER..].fill(0);
@@ -66,7 +66,7 @@ pub(crate) fn give_up() {
 }
 
 impl Attempt {
-    fn begin(handle: Handle, device: &Device, plugin: &Plugin) -> Result<Self, ResultCode> {
+    fn begin(handle: Handle, device: &Device, plugin: &Started) -> Result<Self, ResultCode> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let options = plugin.options_to(device, &handle);
         let connector = Connector::new(&handle, options).map_err(|error| failed(&error))?;
@@ -77,10 +77,10 @@ impl Attempt {
 /// Takes this attempt out, and drops those that have not been asked for in so long.
 ///
 /// NCCL asks all the time, and gives no notice when it gives up.
-fn take(number: u64, handle: &Handle, patience: Duration) -> Option<Attempt> {
+fn take(number: u64, handle: &Handle, timeout: Duration) -> Option<Attempt> {
     let mut attempts = lock();
     // An attempt moves to the end when it is asked for.
-    let late = attempts.partition_point(|attempt| attempt.asked.elapsed() > patience);
+    let late = attempts.partition_point(|attempt| attempt.asked.elapsed() > timeout);
     attempts.drain(..late);
     let at = attempts.iter().position(|attempt| attempt.number == number && attempt.handle == *handle)?;
     Some(attempts.remove(at))
@@ -115,7 +115,7 @@ mod tests {
         settings::{Congestion, Merging, Settings},
     };
 
-    fn plugin() -> (Plugin, &'static Device) {
+    fn plugin() -> (Started, &'static Device) {
         let settings = Settings {
             streams: 2,
             threads: 2,
@@ -136,7 +136,7 @@ mod tests {
         };
         let devices = devices::find(&settings).unwrap();
         let device = devices.get(0).unwrap();
-        (Plugin { settings, devices, pool: IoPool::new(2).unwrap() }, device)
+        (Started { settings, devices, pool: IoPool::new(2).unwrap() }, device)
     }
 
     fn listener() -> Listener {

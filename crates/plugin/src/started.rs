@@ -24,7 +24,7 @@ use crate::{
 
 /// The findings of the first successful `init`.
 #[derive(Debug)]
-pub(crate) struct Plugin {
+pub(crate) struct Started {
     pub(crate) settings: Settings,
     pub(crate) devices: Devices,
     /// The threads of all connections, started by the first connection.
@@ -39,7 +39,7 @@ pub(crate) fn start() -> Result<(), ResultCode> {
     static FIRST: Mutex<()> = Mutex::new(());
     let _one = FIRST.lock().unwrap_or_else(PoisonError::into_inner);
     if PLUGIN.get().is_none() {
-        let plugin = Plugin::find().map_err(|why| {
+        let plugin = Started::find().map_err(|why| {
             log::warn(&why);
             ResultCode::InvalidUsage
         })?;
@@ -62,7 +62,7 @@ pub(crate) fn end() {
 ///
 /// # Errors
 /// If it was not.
-pub(crate) fn started() -> Result<&'static Plugin, ResultCode> {
+pub(crate) fn started() -> Result<&'static Started, ResultCode> {
     PLUGIN.get().ok_or_else(|| {
         log::warn("a function was called before init");
         ResultCode::InvalidUsage
@@ -80,11 +80,11 @@ pub(crate) fn choose() {
 }
 
 /// Returns the plugin, if NCCL has chosen its network for a communicator of the process.
-pub(crate) fn chosen() -> Option<&'static Plugin> {
+pub(crate) fn chosen() -> Option<&'static Started> {
     PLUGIN.get().filter(|_| CHOSEN.load(Relaxed))
 }
 
-impl Plugin {
+impl Started {
     fn find() -> Result<Self, String> {
         let settings = Settings::of_process()?;
         if let Some(path) = &settings.open_key_file {
@@ -182,7 +182,7 @@ impl Plugin {
     }
 }
 
-static PLUGIN: OnceLock<Plugin> = OnceLock::new();
+static PLUGIN: OnceLock<Started> = OnceLock::new();
 /// Whether NCCL has chosen this network.
 ///
 /// It stays so: processes with two networks are rare, and a communicator does not tell which it has.

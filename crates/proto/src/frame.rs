@@ -26,7 +26,7 @@ mod join;
 
 pub use self::{
     ask::Ask,
-    join::{Join, Verdict, Welcome},
+    join::{Join, JoinVerdict, Welcome},
 };
 use crate::Violation;
 

@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Groups {
     /// The places by sequence number modulo their count, which is the most that may be open.
-    places: Box<[Place]>,
+    places: Box<[Member]>,
     /// The longest group that was agreed on at connect.
     most: u16,
     /// The oldest open place; all before it are taken.
@@ -32,7 +32,7 @@ pub(crate) struct Groups {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct Member {
     mark: Mark,
     state: State,
 }
@@ -49,7 +49,7 @@ impl Groups {
     /// Returns the places for groups of up to `most` receives, of which up to `open` are open at a time.
     pub(crate) fn new(most: u16, open: usize) -> Self {
         assert!(most <= RECEIVES_MAX, "a group is as long as the frames can say");
-        let place = Place { mark: Mark { tag: 0, following: 0 }, state: State::Dealt };
+        let place = Member { mark: Mark { tag: 0, following: 0 }, state: State::Dealt };
         Self { places: vec![place; open].into(), most, oldest: 0, announced: 0, following: 0 }
     }
 
@@ -70,7 +70,7 @@ impl Groups {
     pub(crate) fn open(&mut self, mark: Mark) {
         let index = place(self.announced, self.places.len());
         debug_assert!(self.places[index].state == State::Dealt, "no more are open than there is room for");
-        self.places[index] = Place { mark, state: State::Open };
+        self.places[index] = Member { mark, state: State::Open };
         self.announced += 1;
         self.following = mark.following;
     }
@@ -78,7 +78,7 @@ impl Groups {
     /// Takes the place of a message of this tag, and returns its sequence number.
     pub(crate) fn take(&mut self, tag: i32) -> Option<u64> {
         for seq in self.oldest..self.announced {
-            let Place { mark, state } = self.at(seq);
+            let Member { mark, state } = self.at(seq);
             if mark.tag == tag && *state == State::Open {
                 *state = State::Taken;
                 while self.oldest < self.announced && self.at(self.oldest).state != State::Open {
@@ -104,7 +104,7 @@ impl Groups {
             && seqs.all(|seq| self.places[place(seq, self.places.len())].state == State::Dealt)
     }
 
-    fn at(&mut self, seq: u64) -> &mut Place {
+    fn at(&mut self, seq: u64) -> &mut Member {
         let index = place(seq, self.places.len());
         &mut self.places[index]
     }

@@ -6,7 +6,7 @@ use gputcp_proto::bounce::Completion;
 
 use crate::{
     settings::{Flaw, Settings},
-    world::{Who, World},
+    world::{Actor, World},
 };
 
 /// A lane whose pieces of work are described by `W`.
@@ -16,7 +16,7 @@ pub struct Lane<W> {
     work: VecDeque<(u64, W)>,
     launched: u64,
     finished: Rc<Cell<u64>>,
-    owner: Who,
+    owner: Actor,
     ns_max: u64,
     lies: bool,
 }
@@ -40,7 +40,7 @@ impl Completion for Ticket {
 impl<W> Lane<W> {
     /// Returns a lane that wakes the thread `owner` when its work is finished.
     #[must_use]
-    pub fn new(settings: &Settings, owner: Who) -> Self {
+    pub fn new(settings: &Settings, owner: Actor) -> Self {
         Self {
             work: VecDeque::new(),
             launched: 0,

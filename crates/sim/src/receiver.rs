@@ -7,7 +7,7 @@ mod stream;
 use gputcp_proto::{
     Violation,
     announce::Announcer,
-    frame::{Control, EAGER_BYTES, Join, Verdict, Welcome},
+    frame::{Control, EAGER_BYTES, Join, JoinVerdict, Welcome},
     key::Proof,
     recv::{InPlace, Landing, Placed, RecvSide, Unfinished},
     window::Slot,
@@ -20,7 +20,7 @@ use crate::{
     sender::LISTEN_TOKEN,
     settings::{Flaw, Settings},
     wire::Closed,
-    world::{Who, World},
+    world::{Actor, World},
 };
 
 /// The time within which the goodbye must follow the end of a data socket.
@@ -107,15 +107,15 @@ impl<'a, const N: usize> Receiver<'a, N> {
     }
 
     /// Lets the woken thread do all that can be done now.
-    pub fn step(&mut self, who: Who, world: &mut World, wires: &mut Wires) {
+    pub fn step(&mut self, who: Actor, world: &mut World, wires: &mut Wires) {
         let result = match who {
-            Who::ReceiverTimer => self.watch(world),
+            Actor::ReceiverTimer => self.watch(world),
             _ if self.end.is_some() => {
                 self.say_last_words(world, wires);
                 Ok(())
             }
-            Who::ReceiverUser => self.ask(world).and_then(|()| self.post(world)),
-            Who::ReceiverStream(at) => self.carry(at, world, wires),
+            Actor::ReceiverUser => self.ask(world).and_then(|()| self.post(world)),
+            Actor::ReceiverStream(at) => self.carry(at, world, wires),
             _ => self.control(world, wires),
         };
         match result {
@@ -149,7 +149,7 @@ impl<'a, const N: usize> Receiver<'a, N> {
                 return Err(Failure::EarlyGoodbye);
             }
             if self.was_open && !was_open {
-                world.wake_soon(Who::ReceiverUser);
+                world.wake_soon(Actor::ReceiverUser);
             }
             return Ok(());
         }
@@ -169,8 +169,8 @@ impl<'a, const N: usize> Receiver<'a, N> {
         let side = self.side.as_mut().expect("all sockets have joined");
         side.stream_ended();
         let ended_at = *self.ended_at.get_or_insert_with(|| world.now());
-        world.wake_at(Who::ReceiverTimer, ended_at + GOODBYE_NS);
-        world.wake_soon(Who::ReceiverUser);
+        world.wake_at(Actor::ReceiverTimer, ended_at + GOODBYE_NS);
+        world.wake_soon(Actor::ReceiverUser);
     }
 
     fn post(&mut self, world: &mut World) -> Result<(), Failure> {
@@ -190,8 +190,8 @@ impl<'a, const N: usize> Receiver<'a, N> {
         self.asked += 1;
         self.control_out.push(self.announcer.posted(announce));
         let think = world.rng.u64(0..self.settings.think_ns_max);
-        world.wake_at(Who::ReceiverUser, world.now() + think);
-        world.wake_soon(Who::ReceiverControl);
+        world.wake_at(Actor::ReceiverUser, world.now() + think);
+        world.wake_soon(Actor::ReceiverControl);
         match early {
             None => Ok(()),
             Some((place, landing)) => {
@@ -233,7 +233,7 @@ impl<'a, const N: usize> Receiver<'a, N> {
                 Control::Goodbye => {
                     self.goodbye_heard = true;
                     self.side.as_mut().ok_or(Violation::Kind(3))?.goodbye();
-                    world.wake_soon(Who::ReceiverUser);
+                    world.wake_soon(Actor::ReceiverUser);
                 }
                 Control::Abort { .. } => {
                     return Err(Failure::Aborted(String::from_utf8_lossy(&payload).into_owned()));
@@ -280,12 +280,12 @@ impl<'a, const N: usize> Receiver<'a, N> {
                     .with_pieces(u64::from(join.piece_bytes))
                     .with_eager(eager_places.into(), self.eager_bytes),
             );
-            let (verdict, slots) = (Verdict::Accepted, depth as u16);
+            let (verdict, slots) = (JoinVerdict::Accepted, depth as u16);
             let (max_receives, proof) = (1, Proof::NONE);
             let welcome = Welcome { verdict, slots, inline_bytes, eager_places, max_receives, proof };
             self.control_out.push(&welcome.encode());
-            world.wake_soon(Who::ReceiverUser);
-            world.wake_soon(Who::ReceiverControl);
+            world.wake_soon(Actor::ReceiverUser);
+            world.wake_soon(Actor::ReceiverControl);
         }
         Ok(())
     }
@@ -330,8 +330,8 @@ impl<'a, const N: usize> Receiver<'a, N> {
         self.verify(seq, index, received.bytes)?;
         self.verified_bytes += received.bytes;
         self.finished += 1;
-        world.wake_soon(Who::ReceiverUser);
-        world.wake_soon(Who::ReceiverControl);
+        world.wake_soon(Actor::ReceiverUser);
+        world.wake_soon(Actor::ReceiverControl);
         Ok(())
     }
 
@@ -359,7 +359,7 @@ impl<'a, const N: usize> Receiver<'a, N> {
             return Err(Failure::TimedOut);
         }
         if self.end.is_none() {
-            world.wake_at(Who::ReceiverTimer, until);
+            world.wake_at(Actor::ReceiverTimer, until);
         }
         Ok(())
     }

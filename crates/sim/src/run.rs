@@ -7,7 +7,7 @@ use crate::{
     sender::Sender,
     settings::Settings,
     wire::Wire,
-    world::{Who, World},
+    world::{Actor, World},
 };
 
 /// The wires of a connection.
@@ -52,18 +52,18 @@ fn run_with<const N: usize>(settings: &Settings) -> Report {
     };
     let mut sender = Sender::<N>::new(settings);
     let mut receiver = Receiver::<N>::new(settings);
-    for who in [Who::SenderControl, Who::ReceiverControl, Who::SenderTimer, Who::ReceiverTimer] {
+    for who in [Actor::SenderControl, Actor::ReceiverControl, Actor::SenderTimer, Actor::ReceiverTimer] {
         world.wake_soon(who);
     }
     for at in 0..settings.streams() {
-        world.wake_soon(Who::SenderStream(at));
+        world.wake_soon(Actor::SenderStream(at));
     }
     while sender.end.is_none() || receiver.end.is_none() {
         let Some(who) = world.next_event() else { break };
         if world.now() > STUCK_NS {
             break;
         }
-        if who < Who::ReceiverUser {
+        if who < Actor::ReceiverUser {
             sender.step(who, &mut world, &mut wires);
         } else {
             receiver.step(who, &mut world, &mut wires);

@@ -17,7 +17,7 @@ use crate::{
     end::{ControlReader, End, Failure, Inbox, Outbox},
     run::Wires,
     settings::Settings,
-    world::{Who, World},
+    world::{Actor, World},
 };
 
 /// The listener's token, which the connector has from its handle.
@@ -90,15 +90,15 @@ impl<'a, const N: usize> Sender<'a, N> {
     }
 
     /// Lets the woken thread do all that can be done now.
-    pub fn step(&mut self, who: Who, world: &mut World, wires: &mut Wires) {
+    pub fn step(&mut self, who: Actor, world: &mut World, wires: &mut Wires) {
         let result = match who {
-            Who::SenderTimer => self.watch(world),
+            Actor::SenderTimer => self.watch(world),
             _ if self.end.is_some() => {
                 self.say_last_words(world, wires);
                 Ok(())
             }
-            Who::SenderUser => self.post(world),
-            Who::SenderStream(at) => self.carry(at, world, wires),
+            Actor::SenderUser => self.post(world),
+            Actor::SenderStream(at) => self.carry(at, world, wires),
             _ => self.control(world, wires),
         };
         match result {
@@ -130,7 +130,7 @@ impl<'a, const N: usize> Sender<'a, N> {
         self.sends[index] = Some(slot);
         self.posted += 1;
         let think = world.rng.u64(0..self.settings.think_ns_max);
-        world.wake_at(Who::SenderUser, world.now() + think);
+        world.wake_at(Actor::SenderUser, world.now() + think);
         self.wake_threads(world);
         Ok(())
     }
@@ -172,7 +172,7 @@ impl<'a, const N: usize> Sender<'a, N> {
                     .with_inline(inline_bytes.into())
                     .with_eager(welcome.eager_places.into(), EAGER_BYTES.min(inline_bytes).into()),
             );
-            world.wake_soon(Who::SenderUser);
+            world.wake_soon(Actor::SenderUser);
         }
         while let Some((frame, payload)) = self.control_in.next(world, wire)? {
             self.last_progress = world.now();
@@ -205,7 +205,7 @@ impl<'a, const N: usize> Sender<'a, N> {
     fn want(&mut self, world: &mut World) {
         if let Some(seq) = self.side.as_mut().and_then(SendSide::to_want) {
             self.control_out.push(&Control::Want { seq }.encode());
-            world.wake_soon(Who::SenderControl);
+            world.wake_soon(Actor::SenderControl);
         }
     }
 
@@ -215,7 +215,7 @@ impl<'a, const N: usize> Sender<'a, N> {
         self.control_out.push(&Control::Inline { seq: segment.seq(), bytes: bytes as u32 }.encode());
         self.control_out.push(&self.sources[segment.slot_index()][..bytes as usize]);
         self.count(segment, world);
-        world.wake_soon(Who::SenderControl);
+        world.wake_soon(Actor::SenderControl);
     }
 
     fn count(&mut self, segment: Segment, world: &mut World) {
@@ -226,15 +226,15 @@ impl<'a, const N: usize> Sender<'a, N> {
             let sent = side.finish(slot).expect("all its segments are written");
             self.sent_bytes += sent.bytes;
             self.finished += 1;
-            world.wake_soon(Who::SenderUser);
-            world.wake_soon(Who::SenderControl);
+            world.wake_soon(Actor::SenderUser);
+            world.wake_soon(Actor::SenderControl);
         }
     }
 
     fn wake_threads(&self, world: &mut World) {
-        world.wake_soon(Who::SenderControl);
+        world.wake_soon(Actor::SenderControl);
         for at in 0..self.streams.len() {
-            world.wake_soon(Who::SenderStream(at));
+            world.wake_soon(Actor::SenderStream(at));
         }
     }
 
@@ -250,7 +250,7 @@ impl<'a, const N: usize> Sender<'a, N> {
             return Err(Failure::TimedOut);
         }
         if self.end.is_none() {
-            world.wake_at(Who::SenderTimer, until);
+            world.wake_at(Actor::SenderTimer, until);
         }
         Ok(())
     }

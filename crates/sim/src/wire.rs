@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::{
     faults::{Fault, FaultKind, WireName},
     settings::Settings,
-    world::{Who, World},
+    world::{Actor, World},
 };
 
 /// The way in which a wire ended.
@@ -21,8 +21,8 @@ pub enum Closed {
 #[derive(Debug)]
 pub struct Wire {
     name: WireName,
-    writer: Who,
-    reader: Who,
+    writer: Actor,
+    reader: Actor,
     ns_per_byte: u64,
     latency_ns: u64,
     buffer_bytes: usize,
@@ -44,9 +44,15 @@ impl Wire {
     #[must_use]
     pub fn new(settings: &Settings, name: WireName) -> Self {
         let (writer, reader, ns_per_byte) = match name {
-            WireName::ControlUp => (Who::SenderControl, Who::ReceiverControl, settings.control_ns_per_byte),
-            WireName::ControlDown => (Who::ReceiverControl, Who::SenderControl, settings.control_ns_per_byte),
-            WireName::Data(at) => (Who::SenderStream(at), Who::ReceiverStream(at), settings.ns_per_byte[at]),
+            WireName::ControlUp => {
+                (Actor::SenderControl, Actor::ReceiverControl, settings.control_ns_per_byte)
+            }
+            WireName::ControlDown => {
+                (Actor::ReceiverControl, Actor::SenderControl, settings.control_ns_per_byte)
+            }
+            WireName::Data(at) => {
+                (Actor::SenderStream(at), Actor::ReceiverStream(at), settings.ns_per_byte[at])
+            }
         };
         Self {
             name,

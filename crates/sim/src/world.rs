@@ -9,7 +9,7 @@ use std::{
 
 /// The thread or user that an event wakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Who {
+pub enum Actor {
     /// The sender's user, which posts sends.
     SenderUser,
     /// The sender's thread of the control socket.
@@ -34,9 +34,9 @@ pub struct World {
     now: u64,
     /// Pending events: time, order of arrival, thread. At most a few events per thread are in it: later wakes
     /// are merged into earlier ones.
-    queue: BinaryHeap<Reverse<(u64, u64, Who)>>,
+    queue: BinaryHeap<Reverse<(u64, u64, Actor)>>,
     /// The time at which each thread is woken next.
-    due: BTreeMap<Who, u64>,
+    due: BTreeMap<Actor, u64>,
     order: u64,
     events: u64,
     trace: u64,
@@ -66,7 +66,7 @@ impl World {
     }
 
     /// Wakes a thread at a time, or earlier if that was asked for before.
-    pub fn wake_at(&mut self, who: Who, at: u64) {
+    pub fn wake_at(&mut self, who: Actor, at: u64) {
         let at = at.max(self.now);
         if self.due.get(&who).is_some_and(|&due| due <= at) {
             return;
@@ -77,13 +77,13 @@ impl World {
     }
 
     /// Wakes a thread as soon as the scheduler of a real system might: within 5 µs.
-    pub fn wake_soon(&mut self, who: Who) {
+    pub fn wake_soon(&mut self, who: Actor) {
         let at = self.now + self.rng.u64(0..5_000);
         self.wake_at(who, at);
     }
 
     /// Advances to the next event; `None` when nothing will ever happen again.
-    pub fn next_event(&mut self) -> Option<Who> {
+    pub fn next_event(&mut self) -> Option<Actor> {
         loop {
             let Reverse((at, _, who)) = self.queue.pop()?;
             // An event whose time is no longer the one noted was replaced by an earlier one.
@@ -130,13 +130,13 @@ mod tests {
     #[test]
     fn events_come_in_the_order_of_their_times() {
         let mut world = World::new(1);
-        world.wake_at(Who::SenderUser, 30);
-        world.wake_at(Who::ReceiverUser, 10);
-        world.wake_at(Who::SenderControl, 10);
-        world.wake_at(Who::SenderUser, 20);
-        world.wake_at(Who::SenderUser, 40);
+        world.wake_at(Actor::SenderUser, 30);
+        world.wake_at(Actor::ReceiverUser, 10);
+        world.wake_at(Actor::SenderControl, 10);
+        world.wake_at(Actor::SenderUser, 20);
+        world.wake_at(Actor::SenderUser, 40);
         let order: Vec<_> = std::iter::from_fn(|| world.next_event().map(|who| (who, world.now()))).collect();
-        assert_eq!(order, [(Who::ReceiverUser, 10), (Who::SenderControl, 10), (Who::SenderUser, 20)]);
+        assert_eq!(order, [(Actor::ReceiverUser, 10), (Actor::SenderControl, 10), (Actor::SenderUser, 20)]);
     }
 
     #[test]

@@ -84,7 +84,7 @@ fn install() {
 }
 
 extern "C" fn before() {
-    HELD_FOR_FORK.store(LOCK.try_for(PATIENCE), Ordering::Relaxed);
+    HELD_FOR_FORK.store(LOCK.try_for(TIMEOUT), Ordering::Relaxed);
 }
 
 extern "C" fn after_in_parent() {
@@ -146,10 +146,10 @@ struct SpinLock(AtomicBool);
 impl SpinLock {
     /// Takes the lock; false if it is not free in time: its holder may be the forking thread, in a signal
     /// handler.
-    fn try_for(&self, patience: Duration) -> bool {
+    fn try_for(&self, timeout: Duration) -> bool {
         let began = Instant::now();
         while self.0.swap(true, Ordering::Acquire) {
-            if began.elapsed() > patience {
+            if began.elapsed() > timeout {
                 return false;
             }
             thread::yield_now();
@@ -164,7 +164,7 @@ impl SpinLock {
 
 impl Lock {
     fn take() -> Option<Self> {
-        LOCK.try_for(PATIENCE).then_some(Self)
+        LOCK.try_for(TIMEOUT).then_some(Self)
     }
 }
 
@@ -175,7 +175,7 @@ impl Drop for Lock {
 }
 
 /// The longest wait for the lock; making or closing a descriptor takes microseconds.
-const PATIENCE: Duration = Duration::from_millis(100);
+const TIMEOUT: Duration = Duration::from_millis(100);
 /// The words of a table with a bit for each descriptor up to the kernel's default for `fs.nr_open`, 2^20.
 const WORDS: usize = (1 << 20) / 64;
 static NOTED: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];

@@ -22,7 +22,7 @@ pub(crate) fn connect(handle: Handle, knobs: &Knobs) -> Result<Vec<Socket>, Resu
     let (connection, count) = (draw(), knobs.streams as u32 + 1);
     let open = |index| -> io::Result<Socket> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, handle.port));
-        let socket = Socket::from(TcpStream::connect_timeout(&address, PATIENCE)?);
+        let socket = Socket::from(TcpStream::connect_timeout(&address, TIMEOUT)?);
         tune(&socket, &knobs.congestion)?;
         let hello = Hello { listener: handle.listener, connection, index, sockets: count };
         send_all(&socket, &hello.encode(), &[])?;
@@ -32,4 +32,4 @@ pub(crate) fn connect(handle: Handle, knobs: &Knobs) -> Result<Vec<Socket>, Resu
 }
 
 /// The time after which a listener with a full queue counts as stuck.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);

@@ -113,7 +113,7 @@ impl Listener {
     fn hear(&mut self) {
         for mut silent in std::mem::take(&mut self.silent) {
             match silent.hear() {
-                Heard::Nothing if silent.since.elapsed() < PATIENCE => self.silent.push(silent),
+                Heard::Nothing if silent.since.elapsed() < TIMEOUT => self.silent.push(silent),
                 Heard::Hello(hello) if hello.listener == self.handle.listener => {
                     let sockets = self
                         .partial
@@ -164,6 +164,6 @@ pub(crate) fn draw() -> u64 {
 }
 
 /// The time after which a socket without a hello is a stray.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// The most sockets without a hello; a further one displaces the oldest.
 const SILENT_MAX: usize = 256;

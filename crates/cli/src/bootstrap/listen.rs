@@ -57,5 +57,5 @@ fn listen_at(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Connections that the kernel holds until the door's keeper takes them.
+/// Connections that the kernel holds until the acceptor's thread takes them.
 const BACKLOG: i32 = 128;

@@ -1,11 +1,11 @@
 //! The bootstrap connection: how two processes find each other, agree, and keep step.
 //!
-//! [`dial`] and [`door`] make it, and [`key`] proves the right to use it. [`link`] moves frames over it
-//! with a deadline on every wait; [`message`] defines their contents. Their order is
+//! [`connect`] and [`acceptor`] make it, and [`key`] proves the right to use it. [`link`] moves frames over
+//! it with a deadline on every wait; [`message`] defines their contents. Their order is
 //! [`gputcp_proto::session`]'s.
 
-pub mod dial;
-pub mod door;
+pub mod acceptor;
+pub mod connect;
 pub mod key;
 pub mod link;
 mod listen;

@@ -5,14 +5,14 @@ use gputcp_proto::session::Role;
 use super::hello;
 use crate::{
     args::ClientArgs,
-    bootstrap::{DEFAULT_PORT, dial::Destination},
+    bootstrap::{DEFAULT_PORT, connect::Destination},
     failure::Failure,
     host::usage::available_memory_bytes,
     interrupt::Interrupt,
     measure::{client::Measurement, damage::Damage, memory::Proposal},
     output::{Output, Talk},
     report::printer::Printer,
-    settings::{environment::Environment, request::Request},
+    settings::{environment::Environment, request::MeasureRequest},
 };
 
 /// Runs the subcommand.
@@ -27,7 +27,7 @@ pub fn run(
 ) -> Result<(), Failure> {
     environment.complete_network(&mut args.network)?;
     let damage = Damage { iteration: args.measure.damage };
-    let request = Request::new(args.measure, environment)?;
+    let request = MeasureRequest::new(args.measure, environment)?;
     let port = args.network.port.unwrap_or(DEFAULT_PORT);
     if port == 0 {
         return Err(Failure::Usage(

@@ -22,7 +22,7 @@ use rustix::{
 use super::hello;
 use crate::{
     args::{LoopbackArgs, network::SESSION_KEY_VARIABLE, talk::TalkArgs},
-    bootstrap::{dial::Destination, key},
+    bootstrap::{connect::Destination, key},
     failure::Failure,
     host::{bind::Family, usage::available_memory_bytes},
     interrupt::{Interrupt, poll_until},
@@ -33,7 +33,7 @@ use crate::{
     settings::{
         environment::Environment,
         plugin::{PluginArg, PluginArgs},
-        request::Request,
+        request::MeasureRequest,
     },
 };
 
@@ -48,7 +48,7 @@ pub fn run(
     talk: Talk,
 ) -> Result<(), Failure> {
     let damage = Damage { iteration: args.measure.damage };
-    let request = Request::new(args.measure, environment)?;
+    let request = MeasureRequest::new(args.measure, environment)?;
     let proposal = Proposal::of(&request, talk)?;
     let (roles, available) = ([Role::Client, Role::Server], available_memory_bytes());
     proposal.settings.check_memory("this host", &roles, available).map_err(Failure::Usage)?;

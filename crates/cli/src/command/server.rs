@@ -8,7 +8,7 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use super::hello;
 use crate::{
     args::ServerArgs,
-    bootstrap::{DEFAULT_PORT, door::Door, link::Link},
+    bootstrap::{DEFAULT_PORT, acceptor::Acceptor, link::Link},
     failure::Failure,
     host::plugin::NetPlugin,
     interrupt::Interrupt,
@@ -39,8 +39,8 @@ pub fn run(
         None => environment.key(&args.network, talk)?,
     };
     let is_open = key.is_none();
-    let door = Door::open(args.network.bind.as_ref(), args.network.family.into(), port, key)?;
-    let address = door.address();
+    let acceptor = Acceptor::open(args.network.bind.as_ref(), args.network.family.into(), port, key)?;
+    let address = acceptor.address();
     if args.child_of.is_some() {
         Output { timeout: DEFAULT_TIMEOUT }.print(&format!("{}\n", address.port()))?;
     } else {
@@ -56,10 +56,10 @@ pub fn run(
     let nobody = args.child_of.map(|_| Instant::now() + DEFAULT_TIMEOUT);
     let hello = hello();
     loop {
-        let outcome = match door.next(&hello, interrupt, nobody) {
+        let outcome = match acceptor.next(&hello, interrupt, nobody) {
             Err(Failure::Interrupted) => return Err(Failure::Interrupted),
             Err(failure) => Err(failure),
-            Ok((link, _)) => session(link, args.timeout, plugin.as_ref(), &door, talk),
+            Ok((link, _)) => session(link, args.timeout, plugin.as_ref(), &acceptor, talk),
         };
         if args.once || outcome == Err(Failure::Interrupted) {
             return outcome;
@@ -74,11 +74,12 @@ fn session(
     mut link: Link,
     timeout: Option<Duration>,
     plugin: Option<&NetPlugin>,
-    door: &Door,
+    acceptor: &Acceptor,
     talk: Talk,
 ) -> Result<(), Failure> {
-    let before = door.strays();
-    let Served { messages, received, sent } = serve(&mut link, timeout, plugin, || door.strays() - before)?;
+    let before = acceptor.strays();
+    let Served { messages, received, sent } =
+        serve(&mut link, timeout, plugin, || acceptor.strays() - before)?;
     let peer = link.peer().to_owned();
     drop(link);
     let mut moved = Vec::new();
@@ -87,7 +88,7 @@ fn session(
             moved.push(format!("{:.3} GB {what}", bytes as f64 / 1e9));
         }
     }
-    let strays = match door.strays() {
+    let strays = match acceptor.strays() {
         0 => String::new(),
         count => format!("; {count} stray connections dropped so far"),
     };

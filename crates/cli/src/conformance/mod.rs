@@ -24,7 +24,7 @@ pub struct Report {
     /// The program's version.
     pub version: String,
     /// The plugin that was checked.
-    pub plugin: Plugin,
+    pub plugin: CheckedPlugin,
     /// The bound on a check's time.
     pub limit_s: f64,
     /// Whether it was cut short; then checks are missing.
@@ -47,7 +47,7 @@ pub struct Report {
 
 /// The plugin that was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Plugin {
+pub struct CheckedPlugin {
     /// The name by which the user named it.
     pub file: String,
     /// The name that it gives itself.
@@ -117,7 +117,7 @@ pub struct Listed {
 impl Report {
     /// Returns a report without results.
     #[must_use]
-    pub fn new(plugin: Plugin, limit: Duration) -> Self {
+    pub fn new(plugin: CheckedPlugin, limit: Duration) -> Self {
         Self {
             schema: SCHEMA.into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -145,7 +145,7 @@ impl Report {
     }
 }
 
-impl Plugin {
+impl CheckedPlugin {
     /// Returns a plugin that does not start, and so has told none of its facts.
     #[must_use]
     pub fn unknown(file: String, device: u32) -> Self {

@@ -4,13 +4,13 @@
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets::NOTHING};
 use gputcp_nccl_check::Check;
 
-use super::{Plugin, Report, Result, Row};
+use super::{CheckedPlugin, Report, Result, Row};
 
 /// Returns the whole report.
 #[must_use]
 pub fn report(report: &Report) -> String {
     let Report { version, plugin, passed, stricter, failed, skipped, took_s, .. } = report;
-    let Plugin { file, name, interface, devices, device } = plugin;
+    let CheckedPlugin { file, name, interface, devices, device } = plugin;
     let mut table = wide(&["check", "result", "seen"]);
     for row in &report.results {
         table.add_row([row.id.clone(), word(row.result).into(), seen(row)]);

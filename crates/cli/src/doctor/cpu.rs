@@ -64,15 +64,15 @@ fn listed(path: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Verdict;
+    use crate::doctor::Severity;
 
     #[test]
     fn fewer_cores_than_there_are_could_be_better() {
         let all = Cpu { usable: 2, online: Some(2), nodes: Some(1), governor: None };
         assert_eq!(all.judge(), [Finding::ok("cpu", "2 cores, 1 NUMA node")]);
         let some = Cpu { usable: 1, governor: Some("powersave".into()), ..all };
-        let verdicts: Vec<Verdict> = some.judge().iter().map(|finding| finding.verdict).collect();
-        assert_eq!(verdicts, [Verdict::CouldBeBetter; 2]);
+        let verdicts: Vec<Severity> = some.judge().iter().map(|finding| finding.verdict).collect();
+        assert_eq!(verdicts, [Severity::CouldBeBetter; 2]);
         assert_eq!(some.judge()[0].command.as_deref(), Some("taskset -pc 0-1 $$"));
         assert!(Cpu::look().usable >= 1);
     }

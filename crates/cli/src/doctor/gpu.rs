@@ -108,19 +108,19 @@ fn on_bus() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Verdict;
+    use crate::doctor::Severity;
 
-    fn verdicts(gpus: &Gpus) -> Vec<Verdict> {
+    fn verdicts(gpus: &Gpus) -> Vec<Severity> {
         gpus.judge().iter().map(|finding| finding.verdict).collect()
     }
 
     #[test]
     fn no_gpu_is_well_and_one_that_nobody_can_use_is_not() {
         let none = Gpus { shown: Err("no libcuda".into()), on_bus: 0, driver: None };
-        assert_eq!(verdicts(&none), [Verdict::Ok]);
+        assert_eq!(verdicts(&none), [Severity::Ok]);
         assert!(none.judge()[0].seen.contains("no libcuda"), "{:?}", none.judge());
-        assert_eq!(verdicts(&Gpus { on_bus: 8, ..none }), [Verdict::Problem]);
-        assert_eq!(verdicts(&Gpus { shown: Ok(Vec::new()), on_bus: 8, driver: None }), [Verdict::Problem]);
+        assert_eq!(verdicts(&Gpus { on_bus: 8, ..none }), [Severity::Problem]);
+        assert_eq!(verdicts(&Gpus { shown: Ok(Vec::new()), on_bus: 8, driver: None }), [Severity::Problem]);
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
         let gpu = |width| Gpu { name: "A GPU".into(), numa_node: Some(1), width };
         let shown = Ok(vec![gpu(None), gpu(Some((16, 16))), gpu(Some((8, 16)))]);
         let gpus = Gpus { shown, on_bus: 3, driver: Some("580.1".into()) };
-        assert_eq!(verdicts(&gpus), [Verdict::Ok, Verdict::Ok, Verdict::Ok, Verdict::CouldBeBetter]);
+        assert_eq!(verdicts(&gpus), [Severity::Ok, Severity::Ok, Severity::Ok, Severity::CouldBeBetter]);
         assert_eq!(gpus.judge()[2].seen, "A GPU, NUMA node 1, PCIe x16");
     }
 }

@@ -92,16 +92,16 @@ const SHARED_OF_A_JOB: u64 = 1 << 30;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Verdict;
+    use crate::doctor::Severity;
 
     #[test]
     fn files_are_judged_by_what_a_job_needs() {
         for (files, verdict, command) in [
-            ((None, None), Verdict::Ok, None),
-            ((Some(65_536), None), Verdict::Ok, None),
-            ((Some(1024), Some(1 << 20)), Verdict::CouldBeBetter, Some("ulimit -n 65536")),
-            ((Some(1024), Some(4096)), Verdict::CouldBeBetter, Some("ulimit -n 4096")),
-            ((Some(256), Some(256)), Verdict::Problem, Some("sudo prlimit --nofile=65536 --pid $$")),
+            ((None, None), Severity::Ok, None),
+            ((Some(65_536), None), Severity::Ok, None),
+            ((Some(1024), Some(1 << 20)), Severity::CouldBeBetter, Some("ulimit -n 65536")),
+            ((Some(1024), Some(4096)), Severity::CouldBeBetter, Some("ulimit -n 4096")),
+            ((Some(256), Some(256)), Severity::Problem, Some("sudo prlimit --nofile=65536 --pid $$")),
         ] {
             let finding = Limits { files, ..Limits::default() }.judge_files();
             assert_eq!((finding.verdict, finding.command.as_deref()), (verdict, command), "{files:?}");
@@ -111,9 +111,9 @@ mod tests {
     #[test]
     fn little_shared_memory_could_be_better() {
         for (shared, verdict) in [
-            (None, Verdict::CouldBeBetter),
-            (Some(64 << 20), Verdict::CouldBeBetter),
-            (Some(1 << 30), Verdict::Ok),
+            (None, Severity::CouldBeBetter),
+            (Some(64 << 20), Severity::CouldBeBetter),
+            (Some(1 << 30), Severity::Ok),
         ] {
             assert_eq!(Limits { shared, ..Limits::default() }.judge_shared().verdict, verdict);
         }

@@ -74,8 +74,8 @@ fn gb_per_s(streams: usize, congestion: Option<&str>) -> io::Result<f64> {
         }
         for end in [&near, &far] {
             end.set_nodelay(true)?;
-            end.set_read_timeout(Some(PATIENCE))?;
-            end.set_write_timeout(Some(PATIENCE))?;
+            end.set_read_timeout(Some(TIMEOUT))?;
+            end.set_write_timeout(Some(TIMEOUT))?;
         }
         // Filled before the clock starts: the kernel's zeroing of it is no part of the rate.
         pairs.push(((near, vec![0x5a; WALK_BYTES]), (far, vec![0x5a; WALK_BYTES])));
@@ -129,7 +129,7 @@ fn receive((mut socket, mut destination): (TcpStream, Vec<u8>)) -> io::Result<(u
 /// The length of each run.
 const LASTS: Duration = Duration::from_millis(400);
 /// The longest that one read or write may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 const PIECE_BYTES: usize = 512 << 10;
 /// More than a core's caches hold.
 const WALK_BYTES: usize = 16 << 20;
@@ -141,7 +141,7 @@ const SLOW_GB_PER_S: f64 = 1.0;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Verdict;
+    use crate::doctor::Severity;
 
     #[test]
     fn two_threads_move_something() {
@@ -154,9 +154,9 @@ mod tests {
     #[test]
     fn what_cannot_be_measured_is_a_problem() {
         let failed = Loopback { streams: 2, usual: Err("no".into()), cubic: Err("no".into()) };
-        assert_eq!(failed.judge()[0].verdict, Verdict::Problem);
+        assert_eq!(failed.judge()[0].verdict, Severity::Problem);
         let slow = Loopback { usual: Ok(0.5), ..failed };
-        assert_eq!(slow.judge()[0].verdict, Verdict::CouldBeBetter);
+        assert_eq!(slow.judge()[0].verdict, Severity::CouldBeBetter);
         assert!(slow.judge()[0].seen.ends_with("cubic cannot be used (no)"));
     }
 }

@@ -45,7 +45,7 @@ pub struct Finding {
     /// The finding's topic.
     pub topic: String,
     /// Whether it is well.
-    pub verdict: Verdict,
+    pub verdict: Severity,
     /// The fact, and its consequence.
     pub seen: String,
     /// A command for a shell that changes it, where one is known. `doctor` does not run it.
@@ -55,7 +55,7 @@ pub struct Finding {
 /// Whether something is well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub enum Severity {
     /// The fact is well.
     Ok,
     /// It works, and something would make it faster.
@@ -68,7 +68,7 @@ impl Report {
     /// Returns a report of these findings.
     #[must_use]
     pub fn new(host: String, findings: Vec<Finding>) -> Self {
-        let problems = findings.iter().filter(|finding| finding.verdict == Verdict::Problem).count() as u32;
+        let problems = findings.iter().filter(|finding| finding.verdict == Severity::Problem).count() as u32;
         Self { schema: SCHEMA.into(), version: env!("CARGO_PKG_VERSION").into(), host, problems, findings }
     }
 
@@ -88,9 +88,9 @@ impl Report {
         let _ = writeln!(
             text,
             "# {} ok, {} could be better, {}",
-            count(Verdict::Ok),
-            count(Verdict::CouldBeBetter),
-            counted(count(Verdict::Problem), "problem")
+            count(Severity::Ok),
+            count(Severity::CouldBeBetter),
+            counted(count(Severity::Problem), "problem")
         );
         text
     }
@@ -100,19 +100,19 @@ impl Finding {
     /// Returns a finding that all is well.
     #[must_use]
     pub fn ok(topic: impl Into<String>, seen: impl Into<String>) -> Self {
-        Self { topic: topic.into(), verdict: Verdict::Ok, seen: seen.into(), command: None }
+        Self { topic: topic.into(), verdict: Severity::Ok, seen: seen.into(), command: None }
     }
 
     /// Returns a finding that could be better.
     #[must_use]
     pub fn better(topic: impl Into<String>, seen: impl Into<String>) -> Self {
-        Self { verdict: Verdict::CouldBeBetter, ..Self::ok(topic, seen) }
+        Self { verdict: Severity::CouldBeBetter, ..Self::ok(topic, seen) }
     }
 
     /// Returns a finding that something fails, or will.
     #[must_use]
     pub fn problem(topic: impl Into<String>, seen: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Problem, ..Self::ok(topic, seen) }
+        Self { verdict: Severity::Problem, ..Self::ok(topic, seen) }
     }
 
     /// Adds the command that changes it.
@@ -122,7 +122,7 @@ impl Finding {
     }
 }
 
-impl Verdict {
+impl Severity {
     /// Returns its name in the report for people.
     #[must_use]
     pub const fn word(self) -> &'static str {

@@ -24,13 +24,13 @@ pub fn ask(plugin: &Path) -> Option<Answer> {
     command.args(["plugin", "list", "--quiet", "--json"]).arg(plugin);
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.ok()?;
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     // A list of devices, or a sentence: both are shorter than a pipe is long.
     while child.try_wait().ok()?.is_none() {
         if Instant::now() >= until {
             child.kill().ok()?;
             child.wait().ok()?;
-            return Some(Err(format!("it was stuck for {} s", PATIENCE.as_secs())));
+            return Some(Err(format!("it was stuck for {} s", TIMEOUT.as_secs())));
         }
         thread::sleep(Duration::from_millis(5));
     }
@@ -52,7 +52,7 @@ fn devices(listing: &str) -> Option<Vec<String>> {
         .collect()
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

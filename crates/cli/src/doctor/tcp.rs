@@ -93,7 +93,7 @@ const BYTES_PER_MBIT: u64 = 250;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Verdict;
+    use crate::doctor::Severity;
 
     fn usual() -> Tcp {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
@@ -110,13 +110,13 @@ mod tests {
     #[test]
     fn what_linux_has_at_first_is_enough_for_ten_gigabits_and_not_for_a_hundred() {
         assert!(
-            usual().judge().iter().all(|finding| finding.verdict == Verdict::Ok),
+            usual().judge().iter().all(|finding| finding.verdict == Severity::Ok),
             "{:?}",
             usual().judge()
         );
         let fast = Tcp { fastest_mbit: Some(100_000), ..usual() };
         let found = fast.judge();
-        assert_eq!(found[0].verdict, Verdict::Ok);
+        assert_eq!(found[0].verdict, Severity::Ok);
         assert_eq!(
             found[1].command.as_deref(),
             Some("sudo sysctl -w net.ipv4.tcp_rmem=\"4096 131072 33554432\"")
@@ -136,6 +136,6 @@ mod tests {
             forbidden.judge()[0].command.as_deref(),
             Some("sudo sysctl -w net.ipv4.tcp_allowed_congestion_control=\"bbr cubic\"")
         );
-        assert_eq!(Tcp::default().judge()[0].verdict, Verdict::CouldBeBetter);
+        assert_eq!(Tcp::default().judge()[0].verdict, Severity::CouldBeBetter);
     }
 }

@@ -40,14 +40,14 @@ pub struct NetPlugin {
     pub versions: Vec<u32>,
     /// The facts of the plugin and its device.
     pub facts: PluginFacts,
-    patience: Arc<Patience>,
+    limit: Arc<CallLimit>,
 }
 
 /// The bound on a call to the plugin, in microseconds.
 #[derive(Debug)]
-struct Patience(AtomicU64);
+struct CallLimit(AtomicU64);
 
-impl Patience {
+impl CallLimit {
     /// Allows a call four fifths of `timeout`. A thread inside a plugin says nothing to the other side,
     /// which gives up after `timeout` and does not know why.
     fn set(&self, timeout: Duration) {
@@ -88,9 +88,9 @@ impl NetPlugin {
         // A plugin's prints are no result.
         Output::keep_stdout()?;
         tell_of_deaths(Failure::Run(String::new()).exit_code());
-        let patience = Arc::new(Patience(AtomicU64::new(0)));
-        patience.set(timeout);
-        watch(patience.clone(), talk)?;
+        let limit = Arc::new(CallLimit(AtomicU64::new(0)));
+        limit.set(timeout);
+        watch(limit.clone(), talk)?;
         let failed = |error: PluginError| match error {
             PluginError::Open(_)
             | PluginError::NoTable { .. }
@@ -111,12 +111,12 @@ impl NetPlugin {
             device_type: device.kind.to_string(),
         };
         tracing::info!(plugin = %facts, "started");
-        Ok(Some(Self { plugin, device, versions: library.versions().to_vec(), facts, patience }))
+        Ok(Some(Self { plugin, device, versions: library.versions().to_vec(), facts, limit }))
     }
 
     /// Puts a session's timeout in force, in place of the one that this side was started with.
     pub fn watch_for(&self, timeout: Duration) {
-        self.patience.set(timeout);
+        self.limit.set(timeout);
     }
 
     /// Returns whether the device leaves what it receives into GPU memory in a bounce region, to be
@@ -158,14 +158,14 @@ pub fn is_here() -> bool {
 static HERE: AtomicBool = AtomicBool::new(false);
 
 /// Ends the process when a plugin does not return.
-fn watch(patience: Arc<Patience>, talk: Talk) -> Result<(), Failure> {
+fn watch(limit: Arc<CallLimit>, talk: Talk) -> Result<(), Failure> {
     // A thread that starts waits for the loader, which the plugin may hold.
     let begun = Arc::new(Barrier::new(2));
     let begins = begun.clone();
     let life = move || {
         begins.wait();
         loop {
-            let bound = patience.get();
+            let bound = limit.get();
             thread::sleep(LOOK.min(bound / 16));
             if let Some((call, inside)) = stuck_call(bound) {
                 let failure = Failure::Run(format!(

@@ -34,7 +34,7 @@ pub struct PacketSizes {
 /// If the kernel does not answer.
 pub fn links() -> io::Result<BTreeMap<String, PacketSizes>> {
     let socket = socket(AddressFamily::NETLINK, SocketType::RAW, None)?;
-    set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(TIMEOUT))?;
     let kernel = SocketAddrNetlink::new(0, 0);
     sendto(&socket, &request(), SendFlags::empty(), &kernel)?;
     let mut found = BTreeMap::new();
@@ -147,7 +147,7 @@ const GRO_IPV4_MAX_SIZE: u16 = 64;
 const ANSWER_BYTES: usize = 64 << 10;
 /// Far more than a machine has interfaces.
 const ANSWERS_MAX: usize = 10_000;
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

@@ -32,7 +32,7 @@ use crate::{
     },
     settings::{
         Flow, Settings,
-        request::{Amount, Request},
+        request::{Amount, MeasureRequest},
         resolve::{There, resolve},
     },
     version::{COMMIT, VERSION},
@@ -44,7 +44,7 @@ pub struct Measurement<'a> {
     /// The subcommand.
     pub command: &'static str,
     /// The user's request.
-    pub request: &'a Request,
+    pub request: &'a MeasureRequest,
     /// The part of the request that this side can fulfil, with its GPU.
     pub proposal: Proposal,
     /// This machine.
@@ -82,10 +82,10 @@ impl Measurement<'_> {
         let both = [Role::Client, Role::Server];
         let roles = if self.command == "loopback" { &both[..] } else { &both[..1] };
         settings.check_memory("this host", roles, available_memory_bytes()).map_err(Failure::Usage)?;
-        let patience = settings.patience(settings.memory_bytes());
-        link.say(Kind::Settings, &self.proposal.ask(&settings), Instant::now() + patience)?;
+        let stall_timeout = settings.stall_timeout(settings.memory_bytes());
+        link.say(Kind::Settings, &self.proposal.ask(&settings), Instant::now() + stall_timeout)?;
         let opening = self.proposal.opening();
-        let accept: Accept = link.hear(Kind::Accept, Instant::now() + patience + opening)?;
+        let accept: Accept = link.hear(Kind::Accept, Instant::now() + stall_timeout + opening)?;
         let plugins = self.proposal.plugins(&accept, link.peer())?;
         let gpus = self.proposal.conclude(&mut settings, accept, link.peer(), self.talk)?;
         let gpu = self.proposal.gpu.as_ref().map(|gpu| &gpu.device);
@@ -101,10 +101,10 @@ impl Measurement<'_> {
         let (mine, theirs, ending) = match measured {
             Ok(()) => {
                 let mine = side.report();
-                link.say(Kind::End, &End {}, Instant::now() + patience)?;
-                let theirs: SideReport = link.hear(Kind::Report, Instant::now() + patience)?;
+                link.say(Kind::End, &End {}, Instant::now() + stall_timeout)?;
+                let theirs: SideReport = link.hear(Kind::Report, Instant::now() + stall_timeout)?;
                 side.close(Role::Client)?;
-                link.say(Kind::Bye, &Bye {}, Instant::now() + patience)?;
+                link.say(Kind::Bye, &Bye {}, Instant::now() + stall_timeout)?;
                 (mine, Some(theirs), Ok(()))
             }
             Err(_) if link.interrupt().fired() => (side.report(), None, Err(Failure::Interrupted)),
@@ -239,7 +239,7 @@ impl Course {
         link: &mut Link,
         bytes: u64,
     ) -> Result<(), Failure> {
-        let Request { amount, warmup, interval, .. } = *measurement.request;
+        let MeasureRequest { amount, warmup, interval, .. } = *measurement.request;
         let settings = side.settings.clone();
         let mut messages = Tally::new(settings.flow, self.tcp);
         let mut slices = Tally::new(settings.flow, self.tcp);

@@ -230,11 +230,11 @@ fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{asked::MeasureArgs, environment::Environment, request::Request};
+    use crate::settings::{asked::MeasureArgs, environment::Environment, request::MeasureRequest};
 
     #[test]
     fn what_is_missing_is_named() {
-        let settings = Request::new(MeasureArgs::default(), &Environment::default()).unwrap().settings;
+        let settings = MeasureRequest::new(MeasureArgs::default(), &Environment::default()).unwrap().settings;
         let begin = |handles: &Handles| {
             let local = SocketAddr::from(([127, 0, 0, 1], 0));
             Connecting::begin(true, &settings, None, None, local, handles).err().unwrap().to_string()

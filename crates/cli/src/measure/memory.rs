@@ -22,7 +22,7 @@ use crate::{
     settings::{
         Memory, Settings,
         memory::{Selector, Wanted},
-        request::Request,
+        request::MeasureRequest,
         resolve::{Here, resolve},
     },
 };
@@ -61,8 +61,8 @@ impl Proposal {
     ///
     /// # Errors
     /// [`Failure::Run`] with the driver's reason if one was asked for and cannot be had.
-    pub fn of(request: &Request, talk: Talk) -> Result<Self, Failure> {
-        let Request { asked, memory: wanted, gpu: selector, .. } = request;
+    pub fn of(request: &MeasureRequest, talk: Talk) -> Result<Self, Failure> {
+        let MeasureRequest { asked, memory: wanted, gpu: selector, .. } = request;
         let plugin = NetPlugin::open(&asked.plugin, request.settings.timeout(), talk)?;
         let limits = plugin.as_ref().map(NetPlugin::limits);
         let cores = Identity::of_this_host().cores;

@@ -20,16 +20,16 @@ pub mod tally;
 pub mod transport;
 pub mod tuning;
 
-use gputcp::{Error, Guilty};
+use gputcp::{Error, Origin};
 
 use crate::failure::{Failure, advice};
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let sentence = format!("{error}{}", hint(&error));
-        match error.guilty() {
-            Guilty::Peer => Self::Peer(sentence),
-            Guilty::User => Self::Interrupted,
+        match error.origin() {
+            Origin::Peer => Self::Peer(sentence),
+            Origin::User => Self::Interrupted,
             // Settings were checked long before: what the library refuses now is a mistake of ours.
             _ => Self::Run(sentence),
         }

@@ -41,7 +41,7 @@ pub fn run(
     }
     let transfer = work == Work::Transfer;
     let tcp = side.tcp();
-    let patience = side.settings.patience(bytes * rounds);
+    let stall_timeout = side.settings.stall_timeout(bytes * rounds);
     let (out_pattern, in_pattern) = patterns(side.settings.seed, iteration, role);
     let verify = transfer && side.settings.verify;
     let (Some(outgoing), Some(incoming)) = (&mut side.outgoing, &mut side.incoming) else {
@@ -51,7 +51,7 @@ pub fn run(
     side.damage.apply(&outgoing.buffer, begin)?;
     let before = Counted::of(incoming);
     // The server is the receiver that says Go, for the whole batch.
-    let barrier = barrier(link, role == Role::Client, role == Role::Server, patience);
+    let barrier = barrier(link, role == Role::Client, role == Role::Server, stall_timeout);
     let mut times = Vec::with_capacity(rounds as usize);
     let (clock, moved) = if transfer {
         play(outgoing, incoming, role, begin, barrier, &mut times)?
@@ -84,8 +84,8 @@ pub fn run(
     };
     let sent = Sent { bytes: moved.bytes, chunks: moved.chunks, cpu_ns, tcp };
     let mut outcome = match role {
-        Role::Client => settle(link, begin, patience, Some(sent), || Ok(None))?,
-        Role::Server => settle(link, begin, patience, None, || Ok(Some(received.clone())))?,
+        Role::Client => settle(link, begin, stall_timeout, Some(sent), || Ok(None))?,
+        Role::Server => settle(link, begin, stall_timeout, None, || Ok(Some(received.clone())))?,
     };
     if role == Role::Client {
         // The answers arrived here: this side's own look at them counts as well.

@@ -66,7 +66,7 @@ pub fn run(side: &mut Side, link: &mut Link, role: Role, begin: &Begin) -> Resul
             link,
             side.outgoing.is_some(),
             side.incoming.is_some(),
-            side.settings.patience(begin.bytes),
+            side.settings.stall_timeout(begin.bytes),
         );
         let (outgoing, incoming) = (side.outgoing.as_mut(), side.incoming.as_mut());
         if transfer {
@@ -102,7 +102,7 @@ pub fn run(side: &mut Side, link: &mut Link, role: Role, begin: &Begin) -> Resul
             mismatch: check.and_then(Result::err).map(|mismatch| mismatch.to_string()),
         }))
     };
-    settle(link, begin, side.settings.patience(begin.bytes), sent, received)
+    settle(link, begin, side.settings.stall_timeout(begin.bytes), sent, received)
 }
 
 /// Writes a message from the start of the buffer.
@@ -137,11 +137,11 @@ pub(super) fn verify(
 pub(super) fn settle(
     link: &mut Link,
     begin: &Begin,
-    patience: Duration,
+    stall_timeout: Duration,
     sent: Option<Sent>,
     received: impl FnOnce() -> Result<Option<Received>, Failure>,
 ) -> Result<Outcome, Failure> {
-    let deadline = || Instant::now() + patience;
+    let deadline = || Instant::now() + stall_timeout;
     if let Some(sent) = &sent {
         link.say(Kind::Sent, sent, deadline())?;
     }
@@ -254,10 +254,10 @@ pub(super) fn barrier(
     link: &mut Link,
     sends: bool,
     receives: bool,
-    patience: Duration,
+    stall_timeout: Duration,
 ) -> impl FnOnce() -> Result<Clock, Failure> {
     move || {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + stall_timeout;
         if sends {
             link.say(Kind::Filled, &Filled {}, deadline)?;
         }

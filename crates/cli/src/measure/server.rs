@@ -76,14 +76,14 @@ fn carry(
     if let Some(bound) = timeout {
         settings.timeout_ms = settings.timeout_ms.min(bound.as_millis() as u64);
     }
-    let patience = settings.patience(settings.memory_bytes());
-    link.say(Kind::Accept, &accept, Instant::now() + patience)?;
+    let stall_timeout = settings.stall_timeout(settings.memory_bytes());
+    link.say(Kind::Accept, &accept, Instant::now() + stall_timeout)?;
     let mut side =
         Side::set_up(link, Role::Server, settings.clone(), gpu.as_ref().map(|gpu| &gpu.device), plugin)?;
     let mut served = Served::default();
     loop {
         // Between two runs the client prints what it has, which may take it as long as the timeout.
-        let (kind, payload) = link.hear_any(Instant::now() + patience)?;
+        let (kind, payload) = link.hear_any(Instant::now() + stall_timeout)?;
         match kind {
             Kind::BeginForward | Kind::BeginBackward | Kind::BeginBoth => {
                 let begin: Begin = link.parse(kind, &payload)?;
@@ -103,9 +103,9 @@ fn carry(
     }
     let mut report = side.report();
     report.strays += strays();
-    link.say(Kind::Report, &report, Instant::now() + patience)?;
+    link.say(Kind::Report, &report, Instant::now() + stall_timeout)?;
     side.close(Role::Server)?;
-    link.hear::<Bye>(Kind::Bye, Instant::now() + patience)?;
+    link.hear::<Bye>(Kind::Bye, Instant::now() + stall_timeout)?;
     Ok(served)
 }
 
@@ -168,12 +168,12 @@ const FIRST: Duration = Duration::from_secs(2);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{asked::MeasureArgs, environment::Environment, request::Request};
+    use crate::settings::{asked::MeasureArgs, environment::Environment, request::MeasureRequest};
 
     #[test]
     fn a_run_is_one_of_those_agreed_on() {
         let args = MeasureArgs { size: Some(4096), ..Default::default() };
-        let forward = Request::new(args, &Environment::default()).unwrap().settings;
+        let forward = MeasureRequest::new(args, &Environment::default()).unwrap().settings;
         let good = Begin { work: Work::Transfer, bytes: 4096, iteration: 1, rounds: 1 };
         let check = |settings: &Settings, begin: Begin| {
             let fits = check_begin(settings, Kind::BeginForward, &begin, "the client").is_ok();

@@ -97,22 +97,23 @@ impl Side {
         let (source, destination) = settings.memory_of(role);
         let (sends, receives) = (source.is_some(), destination.is_some());
         let local = link.local_address()?;
-        // Each wait has the whole patience: the other side may still be at what this one has done.
-        let patience = settings.patience(settings.memory_bytes());
+        // Each wait has the whole stall timeout: the other side may still be at what this one has done.
+        let stall_timeout = settings.stall_timeout(settings.memory_bytes());
         // Making memory present takes seconds, which the system does not cut short.
         let leave = link.leave_on_interrupt()?;
-        let place =
-            |memory: Option<Memory>| memory.map(|memory| Place::of(memory, &settings, gpu)).transpose();
+        let place = |memory: Option<Memory>| {
+            memory.map(|memory| MessageMemory::of(memory, &settings, gpu)).transpose()
+        };
         let (source, destination) = (place(source)?, place(destination)?);
         drop(leave);
-        let device = |place: &Option<Place>| place.as_ref().and_then(|place| place.device.clone());
+        let device = |place: &Option<MessageMemory>| place.as_ref().and_then(|place| place.device.clone());
 
         let mut listening =
             Listening::open(receives, &settings, device(&destination).as_ref(), plugin, local)?;
-        let theirs = exchange_handles(link, role, &listening.handles(), Instant::now() + patience)?;
+        let theirs = exchange_handles(link, role, &listening.handles(), Instant::now() + stall_timeout)?;
         // The other side has its memory by now: what follows is the connections' own time.
         let began = Instant::now();
-        let deadline = began + patience;
+        let deadline = began + stall_timeout;
         let mut connecting =
             Connecting::begin(sends, &settings, device(&source).as_ref(), plugin, local, &theirs)?;
         let mut comms = (Vec::new(), Vec::new());
@@ -122,7 +123,7 @@ impl Side {
                 return Err(Failure::Peer(format!(
                     "{} made no data connection within {:.1} s: a firewall may block ports between the two",
                     link.peer(),
-                    patience.as_secs_f64()
+                    stall_timeout.as_secs_f64()
                 )));
             }
             link.watch(&[], Instant::now() + POLL)?;
@@ -136,7 +137,7 @@ impl Side {
         }
         let strays = listening.strays();
         let sockets = usize::from(settings.streams) * usize::from(settings.channels);
-        let pipelines = |place: &Option<Place>, slots: u16| {
+        let pipelines = |place: &Option<MessageMemory>, slots: u16| {
             PipelineSpec::of(&settings, &settings.options(device(place).as_ref(), slots, local.ip()))
         };
         let raw_out = match &theirs.raw {
@@ -165,7 +166,7 @@ impl Side {
             })
         };
         let connections = usize::from(settings.channels);
-        let bare = |sockets: Option<RawSockets>, place: &Place| -> Result<Option<Bare>, Failure> {
+        let bare = |sockets: Option<RawSockets>, place: &MessageMemory| -> Result<Option<Bare>, Failure> {
             let area = |_: &RawSockets| Area::of(&place.buffer, &settings);
             let area = sockets.as_ref().map(area).transpose()?;
             Ok(sockets.zip(area).map(|(sockets, area)| Bare { sockets, area }))
@@ -190,8 +191,8 @@ impl Side {
             None => None,
         };
         let ready = Ready { setup_us: setup.as_micros() as u64 };
-        link.say(Kind::Ready, &ready, Instant::now() + patience)?;
-        link.hear::<Ready>(Kind::Ready, Instant::now() + patience)?;
+        link.say(Kind::Ready, &ready, Instant::now() + stall_timeout)?;
+        link.hear::<Ready>(Kind::Ready, Instant::now() + stall_timeout)?;
         Ok(Self {
             settings,
             outgoing,
@@ -287,12 +288,12 @@ impl Outgoing {
 }
 
 /// A message's memory, and the device that it is on.
-struct Place {
+struct MessageMemory {
     buffer: Buffer,
     device: Option<Device>,
 }
 
-impl Place {
+impl MessageMemory {
     fn of(memory: Memory, settings: &Settings, gpu: Option<&Device>) -> Result<Self, Failure> {
         let device = match memory {
             Memory::Host => None,

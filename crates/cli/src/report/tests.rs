@@ -12,11 +12,11 @@ use crate::{
         run::{Exchanged, Outcome},
         tally::Tally,
     },
-    settings::{asked::MeasureArgs, environment::Environment, request::Request},
+    settings::{asked::MeasureArgs, environment::Environment, request::MeasureRequest},
 };
 
 fn settings(args: MeasureArgs) -> Settings {
-    let mut settings = Request::new(args, &Environment::default()).unwrap().settings;
+    let mut settings = MeasureRequest::new(args, &Environment::default()).unwrap().settings;
     settings.streams = 2;
     settings.sockets.congestion = "cubic".parse().ok();
     settings

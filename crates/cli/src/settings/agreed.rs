@@ -115,7 +115,7 @@ impl Settings {
     /// Returns how long a side may stay silent that fills or verifies `bytes` meanwhile: it does 256 MiB a
     /// second.
     #[must_use]
-    pub fn patience(&self, bytes: u64) -> Duration {
+    pub fn stall_timeout(&self, bytes: u64) -> Duration {
         self.timeout() + Duration::from_micros(bytes.div_ceil(268))
     }
 

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 
 /// A measurement to make.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct MeasureRequest {
     /// The flags and variables that asked for it.
     pub asked: MeasureArgs,
     /// The settings, as far as they depend on neither machine.
@@ -52,7 +52,7 @@ pub enum Format {
     Csv,
 }
 
-impl Request {
+impl MeasureRequest {
     /// Makes the measurement that the command line and the environment ask for.
     ///
     /// # Errors
@@ -93,8 +93,8 @@ mod tests {
         Selector::parse(name).ok()
     }
 
-    fn request(args: MeasureArgs) -> Result<Request, Failure> {
-        Request::new(args, &Environment::default())
+    fn request(args: MeasureArgs) -> Result<MeasureRequest, Failure> {
+        MeasureRequest::new(args, &Environment::default())
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// The longest any of the commands here may take; far above what they take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Returns the command, untouched by the variables of the caller, and without GPUs, so that it does the
 /// same on every machine.
@@ -70,12 +70,12 @@ impl Running {
 
     #[track_caller]
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {
                 return status;
             }
-            assert!(Instant::now() < deadline, "the command did not end within {PATIENCE:?}");
+            assert!(Instant::now() < deadline, "the command did not end within {TIMEOUT:?}");
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -136,7 +136,7 @@ impl Heard {
     /// Waits until the process says something with these words.
     #[track_caller]
     pub(crate) fn hear(&mut self, words: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(line) = self.lines.recv_timeout(left) else {
@@ -194,9 +194,9 @@ pub(crate) fn measuring(mut command: Command) -> Heard {
 /// Waits until this holds of a process.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !holds() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        assert!(Instant::now() < deadline, "not within {TIMEOUT:?}: {what}");
         thread::sleep(Duration::from_millis(1));
     }
 }

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     Error, FRAGMENTS_MAX, MemoryKind,
-    memory::{Hold, Place},
+    memory::{Hold, Residence},
 };
 
 /// In-order work on a device. Dropping it finishes what was launched.
@@ -103,7 +103,7 @@ impl Stream {
         self.check_reach(destination)?;
         let (from, to) = (source.address(), destination.address());
         // Bytes that the next kernel knows to be in the GPU's memory need not be in the host's yet.
-        let is_on_host = destination.place() == Place::Pinned;
+        let is_on_host = destination.place() == Residence::Pinned;
         let mut entries = fragments
             .iter()
             .filter(|fragment| fragment.bytes > 0)
@@ -321,9 +321,9 @@ impl Stream {
     fn check_reach(&self, hold: &Hold) -> Result<(), Error> {
         let lane = MemoryKind::Cuda(self.queue().context.ordinal);
         match hold.place() {
-            Place::Pinned => Ok(()),
-            Place::Device(ordinal) if MemoryKind::Cuda(ordinal) == lane => Ok(()),
-            Place::Device(_) | Place::Pages => Err(Error::Unreachable { lane, memory: hold.kind() }),
+            Residence::Pinned => Ok(()),
+            Residence::Device(ordinal) if MemoryKind::Cuda(ordinal) == lane => Ok(()),
+            Residence::Device(_) | Residence::Pages => Err(Error::Unreachable { lane, memory: hold.kind() }),
         }
     }
 }

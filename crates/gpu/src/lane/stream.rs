@@ -68,7 +68,7 @@ impl Stream {
     pub(super) fn reaches(&self, source: &Hold) -> bool {
         match self {
             Self::Soft(_) => true,
-            Self::Cuda(_) => source.place() != crate::memory::Place::Pages,
+            Self::Cuda(_) => source.place() != crate::memory::Residence::Pages,
         }
     }
 

@@ -154,7 +154,7 @@ impl fmt::Debug for Foreign {
 
 /// The processors that can reach a piece of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Residence {
     /// The CPU alone.
     Pages,
     /// The CPU and every GPU, at one address.
@@ -219,19 +219,19 @@ impl Hold {
     }
 
     /// Returns which processors can reach the memory.
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Residence {
         match &self.region.memory {
-            Memory::Pages(_) => Place::Pages,
-            Memory::Pinned(_) => Place::Pinned,
-            Memory::Device { memory, .. } => Place::Device(memory.ordinal()),
-            Memory::Foreign(Foreign { gpu: Some(gpu), .. }) => Place::Device(gpu.device().ordinal),
-            Memory::Foreign(Foreign { gpu: None, .. }) => Place::Pages,
+            Memory::Pages(_) => Residence::Pages,
+            Memory::Pinned(_) => Residence::Pinned,
+            Memory::Device { memory, .. } => Residence::Device(memory.ordinal()),
+            Memory::Foreign(Foreign { gpu: Some(gpu), .. }) => Residence::Device(gpu.device().ordinal),
+            Memory::Foreign(Foreign { gpu: None, .. }) => Residence::Pages,
         }
     }
 
     /// Returns whether the CPU can reach the memory.
     pub(crate) fn is_on_host(&self) -> bool {
-        !matches!(self.place(), Place::Device(_))
+        !matches!(self.place(), Residence::Device(_))
     }
 
     /// Returns the address of the first byte for a GPU that can reach it: pinned memory has one address for

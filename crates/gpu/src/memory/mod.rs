@@ -11,5 +11,5 @@ mod table;
 
 pub use buffer::Buffer;
 pub use claim::{ReadClaim, WriteClaim};
-pub(crate) use hold::{Hold, Place};
+pub(crate) use hold::{Hold, Residence};
 pub use table::CLAIMS_MAX;

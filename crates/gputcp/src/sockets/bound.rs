@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn silence_is_noticed_a_look_after_the_patience_and_no_later() {
+    fn silence_is_noticed_a_look_after_the_timeout_and_no_later() {
         for timeout in [Duration::from_millis(60), Duration::from_secs(30), Duration::from_secs(86_400)] {
             let mut bound = Bound::silence(timeout);
             let began = Instant::now();

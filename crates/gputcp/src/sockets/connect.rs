@@ -9,7 +9,7 @@ use std::{
 };
 
 use gputcp_proto::{
-    frame::{Join, Verdict, Welcome},
+    frame::{Join, JoinVerdict, Welcome},
     handle::Handle,
     key::Proof,
     plan::fitting_piece,
@@ -93,7 +93,7 @@ impl Connector {
         }
         // A refusal can come before all sockets are up.
         let Some(welcome) = self.read_welcome()? else { return Ok(None) };
-        if welcome.verdict != Verdict::Accepted {
+        if welcome.verdict != JoinVerdict::Accepted {
             return Err(Error::refused(&self.peer, welcome.verdict));
         }
         let key = self.options.key.as_ref();

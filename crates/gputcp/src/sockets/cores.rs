@@ -20,7 +20,7 @@ pub(crate) fn near(device: Option<&Device>) -> Option<CpuSet> {
 
 /// Keeps the calling thread near this device, where a connection's own I/O threads run. A measurement that
 /// compares itself with a connection calls it.
-pub fn stay_near(device: &Device) {
+pub fn set_numa_affinity(device: &Device) {
     stay(near(Some(device)).as_ref());
 }
 
@@ -29,7 +29,7 @@ pub fn stay_near(device: &Device) {
 ///
 /// # Errors
 /// If the system has no thread left.
-pub fn make_near<T: Send>(device: &Device, make: impl FnOnce() -> T + Send) -> Result<T> {
+pub fn with_numa_affinity<T: Send>(device: &Device, make: impl FnOnce() -> T + Send) -> Result<T> {
     make_on(near(Some(device)).as_ref(), make)
 }
 

@@ -50,9 +50,9 @@ impl Driver {
         }
     }
 
-    /// Starts the work: a task for each data socket, and the standby of the control socket. Threads of its
-    /// own stay on the cores `near`; those of a pool serve all devices. When this returns, all that the
-    /// connection will ever need is there (invariant I4).
+    /// Starts the work: a task for each data socket, and the background reader of the control socket. Threads
+    /// of its own stay on the cores `near`; those of a pool serve all devices. When this returns, all that
+    /// the connection will ever need is there (invariant I4).
     pub(crate) fn start<S: Side + Send + 'static, T: Task>(
         &mut self,
         shared: &Arc<Shared<S>>,
@@ -65,8 +65,10 @@ impl Driver {
         }
         match self {
             Self::Threads(threads, alone) => {
-                let standby = alone.clone();
-                threads.push(spawn("gputcp-control", shared, near, move |shared| shared.stand_by(&standby))?);
+                let background = alone.clone();
+                threads.push(spawn("gputcp-control", shared, near, move |shared| {
+                    shared.read_in_background(&background)
+                })?);
                 for (stream, task) in tasks.enumerate() {
                     threads.push(spawn(T::name(), shared, near, move |shared| {
                         shared.work[stream].is_here();

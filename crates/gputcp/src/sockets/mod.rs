@@ -32,7 +32,7 @@ use rustix::thread::CpuSet;
 use self::socket::Socket;
 pub use self::{
     connect::Connector,
-    cores::{make_near, stay_near},
+    cores::{set_numa_affinity, with_numa_affinity},
     listen::Listener,
     pool::IoPool,
     recv::{GroupRequest, Part, ReceivedGroup, RecvComm, RecvRequest},

@@ -23,14 +23,14 @@ use gputcp::{
 };
 use gputcp_gpu::{Buffer, Device, Pattern, SoftOptions};
 use gputcp_proto::{
-    frame::{Announce, Control, Join, Token, Verdict, Welcome},
+    frame::{Announce, Control, Join, JoinVerdict, Token, Welcome},
     key::Proof,
 };
 
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub fn soon() -> Instant {
-    Instant::now() + PATIENCE
+    Instant::now() + TIMEOUT
 }
 
 pub fn options(streams: u16) -> Options {
@@ -103,12 +103,12 @@ pub fn pair(options: &Options) -> (SendComm, RecvComm) {
 
 /// Where a test's memory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum TestMemory {
     Host,
     Soft,
 }
 
-impl Place {
+impl TestMemory {
     pub fn buffer(self, bytes: u64) -> Buffer {
         match self {
             Self::Host => Buffer::host(bytes).unwrap(),
@@ -192,7 +192,7 @@ pub fn move_at_and_verify(
 /// Returns the first frame of a bare receiver on its control socket.
 pub fn welcome(options: &Options) -> Welcome {
     Welcome {
-        verdict: Verdict::Accepted,
+        verdict: JoinVerdict::Accepted,
         slots: 32,
         inline_bytes: 64 << 10,
         eager_places: 0,
@@ -259,7 +259,7 @@ impl Stalled {
         let (count, each) = (16, 4 << 20);
         let options = options.tuned(|tuning| tuning.send_buffer_bytes = Some(64 << 10));
         let (mut sender, mut control, data) = sender_to_impostor(options, Some(64 << 10));
-        let from = Place::Host.buffer(count * each);
+        let from = TestMemory::Host.buffer(count * each);
         for seq in 0..count {
             let announce = Announce { seq, capacity: each, inline_bytes: 64 << 10, done: 0, mark: None };
             control.write_all(&Control::Announce(announce).encode()).unwrap();

@@ -11,7 +11,7 @@ use std::{
 use gputcp::{Connector, Key};
 use gputcp_fuzz::{Rng, mutate, near, run, watch_panics};
 use gputcp_proto::{
-    frame::{Join, Token, Verdict, Welcome},
+    frame::{Join, JoinVerdict, Token, Welcome},
     handle::Handle,
 };
 
@@ -66,9 +66,9 @@ fn however_a_connector_is_answered_it_has_a_connection_or_an_error() {
             let listener = TcpListener::bind(somewhere()).unwrap();
             let handle = Handle::at(listener.local_addr().unwrap(), Token([5; 16]));
             let honest = Connector::new(&handle, options.clone()).unwrap();
-            let patience = Duration::from_millis(if random.u8(0..10) == 0 { 100 } else { 1000 });
+            let timeout = Duration::from_millis(if random.u8(0..10) == 0 { 100 } else { 1000 });
             let (mut fork, key) = (random.fork(), options.key.clone());
-            let stay = patience < Duration::from_secs(1);
+            let stay = timeout < Duration::from_secs(1);
             let answering = thread::spawn(move || {
                 let mut sockets: Vec<TcpStream> = vec![];
                 for _ in 0..=plan.options.streams {
@@ -88,7 +88,7 @@ fn however_a_connector_is_answered_it_has_a_connection_or_an_error() {
                 sockets
             });
             counts.one("frames");
-            let comm = honest.connect(Instant::now() + patience);
+            let comm = honest.connect(Instant::now() + timeout);
             if let Ok(comm) = &comm {
                 counts.one("connected");
                 assert!(comm.max_receives() <= options.max_receives);
@@ -140,7 +140,8 @@ fn answer(random: &mut Rng, plan: &Plan, to: &Join, key: Option<&Key>) -> Vec<u8
         2 => welcome.eager_places = random.u16(0..=255),
         3 => welcome.max_receives = random.u16(0..=255),
         4 => {
-            let refusals = [Verdict::WrongToken, Verdict::BadSettings, Verdict::Busy, Verdict::WrongKey];
+            let refusals =
+                [JoinVerdict::WrongToken, JoinVerdict::BadSettings, JoinVerdict::Busy, JoinVerdict::WrongKey];
             welcome.verdict = random.choice(refusals).unwrap();
         }
         _ => {}

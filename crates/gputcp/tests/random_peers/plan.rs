@@ -6,17 +6,17 @@ use gputcp::{IoPool, Options};
 use gputcp_fuzz::Rng;
 use gputcp_gpu::UnpackMode;
 use gputcp_proto::{
-    frame::{Join, Verdict, Welcome},
+    frame::{Join, JoinVerdict, Welcome},
     handle::Handle,
     key::Proof,
 };
 
-use crate::common::{self, Place};
+use crate::common::{self, TestMemory};
 
 /// Both ends' numbers; those of the bare peer are the ones that fit its frames.
 pub(crate) struct Plan {
     /// Where this side's memory is.
-    pub(crate) place: Place,
+    pub(crate) place: TestMemory,
     pub(crate) options: Options,
     pub(crate) peer_slots: u16,
     pub(crate) peer_inline_bytes: u32,
@@ -26,7 +26,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn draw(random: &mut Rng) -> Self {
-        let place = if random.bool() { Place::Host } else { Place::Soft };
+        let place = if random.bool() { TestMemory::Host } else { TestMemory::Soft };
         let segment_bytes = 4096 << random.u32(0..=4);
         let inline = |random: &mut Rng| random.choice([0, 100, 4096, 64 << 10]).unwrap();
         let max_receives = random.choice([1, 1, 1, 2, 8]).unwrap();
@@ -86,7 +86,7 @@ impl Plan {
     /// Returns the welcome of a bare receiver.
     pub(crate) const fn welcome(&self) -> Welcome {
         Welcome {
-            verdict: Verdict::Accepted,
+            verdict: JoinVerdict::Accepted,
             slots: self.peer_slots,
             inline_bytes: self.peer_inline_bytes,
             eager_places: self.peer_eager_places,

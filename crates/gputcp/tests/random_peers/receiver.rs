@@ -62,11 +62,11 @@ struct Receive {
 
 /// A request, and the first of its receives.
 struct Open {
-    request: Option<Request>,
+    request: Option<PeerRequest>,
     first: usize,
 }
 
-enum Request {
+enum PeerRequest {
     One(RecvRequest),
     Group(GroupRequest),
 }
@@ -78,19 +78,19 @@ impl Open {
         let lengths = |group: ReceivedGroup| group.parts().iter().map(|part| part.bytes).collect();
         match self.request.take() {
             None => Ok(None),
-            Some(Request::One(request)) if wait => Ok(Some(vec![comm.wait(request, MOMENT)?.bytes])),
-            Some(Request::Group(request)) if wait => Ok(Some(lengths(comm.wait_group(request, MOMENT)?))),
-            Some(Request::One(request)) => Ok(match comm.test(request)? {
+            Some(PeerRequest::One(request)) if wait => Ok(Some(vec![comm.wait(request, MOMENT)?.bytes])),
+            Some(PeerRequest::Group(request)) if wait => Ok(Some(lengths(comm.wait_group(request, MOMENT)?))),
+            Some(PeerRequest::One(request)) => Ok(match comm.test(request)? {
                 Progress::Done(received) => Some(vec![received.bytes]),
                 Progress::NotYet(request) => {
-                    self.request = Some(Request::One(request));
+                    self.request = Some(PeerRequest::One(request));
                     None
                 }
             }),
-            Some(Request::Group(request)) => Ok(match comm.test_group(request)? {
+            Some(PeerRequest::Group(request)) => Ok(match comm.test_group(request)? {
                 Progress::Done(group) => Some(lengths(group)),
                 Progress::NotYet(request) => {
-                    self.request = Some(Request::Group(request));
+                    self.request = Some(PeerRequest::Group(request));
                     None
                 }
             }),
@@ -171,7 +171,7 @@ impl Case {
         let (tag, memory) = (random.i32(0..3), &self.regions.memory);
         let posted = if count == 1 {
             let posted = self.comm.irecv_tagged(memory, region(first), capacities[0], tag);
-            posted.map(|request| request.map(Request::One))
+            posted.map(|request| request.map(PeerRequest::One))
         } else {
             let part = |(at, &bytes): (usize, &u64)| Part {
                 destination: memory,
@@ -180,7 +180,7 @@ impl Case {
                 tag,
             };
             let group: Vec<_> = capacities.iter().enumerate().map(part).collect();
-            self.comm.irecv_group(&group).map(|request| request.map(Request::Group))
+            self.comm.irecv_group(&group).map(|request| request.map(PeerRequest::Group))
         };
         match posted {
             Ok(None) => return,

@@ -8,9 +8,9 @@ use std::{
 
 use super::{Check, Run};
 use crate::{
-    bench::Plugin,
+    bench::BenchPlugin,
     meeting::Bench,
-    posting::Request,
+    posting::PostedRequest,
     source::{BOOTSTRAP, NET, README, nccl},
     stop::{Seen, Stop, fail},
 };
@@ -93,13 +93,13 @@ fn sending(bench: &mut Bench) -> Seen {
 
 fn post<Block>(
     blocks: Vec<Block>,
-    one: impl FnMut(Block) -> Result<Request, Stop>,
-) -> Result<Vec<Request>, Stop> {
+    one: impl FnMut(Block) -> Result<PostedRequest, Stop>,
+) -> Result<Vec<PostedRequest>, Stop> {
     blocks.into_iter().map(one).collect()
 }
 
 /// Waits for a request without a pause, as the connection may end between any two calls.
-fn done(plugin: &Plugin, request: Request) -> Result<(), Stop> {
+fn done(plugin: &BenchPlugin, request: PostedRequest) -> Result<(), Stop> {
     while plugin.test(request)?.is_none() {
         plugin.in_time("test never said that a request is done")?;
     }

@@ -7,10 +7,10 @@ use std::{
 
 use super::{Check, Run};
 use crate::{
-    bench::{Plugin, pause},
+    bench::{BenchPlugin, pause},
     block::Block,
     meeting::Bench,
-    posting::Request,
+    posting::PostedRequest,
     raw::P,
     source::{NET, PROXY, nccl},
     stop::{Seen, Stop, fail, skip},
@@ -114,7 +114,7 @@ fn dead_dying(bench: &mut Bench) -> Seen {
 }
 
 /// Checks a receive that is done although its sender was killed: all of its message must have come before.
-fn whole(request: &Request, said: usize) -> Result<(), Stop> {
+fn whole(request: &PostedRequest, said: usize) -> Result<(), Stop> {
     if said != BYTES {
         return fail(format!("of {BYTES} bytes from a sender that was killed, test said done, with {said}"));
     }
@@ -126,8 +126,8 @@ fn whole(request: &Request, said: usize) -> Result<(), Stop> {
 /// have been done before the end came: `done` judges those by the sizes that `test` wrote.
 fn fails(
     bench: &Bench,
-    requests: &[Request],
-    done: impl Fn(&Request, usize) -> Result<(), Stop>,
+    requests: &[PostedRequest],
+    done: impl Fn(&PostedRequest, usize) -> Result<(), Stop>,
 ) -> Result<bool, Stop> {
     let until = Instant::now() + NOTICED;
     let mut open = requests.iter();
@@ -194,28 +194,28 @@ fn close_in_time(close: impl FnOnce() -> Result<(), Stop>) -> Result<(), Stop> {
 }
 
 /// Posts a few receives, at least one, until the plugin takes no more.
-fn receive_few(plugin: &Plugin, comm: P, few: usize, bytes: usize) -> Result<Vec<Request>, Stop> {
+fn receive_few(plugin: &BenchPlugin, comm: P, few: usize, bytes: usize) -> Result<Vec<PostedRequest>, Stop> {
     let blocks = (0..few).map(|_| plugin.room(comm, bytes)).collect::<Result<Vec<Block>, Stop>>()?;
     post_few(plugin, blocks, |block| plugin.recv(comm, block), |block| plugin.irecv(comm, block))
 }
 
 /// Posts sends, at least one, until the plugin takes no more. The other side has posted receives.
-fn send_these(plugin: &Plugin, comm: P, blocks: Vec<Block>) -> Result<Vec<Request>, Stop> {
+fn send_these(plugin: &BenchPlugin, comm: P, blocks: Vec<Block>) -> Result<Vec<PostedRequest>, Stop> {
     post_few(plugin, blocks, |block| plugin.send(comm, block), |block| plugin.isend(comm, block))
 }
 
 /// Returns the messages' memory, made first so that the sends are in flight together.
-fn messages(plugin: &Plugin, comm: P, few: usize) -> Result<Vec<Block>, Stop> {
+fn messages(plugin: &BenchPlugin, comm: P, few: usize) -> Result<Vec<Block>, Stop> {
     (0..few).map(|_| plugin.message(comm, BYTES, 1)).collect()
 }
 
 /// Posts one request as long as it takes, and the others until "not yet" means "full".
 fn post_few(
-    plugin: &Plugin,
+    plugin: &BenchPlugin,
     blocks: Vec<Block>,
-    first: impl Fn(Block) -> Result<Request, Stop>,
-    more: impl Fn(Block) -> Result<Option<Request>, Stop>,
-) -> Result<Vec<Request>, Stop> {
+    first: impl Fn(Block) -> Result<PostedRequest, Stop>,
+    more: impl Fn(Block) -> Result<Option<PostedRequest>, Stop>,
+) -> Result<Vec<PostedRequest>, Stop> {
     let mut blocks = blocks.into_iter();
     let mut posted = Vec::new();
     if let Some(block) = blocks.next() {

@@ -6,7 +6,7 @@ use gputcp_nccl_net::layout::constants::{OPTIONAL_RECV_COMPLETION, REQUESTS_MAX}
 
 use super::{Check, Run, full::FULL_MAX, requests::post};
 use crate::{
-    bench::{Plugin, answered},
+    bench::{BenchPlugin, answered},
     meeting::Bench,
     posting::alone,
     raw::P,
@@ -83,7 +83,7 @@ fn in_progress_sending(bench: &mut Bench) -> Seen {
     never_in_progress(&bench.plugin)
 }
 
-fn never_in_progress(plugin: &Plugin) -> Seen {
+fn never_in_progress(plugin: &BenchPlugin) -> Seen {
     match plugin.in_progress.load(Relaxed) {
         0 => Ok("no call answered 7".into()),
         times => {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{Check, Run};
 use crate::{
-    bench::Plugin,
+    bench::BenchPlugin,
     meeting::Bench,
     raw::P,
     source::{NET, README, nccl},
@@ -37,7 +37,7 @@ fn sending(bench: &mut Bench) -> Seen {
 }
 
 /// Receives messages of these sizes, each into a little more room, and checks every byte.
-pub(super) fn receive(plugin: &Plugin, comm: P, sizes: &[usize]) -> Result<usize, Stop> {
+pub(super) fn receive(plugin: &BenchPlugin, comm: P, sizes: &[usize]) -> Result<usize, Stop> {
     let mut posted = VecDeque::new();
     let mut unposted = sizes.iter();
     let mut bytes = 0;
@@ -55,7 +55,7 @@ pub(super) fn receive(plugin: &Plugin, comm: P, sizes: &[usize]) -> Result<usize
 }
 
 /// Sends messages of these sizes.
-pub(super) fn send(plugin: &Plugin, comm: P, sizes: &[usize]) -> Result<(), Stop> {
+pub(super) fn send(plugin: &BenchPlugin, comm: P, sizes: &[usize]) -> Result<(), Stop> {
     let mut posted = VecDeque::new();
     for (message, &size) in (0..).zip(sizes) {
         if posted.len() == WINDOW

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Check, Run, connect::at_once};
 use crate::{
-    bench::Plugin,
+    bench::BenchPlugin,
     meeting::Bench,
     source::{NET, README, nccl},
     stop::Seen,
@@ -34,7 +34,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-fn listen_does_not_block(plugin: &mut Plugin) -> Seen {
+fn listen_does_not_block(plugin: &mut BenchPlugin) -> Seen {
     plugin.init()?;
     let began = Instant::now();
     let listening = plugin.listen()?;

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use super::{Check, Run, requests::promised};
 use crate::{
-    bench::Plugin,
+    bench::BenchPlugin,
     block::Block,
     meeting::Bench,
-    posting::Request,
+    posting::PostedRequest,
     source::{NET, NET_IB, NET_SOCKET, README, nccl},
     stop::{Seen, Stop, stricter},
 };
@@ -92,11 +92,11 @@ fn sending(bench: &mut Bench) -> Seen {
 
 /// Posts until no more requests fit. An error below `most` is a fault: NCCL has up to `most` in flight.
 fn fill(
-    plugin: &Plugin,
-    posted: &mut VecDeque<Request>,
+    plugin: &BenchPlugin,
+    posted: &mut VecDeque<PostedRequest>,
     most: usize,
     memory: impl Fn(u64) -> Result<Block, Stop>,
-    one: impl Fn(Block) -> Result<Option<Request>, Stop>,
+    one: impl Fn(Block) -> Result<Option<PostedRequest>, Stop>,
 ) -> Result<Full, Stop> {
     while posted.len() < FULL_MAX {
         let count = posted.len();

@@ -11,10 +11,10 @@ use gputcp_proto::bounce::Fragment;
 
 use super::{Check, Run};
 use crate::{
-    bench::{Plugin, device_handle},
+    bench::{BenchPlugin, device_handle},
     gpu::{Gpu, Room},
     meeting::Bench,
-    posting::Request,
+    posting::PostedRequest,
     raw::P,
     source::{NET, README, nccl},
     stop::{Seen, Stop, fail, skip},
@@ -90,7 +90,7 @@ fn flush_receiving(bench: &mut Bench) -> Seen {
     Ok(format!("{} messages were there after it", SIZES.len()))
 }
 
-fn flush(plugin: &Plugin, comm: P, received: Request) -> Result<(), Stop> {
+fn flush(plugin: &BenchPlugin, comm: P, received: PostedRequest) -> Result<(), Stop> {
     let block = received.block;
     let flushed = plugin.until("iflush never gave a request that ends", || {
         let called =
@@ -239,7 +239,7 @@ fn in_place(bench: &mut Bench) -> Result<Gpu, Stop> {
     Ok(gpu)
 }
 
-fn has_queue(plugin: &Plugin) -> Result<bool, Stop> {
+fn has_queue(plugin: &BenchPlugin) -> Result<bool, Stop> {
     Ok(plugin.properties()?.net_device_type == Some(NET_DEVICE_UNPACK))
 }
 

@@ -4,7 +4,7 @@ use std::ptr;
 
 use super::{Check, Run};
 use crate::{
-    bench::Plugin,
+    bench::BenchPlugin,
     block::Block,
     meeting::Bench,
     raw::P,
@@ -63,7 +63,7 @@ fn null_mhandle_sending(bench: &mut Bench) -> Seen {
 }
 
 /// Returns memory to be posted with NULL. Where `regMr` gives another value, NCCL would pass that.
-fn unregistered(plugin: &Plugin, comm: P) -> Result<Block, Stop> {
+fn unregistered(plugin: &BenchPlugin, comm: P) -> Result<Block, Stop> {
     let mut block = plugin.room(comm, BYTES)?;
     if !block.mhandle.is_null() {
         plugin.go_beyond_nccl();

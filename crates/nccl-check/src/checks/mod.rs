@@ -25,7 +25,7 @@ mod start;
 mod strays;
 mod threads;
 
-use crate::{bench::Plugin, meeting::Bench, probe::PROBE, source::Source, stop::Seen};
+use crate::{bench::BenchPlugin, meeting::Bench, probe::PROBE, source::Source, stop::Seen};
 
 /// A demand, and how it is checked.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub struct Check {
 #[derive(Debug)]
 pub(crate) enum Run {
     /// One process, which starts the plugin itself.
-    Alone(fn(&mut Plugin) -> Seen),
+    Alone(fn(&mut BenchPlugin) -> Seen),
     /// Two processes, in which the plugin is started.
     Pair { receiving: fn(&mut Bench) -> Seen, sending: fn(&mut Bench) -> Seen },
 }

@@ -2,11 +2,11 @@
 
 use super::{Check, Run};
 use crate::{
-    bench::Plugin,
+    bench::BenchPlugin,
     block::Block,
     grouped::tag,
     meeting::Bench,
-    posting::Request,
+    posting::PostedRequest,
     raw::P,
     source::{NET, README, nccl},
     stop::{Seen, Stop, fail, skip},
@@ -82,14 +82,14 @@ fn posted_sending(bench: &mut Bench) -> Seen {
     Ok(String::new())
 }
 
-fn take_all(bench: &Bench, comm: P, posted: &[Request], from: u64) -> Result<(), Stop> {
+fn take_all(bench: &Bench, comm: P, posted: &[PostedRequest], from: u64) -> Result<(), Stop> {
     (from..).zip(posted).try_for_each(|(message, request)| bench.plugin.take(comm, *request, BYTES, message))
 }
 
 fn post(
     messages: std::ops::Range<u64>,
-    mut one: impl FnMut(u64) -> Result<Request, Stop>,
-) -> Result<Vec<Request>, Stop> {
+    mut one: impl FnMut(u64) -> Result<PostedRequest, Stop>,
+) -> Result<Vec<PostedRequest>, Stop> {
     messages.map(&mut one).collect()
 }
 
@@ -196,7 +196,7 @@ fn newest(stop: Stop, message: u64) -> Stop {
 }
 
 /// Notes that the check goes beyond NCCL where a request has one receive: NCCL asks for the oldest alone.
-fn beyond_for_one(plugin: &Plugin) -> Result<(), Stop> {
+fn beyond_for_one(plugin: &BenchPlugin) -> Result<(), Stop> {
     if plugin.parts()? == 1 {
         plugin.go_beyond_nccl();
     }

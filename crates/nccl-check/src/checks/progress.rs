@@ -7,7 +7,7 @@ use std::{
 
 use super::{Check, Run};
 use crate::{
-    bench::{Plugin, pause},
+    bench::{BenchPlugin, pause},
     block::pattern,
     meeting::Bench,
     raw::{P, Sizes, UNWRITTEN},
@@ -75,7 +75,7 @@ fn done_sending(bench: &mut Bench) -> Seen {
 }
 
 /// Returns the value that `test` writes as done, 0 or 1, or a failure.
-fn done(plugin: &Plugin, request: P) -> Result<c_int, Stop> {
+fn done(plugin: &BenchPlugin, request: P) -> Result<c_int, Stop> {
     let (mut done, mut sizes) = (UNWRITTEN, Sizes::new());
     let code = plugin.call("test", |raw| raw.test(request, &raw mut done, sizes.pointer()));
     match (plugin.success("test", code)?, done) {

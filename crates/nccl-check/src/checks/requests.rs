@@ -6,12 +6,12 @@ use gputcp_nccl_net::layout::constants::REQUESTS_MAX;
 
 use super::{Check, Run};
 use crate::{
-    bench::{Plugin, pause},
+    bench::{BenchPlugin, pause},
     block::Block,
     grouped::tag,
     meeting::Bench,
     outstanding::Ticket,
-    posting::Request,
+    posting::PostedRequest,
     raw::P,
     source::{NCCL_NET_H, NET, README, nccl, nccl_of},
     stop::{Seen, Stop, fail},
@@ -132,7 +132,7 @@ fn grouped_sending(bench: &mut Bench, comm: P) -> Result<Option<(usize, usize, u
 
 /// The sends of a connection, and the most that were in flight at once.
 struct Flight<'plugin> {
-    plugin: &'plugin Plugin,
+    plugin: &'plugin BenchPlugin,
     comm: P,
     posted: Vec<Ticket>,
     most: usize,
@@ -141,7 +141,7 @@ struct Flight<'plugin> {
 }
 
 impl<'plugin> Flight<'plugin> {
-    const fn new(plugin: &'plugin Plugin, comm: P) -> Self {
+    const fn new(plugin: &'plugin BenchPlugin, comm: P) -> Self {
         Self { plugin, comm, posted: Vec::new(), most: 0, full: false }
     }
 
@@ -180,11 +180,11 @@ impl<'plugin> Flight<'plugin> {
 
 /// Posts up to `most` requests; ends at the first refusal or error.
 pub(super) fn post(
-    plugin: &Plugin,
+    plugin: &BenchPlugin,
     most: usize,
     memory: impl Fn(u64) -> Result<Block, Stop>,
-    one: impl Fn(Block) -> Result<Option<Request>, Stop>,
-) -> Result<Vec<Request>, Stop> {
+    one: impl Fn(Block) -> Result<Option<PostedRequest>, Stop>,
+) -> Result<Vec<PostedRequest>, Stop> {
     let mut posted = Vec::new();
     while posted.len() < most {
         let block = memory(posted.len() as u64)?;
@@ -202,7 +202,7 @@ pub(super) const fn promised(version: u32, parts: usize) -> usize {
 }
 
 /// Judges a number of requests, with `parts` to each receive.
-fn enough(plugin: &Plugin, count: usize, what: &str, parts: usize) -> Seen {
+fn enough(plugin: &BenchPlugin, count: usize, what: &str, parts: usize) -> Seen {
     let promised = promised(plugin.raw.version(), parts);
     if count >= REQUESTS_MAX * parts {
         Ok(format!("{count} {what}"))

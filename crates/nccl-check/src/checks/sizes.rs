@@ -10,9 +10,9 @@ use gputcp_nccl_net::ResultCode;
 
 use super::{Check, Run};
 use crate::{
-    bench::{Plugin, answered, pause},
+    bench::{BenchPlugin, answered, pause},
     meeting::Bench,
-    posting::Request,
+    posting::PostedRequest,
     raw::{P, Sizes},
     source::{BOOTSTRAP, NET, NET_IB, NET_SOCKET, README, nccl},
     stop::{Seen, Stop, fail, stricter},
@@ -178,7 +178,7 @@ fn larger_sending(bench: &mut Bench) -> Seen {
 }
 
 /// Asks for a request until it ends, for a while.
-fn end(plugin: &Plugin, request: P) -> Ended {
+fn end(plugin: &BenchPlugin, request: P) -> Ended {
     let until = Instant::now() + A_WHILE;
     while Instant::now() < until {
         let (mut done, mut sizes) = (0, Sizes::new());
@@ -212,7 +212,7 @@ fn null_sending(bench: &mut Bench) -> Seen {
     Ok(String::new())
 }
 
-fn without_sizes(plugin: &Plugin, request: Request) -> Result<(), Stop> {
+fn without_sizes(plugin: &BenchPlugin, request: PostedRequest) -> Result<(), Stop> {
     let request = plugin.leave_to_the_check(request);
     plugin.until("test never said that a request is done", || {
         let mut done = 0;

@@ -7,7 +7,7 @@ use gputcp_nccl_net::layout::constants::REQUESTS_MAX;
 use super::{Check, Run, full::FULL_MAX, requests::post};
 use crate::{
     meeting::Bench,
-    posting::Request,
+    posting::PostedRequest,
     source::{NET, README, nccl},
     stop::{Seen, fail},
 };
@@ -48,7 +48,8 @@ fn receiving(bench: &mut Bench) -> Seen {
         // Another check is about errors when full.
         let more = plugin.persist(|| irecv(block)).unwrap_or_default();
         // A plugin that was never full may have more slots, but none of these.
-        let held = |more: Request| posted.iter().any(|request| request.ticket.pointer == more.ticket.pointer);
+        let held =
+            |more: PostedRequest| posted.iter().any(|request| request.ticket.pointer == more.ticket.pointer);
         if more.is_some_and(|more| slots < FULL_MAX || held(more)) {
             return fail(format!("with {slots} receives done and none consumed, irecv gave another slot"));
         }

@@ -12,7 +12,7 @@ use gputcp_nccl_net::{
 
 use super::{Check, Run};
 use crate::{
-    bench::{Plugin, answered},
+    bench::{BenchPlugin, answered},
     raw::{Handle, P, Raw, text},
     source::{NET, PLUGIN, README, TOPO, nccl, nccl_of},
     stop::{Seen, Stop, fail, skip, stricter},
@@ -101,7 +101,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-fn init_counts_references(plugin: &mut Plugin) -> Seen {
+fn init_counts_references(plugin: &mut BenchPlugin) -> Seen {
     plugin.init()?;
     let first = plugin.raw.ctx();
     if plugin.raw.version() < 11 {
@@ -122,7 +122,7 @@ fn init_counts_references(plugin: &mut Plugin) -> Seen {
     Ok("two communicators; one ended, the other listened; both ended, a third listened".into())
 }
 
-fn finalize_accepts_null(plugin: &mut Plugin) -> Seen {
+fn finalize_accepts_null(plugin: &mut BenchPlugin) -> Seen {
     // No caller can make `init` fail. A successful one is the nearest.
     plugin.init()?;
     finalize(plugin, ptr::null_mut()).map_err(|stop| stop.told(|why| format!("after init, {why}")))?;
@@ -131,7 +131,7 @@ fn finalize_accepts_null(plugin: &mut Plugin) -> Seen {
     Ok("after init, finalize(NULL) succeeded, and so did init after it".into())
 }
 
-fn device_count(plugin: &mut Plugin) -> Seen {
+fn device_count(plugin: &mut BenchPlugin) -> Seen {
     plugin.init()?;
     let first = count(plugin)?;
     let second = count(plugin)?;
@@ -141,7 +141,7 @@ fn device_count(plugin: &mut Plugin) -> Seen {
     Ok(format!("{first} device{}", if first == 1 { "" } else { "s" }))
 }
 
-fn device_names_unique(plugin: &mut Plugin) -> Seen {
+fn device_names_unique(plugin: &mut BenchPlugin) -> Seen {
     plugin.init()?;
     let mut names: Vec<String> = Vec::new();
     for dev in 0..count(plugin)? {
@@ -154,7 +154,7 @@ fn device_names_unique(plugin: &mut Plugin) -> Seen {
     Ok(names.join(", "))
 }
 
-fn properties_sane(plugin: &mut Plugin) -> Seen {
+fn properties_sane(plugin: &mut BenchPlugin) -> Seen {
     plugin.init()?;
     plugin.raw.name().or_else(|what| fail(format!("the table has {what} for its name")))?;
     let count = count(plugin)?;
@@ -211,7 +211,7 @@ fn properties_sane(plugin: &mut Plugin) -> Seen {
     ))
 }
 
-fn virtual_devices(plugin: &mut Plugin) -> Seen {
+fn virtual_devices(plugin: &mut BenchPlugin) -> Seen {
     plugin.init()?;
     let before = count(plugin)?;
     if before < 2 {
@@ -292,13 +292,13 @@ fn sane(props: &Properties) -> Result<(), String> {
 }
 
 /// Checks that the plugin still works: it counts its devices, and listens.
-fn works(plugin: &Plugin) -> Result<(), Stop> {
+fn works(plugin: &BenchPlugin) -> Result<(), Stop> {
     count(plugin)?;
     let listening = plugin.listen()?;
     plugin.close_listen(listening.comm)
 }
 
-fn count(plugin: &Plugin) -> Result<c_int, Stop> {
+fn count(plugin: &BenchPlugin) -> Result<c_int, Stop> {
     let (code, count) = plugin.call("devices", Raw::devices);
     plugin.success("devices", code)?;
     if (1..=DEVICES_MAX).contains(&count) {
@@ -308,7 +308,7 @@ fn count(plugin: &Plugin) -> Result<c_int, Stop> {
     }
 }
 
-fn properties(plugin: &Plugin, dev: c_int) -> Result<Properties, Stop> {
+fn properties(plugin: &BenchPlugin, dev: c_int) -> Result<Properties, Stop> {
     let found = plugin.call("getProperties", |raw| raw.properties(dev));
     found.or_else(|code| fail(format!("for device {dev}, {}", answered("getProperties", code))))
 }
@@ -321,7 +321,7 @@ fn name_of(props: &Properties) -> Result<String, Stop> {
     }
 }
 
-fn finalize(plugin: &Plugin, ctx: P) -> Result<(), Stop> {
+fn finalize(plugin: &BenchPlugin, ctx: P) -> Result<(), Stop> {
     match plugin.call("finalize", |raw| raw.finalize(ctx)) {
         Some(code) => plugin.success("finalize", code).map(drop),
         None => fail("the table has no function finalize"),

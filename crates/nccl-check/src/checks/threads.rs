@@ -4,7 +4,7 @@ use std::thread;
 
 use super::{Check, Run, data};
 use crate::{
-    bench::Plugin,
+    bench::BenchPlugin,
     journal::number_this_thread,
     meeting::Bench,
     raw::P,
@@ -51,9 +51,9 @@ fn sending(bench: &mut Bench) -> Seen {
 
 /// Does the same work in as many threads, with a connection each.
 fn all(
-    plugin: &Plugin,
+    plugin: &BenchPlugin,
     comms: &[P],
-    work: impl Fn(&Plugin, P) -> Result<(), Stop> + Copy + Send + Sync,
+    work: impl Fn(&BenchPlugin, P) -> Result<(), Stop> + Copy + Send + Sync,
 ) -> Result<(), Stop> {
     thread::scope(|scope| {
         let start = |(index, &comm): (usize, &P)| {

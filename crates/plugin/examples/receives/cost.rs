@@ -6,7 +6,7 @@ use std::{env, process::Command, thread, time::Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::ends::{Answer, End, Request, meet};
+use crate::ends::{Answer, End, OpenRequest, meet};
 
 /// The cost of a round of eight messages.
 #[derive(Clone, Copy)]
@@ -113,7 +113,7 @@ fn send(end: End, bytes: usize, rounds: usize) -> Answer<()> {
 struct Ring {
     end: End,
     rooms: Vec<Vec<Vec<u8>>>,
-    posted: Vec<Vec<Request>>,
+    posted: Vec<Vec<OpenRequest>>,
     each: usize,
     next: usize,
 }

@@ -22,7 +22,7 @@ pub(crate) struct End {
 
 /// A request in flight.
 #[derive(Clone, Copy)]
-pub(crate) struct Request(P);
+pub(crate) struct OpenRequest(P);
 
 /// Returns both ends of a new connection: the sending one and the receiving one.
 pub(crate) fn meet(version: u32) -> Answer<(End, End)> {
@@ -36,9 +36,9 @@ pub(crate) fn meet(version: u32) -> Answer<(End, End)> {
     let (code, listener) = raw.listen(0, &mut handle);
     ok("listen", code)?;
     let (mut sending, mut receiving): (P, P) = (ptr::null_mut(), ptr::null_mut());
-    let patience = Patience::new("a connection");
+    let deadline = Deadline::new("a connection");
     while sending.is_null() || receiving.is_null() {
-        patience.rest()?;
+        deadline.rest()?;
         let mut nothing = ptr::null_mut();
         if sending.is_null() {
             let (code, comm) = raw.connect(0, &mut handle, &raw mut nothing);
@@ -69,37 +69,37 @@ impl End {
 
     /// Posts a send, and asks again as often as the plugin says "not yet". The bytes stay lent until it is
     /// done.
-    pub(crate) fn send(self, bytes: &mut [u8], tag: i32) -> Answer<Request> {
-        let patience = Patience::new("a place for a send");
+    pub(crate) fn send(self, bytes: &mut [u8], tag: i32) -> Answer<OpenRequest> {
+        let deadline = Deadline::new("a place for a send");
         loop {
             if let Some(request) = self.try_send(bytes, tag)? {
                 return Ok(request);
             }
-            patience.rest()?;
+            deadline.rest()?;
         }
     }
 
     /// Posts a send, unless the plugin says "not yet".
-    pub(crate) fn try_send(self, bytes: &mut [u8], tag: i32) -> Answer<Option<Request>> {
+    pub(crate) fn try_send(self, bytes: &mut [u8], tag: i32) -> Answer<Option<OpenRequest>> {
         let data = bytes.as_mut_ptr().cast();
         let (code, request) = self.raw.isend(self.comm(), data, bytes.len(), tag, ptr::null_mut());
         ok("isend", code)?;
-        Ok((!request.is_null()).then_some(Request(request)))
+        Ok((!request.is_null()).then_some(OpenRequest(request)))
     }
 
     /// Posts a request of as many receives as there are parts, and asks again likewise.
-    pub(crate) fn receive(self, parts: &mut [Vec<u8>], tags: &[i32]) -> Answer<Request> {
-        let patience = Patience::new("room for a receive");
+    pub(crate) fn receive(self, parts: &mut [Vec<u8>], tags: &[i32]) -> Answer<OpenRequest> {
+        let deadline = Deadline::new("room for a receive");
         loop {
             if let Some(request) = self.try_receive(parts, tags)? {
                 return Ok(request);
             }
-            patience.rest()?;
+            deadline.rest()?;
         }
     }
 
     /// Does the same, unless the plugin says "not yet".
-    pub(crate) fn try_receive(self, parts: &mut [Vec<u8>], tags: &[i32]) -> Answer<Option<Request>> {
+    pub(crate) fn try_receive(self, parts: &mut [Vec<u8>], tags: &[i32]) -> Answer<Option<OpenRequest>> {
         let mut group = Group {
             data: parts.iter_mut().map(|part| part.as_mut_ptr().cast()).collect(),
             sizes: parts.iter().map(Vec::len).collect(),
@@ -108,23 +108,23 @@ impl End {
         };
         let (code, request) = self.raw.irecv(self.comm(), &mut group, ptr::null_mut());
         ok("irecv", code)?;
-        Ok((!request.is_null()).then_some(Request(request)))
+        Ok((!request.is_null()).then_some(OpenRequest(request)))
     }
 
     /// Tests a request, and returns the sizes of its messages once it is done: no more than eight.
-    pub(crate) fn test(self, request: Request) -> Answer<Option<[i32; 8]>> {
+    pub(crate) fn test(self, request: OpenRequest) -> Answer<Option<[i32; 8]>> {
         let (mut done, mut sizes) = (0, [-1; 8]);
         ok("test", self.raw.test(request.0, &raw mut done, sizes.as_mut_ptr()))?;
         Ok((done != 0).then_some(sizes))
     }
 
-    pub(crate) fn wait(self, request: Request) -> Answer<[i32; 8]> {
-        let patience = Patience::new("the end of a request");
+    pub(crate) fn wait(self, request: OpenRequest) -> Answer<[i32; 8]> {
+        let deadline = Deadline::new("the end of a request");
         loop {
             if let Some(sizes) = self.test(request)? {
                 return Ok(sizes);
             }
-            patience.rest()?;
+            deadline.rest()?;
         }
     }
 
@@ -142,12 +142,12 @@ fn ok(function: &str, code: i32) -> Answer<()> {
 }
 
 /// The bound of a repeated poll.
-struct Patience {
+struct Deadline {
     what: &'static str,
     until: Instant,
 }
 
-impl Patience {
+impl Deadline {
     fn new(what: &'static str) -> Self {
         Self { what, until: Instant::now() + Duration::from_secs(20) }
     }

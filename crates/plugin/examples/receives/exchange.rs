@@ -4,7 +4,7 @@
 
 use std::{collections::VecDeque, thread};
 
-use crate::ends::{Answer, End, Request, meet};
+use crate::ends::{Answer, End, OpenRequest, meet};
 
 /// Messages over each connection.
 const MESSAGES: u64 = 500;
@@ -52,7 +52,7 @@ struct Exchange {
 
 /// A request, the memory that is lent for it, and the number of its message.
 struct Flight {
-    request: Request,
+    request: OpenRequest,
     memory: Vec<u8>,
     number: u64,
 }

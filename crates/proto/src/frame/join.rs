@@ -44,7 +44,7 @@ pub struct Join {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Welcome {
     /// The decision on the connection.
-    pub verdict: Verdict,
+    pub verdict: JoinVerdict,
     /// The most receives that the listener may have open.
     pub slots: u16,
     /// The longest message that the listener takes inside a control frame.
@@ -60,7 +60,7 @@ pub struct Welcome {
 /// A listener's verdict on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
-pub enum Verdict {
+pub enum JoinVerdict {
     /// The connection is accepted.
     Accepted = 0,
     /// The token is not this listener's: the handle is stale, or meant for another process.
@@ -216,16 +216,16 @@ impl Welcome {
         check_version(u16_at(bytes, 4))?;
         let field = |field, value| Err(Violation::Field { frame: "welcome", field, value });
         let verdict = match u16_at(bytes, 6) {
-            0 => Verdict::Accepted,
-            1 => Verdict::WrongToken,
-            2 => Verdict::BadSettings,
-            3 => Verdict::Busy,
-            4 => Verdict::WrongVersion,
-            5 => Verdict::WrongKey,
+            0 => JoinVerdict::Accepted,
+            1 => JoinVerdict::WrongToken,
+            2 => JoinVerdict::BadSettings,
+            3 => JoinVerdict::Busy,
+            4 => JoinVerdict::WrongVersion,
+            5 => JoinVerdict::WrongKey,
             other => return field("verdict", u64::from(other)),
         };
         let slots = u16_at(bytes, 8);
-        if verdict == Verdict::Accepted && !(1..=SLOTS_MAX).contains(&slots) {
+        if verdict == JoinVerdict::Accepted && !(1..=SLOTS_MAX).contains(&slots) {
             return field("number of slots", u64::from(slots));
         }
         let inline_bytes = u32_at(bytes, 12);
@@ -236,7 +236,7 @@ impl Welcome {
         if eager_places > EAGER_PLACES_MAX {
             return field("number of eager places", u64::from(eager_places));
         }
-        if verdict == Verdict::Accepted && !(1..=RECEIVES_MAX).contains(&max_receives) {
+        if verdict == JoinVerdict::Accepted && !(1..=RECEIVES_MAX).contains(&max_receives) {
             return field("number of grouped receives", u64::from(max_receives));
         }
         let proof = Proof(array_at(bytes, Self::PROOF_AT));
@@ -245,7 +245,7 @@ impl Welcome {
 
     /// Returns a listener's refusal.
     #[must_use]
-    pub const fn refusal(verdict: Verdict) -> Self {
+    pub const fn refusal(verdict: JoinVerdict) -> Self {
         Self { verdict, slots: 0, inline_bytes: 0, eager_places: 0, max_receives: 0, proof: Proof::NONE }
     }
 

@@ -32,12 +32,12 @@ fn any_join() -> impl Strategy<Value = Join> {
 
 fn any_welcome() -> impl Strategy<Value = Welcome> {
     let verdict = prop::sample::select(vec![
-        Verdict::Accepted,
-        Verdict::WrongToken,
-        Verdict::BadSettings,
-        Verdict::Busy,
-        Verdict::WrongVersion,
-        Verdict::WrongKey,
+        JoinVerdict::Accepted,
+        JoinVerdict::WrongToken,
+        JoinVerdict::BadSettings,
+        JoinVerdict::Busy,
+        JoinVerdict::WrongVersion,
+        JoinVerdict::WrongKey,
     ]);
     (verdict, 1..=SLOTS_MAX, 0..=INLINE_BYTES_MAX, any::<u8>()).prop_map(
         |(verdict, slots, inline_bytes, proof)| Welcome {
@@ -142,7 +142,7 @@ const JOIN: Join = Join {
     proof: Proof::NONE,
 };
 const WELCOME: Welcome = Welcome {
-    verdict: Verdict::Accepted,
+    verdict: JoinVerdict::Accepted,
     slots: 16,
     inline_bytes: 4096,
     eager_places: 5,
@@ -194,7 +194,7 @@ fn a_welcome_is_checked_field_by_field() {
     refused(Welcome { slots: 0, ..WELCOME }, "number of slots", 0);
     refused(Welcome { slots: SLOTS_MAX + 1, ..WELCOME }, "number of slots", 33);
     refused(Welcome { inline_bytes: INLINE_BYTES_MAX + 1, ..WELCOME }, "inline length", (256 << 10) + 1);
-    let refusal = Welcome::refusal(Verdict::Busy);
+    let refusal = Welcome::refusal(JoinVerdict::Busy);
     assert_eq!(decode(refusal), Ok(refusal), "a refusal promises no slots");
     let mut bytes = WELCOME.encode();
     bytes[6] = 6;

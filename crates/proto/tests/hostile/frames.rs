@@ -2,7 +2,7 @@
 
 use gputcp_fuzz::{Counts, Rng, mutate, near, run};
 use gputcp_proto::{
-    frame::{Announce, Control, Join, Mark, SegmentHeader, Token, Verdict, Welcome},
+    frame::{Announce, Control, Join, JoinVerdict, Mark, SegmentHeader, Token, Welcome},
     handle::Handle,
     key::Proof,
     session::{Direction, Header, Kind, Role, Session},
@@ -71,7 +71,7 @@ fn one(random: &mut Rng, counts: &mut Counts) {
         }
         3 => {
             let welcome = Welcome {
-                verdict: Verdict::Accepted,
+                verdict: JoinVerdict::Accepted,
                 slots: random.u16(1..=32),
                 inline_bytes: random.u32(0..=256 << 10),
                 eager_places: random.u16(0..=8),

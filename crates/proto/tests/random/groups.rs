@@ -21,14 +21,14 @@ const MOST: usize = 8;
 
 /// A place, and the message that belongs there.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct GroupPart {
     tag: i32,
     bytes: u64,
     spare: u64,
 }
 
 struct Exchange {
-    groups: VecDeque<Vec<Place>>,
+    groups: VecDeque<Vec<GroupPart>>,
     /// The messages that are not posted yet, by tag.
     messages: BTreeMap<i32, VecDeque<u64>>,
     send: SendSide<{ SLOTS * MOST }>,
@@ -37,11 +37,11 @@ struct Exchange {
     announcer: Announcer,
     announcements: VecDeque<[u8; Control::BYTES]>,
     recv: RecvSide<{ SLOTS * MOST }>,
-    receives: Vec<Vec<(Slot, Place)>>,
+    receives: Vec<Vec<(Slot, GroupPart)>>,
 }
 
 impl Exchange {
-    fn new(groups: Vec<Vec<Place>>) -> Self {
+    fn new(groups: Vec<Vec<GroupPart>>) -> Self {
         let mut messages: BTreeMap<i32, VecDeque<u64>> = BTreeMap::new();
         for place in groups.iter().flatten() {
             messages.entry(place.tag).or_default().push_back(place.bytes);
@@ -115,7 +115,8 @@ impl Exchange {
             let (slot, bytes) = self.sends.swap_remove(at);
             prop_assert_eq!(self.send.finish(slot).unwrap().bytes, bytes);
         }
-        let is_done = |group: &Vec<(Slot, Place)>| group.iter().all(|(slot, _)| self.recv.is_complete(slot));
+        let is_done =
+            |group: &Vec<(Slot, GroupPart)>| group.iter().all(|(slot, _)| self.recv.is_complete(slot));
         if let Some(at) = self.receives.iter().position(is_done) {
             for (slot, place) in self.receives.swap_remove(at) {
                 prop_assert_eq!(self.recv.finish(slot).unwrap().bytes, place.bytes);
@@ -146,9 +147,9 @@ impl Exchange {
     }
 }
 
-fn any_groups() -> impl Strategy<Value = Vec<Vec<Place>>> {
+fn any_groups() -> impl Strategy<Value = Vec<Vec<GroupPart>>> {
     let bytes = prop_oneof![Just(0), 1..512u64, 512..5 * STEP];
-    let place = (0..4i32, bytes, 0..3 * STEP).prop_map(|(tag, bytes, spare)| Place { tag, bytes, spare });
+    let place = (0..4i32, bytes, 0..3 * STEP).prop_map(|(tag, bytes, spare)| GroupPart { tag, bytes, spare });
     prop::collection::vec(prop::collection::vec(place, 1..=MOST), 1..20)
 }
 

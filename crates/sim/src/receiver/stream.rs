@@ -18,7 +18,7 @@ use crate::{
     run::Wires,
     settings::Settings,
     wire::Closed,
-    world::{Who, World},
+    world::{Actor, World},
 };
 
 /// The number of bounce buffers per data socket.
@@ -79,7 +79,7 @@ impl Stream {
         Self {
             ring: Window::new(),
             bounce: vec![vec![0; settings.segment_bytes as usize]; BOUNCE],
-            lane: Lane::new(settings, Who::ReceiverStream(at)),
+            lane: Lane::new(settings, Actor::ReceiverStream(at)),
             unpacking: VecDeque::new(),
             header: Inbox::default(),
             reading: Some(Reading::Join),
@@ -123,7 +123,7 @@ impl<const N: usize> Receiver<'_, N> {
             match unpacking.poll() {
                 Ok(Ok((slot, placed))) => {
                     self.streams[at].ring.release(slot);
-                    world.wake_soon(Who::ReceiverStream(at));
+                    world.wake_soon(Actor::ReceiverStream(at));
                     self.place(placed, world)?;
                 }
                 Ok(Err(running)) => {
@@ -166,7 +166,7 @@ impl<const N: usize> Receiver<'_, N> {
                 if landing.offset() == 0 {
                     let frames = self.announcer.begun(landing.seq(), false, side.done());
                     self.control_out.push(frames);
-                    world.wake_soon(Who::ReceiverControl);
+                    world.wake_soon(Actor::ReceiverControl);
                 }
                 stream.segments += 1;
                 Ok((self.land(landing, at), true))

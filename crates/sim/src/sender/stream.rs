@@ -15,7 +15,7 @@ use crate::{
     lane::{Lane, Ticket},
     run::Wires,
     settings::{Flaw, Settings},
-    world::{Who, World},
+    world::{Actor, World},
 };
 
 /// The number of staging buffers per data socket.
@@ -72,7 +72,7 @@ impl Stream {
         Self {
             ring: Window::new(),
             memory: vec![vec![0; settings.segment_bytes as usize]; STAGING],
-            lane: Lane::new(settings, Who::SenderStream(at)),
+            lane: Lane::new(settings, Actor::SenderStream(at)),
             staging: VecDeque::new(),
             header,
             writing: None,

@@ -53,7 +53,7 @@ struct Shared {
 }
 
 struct State {
-    requests: Vec<Request>,
+    requests: Vec<RecvRequest>,
     next_number: u64,
     refused: u32,
     /// Whether the host has ever called `test`.
@@ -70,7 +70,7 @@ struct State {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Request {
+struct RecvRequest {
     stage: Stage,
     age: Age,
     posting: Posting,
@@ -116,7 +116,7 @@ impl RecvComm {
             capacities: [0; PARTS_MAX],
             tags: [0; PARTS_MAX],
         };
-        let free = Request::new(Stage::Free, 0, posting);
+        let free = RecvRequest::new(Stage::Free, 0, posting);
         let requests = vec![free; slots];
         let state = State {
             requests,
@@ -154,7 +154,7 @@ impl RecvComm {
             return Ok(None);
         }
         let number = state.next_number;
-        let free = |request: &Request| request.stage == Stage::Free;
+        let free = |request: &RecvRequest| request.stage == Stage::Free;
         // With an unpack queue a slot is a row, and receives take the rows in turn.
         let slot = match shared.queue {
             Some(_) => Some(number as usize % QUEUE_DEPTH).filter(|&row| free(&state.requests[row])),
@@ -166,7 +166,7 @@ impl RecvComm {
         };
         state.refused = 0;
         state.next_number += 1;
-        state.requests[slot] = Request::new(Stage::Posted, number, posting);
+        state.requests[slot] = RecvRequest::new(Stage::Posted, number, posting);
         let capacities = posting.capacities.map(|bytes| bytes as u64);
         let said = Announcement { receive: number, parts: posting.parts, tags: posting.tags, capacities };
         if shared.knobs.manual {
@@ -287,7 +287,7 @@ impl State {
     }
 }
 
-impl Request {
+impl RecvRequest {
     fn new(stage: Stage, number: u64, posting: Posting) -> Self {
         Self {
             stage,
@@ -360,8 +360,9 @@ impl Shared {
             if state.closing {
                 return Err(ResultCode::Remote);
             }
-            let named =
-                |request: &Request| request.stage == Stage::Posted && request.age.number == header.receive;
+            let named = |request: &RecvRequest| {
+                request.stage == Stage::Posted && request.age.number == header.receive
+            };
             let slot = state.requests.iter().position(named).ok_or(ResultCode::Internal)?;
             if !self.may_come(&mut state) {
                 state = self.asked.wait(state).unwrap_or_else(PoisonError::into_inner);

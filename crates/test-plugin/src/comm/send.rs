@@ -40,7 +40,7 @@ struct Shared {
 }
 
 struct State {
-    requests: Vec<Request>,
+    requests: Vec<SendRequest>,
     /// Slots of sends that no receive has met.
     posted: VecDeque<usize>,
     /// Receives that not all sends have met.
@@ -60,7 +60,7 @@ struct State {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Request {
+struct SendRequest {
     stage: Stage,
     age: Age,
     data: Lent,
@@ -105,7 +105,7 @@ impl SendComm {
         knobs: &'static Knobs,
     ) -> Result<Self, ResultCode> {
         let streams = sockets.len() - 1;
-        let free = Request {
+        let free = SendRequest {
             stage: Stage::Free,
             age: Age::new(0),
             data: Lent { start: std::ptr::null_mut(), kind: crate::memory::Kind::Host },
@@ -176,7 +176,7 @@ impl SendComm {
         state.next_number += 1;
         let stage = Stage::Posted;
         state.requests[slot] =
-            Request { stage, age, data, bytes, tag, receive: 0, part: 0, fits: true, segments_left: 0 };
+            SendRequest { stage, age, data, bytes, tag, receive: 0, part: 0, fits: true, segments_left: 0 };
         state.posted.push_back(slot);
         shared.meet(&mut state);
         Ok(Some(slot))
@@ -266,7 +266,8 @@ impl Drop for SendComm {
 impl State {
     /// Returns the number of sends that the host knows to be in flight.
     fn in_flight(&self) -> usize {
-        let open = |request: &&Request| !matches!(request.stage, Stage::Free | Stage::Lied | Stage::Leaked);
+        let open =
+            |request: &&SendRequest| !matches!(request.stage, Stage::Free | Stage::Lied | Stage::Leaked);
         self.requests.iter().filter(open).count()
     }
 
@@ -383,7 +384,7 @@ impl Shared {
         &self,
         stream: usize,
         segment: usize,
-        request: &Request,
+        request: &SendRequest,
         staging: &mut Staging,
     ) -> Result<(), ResultCode> {
         let offset = segment * self.knobs.segment_bytes;

@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::check_side;
 use crate::{
     args::check::CheckArgs,
-    conformance::{self, Plugin, Report, Row, page, table},
+    conformance::{self, CheckedPlugin, Report, Row, page, table},
     failure::Failure,
     interrupt::Interrupt,
     output::{Output, Talk},
@@ -63,14 +63,14 @@ pub fn run(
             return Err(Failure::Usage(format!("there is nothing to check: {why}")));
         }
         Err(Unfit::NoStart(why)) => {
-            let mut report = Report::new(Plugin::unknown(name.clone(), args.device), limit);
+            let mut report = Report::new(CheckedPlugin::unknown(name.clone(), args.device), limit);
             report.add(Row::new(&PROBE, &Outcome::Fail(why.clone()), began.elapsed()));
             report.took_s = began.elapsed().as_secs_f64();
             print(&report)?;
             return Err(Failure::Run(format!("the plugin {name} does not start: {why}")));
         }
     };
-    let mut report = Report::new(Plugin::new(name, &probed, args.device), limit);
+    let mut report = Report::new(CheckedPlugin::new(name, &probed, args.device), limit);
     let progress = progress(talk, checks.len());
     let mut failed = Vec::new();
     for &check in &checks {

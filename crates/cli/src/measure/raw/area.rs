@@ -97,7 +97,7 @@ pub(super) const REGION_BYTES: u64 = 64 << 20;
 mod tests {
     use super::*;
     use crate::settings::{
-        Memory, SocketSettings, asked::MeasureArgs, environment::Environment, request::Request,
+        Memory, SocketSettings, asked::MeasureArgs, environment::Environment, request::MeasureRequest,
     };
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_region_is_a_part_of_what_there_is_whatever_the_rings_take() {
         let args = MeasureArgs { latency: true, size: Some(1), ..Default::default() };
-        let asked = Request::new(args, &Environment::default()).unwrap().settings;
+        let asked = MeasureRequest::new(args, &Environment::default()).unwrap().settings;
         let short = Settings { memory: Memory::Cuda, ..asked };
         let rings = SocketSettings { slabs: Some(16), segment_bytes: Some(64 << 20), ..Default::default() };
         let longest = Settings { streams: 64, sockets: rings, ..short.clone() };

@@ -37,7 +37,7 @@ pub struct PipelineSpec {
     /// The length of a slice is a multiple of this.
     step_bytes: u64,
     unpack: UnpackMode,
-    patience: Duration,
+    stall_timeout: Duration,
 }
 
 /// One socket's pipeline.
@@ -48,7 +48,7 @@ pub(super) struct Pipeline {
     ring: LaneSpec,
     step_bytes: u64,
     unpack: UnpackMode,
-    patience: Duration,
+    stall_timeout: Duration,
     /// Copies under way to the ring, the oldest first.
     copies: VecDeque<Staging<Done>>,
     /// Unpacks under way out of the ring, the oldest first.
@@ -68,7 +68,7 @@ impl PipelineSpec {
             ring: LaneSpec { slots: options.tuning.slabs.into(), slab_bytes },
             step_bytes: fitting_piece(slab_bytes, options.tuning.piece_bytes.into()),
             unpack: options.unpack,
-            patience: options.timeout,
+            stall_timeout: options.timeout,
         })
     }
 
@@ -81,22 +81,22 @@ impl PipelineSpec {
 impl Pipeline {
     /// Makes a pipeline near the device, as the engine's rings are.
     pub(super) fn new(spec: &PipelineSpec) -> Result<Self, gputcp::Error> {
-        let PipelineSpec { device, ring, step_bytes, unpack, patience } = spec;
+        let PipelineSpec { device, ring, step_bytes, unpack, stall_timeout } = spec;
         Ok(Self {
-            lane: gputcp::make_near(device, || device.lane(*ring))??,
+            lane: gputcp::with_numa_affinity(device, || device.lane(*ring))??,
             device: device.clone(),
             ring: *ring,
             step_bytes: *step_bytes,
             unpack: *unpack,
-            patience: *patience,
+            stall_timeout: *stall_timeout,
             copies: VecDeque::with_capacity(ring.slots),
             unpacks: VecDeque::with_capacity(ring.slots),
         })
     }
 
     /// Keeps the calling thread on the cores that the engine's threads have for this device.
-    pub(super) fn stay_near(&self) {
-        gputcp::stay_near(&self.device);
+    pub(super) fn set_numa_affinity(&self) {
+        gputcp::set_numa_affinity(&self.device);
     }
 
     /// Sends all of a claim: while a slice is written, those behind it are copied.
@@ -178,7 +178,7 @@ impl Pipeline {
     }
 
     fn wait(&self, done: &Done) -> Result<(), Broken> {
-        if done.wait(Instant::now() + self.patience)? {
+        if done.wait(Instant::now() + self.stall_timeout)? {
             return Ok(());
         }
         let what = "the GPU did not finish a copy in time (the bound is --timeout)";

@@ -90,7 +90,7 @@ fn work(
 ) {
     let _told = Told(done);
     if let Some(pipeline) = &pipeline {
-        pipeline.stay_near();
+        pipeline.set_numa_affinity();
     }
     while let Ok(job) = todo.recv() {
         let result = carry(socket, pipeline.as_mut(), &job);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use gputcp_proto::{
-    frame::{Announce, Control, Join, Token, Verdict, Welcome},
+    frame::{Announce, Control, Join, JoinVerdict, Token, Welcome},
     handle::Handle,
     key::Proof,
     session::Kind,
@@ -45,7 +45,7 @@ fn a_client_that_announces_more_than_was_agreed_on_does_not_end_the_server() {
     let control = &mut sockets[0].1;
     // None inside control frames, and then all of them.
     let welcome = Welcome {
-        verdict: Verdict::Accepted,
+        verdict: JoinVerdict::Accepted,
         slots: 8,
         inline_bytes: 0,
         eager_places: 0,

@@ -44,8 +44,8 @@ impl Passage<'_> {
     /// Carries the message.
     pub(crate) fn carry(&self, sender: &mut Lane, receiver: &mut Lane) -> Outcome {
         let (near, far) = UnixStream::pair().map_err(text)?;
-        near.set_write_timeout(Some(PATIENCE)).map_err(text)?;
-        far.set_read_timeout(Some(PATIENCE)).map_err(text)?;
+        near.set_write_timeout(Some(TIMEOUT)).map_err(text)?;
+        far.set_read_timeout(Some(TIMEOUT)).map_err(text)?;
         thread::scope(|scope| {
             let sending = scope.spawn(move || self.send(sender, near));
             let received = self.receive(receiver, far);
@@ -138,4 +138,4 @@ fn fill(lane: &mut Lane, mut filling: Filling, socket: &UnixStream) -> Result<Fi
 }
 
 /// The stall timeout of a socket, under a sanitizer too.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,15 +1,15 @@
 //! The control socket of a connection: the frames out, the frames in, and the thread that reads them.
 //!
-//! *Standby* reads while no caller waits, so progress does not depend on polling. A caller that waits for a
-//! request takes the reading over (*leads*) for as long as it waits. One `epoll_ctl` disarms standby. The
-//! thread that wants a short message delivers it itself, without a second wake-up.
+//! The *background reader* reads while no caller waits, so progress does not depend on polling. A caller that
+//! waits for a request takes the reading over (*leads*) for as long as it waits. One `epoll_ctl` disarms the
+//! background reader. The thread that wants a short message delivers it itself, without a second wake-up.
 //!
 //! No thread in here ever waits for the peer, so one thread can stand by for many connections. A message of
 //! which only a part has come is continued by the next thread that reads. The bytes that the socket does not
-//! take at once are kept, and written by standby when there is room.
+//! take at once are kept, and written by the background reader when there is room.
 
+mod background;
 mod read;
-mod standby;
 mod write;
 
 use std::{
@@ -25,11 +25,11 @@ use std::{
 use gputcp_socket::TcpInfo;
 use rustix::event::PollFd;
 
+use self::{background::Armed, write::Outbox};
 pub(crate) use self::{
+    background::{AWAY, Alone, Attention, Watch},
     read::{Incoming, Piece, Reader},
-    standby::{AWAY, Alone, Attention, Watch},
 };
-use self::{standby::Armed, write::Outbox};
 use super::{Socket, locks::lock};
 
 /// The control socket and its two directions.
@@ -39,7 +39,7 @@ pub(crate) struct ControlSocket {
     outbox: Mutex<Outbox>,
     reader: Mutex<Reader>,
     armed: Armed,
-    /// Standby has found another thread at the reader.
+    /// The background reader has found another thread at the reader.
     missed: AtomicBool,
     /// The error after which no more can be written, once there is one.
     broken: OnceLock<io::Error>,
@@ -47,7 +47,7 @@ pub(crate) struct ControlSocket {
 
 impl ControlSocket {
     /// Takes over a connected socket, which becomes non-blocking, of an end with up to `depth` messages in
-    /// flight. Standby is not woken for it before [`ControlSocket::arm`].
+    /// flight. The background reader is not woken for it before [`ControlSocket::arm`].
     pub(crate) fn new(socket: Socket, watch: &Watch, depth: usize) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self {
@@ -69,7 +69,7 @@ impl ControlSocket {
         self.socket.as_fd()
     }
 
-    /// Reads for as long as the guard lives; standby stays out.
+    /// Reads for as long as the guard lives; the background reader stays out.
     pub(crate) fn lead(&self) -> io::Result<Lead<'_>> {
         self.armed.lead(&self.socket, true)?;
         Ok(Lead { reader: lock(&self.reader), _back: HandBack(self) })
@@ -80,7 +80,8 @@ impl ControlSocket {
         let Some(mut reader) = self.free_reader() else { return };
         dispatch(&mut reader);
         drop(reader);
-        // Either standby sees the reader free, or this thread sees that standby came in vain.
+        // Either the background reader sees the reader free, or this thread sees that the background reader
+        // came in vain.
         fence(Ordering::SeqCst);
         if self.missed.swap(false, Ordering::Relaxed) {
             // It fails only if the socket is not in the set any more.
@@ -88,8 +89,8 @@ impl ControlSocket {
         }
     }
 
-    /// Returns the reader, for standby. Returns `None` if another thread has it, which has standby woken
-    /// again afterwards.
+    /// Returns the reader, for the background reader. Returns `None` if another thread has it, which has the
+    /// background reader woken again afterwards.
     pub(crate) fn stand_in(&self) -> Option<MutexGuard<'_, Reader>> {
         self.free_reader().or_else(|| {
             self.missed.store(true, Ordering::Relaxed);
@@ -106,17 +107,18 @@ impl ControlSocket {
         }
     }
 
-    /// Has standby woken when there are events, from the first time on and again after each time.
+    /// Has the background reader woken when there are events, from the first time on and again after each
+    /// time.
     pub(crate) fn arm(&self) -> io::Result<()> {
         self.armed.rearm(&self.socket)
     }
 
-    /// Sets whether standby is woken for no frame. It comes back by itself then.
+    /// Sets whether the background reader is woken for no frame. It comes back by itself then.
     pub(crate) fn leave_to_polls(&self, polled: bool) {
         self.armed.leave_to_polls(polled);
     }
 
-    /// Stops waking standby.
+    /// Stops waking the background reader.
     pub(crate) fn disarm(&self) {
         self.armed.leave(&self.socket);
     }
@@ -157,10 +159,10 @@ pub(crate) enum OnItsWay {
     Nothing,
 }
 
-/// The right to read the control socket. Dropped, it goes back to standby.
+/// The right to read the control socket. Dropped, it goes back to the background reader.
 #[derive(Debug)]
 pub(crate) struct Lead<'a> {
-    /// First, so that standby is not woken before the reader is free.
+    /// First, so that the background reader is not woken before the reader is free.
     pub(crate) reader: MutexGuard<'a, Reader>,
     _back: HandBack<'a>,
 }

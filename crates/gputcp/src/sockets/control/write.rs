@@ -1,4 +1,4 @@
-//! Writes on the control socket. The bytes that it does not take at once are left for standby, so that no
+//! Writes on the control socket. Bytes that it does not take at once are left for the background reader: no
 //! thread waits for a peer that does not read.
 
 use std::{
@@ -46,14 +46,15 @@ impl ControlSocket {
         self.flush(&mut outbox)
     }
 
-    /// Writes the rest of the frames. Standby calls it when there is room, before it tries anything else.
+    /// Writes the rest of the frames. The background reader calls it when there is room, before it tries
+    /// anything else.
     pub(crate) fn write_on(&self) -> io::Result<()> {
         self.armed.tries();
         self.flush(&mut lock(&self.outbox))
     }
 
     /// Writes a part of a message: its frame and its bytes, of which `left` are left. Returns `None` if there
-    /// is no room: then standby is woken when there is.
+    /// is no room: then the background reader is woken when there is.
     pub(crate) fn write_part(
         &self,
         left: u64,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use gputcp_proto::{
-    frame::{Join, Token, Verdict},
+    frame::{Join, JoinVerdict, Token},
     key::Key,
 };
 
@@ -42,21 +42,21 @@ impl Gathering {
         peer: SocketAddr,
         token: Token,
         key: Option<&Key>,
-    ) -> Result<Option<Partial>, (Socket, Verdict)> {
+    ) -> Result<Option<Partial>, (Socket, JoinVerdict)> {
         if join.listen_token != token {
-            return Err((socket, Verdict::WrongToken));
+            return Err((socket, JoinVerdict::WrongToken));
         }
         if !join.is_proved(key) {
-            return Err((socket, Verdict::WrongKey));
+            return Err((socket, JoinVerdict::WrongKey));
         }
         let known = self.partial.iter().position(|partial| partial.join.comm_token == join.comm_token);
         let at = match known {
             Some(at) => at,
-            None if self.partial.len() == PARTIAL_MAX => return Err((socket, Verdict::Busy)),
+            None if self.partial.len() == PARTIAL_MAX => return Err((socket, JoinVerdict::Busy)),
             None if self.known.contains(&join.comm_token) => {
-                return Err((socket, Verdict::WrongToken));
+                return Err((socket, JoinVerdict::WrongToken));
             }
-            None if self.known.len() == KNOWN_MAX => return Err((socket, Verdict::Busy)),
+            None if self.known.len() == KNOWN_MAX => return Err((socket, JoinVerdict::Busy)),
             None => {
                 if key.is_some() {
                     self.known.insert(join.comm_token);
@@ -69,7 +69,7 @@ impl Gathering {
         let partial = &mut self.partial[at];
         let index = usize::from(join.index);
         if !join.agrees_with(&partial.join) || partial.sockets[index].is_some() {
-            return Err((socket, Verdict::BadSettings));
+            return Err((socket, JoinVerdict::BadSettings));
         }
         partial.sockets[index] = Some(socket);
         Ok(partial.sockets.iter().all(Option::is_some).then(|| self.partial.swap_remove(at)))

@@ -18,7 +18,7 @@ use std::{
 };
 
 use gputcp_proto::{
-    frame::{Join, Token, Verdict, Welcome},
+    frame::{Join, JoinVerdict, Token, Welcome},
     handle::Handle,
     key::Proof,
 };
@@ -212,7 +212,7 @@ impl Listener {
                 let added = if self.has_room_for(&join) {
                     self.gathering.add(join, socket, peer, token, self.options.key.as_ref())
                 } else {
-                    Err((socket, Verdict::BadSettings))
+                    Err((socket, JoinVerdict::BadSettings))
                 };
                 match added {
                     Ok(Some(whole)) => self.welcome(whole),
@@ -324,7 +324,7 @@ impl Listener {
             tuning::tune(socket, &self.options)?;
         }
         let inline_bytes = join.inline_bytes.min(self.options.tuning.inline_bytes);
-        let (verdict, slots) = (Verdict::Accepted, self.options.tuning.slots);
+        let (verdict, slots) = (JoinVerdict::Accepted, self.options.tuning.slots);
         let ours = &self.options;
         let (max_receives, eager_places) = groups_or_eager(
             [join.max_receives, ours.max_receives],

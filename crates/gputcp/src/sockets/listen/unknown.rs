@@ -4,7 +4,7 @@ use std::{net::SocketAddr, os::fd::AsFd, time::Instant};
 
 use gputcp_proto::{
     Violation,
-    frame::{Ask, Join, Verdict, Welcome},
+    frame::{Ask, Join, JoinVerdict, Welcome},
 };
 use rustix::net::{RecvFlags, SendFlags};
 
@@ -71,8 +71,8 @@ impl Unknown {
 
     fn stray(&self, violation: &Violation) -> Known {
         match violation {
-            Violation::Version { .. } => refuse(&self.socket, Verdict::WrongVersion),
-            Violation::Field { .. } => refuse(&self.socket, Verdict::BadSettings),
+            Violation::Version { .. } => refuse(&self.socket, JoinVerdict::WrongVersion),
+            Violation::Field { .. } => refuse(&self.socket, JoinVerdict::BadSettings),
             // A peer of another protocol gets no answer.
             _ => {}
         }
@@ -82,7 +82,7 @@ impl Unknown {
 }
 
 /// Sends the refusal to a peer of this protocol.
-pub(super) fn refuse(socket: &Socket, verdict: Verdict) {
+pub(super) fn refuse(socket: &Socket, verdict: JoinVerdict) {
     let answer = Welcome::refusal(verdict).encode();
     let _ = rustix::net::send(socket, &answer, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
 }

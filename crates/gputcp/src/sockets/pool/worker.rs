@@ -32,7 +32,7 @@ pub(super) struct Worker {
 
 #[derive(Debug, Default)]
 struct Inbox {
-    places: Vec<Option<Place>>,
+    places: Vec<Option<PoolEntry>>,
     /// Places whose task is to be stepped, each at most once.
     ready: VecDeque<usize>,
     /// The number of tasks that wait for a time.
@@ -42,7 +42,7 @@ struct Inbox {
 }
 
 #[derive(Debug)]
-struct Place {
+struct PoolEntry {
     job: Arc<Job>,
     is_ready: bool,
     until: Option<Instant>,
@@ -73,7 +73,7 @@ impl Worker {
         let at = free.unwrap_or(inbox.places.len());
         epoll::add(&self.set, task.socket(), epoll::EventData::new_u64(at as u64), task.events())?;
         let job = Arc::new(Job::new(self.clone(), at, task));
-        let place = Some(Place { job: job.clone(), is_ready: false, until: None });
+        let place = Some(PoolEntry { job: job.clone(), is_ready: false, until: None });
         if at == inbox.places.len() {
             inbox.places.push(place);
         } else {

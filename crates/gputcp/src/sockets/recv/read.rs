@@ -20,7 +20,7 @@ use crate::{
     Error,
     sockets::{
         locks::{lock, read_lock},
-        shared::{Shared, Verdict},
+        shared::{Shared, SocketEnd},
         task::{Next, Step, Stop, Task, attempt},
     },
 };
@@ -34,11 +34,11 @@ pub(super) struct StreamReader {
     /// The bytes that have come of the next header.
     header: [u8; SegmentHeader::BYTES],
     have: usize,
-    at: At,
+    at: ReadState,
 }
 
 /// The reader's place in its stream.
-enum At {
+enum ReadState {
     /// In a header, or before one.
     Header,
     /// In a segment whose destination is read into.
@@ -48,7 +48,7 @@ enum At {
     /// In a segment that is read into a bounce buffer.
     Filling(Filling),
     /// The socket has failed, or ended.
-    Ended(Verdict),
+    Ended(SocketEnd),
 }
 
 impl Task for StreamReader {
@@ -57,21 +57,21 @@ impl Task for StreamReader {
     }
 
     fn go_on(&mut self) -> Next {
-        match std::mem::replace(&mut self.at, At::Header) {
-            At::Header => self.read_header(),
-            At::InPlace(in_place) => self.read_in_place(in_place),
-            At::Landing(landing) => self.take_buffer(landing),
-            At::Filling(filling) => self.fill(filling),
-            At::Ended(verdict) => {
+        match std::mem::replace(&mut self.at, ReadState::Header) {
+            ReadState::Header => self.read_header(),
+            ReadState::InPlace(in_place) => self.read_in_place(in_place),
+            ReadState::Landing(landing) => self.take_buffer(landing),
+            ReadState::Filling(filling) => self.fill(filling),
+            ReadState::Ended(verdict) => {
                 let step = self.shared.hear(&verdict);
-                self.at = At::Ended(verdict);
+                self.at = ReadState::Ended(verdict);
                 Ok(Some(step))
             }
         }
     }
 
     fn socket_failed(&mut self, error: io::Error) {
-        self.at = At::Ended(Verdict::on(error));
+        self.at = ReadState::Ended(SocketEnd::on(error));
     }
 
     fn socket(&self) -> BorrowedFd<'_> {
@@ -90,7 +90,15 @@ impl Task for StreamReader {
 impl StreamReader {
     pub(super) fn new(shared: &Arc<Shared<RecvState>>, stream: usize, lane: Option<Lane>) -> Self {
         let header = [0; SegmentHeader::BYTES];
-        Self { parts: shared.parts(), shared: shared.clone(), stream, lane, header, have: 0, at: At::Header }
+        Self {
+            parts: shared.parts(),
+            shared: shared.clone(),
+            stream,
+            lane,
+            header,
+            have: 0,
+            at: ReadState::Header,
+        }
     }
 
     fn read_header(&mut self) -> Next {
@@ -100,7 +108,7 @@ impl StreamReader {
             Some(0) if self.have == 0 => {
                 lock(&self.shared.state).side.stream_ended();
                 self.shared.doorbell.ring_all();
-                self.at = At::Ended(Verdict::on_end());
+                self.at = ReadState::Ended(SocketEnd::on_end());
                 return Ok(None);
             }
             Some(0) => return Err(Stop::Socket(io::ErrorKind::UnexpectedEof.into())),
@@ -143,13 +151,13 @@ impl StreamReader {
         let got = attempt(|| destination.recv(socket, offset, in_place.missing()))?;
         drop(place);
         let Some(got) = got else {
-            self.at = At::InPlace(in_place);
+            self.at = ReadState::InPlace(in_place);
             return Ok(Some(Step::Socket));
         };
         let got = self.count(got)?;
         match in_place.advance(got) {
             Ok(placed) => self.shared.placed(placed),
-            Err(rest) => self.at = At::InPlace(rest),
+            Err(rest) => self.at = ReadState::InPlace(rest),
         }
         Ok(None)
     }
@@ -158,7 +166,7 @@ impl StreamReader {
         match self.shared.bounce_slot(&self.parts.rings[self.stream]).map_err(Stop::Failed)? {
             Ok(slot) => self.fill(Filling::new(slot, landing)),
             Err(unpacking) => {
-                self.at = At::Landing(landing);
+                self.at = ReadState::Landing(landing);
                 Ok(Some(Step::Lane(unpacking)))
             }
         }
@@ -170,7 +178,7 @@ impl StreamReader {
         let socket = self.shared.data[self.stream].as_fd();
         let got = attempt(|| lane.recv(&filling, socket))?;
         let Some(got) = got else {
-            self.at = At::Filling(filling);
+            self.at = ReadState::Filling(filling);
             return Ok(Some(Step::Socket));
         };
         let got = self.count(got)?;
@@ -190,7 +198,7 @@ impl StreamReader {
                 // The waiter goes on to watch the lane.
                 self.shared.doorbell.ring(index);
             }
-            Err(rest) => self.at = At::Filling(rest),
+            Err(rest) => self.at = ReadState::Filling(rest),
         }
         Ok(None)
     }

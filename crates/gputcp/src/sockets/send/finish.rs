@@ -23,7 +23,7 @@ impl SendComm {
     /// If the connection has failed.
     pub fn test(&mut self, request: SendRequest) -> Result<Progress<Sent, SendRequest>> {
         // Also for a request that is finished already: the next ones need announcements, and unread they
-        // would wake standby.
+        // would wake the background reader.
         self.shared.poll();
         match self.shared.finish(request.slot) {
             Ok(sent) => Ok(Progress::Done(sent)),

@@ -1,7 +1,7 @@
 //! Short messages: whole, inside a frame of the control socket. The thread that finds that one can go writes
 //! it; no other thread is woken. Host memory goes out in place. Device memory goes out from the control
 //! socket's own staging ring; the copy is waited for, as it takes less time than a wake-up. The rest that the
-//! socket has no room for is left to standby.
+//! socket has no room for is left to the background reader.
 
 use std::{collections::VecDeque, io, sync::MutexGuard, time::Instant};
 

@@ -20,7 +20,7 @@ use crate::{
     Error,
     sockets::{
         locks::{lock, read_lock},
-        shared::{Shared, Verdict},
+        shared::{Shared, SocketEnd},
         task::{Next, Step, Stop, Task, attempt},
     },
 };
@@ -31,11 +31,11 @@ pub(super) struct Writer {
     stream: usize,
     parts: Arc<Parts>,
     ring: Option<StagingRing>,
-    at: At,
+    at: WriteState,
 }
 
 /// The writer's place in its stream.
-enum At {
+enum WriteState {
     /// Between two segments.
     Between,
     /// The socket has taken so many bytes of this segment, its header's included.
@@ -43,7 +43,7 @@ enum At {
     /// The socket has taken so many bytes of the header, or all of it and some of the staged bytes.
     Staged(Staged, usize),
     /// The socket has failed.
-    Failed(Verdict),
+    Failed(SocketEnd),
 }
 
 impl Task for Writer {
@@ -52,20 +52,20 @@ impl Task for Writer {
     }
 
     fn go_on(&mut self) -> Next {
-        match std::mem::replace(&mut self.at, At::Between) {
-            At::Between => self.begin(),
-            At::InPlace(segment, taken) => self.write_in_place(segment, taken),
-            At::Staged(staged, head) => self.write_staged(staged, head),
-            At::Failed(verdict) => {
+        match std::mem::replace(&mut self.at, WriteState::Between) {
+            WriteState::Between => self.begin(),
+            WriteState::InPlace(segment, taken) => self.write_in_place(segment, taken),
+            WriteState::Staged(staged, head) => self.write_staged(staged, head),
+            WriteState::Failed(verdict) => {
                 let step = self.shared.hear(&verdict);
-                self.at = At::Failed(verdict);
+                self.at = WriteState::Failed(verdict);
                 Ok(Some(step))
             }
         }
     }
 
     fn socket_failed(&mut self, error: io::Error) {
-        self.at = At::Failed(Verdict::on(error));
+        self.at = WriteState::Failed(SocketEnd::on(error));
     }
 
     fn socket(&self) -> BorrowedFd<'_> {
@@ -83,7 +83,7 @@ impl Task for Writer {
 
 impl Writer {
     pub(super) fn new(shared: &Arc<Shared<SendState>>, stream: usize, ring: Option<StagingRing>) -> Self {
-        Self { parts: shared.parts(), shared: shared.clone(), stream, ring, at: At::Between }
+        Self { parts: shared.parts(), shared: shared.clone(), stream, ring, at: WriteState::Between }
     }
 
     /// Takes the next segment, or the oldest copy that is done.
@@ -169,7 +169,7 @@ impl Writer {
             self.shared.written(segment);
             return Ok(None);
         }
-        self.at = At::InPlace(segment, taken);
+        self.at = WriteState::InPlace(segment, taken);
         Ok(written.is_none().then_some(Step::Socket))
     }
 
@@ -196,7 +196,7 @@ impl Writer {
                 Ok(None)
             }
             Err(rest) => {
-                self.at = At::Staged(rest, head + of_head);
+                self.at = WriteState::Staged(rest, head + of_head);
                 Ok(written.is_none().then_some(Step::Socket))
             }
         }

@@ -1,5 +1,5 @@
-//! Hears the control socket: the thread that waits or polls reads it, and otherwise standby. The reading
-//! thread handles each frame.
+//! Hears the control socket: the thread that waits or polls reads it, and otherwise the background reader.
+//! The reading thread handles each frame.
 
 use std::sync::atomic::Ordering;
 
@@ -86,8 +86,8 @@ impl<S: Side> Shared<S> {
         });
     }
 
-    /// Does the same for a caller that polls again and again. Standby stays away meanwhile, as each frame
-    /// would wake it in vain.
+    /// Does the same for a caller that polls again and again. The background reader stays away meanwhile, as
+    /// each frame would wake it in vain.
     pub(crate) fn poll(&self) {
         self.polls.poll();
         self.look();
@@ -98,7 +98,8 @@ impl<S: Side> Shared<S> {
         self.polls.resume();
     }
 
-    /// Returns whether standby relies on polls. Each poll then has to look, whichever request it is for.
+    /// Returns whether the background reader relies on polls. Each poll then has to look, whichever request
+    /// it is for.
     pub(crate) fn is_left_to_polls(&self) -> bool {
         self.away.load(Ordering::Relaxed)
     }
@@ -127,12 +128,11 @@ impl<S: Side> Shared<S> {
         }
     }
 
-    /// Runs the standby thread.
-    pub(crate) fn stand_by(&self, alone: &Alone) {
-        let life = self
-            .control
-            .arm()
-            .and_then(|()| alone.stand_by(|| self.attend(), (|| self.watch(), self.watch_interval())));
+    /// Runs the background reader's thread.
+    pub(crate) fn read_in_background(&self, alone: &Alone) {
+        let life = self.control.arm().and_then(|()| {
+            alone.read_in_background(|| self.attend(), (|| self.watch(), self.watch_interval()))
+        });
         if let Err(error) = life {
             self.fail(Error::system("watch the control socket", error));
         }

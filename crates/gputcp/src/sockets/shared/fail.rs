@@ -15,7 +15,7 @@ use crate::{Error, Result, sockets::task::Step};
 
 /// The end of a data socket, about which the control socket is heard.
 #[derive(Debug)]
-pub(crate) struct Verdict {
+pub(crate) struct SocketEnd {
     error: Option<io::Error>,
     until: Instant,
 }
@@ -65,7 +65,7 @@ impl<S: Side> Shared<S> {
     /// Hears the control socket about a data socket that failed or ended early. The control socket usually
     /// knows the cause (an abort, a goodbye), and gets a moment to tell it. Returns the event to wait for, or
     /// the end.
-    pub(crate) fn hear(&self, verdict: &Verdict) -> Step {
+    pub(crate) fn hear(&self, verdict: &SocketEnd) -> Step {
         // On a busy machine the thread that usually reads it may not have run since.
         self.look();
         let in_order = verdict.error.is_none() && self.peer_has_said_goodbye();
@@ -116,7 +116,7 @@ pub(super) fn is_closed(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
-impl Verdict {
+impl SocketEnd {
     /// Returns the verdict on a socket's failure.
     pub(crate) fn on(error: io::Error) -> Self {
         Self { error: Some(error), until: Instant::now() + VERDICT }

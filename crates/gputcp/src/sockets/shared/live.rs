@@ -1,5 +1,6 @@
-//! Checks that the peer is alive while requests are in flight. Standby looks at the connection regularly,
-//! whatever the caller does, so that `test` has a bound as well as `wait`. [`Liveness`] has the rule.
+//! Checks that the peer is alive while requests are in flight. The background reader looks at the connection
+//! regularly, whatever the caller does, so that `test` has a bound as well as `wait`. [`Liveness`] has the
+//! rule.
 
 use std::{
     sync::atomic::Ordering,

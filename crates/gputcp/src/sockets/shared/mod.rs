@@ -18,7 +18,7 @@ use std::{
 
 use gputcp_proto::frame::Control;
 
-pub(crate) use self::{fail::Verdict, wait::Ready};
+pub(crate) use self::{fail::SocketEnd, wait::Ready};
 use self::{live::Watched, polls::Polls};
 use super::{
     Socket,
@@ -50,7 +50,7 @@ pub(crate) struct Shared<S> {
     control_ended: AtomicBool,
     closing: AtomicBool,
     polls: Polls,
-    /// Standby leaves the control socket to the caller that polls it.
+    /// The background reader leaves the control socket to the caller that polls it.
     away: AtomicBool,
 }
 

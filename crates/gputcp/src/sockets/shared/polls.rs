@@ -1,5 +1,6 @@
-//! Whether a caller polls a connection all the time, as NCCL's one thread does: then standby may stay away. A
-//! caller that looks now and then, and rests while requests are under way, relies on standby in between.
+//! Whether a caller polls a connection all the time, as NCCL's one thread does: then the background reader
+//! may stay away. A caller that looks now and then, and rests while requests are under way, relies on the
+//! background reader in between.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},

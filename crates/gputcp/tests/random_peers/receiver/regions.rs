@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 use gputcp_gpu::{Buffer, Pattern};
 
 use super::Receive;
-use crate::common::Place;
+use crate::common::TestMemory;
 
 pub(super) struct Regions {
     pub(super) memory: Buffer,
-    place: Place,
+    place: TestMemory,
 }
 
 impl Regions {
-    pub(super) fn new(place: Place) -> Self {
+    pub(super) fn new(place: TestMemory) -> Self {
         Self { memory: place.buffer(REGION * RECEIVES as u64), place }
     }
 

@@ -6,7 +6,9 @@ use gputcp_gpu::{Buffer, Pattern, SoftOptions};
 use socket2::{Domain, Type};
 
 use super::*;
-use crate::settings::{Memory, Unpack, asked::MeasureArgs, environment::Environment, request::Request};
+use crate::settings::{
+    Memory, Unpack, asked::MeasureArgs, environment::Environment, request::MeasureRequest,
+};
 
 const SLICE: u64 = 8 << 10;
 const PATTERN: Pattern = Pattern { seed: 5, iteration: 6 };
@@ -14,11 +16,11 @@ const PATTERN: Pattern = Pattern { seed: 5, iteration: 6 };
 fn spec(unpack: UnpackMode, slots: usize, lateness: Duration) -> PipelineSpec {
     let device = Device::soft(SoftOptions { lateness, seed: 7, ..SoftOptions::default() });
     let ring = LaneSpec { slots, slab_bytes: SLICE };
-    PipelineSpec { device, ring, step_bytes: SLICE / 4, unpack, patience: Duration::from_secs(20) }
+    PipelineSpec { device, ring, step_bytes: SLICE / 4, unpack, stall_timeout: Duration::from_secs(20) }
 }
 
 fn settings(memory: Memory, args: MeasureArgs) -> Settings {
-    Settings { memory, ..Request::new(args, &Environment::default()).unwrap().settings }
+    Settings { memory, ..MeasureRequest::new(args, &Environment::default()).unwrap().settings }
 }
 
 /// Sends a claim through one pipeline and receives it through another, each with a thread.

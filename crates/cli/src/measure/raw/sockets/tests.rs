@@ -26,7 +26,8 @@ use crate::{
     },
     report::{CeilingKind, gpus::Gpus},
     settings::{
-        Flow, Memory, SocketSettings, Unpack, asked::MeasureArgs, environment::Environment, request::Request,
+        Flow, Memory, SocketSettings, Unpack, asked::MeasureArgs, environment::Environment,
+        request::MeasureRequest,
     },
 };
 
@@ -34,7 +35,7 @@ const BYTES: u64 = (3 << 20) + 12_345;
 
 fn settings(args: MeasureArgs) -> Settings {
     let args = MeasureArgs { size: Some(BYTES), ..args };
-    let asked = Request::new(args, &Environment::default()).unwrap().settings;
+    let asked = MeasureRequest::new(args, &Environment::default()).unwrap().settings;
     let sockets = SocketSettings { segment_bytes: Some(64 << 10), ..asked.sockets };
     Settings { memory: Memory::Cuda, streams: 3, sockets, ..asked }
 }

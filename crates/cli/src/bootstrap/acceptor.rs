@@ -1,4 +1,4 @@
-//! The server's door: admits clients, one at a time.
+//! The server's acceptor: admits clients, one at a time.
 //!
 //! A thread of its own keeps it, so that strangers disturb neither a running session nor an honest client
 //! behind them. The thread reads from all strangers side by side. Each must send a whole hello within
@@ -45,8 +45,8 @@ use crate::{
     printable::Reason,
 };
 
-/// A listening server's door. Dropping it closes it.
-pub struct Door {
+/// The acceptor of a listening server. Dropping it closes its socket.
+pub struct Acceptor {
     address: SocketAddr,
     shared: Arc<Shared>,
     keeper: Option<JoinHandle<()>>,
@@ -72,14 +72,14 @@ enum Wanted {
 }
 
 /// A connection that has not sent a whole hello yet.
-struct Stranger {
+struct Unauthenticated {
     stream: TcpStream,
     address: SocketAddr,
     heard: Vec<u8>,
     deadline: Instant,
 }
 
-enum Verdict {
+enum Admission {
     /// A hello without fault, but not yet complete.
     Wait,
     Hello(Hello),
@@ -88,15 +88,15 @@ enum Verdict {
     Drop,
 }
 
-impl Door {
-    /// Opens the door; clients must have the key if there is one. Port 0 lets the system choose.
+impl Acceptor {
+    /// Starts to accept; clients must have the key if there is one. Port 0 lets the system choose.
     ///
     /// # Errors
     /// [`Failure::Run`] if the server cannot listen there; [`Failure::Usage`] if the address to bind to
     /// makes no sense.
     pub fn open(bind: Option<&Bind>, family: Family, port: u16, key: Option<Key>) -> Result<Self, Failure> {
         let listener = listen(bind, family, port)?;
-        let failed = |error: io::Error| Failure::Run(format!("could not open the server's door: {error}"));
+        let failed = |error: io::Error| Failure::Run(format!("could not start to accept clients: {error}"));
         let address = listener.local_addr().map_err(failed)?;
         let event = || {
             eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|error| failed(error.into()))
@@ -111,7 +111,7 @@ impl Door {
         let keeper = {
             let shared = shared.clone();
             thread::Builder::new()
-                .name("door".into())
+                .name("acceptor".into())
                 .spawn(move || keep(&listener, &shared))
                 .map_err(failed)?
         };
@@ -183,7 +183,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for Acceptor {
     fn drop(&mut self) {
         self.shared.leaving.store(true, Ordering::SeqCst);
         let _ = rustix::io::write(&self.shared.leave, &1u64.to_ne_bytes());
@@ -216,43 +216,43 @@ impl Shared {
     }
 }
 
-impl Stranger {
+impl Unauthenticated {
     /// Reads what is there, never waiting.
-    fn hear(&mut self) -> Verdict {
+    fn hear(&mut self) -> Admission {
         loop {
             let mut bytes = [0; 1024];
             match rustix::net::recv(&self.stream, &mut bytes[..], RecvFlags::DONTWAIT) {
-                Ok((_, 0)) => return Verdict::Drop,
+                Ok((_, 0)) => return Admission::Drop,
                 Ok((_, read)) => self.heard.extend_from_slice(&bytes[..read]),
-                Err(Errno::AGAIN) => return Verdict::Wait,
+                Err(Errno::AGAIN) => return Admission::Wait,
                 Err(Errno::INTR) => continue,
-                Err(_) => return Verdict::Drop,
+                Err(_) => return Admission::Drop,
             }
             match self.judge() {
-                Verdict::Wait => {}
+                Admission::Wait => {}
                 verdict => return verdict,
             }
         }
     }
 
-    fn judge(&self) -> Verdict {
-        let Some(header) = self.heard.first_chunk() else { return Verdict::Wait };
+    fn judge(&self) -> Admission {
+        let Some(header) = self.heard.first_chunk() else { return Admission::Wait };
         let header = match Header::decode(header) {
             Ok(header) if header.kind == Kind::Hello => header,
             Err(Violation::Version { theirs, .. }) => {
-                return Verdict::Refuse(format!(
+                return Admission::Refuse(format!(
                     "it speaks protocol version {VERSION} and you speak {theirs}: run the same gputcp on both ends"
                 ));
             }
-            Ok(_) | Err(_) => return Verdict::Drop,
+            Ok(_) | Err(_) => return Admission::Drop,
         };
         let payload = &self.heard[Header::BYTES..];
         match payload.len().cmp(&(header.bytes as usize)) {
-            std::cmp::Ordering::Less => Verdict::Wait,
+            std::cmp::Ordering::Less => Admission::Wait,
             // A client waits for the answer to its hello before it says more.
-            std::cmp::Ordering::Greater => Verdict::Drop,
+            std::cmp::Ordering::Greater => Admission::Drop,
             std::cmp::Ordering::Equal => {
-                serde_json::from_slice(payload).map_or(Verdict::Drop, Verdict::Hello)
+                serde_json::from_slice(payload).map_or(Admission::Drop, Admission::Hello)
             }
         }
     }
@@ -286,7 +286,7 @@ fn challenge(
 
 /// Runs the keeper's loop.
 fn keep(listener: &TcpListener, shared: &Shared) {
-    let mut strangers: VecDeque<Stranger> = VecDeque::with_capacity(ROOM);
+    let mut strangers: VecDeque<Unauthenticated> = VecDeque::with_capacity(ROOM);
     // After a failed accept (no descriptors left) the listener rests, lest the loop spin.
     let mut resting_until = Instant::now();
     while !shared.leaving.load(Ordering::SeqCst) {
@@ -322,7 +322,7 @@ fn keep(listener: &TcpListener, shared: &Shared) {
                         shared.stray(oldest.address, "said no hello while many more came");
                     }
                     let deadline = now + HELLO_DEADLINE;
-                    strangers.push_back(Stranger { stream, address, heard: Vec::new(), deadline });
+                    strangers.push_back(Unauthenticated { stream, address, heard: Vec::new(), deadline });
                 }
                 Ok(None) => {}
                 Err(error) => {
@@ -335,17 +335,22 @@ fn keep(listener: &TcpListener, shared: &Shared) {
 }
 
 /// Hears a stranger that spoke; gives it back if it needs more time and has some left.
-fn attend(mut stranger: Stranger, spoke: bool, now: Instant, shared: &Shared) -> Option<Stranger> {
+fn attend(
+    mut stranger: Unauthenticated,
+    spoke: bool,
+    now: Instant,
+    shared: &Shared,
+) -> Option<Unauthenticated> {
     let address = stranger.address;
-    match if spoke { stranger.hear() } else { Verdict::Wait } {
-        Verdict::Wait if now < stranger.deadline => return Some(stranger),
-        Verdict::Wait => shared.stray(address, "said no hello in time"),
-        Verdict::Hello(hello) => shared.admit(stranger.stream, address, hello),
-        Verdict::Refuse(reason) => {
+    match if spoke { stranger.hear() } else { Admission::Wait } {
+        Admission::Wait if now < stranger.deadline => return Some(stranger),
+        Admission::Wait => shared.stray(address, "said no hello in time"),
+        Admission::Hello(hello) => shared.admit(stranger.stream, address, hello),
+        Admission::Refuse(reason) => {
             refuse(&stranger.stream, &reason, false);
             shared.stray(address, "speaks another version");
         }
-        Verdict::Drop => shared.stray(address, "said no hello"),
+        Admission::Drop => shared.stray(address, "said no hello"),
     }
     None
 }

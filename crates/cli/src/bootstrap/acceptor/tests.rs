@@ -1,4 +1,4 @@
-//! Honest clients and strangers at one door.
+//! Honest clients and strangers at one acceptor.
 
 use std::{
     io::{Read as _, Write as _},
@@ -11,19 +11,19 @@ use gputcp_proto::session::{Header, Kind};
 
 use super::*;
 use crate::{
-    bootstrap::{dial::Destination, message::Abort},
+    bootstrap::{connect::Destination, message::Abort},
     host::identity::Identity,
     output::Talk,
 };
 
-fn open() -> (Door, u16) {
+fn open() -> (Acceptor, u16) {
     open_with(None)
 }
 
-fn open_with(key: Option<Key>) -> (Door, u16) {
-    let door = Door::open(Some(&Bind::Address(Family::V4.loopback())), Family::Any, 0, key).unwrap();
-    let port = door.address().port();
-    (door, port)
+fn open_with(key: Option<Key>) -> (Acceptor, u16) {
+    let acceptor = Acceptor::open(Some(&Bind::Address(Family::V4.loopback())), Family::Any, 0, key).unwrap();
+    let port = acceptor.address().port();
+    (acceptor, port)
 }
 
 fn hello() -> Hello {
@@ -50,13 +50,13 @@ fn greet_within(port: u16, timeout: Duration) -> Result<(Link, Hello), Failure> 
     destination(port, timeout).greet(&hello(), &Interrupt::new().unwrap())
 }
 
-fn next(door: &Door) -> Result<(Link, Hello), Failure> {
-    door.next(&hello(), &Interrupt::new().unwrap(), Some(Instant::now() + Duration::from_secs(10)))
+fn next(acceptor: &Acceptor) -> Result<(Link, Hello), Failure> {
+    acceptor.next(&hello(), &Interrupt::new().unwrap(), Some(Instant::now() + Duration::from_secs(10)))
 }
 
 #[test]
 fn strangers_do_not_keep_an_honest_client_waiting() {
-    let (door, port) = open();
+    let (acceptor, port) = open();
     let connect = || TcpStream::connect(("127.0.0.1", port)).unwrap();
     let silent: Vec<TcpStream> = (0..2 * ROOM).map(|_| connect()).collect();
     let mut half = connect();
@@ -66,7 +66,7 @@ fn strangers_do_not_keep_an_honest_client_waiting() {
     let since = Instant::now();
     thread::scope(|scope| {
         let client = scope.spawn(|| greet(port).unwrap());
-        let (_link, theirs) = next(&door).unwrap();
+        let (_link, theirs) = next(&acceptor).unwrap();
         assert_eq!(theirs, hello());
         client.join().unwrap();
     });
@@ -74,25 +74,25 @@ fn strangers_do_not_keep_an_honest_client_waiting() {
     // Garbage is dropped at once, half a hello at its deadline, and all are counted.
     assert_eq!(garbage.read(&mut [0; 64]).unwrap_or(0), 0);
     assert_eq!(half.read(&mut [0; 64]).unwrap_or(0), 0);
-    while door.strays() < silent.len() as u64 + 2 {
-        assert!(since.elapsed() < 3 * HELLO_DEADLINE, "only {} strays were counted", door.strays());
+    while acceptor.strays() < silent.len() as u64 + 2 {
+        assert!(since.elapsed() < 3 * HELLO_DEADLINE, "only {} strays were counted", acceptor.strays());
         thread::sleep(Duration::from_millis(10));
     }
 }
 
 #[test]
 fn a_second_client_is_told_that_the_server_is_busy_and_comes_again() {
-    let (door, port) = open();
+    let (acceptor, port) = open();
     thread::scope(|scope| {
         let first = scope.spawn(|| greet(port).unwrap());
-        let served = next(&door).unwrap();
+        let served = next(&acceptor).unwrap();
         let _first = first.join().unwrap();
         // No client is wanted now: the second asks until it is let in.
         let second = scope.spawn(|| greet(port));
         // However often it was told: it has the whole timeout.
         thread::sleep(Duration::from_millis(3500));
         drop(served);
-        let _served = next(&door).unwrap();
+        let _served = next(&acceptor).unwrap();
         second.join().unwrap().unwrap();
         let third = greet_within(port, Duration::from_millis(500)).err().unwrap();
         assert!(matches!(third, Failure::Busy(_)), "{third:?}");
@@ -102,7 +102,7 @@ fn a_second_client_is_told_that_the_server_is_busy_and_comes_again() {
 
 #[test]
 fn another_version_is_told_so() {
-    let (_door, port) = open();
+    let (_acceptor, port) = open();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let mut header = Header { kind: Kind::Hello, bytes: 0 }.encode();
     header[4] = 99;
@@ -116,27 +116,27 @@ fn another_version_is_told_so() {
 
 #[test]
 fn nobody_came() {
-    let (door, _) = open();
+    let (acceptor, _) = open();
     let soon = Some(Instant::now() + Duration::from_millis(50));
-    let failure = door.next(&hello(), &Interrupt::new().unwrap(), soon).err().unwrap();
+    let failure = acceptor.next(&hello(), &Interrupt::new().unwrap(), soon).err().unwrap();
     assert_eq!(failure.exit_code(), 5);
 }
 
 #[test]
 fn a_port_in_use_is_one_sentence() {
-    let (_door, port) = open();
+    let (_acceptor, port) = open();
     let bind = Bind::Address(Family::V4.loopback());
-    let failure = Door::open(Some(&bind), Family::Any, port, None).err().unwrap();
+    let failure = Acceptor::open(Some(&bind), Family::Any, port, None).err().unwrap();
     assert_eq!(failure.exit_code(), 1);
     assert!(failure.to_string().contains("choose another --port"), "{failure}");
 }
 
 #[test]
 fn a_client_that_gives_up_says_why() {
-    let (door, port) = open();
+    let (acceptor, port) = open();
     thread::scope(|scope| {
         let client = scope.spawn(|| greet(port).unwrap());
-        let (mut link, _) = next(&door).unwrap();
+        let (mut link, _) = next(&acceptor).unwrap();
         let (mut client, _) = client.join().unwrap();
         client.abort(&Failure::Run("no more".into()));
         let failure =
@@ -150,12 +150,13 @@ fn key(text: &str) -> Option<Key> {
 }
 
 /// Greets as a client that knows the protocol, but not the key, and says nothing more. Like any client it
-/// comes again while the door is busy, as it is for a moment after a refusal.
+/// comes again while the acceptor is busy, as it is for a moment after a refusal.
 fn silent_client(port: u16) -> Link {
     let soon = Instant::now() + Duration::from_secs(10);
     loop {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let mut link = Link::new(stream, Role::Client, Interrupt::new().unwrap(), "the door".into()).unwrap();
+        let mut link =
+            Link::new(stream, Role::Client, Interrupt::new().unwrap(), "the acceptor".into()).unwrap();
         let challenge = Some(Challenge::draw().unwrap().text());
         link.say(Kind::Hello, &Hello { challenge, ..hello() }, soon).unwrap();
         match link.hear::<Hello>(Kind::Hello, soon) {
@@ -168,7 +169,7 @@ fn silent_client(port: u16) -> Link {
 
 #[test]
 fn only_who_has_the_key_comes_in() {
-    let (door, port) = open_with(key("the key of this door"));
+    let (acceptor, port) = open_with(key("the key of this acceptor"));
     let with = |key| Destination { key, ..destination(port, Duration::from_secs(10)) };
     let greet = |key| with(key).greet(&hello(), &Interrupt::new().unwrap());
     thread::scope(|scope| {
@@ -176,28 +177,28 @@ fn only_who_has_the_key_comes_in() {
             let none = greet(None).err().unwrap().to_string();
             let other = greet(key("the key of another")).err().unwrap().to_string();
             let _silent = silent_client(port);
-            let (_honest, theirs) = greet(key("the key of this door")).unwrap();
+            let (_honest, theirs) = greet(key("the key of this acceptor")).unwrap();
             (none, other, theirs)
         });
-        let (mut link, _) = next(&door).unwrap();
+        let (mut link, _) = next(&acceptor).unwrap();
         let (none, other, theirs) = guests.join().unwrap();
         assert!(none.contains("it asks for a key") && none.contains("--key-file"), "{none}");
         assert!(other.contains("the key is another"), "{other}");
         assert_eq!(theirs.version, "test");
-        assert_eq!(door.strays(), 3);
+        assert_eq!(acceptor.strays(), 3);
         link.abort(&Failure::Interrupted);
     });
 }
 
 #[test]
 fn a_client_with_a_key_talks_to_nobody_without() {
-    let (door, port) = open();
+    let (acceptor, port) = open();
     let destination =
-        Destination { key: key("the key of this door"), ..destination(port, Duration::from_secs(10)) };
+        Destination { key: key("the key of this acceptor"), ..destination(port, Duration::from_secs(10)) };
     thread::scope(|scope| {
         let client = scope
             .spawn(|| destination.greet(&hello(), &Interrupt::new().unwrap()).err().unwrap().to_string());
-        let (mut link, _) = next(&door).unwrap();
+        let (mut link, _) = next(&acceptor).unwrap();
         let said = client.join().unwrap();
         assert!(said.contains("has no key") && said.contains("--key-file"), "{said}");
         let soon = Instant::now() + Duration::from_secs(10);
@@ -211,7 +212,7 @@ fn a_server_that_cannot_prove_itself_is_not_believed() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let destination =
-        Destination { key: key("the key of this door"), ..destination(port, Duration::from_secs(10)) };
+        Destination { key: key("the key of this acceptor"), ..destination(port, Duration::from_secs(10)) };
     thread::scope(|scope| {
         let client = scope
             .spawn(|| destination.greet(&hello(), &Interrupt::new().unwrap()).err().unwrap().to_string());

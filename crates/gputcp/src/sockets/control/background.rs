@@ -16,9 +16,9 @@ use crate::sockets::{Socket, locks::lock};
 /// The outcome of attending to a control socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attention {
-    /// Standby is woken when there are more events.
+    /// The background reader is woken when there are more events.
     Armed,
-    /// A caller polls the socket: standby is woken for no frame, and comes back after [`AWAY`].
+    /// A caller polls the socket: the background reader is woken for no frame, and comes back after [`AWAY`].
     Away,
     /// No more frames can come.
     Over,
@@ -40,9 +40,9 @@ pub(super) struct Armed {
 
 #[derive(Debug)]
 struct Wants {
-    /// A caller leads, so standby is not woken for frames.
+    /// A caller leads, so the background reader is not woken for frames.
     led: bool,
-    /// A caller polls, so standby is not woken either: it comes back by itself.
+    /// A caller polls, so the background reader is not woken either: it comes back by itself.
     polled: bool,
     /// Some bytes are left to write.
     room: bool,
@@ -61,8 +61,9 @@ impl Armed {
         self.modify(socket, &wants)
     }
 
-    /// Sets whether frames are left to polls, until standby comes back. It holds from the next arming on,
-    /// also for one for room. An event for room would report the unread frames too, again and again.
+    /// Sets whether frames are left to polls, until the background reader comes back. It holds from the next
+    /// arming on, also for one for room. An event for room would report the unread frames too, again and
+    /// again.
     pub(super) fn leave_to_polls(&self, polled: bool) {
         lock(&self.wants).polled = polled;
     }
@@ -122,7 +123,7 @@ impl Alone {
 
     /// Runs the thread until [`Alone::stop`]. Calls `attend` at each event, until that reports that no more
     /// can come, and `watch` every `interval`.
-    pub(crate) fn stand_by(
+    pub(crate) fn read_in_background(
         &self,
         attend: impl Fn() -> Attention,
         (watch, interval): (impl Fn(), Duration),
@@ -160,8 +161,8 @@ impl Alone {
     }
 }
 
-/// The time that standby stays away from a polled socket: a frame that comes after the last poll waits no
-/// longer than this.
+/// The time that the background reader stays away from a polled socket: a frame that comes after the last
+/// poll waits no longer than this.
 pub(crate) const AWAY: Duration = Duration::from_millis(1);
 const SOCKET: u64 = 0;
 const STOP: u64 = 1;

@@ -1,4 +1,4 @@
-//! The client's way to a server: names to addresses, and patience with a server that is not up yet, or busy.
+//! The client's way to a server: names to addresses, and time for a server that is not up yet, or busy.
 
 use std::{
     io,
@@ -228,7 +228,7 @@ fn begin_connect(address: SocketAddr, local: Option<SocketAddr>) -> io::Result<(
     }
 }
 
-/// The seed's patience: 30 × 100 ms.
+/// The stall timeout of the program that is re-created: 30 × 100 ms.
 const ATTEMPTS: u32 = 30;
 const PAUSE: Duration = Duration::from_millis(100);
 /// A wait that is too short to be worth telling.
