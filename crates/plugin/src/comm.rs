@@ -79,7 +79,8 @@ impl Comm {
     /// Posts a send; returns the number of its request, or `None` if all are in flight.
     pub(crate) fn isend(
         &self,
-        (source, offset): (&Buffer, u64),
+        source: &Buffer,
+        offset: u64,
         bytes: u64,
         tag: i32,
     ) -> Result<Option<usize>, ResultCode> {

@@ -28,15 +28,6 @@ enum Part {
     NoNetwork,
 }
 
-/// The choice for a collective.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Wanted {
-    /// The protocol Simple, for every algorithm that has it.
-    simple: bool,
-    /// The number of channels; `None` leaves it to NCCL.
-    channels: Option<c_int>,
-}
-
 /// NCCL's costs of a collective: algorithm by algorithm, one for each protocol, in µs.
 #[derive(Debug)]
 pub(crate) struct Costs<'table> {
@@ -56,17 +47,14 @@ impl Tuner {
         Self { ranks, nodes, part }
     }
 
-    /// Changes the costs of a collective of this length; returns the number of channels, if it is not to be
-    /// NCCL's.
-    pub(crate) fn tune(&self, bytes: usize, costs: &mut Costs<'_>) -> Option<c_int> {
-        if self.part != Part::Takes {
-            return None;
-        }
-        let wanted = Wanted::of(self.ranks, bytes);
-        if wanted.simple {
+    /// Changes the costs of a collective of this length. The number of channels is left to NCCL.
+    ///
+    /// A ring passes on a message in as many parts as it has ranks, so a step carries one such part.
+    pub(crate) fn tune(&self, bytes: usize, costs: &mut Costs<'_>) {
+        let step = bytes.checked_div(self.ranks);
+        if self.part == Part::Takes && step.is_some_and(|bytes| bytes >= LEAST_SIMPLE) {
             costs.prefer_simple();
         }
-        wanted.channels
     }
 }
 
@@ -81,16 +69,6 @@ impl fmt::Display for Tuner {
             Part::OtherNetwork => f.write_str("NCCL chooses alone, as it uses another network"),
             Part::NoNetwork => f.write_str("NCCL chooses alone, as there is no network between them"),
         }
-    }
-}
-
-impl Wanted {
-    /// Returns the policy's choice.
-    ///
-    /// A ring passes on a message in as many parts as it has ranks, so a step carries one such part.
-    fn of(ranks: usize, bytes: usize) -> Self {
-        let step = bytes.checked_div(ranks);
-        Self { simple: step.is_some_and(|bytes| bytes >= LEAST_SIMPLE), channels: None }
     }
 }
 
@@ -153,7 +131,7 @@ mod tests {
 
     fn tuned(tuner: &Tuner, bytes: usize, table: &[[f32; 3]]) -> Vec<f32> {
         let mut table = table.concat();
-        assert_eq!(tuner.tune(bytes, &mut Costs::new(&mut table, 3)), None);
+        tuner.tune(bytes, &mut Costs::new(&mut table, 3));
         table
     }
 
@@ -250,8 +228,7 @@ mod tests {
             bytes in 0usize..1 << 24,
         ) {
             let before = table.clone();
-            let channels = taking(ranks).tune(bytes, &mut Costs::new(&mut table, protocols));
-            prop_assert_eq!(channels, None);
+            taking(ranks).tune(bytes, &mut Costs::new(&mut table, protocols));
             let is_long = ranks > 0 && bytes / ranks >= LEAST_SIMPLE;
             for (place, (old, new)) in before.iter().zip(&table).enumerate() {
                 let (algorithm, protocol) = (place / protocols, place % protocols);

@@ -79,9 +79,9 @@ unsafe extern "C" fn get_coll_info(
     costs: *mut *mut f32,
     algorithms: c_int,
     protocols: c_int,
-    channels: *mut c_int,
+    _: *mut c_int,
 ) -> c_int {
-    tune(context, bytes, costs, (algorithms, protocols), channels)
+    tune(context, bytes, costs, algorithms, protocols)
 }
 
 unsafe extern "C" fn get_coll_info_v4(
@@ -93,9 +93,9 @@ unsafe extern "C" fn get_coll_info_v4(
     algorithms: c_int,
     protocols: c_int,
     _: c_int,
-    channels: *mut c_int,
+    _: *mut c_int,
 ) -> c_int {
-    tune(context, bytes, costs, (algorithms, protocols), channels)
+    tune(context, bytes, costs, algorithms, protocols)
 }
 
 unsafe extern "C" fn finalize(context: P) -> c_int {

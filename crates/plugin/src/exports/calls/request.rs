@@ -31,7 +31,7 @@ pub(in crate::exports) fn isend(
         // SAFETY: the request's memory, and its registration, are NCCL's promise.
         let (buffer, offset) = unsafe { memory::lent(data.cast(), bytes, registration(mhandle))? };
         // SAFETY: NCCL's own comm.
-        let number = unsafe { comm_of(comm) }.isend((&buffer, offset), bytes as u64, tag)?;
+        let number = unsafe { comm_of(comm) }.isend(&buffer, offset, bytes as u64, tag)?;
         give(comm, number, out);
         Ok(())
     })

@@ -34,8 +34,8 @@ pub(in crate::exports) fn get_coll_info(
     context: P,
     bytes: usize,
     costs: *mut *mut f32,
-    (algorithms, protocols): (c_int, c_int),
-    channels: *mut c_int,
+    algorithms: c_int,
+    protocols: c_int,
 ) -> c_int {
     answer(|| {
         // It is in truth an array of arrays, see `gputcp_nccl_net::layout::tuner`.
@@ -47,11 +47,7 @@ pub(in crate::exports) fn get_coll_info(
         // SAFETY: `init` gave this pointer and NCCL has not ended it. NCCL gives a table of this shape, which
         // is the tuner's until it returns.
         let (tuner, table) = unsafe { (&*context.cast::<Tuner>(), slice::from_raw_parts_mut(costs, count)) };
-        let wanted = tuner.tune(bytes, &mut Costs::new(table, protocols as usize));
-        if let Some(wanted) = wanted.filter(|_| !channels.is_null()) {
-            // SAFETY: room for a number.
-            unsafe { channels.write(wanted) };
-        }
+        tuner.tune(bytes, &mut Costs::new(table, protocols as usize));
         Ok(())
     })
 }
