@@ -1,22 +1,24 @@
 //! A NCCL net plugin as a transport: the same window, chunks, unpack and waits over foreign code.
 //!
-//! In the order of a connection's life: a [`Library`] is opened and its [`Plugin`] started; [`Listener`] and [`Connector`]
-//! make connections, which a handle of 128 bytes brings together; [`SendComm`] and [`RecvComm`] are their ends. `wait`
-//! says how one waits for code that can only be asked again.
+//! In the order of a connection's life: a [`crate::Library`] is opened and its [`Plugin`] started. [`Listener`]
+//! and [`Connector`] make connections, which a handle of 128 bytes brings together; [`SendComm`] and
+//! [`RecvComm`] are their ends. `wait` waits for code that can only be polled.
 //!
-//! What is done as the least demanding plugins want it, Google's TCPX among them: requests are asked for in the order they
-//! were posted, and as soon as something was posted, as some plugins move bytes only then; at most 16 are outstanding; a
-//! plugin without a free slot is asked again; the sizes that `test` says are believed only where they can be (more than
-//! nothing, less than was posted), as some plugins leave anything there: a size that is plainly wrong counts as what was
-//! posted, and whether the data came is what its verification shows. On a device with an unpack queue that queue says how
-//! much came.
+//! The driver keeps to the least demanding plugins, Google's TCPX among them:
 //!
-//! A plugin that never returns from a call cannot be ended by the thread that is in it. [`stuck_call`] shows
-//! the call to another thread, which may end the process. After [`tell_of_deaths`], a plugin that ends the
-//! process itself, by a signal or by `exit`, is named on stderr.
+//! - It polls requests in the order in which they were posted, and as soon as one was posted: some plugins move
+//!   bytes only then.
+//! - At most 16 are outstanding. A plugin without a free slot is asked again.
+//! - It believes a size of `test` only above 0 and up to the posted length, as some plugins write anything. A
+//!   size that is plainly wrong counts as the posted length; verification shows whether the data came.
+//! - On a device with an unpack queue, the queue has the size.
 //!
-//! A plugin that closes may break its peer's last requests, so an end is closed only after the other side is known to have
-//! finished: the command's two sides tell each other.
+//! A plugin that never returns from a call cannot be ended by the thread that is in it. [`crate::stuck_call`]
+//! shows the call to another thread, which may end the process. After [`crate::tell_of_deaths`], a plugin that
+//! ends the process itself, by a signal or by `exit`, is named on stderr.
+//!
+//! A plugin that closes may break its peer's last requests. So an end is closed only after the other side is
+//! known to have finished: the command's two sides tell each other.
 
 mod connect;
 mod listen;
