@@ -2,7 +2,7 @@
 //!
 //! - [`layout`]: the tables, properties and numbers of each version, as C has them, and those of tuners.
 //! - [`call`]: a table of any version, called in the newest version's shape.
-//! - [`export`]: the tables of all versions, made from one implementation in the newest version's shape.
+//! - [`mod@export`]: the tables of all versions, made from one implementation in the newest version's shape.
 //! - [`Properties`]: a device's properties in any version.
 //! - [`ResultCode`]: the codes that the functions return.
 //!
