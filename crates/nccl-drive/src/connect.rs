@@ -6,9 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{
-    comm::Comm, error::Result, listen::HandleMemory, plugin::Plugin, send::SendComm, watch::watched,
-};
+use crate::{comm::Comm, error::Result, plugin::Plugin, send::SendComm, watch::watched};
 use gputcp_nccl_net::layout::{
     c_int,
     constants::HANDLE_BYTES,
@@ -72,3 +70,7 @@ pub(crate) fn given_device(given: *mut DeviceHandle) -> Option<DeviceHandle> {
     // SAFETY: numbers and a pointer, each of which may be anything; the storage was all zeros.
     foreign::value(given.as_ptr()).map(|handle| unsafe { handle.assume_init() })
 }
+
+/// A handle's memory: plugins lay structs of their own into it.
+#[repr(align(16))]
+pub(crate) struct HandleMemory(pub(crate) [u8; HANDLE_BYTES]);

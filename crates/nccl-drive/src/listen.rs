@@ -6,7 +6,12 @@ use std::{
 };
 
 use crate::{
-    comm::Comm, connect::given_device, error::Result, plugin::Plugin, recv::RecvComm, watch::watched,
+    comm::Comm,
+    connect::{HandleMemory, given_device},
+    error::Result,
+    plugin::Plugin,
+    recv::RecvComm,
+    watch::watched,
 };
 use gputcp_nccl_net::layout::{c_int, c_void, constants::HANDLE_BYTES, device::DeviceHandleStorage};
 
@@ -80,7 +85,3 @@ impl Drop for Listener {
         }
     }
 }
-
-/// A handle's memory: plugins lay structs of their own into it.
-#[repr(align(16))]
-pub(crate) struct HandleMemory(pub(crate) [u8; HANDLE_BYTES]);

@@ -18,16 +18,12 @@ pub(crate) fn logger() -> Logger {
     message::logger::<Driver>()
 }
 
-/// Forgets this thread's warning: a call to a plugin begins, which an earlier warning does not explain.
-pub(crate) fn begin_call() {
-    // A thread that is ending has lost the place.
-    let _ = SAID.try_with(|said| said.borrow_mut().take());
-}
-
 /// Takes the plugin's first warning within this thread's last call. Without one, takes the newest warning of
 /// the plugin's own threads, if it is recent.
 pub(crate) fn last_words() -> Option<Arc<str>> {
+    // A thread that is ending has lost the place.
     let within = SAID.try_with(|said| said.borrow_mut().take()).ok().flatten();
+    let within = within.filter(|(call, _)| *call == watch::number()).map(|(_, said)| said);
     within.or_else(|| {
         let (when, said) = BESIDE.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         (when.elapsed() < RECENT).then_some(said)
@@ -66,15 +62,21 @@ fn keep(text: &str) {
     // An empty text explains nothing.
     if text.is_empty() {
     } else if watch::inside().is_some() {
-        let _ = SAID.try_with(|said| _ = said.borrow_mut().get_or_insert_with(|| text.into()));
+        let call = watch::number();
+        let _ = SAID.try_with(|said| {
+            let mut said = said.borrow_mut();
+            if said.as_ref().is_none_or(|(of, _)| *of != call) {
+                *said = Some((call, text.into()));
+            }
+        });
     } else {
         *BESIDE.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), text.into()));
     }
 }
 
 thread_local! {
-    /// The first warning within this thread's call.
-    static SAID: RefCell<Option<Arc<str>>> = const { RefCell::new(None) };
+    /// The first warning within one of this thread's calls, and the call's number.
+    static SAID: RefCell<Option<(u64, Arc<str>)>> = const { RefCell::new(None) };
 }
 
 /// The newest warning of a thread that is in no call: one of the plugin's own.

@@ -17,8 +17,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::logger;
-
 /// The call to a plugin that has not returned for the longest time, if that is longer than `bound`; gives its name and
 /// how long.
 #[must_use]
@@ -42,12 +40,17 @@ pub(crate) fn inside() -> Option<&'static str> {
     unsafe { PLACES[place].call.load(Relaxed).as_ref() }.copied()
 }
 
+/// Returns the number of this thread's last call. Tells whether a note belongs to that call.
+pub(crate) fn number() -> u64 {
+    CALLS.try_with(Cell::get).unwrap_or_default()
+}
+
 /// Notes a call while it lasts.
 pub(crate) fn watched<R>(call: &'static &'static str, work: impl FnOnce() -> R) -> R {
     let mine = MINE.get().unwrap_or_else(|| NEXT.fetch_add(1, Relaxed) % PLACES.len());
     MINE.set(Some(mine));
     let place = &PLACES[mine];
-    logger::begin_call();
+    CALLS.set(CALLS.get() + 1);
     place.since_us.store(micros(), Relaxed);
     place.call.store(ptr::from_ref(call).cast_mut(), Release);
     let result = work();
@@ -73,6 +76,8 @@ static PLACES: [Place; 64] =
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
+    /// The calls that this thread has made.
+    static CALLS: Cell<u64> = const { Cell::new(0) };
     /// This thread's place, once it has made a call: threads of the plugin's own never do.
     static MINE: Cell<Option<usize>> = const { Cell::new(None) };
 }

@@ -1,9 +1,11 @@
 //! The functions of a whole table. A length that a version cannot express is an error before the call, never a
 //! cut number.
 
-use std::{ffi::c_int, mem::MaybeUninit};
+use std::ffi::c_int;
 
-use super::forms::{Accept, Connect, GetProperties, Irecv, Isend, Listen, MakeVDevice, RegMr};
+use super::forms::{
+    Accept, Connect, GetProperties, Irecv, Isend, Listen, MakeVDevice, Receives, RegMr, TooLong,
+};
 use crate::{
     Properties, VirtualDevice,
     layout::{
@@ -49,23 +51,6 @@ pub struct Calls {
     pub irecv_consumed: Option<IrecvConsumed>,
     pub(super) make_v_device: Option<MakeVDevice>,
 }
-
-/// The arrays of a receive request, of the same length each.
-#[derive(Debug)]
-pub struct Receives<'a> {
-    /// The destinations.
-    pub data: &'a mut [P],
-    /// Their lengths in bytes.
-    pub sizes: &'a mut [usize],
-    /// Their tags.
-    pub tags: &'a mut [c_int],
-    /// Their registrations, or NULL.
-    pub mhandles: &'a mut [P],
-}
-
-/// A length is more than the version's C int can express.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooLong;
 
 impl Calls {
     /// Returns the table's version.
@@ -182,26 +167,5 @@ impl Calls {
     pub unsafe fn make_v_device(&self, index: *mut c_int, devices: VirtualDevice) -> Option<c_int> {
         // SAFETY: the caller's promise.
         self.make_v_device.map(|make| unsafe { make.call(index, devices) })
-    }
-}
-
-/// Asks for properties of a version's layout.
-///
-/// # Safety
-/// The plugin is started.
-pub(super) unsafe fn ask<P>(
-    get: crate::layout::functions::GetProperties<P>,
-    dev: c_int,
-) -> Result<Properties, c_int>
-where
-    Properties: for<'a> From<&'a P>,
-{
-    // All zeros: numbers, and pointers that may be NULL.
-    let mut properties = MaybeUninit::<P>::zeroed();
-    // SAFETY: the function writes properties of its version; zeros are a value of all their fields.
-    match unsafe { get(dev, properties.as_mut_ptr()) } {
-        // SAFETY: as above.
-        0 => Ok(Properties::from(unsafe { properties.assume_init_ref() })),
-        code => Err(code),
     }
 }

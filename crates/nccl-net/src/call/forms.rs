@@ -1,9 +1,8 @@
 //! The functions whose signature changed: an enum each, whose variants are named by the version that a
 //! signature came with, and the arguments that each signature takes.
 
-use std::{ffi::c_int, ptr};
+use std::{ffi::c_int, mem::MaybeUninit, ptr};
 
-use super::calls::{Receives, TooLong, ask};
 use crate::{
     Properties, VirtualDevice,
     layout::{
@@ -14,6 +13,23 @@ use crate::{
 };
 
 type P = *mut c_void;
+
+/// The arrays of a receive request, of the same length each.
+#[derive(Debug)]
+pub struct Receives<'a> {
+    /// The destinations.
+    pub data: &'a mut [P],
+    /// Their lengths in bytes.
+    pub sizes: &'a mut [usize],
+    /// Their tags.
+    pub tags: &'a mut [c_int],
+    /// Their registrations, or NULL.
+    pub mhandles: &'a mut [P],
+}
+
+/// A length is more than the version's C int can express.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLong;
 
 /// Defines an enum over signatures.
 macro_rules! forms {
@@ -90,6 +106,24 @@ impl GetProperties {
     pub(super) unsafe fn call(self, dev: c_int) -> Result<Properties, c_int> {
         // SAFETY: the caller's promise.
         unsafe { (self.ask)(self.function, dev) }
+    }
+}
+
+/// Asks for properties of a version's layout.
+///
+/// # Safety
+/// The plugin is started.
+unsafe fn ask<T>(get: f::GetProperties<T>, dev: c_int) -> Result<Properties, c_int>
+where
+    Properties: for<'a> From<&'a T>,
+{
+    // All zeros: numbers, and pointers that may be NULL.
+    let mut properties = MaybeUninit::<T>::zeroed();
+    // SAFETY: the function writes properties of its version; zeros are a value of all their fields.
+    match unsafe { get(dev, properties.as_mut_ptr()) } {
+        // SAFETY: as above.
+        0 => Ok(Properties::from(unsafe { properties.assume_init_ref() })),
+        code => Err(code),
     }
 }
 

@@ -11,8 +11,10 @@ mod functions;
 use std::{ffi::CStr, ptr::NonNull};
 
 pub use self::{
-    calls::{Calls, Receives, TooLong},
-    forms::{Accept, Connect, GetProperties, Init, Irecv, Isend, Listen, MakeVDevice, RegMr},
+    calls::Calls,
+    forms::{
+        Accept, Connect, GetProperties, Init, Irecv, Isend, Listen, MakeVDevice, Receives, RegMr, TooLong,
+    },
     functions::Functions,
 };
 use crate::layout::{self, Net, Table, c_void};
