@@ -36,7 +36,8 @@ fn no_check_fails_in_any_version() {
         &["grouped-tags", "gpu-data-at-done", "iflush", "unpack-queue", "virtual-devices"];
     const FINALIZE: &str = "finalize-accepts-null";
     const OVERWRITES: &str = "irecv-overwrites-request-0x1";
-    let versions: [(u32, &[&str]); 7] = [
+    let versions: [(u32, &[&str]); 8] = [
+        (5, &[FINALIZE, OVERWRITES, "dev-handle-null-pointer-accepted"]),
         (6, &[FINALIZE, OVERWRITES, "dev-handle-null-pointer-accepted"]),
         (7, &[FINALIZE, OVERWRITES]),
         (8, &[FINALIZE, OVERWRITES]),
