@@ -1,8 +1,9 @@
-//! What both ends of a connection have: registrations, requests in flight, and an orderly end.
+//! The state that both ends of a connection share: registrations, requests in flight, and an orderly close.
 //!
-//! Invariants: the claim of a request that the plugin has is kept here until the plugin says that it is done, or has closed
-//! the connection; if it fails to close, for ever. Requests are asked for in the order they were posted, as some plugins
-//! know only their oldest.
+//! Invariants: the connection keeps the claim of each request that the plugin has. It releases the claim when
+//! the plugin reports the request as done or has closed the connection. After a close that failed it keeps
+//! the claim for ever. Requests are polled in the order in which they were posted, as some plugins know only
+//! their oldest.
 
 use std::{
     collections::VecDeque,
@@ -28,35 +29,35 @@ use gputcp_nccl_net::{
     layout::{c_int, c_void, constants, device::DeviceHandleStorage, functions::Close},
 };
 
-/// What a plugin is told that memory is.
+/// The memory type that a plugin is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pointer {
     /// Memory of the host.
     Host,
-    /// Memory of a CUDA GPU, or what stands for it.
+    /// Memory of a CUDA GPU, or of the software GPU where it stands for one.
     Cuda,
 }
 
-/// A connection of a plugin, and what it works on. `C` is the claim that its requests need.
+/// A connection of a plugin, with the memory that it works on. `C` is the claim that its requests need.
 pub(crate) struct Comm<C> {
     pub(crate) plugin: Arc<Plugin>,
-    /// Which connection of the process it is.
+    /// The connection's number within the process.
     number: u64,
-    /// Which device of the plugin.
+    /// The index of the plugin's device.
     device: usize,
     comm: NonNull<c_void>,
     close: (&'static str, Close),
     registrations: Vec<Registration>,
     flights: VecDeque<Flight<C>>,
-    /// Of requests that failed: the plugin may still work under them.
+    /// The claims of requests that failed: the plugin may still use their memory.
     parked: Vec<C>,
-    /// What the plugin's calls for this connection were given, and may have kept.
+    /// The storage for the device handle. The plugin may have kept its address.
     storage: Option<Box<DeviceHandleStorage>>,
     failed: bool,
     is_open: bool,
 }
 
-/// Memory that the plugin knows. The buffer lives as long as that.
+/// Memory that the plugin knows. The buffer lives as long as the registration.
 struct Registration {
     buffer: Buffer,
     pointer: Pointer,
@@ -82,27 +83,28 @@ pub(crate) struct Over<C> {
     pub(crate) pointer: Pointer,
     /// The registration of its memory.
     pub(crate) handle: *mut c_void,
-    /// What was posted.
+    /// The posted length.
     pub(crate) bytes: u64,
-    /// What the plugin says; nothing if it says nothing that can be.
+    /// The size that the plugin reports; `None` if that size is impossible.
     pub(crate) said: Option<u64>,
 }
 
-// SAFETY: a request's pointer names something of the plugin's, to which only calls for its connection give it back.
+// SAFETY: the pointer is the plugin's own name for the request; only calls for its connection pass it back.
 unsafe impl<C: Send> Send for Over<C> {}
-// SAFETY: NCCL makes connections on one thread and uses them on another; calls for one are made one at a time, as they
-// need `&mut self`.
+// SAFETY: NCCL makes connections on one thread and uses them on another. Calls for one connection are made
+// one at a time, as they need `&mut self`.
 unsafe impl<C: Send> Send for Comm<C> {}
 
 impl<C> Over<C> {
-    /// How many bytes it had: what the plugin says, if that can be, else what was posted.
+    /// Returns the bytes of the request: the size that the plugin reports, if it is possible, else the posted
+    /// length.
     pub(crate) fn counted(&self) -> u64 {
         self.said.unwrap_or(self.bytes)
     }
 }
 
 impl<C> Comm<C> {
-    /// Checks that a request is this connection's: the plugin would be given what it does not know.
+    /// Checks that a request is this connection's. The plugin does not know another connection's.
     ///
     /// # Panics
     /// If it is another's.
@@ -133,12 +135,12 @@ impl<C> Comm<C> {
         }
     }
 
-    /// Whether its device leaves what it receives to be unpacked.
+    /// Returns whether the connection's device leaves its receives to be unpacked.
     pub(crate) fn unpacks(&self) -> bool {
         self.plugin.devices()[self.device].kind == DeviceKind::Unpack
     }
 
-    /// Makes a buffer known to the plugin; once, however often it is asked for.
+    /// Registers a buffer with the plugin, unless it is registered already.
     pub(crate) fn register(&mut self, buffer: &Buffer, pointer: Pointer, gpu: Option<&Device>) -> Result<()> {
         if self.find(buffer).is_ok() {
             return Ok(());
@@ -172,7 +174,8 @@ impl<C> Comm<C> {
         let mut handle = ptr::null_mut();
         let kind = if pointer == Pointer::Host { constants::PTR_HOST } else { constants::PTR_CUDA };
         let (data, bytes) = (buffer.address().as_ptr().cast(), buffer.bytes() as usize);
-        // SAFETY: the connection is open; the buffer, which the registration will hold, is memory of this type.
+        // SAFETY: the connection is open. The buffer is memory of this type, and the registration will hold
+        // it.
         let code = watched(&"regMr", || unsafe {
             self.plugin.calls.reg_mr(self.comm.as_ptr(), data, bytes, kind, &raw mut handle)
         });
@@ -180,19 +183,20 @@ impl<C> Comm<C> {
         Ok(handle)
     }
 
-    /// Nothing if the plugin has no such function.
+    /// Registers a buffer by its dma-buf; `None` if the plugin has no such function.
     fn register_dma_buf(&self, buffer: &Buffer, offset: u64, fd: c_int) -> Result<Option<*mut c_void>> {
         let Some(reg) = self.plugin.calls.reg_mr_dma_buf else { return Ok(None) };
         let mut handle = ptr::null_mut();
         let (data, bytes) = (buffer.address().as_ptr().cast(), buffer.bytes() as usize);
-        // SAFETY: the connection is open; the descriptor leads to the buffer, which the registration will hold.
+        // SAFETY: the connection is open. The descriptor leads to the buffer, which the registration will
+        // hold.
         let code = watched(&"regMrDmaBuf", || unsafe {
             reg(self.comm.as_ptr(), data, bytes, constants::PTR_CUDA, offset, fd, &raw mut handle)
         });
         self.plugin.check("regMrDmaBuf", code).map(|()| Some(handle))
     }
 
-    /// The registration of a buffer.
+    /// Returns the registration of a buffer.
     pub(crate) fn find(&self, buffer: &Buffer) -> Result<(Pointer, *mut c_void)> {
         let key = |buffer: &Buffer| (buffer.address(), buffer.bytes(), buffer.kind());
         let found = self.registrations.iter().find(|known| key(&known.buffer) == key(buffer));
@@ -207,12 +211,12 @@ impl<C> Comm<C> {
         self.flights.len()
     }
 
-    /// Whether the connection can still be used.
+    /// Fails if the connection can no longer be used.
     pub(crate) fn check(&self) -> Result<()> {
         if self.failed { Err(Error::Failed) } else { Ok(()) }
     }
 
-    /// Takes in what the plugin answered to a post: true if it has the request.
+    /// Takes in the plugin's answer to a post. Returns whether the plugin has the request.
     pub(crate) fn posted(
         &mut self,
         call: &'static str,
@@ -221,7 +225,7 @@ impl<C> Comm<C> {
         claim: C,
         ((pointer, handle), bytes): ((Pointer, *mut c_void), u64),
     ) -> Result<bool> {
-        // Before any call was made.
+        // A length that is too long is refused before any call, so the claim is free again.
         let code = self.plugin.fits(call, bytes, code)?;
         match (self.plugin.check(call, code), NonNull::new(request)) {
             (Ok(()), None) => Ok(false),
@@ -237,7 +241,7 @@ impl<C> Comm<C> {
         }
     }
 
-    /// Asks for the oldest request; gives it when it is done.
+    /// Polls the oldest request, and returns it once it is done.
     pub(crate) fn test_oldest(&mut self) -> Result<Option<Over<C>>> {
         self.check()?;
         let Some(oldest) = self.flights.front() else { return Ok(None) };
@@ -245,17 +249,18 @@ impl<C> Comm<C> {
         let Some(Flight { request, claim, pointer, handle, bytes }) = self.flights.pop_front() else {
             return Ok(None);
         };
-        // 0 is what many leave there, and no request of ours is empty and says less by it.
+        // Many plugins leave a 0 there. It never counts: no request of this driver moves 0 bytes of a longer
+        // post.
         let said = u64::try_from(size).ok().filter(|&size| 0 < size && size <= bytes);
         Ok(Some(Over { of: self.number, request, claim, pointer, handle, bytes, said }))
     }
 
-    /// Asks for a request of the connection; gives the size that the plugin says when it is done.
+    /// Polls a request of the connection, and returns the size that the plugin reports once it is done.
     pub(crate) fn ask(&mut self, request: *mut c_void, call: &'static str) -> Result<Option<c_int>> {
         let mut done = 0;
         // Room for more than the one size that is due: a plugin may write as many as its device has receives.
         let mut sizes = [-1; SIZES];
-        // SAFETY: the request is one that the plugin gave, and was not done when it was last asked for.
+        // SAFETY: the plugin gave the request, which was not done when it was last polled.
         let code = watched(&"test", || unsafe {
             (self.plugin.calls.test)(request, &raw mut done, sizes.as_mut_ptr())
         });
@@ -263,20 +268,21 @@ impl<C> Comm<C> {
         Ok((done != 0).then_some(sizes[0]))
     }
 
-    /// The connection must not be used any more.
+    /// Marks the connection as failed: it must not be used any more.
     pub(crate) const fn fail(&mut self) {
         self.failed = true;
     }
 
-    /// Closes the connection, whatever is in flight, and lets go of all that the plugin was told of.
+    /// Closes the connection, even with requests in flight, and releases the memory that the plugin knows.
     ///
     /// # Errors
-    /// What the plugin failed for. Then nothing that it was told of is ever freed.
+    /// The plugin's error. The memory that it knows is then never freed.
     pub(crate) fn close(mut self) -> Result<()> {
         self.end()
     }
 
-    /// Never closes the connection: somebody else may still be at work in it. Nothing it was told of is freed.
+    /// Leaves the connection open for ever, as work in its bounce region goes on. Frees none of the memory
+    /// that the plugin knows.
     pub(crate) fn leak(mut self) {
         self.is_open = false;
         self.forget();
@@ -297,7 +303,7 @@ impl<C> Comm<C> {
         result.and_then(|()| self.plugin.check(call, code)).inspect_err(|_| self.forget())
     }
 
-    /// Keeps for ever what the plugin may still work on.
+    /// Leaks the memory that the plugin may still use.
     fn forget(&mut self) {
         mem::forget((
             mem::take(&mut self.registrations),

@@ -25,13 +25,13 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// Will connect from a device of the plugin to the listener that gave this handle.
+    /// Prepares a connection from a device of the plugin to the listener that gave this handle.
     #[must_use]
     pub fn new(plugin: &Arc<Plugin>, device: usize, handle: &[u8; HANDLE_BYTES]) -> Self {
         Self { plugin: plugin.clone(), device, handle: Box::new(HandleMemory(*handle)), storage: None }
     }
 
-    /// The connection, if it is made; to be asked again and again until it is. Does not wait.
+    /// Returns the connection once it is made. Does not wait: the caller polls again until then.
     ///
     /// # Errors
     /// If the plugin fails.
@@ -42,8 +42,8 @@ impl Connector {
         let Self { plugin, device, handle, .. } = self;
         let ((ctx, config), dev) = (plugin.shared(), *device as c_int);
         let handle = handle.0.as_mut_ptr().cast();
-        // SAFETY: the plugin was started; handle and storage are as large and aligned as the interface asks, and the handle
-        // is the same at each call.
+        // SAFETY: the plugin was started. Handle and storage are as large and aligned as the interface asks.
+        // The handle is the same at each call.
         let code = watched(&"connect", || unsafe {
             plugin.calls.connect(ctx, config, dev, handle, &raw mut comm, &raw mut device_handle)
         });
@@ -63,8 +63,8 @@ impl fmt::Debug for Connector {
     }
 }
 
-/// Reads the device handle of a connection, in the storage that the plugin was given or where it points
-/// instead: NCCL itself gives no storage. `None` if no device handle can lie there.
+/// Reads the device handle of a connection. It lies in the storage that the plugin was given, or where the
+/// plugin points instead, as NCCL itself gives no storage. `None` if no device handle can lie there.
 pub(crate) fn given_device(given: *mut DeviceHandle) -> Option<DeviceHandle> {
     let given = NonNull::new(given).filter(|given| given.is_aligned())?;
     // SAFETY: numbers and a pointer, each of which may be anything; the storage was all zeros.

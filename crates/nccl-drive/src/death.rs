@@ -81,7 +81,7 @@ extern "C" fn died(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     })
 }
 
-/// Run by `exit`, on the thread that called it.
+/// Reports a plugin that calls `exit`, which runs this function on the calling thread.
 extern "C" fn exited() {
     // SAFETY: questions.
     let is_main = unsafe { libc::gettid() == libc::getpid() };
@@ -111,7 +111,7 @@ fn tell(sentence: impl FnOnce(&mut Line) -> &mut Line) -> ! {
     leave(EXIT_CODE.load(Relaxed).max(1))
 }
 
-/// Whether another process sent the signal, as `kill` does.
+/// Returns whether another process sent the signal, as `kill` does.
 fn is_of_another_process(info: *const libc::siginfo_t) -> bool {
     // SAFETY: the kernel's; a signal that was sent carries its sender's process number.
     unsafe { (*info).si_code <= 0 && (*info).si_pid() != libc::getpid() }

@@ -1,4 +1,4 @@
-//! Why a plugin could not be driven: which plugin, which call, what it answered, what to do.
+//! The reasons why a plugin could not be driven: the plugin, the call, its answer, and what to do.
 
 use std::{ffi::c_int, fmt, sync::Arc};
 
@@ -8,7 +8,7 @@ use gputcp_nccl_net::ResultCode;
 /// A result of this side.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a plugin could not be driven.
+/// The reason why a plugin could not be driven.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -18,9 +18,9 @@ pub enum Error {
     /// The library has no table that is known.
     #[error("{library} {has}")]
     NoTable {
-        /// Its name.
+        /// The library's name.
         library: Arc<str>,
-        /// What it has instead, and what to do.
+        /// The tables that it has instead, and what to do.
         has: Arc<str>,
     },
     /// A table lacks what every plugin must have.
@@ -52,7 +52,7 @@ pub enum Error {
         version: u32,
         /// The function.
         call: &'static str,
-        /// What it answered.
+        /// The code that it returned.
         code: c_int,
         /// The plugin's first warning within the call, if it gave one.
         said: Option<Arc<str>>,
@@ -83,9 +83,9 @@ pub enum Error {
     NoDevice {
         /// The plugin.
         plugin: Arc<str>,
-        /// What was asked for.
+        /// The device that was asked for.
         asked: Arc<str>,
-        /// What there is.
+        /// The devices that there are.
         there: Arc<str>,
     },
     /// The device takes no such memory.
@@ -120,8 +120,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the other end, or the network on the way to it, is the likely cause: the plugin says so
-    /// (`ncclRemoteError`), or its system failed it while it moved data (`ncclSystemError`), as sockets do at a dead peer.
+    /// Returns whether the other end, or the network on the way to it, is the likely cause. The plugin says
+    /// so with `ncclRemoteError`. An `ncclSystemError` of a call that connects or moves data counts too:
+    /// sockets fail so at a dead peer.
     #[must_use]
     pub fn is_remote(&self) -> bool {
         match self {
@@ -144,7 +145,7 @@ impl From<Error> for gputcp::Error {
     }
 }
 
-/// A code as people read it.
+/// A code in readable form.
 struct Answer(c_int);
 
 impl fmt::Display for Answer {

@@ -1,5 +1,5 @@
-//! Drives NCCL net plugins, as NCCL does. The API is safe as far as the plugin keeps to the interface: a plugin
-//! is code in this process, and what it does beyond the interface cannot be checked.
+//! Drives NCCL net plugins, as NCCL does. The API is safe as far as the plugin keeps to the interface. A
+//! plugin is code in this process, and its effects beyond the interface cannot be checked.
 //!
 //! In the order of a plugin's life:
 //!
@@ -16,8 +16,8 @@
 //! # Invariants
 //!
 //! - A plugin knows only memory that a claim or a registration of its connection keeps alive.
-//! - The claim of a request in flight belongs to the connection until the request is done or the connection is
-//!   closed, also when the caller drops the request.
+//! - The connection owns the claim of a request in flight until the request is done or the connection is
+//!   closed. A caller that drops the request changes nothing about that.
 //! - A length that the plugin's version cannot express is refused, never cut.
 //! - A plugin is never unloaded.
 

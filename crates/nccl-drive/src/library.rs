@@ -1,4 +1,5 @@
-//! Finding a plugin's library, and in it the newest table that is known. It is never closed: plugins leave threads behind.
+//! Finds a plugin's library, and in it the newest known table. A library is never closed, as plugins leave
+//! threads behind.
 
 use std::{ffi::CString, io, mem::ManuallyDrop, path::Path, ptr::NonNull, sync::Arc};
 
@@ -27,12 +28,14 @@ pub struct Library {
 }
 
 impl Library {
-    /// Opens the library that a name stands for, as NCCL does with `NCCL_NET_PLUGIN`: a path, a library's name, the `x` of
-    /// `libnccl-net-x.so`, or several by commas, of which the first that opens is taken. An empty name stands for
-    /// `libnccl-net.so`. Its initialisers run: whoever names a plugin wants its code in this process.
+    /// Opens the library that a name stands for, as NCCL reads `NCCL_NET_PLUGIN`. A name is a path, a
+    /// library's name, or the `x` of `libnccl-net-x.so`. Of several names, separated by commas, the first
+    /// that opens is taken. An empty name stands for `libnccl-net.so`. The library's initialisers run: a
+    /// caller that names a plugin wants its code in this process.
     ///
     /// # Errors
-    /// The loader's reason and what to do, if none opens; [`Error::NoTable`] if it has no net plugin at all.
+    /// The loader's reason and what to do, if no candidate opens; [`Error::NoTable`] if the library has no
+    /// net plugin at all.
     pub fn open(name: &str) -> Result<Self> {
         let mut refused = Vec::new();
         for candidate in candidates(name) {
@@ -62,13 +65,14 @@ impl Library {
         if library.versions.is_empty() { Err(library.no_table(None)) } else { Ok(library) }
     }
 
-    /// The name that was opened.
+    /// Returns the name that was opened.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The versions of the interface that it has, the newest first; those that are not known included.
+    /// Returns the versions of the interface that the library has, the newest first. Unknown ones are
+    /// included.
     #[must_use]
     pub fn versions(&self) -> &[u32] {
         &self.versions
@@ -77,7 +81,8 @@ impl Library {
     /// Starts the plugin of this version, or of the newest that is known.
     ///
     /// # Errors
-    /// [`Error::NoTable`] naming what the library has instead; what [`Plugin`]'s start fails for.
+    /// [`Error::NoTable`], which names the tables that the library has instead; the errors of the plugin's
+    /// start.
     pub fn plugin(&self, version: Option<u32>) -> Result<Arc<Plugin>> {
         Plugin::start(&self.name, self.find(version)?)
     }
@@ -91,7 +96,7 @@ impl Library {
         found.ok_or_else(|| self.no_table(version))
     }
 
-    /// Says what the library has instead of this version, or of any that is known.
+    /// Returns the error that names the library's tables instead of this version, or of any known one.
     #[must_use]
     pub fn no_table(&self, asked: Option<u32>) -> Error {
         let (oldest, newest) = (*call::VERSIONS.start(), *call::VERSIONS.end());
@@ -130,22 +135,22 @@ fn symbol(version: u32) -> CString {
     CString::new(format!("ncclNetPlugin_v{version}")).unwrap_or_default()
 }
 
-/// Where a symbol is.
+/// Returns the address of a symbol.
 fn address(library: &unix::Library, symbol: &std::ffi::CStr) -> Option<NonNull<c_void>> {
-    // SAFETY: the address is taken, and nothing is said here of what is there.
+    // SAFETY: only the address is taken; nothing is read or called there.
     let found = unsafe { library.get::<*mut c_void>(symbol.to_bytes_with_nul()) };
     NonNull::new(found.ok()?.as_raw_ptr())
 }
 
 fn reason(error: &libloading::Error) -> String {
-    // What the loader itself says is in the cause.
+    // The description holds the loader's own text.
     match error {
         libloading::Error::DlOpen { desc } => format!("{desc:?}").trim_matches('"').to_owned(),
         other => other.to_string(),
     }
 }
 
-/// One sentence about all that was tried.
+/// Returns one sentence about all candidates that were tried.
 fn why(refused: &[(String, String)]) -> String {
     for (candidate, reason) in refused {
         let file = Path::new(candidate);
@@ -193,7 +198,7 @@ fn why(refused: &[(String, String)]) -> String {
                  LD_LIBRARY_PATH"
             );
         }
-        // What the loader says of a library for another kind of processor.
+        // The loader says "No such file" of a library for another kind of processor.
         if its_own && reason.contains("No such file") && candidate.contains('/') && file.is_file() {
             return format!("{candidate} is not a library for this machine: correct the plugin's path");
         }
@@ -205,7 +210,7 @@ fn why(refused: &[(String, String)]) -> String {
     format!("there is no plugin {}: give its path, or add its folder to LD_LIBRARY_PATH", tried.join(" or "))
 }
 
-/// The library that is likely to define a symbol.
+/// Returns the library that is likely to define a symbol.
 fn provider(symbol: &str) -> &'static str {
     let is_driver = |rest: &str| rest.starts_with(|first: char| first.is_ascii_uppercase());
     if symbol.strip_prefix("cu").is_some_and(is_driver) {
@@ -215,7 +220,7 @@ fn provider(symbol: &str) -> &'static str {
     known.map_or("PATH-OF-ITS-LIBRARY", |(_, library)| library)
 }
 
-/// How the symbols of libraries that plugins use begin.
+/// The prefixes of the symbols of libraries that plugins use.
 const PROVIDERS: &[(&str, &str)] = &[
     ("cuda", "libcudart.so"),
     ("nvml", "libnvidia-ml.so.1"),
@@ -256,7 +261,7 @@ mod tests {
         assert!(refusal("/dev/zero").contains("is a pipe or a device"), "{}", refusal("/dev/zero"));
         let text = refusal(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
         assert!(text.contains("not a library for this machine"), "{text}");
-        // A library that everyone has, and that is no plugin.
+        // Every system with glibc has this library, which is no plugin.
         let text = refusal("libc.so.6");
         assert!(text.starts_with("libc.so.6 is a library, but no NCCL net plugin"), "{text}");
         assert!(refusal("a\0b").contains("cannot be opened"), "{}", refusal("a\0b"));

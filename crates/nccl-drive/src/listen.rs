@@ -46,13 +46,13 @@ impl Listener {
         Ok(Self { plugin: plugin.clone(), device, comm, handle: bytes.0, storage: None })
     }
 
-    /// What the other end needs to connect; to be carried there by any other way.
+    /// Returns the handle that the other end needs to connect. The caller carries it there.
     #[must_use]
     pub const fn handle(&self) -> [u8; HANDLE_BYTES] {
         self.handle
     }
 
-    /// A connection, if one is ready; to be asked again and again until there is. Does not wait.
+    /// Returns a connection once one is ready. Does not wait: the caller polls again until then.
     ///
     /// # Errors
     /// If the plugin fails.

@@ -13,7 +13,7 @@ use gputcp_nccl_net::layout::{constants, functions::Logger};
 
 use crate::message::{self, Message, Sink};
 
-/// What is given to `init`.
+/// Returns the logger that `init` is given.
 pub(crate) fn logger() -> Logger {
     message::logger::<Driver>()
 }
@@ -81,7 +81,7 @@ thread_local! {
 
 /// The newest warning of a thread that is in no call: one of the plugin's own.
 static BESIDE: Mutex<Option<(Instant, Arc<str>)>> = Mutex::new(None);
-/// How long such a warning may have been there before the call that it explains.
+/// The longest time between such a warning and the call that it explains.
 const RECENT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! What a plugin's name stands for, as NCCL reads `NCCL_NET_PLUGIN`.
+//! The candidates that a plugin's name stands for, as NCCL reads `NCCL_NET_PLUGIN`.
 
-/// What to open, in this order: a list of names by commas; each as it is, then as `libnccl-net-<name>.so` unless it is a
-/// path or a library's name already. Nothing stands for `libnccl-net.so`.
+/// Returns the libraries to try for a list of names separated by commas, in order. Each name is tried as it
+/// is. A name that is neither a path nor a library's name is also tried as `libnccl-net-<name>.so`. An empty
+/// list stands for `libnccl-net.so`.
 pub(crate) fn candidates(list: &str) -> Vec<String> {
     let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
     let mut all: Vec<String> = names

@@ -16,7 +16,8 @@ use gputcp_nccl_net::{
     layout::{c_int, c_void, device::Config},
 };
 
-/// A plugin that was started. From version 11 on it is ended when the last of its users is gone; older ones never are.
+/// A plugin that was started. From version 11 on it is ended when its last user drops it; an older one never
+/// is.
 pub struct Plugin {
     started: Started,
     pub(crate) calls: Calls,
@@ -29,7 +30,7 @@ unsafe impl Send for Plugin {}
 unsafe impl Sync for Plugin {}
 
 impl Plugin {
-    /// Starts what a library's table describes.
+    /// Starts the plugin that a library's table describes.
     pub(crate) fn start(library: &Arc<str>, place: Place) -> Result<Arc<Self>> {
         let mut all = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
         // Before version 11 nothing undoes `init`, so it is called once.
@@ -66,34 +67,34 @@ impl Plugin {
         (0..count).map(one).collect()
     }
 
-    /// What the plugin calls itself.
+    /// Returns the plugin's own name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.started.name
     }
 
-    /// The library that it came from.
+    /// Returns the name of the plugin's library.
     #[must_use]
     pub fn library(&self) -> &str {
         &self.started.library
     }
 
-    /// The version of the interface that is spoken with it.
+    /// Returns the version of the interface that the plugin is driven with.
     #[must_use]
     pub const fn version(&self) -> u32 {
         self.started.version
     }
 
-    /// Its devices; at least one.
+    /// Returns the plugin's devices, at least one.
     #[must_use]
     pub fn devices(&self) -> &[Properties] {
         &self.devices
     }
 
-    /// The device of this name or index; the first if nobody asks for one.
+    /// Returns the device of this name or index, or the first for `None`.
     ///
     /// # Errors
-    /// [`Error::NoDevice`] naming those that there are.
+    /// [`Error::NoDevice`], which names the devices that there are.
     pub fn device(&self, asked: Option<&str>) -> Result<&Properties> {
         let Some(asked) = asked else { return Ok(&self.devices[0]) };
         let by_name = self.devices.iter().find(|device| device.is_called(asked));
@@ -105,7 +106,7 @@ impl Plugin {
         })
     }
 
-    /// Whether it has receives given back (`irecvConsumed`).
+    /// Returns whether the plugin wants its receives given back (`irecvConsumed`).
     #[must_use]
     pub const fn has_consumed(&self) -> bool {
         self.calls.irecv_consumed.is_some()
@@ -146,7 +147,7 @@ impl fmt::Debug for Plugin {
     }
 }
 
-/// Plugins of versions that cannot be ended, by where their tables are.
+/// Plugins of versions that cannot be ended, by the addresses of their tables.
 static STARTED: Mutex<Vec<(usize, Arc<Plugin>)>> = Mutex::new(Vec::new());
 /// More devices than this, virtual ones included, are an error of the plugin.
 pub const DEVICES_MAX: c_int = 1024;

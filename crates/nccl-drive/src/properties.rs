@@ -1,4 +1,4 @@
-//! What a plugin says of its devices, checked: whatever makes no sense is an error that says what it was.
+//! A plugin's report on its devices, checked. A value that makes no sense is an error that names it.
 
 use std::fmt;
 
@@ -41,23 +41,23 @@ pub struct Properties {
     pub max_comms: u32,
     /// The most receives of one request.
     pub max_recvs: u32,
-    /// Who works on what it received.
+    /// The side that works on the received bytes.
     pub kind: DeviceKind,
-    /// The version of that.
+    /// The version of that kind.
     pub device_version: i32,
     /// The longest request in bytes, where the version says so.
     pub max_bytes: Option<u64>,
 }
 
-/// Who works on what a device received.
+/// The side that works on the bytes that a device received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeviceKind {
-    /// Nobody: the bytes are where they belong.
+    /// No side: the bytes are where they belong.
     Host,
     /// The caller unpacks them from the plugin's bounce region.
     Unpack,
-    /// Something that is not known here.
+    /// A type that is not known here.
     Other(u32),
 }
 
@@ -117,7 +117,7 @@ impl Properties {
         })
     }
 
-    /// Whether somebody calls it so.
+    /// Returns whether the device has this name, in any case of its letters.
     #[must_use]
     pub(crate) fn is_called(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name)
@@ -134,7 +134,7 @@ impl fmt::Display for DeviceKind {
     }
 }
 
-/// A text of bounded length; nothing for NULL.
+/// Reads a text of bounded length; `None` for NULL or an empty text.
 fn text(start: *const c_char) -> Result<Option<String>, &'static str> {
     let Some(text) = foreign::text(start, TEXT_BYTES)?.filter(|text| !text.is_empty()) else {
         return Ok(None);

@@ -1,6 +1,7 @@
-//! The queue of a device of the unpack type: where a receive's fragments are. All of it is the plugin's word, and checked.
+//! The queue of a device of the unpack type, which lists the fragments of each receive. It is the plugin's
+//! word, and all of it is checked.
 //!
-//! Receives are counted, not named: number `k` is in row `k % 16`, whatever the plugin's own requests look like.
+//! Receives are counted, not named: number `k` is in row `k % 16`, independent of the plugin's own requests.
 
 use std::{
     mem::offset_of,
@@ -25,15 +26,15 @@ use gputcp_nccl_net::layout::{
     unpack::{FRAGMENTS_MAX, LoadMeta, NetUnpackMeta, QUEUE_DEPTH, UnpackDeviceHandle},
 };
 
-/// A connection's queue and the bounce region that it tells of. Valid while the connection is open.
+/// A connection's queue and its bounce region. Valid while the connection is open.
 pub(crate) struct UnpackQueue {
     meta: NonNull<NetUnpackMeta>,
     bounce: ReadClaim,
 }
 
 impl UnpackQueue {
-    /// The queue that a connection's device handle leads to; nothing if the device is driven by the host. `keeper` is
-    /// shared by all that works in the bounce region.
+    /// Returns the queue that a connection's device handle leads to; `None` if the host drives the device.
+    /// Each piece of work in the bounce region shares `keeper`.
     pub(crate) fn find(
         plugin: &Plugin,
         device: DeviceHandle,
@@ -69,31 +70,32 @@ impl UnpackQueue {
         let last = size_of::<NetUnpackMeta>() - 1;
         gpu.check_on_host(meta.cast::<u8>().map_addr(|start| start.saturating_add(last)))?;
         let bytes = gpu.bytes_at(bounce)?.unwrap_or(BOUNCE_BYTES).min(BOUNCE_BYTES);
-        // SAFETY: the plugin's region for what it receives, of this GPU, while the connection is open, which is as long as
-        // the keeper is shared. Its length is what the driver says; for the software GPU nobody knows it. Only lanes are
-        // given the claim.
+        // SAFETY: the plugin's region for receives, of this GPU. It lives while the connection is open, which
+        // is as long as the keeper is shared. The GPU's driver knows its length; the software GPU does not.
+        // Only lanes are given the claim.
         let bounce = unsafe { Buffer::foreign(bounce, bytes, gpu, keeper.clone()) }?;
         let bounce = bounce.read(0, bytes).map_err(gputcp_gpu::Error::from)?;
         Ok(Some(Self { meta, bounce }))
     }
 
-    /// The whole region.
+    /// Returns the claim on the whole bounce region.
     pub(crate) const fn bounce(&self) -> &ReadClaim {
         &self.bounce
     }
 
-    /// Puts the fragments of receive `number`, which is done, into `fragments`; gives their bytes in all.
+    /// Puts the fragments of receive `number`, which is done, into `fragments`. Returns their bytes in all.
     ///
     /// # Errors
-    /// What cannot be, in words.
+    /// The impossible value, as a noun for a sentence.
     pub(crate) fn read(
         &self,
         number: u64,
         capacity: u64,
         fragments: &mut Vec<Fragment>,
     ) -> Result<u64, String> {
-        // SAFETY: the queue is the plugin's, of this layout and in host memory, while the connection is open. A row and its
-        // count were written before the receive was done, and are not written again before it is consumed.
+        // SAFETY: the queue is the plugin's, of this layout and in host memory, while the connection is open.
+        // The plugin writes a row and its count before the receive is done, and not again before it is
+        // consumed.
         unsafe { read_row(self.meta, (number % QUEUE_DEPTH as u64) as usize, fragments) }?;
         check(fragments, capacity, self.bounce.bytes())
     }
@@ -132,7 +134,8 @@ unsafe fn read_row(
     Ok(())
 }
 
-/// Whether the fragments lie within both sides and are no more than was posted; gives their bytes in all.
+/// Checks that the fragments lie within both sides and are no more than was posted. Returns their bytes in
+/// all.
 fn check(fragments: &[Fragment], capacity: u64, bounce: u64) -> Result<u64, String> {
     let mut all = 0;
     for (index, fragment) in fragments.iter().enumerate() {
@@ -153,11 +156,11 @@ fn check(fragments: &[Fragment], capacity: u64, bounce: u64) -> Result<u64, Stri
     }
 }
 
-/// The three words of an [`UnpackDeviceHandle`], which lies in the GPU's memory: by a copy.
+/// Copies the three words of an [`UnpackDeviceHandle`] from the GPU's memory.
 fn read_words(handle: NonNull<u8>, gpu: &Device, lane: &mut Lane, keeper: &Arc<()>) -> Result<[u64; 3]> {
     let bytes = size_of::<UnpackDeviceHandle>() as u64;
-    // SAFETY: the plugin's, of at least this length, while the connection is open, which is as long as the keeper is
-    // shared: also by a copy that is not done in time.
+    // SAFETY: the plugin's memory, of at least this length, while the connection is open. That is as long as
+    // the keeper is shared, also by a copy that ends too late.
     let foreign = unsafe { Buffer::foreign(handle, bytes, gpu, keeper.clone()) }?;
     let landing = gpu.pinned(bytes)?;
     let claim = |result: Result<_, gputcp_gpu::ClaimError>| result.map_err(gputcp_gpu::Error::from);
@@ -177,9 +180,9 @@ fn read_words(handle: NonNull<u8>, gpu: &Device, lane: &mut Lane, keeper: &Arc<(
     Ok(words)
 }
 
-/// What an offset of 32 bits can name.
+/// The range that an offset of 32 bits can name.
 const BOUNCE_BYTES: u64 = 4 << 30;
-/// For a copy of 24 bytes.
+/// The bound on a copy of 24 bytes.
 const COPY: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
@@ -191,7 +194,7 @@ mod tests {
         Box::new(NetUnpackMeta { mem: [[empty; FRAGMENTS_MAX]; QUEUE_DEPTH], cnt: [0; QUEUE_DEPTH] })
     }
 
-    /// What is read of a row, and what is thought of it with a bounce region of 1 MiB.
+    /// Reads a row, and checks it against a bounce region of 1 MiB.
     fn read(meta: &mut NetUnpackMeta, row: usize, capacity: u64) -> Result<(u64, Vec<Fragment>), String> {
         let mut fragments = Vec::with_capacity(FRAGMENTS_MAX);
         // SAFETY: the queue is this test's own.

@@ -1,9 +1,11 @@
-//! The receiving end of a plugin's connection. A receive's life: posted → [`Landed`] (the plugin's `test` says done): in
-//! place, or [`Scattered`] in the plugin's bounce region and [`Unpacking`] from there, or [`Flushing`] → [`Consumable`] →
-//! consumed, which gives its slot back.
+//! The receiving end of a plugin's connection.
 //!
-//! Invariant (I2): what is consumed is where it belongs; only a finished unpack or flush, or a device that receives in
-//! place, gives a [`Consumable`].
+//! A posted receive becomes [`Landed`] once the plugin's `test` reports it as done. Its bytes are in place,
+//! or [`Scattered`] in the plugin's bounce region, or [`Flushing`]. A scattered receive becomes
+//! [`Unpacking`]. Each way ends in a [`Consumable`], and consuming that gives the slot back.
+//!
+//! Invariant (I2): consumed bytes are where they belong. Only a finished unpack or flush, or a device that
+//! receives in place, gives a [`Consumable`].
 
 use std::{fmt, mem, ptr, slice, sync::Arc};
 
@@ -21,16 +23,16 @@ use gputcp_nccl_net::{
     layout::{c_int, c_void, device::DeviceHandle, unpack::FRAGMENTS_MAX},
 };
 
-/// The receiving end. Closed when dropped; never, if a lane is still at work in its bounce region then.
+/// The receiving end. A drop closes it, unless a lane still works in its bounce region.
 pub struct RecvComm {
     comm: Option<Comm<WriteClaim>>,
     device: Option<DeviceHandle>,
     queue: Option<UnpackQueue>,
-    /// Shared by all that works in the bounce region.
+    /// Shared by each piece of work in the bounce region.
     keeper: Arc<()>,
-    /// How many receives have landed: the next one's number, by which the queue's rows are found.
+    /// The number of receives that have landed. It is the next one's number, which selects the queue's row.
     landed: u64,
-    /// Of the receive that is being unpacked.
+    /// The fragments of the receive that is being unpacked.
     fragments: Vec<Fragment>,
 }
 
@@ -44,7 +46,7 @@ pub enum Landed {
     InPlace(Consumable),
     /// They lie in the plugin's bounce region.
     Scattered(Scattered),
-    /// They are on their way into the GPU's memory, behind what was written there before.
+    /// They are on their way into the GPU's memory: a flush is in flight.
     Flushing(Flushing),
 }
 
@@ -53,7 +55,7 @@ pub enum Landed {
 #[derive(Debug)]
 pub struct Scattered {
     over: Over<WriteClaim>,
-    /// Which receive of the connection it is.
+    /// The receive's number on the connection.
     number: u64,
 }
 
@@ -89,12 +91,12 @@ impl RecvComm {
         Self { comm: Some(comm), device, queue: None, keeper, landed: 0, fragments }
     }
 
-    /// Prepares to unpack what the plugin will receive into GPU memory, where it has a queue for that: true if so. To be
-    /// called before the first receive; waits for a copy on `lane`, which is of the GPU.
+    /// Finds the queue by which receives into GPU memory are unpacked, and returns whether there is one.
+    /// Waits for a copy on `lane`, which is of the GPU. The caller calls it before the first receive.
     ///
     /// # Errors
-    /// If the queue is of another version, or what the plugin says of it makes no sense; if the plugin's device has a queue, and the
-    /// connection none.
+    /// If the queue is of another version, or the plugin's word on it makes no sense. If the plugin's device
+    /// has a queue, and the connection none.
     pub fn find_queue(&mut self, gpu: &Device, lane: &mut Lane) -> Result<bool> {
         if let (Some(comm), Some(device)) = (&self.comm, self.device) {
             self.queue = UnpackQueue::find(&comm.plugin, device, gpu, lane, &self.keeper)?;
@@ -107,8 +109,8 @@ impl RecvComm {
         Ok(self.queue.is_some())
     }
 
-    /// Tells the plugin of memory; needed once for each buffer, and kept until the connection is closed. `gpu` is the
-    /// device whose memory it is, if it is one's.
+    /// Registers memory with the plugin, once for each buffer, until the connection is closed. `gpu` is the
+    /// device that owns the memory, if one does.
     ///
     /// # Errors
     /// If the plugin takes no such memory, or fails.
@@ -116,7 +118,8 @@ impl RecvComm {
         self.comm().register(buffer, pointer, gpu)
     }
 
-    /// Posts a receive of up to `bytes` bytes into a registered buffer. False when the plugin has no slot free.
+    /// Posts a receive of up to `bytes` bytes into a registered buffer. Returns false if the plugin has no
+    /// free slot.
     ///
     /// # Errors
     /// If the part cannot be claimed, the plugin's version cannot say its length, or the plugin fails.
@@ -134,13 +137,13 @@ impl RecvComm {
             tags: slice::from_mut(&mut tag),
             mhandles: slice::from_mut(&mut mhandle),
         };
-        // SAFETY: the connection is open, the buffer registered; the claim, which `posted` keeps until the request is done
-        // or the connection closed, keeps everyone else off.
+        // SAFETY: the connection is open, the buffer registered. `posted` keeps the claim until the request
+        // is done or the connection closed, and the claim keeps other users off.
         let code = watched(&"irecv", || unsafe { comm.plugin.calls.irecv(raw, one, &raw mut request) });
         comm.posted("irecv", code, request, claim, ((pointer, handle), bytes))
     }
 
-    /// Asks for the oldest receive that has not landed; gives it when it has.
+    /// Polls the oldest receive that has not landed, and returns it once it has.
     ///
     /// # Errors
     /// If the plugin fails.
@@ -155,8 +158,8 @@ impl RecvComm {
         }))
     }
 
-    /// Asks the plugin to flush what it received into a GPU's memory. NCCL leaves that out on GPUs of compute capability
-    /// 9.0 and later, unless the device wants it; what is flushed without need is only slower.
+    /// Asks the plugin to flush received bytes into a GPU's memory. NCCL leaves that out on GPUs of compute
+    /// capability 9.0 and later, unless the device wants it. A flush without need is only slower.
     fn flush(&mut self, over: Over<WriteClaim>) -> Result<Landed> {
         let comm = self.comm();
         let Some(iflush) = comm.plugin.calls.iflush else {
@@ -166,7 +169,8 @@ impl RecvComm {
         let mut size = comm.plugin.fits("iflush", over.bytes, size)?;
         let mut data = over.claim.address().as_ptr().cast();
         let (mut handle, mut request) = (over.handle, ptr::null_mut());
-        // SAFETY: arrays of one, as n says, which plugins read during the call; the memory is the receive's own.
+        // SAFETY: arrays of one, as `n` says, which plugins read during the call. The memory is the receive's
+        // own.
         let code = watched(&"iflush", || unsafe {
             iflush(comm.raw(), 1, &raw mut data, &raw mut size, &raw mut handle, &raw mut request)
         });
@@ -179,7 +183,7 @@ impl RecvComm {
         })
     }
 
-    /// The flushed receive, or itself while it is not.
+    /// Returns the flushed receive, or `flushing` itself while the flush is in flight.
     ///
     /// # Errors
     /// If the plugin fails.
@@ -193,7 +197,7 @@ impl RecvComm {
     /// Starts to unpack a receive. Does not wait, unless the lane is full.
     ///
     /// # Errors
-    /// If the queue says what cannot be, or the lane is lost.
+    /// If the queue's content is impossible, or the lane is lost.
     pub fn unpack(&mut self, scattered: Scattered, lane: &mut Lane, mode: UnpackMode) -> Result<Unpacking> {
         let Scattered { mut over, number } = scattered;
         let (Some(queue), Some(comm)) = (&self.queue, &mut self.comm) else {
@@ -207,13 +211,13 @@ impl RecvComm {
         })?;
         let unpacked = lane.unpack_fragments(queue.bounce(), &self.fragments, &over.claim, mode);
         let done = unpacked.inspect_err(|_| comm.fail())?;
-        // The queue knows better than the plugin's word how much there was.
+        // The queue's count overrides the size that `test` reported.
         over.said = Some(bytes);
         Ok(Unpacking { over, done })
     }
 
-    /// Gives a receive's slot back to the plugin; in the order the receives landed. Gives how many bytes it had: what the
-    /// plugin said, if that can be, else what was posted.
+    /// Gives a receive's slot back to the plugin, in the order in which the receives landed. Returns its
+    /// bytes: the size that the plugin reported, if it is possible, else the posted length.
     ///
     /// # Errors
     /// If the plugin fails.
@@ -230,17 +234,17 @@ impl RecvComm {
         Ok(over.counted())
     }
 
-    /// How many receives the plugin has that have not landed.
+    /// Returns how many receives the plugin has that have not landed.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.comm.as_ref().map_or(0, Comm::in_flight)
     }
 
-    /// Closes the connection, whatever is in flight. Lanes that unpack from its bounce region must be finished: while one is
-    /// not, the connection is kept open for ever.
+    /// Closes the connection, even with requests in flight. Lanes must have finished to unpack from its
+    /// bounce region, else the connection stays open for ever.
     ///
     /// # Errors
-    /// If the plugin fails; then the memory it was told of is never freed.
+    /// If the plugin fails. The memory that it knows is then never freed.
     pub fn close(mut self) -> Result<()> {
         self.end()
     }
@@ -266,7 +270,8 @@ impl RecvComm {
 }
 
 impl Consumable {
-    /// How many bytes came: what the plugin says, if that can be, else what was posted.
+    /// Returns how many bytes came: the size that the plugin reported, if it is possible, else the posted
+    /// length.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.over.counted()
@@ -274,7 +279,8 @@ impl Consumable {
 }
 
 impl Flushing {
-    /// How many bytes came: what the plugin says, if that can be, else what was posted.
+    /// Returns how many bytes came: the size that the plugin reported, if it is possible, else the posted
+    /// length.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.over.counted()
@@ -282,13 +288,13 @@ impl Flushing {
 }
 
 impl Unpacking {
-    /// How many bytes came, by the queue's count.
+    /// Returns how many bytes came, by the queue's count.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.over.counted()
     }
 
-    /// The unpacked receive, or itself while it is not. Never waits.
+    /// Returns the unpacked receive, or itself while work is left. Never waits.
     ///
     /// # Errors
     /// If the lane is lost.
@@ -297,7 +303,7 @@ impl Unpacking {
         Ok(if done { Ok(Consumable { over: self.over }) } else { Err(self) })
     }
 
-    /// Tells when it is unpacked.
+    /// Returns the completion of the unpack.
     #[must_use]
     pub const fn done(&self) -> &Done {
         &self.done

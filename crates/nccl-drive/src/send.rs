@@ -19,7 +19,7 @@ pub struct SendComm {
 /// A send that the plugin is done with. The memory is the caller's again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SentOff {
-    /// What was posted, in bytes.
+    /// The posted length in bytes.
     pub bytes: u64,
 }
 
@@ -28,8 +28,8 @@ impl SendComm {
         Self { comm }
     }
 
-    /// Tells the plugin of memory; needed once for each buffer, and kept until the connection is closed. `gpu` is the
-    /// device whose memory it is, if it is one's.
+    /// Registers memory with the plugin, once for each buffer, until the connection is closed. `gpu` is the
+    /// device that owns the memory, if one does.
     ///
     /// # Errors
     /// If the plugin takes no such memory, or fails.
@@ -37,7 +37,8 @@ impl SendComm {
         self.comm.register(buffer, pointer, gpu)
     }
 
-    /// Posts a send of `bytes` bytes of a registered buffer. False when the plugin has no slot free, or is not ready.
+    /// Posts a send of `bytes` bytes of a registered buffer. Returns false if the plugin has no free slot, or
+    /// is not ready.
     ///
     /// # Errors
     /// If the part cannot be claimed, the plugin's version cannot say its length, or the plugin fails.
@@ -48,33 +49,33 @@ impl SendComm {
         let mut request = ptr::null_mut();
         let data = claim.address().as_ptr().cast();
         let (comm, length) = (self.comm.raw(), bytes as usize);
-        // SAFETY: the connection is open, the buffer registered; the claim, which `posted` keeps until the request is done
-        // or the connection closed, keeps writers off.
+        // SAFETY: the connection is open, the buffer registered. `posted` keeps the claim until the request
+        // is done or the connection closed, and the claim keeps writers off.
         let code = watched(&"isend", || unsafe {
             self.comm.plugin.calls.isend(comm, data, length, tag, handle, &raw mut request)
         });
         self.comm.posted("isend", code, request, claim, ((pointer, handle), bytes))
     }
 
-    /// Asks for the oldest send; gives it when it is done.
+    /// Polls the oldest send, and returns it once it is done.
     ///
     /// # Errors
     /// If the plugin fails.
     pub fn test_oldest(&mut self) -> Result<Option<SentOff>> {
-        // What a plugin says of a send's size is nobody's word: the receiver counts.
+        // The plugin's size of a send is ignored: the receiver counts.
         Ok(self.comm.test_oldest()?.map(|over| SentOff { bytes: over.bytes }))
     }
 
-    /// How many sends the plugin has.
+    /// Returns how many sends the plugin has.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.comm.in_flight()
     }
 
-    /// Closes the connection, whatever is in flight.
+    /// Closes the connection, even with requests in flight.
     ///
     /// # Errors
-    /// If the plugin fails; then the memory it was told of is never freed.
+    /// If the plugin fails. The memory that it knows is then never freed.
     pub fn close(self) -> Result<()> {
         self.comm.close()
     }

@@ -97,7 +97,7 @@ impl Drop for Started {
     }
 }
 
-/// A plugin's name for itself; the library's if it has none.
+/// Returns the plugin's own name, or the library's if it has none.
 fn name_of(name: *const c_char, version: u32, library: &Arc<str>) -> Result<Arc<str>> {
     let name = foreign::text(name, TEXT_BYTES).map_err(|what| Error::Name {
         library: library.clone(),

@@ -1,7 +1,7 @@
-//! Every version's arguments arrive where they belong: tables of functions that write down what they were given, for one
-//! send and one receive each.
+//! Every version's arguments arrive where they belong. Tables of functions write down their arguments, for
+//! one send and one receive each.
 //!
-//! The test plugin's files are of some versions only; these are of all.
+//! The test plugin's files are of some versions only; these tables are of all.
 
 use std::{
     ffi::c_int,
@@ -25,7 +25,7 @@ use gputcp_nccl_net::{
     },
 };
 
-/// What `test` and `accept` are given and answer; one test at a time.
+/// Held by the one test that uses the statics below.
 static ONE: Mutex<()> = Mutex::new(());
 static NOTES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static SIZE: AtomicI32 = AtomicI32::new(-1);
@@ -36,7 +36,7 @@ fn note(what: impl Into<String>) -> c_int {
     0
 }
 
-/// Keeps other tests of what is shared by the whole process out.
+/// Keeps out other tests that use the process's shared state.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     NOTES.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -49,7 +49,7 @@ fn notes() -> Vec<String> {
     NOTES.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
 }
 
-/// A pointer that names something and leads nowhere.
+/// Returns a pointer that names something and leads nowhere.
 const fn token(number: usize) -> *mut c_void {
     ptr::without_provenance_mut(number)
 }
@@ -289,7 +289,7 @@ unsafe extern "C" fn finalize(ctx: *mut c_void) -> c_int {
     note(format!("finalize {ctx:?}"))
 }
 
-/// A table of a version: all functions that it has, but those that nobody calls here.
+/// Builds a version's table, with all its functions but those that no test here calls.
 macro_rules! whole {
     (
         $version:ident, $props:ident, $init:ident $listen:ident $connect:ident $accept:ident $reg:ident $isend:ident
@@ -499,6 +499,6 @@ fn what_a_version_cannot_say_is_refused_and_what_fails_to_close_is_kept() {
     FAIL_CLOSE.store(2, Relaxed);
     let failed = recv.close().unwrap_err().to_string();
     assert!(failed.contains("failed in closeRecv with code 2 (ncclSystemError)"), "{failed}");
-    // The plugin may still write there: nobody else may, ever.
+    // The plugin may still write there, so no claim on the memory is ever granted again.
     assert!(buffer.write(0, 1).is_err());
 }

@@ -1,5 +1,5 @@
-//! Which threads are inside a plugin, and for how long: foreign code that never returns cannot be ended, but
-//! it can be noticed.
+//! The threads that are inside a plugin, and for how long. Foreign code that never returns cannot be ended,
+//! but it can be noticed.
 //!
 //! Each thread has a place of its own to note its call, so that noting takes no lock and a signal handler can
 //! read it.
@@ -17,13 +17,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The call to a plugin that has not returned for the longest time, if that is longer than `bound`; gives its name and
-/// how long.
+/// Returns the name and duration of the call that has been inside a plugin for the longest time, if that is
+/// longer than `bound`.
 #[must_use]
 pub fn stuck_call(bound: Duration) -> Option<(&'static str, Duration)> {
     let now = micros();
     let inside = PLACES.iter().filter_map(|place| {
-        // In this order: who sees a call sees its start, or a later one's, and never an earlier one's.
+        // In this order, a reader of a call sees that call's start or a later one's, and never an earlier
+        // one's.
         let call = place.call.load(Acquire);
         let since = place.since_us.load(Relaxed);
         // SAFETY: NULL, or a reference that lives for ever.
@@ -64,7 +65,7 @@ struct Place {
     since_us: AtomicU64,
 }
 
-/// Since this was first asked.
+/// Returns the microseconds since the first call of this function.
 fn micros() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed().as_micros() as u64

@@ -185,7 +185,7 @@ fn a_canceller_ends_a_wait() {
     thread.join().unwrap();
 }
 
-/// The plugin's knobs are variables, which it reads once: this test runs itself anew with them.
+/// Runs itself anew with the plugin's knobs, which are variables that the plugin reads once.
 #[test]
 fn what_lies_scattered_is_unpacked_before_its_slot_goes_back() {
     const KNOB: &str = "GPUTCP_TEST_PLUGIN_GPU";

@@ -6,9 +6,9 @@ use std::ffi::{c_char, c_int, c_ulong};
 
 use super::{Sink, take};
 
-/// System V for AMD64, "Variable Argument Lists". The list is `{ gp_offset: u32, fp_offset: u32,
-/// overflow_arg_area, reg_save_area }`. The five named arguments are in the first five of six registers, so
-/// the first offset is 40.
+/// Takes a variadic call of System V for AMD64, "Variable Argument Lists". The list is `{ gp_offset: u32,
+/// fp_offset: u32, overflow_arg_area, reg_save_area }`. The five named arguments are in the first five of six
+/// registers, so the first offset is 40.
 ///
 /// The frame has 216 bytes, with the return address a multiple of 16: the list at 0, the saved registers at
 /// 32.
@@ -55,8 +55,8 @@ pub(super) unsafe extern "C" fn entry<S: Sink>(
     )
 }
 
-/// AAPCS64, "Variadic functions". The list is `{ stack, gr_top, vr_top, gr_offs: i32, vr_offs: i32 }`. The
-/// five named arguments are in `x0` to `x4`, so three general registers are left.
+/// Takes a variadic call of AAPCS64, "Variadic functions". The list is `{ stack, gr_top, vr_top, gr_offs:
+/// i32, vr_offs: i32 }`. The five named arguments are in `x0` to `x4`, so three general registers are left.
 ///
 /// The frame has 208 bytes: `x29` and `x30` at 0, the list at 16, `x5` to `x7` at 56, `q0` to `q7` at 80.
 #[cfg(all(target_os = "linux", target_arch = "aarch64", target_pointer_width = "64"))]

@@ -35,7 +35,7 @@ pub struct Message {
 
 /// Takes the messages of plugins, on any thread.
 pub trait Sink: 'static {
-    /// Whether the sink takes messages of a level. Others are not formatted.
+    /// Returns whether the sink takes messages of a level. Others are not formatted.
     fn wants(level: c_int) -> bool;
 
     /// Takes a message. A panic ends here, and does not reach the plugin.

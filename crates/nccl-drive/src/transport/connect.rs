@@ -20,7 +20,7 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// Will connect from a device of the plugin to the listener whose handle this is.
+    /// Prepares a connection from a device of the plugin to the listener whose handle this is.
     #[must_use]
     pub fn new(
         plugin: &Arc<Plugin>,
@@ -32,7 +32,7 @@ impl Connector {
         Self { endpoint: Endpoint::new(plugin, device, options), connector }
     }
 
-    /// The connection, once it is made. Never waits.
+    /// Returns the connection once it is made. Never waits.
     ///
     /// # Errors
     /// If the plugin fails, or the GPU.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{Plugin, Properties};
 
-/// Listens for one connection or more. Strays are the plugin's to deal with.
+/// Listens for one connection or more. The plugin itself deals with strays.
 #[derive(Debug)]
 pub struct Listener {
     endpoint: Endpoint,
@@ -33,13 +33,13 @@ impl Listener {
         Ok(Self { endpoint, listener })
     }
 
-    /// The handle by which a connector finds this listener: to be carried there by any other way.
+    /// Returns the handle by which a connector finds this listener. The caller carries it there.
     #[must_use]
     pub const fn handle(&self) -> [u8; HANDLE_BYTES] {
         self.listener.handle()
     }
 
-    /// A connection, once one is made. Never waits.
+    /// Returns a connection once one is made. Never waits.
     ///
     /// # Errors
     /// If the plugin fails, or makes no sense.
@@ -65,7 +65,7 @@ impl Listener {
     }
 }
 
-/// How long there is until then.
+/// Returns the time until the deadline.
 pub(super) fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }

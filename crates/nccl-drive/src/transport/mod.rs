@@ -1,21 +1,21 @@
 //! A NCCL net plugin as a transport: the same window, chunks, unpack and waits over foreign code.
 //!
-//! In the order of a connection's life: a [`crate::Library`] is opened and its [`Plugin`] started. [`Listener`]
-//! and [`Connector`] make connections, which a handle of 128 bytes brings together; [`SendComm`] and
-//! [`RecvComm`] are their ends. `wait` waits for code that can only be polled.
+//! In the order of a connection's life: a [`crate::Library`] is opened and its [`Plugin`] started.
+//! [`Listener`] and [`Connector`] make connections, which a handle of 128 bytes brings together; [`SendComm`]
+//! and [`RecvComm`] are their ends. `wait` waits for code that can only be polled.
 //!
 //! The driver keeps to the least demanding plugins, Google's TCPX among them:
 //!
-//! - It polls requests in the order in which they were posted, and as soon as one was posted: some plugins move
-//!   bytes only then.
+//! - It polls requests in the order in which they were posted, and as soon as one was posted: some plugins
+//!   move bytes only then.
 //! - At most 16 are outstanding. A plugin without a free slot is asked again.
 //! - It believes a size of `test` only above 0 and up to the posted length, as some plugins write anything. A
 //!   size that is plainly wrong counts as the posted length; verification shows whether the data came.
 //! - On a device with an unpack queue, the queue has the size.
 //!
 //! A plugin that never returns from a call cannot be ended by the thread that is in it. [`crate::stuck_call`]
-//! shows the call to another thread, which may end the process. After [`crate::tell_of_deaths`], a plugin that
-//! ends the process itself, by a signal or by `exit`, is named on stderr.
+//! shows the call to another thread, which may end the process. After [`crate::tell_of_deaths`], a plugin
+//! that ends the process itself, by a signal or by `exit`, is named on stderr.
 //!
 //! A plugin that closes may break its peer's last requests. So an end is closed only after the other side is
 //! known to have finished: the command's two sides tell each other.
@@ -44,11 +44,11 @@ pub use self::{
 pub struct Options {
     /// The device whose memory will be sent or received; without one, host memory only.
     pub gpu: Option<Device>,
-    /// How a device of the unpack type's receives reach their destination: `kernel`, `copy` or `host`.
+    /// The mode by which an unpack device's receives are unpacked: `kernel`, `copy` or `host`.
     pub unpack: UnpackMode,
-    /// Requests that may be outstanding; 16 is what every plugin takes, and 32 the most that NCCL asks of one.
+    /// The most outstanding requests. Every plugin takes 16; NCCL asks no plugin for more than 32.
     pub slots: u16,
-    /// How long a plugin may have no room for a first request.
+    /// The longest time for which a plugin may have no room for a first request.
     pub timeout: Duration,
 }
 
@@ -58,12 +58,12 @@ impl Default for Options {
     }
 }
 
-/// The error of a caller that asked for what cannot be.
+/// Returns the error of a caller that asked for something impossible.
 fn usage(what: impl Into<Arc<str>>) -> gputcp::Error {
     gputcp::Error::Usage(what.into())
 }
 
-/// A device of a plugin, and what is done with it: what connections are made from.
+/// A device of a plugin with its options, from which connections are made.
 #[derive(Debug, Clone)]
 struct Endpoint {
     plugin: Arc<Plugin>,
@@ -79,8 +79,9 @@ impl Endpoint {
         Self { plugin: plugin.clone(), device: device.index, options, name }
     }
 
-    /// What the plugin is told that memory is. The software GPU's stands for a real one's where the plugin has it unpacked;
-    /// any other plugin reads and writes it as the host memory that it is.
+    /// Returns the memory type that the plugin is told. The software GPU's memory stands for a real one's on
+    /// an unpack device that takes GPU memory. Any other plugin reads and writes it as the host memory that
+    /// it is.
     fn pointer(&self, memory: MemoryKind) -> Pointer {
         let device = &self.plugin.devices()[self.device];
         match memory {
@@ -91,7 +92,7 @@ impl Endpoint {
         }
     }
 
-    /// Foreign code that works on a GPU's memory finds its context current.
+    /// Makes the GPU's context current for foreign code that works on its memory.
     fn make_current(&self) -> gputcp::Result<()> {
         match &self.options.gpu {
             Some(gpu) => Ok(gpu.make_current()?),

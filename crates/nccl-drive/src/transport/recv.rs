@@ -1,5 +1,7 @@
-//! The receiving end of a plugin's connection. A receive's way: posted → landed, as the plugin's `test` says → at once in
-//! place, or unpacked or flushed, several at a time → consumed, which gives its slot back, in order.
+//! The receiving end of a plugin's connection.
+//!
+//! A posted receive lands when the plugin's `test` reports it as done. It is then in place at once, or is
+//! unpacked or flushed, several at a time. Consuming gives its slot back, in order.
 
 use std::{
     collections::VecDeque,
@@ -20,21 +22,23 @@ use super::{
 };
 use crate::{Consumable, Flushing, Landed, Unpacking};
 
-/// The receiving end of a plugin's connection. Closed when dropped; see [`RecvComm::close`] for when that is right.
+/// The receiving end of a plugin's connection. A drop closes it; see [`RecvComm::close`] for when that is
+/// right.
 #[derive(Debug)]
 pub struct RecvComm {
     /// Landed and not yet consumed, oldest first.
     arrivals: VecDeque<Arrival>,
-    /// Where the device has an unpack queue. Dropped before the connection: what it reads is the plugin's.
+    /// The lane of a device with an unpack queue. It is dropped before the connection, as it reads the
+    /// plugin's memory.
     lane: Option<Lane>,
     comm: crate::RecvComm,
     endpoint: Endpoint,
     cancelled: Arc<Cancelled>,
     pace: Pace,
     posted: u64,
-    /// Receives that are consumed: the oldest ones.
+    /// The number of consumed receives, which are the oldest.
     done: u64,
-    /// What the last ones of these had, by their number.
+    /// The sizes of the last consumed receives, by their number.
     sizes: [Size; SIZES],
     landed_bytes: u64,
     placed_bytes: u64,
@@ -77,7 +81,7 @@ impl RecvComm {
     pub(super) fn start(mut comm: crate::RecvComm, endpoint: Endpoint) -> Result<Self> {
         let mut lane = None;
         if let Some(gpu) = &endpoint.options.gpu {
-            // It needs no slabs: what it unpacks is the plugin's.
+            // The lane needs no slabs: it unpacks from the plugin's memory.
             let mut own = gpu.lane(LaneSpec { slots: 0, slab_bytes: 0 })?;
             if comm.find_queue(gpu, &mut own)? {
                 if endpoint.options.unpack == UnpackMode::None {
@@ -103,7 +107,7 @@ impl RecvComm {
         })
     }
 
-    /// Tells the plugin of memory before it is received into, so that the first receive need not.
+    /// Registers memory with the plugin before it is received into, so that the first receive need not.
     ///
     /// # Errors
     /// If the plugin takes no such memory, or fails.
@@ -113,8 +117,9 @@ impl RecvComm {
         Ok(self.comm.register(buffer, pointer, self.endpoint.options.gpu.as_ref())?)
     }
 
-    /// Posts a receive. `None` when as many are outstanding as may be: finish one first. A plugin that has no room although
-    /// nothing is outstanding is asked again, within the timeout.
+    /// Posts a receive. Returns `None` while as many are outstanding as the options allow: the caller
+    /// finishes one first. A plugin that has no room although nothing is outstanding is asked again, within
+    /// the timeout.
     ///
     /// # Errors
     /// If the part is in use, or the plugin fails.
@@ -136,13 +141,13 @@ impl RecvComm {
         }
         let request = RecvRequest { number: self.posted, bytes };
         self.posted += 1;
-        // Some plugins move bytes only when they are asked.
+        // Some plugins move bytes only when they are polled.
         self.advance()?;
         Ok(Some(request))
     }
 
-    /// Waits until a message is where it belongs; the ones before it are finished as well. Fails when none has ended for
-    /// `timeout`.
+    /// Waits until a message is where it belongs, and finishes the ones before it too. Fails if no receive
+    /// lands or ends for `timeout`.
     ///
     /// # Errors
     /// If the plugin or the GPU fails, or the plugin falls silent.
@@ -173,7 +178,7 @@ impl RecvComm {
         Ok(Received { bytes: size.bytes })
     }
 
-    /// Brings everything as far as it will go. True if a receive has landed or ended.
+    /// Advances each receive as far as it can. Returns whether one has landed or ended.
     fn advance(&mut self) -> Result<bool> {
         let mut moved = false;
         while let Some(landed) = self.comm.test_oldest()? {
@@ -213,31 +218,31 @@ impl RecvComm {
         Ok(moved)
     }
 
-    /// Receives whose slots the plugin has not back.
+    /// Returns the number of receives whose slots the plugin does not have back.
     fn outstanding(&self) -> usize {
         self.comm.in_flight() + self.arrivals.len()
     }
 
-    /// Whether the plugin leaves what it receives in a bounce region, from where this side unpacks it.
+    /// Returns whether this side unpacks the plugin's receives from a bounce region.
     #[must_use]
     pub const fn unpacks(&self) -> bool {
         self.lane.is_some()
     }
 
-    /// Payload bytes that the plugin has received.
+    /// Returns the payload bytes that the plugin has received.
     #[must_use]
     pub const fn bytes_landed(&self) -> u64 {
         self.landed_bytes
     }
 
-    /// Payload bytes that are at their destination.
+    /// Returns the payload bytes that are at their destination.
     #[must_use]
     pub const fn bytes_placed(&self) -> u64 {
         self.placed_bytes
     }
 
-    /// Closes the connection. To be called only when the other end is known to have finished: a plugin may break off what it
-    /// still does.
+    /// Closes the connection. The caller must know that the other end has finished: a plugin may break off
+    /// its unfinished work.
     ///
     /// # Errors
     /// If requests are still in flight, or the plugin fails.

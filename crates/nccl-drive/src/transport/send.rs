@@ -11,7 +11,8 @@ use super::{
 };
 use gputcp::{Canceller, Result, contract::SendEnd};
 
-/// The sending end of a plugin's connection. Closed when dropped; see [`SendComm::close`] for when that is right.
+/// The sending end of a plugin's connection. A drop closes it; see [`SendComm::close`] for when that is
+/// right.
 #[derive(Debug)]
 pub struct SendComm {
     comm: crate::SendComm,
@@ -19,7 +20,7 @@ pub struct SendComm {
     cancelled: Arc<Cancelled>,
     pace: Pace,
     posted: u64,
-    /// Sends that are done: the oldest ones.
+    /// The number of sends that are done, which are the oldest.
     done: u64,
 }
 
@@ -36,7 +37,7 @@ impl SendComm {
         Self { comm, endpoint, cancelled: Arc::default(), pace: Pace::here(), posted: 0, done: 0 }
     }
 
-    /// Tells the plugin of memory before it is sent from, so that the first send need not.
+    /// Registers memory with the plugin before it is sent from, so that the first send need not.
     ///
     /// # Errors
     /// If the plugin takes no such memory, or fails.
@@ -46,8 +47,9 @@ impl SendComm {
         Ok(self.comm.register(buffer, pointer, self.endpoint.options.gpu.as_ref())?)
     }
 
-    /// Posts a send. `None` when as many are outstanding as may be: finish one first. A plugin that has no room although
-    /// nothing is outstanding is asked again, within the timeout.
+    /// Posts a send. Returns `None` while as many are outstanding as the options allow: the caller finishes
+    /// one first. A plugin that has no room although nothing is outstanding is asked again, within the
+    /// timeout.
     ///
     /// # Errors
     /// If the part is being written, or the plugin fails.
@@ -69,13 +71,13 @@ impl SendComm {
         }
         let request = SendRequest { number: self.posted, bytes };
         self.posted += 1;
-        // Some plugins move bytes only when they are asked.
+        // Some plugins move bytes only when they are polled.
         self.test()?;
         Ok(Some(request))
     }
 
-    /// Waits until the plugin has taken all of a send; the ones before it are finished as well. Fails when none has ended
-    /// for `timeout`.
+    /// Waits until the plugin has taken all of a send, and finishes the ones before it too. Fails if no send
+    /// ends for `timeout`.
     ///
     /// # Errors
     /// If the plugin fails, or falls silent.
@@ -95,7 +97,7 @@ impl SendComm {
         Ok(Sent { bytes })
     }
 
-    /// Whether one more is done.
+    /// Polls the oldest send, and returns whether it is done.
     fn test(&mut self) -> Result<bool> {
         let done = self.comm.test_oldest()?.is_some();
         self.done += u64::from(done);
@@ -103,8 +105,8 @@ impl SendComm {
         Ok(done)
     }
 
-    /// Closes the connection. To be called only when the other end is known to have received everything: a plugin may
-    /// break off what is on its way.
+    /// Closes the connection. The caller must know that the other end has received everything: a plugin may
+    /// break off bytes that are on their way.
     ///
     /// # Errors
     /// If requests are still in flight, or the plugin fails.
@@ -134,12 +136,13 @@ impl SendEnd for SendComm {
     }
 }
 
-/// Messages are matched in order; tags say the same once more, and plugins that look at them find them right.
+/// Returns a message's tag. Messages are matched in order; the tags agree with it, for plugins that compare
+/// them.
 pub(super) const fn tag(number: u64) -> i32 {
     (number & i32::MAX as u64) as i32
 }
 
-/// Refuses an end that is none.
+/// Refuses an end that leaves requests in flight.
 pub(super) fn none_open(open: usize) -> Result<()> {
     if open == 0 {
         return Ok(());

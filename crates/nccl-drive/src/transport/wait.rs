@@ -1,5 +1,5 @@
-//! Waiting for code that can only be asked again: a short spin, then short sleeps, a bound on silence, and an end by
-//! whoever cancels.
+//! Waits for code that can only be polled: a short spin, then short sleeps. Silence has a bound, and a
+//! canceller ends the wait.
 
 use std::{
     hint,
@@ -19,7 +19,7 @@ use gputcp::{Cancel, Error, Result};
 /// Says that a connection was cancelled, and why.
 #[derive(Debug, Default)]
 pub(super) struct Cancelled {
-    /// Looked at on every way round.
+    /// Read before each sleep.
     is_so: AtomicBool,
     reason: Mutex<Arc<str>>,
 }
@@ -41,43 +41,46 @@ impl Cancel for Cancelled {
     }
 }
 
-/// How long to rest between two looks, by what the last looks found: a certain part of the requests should have ended by then,
-/// as the others keep the plugin busy meanwhile. Where cores are few that is a half: on two, a look for every request cost each
-/// side a twentieth of them, and one for every quarter still a tenth of the rate. Where they are many it is an eighth: both ends
-/// rest, and what one has not seen, the other waits for (on 32 cores, 0.85 of the rate with a half, 0.97 with an eighth).
+/// The rest between two polls, adapted to the requests that the last polls found done. A certain part of the
+/// outstanding requests should have ended by then, as the others keep the plugin busy meanwhile.
 ///
-/// It follows what was found and not how long requests take, in which the rests of both ends are contained. Where the plugin
-/// stands still, one end has nothing left that is not done; it finds that, and rests for less.
+/// On few cores that part is a half. On two, a poll for every request cost each side a twentieth of the
+/// cores. One for every quarter still cost a tenth of the rate. On many cores it is an eighth. Both ends rest
+/// there, and each waits for requests that the other has not seen yet. On 32 cores a half reached 0.85 of the
+/// rate, and an eighth 0.97.
+///
+/// The pace follows the finished requests, not their durations, which contain the rests of both ends. Where
+/// the plugin stands still, one end has only finished requests left; it finds that, and rests for less.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// One in so many should have ended.
+    /// One in this many requests should have ended.
     part: u64,
-    /// For each that is outstanding.
+    /// The rest for each outstanding request.
     each: Duration,
-    /// Outstanding when the last rest began.
+    /// The requests that were outstanding when the last rest began.
     outstanding: u64,
-    /// Ended since.
+    /// The requests that have ended since.
     ended: u64,
 }
 
 impl Pace {
-    /// For a machine with so many cores.
+    /// Returns the pace for a machine with this many cores.
     pub(super) const fn on(cores: usize) -> Self {
         let part = if cores <= FEW_CORES { HALF } else { EIGHTH };
         Self { part, each: Duration::ZERO, outstanding: 0, ended: 0 }
     }
 
-    /// For the cores that this process may use.
+    /// Returns the pace for the cores that this process may use.
     pub(super) fn here() -> Self {
         Self::on(thread::available_parallelism().map_or(1, NonZero::get))
     }
 
-    /// So many requests were found to have ended, whoever looked for them.
+    /// Counts requests that a poll found to have ended.
     pub(super) const fn ended(&mut self, count: u64) {
         self.ended += count;
     }
 
-    /// How long to rest with so many outstanding.
+    /// Returns how long to rest with this many requests outstanding.
     fn next_rest(&mut self, outstanding: usize) -> Duration {
         let (ended, before) = (std::mem::take(&mut self.ended), self.outstanding);
         if ended > 0 && self.part * ended >= 2 * before {
@@ -90,7 +93,8 @@ impl Pace {
     }
 }
 
-/// One wait. Nothing is known of the bytes inside a plugin: only the end of a request breaks the silence.
+/// One wait. The driver knows nothing of the bytes inside a plugin: only the end of a request breaks the
+/// silence.
 #[derive(Debug)]
 pub(super) struct Wait<'a> {
     cancelled: &'a Cancelled,
@@ -104,7 +108,7 @@ pub(super) struct Wait<'a> {
 }
 
 impl<'a> Wait<'a> {
-    /// For a request of `bytes` bytes.
+    /// Begins a wait for a request of `bytes` bytes.
     pub(super) fn new(
         cancelled: &'a Cancelled,
         (what, with): (&'static str, &'a Arc<str>),
@@ -115,13 +119,13 @@ impl<'a> Wait<'a> {
         Self { cancelled, what, with, timeout, spin, least, since: Instant::now(), sleep: least }
     }
 
-    /// A request has ended: the silence begins anew.
+    /// Begins the silence anew, as a request has ended.
     pub(super) fn moved(&mut self) {
         self.since = Instant::now();
         self.sleep = self.least;
     }
 
-    /// Rests a little, before the plugin is asked again.
+    /// Rests a little, before the plugin is polled again.
     ///
     /// # Errors
     /// If the connection was cancelled, or the silence has lasted too long.
@@ -130,7 +134,7 @@ impl<'a> Wait<'a> {
         self.rest_for(&mut Pace::on(1), 0)
     }
 
-    /// The same, with so many requests outstanding, and for no less than is of use.
+    /// Spins, or rests for at least as long as the pace demands with this many requests outstanding.
     ///
     /// # Errors
     /// As [`Self::rest`].
@@ -147,7 +151,7 @@ impl<'a> Wait<'a> {
         Ok(())
     }
 
-    /// How long to rest for, where there is a better way than to sleep.
+    /// Returns how long to rest, for a caller that has a better way than to sleep.
     ///
     /// # Errors
     /// As [`Self::rest`].
@@ -164,29 +168,30 @@ impl<'a> Wait<'a> {
     }
 }
 
-/// Sleeps for no longer: where the kernel may be late by its usual 50 µs, a fast plugin has nothing left to do by then.
+/// Sleeps without the kernel's usual slack of 50 µs, after which a fast plugin has nothing left to do.
 fn sleep_for(rest: Duration) {
-    // Where the kernel has no such thing, it sleeps for longer.
+    // Where the slack cannot be set, the sleep is longer.
     let usual = current_timer_slack().ok().and_then(NonZeroU64::new);
     let _ = set_current_timer_slack(Some(NonZeroU64::MIN));
     thread::sleep(rest);
     let _ = set_current_timer_slack(usual);
 }
 
-/// Short messages are waited for as the sockets' own are: a sleep would double their round trip.
+/// A short message is waited for as the sockets' own are: a sleep would double its round trip.
 const SHORT_BYTES: u64 = 64 << 10;
 const SPIN_SHORT: Duration = Duration::from_micros(60);
-/// A chunk of the usual length takes ten times as long; the window behind it keeps everyone busy.
+/// A chunk of the usual length takes ten times as long; the window behind it keeps both ends busy.
 const SPIN: Duration = Duration::from_micros(5);
 const SLEEP_SHORT: Duration = Duration::from_micros(30);
-/// Looking more often for a request that is alone takes the cores from the plugin's own threads.
+/// More frequent polls for a lone request take the cores from the plugin's own threads.
 const SLEEP: Duration = Duration::from_micros(100);
-/// Whoever has been silent for longer is no longer asked so often.
+/// A plugin that has been silent for longer is polled less often.
 const BRISK: Duration = Duration::from_millis(1);
 const SLEEP_MAX: Duration = Duration::from_micros(250);
 const HALF: u64 = 2;
 const EIGHTH: u64 = 8;
-/// Up to here, looking takes cores from the plugin's own threads: so on 2, and not on 32. Nothing in between was measured.
+/// The most cores on which polls take cores from the plugin's own threads: so on 2, and not on 32. Nothing in
+/// between was measured.
 const FEW_CORES: usize = 4;
 /// Half of a chunk of 512 KiB at 4 GB/s; where an eighth should have ended, a quarter of that.
 const EACH_MAX: Duration = Duration::from_micros(66);
@@ -225,8 +230,9 @@ mod tests {
         looks: u64,
     }
 
-    /// What share of the plugin's rate is reached, and looks for each chunk, once both ends have found their pace. They have
-    /// a window of `window` chunks, rest for `each` of them at first, and the plugin moves a chunk in `chunk`.
+    /// Returns the share of the plugin's rate that is reached, and the polls for each chunk, once both ends
+    /// have found their pace. Both have a window of `window` chunks, and first rest `each` for every one of
+    /// them. The plugin moves a chunk in `chunk`.
     fn run(cores: usize, chunk: u64, window: u64, each: Duration) -> (f64, f64) {
         const END: u64 = 200_000;
         let end = |wakes| End { pace: Pace { each, ..Pace::on(cores) }, posted: 0, seen: 0, wakes, looks: 0 };
@@ -282,7 +288,8 @@ mod tests {
 
     #[test]
     fn where_cores_are_many_rests_are_short() {
-        // The model's wake-ups are those of a quiet machine, with which a half would do as well: this is the longest rest.
+        // The model's wake-ups are those of a quiet machine, on which a half would do as well. So the longest
+        // rest is checked, too.
         let (share, looks) = run(32, 131, 24, Duration::ZERO);
         assert!(share > 0.97 && looks < 0.6, "{looks} looks a chunk, {share} of the rate");
         let (few, many) = (EACH_MAX, EACH_MAX / 4);
