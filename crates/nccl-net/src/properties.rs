@@ -86,7 +86,7 @@ impl Properties {
 }
 
 impl VirtualDevice {
-    /// A list of these devices. Those beyond the eighth are counted and have no place.
+    /// Returns a list of these devices. Those beyond the eighth are counted and have no place.
     #[must_use]
     pub fn new(devices: &[c_int]) -> Self {
         let mut list =

@@ -2,7 +2,7 @@
 
 use std::{ffi::c_int, fmt};
 
-/// Why a function of the interface failed.
+/// The reason why a function of the interface failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(i32)]
 pub enum ResultCode {
@@ -23,10 +23,10 @@ pub enum ResultCode {
 }
 
 impl ResultCode {
-    /// What success looks like (`ncclSuccess`).
+    /// The code of success (`ncclSuccess`).
     pub const SUCCESS: c_int = 0;
 
-    /// The meaning of a number that is not [`Self::SUCCESS`], if it has one.
+    /// Returns the meaning of a number that is not [`Self::SUCCESS`], if it has one.
     #[must_use]
     pub const fn of(number: c_int) -> Option<Self> {
         Some(match number {
@@ -41,13 +41,13 @@ impl ResultCode {
         })
     }
 
-    /// Its number.
+    /// Returns the code's number.
     #[must_use]
     pub const fn number(self) -> c_int {
         self as c_int
     }
 
-    /// Its name in nccl.h.
+    /// Returns the code's name in nccl.h.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

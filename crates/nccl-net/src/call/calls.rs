@@ -1,5 +1,5 @@
-//! The functions of a whole table. A length that a version cannot express is an error before the call, never a
-//! cut number.
+//! The functions of a whole table. A length that a version cannot express is an error before the call; it is
+//! never cut.
 
 use std::ffi::c_int;
 
@@ -19,8 +19,8 @@ type P = *mut c_void;
 
 /// The functions of a table after `init`. Those that NCCL calls without looking are there.
 ///
-/// A function whose signature changed is a method, in the newest version's shape; the others are fields. What
-/// the arguments mean is described at the types in [`crate::layout::functions`].
+/// A function whose signature changed is a method, in the newest version's shape; the others are fields. The
+/// types in [`crate::layout::functions`] describe the arguments.
 #[derive(Debug, Clone, Copy)]
 pub struct Calls {
     pub(super) version: u32,
@@ -83,8 +83,9 @@ impl Calls {
     /// Connects to a handle.
     ///
     /// # Safety
-    /// `ctx` and `config` are those of `init`; `handle` has 128 bytes, the same at each call for one connection;
-    /// `comm` has room for a pointer; `device` points to a pointer to storage of 512 bytes, or to NULL.
+    /// `ctx` and `config` are those of `init`. `handle` has 128 bytes, the same at each call for one
+    /// connection. `comm` has room for a pointer. `device` points to a pointer to storage of 512 bytes, or to
+    /// NULL.
     pub unsafe fn connect(
         &self,
         ctx: P,
@@ -153,8 +154,8 @@ impl Calls {
     /// [`TooLong`] before any call.
     ///
     /// # Safety
-    /// `comm` is the plugin's; each part's memory is registered as its `mhandle`, lives, and belongs to nobody
-    /// else, until the request is done or the connection closed.
+    /// `comm` is the plugin's. Each part's memory is registered as its `mhandle`, and lives until the request
+    /// is done or the connection closed. Until then it belongs to the plugin alone.
     pub unsafe fn irecv(&self, comm: P, parts: Receives<'_>, request: *mut P) -> Result<c_int, TooLong> {
         // SAFETY: the caller's promise.
         unsafe { self.irecv.call(comm, parts, request) }

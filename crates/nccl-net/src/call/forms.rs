@@ -1,5 +1,5 @@
-//! The functions whose signature changed: an enum each, whose variants are named by the version that a
-//! signature came with, and the arguments that each signature takes.
+//! The functions whose signature changed, an enum each. A variant is named by the version that its signature
+//! came with. Its call passes the arguments that the signature takes.
 
 use std::{ffi::c_int, mem::MaybeUninit, ptr};
 
@@ -131,7 +131,8 @@ impl Init {
     /// Starts the plugin.
     ///
     /// # Safety
-    /// `ctx` has room for a pointer; `config` lives as long as the plugin; one thread at a time makes this call.
+    /// `ctx` has room for a pointer. `config` lives as long as the plugin. One thread at a time makes this
+    /// call.
     pub unsafe fn call(self, ctx: *mut P, comm_id: u64, config: *mut Config, logger: f::Logger) -> c_int {
         // SAFETY: as the interface says for each version; the rest is the caller's promise.
         unsafe {
@@ -241,8 +242,8 @@ impl Irecv {
         let (mut ints, mut handles) = (Vec::new(), Vec::new());
         let count = int(n)?;
         let (data, tags, mhandles) = (data.as_mut_ptr(), tags.as_mut_ptr(), mhandles.as_mut_ptr());
-        // SAFETY: arrays as long as `n` says, which plugins read during the call; the rest is the caller's promise.
-        // No profiler was given, so there are no handles of one.
+        // SAFETY: arrays as long as `n` says, which plugins read during the call. The rest is the caller's
+        // promise. No profiler was given, so there are no handles of one.
         Ok(match self {
             Self::V5(irecv) => {
                 let ints = room(n, &mut few_ints, &mut ints);

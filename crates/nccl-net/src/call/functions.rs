@@ -41,7 +41,7 @@ pub struct Functions {
 }
 
 impl Functions {
-    /// A table without functions.
+    /// Returns a table without functions.
     pub(crate) const fn none(version: u32, name: *const c_char) -> Self {
         Self {
             version,

@@ -33,7 +33,7 @@ pub struct Place {
 unsafe impl Send for Place {}
 
 impl Place {
-    /// The place of a table.
+    /// Returns the place of a table.
     #[must_use]
     pub fn new<T: Net>(table: NonNull<T>) -> Self {
         unsafe fn read<T: Net>(table: NonNull<c_void>) -> Functions {

@@ -1,7 +1,7 @@
 //! The functions as C calls them. If a signature changed, the name has the version that it came with, as in
 //! [`crate::layout::functions`].
 //!
-//! A table's field has a function type, and the type selects the function: each trait here is one function of
+//! A table's field has a function type, and the type selects the function. Each trait here is one function of
 //! the interface, implemented for each of its signatures.
 
 use std::{ffi::c_int, ptr};

@@ -7,11 +7,11 @@ use std::{
 
 use crate::ResultCode;
 
-/// Runs the body of an `extern "C"` function and gives what it answers to C. A panic is caught and answered with
-/// [`ResultCode::Internal`]; its message went to the panic hook.
+/// Runs the body of an `extern "C"` function, and returns its answer as C's code. A panic is caught and
+/// answered with [`ResultCode::Internal`]; its message went to the panic hook.
 ///
-/// What the body was changing when it panicked is left as it was then: whoever shares state across calls should treat
-/// the connection as failed.
+/// A panic leaves the state that the body was changing as it was then. A caller that shares state across
+/// calls should treat the connection as failed.
 pub fn guard(body: impl FnOnce() -> Result<(), ResultCode>) -> c_int {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => ResultCode::SUCCESS,

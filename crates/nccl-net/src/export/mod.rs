@@ -25,7 +25,8 @@ use crate::{
 /// Any pointer of the interface.
 pub type P = *mut c_void;
 
-/// A network as NCCL's newest version sees it. Values that older versions do not pass have their neutral value.
+/// A network as NCCL's newest version sees it. A value that an older version does not pass has its neutral
+/// value.
 ///
 /// The functions are NCCL's, described at their types in [`crate::layout::functions`]. Each returns a code.
 /// They take NCCL's pointers as they are, so that a plugin judges them itself.

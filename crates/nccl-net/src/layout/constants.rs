@@ -12,7 +12,8 @@ pub const DEVICES_PER_NIC_V9: usize = 4;
 pub const DEVICES_PER_NIC_V12: usize = 8;
 /// A length without a limit (`NCCL_MAX_NET_SIZE_BYTES`).
 pub const NET_BYTES_MAX: usize = 1 << 40;
-/// What an `irecv`'s request holds before the call when NCCL does not care for the end (`NCCL_NET_OPTIONAL_RECV_COMPLETION`).
+/// The content of an `irecv`'s request before the call, when NCCL does not care for the end
+/// (`NCCL_NET_OPTIONAL_RECV_COMPLETION`).
 pub const OPTIONAL_RECV_COMPLETION: usize = 1;
 /// A traffic class that was not chosen (`NCCL_NET_TRAFFIC_CLASS_UNDEF`).
 pub const TRAFFIC_CLASS_UNDEFINED: c_int = -1;

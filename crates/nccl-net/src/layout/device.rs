@@ -1,15 +1,15 @@
-//! What all versions share: device handles, configuration, attributes.
+//! The structs that all versions share: device handles, configuration, attributes.
 
 use super::{c_int, c_void};
 
-/// What a plugin gives a GPU to work with, filled in by `connect` and `accept` (`ncclNetDeviceHandle_t`).
+/// A plugin's handle for a GPU, which `connect` and `accept` fill in (`ncclNetDeviceHandle_t`).
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct DeviceHandle {
     /// One of the `NET_DEVICE_*` numbers.
     pub net_device_type: u32,
     pub net_device_version: c_int,
-    /// What the type says: for unpack an [`super::unpack::UnpackDeviceHandle`] in GPU memory.
+    /// Depends on the type: for unpack, an [`super::unpack::UnpackDeviceHandle`] in GPU memory.
     pub handle: *mut c_void,
     /// Its length in bytes.
     pub size: usize,
@@ -17,7 +17,8 @@ pub struct DeviceHandle {
     pub needs_proxy_progress: c_int,
 }
 
-/// The memory that a caller of `connect` and `accept` provides for a device handle: Google's TCPX plugin writes to it.
+/// The memory that a caller of `connect` and `accept` provides for a device handle. Google's TCPX plugin
+/// writes to it.
 #[repr(C, align(16))]
 #[derive(Debug, Clone, Copy)]
 pub struct DeviceHandleStorage(pub [u8; 512]);

@@ -1,13 +1,15 @@
 //! The functions of all versions. Where a signature changed, its name says the version it came with.
 //!
-//! Each returns a result code: 0 is success, see [`crate::ResultCode`]. "Not yet" is success with a NULL result.
+//! Each returns a result code: 0 is success, see [`crate::ResultCode`]. "Not yet" is success with a NULL
+//! result.
 
 use super::{
     c_char, c_int, c_ulong, c_void,
     device::{Config, DeviceHandle, NetAttr},
 };
 
-/// Takes the plugin's messages (`ncclDebugLogger_t`): level, subsystems, file, line, printf format and arguments.
+/// Takes the plugin's messages (`ncclDebugLogger_t`): level, subsystems, file, line, printf format,
+/// arguments.
 pub type Logger = Option<
     unsafe extern "C" fn(
         level: c_int,
@@ -184,7 +186,7 @@ pub type Iflush = unsafe extern "C" fn(
 pub type Test = unsafe extern "C" fn(request: *mut c_void, done: *mut c_int, sizes: *mut c_int) -> c_int;
 /// Ends a connection, or a listener.
 pub type Close = unsafe extern "C" fn(comm: *mut c_void) -> c_int;
-/// Gives what a GPU names a registration by.
+/// Gives the name by which a GPU knows a registration.
 pub type GetDeviceMr =
     unsafe extern "C" fn(comm: *mut c_void, mhandle: *mut c_void, device_mhandle: *mut *mut c_void) -> c_int;
 /// Gives a receive's slot back, once the GPU has unpacked it.

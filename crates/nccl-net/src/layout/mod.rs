@@ -1,8 +1,8 @@
 //! NCCL's net interface as C has it, versions 5 to 12: layouts and numbers, nothing else.
 //!
 //! The source is NCCL's public headers, by release. A table's version is the number in its symbol's name,
-//! `ncclNetPlugin_v8`. The meaning of a function is described at its type in [`functions`]; each version's file
-//! lists its own fields. [`tuner`] is the interface of another kind of plugin, which may be in the same
+//! `ncclNetPlugin_v8`. The meaning of a function is described at its type in [`functions`]; each version's
+//! file lists its own fields. [`tuner`] is the interface of another kind of plugin, which may be in the same
 //! library.
 
 // The names are NCCL's, and the meaning of a function is said at its type.
@@ -22,8 +22,8 @@ pub use std::ffi::{c_char, c_int, c_ulong, c_void};
 use self::version::{properties, table};
 use crate::call::Functions;
 
-/// Calls a macro, whose path stands in braces, with all versions that are known: module and symbol, the newest
-/// first. What follows the path comes before them.
+/// Calls a macro, whose path stands in braces, with all known versions: module and symbol, the newest first.
+/// The tokens behind the path come before them.
 #[macro_export]
 macro_rules! each_version {
     ({$($callback:tt)*} $($first:tt)*) => {

@@ -1,11 +1,13 @@
-//! NCCL's tuner interface as C has it, versions 3 to 6. NCCL asks a tuner before each collective, and gives it its own table of
-//! costs to change. It looks for one in the net plugin's library where no other is found (src/plugin/tuner.cc).
+//! NCCL's tuner interface as C has it, versions 3 to 6. NCCL asks a tuner before each collective, and gives
+//! it its own table of costs to change. If it finds no other tuner, it looks for one in the net plugin's
+//! library (src/plugin/tuner.cc).
 //!
-//! The table is one piece of memory, algorithm by algorithm, with a cost for each protocol. Its C type is a pointer to pointers, but
-//! NCCL casts an array of arrays to it (`ncclGetAlgoInfo` in src/enqueue.cc), so there are no pointers in it.
+//! The table is one piece of memory, algorithm by algorithm, with a cost for each protocol. Its C type is a
+//! pointer to pointers, but NCCL casts an array of arrays to it (`ncclGetAlgoInfo` in src/enqueue.cc). So
+//! there are no pointers in it.
 //!
-//! Facts: NCCL's src/include/plugin/tuner and nccl_tuner.h. An NCCL that knows version 7 takes 6 as well; it differs in the
-//! constants alone.
+//! Facts: NCCL's src/include/plugin/tuner and nccl_tuner.h. An NCCL that knows version 7 takes 6 as well; it
+//! differs in the constants alone.
 
 use std::ffi::CStr;
 
@@ -17,13 +19,13 @@ pub const PROTO_LL: usize = 0;
 pub const PROTO_LL128: usize = 1;
 /// The same for Simple (`NCCL_PROTO_SIMPLE`): large pieces, whole.
 pub const PROTO_SIMPLE: usize = 2;
-/// What NCCL writes for what cannot be used (`NCCL_ALGO_PROTO_IGNORE`).
+/// The cost that NCCL writes where an algorithm and a protocol cannot be used (`NCCL_ALGO_PROTO_IGNORE`).
 pub const COST_IGNORED: f32 = -1.0;
 
 /// Starts the tuner for one communicator.
 pub type Init = unsafe extern "C" fn(ranks: usize, nodes: usize, Logger, context: *mut *mut c_void) -> c_int;
-/// The same. What is behind the last two is NCCL's own: three numbers about NVLink, and the constants that its costs
-/// come from, which a tuner may change.
+/// The same. The last two arguments lead to NCCL's own data: three numbers about NVLink, and the constants of
+/// its costs. A tuner may change the constants.
 pub type InitV5 = unsafe extern "C" fn(
     context: *mut *mut c_void,
     comm_id: u64,
@@ -33,8 +35,8 @@ pub type InitV5 = unsafe extern "C" fn(
     nvl_domains: *mut c_void,
     constants: *mut c_void,
 ) -> c_int;
-/// Changes the costs in µs of a collective, and says how many channels it is to have; who does not write that leaves it to NCCL.
-/// Any error fails the collective.
+/// Changes the costs in µs of a collective, and writes its number of channels. A tuner that writes no number
+/// leaves the channels to NCCL. Any error fails the collective.
 pub type GetCollInfo = unsafe extern "C" fn(
     context: *mut c_void,
     collective: c_int,
@@ -122,7 +124,7 @@ macro_rules! table {
                 const VERSION: u32 = $version;
             }
 
-            // SAFETY: functions and a pointer to a text that nobody writes; safe code can only copy them.
+            // SAFETY: functions and a pointer to a text that is never written; safe code can only copy them.
             unsafe impl Send for $tuner {}
             // SAFETY: as above.
             unsafe impl Sync for $tuner {}

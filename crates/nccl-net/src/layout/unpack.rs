@@ -1,7 +1,8 @@
-//! The queue between a plugin that receives scattered bytes and the GPU that unpacks them (device type 1, version 7).
+//! The queue between a plugin that receives scattered bytes and the GPU that unpacks them (device type 1,
+//! version 7).
 //!
-//! Receive number `k`, those of 0 bytes included, is described in row `k % QUEUE_DEPTH`. The plugin's `test` writes the
-//! row, then its count, and only then says that the receive is done.
+//! Receive number `k`, those of 0 bytes included, is described in row `k % QUEUE_DEPTH`. The plugin's `test`
+//! writes the row, then its count, and only then says that the receive is done.
 
 use super::c_void;
 
@@ -31,7 +32,7 @@ pub struct NetUnpackMeta {
     pub cnt: [u64; QUEUE_DEPTH],
 }
 
-/// What a device handle of the unpack type points to, in GPU memory (`unpackNetDeviceHandle`).
+/// The target of an unpack device's handle, in GPU memory (`unpackNetDeviceHandle`).
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct UnpackDeviceHandle {

@@ -1,4 +1,4 @@
-//! Version 8, NCCL 2.20 on: a registration's length is a `usize`, properties say whether registrations are global.
+//! Version 8, NCCL 2.20 on: a registration's length is a `usize`, properties say if registrations are global.
 
 use super::{c_char, c_int, functions::*, properties, table};
 

@@ -1,4 +1,4 @@
-//! What each version's file is written with: the structs as C has them, and how they translate.
+//! The macros that each version's file is written with: the structs as C has them, and their translation.
 
 /// Defines a version's properties, field by field as in C, and their translation.
 macro_rules! properties {

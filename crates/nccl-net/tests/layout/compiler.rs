@@ -4,7 +4,7 @@ use std::{env, fs, path::Path, process::Command};
 
 use crate::list::Layout;
 
-/// Fails where C and Rust differ on the net interface. Says so, and is content, where there is no compiler.
+/// Fails where C and Rust differ on the net interface. Without a compiler, only says so.
 pub(crate) fn compare_net(layouts: &[Layout]) {
     let given = env::var_os("GPUTCP_NCCL_INCLUDE");
     let own = own();
@@ -26,12 +26,12 @@ pub(crate) fn compare_net(layouts: &[Layout]) {
     compare("net", &layouts, folder, &format!("#include \"{header}\"\n#include \"{}\"\n", unpack.display()));
 }
 
-/// The same on the tuner interface.
+/// Fails where C and Rust differ on the tuner interface. Without a compiler, only says so.
 pub(crate) fn compare_tuner(layouts: &[Layout]) {
     let Some(given) = env::var_os("GPUTCP_NCCL_TUNER_INCLUDE") else {
         return compare("tuner", &layouts.iter().collect::<Vec<_>>(), own(), "#include \"tuner.h\"\n");
     };
-    // What NCCL's headers take for granted: these types' sizes are all that counts.
+    // NCCL's headers take these types for granted, and only the types' sizes count.
     let mut preamble = "#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n\
                         typedef int ncclResult_t, ncclFunc_t;\ntypedef void (*ncclDebugLogger_t)(void);\n"
         .to_owned();
@@ -74,13 +74,13 @@ fn compare(name: &str, layouts: &[&Layout], folder: &Path, preamble: &str) {
     println!("{name}: {} structs, as in {}", layouts.len(), folder.display());
 }
 
-/// C's words for each figure of a struct, and what it is in Rust.
+/// Returns C's words for each figure of a struct, and the figure in Rust.
 fn expressions(layout: &Layout) -> impl Iterator<Item = (String, usize)> {
     let offset = |(field, offset): &(&str, usize)| (format!("offsetof({}, {field})", layout.name), *offset);
     std::iter::once((format!("sizeof({})", layout.name), layout.size)).chain(layout.fields.iter().map(offset))
 }
 
-/// Our own words for what NCCL's headers say.
+/// Returns the folder of our own words for the facts of NCCL's headers.
 fn own() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/layout"))
 }

@@ -22,7 +22,7 @@ macro_rules! layout {
     };
 }
 
-/// Those of the net interface.
+/// Returns the structs of the net interface.
 pub(crate) fn net_layouts() -> Vec<Layout> {
     vec![
         layout!("ncclNetProperties_v5_t", v5::Properties {
@@ -103,7 +103,7 @@ pub(crate) fn net_layouts() -> Vec<Layout> {
     ]
 }
 
-/// Those of the tuner interface.
+/// Returns the structs of the tuner interface.
 pub(crate) fn tuner_layouts() -> Vec<Layout> {
     vec![
         layout!("ncclTuner_v3_t", tuner::TunerV3 {

@@ -1,8 +1,9 @@
 //! Sizes and offsets, against the figures of the interface and against a C compiler where there is one.
 //!
-//! The compiler reads `facts.h`, our own words for what NCCL's headers say. With `GPUTCP_NCCL_INCLUDE` set to a folder with
-//! NCCL's own (`plugins/net/example/nccl` of its repository) it reads `net.h` from there instead; `GPUTCP_NCCL_TUNER_INCLUDE`
-//! (`src/include/plugin/tuner`) does the same for `tuner.h`.
+//! The compiler reads `facts.h`, our own words for the facts of NCCL's headers. With `GPUTCP_NCCL_INCLUDE`
+//! set to a folder with NCCL's own headers, it reads `net.h` from there instead. That folder is
+//! `plugins/net/example/nccl` in NCCL's repository. `GPUTCP_NCCL_TUNER_INCLUDE` (`src/include/plugin/tuner`)
+//! does the same for `tuner.h`.
 
 mod compiler;
 mod list;
