@@ -1,5 +1,5 @@
-//! What the plugin fills in for its caller, between bytes that it may not write to: a plugin that writes too much is to be
-//! found out, not to break the process that looks.
+//! Memory that the plugin fills in, between guard bytes that it may not write to. A plugin that writes too
+//! much is found out, and does not break the checking process.
 
 use gputcp_nccl_net::layout::{c_int, constants::HANDLE_BYTES};
 
@@ -15,34 +15,34 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// A handle with these bytes.
+    /// Returns a handle with these bytes.
     #[must_use]
     pub const fn new(bytes: [u8; HANDLE_BYTES]) -> Self {
         Self { before: [GUARD; GUARD_BYTES], bytes, behind: [GUARD; GUARD_BYTES] }
     }
 
-    /// A handle that nobody has written.
+    /// Returns a handle of zeros, which no plugin has written.
     #[must_use]
     pub const fn empty() -> Self {
         Self::new([0; HANDLE_BYTES])
     }
 
-    /// What it says.
+    /// Returns the handle's bytes.
     #[must_use]
     pub const fn bytes(&self) -> &[u8; HANDLE_BYTES] {
         &self.bytes
     }
 
-    /// Where the plugin finds it.
+    /// Returns the address that the plugin is given.
     pub(super) fn pointer(&mut self) -> P {
         // From the whole, so that a write beside the handle is one to this memory, too.
         (&raw mut *self).wrapping_byte_add(GUARD_BYTES).cast()
     }
 
-    /// Whether nobody wrote beside it.
+    /// Checks that no byte beside the handle was written.
     ///
     /// # Errors
-    /// How far the nearest byte that was written is from the handle.
+    /// The distance of the nearest written byte from the handle, in a sentence.
     pub fn check_guards(&self) -> Result<(), String> {
         let touched = |&byte: &u8| byte != GUARD;
         if let Some(at) = self.behind.iter().position(touched) {
@@ -55,7 +55,7 @@ impl Handle {
     }
 }
 
-/// Room for the sizes that `test` says, and more behind it.
+/// Room for the sizes that `test` writes, and more behind it.
 #[derive(Debug, Clone)]
 pub(crate) struct Sizes([c_int; SIZES_ROOM]);
 
@@ -68,12 +68,12 @@ impl Sizes {
         self.0.as_mut_ptr()
     }
 
-    /// The size of a part of the request.
+    /// Returns the size of a part of the request.
     pub(crate) const fn of(&self, part: usize) -> c_int {
         self.0[part]
     }
 
-    /// Whether nobody wrote behind the sizes of this many parts.
+    /// Checks that no size was written behind those of this many parts.
     ///
     /// # Errors
     /// A sentence.
@@ -86,7 +86,7 @@ impl Sizes {
 }
 
 const GUARD: u8 = 0xa5;
-/// What a handle that is too long would reach.
+/// The reach of a handle that is too long.
 const GUARD_BYTES: usize = 1024;
 /// Far more than the parts of a request.
 const SIZES_ROOM: usize = 256;

@@ -1,5 +1,5 @@
-//! A plugin at the lowest level: its functions in one shape for all versions, and what they answered. Nothing is judged,
-//! nothing forbidden: a check must be able to do what a careful caller would not, and see what comes of it.
+//! A plugin at the lowest level: its functions in one shape for all versions, and their answers. Nothing is
+//! judged or forbidden: a check makes calls that a careful caller would not, and sees the effect.
 
 mod guarded;
 mod text;
@@ -19,10 +19,10 @@ use gputcp_nccl_net::{
     },
 };
 
-/// What C calls `void*`.
+/// C's `void*`.
 pub type P = *mut c_void;
 
-/// A loaded table, and what its calls need besides their arguments. Copies are the same plugin.
+/// A loaded table, with the state that its calls need besides their arguments. Copies are the same plugin.
 #[derive(Debug, Clone, Copy)]
 pub struct Raw {
     place: Place,
@@ -34,20 +34,20 @@ pub struct Raw {
     ctx: P,
 }
 
-// SAFETY: functions of a library that is never closed, and a pointer that only they use; that they may be called from
-// several threads is the interface's demand.
+// SAFETY: functions of a library that is never closed, and a pointer that only they use. The interface
+// demands that they may be called from several threads.
 unsafe impl Send for Raw {}
 
 /// The arrays of a grouped receive.
 #[derive(Debug, Clone, Default)]
 pub struct Group {
-    /// Where each part goes.
+    /// The destination of each part.
     pub data: Vec<P>,
-    /// How much room each has, in bytes.
+    /// The room of each part in bytes.
     pub sizes: Vec<usize>,
-    /// What its sender calls it.
+    /// The sender's tag of each part.
     pub tags: Vec<c_int>,
-    /// Its registration, or NULL.
+    /// The registration of each part, or NULL.
     pub mhandles: Vec<P>,
 }
 
@@ -56,8 +56,8 @@ pub struct Group {
     reason = "a check makes calls that a careful caller would not, in a process of its own"
 )]
 impl Raw {
-    /// Opens a plugin by its path, or by what NCCL's `NCCL_NET_PLUGIN` may be, and takes the table of a version, or of the
-    /// newest version it has.
+    /// Opens a plugin by its path, or by a name as in NCCL's `NCCL_NET_PLUGIN`. Takes the table of a version,
+    /// or of the newest version it has.
     ///
     /// # Errors
     /// A sentence that says what is missing, and what to do.
@@ -72,27 +72,27 @@ impl Raw {
         Ok(Self { place, functions, calls: functions.calls().ok(), ctx: ptr::null_mut() })
     }
 
-    /// The interface's version.
+    /// Returns the interface's version.
     #[must_use]
     pub const fn version(&self) -> u32 {
         self.place.version()
     }
 
-    /// The plugin's name.
+    /// Returns the plugin's name.
     ///
     /// # Errors
-    /// What the table has instead, for a sentence.
+    /// The table's content instead, as a noun for a sentence.
     pub fn name(&self) -> Result<String, &'static str> {
         text(self.functions.name)?.filter(|name| !name.is_empty()).ok_or("nothing")
     }
 
-    /// Whether it has a function that registers dma-bufs.
+    /// Returns whether the plugin has a function that registers dma-bufs.
     #[must_use]
     pub const fn takes_dma_bufs(&self) -> bool {
         self.functions.reg_mr_dma_buf.is_some()
     }
 
-    /// Starts the plugin; for versions with communicators, the next calls are of this new one.
+    /// Starts the plugin. In versions with communicators, the next calls are of this new one.
     pub fn init(&mut self) -> c_int {
         let mut ctx = ptr::null_mut();
         // It lives as long as the communicator: for ever.
@@ -108,13 +108,13 @@ impl Raw {
         code
     }
 
-    /// The first function that NCCL calls without looking and the table does not have.
+    /// Returns the first function that NCCL calls without looking and the table does not have.
     #[must_use]
     pub fn missing(&self) -> Option<&'static str> {
         self.functions.calls().err()
     }
 
-    /// This plugin's communicator.
+    /// Returns this plugin's communicator.
     #[must_use]
     pub const fn ctx(&self) -> P {
         self.ctx
@@ -127,7 +127,7 @@ impl Raw {
         self.functions.finalize.map(|finalize| unsafe { finalize(ctx) })
     }
 
-    /// How many devices there are. What was not written is −77.
+    /// Returns the code and the number of devices, [`UNWRITTEN`] if the plugin wrote none.
     #[must_use]
     pub fn devices(&self) -> (c_int, c_int) {
         let mut count = UNWRITTEN;
@@ -136,7 +136,7 @@ impl Raw {
         (code, count)
     }
 
-    /// What a device says of itself.
+    /// Returns a device's properties, as the plugin reports them.
     ///
     /// # Errors
     /// The code that was not success.
@@ -145,8 +145,8 @@ impl Raw {
         unsafe { self.calls().get_properties(dev) }
     }
 
-    /// Joins up to four devices to one, whose number it gives, or [`UNWRITTEN`]; `None` where the plugin has no function for
-    /// that.
+    /// Joins up to four devices to one. Returns the code and its number, or [`UNWRITTEN`]; `None` where the
+    /// plugin has no function for that.
     #[must_use]
     pub fn make_v_device(&self, devs: &[c_int]) -> Option<(c_int, c_int)> {
         let mut index = UNWRITTEN;
@@ -209,7 +209,7 @@ impl Raw {
         (short(code), request)
     }
 
-    /// Posts a receive. `before` is what the request holds before the call.
+    /// Posts a receive. The request holds `before` before the call.
     #[must_use]
     pub fn irecv(&self, comm: P, group: &mut Group, before: P) -> (c_int, P) {
         let mut request = before;
@@ -232,7 +232,7 @@ impl Raw {
         Some((code, request))
     }
 
-    /// Asks for a request. `done` and `sizes` are written as the plugin writes them.
+    /// Polls a request. The plugin itself writes `done` and `sizes`.
     #[must_use]
     pub fn test(&self, request: P, done: *mut c_int, sizes: *mut c_int) -> c_int {
         // SAFETY: see `calls`.
@@ -246,7 +246,7 @@ impl Raw {
         self.functions.irecv_consumed.map(|consumed| unsafe { consumed(comm, n, request) })
     }
 
-    /// Whether slots are kept until `irecvConsumed`.
+    /// Returns whether slots are kept until `irecvConsumed`.
     #[must_use]
     pub const fn keeps_slots(&self) -> bool {
         self.functions.irecv_consumed.is_some()
@@ -275,10 +275,10 @@ impl Raw {
 }
 
 impl Raw {
-    /// The functions of a plugin that is being checked.
+    /// Returns the functions of a plugin that is being checked.
     ///
-    /// What a call points to is this process's own. What the plugin does with it is what is being checked, in a
-    /// process of its own.
+    /// The pointers of a call lead to this process's own memory. The check is about the plugin's use of it,
+    /// in a process of its own.
     fn calls(&self) -> &Calls {
         self.calls.as_ref().expect("a plugin whose table is not whole is not checked")
     }
@@ -288,12 +288,12 @@ const fn config() -> Config {
     Config { traffic_class: constants::TRAFFIC_CLASS_UNDEFINED }
 }
 
-/// The answer to a call with a length that every version can express.
+/// Returns the answer to a call with a length that every version can express.
 fn short(code: Result<c_int, TooLong>) -> c_int {
     code.expect("no check moves 2 GiB")
 }
 
 /// Any number: one communicator per process.
 const COMM_ID: u64 = 0x6770_7574_6370;
-/// What stands where a plugin should write, before the call.
+/// The number that stands where a plugin should write, before the call.
 pub const UNWRITTEN: c_int = -77;

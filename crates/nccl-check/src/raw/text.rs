@@ -4,7 +4,7 @@ use std::ffi::c_char;
 
 use gputcp_nccl_drive::foreign;
 
-/// A text of less than a page; `None` for NULL.
+/// Reads a text of less than a page; `None` for NULL.
 ///
 /// # Errors
 /// The reason, as a noun for a sentence.
