@@ -20,7 +20,7 @@ pub trait Parts: Copy + 'static {
     /// Returns the table before `init`: another name, and `init`.
     fn beginning(self) -> Self;
 
-    /// The same with those pointers that are to lead nowhere doing so.
+    /// Returns the table with the stray pointers that the knobs ask for.
     fn astray(self) -> Self;
 }
 
@@ -35,7 +35,7 @@ struct Late<Net: 'static>(&'static Table<Net>, Net);
 unsafe impl<Net> Sync for Late<Net> {}
 
 impl<Net: Parts> Table<Net> {
-    /// A table that is whole.
+    /// Returns a table that is whole.
     pub const fn new(net: Net) -> Self {
         Self(UnsafeCell::new(net))
     }

@@ -1,5 +1,5 @@
-//! The plugin as C sees it. `network` exports the functions of `calls` in all versions; `tables` says what each
-//! file's tables are, and `late` completes them in `init`.
+//! The plugin as C sees it. `network` exports the functions of `calls` in all versions. `tables` defines each
+//! file's tables, and `late` completes them in `init`.
 
 mod calls;
 mod late;

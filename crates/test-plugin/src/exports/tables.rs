@@ -1,4 +1,4 @@
-//! The tables of the plugin's files, and what a table is before `init` and where it is to lead nowhere.
+//! The tables of the plugin's files, their content before `init`, and their pointers that lead nowhere.
 
 use std::{ffi::c_void, mem, ptr};
 
@@ -43,7 +43,7 @@ macro_rules! parts {
 }
 each_version!({ parts });
 
-/// No memory is there.
+/// Returns an address without memory.
 fn nowhere() -> *const c_void {
     ptr::without_provenance(0x1234)
 }

@@ -175,7 +175,8 @@ pub(in crate::exports) fn dereg_mr(comm: P, mhandle: P) -> c_int {
             }
         }
         if !mhandle.is_null() {
-            // SAFETY: `reg_mr` gave this pointer, and the host takes it back once. Requests have copied what it says.
+            // SAFETY: `reg_mr` gave this pointer, and the host takes it back once. Requests have copied its
+            // content.
             drop(unsafe { Box::from_raw(mhandle.cast::<Registration>()) });
         }
         Ok(())
@@ -210,7 +211,8 @@ unsafe fn write_beside(handle: P, violation: &str, knobs: &Knobs) {
 }
 
 fn close(comm: P, knobs: &Knobs) -> Result<(), ResultCode> {
-    // SAFETY: `connect` or `accept` gave this pointer, the host closes it once and uses no request of it any more.
+    // SAFETY: `connect` or `accept` gave this pointer. The host closes it once and uses no request of it any
+    // more.
     let comm = unsafe { Box::from_raw(comm.cast::<Comm>()) };
     let (busy, dead) = match &comm.end {
         End::Send(end) => (end.is_busy(), end.is_dead()),
@@ -258,7 +260,7 @@ fn tell_device(device: Option<*mut *mut DeviceHandle>, fill: impl FnOnce(&mut De
 }
 
 impl Knobs {
-    /// Receives in flight on a connection.
+    /// Returns the most receives in flight on a connection.
     fn slots(&self) -> usize {
         let slots = if self.violates("requests-32") { 8 } else { self.slots };
         if has_queue(self) { slots.min(QUEUE_DEPTH) } else { slots }
@@ -277,6 +279,6 @@ const LATE: [(&str, Duration); 2] = [
     ("close-mid-transfer/soon", Duration::from_millis(10)),
     ("close-mid-transfer/late", Duration::from_millis(80)),
 ];
-/// Longer than a call that does not wait can take. Only a process's first call does so: the other checks are not to run out
-/// of time.
+/// Longer than a call that does not wait can take. Only a process's first call takes so long, as the other
+/// checks must not run out of time.
 const TOO_LONG: Duration = Duration::from_millis(1100);

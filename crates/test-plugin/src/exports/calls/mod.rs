@@ -1,5 +1,5 @@
-//! The functions in the newest version's shape, for all versions' tables. Pointers are the host's promise, as the interface
-//! has it; what a promise cannot cover is checked.
+//! The functions in the newest version's shape, for all versions' tables. Pointers are the host's promise, as
+//! the interface has it. The functions check values that a promise cannot cover.
 
 mod connection;
 mod request;
@@ -37,7 +37,7 @@ fn not_yet(knobs: &Knobs) -> Result<(), ResultCode> {
     if knobs.violates("never-in-progress-code") { Err(ResultCode::InProgress) } else { Ok(()) }
 }
 
-/// Whether what is received to GPU memory goes through an unpack queue.
+/// Returns whether receives to GPU memory go through an unpack queue.
 fn has_queue(knobs: &Knobs) -> bool {
     start::KEEP.load(Relaxed) && knobs.gpu != Gpu::None
 }

@@ -1,4 +1,4 @@
-//! Requests: posting them, asking for them, giving their slots back.
+//! Requests: posting them, polling them, giving their slots back.
 
 use std::{
     ffi::c_int,
@@ -147,7 +147,7 @@ fn lent(data: P, mhandle: P, knobs: &Knobs) -> Result<Lent, ResultCode> {
     Ok(Lent { start: data.cast(), kind: registration.map_or(Kind::Host, |registration| registration.kind) })
 }
 
-/// The plugin that works from one thread only: whoever comes first.
+/// Refuses threads other than the first, in the plugin that works from one thread only.
 fn one_thread(knobs: &Knobs) -> Result<(), ResultCode> {
     static FIRST: OnceLock<ThreadId> = OnceLock::new();
     let here = thread::current().id();
@@ -157,7 +157,7 @@ fn one_thread(knobs: &Knobs) -> Result<(), ResultCode> {
     Ok(())
 }
 
-/// What a request's pointer leads to.
+/// Returns the comm and the slot that a request's pointer leads to.
 fn opened<'comm>(request: P) -> (&'comm Comm, usize) {
     // SAFETY: `isend` or `irecv` gave this pointer, into a comm that is open.
     unsafe {

@@ -1,4 +1,4 @@
-//! Starting and ending the plugin, and what it says of its devices.
+//! The plugin's start and end, and its report on its devices.
 
 use std::{
     ffi::{CString, c_char, c_int},
@@ -32,9 +32,9 @@ struct Context;
 
 /// How often the plugin was started and not ended.
 static STARTED: AtomicU32 = AtomicU32::new(0);
-/// Ended too early: only by the plugin that does not count references.
+/// Whether the plugin ended too early, as the one that does not count references does.
 pub(super) static ENDED: AtomicBool = AtomicBool::new(false);
-/// Whether receives keep their slots until `irecvConsumed`: so in the file that has it.
+/// Whether receives keep their slots until `irecvConsumed`, as in the file that has it.
 pub(super) static KEEP: AtomicBool = AtomicBool::new(false);
 
 pub(in crate::exports) fn init(logger: Logger, keep: bool, ctx: Option<*mut P>) -> c_int {
@@ -84,7 +84,7 @@ pub(in crate::exports) fn devices(count: *mut c_int) -> c_int {
     })
 }
 
-/// The devices that there are, and those made of them.
+/// Returns the number of devices, made ones included.
 pub(super) fn all(knobs: &Knobs) -> c_int {
     own(knobs) + made().len() as c_int
 }
@@ -93,7 +93,7 @@ fn own(knobs: &Knobs) -> c_int {
     if knobs.violates("device-names-unique") { 2 } else { knobs.devices }
 }
 
-/// The devices behind those that were made.
+/// Returns the devices behind each device that was made.
 fn made() -> MutexGuard<'static, Vec<Vec<c_int>>> {
     static MADE: Mutex<Vec<Vec<c_int>>> = Mutex::new(Vec::new());
     MADE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -173,7 +173,7 @@ const LONGEST_BYTES: usize = 1 << 30;
 /// No memory is there.
 const NOWHERE: *mut c_char = ptr::without_provenance_mut(0x1234);
 
-/// NULL, as it is no PCI device; or a path that breaks a demand.
+/// Returns NULL, as the device is no PCI device, or a path that breaks a demand.
 fn pci_path(knobs: &Knobs) -> *mut c_char {
     static PASSING: Mutex<[u8; 32]> = Mutex::new([0; 32]);
     static CALLS: AtomicU32 = AtomicU32::new(0);
