@@ -1,7 +1,8 @@
 //! The network as NCCL sees it, in the newest version's shape, and the tables that NCCL looks up.
 //!
-//! Values that older versions do not pass are the usual ones. `connect` and `accept` leave the place for a device
-//! handle alone, as NCCL's own networks do. NCCL's pointer stays NULL: no GPU takes part in a connection.
+//! Values that older versions do not pass are the usual ones. `connect` and `accept` leave the place for a
+//! device handle alone, as NCCL's own networks do. NCCL's pointer stays NULL: no GPU takes part in a
+//! connection.
 
 use std::{
     ffi::{CStr, c_int},
