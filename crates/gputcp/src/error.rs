@@ -1,4 +1,5 @@
-//! Why a transfer ended. Every variant says who erred; the message says what happened, to whom, and what to do.
+//! The reasons why a transfer ended. Every variant has its [`Origin`]; its message says the event, the side
+//! concerned, and the remedy.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -7,16 +8,17 @@ use gputcp_proto::{Violation, frame::JoinVerdict};
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a connection or a transfer failed. Cheap to clone: every request in flight fails with the same error.
+/// The reason why a connection or a transfer failed. Cheap to clone: every request in flight fails with the
+/// same error.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The peer broke the protocol.
     #[error("the peer at {peer} {violation}; the connection was closed")]
     PeerMisbehaved {
-        /// Who.
+        /// The peer's address.
         peer: Arc<str>,
-        /// What it did.
+        /// The rule that it broke.
         violation: Violation,
     },
     /// The peer's end of the connection vanished.
@@ -24,17 +26,17 @@ pub enum Error {
         "the peer at {peer} is gone ({detail}): it crashed, was killed, or the network between was cut; look at its log"
     )]
     PeerGone {
-        /// Who.
+        /// The peer's address.
         peer: Arc<str>,
-        /// How this side noticed.
+        /// The sign by which this side noticed.
         detail: Arc<str>,
     },
     /// The peer said that it failed, and why.
     #[error("the peer at {peer} gave up: {reason}")]
     PeerAborted {
-        /// Who.
+        /// The peer's address.
         peer: Arc<str>,
-        /// What it said.
+        /// The peer's own reason.
         reason: Arc<str>,
     },
     /// The peer closed in good order while this side still waited for data.
@@ -42,17 +44,17 @@ pub enum Error {
         "the peer at {peer} closed the connection while {open} requests were open: both ends must move the same messages"
     )]
     PeerClosed {
-        /// Who.
+        /// The peer's address.
         peer: Arc<str>,
-        /// How many requests were open here.
+        /// The number of requests that were open here.
         open: usize,
     },
-    /// Nobody listens there, or the listener does not want us.
+    /// No process listens there, or the listener refuses this side.
     #[error("could not connect to {peer}: {why}")]
     Refused {
-        /// Where to.
+        /// The address that was tried.
         peer: Arc<str>,
-        /// Why not.
+        /// The reason of the refusal.
         why: Arc<str>,
     },
     /// The two ends have different keys, or only one has any.
@@ -77,25 +79,25 @@ pub enum Error {
         "{what} with {peer} took longer than {after:?}: the peer is stuck, the network lost it, or the timeout is too short"
     )]
     Timeout {
-        /// What was waited for.
+        /// The operation that waited.
         what: &'static str,
-        /// With whom.
+        /// The peer's address or name.
         peer: Arc<str>,
         /// The bound.
         after: Duration,
     },
-    /// This side's user ended it.
+    /// This side's user ended the operation.
     #[error("cancelled: {reason}")]
     Cancelled {
-        /// Why.
+        /// The canceller's reason.
         reason: Arc<str>,
     },
     /// The operating system refused something on this side.
     #[error("could not {doing}: {source}")]
     System {
-        /// What was being done.
+        /// The operation that failed.
         doing: Arc<str>,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
     /// The GPU, or the memory, refused something on this side.
@@ -109,12 +111,12 @@ pub enum Error {
         /// The transport's own error.
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
-    /// The caller asked for what cannot be.
+    /// The caller asked for something impossible.
     #[error("{0}")]
     Usage(Arc<str>),
 }
 
-/// Whose fault an error is.
+/// The side at fault for an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
@@ -129,7 +131,7 @@ pub enum Origin {
 }
 
 impl Error {
-    /// Whose fault it is; the command derives its exit code from this.
+    /// Returns the side at fault. The command derives its exit code from it.
     #[must_use]
     pub fn origin(&self) -> Origin {
         match self {
