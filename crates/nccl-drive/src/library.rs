@@ -13,8 +13,8 @@ use crate::{
     watch::watched,
 };
 use gputcp_nccl_net::{
-    call::{self, Place},
     layout::c_void,
+    versions::{self, TablePlace},
 };
 
 /// An open library with at least one net plugin in it.
@@ -91,15 +91,15 @@ impl Library {
     ///
     /// # Errors
     /// [`Error::NoTable`], as for [`Self::plugin`].
-    pub fn find(&self, version: Option<u32>) -> Result<Place> {
-        let found = call::find(version, |symbol| address(&self.handle, symbol));
+    pub fn find(&self, version: Option<u32>) -> Result<TablePlace> {
+        let found = versions::find(version, |symbol| address(&self.handle, symbol));
         found.ok_or_else(|| self.no_table(version))
     }
 
     /// Returns the error that names the library's tables instead of this version, or of any known one.
     #[must_use]
     pub fn no_table(&self, asked: Option<u32>) -> Error {
-        let (oldest, newest) = (*call::VERSIONS.start(), *call::VERSIONS.end());
+        let (oldest, newest) = (*versions::VERSIONS.start(), *versions::VERSIONS.end());
         let list = |versions: &[u32]| {
             let names: Vec<String> = versions.iter().map(|version| format!("v{version}")).collect();
             names.join(", ")

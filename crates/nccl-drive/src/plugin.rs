@@ -12,8 +12,9 @@ use crate::{
     watch::watched,
 };
 use gputcp_nccl_net::{
-    call::{Calls, Place, TooLong},
+    call::{Calls, TooLong},
     layout::{c_int, c_void, device::Config},
+    versions::TablePlace,
 };
 
 /// A plugin that was started. From version 11 on it is ended when its last user drops it; an older one never
@@ -31,7 +32,7 @@ unsafe impl Sync for Plugin {}
 
 impl Plugin {
     /// Starts the plugin that a library's table describes.
-    pub(crate) fn start(library: &Arc<str>, place: Place) -> Result<Arc<Self>> {
+    pub(crate) fn start(library: &Arc<str>, place: TablePlace) -> Result<Arc<Self>> {
         let mut all = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
         // Before version 11 nothing undoes `init`, so it is called once.
         if let Some((_, plugin)) = all.iter().find(|(address, _)| *address == place.address()) {

@@ -154,7 +154,10 @@ mod tests {
     use std::ptr;
 
     use super::*;
-    use gputcp_nccl_net::layout::{device::VProps, v5, v11};
+    use gputcp_nccl_net::{
+        layout::device::VProps,
+        versions::{v5, v11},
+    };
 
     fn good() -> v11::Properties {
         v11::Properties {

@@ -9,8 +9,9 @@ use crate::{
     watch::watched,
 };
 use gputcp_nccl_net::{
-    call::{Functions, Place},
+    call::Functions,
     layout::{c_char, c_int, c_void, constants::TRAFFIC_CLASS_UNDEFINED, device::Config},
+    versions::TablePlace,
 };
 
 /// A plugin between `init` and `finalize`. Ended when dropped, where the version has a function for that.
@@ -28,7 +29,7 @@ pub(crate) struct Started {
 
 impl Started {
     /// Calls `init`. The table's other functions may be missing before that.
-    pub(crate) fn new(library: &Arc<str>, place: Place) -> Result<Self> {
+    pub(crate) fn new(library: &Arc<str>, place: TablePlace) -> Result<Self> {
         // SAFETY: libraries are never closed, and the caller's lock keeps other threads out of `init`.
         let functions = unsafe { place.read() };
         let version = place.version();

@@ -16,13 +16,12 @@ use gputcp_gpu::Buffer;
 
 use crate::{Connector, Error, Landed, Listener, Plugin, Pointer};
 use gputcp_nccl_net::{
-    call::Place,
     layout::{
-        Net as _, c_void,
+        c_void,
         device::{Config, DeviceHandle},
         functions::{Logger, Profiler},
-        v5, v6, v7, v8, v9, v10, v11, v12,
     },
+    versions::{Net as _, TablePlace, v5, v6, v7, v8, v9, v10, v11, v12},
 };
 
 /// Held by the one test that uses the statics below.
@@ -330,7 +329,7 @@ macro_rules! whole {
 }
 
 macro_rules! table {
-    ($($table:tt)*) => { Place::new(whole!($($table)*)) };
+    ($($table:tt)*) => { TablePlace::new(whole!($($table)*)) };
 }
 
 /// Versions 9 and later must say how long a request may be.
@@ -350,12 +349,12 @@ mod limits {
     some!(v9 v10 v11 v12);
 }
 
-fn tables() -> Vec<Place> {
+fn tables() -> Vec<TablePlace> {
     vec![
         table!(v5, p, init listen connect accept reg_mr isend irecv, {}),
         table!(v6, p, init listen connect accept reg_mr isend irecv, {}),
         table!(v7, p, init listen connect_v7 accept_v7 reg_mr isend irecv, { irecv_consumed: Some(consumed) }),
-        Place::new(v8_table()),
+        TablePlace::new(v8_table()),
         table!(v9, p, init listen connect_v7 accept_v7 reg_mr_v8 isend_v9 irecv_v9,
             { irecv_consumed: Some(consumed) }),
         table!(v10, p, init_v10 listen connect_v10 accept_v7 reg_mr_v8 isend_v10 irecv_v10,
@@ -447,17 +446,17 @@ fn a_table_is_read_after_init_and_must_then_be_whole() {
     // SAFETY: a table that is never freed, and written by this test alone.
     unsafe { whole.write(before) };
     TABLE.store(whole.as_ptr(), Relaxed);
-    let plugin = Plugin::start(&"here".into(), Place::new(whole)).unwrap();
+    let plugin = Plugin::start(&"here".into(), TablePlace::new(whole)).unwrap();
     assert_eq!((plugin.name(), plugin.devices().len()), ("Notes", 1));
     let refused = |place| Plugin::start(&"here".into(), place).unwrap_err().to_string();
     let broken = v8_table();
     // SAFETY: as above.
     unsafe { (*broken.as_ptr()).test = None };
-    let why = refused(Place::new(broken));
+    let why = refused(TablePlace::new(broken));
     assert!(why.starts_with("the plugin Notes (v8) has no function test"), "{why}");
     // SAFETY: as above.
     unsafe { (*broken.as_ptr()).init = None };
-    let why = refused(Place::new(broken));
+    let why = refused(TablePlace::new(broken));
     assert!(why.starts_with("the plugin Notes (v8) has no function init"), "{why}");
 }
 

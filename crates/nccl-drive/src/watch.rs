@@ -22,7 +22,7 @@ use std::{
 #[must_use]
 pub fn stuck_call(bound: Duration) -> Option<(&'static str, Duration)> {
     let now = micros();
-    let inside = PLACES.iter().filter_map(|place| {
+    let inside = NOTES.iter().filter_map(|place| {
         // In this order, a reader of a call sees that call's start or a later one's, and never an earlier
         // one's.
         let call = place.call.load(Acquire);
@@ -38,7 +38,7 @@ pub fn stuck_call(bound: Duration) -> Option<(&'static str, Duration)> {
 pub(crate) fn inside() -> Option<&'static str> {
     let place = MINE.get()?;
     // SAFETY: NULL, or a reference that lives for ever.
-    unsafe { PLACES[place].call.load(Relaxed).as_ref() }.copied()
+    unsafe { NOTES[place].call.load(Relaxed).as_ref() }.copied()
 }
 
 /// Returns the number of this thread's last call. Tells whether a note belongs to that call.
@@ -48,9 +48,9 @@ pub(crate) fn number() -> u64 {
 
 /// Notes a call while it lasts.
 pub(crate) fn watched<R>(call: &'static &'static str, work: impl FnOnce() -> R) -> R {
-    let mine = MINE.get().unwrap_or_else(|| NEXT.fetch_add(1, Relaxed) % PLACES.len());
+    let mine = MINE.get().unwrap_or_else(|| NEXT.fetch_add(1, Relaxed) % NOTES.len());
     MINE.set(Some(mine));
-    let place = &PLACES[mine];
+    let place = &NOTES[mine];
     CALLS.set(CALLS.get() + 1);
     place.since_us.store(micros(), Relaxed);
     place.call.store(ptr::from_ref(call).cast_mut(), Release);
@@ -59,7 +59,7 @@ pub(crate) fn watched<R>(call: &'static &'static str, work: impl FnOnce() -> R) 
     result
 }
 
-struct Place {
+struct CallNote {
     /// NULL while nothing is called.
     call: AtomicPtr<&'static str>,
     since_us: AtomicU64,
@@ -72,8 +72,8 @@ fn micros() -> u64 {
 }
 
 /// Threads that drive plugins are few; should they be more, two share a place, and one of them is not seen.
-static PLACES: [Place; 64] =
-    [const { Place { call: AtomicPtr::new(ptr::null_mut()), since_us: AtomicU64::new(0) } }; 64];
+static NOTES: [CallNote; 64] =
+    [const { CallNote { call: AtomicPtr::new(ptr::null_mut()), since_us: AtomicU64::new(0) } }; 64];
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {

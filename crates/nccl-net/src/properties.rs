@@ -168,7 +168,7 @@ later!(c_int u32 usize i16);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::{v5, v11, v12};
+    use crate::versions::{v5, v11, v12};
 
     #[test]
     fn a_version_takes_the_fields_that_it_has() {

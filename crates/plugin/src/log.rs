@@ -39,33 +39,39 @@ pub(crate) fn tuning(text: &str) {
 }
 
 #[track_caller]
-fn say(level: c_int, (subsystems, who): (c_ulong, &str), text: &str) {
+fn say(level: c_int, subsystem: Subsystem, text: &str) {
     let logger = *LOGGER.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(logger) = logger else { return };
     let place = Location::caller();
-    let (Ok(file), Ok(format)) = (CString::new(place.file()), CString::new(format(who, text))) else {
+    let (Ok(file), Ok(format)) = (CString::new(place.file()), CString::new(format(subsystem.name, text)))
+    else {
         return;
     };
     // SAFETY: the logger that NCCL gave to `init` is NCCL's own function and stays. Both texts end in zeros,
     // and the format asks for no arguments.
-    unsafe { logger(level, subsystems, file.as_ptr(), place.line() as c_int, format.as_ptr()) };
+    unsafe { logger(level, subsystem.flags, file.as_ptr(), place.line() as c_int, format.as_ptr()) };
 }
 
 /// Returns the text as a printf format without arguments: percent signs are doubled, control characters made
 /// visible.
-fn format(who: &str, text: &str) -> String {
+fn format(subsystem: &str, text: &str) -> String {
     let plain: String = text.chars().map(|c| if c.is_control() { '·' } else { c }).collect();
-    format!("{who}/gputcp : {}", plain.replace('%', "%%"))
+    format!("{subsystem}/gputcp : {}", plain.replace('%', "%%"))
 }
 
 static LOGGER: Mutex<Logger> = Mutex::new(None);
 
-/// The subsystems of the messages (`NCCL_INIT | NCCL_NET` in nccl_common.h), and the name of their origin.
-///
-/// With `NCCL_DEBUG=INFO` alone, NCCL shows the first subsystem and not the second.
-const NET: (c_ulong, &str) = (1 | 16, "NET");
-/// The same for the tuner (`NCCL_INIT | NCCL_TUNING`).
-const TUNER: (c_ulong, &str) = (1 | 64, "TUNER");
+/// A part of the plugin, as NCCL's log names it.
+struct Subsystem {
+    /// The flags of its messages. With `NCCL_DEBUG=INFO` alone, NCCL shows `NCCL_INIT` and not the others.
+    flags: c_ulong,
+    name: &'static str,
+}
+
+/// The network: `NCCL_INIT | NCCL_NET` in nccl_common.h.
+const NET: Subsystem = Subsystem { flags: 1 | 16, name: "NET" };
+/// The tuner: `NCCL_INIT | NCCL_TUNING`.
+const TUNER: Subsystem = Subsystem { flags: 1 | 64, name: "TUNER" };
 
 #[cfg(test)]
 mod tests {

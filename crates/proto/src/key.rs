@@ -48,23 +48,24 @@ impl Key {
         std::str::from_utf8(&self.0).ok()
     }
 
-    /// Returns the proof that `who` has the key, on the occasion that the parts tell apart.
+    /// Returns the proof that `label` has the key, on the occasion that the parts tell apart.
     ///
-    /// `who` ends in a zero, and all parts but the last have a fixed length, so that no two inputs are alike.
+    /// `label` ends in a zero, and all parts but the last have a fixed length, so that no two inputs are alike.
     #[must_use]
-    pub fn prove(&self, who: &'static [u8], parts: &[&[u8]]) -> Proof {
-        Proof(self.mac(who, parts).finalize().into_bytes().into())
+    pub fn prove(&self, label: &'static [u8], parts: &[&[u8]]) -> Proof {
+        Proof(self.mac(label, parts).finalize().into_bytes().into())
     }
 
     /// Returns whether that is the proof, compared in constant time.
     #[must_use]
-    pub fn admits(&self, proof: &Proof, who: &'static [u8], parts: &[&[u8]]) -> bool {
-        self.mac(who, parts).verify_slice(&proof.0).is_ok()
+    pub fn admits(&self, proof: &Proof, label: &'static [u8], parts: &[&[u8]]) -> bool {
+        self.mac(label, parts).verify_slice(&proof.0).is_ok()
     }
 
-    fn mac(&self, who: &'static [u8], parts: &[&[u8]]) -> Hmac<Sha256> {
+    fn mac(&self, label: &'static [u8], parts: &[&[u8]]) -> Hmac<Sha256> {
         let mac = Hmac::<Sha256>::new_from_slice(&self.0);
-        let mac = mac.unwrap_or_else(|_| unreachable!("an HMAC takes a key of any length")).chain_update(who);
+        let mac =
+            mac.unwrap_or_else(|_| unreachable!("an HMAC takes a key of any length")).chain_update(label);
         parts.iter().fold(mac, |mac, part| mac.chain_update(part))
     }
 }

@@ -52,21 +52,21 @@ fn run_with<const N: usize>(settings: &Settings) -> Report {
     };
     let mut sender = Sender::<N>::new(settings);
     let mut receiver = Receiver::<N>::new(settings);
-    for who in [Actor::SenderControl, Actor::ReceiverControl, Actor::SenderTimer, Actor::ReceiverTimer] {
-        world.wake_soon(who);
+    for actor in [Actor::SenderControl, Actor::ReceiverControl, Actor::SenderTimer, Actor::ReceiverTimer] {
+        world.wake_soon(actor);
     }
     for at in 0..settings.streams() {
         world.wake_soon(Actor::SenderStream(at));
     }
     while sender.end.is_none() || receiver.end.is_none() {
-        let Some(who) = world.next_event() else { break };
+        let Some(actor) = world.next_event() else { break };
         if world.now() > STUCK_NS {
             break;
         }
-        if who < Actor::ReceiverUser {
-            sender.step(who, &mut world, &mut wires);
+        if actor < Actor::ReceiverUser {
+            sender.step(actor, &mut world, &mut wires);
         } else {
-            receiver.step(who, &mut world, &mut wires);
+            receiver.step(actor, &mut world, &mut wires);
         }
     }
     let fault_hit = wires.up.fault_hit() || wires.down.fault_hit() || wires.data.iter().any(Wire::fault_hit);

@@ -90,8 +90,8 @@ impl<'a, const N: usize> Sender<'a, N> {
     }
 
     /// Lets the woken thread do all that can be done now.
-    pub fn step(&mut self, who: Actor, world: &mut World, wires: &mut Wires) {
-        let result = match who {
+    pub fn step(&mut self, actor: Actor, world: &mut World, wires: &mut Wires) {
+        let result = match actor {
             Actor::SenderTimer => self.watch(world),
             _ if self.end.is_some() => {
                 self.say_last_words(world, wires);

@@ -66,33 +66,33 @@ impl World {
     }
 
     /// Wakes a thread at a time, or earlier if that was asked for before.
-    pub fn wake_at(&mut self, who: Actor, at: u64) {
+    pub fn wake_at(&mut self, actor: Actor, at: u64) {
         let at = at.max(self.now);
-        if self.due.get(&who).is_some_and(|&due| due <= at) {
+        if self.due.get(&actor).is_some_and(|&due| due <= at) {
             return;
         }
-        self.due.insert(who, at);
+        self.due.insert(actor, at);
         self.order += 1;
-        self.queue.push(Reverse((at, self.order, who)));
+        self.queue.push(Reverse((at, self.order, actor)));
     }
 
     /// Wakes a thread as soon as the scheduler of a real system might: within 5 µs.
-    pub fn wake_soon(&mut self, who: Actor) {
+    pub fn wake_soon(&mut self, actor: Actor) {
         let at = self.now + self.rng.u64(0..5_000);
-        self.wake_at(who, at);
+        self.wake_at(actor, at);
     }
 
     /// Advances to the next event; `None` when nothing will ever happen again.
     pub fn next_event(&mut self) -> Option<Actor> {
         loop {
-            let Reverse((at, _, who)) = self.queue.pop()?;
+            let Reverse((at, _, actor)) = self.queue.pop()?;
             // An event whose time is no longer the one noted was replaced by an earlier one.
-            if self.due.get(&who) == Some(&at) {
-                self.due.remove(&who);
+            if self.due.get(&actor) == Some(&at) {
+                self.due.remove(&actor);
                 self.now = at;
                 self.events += 1;
-                self.note(&format_args!("{who:?}"), at);
-                return Some(who);
+                self.note(&format_args!("{actor:?}"), at);
+                return Some(actor);
             }
         }
     }
@@ -135,7 +135,8 @@ mod tests {
         world.wake_at(Actor::SenderControl, 10);
         world.wake_at(Actor::SenderUser, 20);
         world.wake_at(Actor::SenderUser, 40);
-        let order: Vec<_> = std::iter::from_fn(|| world.next_event().map(|who| (who, world.now()))).collect();
+        let order: Vec<_> =
+            std::iter::from_fn(|| world.next_event().map(|actor| (actor, world.now()))).collect();
         assert_eq!(order, [(Actor::ReceiverUser, 10), (Actor::SenderControl, 10), (Actor::SenderUser, 20)]);
     }
 

@@ -1,6 +1,6 @@
 //! The test plugin's file for version 11 without a name.
 
-use gputcp_nccl_net::layout::v11::Net;
+use gputcp_nccl_net::versions::v11::Net;
 use gputcp_test_plugin::{export, exports::plain};
 
 export!(ncclNetPlugin_v11: Net = Net { name: std::ptr::null(), ..plain::<Net>() });

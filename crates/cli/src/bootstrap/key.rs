@@ -35,16 +35,16 @@ pub fn random() -> Result<Key, Failure> {
 /// Returns the proof by which a side shows that it has the key.
 #[must_use]
 pub fn proof(key: &Key, role: Role, client: Challenge, server: Challenge) -> String {
-    to_hex(&key.prove(who(role), &[&client.0, &server.0]).0)
+    to_hex(&key.prove(label(role), &[&client.0, &server.0]).0)
 }
 
 /// Returns whether `proof` is the proof of this role.
 #[must_use]
 pub fn admits(key: &Key, proof: &str, role: Role, client: Challenge, server: Challenge) -> bool {
-    from_hex(proof).is_some_and(|proof| key.admits(&Proof(proof), who(role), &[&client.0, &server.0]))
+    from_hex(proof).is_some_and(|proof| key.admits(&Proof(proof), label(role), &[&client.0, &server.0]))
 }
 
-const fn who(role: Role) -> &'static [u8] {
+const fn label(role: Role) -> &'static [u8] {
     match role {
         Role::Client => b"gputcp session, the client\0",
         Role::Server => b"gputcp session, the server\0",

@@ -53,10 +53,10 @@ pub fn run(
         }
     }
     // A parent that does not call is gone.
-    let nobody = args.child_of.map(|_| Instant::now() + DEFAULT_TIMEOUT);
+    let limit = args.child_of.map(|_| Instant::now() + DEFAULT_TIMEOUT);
     let hello = hello();
     loop {
-        let outcome = match acceptor.next(&hello, interrupt, nobody) {
+        let outcome = match acceptor.next(&hello, interrupt, limit) {
             Err(Failure::Interrupted) => return Err(Failure::Interrupted),
             Err(failure) => Err(failure),
             Ok((link, _)) => session(link, args.timeout, plugin.as_ref(), &acceptor, talk),

@@ -17,14 +17,14 @@ use rustix::event::{EventfdFlags, eventfd};
 #[derive(Debug)]
 pub(crate) struct Doorbell {
     event: OwnedFd,
-    /// The slot that a thread sleeps for, [`NOBODY`], or [`ANYTHING`].
+    /// The slot that a thread sleeps for, [`AWAKE`], or [`ANYTHING`].
     sleeper: AtomicU32,
 }
 
 impl Doorbell {
     pub(crate) fn new() -> io::Result<Self> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { event, sleeper: AtomicU32::new(NOBODY) })
+        Ok(Self { event, sleeper: AtomicU32::new(AWAKE) })
     }
 
     /// Wakes the thread that sleeps for this slot. Costs a load if no thread does.
@@ -38,7 +38,7 @@ impl Doorbell {
 
     /// Wakes the sleeping thread: the connection failed, or the peer said goodbye.
     pub(crate) fn ring_all(&self) {
-        if self.sleeper.swap(NOBODY, Ordering::SeqCst) != NOBODY {
+        if self.sleeper.swap(AWAKE, Ordering::SeqCst) != AWAKE {
             // The write fails only when the counter is full, and then the sleeper is woken anyway.
             let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
         }
@@ -53,7 +53,7 @@ impl Doorbell {
     /// Ends the sleep.
     pub(crate) fn silence(&self) {
         // No thread sleeps any more, so the bell was rung: take the ring off the descriptor.
-        if self.sleeper.swap(NOBODY, Ordering::SeqCst) == NOBODY {
+        if self.sleeper.swap(AWAKE, Ordering::SeqCst) == AWAKE {
             let _ = rustix::io::read(&self.event, &mut [0; 8]);
         }
     }
@@ -63,5 +63,5 @@ impl Doorbell {
     }
 }
 
-const NOBODY: u32 = u32::MAX;
+const AWAKE: u32 = u32::MAX;
 const ANYTHING: u32 = u32::MAX - 1;

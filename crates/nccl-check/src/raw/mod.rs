@@ -12,11 +12,12 @@ use std::ptr;
 use gputcp_nccl_drive::Library;
 use gputcp_nccl_net::{
     Properties, VirtualDevice,
-    call::{Calls, Functions, Place, Receives, TooLong},
+    call::{Calls, Functions, Receives, TooLong},
     layout::{
         c_int, c_void, constants,
         device::{Config, DeviceHandle},
     },
+    versions::TablePlace,
 };
 
 /// C's `void*`.
@@ -25,7 +26,7 @@ pub type P = *mut c_void;
 /// A loaded table, with the state that its calls need besides their arguments. Copies are the same plugin.
 #[derive(Debug, Clone, Copy)]
 pub struct Raw {
-    place: Place,
+    place: TablePlace,
     /// The table as it was read last: before `init`, and after it.
     functions: Functions,
     /// The functions once the table is whole.

@@ -83,24 +83,19 @@ pub trait Network: 'static {
     unsafe fn close_listen(listener: P) -> c_int;
 }
 
+/// Defines functions of a [`Network`] by an expression each. The promise of their caller covers it.
+#[macro_export]
+macro_rules! network_functions {
+    ($(fn $name:ident($($argument:ident: $type:ty),* $(,)?) => $body:expr;)*) => {
+        $(unsafe fn $name($($argument: $type),*) -> std::ffi::c_int {
+            // SAFETY: the caller keeps NCCL's promises, which are those of the trait.
+            unsafe { $body }
+        })*
+    };
+}
+
 /// A version's table for a network.
 pub trait Export<N: Network>: Sized {
     /// The table, whole.
     const TABLE: Self;
-}
-
-/// Exports a [`Network`] under the symbols that NCCL looks up: one for each version that is known.
-#[macro_export]
-macro_rules! export {
-    ($network:ty) => {
-        $crate::each_version!({ $crate::export } @ $network;);
-    };
-    (@ $network:ty; $($module:ident $symbol:ident,)*) => {
-        $(
-            /// The table of this version.
-            #[unsafe(no_mangle)]
-            pub static $symbol: $crate::layout::$module::Net =
-                <$crate::layout::$module::Net as $crate::export::Export<$network>>::TABLE;
-        )*
-    };
 }

@@ -2,7 +2,10 @@
 
 use std::mem::offset_of;
 
-use gputcp_nccl_net::layout::{device, tuner, unpack, v5, v6, v7, v8, v9, v10, v11, v12};
+use gputcp_nccl_net::{
+    layout::{device, tuner, unpack},
+    versions::{v5, v6, v7, v8, v9, v10, v11, v12},
+};
 
 /// A struct as Rust lays it out.
 pub(crate) struct Layout {

@@ -17,6 +17,7 @@ use gputcp_nccl_net::{
         device::DeviceHandle,
         functions::Logger,
     },
+    network_functions,
 };
 
 use super::calls;
@@ -27,85 +28,36 @@ pub struct Gputcp;
 
 gputcp_nccl_net::export!(Gputcp);
 
-// The caller keeps NCCL's promises: each SAFETY below rests on that alone.
 impl Network for Gputcp {
     const NAME: &'static CStr = calls::NAME;
-
-    unsafe fn init(logger: Logger, ctx: *mut P) -> c_int {
-        calls::init(logger, ctx)
-    }
-
-    unsafe fn finalize(ctx: P) -> c_int {
-        calls::finalize(ctx)
-    }
-
-    unsafe fn devices(count: *mut c_int) -> c_int {
-        calls::devices(count)
-    }
 
     fn properties(dev: c_int) -> Result<Properties, c_int> {
         calls::describe(dev, |device, max_recvs| properties(device, dev, max_recvs))
     }
 
-    unsafe fn make_v_device(index: *mut c_int, devices: VirtualDevice) -> c_int {
-        calls::make_v_device(index, &devices)
-    }
-
-    unsafe fn listen(dev: c_int, handle: P, comm: *mut P) -> c_int {
-        calls::listen(dev, handle, comm)
-    }
-
-    unsafe fn connect(dev: c_int, handle: P, comm: *mut P, _: Option<*mut *mut DeviceHandle>) -> c_int {
-        calls::connect(dev, handle, comm)
-    }
-
-    unsafe fn accept(listener: P, comm: *mut P, _: Option<*mut *mut DeviceHandle>) -> c_int {
-        calls::accept(listener, comm)
-    }
-
-    unsafe fn reg_mr(_: P, data: P, bytes: Option<usize>, kind: c_int, mhandle: *mut P) -> c_int {
+    network_functions! {
+        fn init(logger: Logger, ctx: *mut P) => calls::init(logger, ctx);
+        fn finalize(ctx: P) => calls::finalize(ctx);
+        fn devices(count: *mut c_int) => calls::devices(count);
+        fn make_v_device(index: *mut c_int, devices: VirtualDevice) => calls::make_v_device(index, &devices);
+        fn listen(dev: c_int, handle: P, comm: *mut P) => calls::listen(dev, handle, comm);
+        fn connect(dev: c_int, handle: P, comm: *mut P, _device: Option<*mut *mut DeviceHandle>)
+            => calls::connect(dev, handle, comm);
+        fn accept(listener: P, comm: *mut P, _device: Option<*mut *mut DeviceHandle>)
+            => calls::accept(listener, comm);
         // A length beyond an int arrives cut: nothing is then registered, and each request names its memory
         // itself.
-        calls::reg_mr(data, bytes.unwrap_or(0), kind, mhandle)
-    }
-
-    unsafe fn dereg_mr(_: P, mhandle: P) -> c_int {
-        calls::dereg_mr(mhandle)
-    }
-
-    unsafe fn isend(
-        comm: P,
-        data: P,
-        bytes: Option<usize>,
-        tag: c_int,
-        mhandle: P,
-        request: *mut P,
-    ) -> c_int {
-        calls::isend(comm, data, bytes, tag, mhandle, request)
-    }
-
-    unsafe fn irecv(comm: P, parts: &Receives, request: *mut P) -> c_int {
-        calls::irecv(comm, parts, request)
-    }
-
-    unsafe fn iflush(_: P, request: *mut P) -> c_int {
-        calls::iflush(request)
-    }
-
-    unsafe fn test(request: P, done: *mut c_int, sizes: *mut c_int) -> c_int {
-        calls::test(request, done, sizes)
-    }
-
-    unsafe fn close_send(comm: P) -> c_int {
-        calls::close(comm)
-    }
-
-    unsafe fn close_recv(comm: P) -> c_int {
-        calls::close(comm)
-    }
-
-    unsafe fn close_listen(listener: P) -> c_int {
-        calls::close_listen(listener)
+        fn reg_mr(_comm: P, data: P, bytes: Option<usize>, kind: c_int, mhandle: *mut P)
+            => calls::reg_mr(data, bytes.unwrap_or(0), kind, mhandle);
+        fn dereg_mr(_comm: P, mhandle: P) => calls::dereg_mr(mhandle);
+        fn isend(comm: P, data: P, bytes: Option<usize>, tag: c_int, mhandle: P, request: *mut P)
+            => calls::isend(comm, data, bytes, tag, mhandle, request);
+        fn irecv(comm: P, parts: &Receives, request: *mut P) => calls::irecv(comm, parts, request);
+        fn iflush(_comm: P, request: *mut P) => calls::iflush(request);
+        fn test(request: P, done: *mut c_int, sizes: *mut c_int) => calls::test(request, done, sizes);
+        fn close_send(comm: P) => calls::close(comm);
+        fn close_recv(comm: P) => calls::close(comm);
+        fn close_listen(listener: P) => calls::close_listen(listener);
     }
 }
 

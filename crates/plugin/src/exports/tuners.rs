@@ -55,7 +55,8 @@ pub static ncclTunerPlugin_v6: TunerV6 = TunerV6 {
 };
 
 unsafe extern "C" fn init(ranks: usize, nodes: usize, logger: Logger, context: *mut P) -> c_int {
-    start(logger, ranks, nodes, context)
+    // SAFETY: NCCL's promises.
+    unsafe { start(logger, ranks, nodes, context) }
 }
 
 /// Starts a tuner, and leaves NCCL's constants as they are.
@@ -68,7 +69,8 @@ unsafe extern "C" fn init_v5(
     _: P,
     _: P,
 ) -> c_int {
-    start(logger, ranks, nodes, context)
+    // SAFETY: NCCL's promises.
+    unsafe { start(logger, ranks, nodes, context) }
 }
 
 unsafe extern "C" fn get_coll_info(
@@ -81,7 +83,8 @@ unsafe extern "C" fn get_coll_info(
     protocols: c_int,
     _: *mut c_int,
 ) -> c_int {
-    tune(context, bytes, costs, algorithms, protocols)
+    // SAFETY: NCCL's promises.
+    unsafe { tune(context, bytes, costs, algorithms, protocols) }
 }
 
 unsafe extern "C" fn get_coll_info_v4(
@@ -95,9 +98,11 @@ unsafe extern "C" fn get_coll_info_v4(
     _: c_int,
     _: *mut c_int,
 ) -> c_int {
-    tune(context, bytes, costs, algorithms, protocols)
+    // SAFETY: NCCL's promises.
+    unsafe { tune(context, bytes, costs, algorithms, protocols) }
 }
 
 unsafe extern "C" fn finalize(context: P) -> c_int {
-    end(context)
+    // SAFETY: NCCL's promises.
+    unsafe { end(context) }
 }

@@ -10,8 +10,8 @@ use gputcp_nccl_net::layout::{
     Table,
     functions::Logger,
     tuner::{GetCollInfo, GetCollInfoV4, Init, InitV5, TunerV3, TunerV4, TunerV5, TunerV6},
-    v11,
 };
+use gputcp_nccl_net::versions::v11;
 use libloading::os::unix;
 
 use crate::built::built;

@@ -3,12 +3,13 @@
 use std::ffi::{CStr, c_int};
 
 use gputcp_nccl_net::{
-    Properties, ResultCode, VirtualDevice,
+    Properties, VirtualDevice,
     export::{Network, P, Receives},
     layout::{
         device::DeviceHandle,
         functions::{IrecvConsumed, Logger, RegMrDmaBuf},
     },
+    network_functions,
 };
 
 use super::{NAME, calls};
@@ -21,80 +22,32 @@ impl<const KEEP: bool> Network for Test<KEEP> {
     const NAME: &'static CStr = NAME;
     const REG_MR_DMA_BUF: Option<RegMrDmaBuf> = Some(reg_mr_dma_buf);
 
-    unsafe fn init(logger: Logger, ctx: *mut P) -> c_int {
-        calls::init(logger, KEEP, (!ctx.is_null()).then_some(ctx))
-    }
-
-    unsafe fn finalize(ctx: P) -> c_int {
-        calls::finalize(ctx)
-    }
-
-    unsafe fn devices(count: *mut c_int) -> c_int {
-        calls::devices(count)
-    }
-
     fn properties(dev: c_int) -> Result<Properties, c_int> {
         calls::properties(dev)
     }
 
-    unsafe fn make_v_device(index: *mut c_int, devices: VirtualDevice) -> c_int {
-        calls::make_v_device(index, devices.devices().unwrap_or_default())
-    }
-
-    unsafe fn listen(dev: c_int, handle: P, comm: *mut P) -> c_int {
-        calls::listen(dev, handle, comm)
-    }
-
-    unsafe fn connect(dev: c_int, handle: P, comm: *mut P, device: Option<*mut *mut DeviceHandle>) -> c_int {
-        calls::connect(dev, handle, comm, device)
-    }
-
-    unsafe fn accept(listener: P, comm: *mut P, device: Option<*mut *mut DeviceHandle>) -> c_int {
-        calls::accept(listener, comm, device)
-    }
-
-    unsafe fn reg_mr(_: P, _: P, _: Option<usize>, kind: c_int, mhandle: *mut P) -> c_int {
-        calls::reg_mr(kind, mhandle)
-    }
-
-    unsafe fn dereg_mr(comm: P, mhandle: P) -> c_int {
-        calls::dereg_mr(comm, mhandle)
-    }
-
-    unsafe fn isend(
-        comm: P,
-        data: P,
-        bytes: Option<usize>,
-        tag: c_int,
-        mhandle: P,
-        request: *mut P,
-    ) -> c_int {
-        let Some(bytes) = bytes else { return ResultCode::InvalidArgument.number() };
-        calls::isend(comm, data, bytes, tag, mhandle, request)
-    }
-
-    unsafe fn irecv(comm: P, parts: &Receives, request: *mut P) -> c_int {
-        calls::irecv(comm, parts, request)
-    }
-
-    unsafe fn iflush(_: P, request: *mut P) -> c_int {
-        calls::iflush(request)
-    }
-
-    unsafe fn test(request: P, done: *mut c_int, sizes: *mut c_int) -> c_int {
-        calls::test(request, done, sizes)
-    }
-
-    unsafe fn close_send(comm: P) -> c_int {
-        calls::close_send(comm)
-    }
-
-    unsafe fn close_recv(comm: P) -> c_int {
-        calls::close_recv(comm)
-    }
-
-    unsafe fn close_listen(listener: P) -> c_int {
-        calls::close_listen(listener)
+    network_functions! {
+        fn init(logger: Logger, ctx: *mut P) => calls::init(logger, KEEP, (!ctx.is_null()).then_some(ctx));
+        fn finalize(ctx: P) => calls::finalize(ctx);
+        fn devices(count: *mut c_int) => calls::devices(count);
+        fn make_v_device(index: *mut c_int, devices: VirtualDevice)
+            => calls::make_v_device(index, devices.devices().unwrap_or_default());
+        fn listen(dev: c_int, handle: P, comm: *mut P) => calls::listen(dev, handle, comm);
+        fn connect(dev: c_int, handle: P, comm: *mut P, device: Option<*mut *mut DeviceHandle>)
+            => calls::connect(dev, handle, comm, device);
+        fn accept(listener: P, comm: *mut P, device: Option<*mut *mut DeviceHandle>)
+            => calls::accept(listener, comm, device);
+        fn reg_mr(_comm: P, _data: P, _bytes: Option<usize>, kind: c_int, mhandle: *mut P)
+            => calls::reg_mr(kind, mhandle);
+        fn dereg_mr(comm: P, mhandle: P) => calls::dereg_mr(comm, mhandle);
+        fn isend(comm: P, data: P, bytes: Option<usize>, tag: c_int, mhandle: P, request: *mut P)
+            => calls::isend(comm, data, bytes, tag, mhandle, request);
+        fn irecv(comm: P, parts: &Receives, request: *mut P) => calls::irecv(comm, parts, request);
+        fn iflush(_comm: P, request: *mut P) => calls::iflush(request);
+        fn test(request: P, done: *mut c_int, sizes: *mut c_int) => calls::test(request, done, sizes);
+        fn close_send(comm: P) => calls::close_send(comm);
+        fn close_recv(comm: P) => calls::close_recv(comm);
+        fn close_listen(listener: P) => calls::close_listen(listener);
     }
 }
 
@@ -107,9 +60,11 @@ unsafe extern "C" fn reg_mr_dma_buf(
     fd: c_int,
     mhandle: *mut P,
 ) -> c_int {
-    calls::reg_mr_dma_buf(bytes, kind, offset, fd, mhandle)
+    // SAFETY: the caller is NCCL or keeps its promises.
+    unsafe { calls::reg_mr_dma_buf(bytes, kind, offset, fd, mhandle) }
 }
 
 unsafe extern "C" fn irecv_consumed(_: P, _: c_int, request: P) -> c_int {
-    calls::irecv_consumed(request)
+    // SAFETY: as above.
+    unsafe { calls::irecv_consumed(request) }
 }

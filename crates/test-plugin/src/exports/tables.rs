@@ -5,28 +5,29 @@ use std::{ffi::c_void, mem, ptr};
 use gputcp_nccl_net::{
     each_version,
     export::Export,
-    layout::{self, functions::Devices},
+    layout::functions::Devices,
+    versions::{self, Net},
 };
 
 use super::{NAME_BEFORE, Test, late::Parts};
 use crate::knobs::Knobs;
 
 /// Returns the table of the file for this version alone: a slot is free when `test` has said that it is done.
-pub const fn plain<Net: Export<Test<false>>>() -> Net {
-    Net::TABLE
+pub const fn plain<T: Export<Test<false>>>() -> T {
+    T::TABLE
 }
 
 /// Returns the table of the unpack file: a slot is free after `irecvConsumed`.
-pub const fn unpack<Net: Export<Test<true>>>() -> Net {
-    Net::TABLE
+pub const fn unpack<T: Export<Test<true>>>() -> T {
+    T::TABLE
 }
 
 macro_rules! parts {
     ($($version:ident $symbol:ident,)*) => {
-        $(impl Parts for layout::$version::Net {
+        $(impl Parts for versions::$version::Net {
             fn beginning(self) -> Self {
                 let name = if self.name.is_null() { self.name } else { NAME_BEFORE.as_ptr() };
-                Self { name, init: self.init, ..<Self as layout::Net>::EMPTY }
+                Self { name, init: self.init, ..<Self as Net>::EMPTY }
             }
 
             fn astray(self) -> Self {

@@ -23,7 +23,7 @@ use crate::{
 /// A listen comm.
 type Listening = Mutex<Listener>;
 
-pub(in crate::exports) fn listen(dev: c_int, handle: P, out: *mut P) -> c_int {
+pub(in crate::exports) unsafe fn listen(dev: c_int, handle: P, out: *mut P) -> c_int {
     answer(|| {
         let plugin = started()?;
         let addresses = &plugin.device(dev)?.addresses;
@@ -39,7 +39,7 @@ pub(in crate::exports) fn listen(dev: c_int, handle: P, out: *mut P) -> c_int {
     })
 }
 
-pub(in crate::exports) fn connect(dev: c_int, handle: P, out: *mut P) -> c_int {
+pub(in crate::exports) unsafe fn connect(dev: c_int, handle: P, out: *mut P) -> c_int {
     answer(|| {
         // SAFETY: room for a pointer: "not yet", until it is.
         unsafe { out.write(ptr::null_mut()) };
@@ -52,13 +52,14 @@ pub(in crate::exports) fn connect(dev: c_int, handle: P, out: *mut P) -> c_int {
         // SAFETY: as above.
         unsafe { handle.cast::<u8>().copy_from_nonoverlapping(said.as_ptr(), said.len()) };
         if let Some(comm) = comm {
-            give(End::Send(Requests::new(comm)), out);
+            // SAFETY: NCCL's promises.
+            unsafe { give(End::Send(Requests::new(comm)), out) };
         }
         Ok(())
     })
 }
 
-pub(in crate::exports) fn accept(listener: P, out: *mut P) -> c_int {
+pub(in crate::exports) unsafe fn accept(listener: P, out: *mut P) -> c_int {
     answer(|| {
         // SAFETY: room for a pointer; and `listen` gave the listener, which NCCL has not closed.
         let listening = unsafe {
@@ -67,13 +68,14 @@ pub(in crate::exports) fn accept(listener: P, out: *mut P) -> c_int {
         };
         let mut listener = listening.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(comm) = listener.poll().map_err(|error| failed(&error))? {
-            give(End::Recv(Requests::new(comm)), out);
+            // SAFETY: NCCL's promises.
+            unsafe { give(End::Recv(Requests::new(comm)), out) };
         }
         Ok(())
     })
 }
 
-pub(in crate::exports) fn reg_mr(data: P, bytes: usize, kind: c_int, out: *mut P) -> c_int {
+pub(in crate::exports) unsafe fn reg_mr(data: P, bytes: usize, kind: c_int, out: *mut P) -> c_int {
     answer(|| {
         if kind != PTR_HOST {
             return Err(refused(&format!(
@@ -88,7 +90,7 @@ pub(in crate::exports) fn reg_mr(data: P, bytes: usize, kind: c_int, out: *mut P
     })
 }
 
-pub(in crate::exports) fn dereg_mr(mhandle: P) -> c_int {
+pub(in crate::exports) unsafe fn dereg_mr(mhandle: P) -> c_int {
     answer(|| {
         if !mhandle.is_null() {
             // SAFETY: `reg_mr` gave this pointer, and NCCL takes it back once. Requests in flight hold the
@@ -99,7 +101,7 @@ pub(in crate::exports) fn dereg_mr(mhandle: P) -> c_int {
     })
 }
 
-pub(in crate::exports) fn close(comm: P) -> c_int {
+pub(in crate::exports) unsafe fn close(comm: P) -> c_int {
     answer(|| {
         if !comm.is_null() {
             // SAFETY: `give` made this pointer; NCCL closes it once, and uses it and its requests no more.
@@ -110,7 +112,7 @@ pub(in crate::exports) fn close(comm: P) -> c_int {
     })
 }
 
-pub(in crate::exports) fn close_listen(listener: P) -> c_int {
+pub(in crate::exports) unsafe fn close_listen(listener: P) -> c_int {
     answer(|| {
         if !listener.is_null() {
             // SAFETY: `listen` gave this pointer, and NCCL closes it once.
@@ -121,7 +123,10 @@ pub(in crate::exports) fn close_listen(listener: P) -> c_int {
 }
 
 /// Gives a connection to NCCL.
-fn give(end: End, out: *mut P) {
+///
+/// # Safety
+/// `out` has room for a pointer.
+unsafe fn give(end: End, out: *mut P) {
     // SAFETY: room for a pointer.
     unsafe { out.write(Box::into_raw(Box::new(Comm::new(end))).cast()) };
 }

@@ -16,7 +16,7 @@ use crate::{
     memory::{self, Registration},
 };
 
-pub(in crate::exports) fn isend(
+pub(in crate::exports) unsafe fn isend(
     comm: P,
     data: P,
     bytes: Option<usize>,
@@ -32,13 +32,14 @@ pub(in crate::exports) fn isend(
         let (buffer, offset) = unsafe { memory::lent(data.cast(), bytes, registration(mhandle))? };
         // SAFETY: NCCL's own comm.
         let number = unsafe { comm_of(comm) }.isend(&buffer, offset, bytes as u64, tag)?;
-        give(comm, number, out);
+        // SAFETY: NCCL's promises.
+        unsafe { give(comm, number, out) };
         Ok(())
     })
 }
 
 /// Posts a receive request.
-pub(in crate::exports) fn irecv(comm: P, parts: &Receives, out: *mut P) -> c_int {
+pub(in crate::exports) unsafe fn irecv(comm: P, parts: &Receives, out: *mut P) -> c_int {
     answer(|| {
         // The pointer may hold anything: NCCL puts a 1 there where it does not care for the end.
         // SAFETY: room for a pointer.
@@ -66,7 +67,8 @@ pub(in crate::exports) fn irecv(comm: P, parts: &Receives, out: *mut P) -> c_int
             }
             receiving.irecv_group(&group[..n])?
         };
-        give(comm, number, out);
+        // SAFETY: NCCL's promises.
+        unsafe { give(comm, number, out) };
         Ok(())
     })
 }
@@ -99,7 +101,7 @@ unsafe fn lent(parts: &Receives, at: usize) -> Result<Lent, ResultCode> {
     Ok(Lent { buffer, offset, bytes: bytes as u64, tag })
 }
 
-pub(in crate::exports) fn iflush(out: *mut P) -> c_int {
+pub(in crate::exports) unsafe fn iflush(out: *mut P) -> c_int {
     answer(|| {
         // The plugin receives nothing to GPU memory, so there is nothing to flush: done at once.
         // SAFETY: room for a pointer.
@@ -108,7 +110,7 @@ pub(in crate::exports) fn iflush(out: *mut P) -> c_int {
     })
 }
 
-pub(in crate::exports) fn test(request: P, done: *mut c_int, sizes: *mut c_int) -> c_int {
+pub(in crate::exports) unsafe fn test(request: P, done: *mut c_int, sizes: *mut c_int) -> c_int {
     answer(|| {
         // SAFETY: room for a number.
         unsafe { done.write(0) };
@@ -134,7 +136,10 @@ pub(in crate::exports) fn test(request: P, done: *mut c_int, sizes: *mut c_int) 
 }
 
 /// Gives NCCL a request's pointer: its connection's, and the request's number in the low bits.
-fn give(comm: P, number: Option<usize>, out: *mut P) {
+///
+/// # Safety
+/// `out` has room for a pointer.
+unsafe fn give(comm: P, number: Option<usize>, out: *mut P) {
     let request = number.map_or(ptr::null_mut(), |number| comm.map_addr(|address| address + number));
     // SAFETY: room for a pointer.
     unsafe { out.write(request) };

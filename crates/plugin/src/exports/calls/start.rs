@@ -18,7 +18,7 @@ struct Communicator {
 }
 
 /// Starts the plugin. `ctx` is NULL in versions without communicators.
-pub(in crate::exports) fn init(logger: Logger, ctx: *mut P) -> c_int {
+pub(in crate::exports) unsafe fn init(logger: Logger, ctx: *mut P) -> c_int {
     answer(|| {
         log::keep(logger);
         if !ctx.is_null() {
@@ -35,7 +35,7 @@ pub(in crate::exports) fn init(logger: Logger, ctx: *mut P) -> c_int {
     })
 }
 
-pub(in crate::exports) fn finalize(ctx: P) -> c_int {
+pub(in crate::exports) unsafe fn finalize(ctx: P) -> c_int {
     answer(|| {
         if !ctx.is_null() {
             // SAFETY: `init` gave this pointer, and NCCL ends it once.
@@ -46,7 +46,7 @@ pub(in crate::exports) fn finalize(ctx: P) -> c_int {
     })
 }
 
-pub(in crate::exports) fn devices(count: *mut c_int) -> c_int {
+pub(in crate::exports) unsafe fn devices(count: *mut c_int) -> c_int {
     answer(|| {
         let devices = started()?.devices.count();
         // SAFETY: room for a number. A machine has few interfaces.
@@ -58,7 +58,7 @@ pub(in crate::exports) fn devices(count: *mut c_int) -> c_int {
 /// Joins the devices of a list to one, and reports its number.
 ///
 /// The length of the list is believed only if the version has room for it.
-pub(in crate::exports) fn make_v_device(out: *mut c_int, list: &VirtualDevice) -> c_int {
+pub(in crate::exports) unsafe fn make_v_device(out: *mut c_int, list: &VirtualDevice) -> c_int {
     answer(|| {
         let VirtualDevice { ndevs, room, .. } = list;
         let asked = list.devices();

@@ -14,7 +14,7 @@ use crate::{
 /// Starts a tuner for one communicator.
 ///
 /// If the network has not started or is not used, it starts as well, and changes nothing.
-pub(in crate::exports) fn init(logger: Logger, ranks: usize, nodes: usize, out: *mut P) -> c_int {
+pub(in crate::exports) unsafe fn init(logger: Logger, ranks: usize, nodes: usize, out: *mut P) -> c_int {
     answer(|| {
         log::keep(logger);
         if out.is_null() {
@@ -30,7 +30,7 @@ pub(in crate::exports) fn init(logger: Logger, ranks: usize, nodes: usize, out: 
 
 /// Changes NCCL's costs, or leaves them. It never returns an error of its own, which would fail the
 /// collective.
-pub(in crate::exports) fn get_coll_info(
+pub(in crate::exports) unsafe fn get_coll_info(
     context: P,
     bytes: usize,
     costs: *mut *mut f32,
@@ -52,7 +52,7 @@ pub(in crate::exports) fn get_coll_info(
     })
 }
 
-pub(in crate::exports) fn finalize(context: P) -> c_int {
+pub(in crate::exports) unsafe fn finalize(context: P) -> c_int {
     answer(|| {
         if !context.is_null() {
             // SAFETY: `init` gave this pointer, and NCCL ends it once.

@@ -34,7 +34,7 @@ use crate::{
     unpack::Queue,
 };
 
-pub(in crate::exports) fn listen(dev: c_int, handle: P, out: *mut P) -> c_int {
+pub(in crate::exports) unsafe fn listen(dev: c_int, handle: P, out: *mut P) -> c_int {
     call("listen", |knobs| {
         check_device(dev, knobs)?;
         if ENDED.load(Relaxed) {
@@ -55,7 +55,7 @@ pub(in crate::exports) fn listen(dev: c_int, handle: P, out: *mut P) -> c_int {
     })
 }
 
-pub(in crate::exports) fn connect(
+pub(in crate::exports) unsafe fn connect(
     dev: c_int,
     handle: P,
     out: *mut P,
@@ -63,7 +63,8 @@ pub(in crate::exports) fn connect(
 ) -> c_int {
     call("connect", |knobs| {
         check_device(dev, knobs)?;
-        check_device_handle(device, knobs)?;
+        // SAFETY: the host's promises.
+        unsafe { check_device_handle(device, knobs) }?;
         if knobs.violates("connection-works") {
             return Err(ResultCode::System);
         }
@@ -83,16 +84,22 @@ pub(in crate::exports) fn connect(
         let slots = if few { knobs.slots() } else { knobs.slots() * knobs.max_recvs };
         let comm = SendComm::start(connect::connect(said, knobs)?, slots, knobs)?;
         let comm = Comm::open(End::Send(comm), slots);
-        tell_device(device, |storage| storage.net_device_type = NET_DEVICE_HOST);
+        // SAFETY: the host's promises.
+        unsafe { tell_device(device, |storage| storage.net_device_type = NET_DEVICE_HOST) };
         // SAFETY: as above.
         unsafe { out.write(comm.cast()) };
         Ok(())
     })
 }
 
-pub(in crate::exports) fn accept(listener: P, out: *mut P, device: Option<*mut *mut DeviceHandle>) -> c_int {
+pub(in crate::exports) unsafe fn accept(
+    listener: P,
+    out: *mut P,
+    device: Option<*mut *mut DeviceHandle>,
+) -> c_int {
     call("accept", |knobs| {
-        check_device_handle(device, knobs)?;
+        // SAFETY: the host's promises.
+        unsafe { check_device_handle(device, knobs) }?;
         // SAFETY: `listen` gave this pointer, the host uses it from one thread, and gives room for a pointer.
         let listener = unsafe {
             out.write(ptr::null_mut());
@@ -114,17 +121,19 @@ pub(in crate::exports) fn accept(listener: P, out: *mut P, device: Option<*mut *
         let said = queue.as_ref().map(Queue::device_handle);
         let comm = RecvComm::start(sockets, queue, keep, slots, knobs)?;
         let comm = Comm::open(End::Recv(comm), slots);
-        tell_device(device, |storage| match said {
+        let fill = |storage: &mut DeviceHandle| match said {
             Some(said) => *storage = said,
             None => storage.net_device_type = NET_DEVICE_HOST,
-        });
+        };
+        // SAFETY: the host's promises.
+        unsafe { tell_device(device, fill) };
         // SAFETY: as above.
         unsafe { out.write(comm.cast()) };
         Ok(())
     })
 }
 
-pub(in crate::exports) fn reg_mr(kind: c_int, out: *mut P) -> c_int {
+pub(in crate::exports) unsafe fn reg_mr(kind: c_int, out: *mut P) -> c_int {
     call("regMr", |knobs| {
         let registration = Registration { kind: Kind::of(kind, knobs)? };
         // SAFETY: the host gives room for a pointer.
@@ -133,7 +142,7 @@ pub(in crate::exports) fn reg_mr(kind: c_int, out: *mut P) -> c_int {
     })
 }
 
-pub(in crate::exports) fn reg_mr_dma_buf(
+pub(in crate::exports) unsafe fn reg_mr_dma_buf(
     bytes: usize,
     kind: c_int,
     offset: u64,
@@ -157,7 +166,7 @@ pub(in crate::exports) fn reg_mr_dma_buf(
     })
 }
 
-pub(in crate::exports) fn dereg_mr(comm: P, mhandle: P) -> c_int {
+pub(in crate::exports) unsafe fn dereg_mr(comm: P, mhandle: P) -> c_int {
     call("deregMr", |knobs| {
         // SAFETY: the host's own comm.
         let end = &unsafe { comm_of(comm) }.end;
@@ -183,15 +192,21 @@ pub(in crate::exports) fn dereg_mr(comm: P, mhandle: P) -> c_int {
     })
 }
 
-pub(in crate::exports) fn close_send(comm: P) -> c_int {
-    call("closeSend", |knobs| close(comm, knobs))
+pub(in crate::exports) unsafe fn close_send(comm: P) -> c_int {
+    call("closeSend", |knobs| {
+        // SAFETY: the host's promises.
+        unsafe { close(comm, knobs) }
+    })
 }
 
-pub(in crate::exports) fn close_recv(comm: P) -> c_int {
-    call("closeRecv", |knobs| close(comm, knobs))
+pub(in crate::exports) unsafe fn close_recv(comm: P) -> c_int {
+    call("closeRecv", |knobs| {
+        // SAFETY: the host's promises.
+        unsafe { close(comm, knobs) }
+    })
 }
 
-pub(in crate::exports) fn close_listen(listener: P) -> c_int {
+pub(in crate::exports) unsafe fn close_listen(listener: P) -> c_int {
     call("closeListen", |_| {
         // SAFETY: `listen` gave this pointer, and the host closes it once.
         drop(unsafe { Box::from_raw(listener.cast::<Listener>()) });
@@ -210,7 +225,9 @@ unsafe fn write_beside(handle: P, violation: &str, knobs: &Knobs) {
     }
 }
 
-fn close(comm: P, knobs: &Knobs) -> Result<(), ResultCode> {
+/// # Safety
+/// `connect` or `accept` gave this pointer, and the host closes it once.
+unsafe fn close(comm: P, knobs: &Knobs) -> Result<(), ResultCode> {
     // SAFETY: `connect` or `accept` gave this pointer. The host closes it once and uses no request of it any
     // more.
     let comm = unsafe { Box::from_raw(comm.cast::<Comm>()) };
@@ -234,7 +251,12 @@ fn close(comm: P, knobs: &Knobs) -> Result<(), ResultCode> {
     if busy && !dead && knobs.violates("close-mid-transfer") { Err(ResultCode::Internal) } else { Ok(()) }
 }
 
-fn check_device_handle(device: Option<*mut *mut DeviceHandle>, knobs: &Knobs) -> Result<(), ResultCode> {
+/// # Safety
+/// NULL, or the host's pointer to a pointer.
+unsafe fn check_device_handle(
+    device: Option<*mut *mut DeviceHandle>,
+    knobs: &Knobs,
+) -> Result<(), ResultCode> {
     let missing = device.is_some_and(|device| {
         // SAFETY: NULL, or the host's pointer to a pointer.
         device.is_null() || unsafe { *device }.is_null()
@@ -246,7 +268,10 @@ fn check_device_handle(device: Option<*mut *mut DeviceHandle>, knobs: &Knobs) ->
 }
 
 /// Fills in a device handle where the host has given room for one.
-fn tell_device(device: Option<*mut *mut DeviceHandle>, fill: impl FnOnce(&mut DeviceHandle)) {
+///
+/// # Safety
+/// As for [`check_device_handle`]; the pointer leads to a device handle, or is NULL.
+unsafe fn tell_device(device: Option<*mut *mut DeviceHandle>, fill: impl FnOnce(&mut DeviceHandle)) {
     let Some(device) = device.filter(|device| !device.is_null()) else { return };
     if Knobs::is_nowhere("device-handle") {
         // SAFETY: the host's pointer to a pointer.

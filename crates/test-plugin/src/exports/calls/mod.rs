@@ -1,5 +1,6 @@
-//! The functions in the newest version's shape, for all versions' tables. Pointers are the host's promise, as
-//! the interface has it. The functions check values that a promise cannot cover.
+//! The functions in the newest version's shape, for all versions' tables. They are unsafe
+//! where they use the host's pointers: its promises are those of [`gputcp_nccl_net::export::Network`]. The
+//! functions check values that a promise cannot cover.
 
 mod connection;
 mod request;

@@ -20,29 +20,32 @@ use crate::{
     memory::{Kind, Lent, Registration},
 };
 
-pub(in crate::exports) fn isend(
+pub(in crate::exports) unsafe fn isend(
     comm: P,
     data: P,
-    bytes: usize,
+    bytes: Option<usize>,
     tag: c_int,
     mhandle: P,
     out: *mut P,
 ) -> c_int {
     call("isend", |knobs| {
+        let bytes = bytes.ok_or(ResultCode::InvalidArgument)?;
         one_thread(knobs)?;
         // SAFETY: the host's own comm.
         let End::Send(end) = &unsafe { comm_of(comm) }.end else { return Err(ResultCode::InvalidArgument) };
         if bytes == 0 && knobs.violates("size-zero") {
             return Err(ResultCode::InvalidArgument);
         }
-        let memory = lent(data, mhandle, knobs)?;
+        // SAFETY: the host's promises.
+        let memory = unsafe { lent(data, mhandle, knobs) }?;
         let slot = end.isend(memory, bytes, tag)?;
-        give_request(comm, slot, out);
+        // SAFETY: the host's promises.
+        unsafe { give_request(comm, slot, out) };
         Ok(())
     })
 }
 
-pub(in crate::exports) fn irecv(comm: P, receives: &Receives, out: *mut P) -> c_int {
+pub(in crate::exports) unsafe fn irecv(comm: P, receives: &Receives, out: *mut P) -> c_int {
     call("irecv", |knobs| {
         one_thread(knobs)?;
         // SAFETY: the host's own comm.
@@ -55,7 +58,8 @@ pub(in crate::exports) fn irecv(comm: P, receives: &Receives, out: *mut P) -> c_
         for part in 0..parts {
             // SAFETY: the host gives arrays of `n`.
             let Receive { data, bytes, tag, mhandle } = unsafe { receives.at(part) };
-            posting.memory[part] = lent(data, mhandle, knobs)?;
+            // SAFETY: the host's promises.
+            posting.memory[part] = unsafe { lent(data, mhandle, knobs) }?;
             posting.capacities[part] = bytes.unwrap_or(0);
             posting.tags[part] = tag;
         }
@@ -63,12 +67,13 @@ pub(in crate::exports) fn irecv(comm: P, receives: &Receives, out: *mut P) -> c_
         if slot.is_none() && knobs.violates("irecv-overwrites-request-0x1") {
             return Ok(());
         }
-        give_request(comm, slot, out);
+        // SAFETY: the host's promises.
+        unsafe { give_request(comm, slot, out) };
         Ok(())
     })
 }
 
-pub(in crate::exports) fn iflush(out: *mut P) -> c_int {
+pub(in crate::exports) unsafe fn iflush(out: *mut P) -> c_int {
     call("iflush", |knobs| {
         // Data is in GPU memory before `test` says that a receive is done: there is nothing to flush.
         // SAFETY: the host gives room for a pointer.
@@ -77,12 +82,13 @@ pub(in crate::exports) fn iflush(out: *mut P) -> c_int {
     })
 }
 
-pub(in crate::exports) fn test(request: P, done: *mut c_int, sizes: *mut c_int) -> c_int {
+pub(in crate::exports) unsafe fn test(request: P, done: *mut c_int, sizes: *mut c_int) -> c_int {
     call("test", |knobs| {
         if sizes.is_null() && knobs.violates("null-sizes") {
             return Err(ResultCode::InvalidArgument);
         }
-        let (comm, slot) = opened(request);
+        // SAFETY: the host's promises.
+        let (comm, slot) = unsafe { opened(request) };
         let tested = match &comm.end {
             End::Send(end) => end.test(slot)?,
             End::Recv(end) => end.test(slot)?,
@@ -123,22 +129,27 @@ pub(in crate::exports) fn test(request: P, done: *mut c_int, sizes: *mut c_int) 
     })
 }
 
-pub(in crate::exports) fn irecv_consumed(request: P) -> c_int {
+pub(in crate::exports) unsafe fn irecv_consumed(request: P) -> c_int {
     call("irecvConsumed", |_| {
-        let (comm, slot) = opened(request);
+        // SAFETY: the host's promises.
+        let (comm, slot) = unsafe { opened(request) };
         let End::Recv(end) = &comm.end else { return Err(ResultCode::InvalidArgument) };
         end.consumed(slot)
     })
 }
 
-fn give_request(comm: P, slot: Option<usize>, out: *mut P) {
+/// # Safety
+/// `comm` is the network's own, and `out` has room for a pointer.
+unsafe fn give_request(comm: P, slot: Option<usize>, out: *mut P) {
     // SAFETY: the host's own comm.
     let request = slot.map_or(ptr::null(), |slot| unsafe { comm_of(comm) }.ticket(slot));
     // SAFETY: the host gives room for a pointer.
     unsafe { out.write(request.cast_mut().cast()) };
 }
 
-fn lent(data: P, mhandle: P, knobs: &Knobs) -> Result<Lent, ResultCode> {
+/// # Safety
+/// `mhandle` is NULL, or `reg_mr` gave it and the host has not taken it back.
+unsafe fn lent(data: P, mhandle: P, knobs: &Knobs) -> Result<Lent, ResultCode> {
     if mhandle.is_null() && knobs.violates("null-mhandle") {
         return Err(ResultCode::InvalidArgument);
     }
@@ -158,7 +169,10 @@ fn one_thread(knobs: &Knobs) -> Result<(), ResultCode> {
 }
 
 /// Returns the comm and the slot that a request's pointer leads to.
-fn opened<'comm>(request: P) -> (&'comm Comm, usize) {
+///
+/// # Safety
+/// `isend` or `irecv` gave this pointer, into a comm that is open.
+unsafe fn opened<'comm>(request: P) -> (&'comm Comm, usize) {
     // SAFETY: `isend` or `irecv` gave this pointer, into a comm that is open.
     unsafe {
         let ticket = &*request.cast::<Ticket>();

@@ -37,7 +37,7 @@ pub(super) static ENDED: AtomicBool = AtomicBool::new(false);
 /// Whether receives keep their slots until `irecvConsumed`, as in the file that has it.
 pub(super) static KEEP: AtomicBool = AtomicBool::new(false);
 
-pub(in crate::exports) fn init(logger: Logger, keep: bool, ctx: Option<*mut P>) -> c_int {
+pub(in crate::exports) unsafe fn init(logger: Logger, keep: bool, ctx: Option<*mut P>) -> c_int {
     faults::keep(logger);
     call("init", |knobs| {
         KEEP.store(keep, Relaxed);
@@ -55,7 +55,7 @@ pub(in crate::exports) fn init(logger: Logger, keep: bool, ctx: Option<*mut P>) 
     })
 }
 
-pub(in crate::exports) fn finalize(ctx: P) -> c_int {
+pub(in crate::exports) unsafe fn finalize(ctx: P) -> c_int {
     call("finalize", |knobs| {
         if ctx.is_null() {
             let violated = knobs.violates("finalize-accepts-null");
@@ -71,7 +71,7 @@ pub(in crate::exports) fn finalize(ctx: P) -> c_int {
     })
 }
 
-pub(in crate::exports) fn devices(count: *mut c_int) -> c_int {
+pub(in crate::exports) unsafe fn devices(count: *mut c_int) -> c_int {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     call("devices", |knobs| {
         let mut number = all(knobs);
@@ -99,7 +99,7 @@ fn made() -> MutexGuard<'static, Vec<Vec<c_int>>> {
     MADE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(in crate::exports) fn make_v_device(out: *mut c_int, behind: &[c_int]) -> c_int {
+pub(in crate::exports) unsafe fn make_v_device(out: *mut c_int, behind: &[c_int]) -> c_int {
     call("makeVDevice", |knobs| {
         let number = all(knobs);
         if !knobs.violates("virtual-devices") {

@@ -1,6 +1,7 @@
 //! Version 5, NCCL 2.12 to 2.25: no dma-buf.
 
-use super::{c_char, c_int, functions::*, properties, table};
+use super::define::{properties, table};
+use crate::layout::{c_char, c_int, functions::*};
 
 properties! {
     name: *mut c_char,

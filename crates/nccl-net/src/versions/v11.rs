@@ -1,6 +1,7 @@
-//! Version 9, NCCL 2.24 on: lengths are `usize`, virtual devices.
+//! Version 11, NCCL 2.28 on: a context per communicator, `finalize`, `set_net_attr`.
 
-use super::{c_char, c_int, device::VProps, functions::*, properties, table};
+use super::define::{properties, table};
+use crate::layout::{c_char, c_int, device::VProps, functions::*};
 
 properties! {
     name: *mut c_char,
@@ -19,21 +20,22 @@ properties! {
     v_props: VProps,
     max_p2p_bytes: usize,
     max_coll_bytes: usize,
+    max_multi_request_size: c_int,
 }
 
 table! {
-    9 c"ncclNetPlugin_v9" {
-        init: Init,
+    11 c"ncclNetPlugin_v11" {
+        init: InitV11,
         devices: Devices,
         get_properties: GetProperties<Properties>,
-        listen: Listen,
-        connect: ConnectV7,
+        listen: ListenV11,
+        connect: ConnectV11,
         accept: AcceptV7,
         reg_mr: RegMrV8,
         reg_mr_dma_buf: RegMrDmaBuf,
         dereg_mr: DeregMr,
-        isend: IsendV9,
-        irecv: IrecvV9,
+        isend: IsendV10,
+        irecv: IrecvV10,
         iflush: Iflush,
         test: Test,
         close_send: Close,
@@ -42,5 +44,7 @@ table! {
         get_device_mr: GetDeviceMr,
         irecv_consumed: IrecvConsumed,
         make_v_device: MakeVDevice<VProps>,
+        finalize: Finalize,
+        set_net_attr: SetNetAttr,
     }
 }

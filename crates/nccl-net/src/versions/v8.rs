@@ -1,6 +1,7 @@
 //! Version 8, NCCL 2.20 on: a registration's length is a `usize`, properties say if registrations are global.
 
-use super::{c_char, c_int, functions::*, properties, table};
+use super::define::{properties, table};
+use crate::layout::{c_char, c_int, functions::*};
 
 properties! {
     name: *mut c_char,

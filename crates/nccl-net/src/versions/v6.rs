@@ -1,6 +1,7 @@
 //! Version 6, NCCL 2.13 on: dma-buf.
 
-use super::{functions::*, table};
+use super::define::table;
+use crate::layout::{functions::*};
 
 pub use super::v5::Properties;
 

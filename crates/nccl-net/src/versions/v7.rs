@@ -1,14 +1,13 @@
-//! Version 11, NCCL 2.28 on: a context per communicator, `finalize`, `set_net_attr`.
+//! Version 7, NCCL 2.19 on: device handles, `get_device_mr`, `irecv_consumed`. Google's TCPX plugin has it.
 
-use super::{c_char, c_int, device::VProps, functions::*, properties, table};
+use super::define::{properties, table};
+use crate::layout::{c_char, c_int, functions::*};
 
 properties! {
     name: *mut c_char,
     pci_path: *mut c_char,
     guid: u64,
     ptr_support: c_int,
-    reg_is_global: c_int,
-    force_flush: c_int,
     speed: c_int,
     port: c_int,
     latency: f32,
@@ -16,25 +15,21 @@ properties! {
     max_recvs: c_int,
     net_device_type: u32,
     net_device_version: c_int,
-    v_props: VProps,
-    max_p2p_bytes: usize,
-    max_coll_bytes: usize,
-    max_multi_request_size: c_int,
 }
 
 table! {
-    11 c"ncclNetPlugin_v11" {
-        init: InitV11,
+    7 c"ncclNetPlugin_v7" {
+        init: Init,
         devices: Devices,
         get_properties: GetProperties<Properties>,
-        listen: ListenV11,
-        connect: ConnectV11,
+        listen: Listen,
+        connect: ConnectV7,
         accept: AcceptV7,
-        reg_mr: RegMrV8,
+        reg_mr: RegMr,
         reg_mr_dma_buf: RegMrDmaBuf,
         dereg_mr: DeregMr,
-        isend: IsendV10,
-        irecv: IrecvV10,
+        isend: Isend,
+        irecv: Irecv,
         iflush: Iflush,
         test: Test,
         close_send: Close,
@@ -42,8 +37,5 @@ table! {
         close_listen: Close,
         get_device_mr: GetDeviceMr,
         irecv_consumed: IrecvConsumed,
-        make_v_device: MakeVDevice<VProps>,
-        finalize: Finalize,
-        set_net_attr: SetNetAttr,
     }
 }

@@ -1,6 +1,7 @@
-//! Version 10, NCCL 2.26 on: profilers, a configuration for connect.
+//! Version 12, NCCL 2.30 on: eight devices per virtual device, rails and planes.
 
-use super::{c_char, c_int, device::VProps, functions::*, properties, table};
+use super::define::{properties, table};
+use crate::layout::{c_char, c_int, device::VPropsV12, functions::*};
 
 properties! {
     name: *mut c_char,
@@ -16,18 +17,21 @@ properties! {
     max_recvs: c_int,
     net_device_type: u32,
     net_device_version: c_int,
-    v_props: VProps,
+    v_props: VPropsV12,
     max_p2p_bytes: usize,
     max_coll_bytes: usize,
+    max_multi_request_size: c_int,
+    rail_id: i16,
+    plane_id: i16,
 }
 
 table! {
-    10 c"ncclNetPlugin_v10" {
-        init: InitV10,
+    12 c"ncclNetPlugin_v12" {
+        init: InitV11,
         devices: Devices,
         get_properties: GetProperties<Properties>,
-        listen: Listen,
-        connect: ConnectV10,
+        listen: ListenV11,
+        connect: ConnectV11,
         accept: AcceptV7,
         reg_mr: RegMrV8,
         reg_mr_dma_buf: RegMrDmaBuf,
@@ -41,6 +45,8 @@ table! {
         close_listen: Close,
         get_device_mr: GetDeviceMr,
         irecv_consumed: IrecvConsumed,
-        make_v_device: MakeVDevice<VProps>,
+        make_v_device: MakeVDevice<VPropsV12>,
+        finalize: Finalize,
+        set_net_attr: SetNetAttr,
     }
 }

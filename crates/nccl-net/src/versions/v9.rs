@@ -1,12 +1,15 @@
-//! Version 7, NCCL 2.19 on: device handles, `get_device_mr`, `irecv_consumed`. Google's TCPX plugin has it.
+//! Version 9, NCCL 2.24 on: lengths are `usize`, virtual devices.
 
-use super::{c_char, c_int, functions::*, properties, table};
+use super::define::{properties, table};
+use crate::layout::{c_char, c_int, device::VProps, functions::*};
 
 properties! {
     name: *mut c_char,
     pci_path: *mut c_char,
     guid: u64,
     ptr_support: c_int,
+    reg_is_global: c_int,
+    force_flush: c_int,
     speed: c_int,
     port: c_int,
     latency: f32,
@@ -14,21 +17,24 @@ properties! {
     max_recvs: c_int,
     net_device_type: u32,
     net_device_version: c_int,
+    v_props: VProps,
+    max_p2p_bytes: usize,
+    max_coll_bytes: usize,
 }
 
 table! {
-    7 c"ncclNetPlugin_v7" {
+    9 c"ncclNetPlugin_v9" {
         init: Init,
         devices: Devices,
         get_properties: GetProperties<Properties>,
         listen: Listen,
         connect: ConnectV7,
         accept: AcceptV7,
-        reg_mr: RegMr,
+        reg_mr: RegMrV8,
         reg_mr_dma_buf: RegMrDmaBuf,
         dereg_mr: DeregMr,
-        isend: Isend,
-        irecv: Irecv,
+        isend: IsendV9,
+        irecv: IrecvV9,
         iflush: Iflush,
         test: Test,
         close_send: Close,
@@ -36,5 +42,6 @@ table! {
         close_listen: Close,
         get_device_mr: GetDeviceMr,
         irecv_consumed: IrecvConsumed,
+        make_v_device: MakeVDevice<VProps>,
     }
 }

@@ -1,5 +1,16 @@
 //! The macros that each version's file is written with: the structs as C has them, and their translation.
 
+use crate::{call::Functions, layout::Table};
+
+/// A table of the net interface.
+pub trait Net: Table {
+    /// A table without name and functions.
+    const EMPTY: Self;
+
+    /// Returns the functions that the table has.
+    fn functions(&self) -> Functions;
+}
+
 /// Defines a version's properties, field by field as in C, and their translation.
 macro_rules! properties {
     ($($field:ident: $type:ty,)*) => {
@@ -33,12 +44,12 @@ macro_rules! table {
         #[repr(C)]
         #[derive(Debug, Clone, Copy)]
         pub struct Net {
-            pub name: *const super::c_char,
+            pub name: *const crate::layout::c_char,
             $(pub $function: Option<$type>,)*
         }
 
         // SAFETY: tests compare sizes and offsets with those a C compiler gives.
-        unsafe impl super::Table for Net {
+        unsafe impl crate::layout::Table for Net {
             const SYMBOL: &'static std::ffi::CStr = $symbol;
             const VERSION: u32 = $version;
         }
@@ -48,7 +59,7 @@ macro_rules! table {
         // SAFETY: as above.
         unsafe impl Sync for Net {}
 
-        impl super::Net for Net {
+        impl crate::versions::Net for Net {
             const EMPTY: Self = Self { name: std::ptr::null(), $($function: None,)* };
 
             fn functions(&self) -> crate::call::Functions {
