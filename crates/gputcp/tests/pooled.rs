@@ -7,7 +7,7 @@ mod early;
 mod endings;
 #[path = "groups.rs"]
 mod groups;
-#[path = "hostile.rs"]
+#[path = "hostile/main.rs"]
 mod hostile;
 #[path = "moves.rs"]
 mod moves;

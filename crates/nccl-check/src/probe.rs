@@ -44,6 +44,12 @@ pub static PROBE: Check = Check {
     run: Run::Alone(probe),
 };
 
+/// Returns the check of this name, or the probe that comes before them.
+#[must_use]
+pub fn named_or_probe(id: &str) -> Option<&'static Check> {
+    Check::named(id).or_else(|| (id == PROBE.id).then_some(&PROBE))
+}
+
 fn probe(plugin: &mut BenchPlugin) -> Seen {
     plugin.init()?;
     let (code, devices) = plugin.call("devices", Raw::devices);
@@ -72,3 +78,14 @@ impl Probed {
 }
 
 const TOO_MANY: c_int = DEVICES_MAX + 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_probe_is_no_check_of_its_own() {
+        assert!(Check::named(PROBE.id).is_none());
+        assert_eq!(named_or_probe(PROBE.id).map(|probe| probe.id), Some("probe"));
+    }
+}

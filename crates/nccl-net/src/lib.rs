@@ -9,10 +9,10 @@
 //!
 //! # Add a version
 //!
-//! Write `versions/v13.rs` like its neighbours, and add a line to the list in `versions/mod.rs`. Calls, exports,
-//! the driver and both plugins follow from the list. A function whose signature changed gets its type in
-//! [`layout::functions`] and an arm each in `call/forms.rs` and `export/forms.rs`. The layout test compares
-//! the result with a C compiler's.
+//! Write `versions/v13.rs` like its neighbours, and add a line to the list in `versions/mod.rs`. Calls,
+//! exports, the driver and both plugins follow from the list. A function whose signature changed gets its
+//! type in [`layout::functions`] and an arm each in `call/forms.rs` and `export/forms.rs`. The layout test
+//! compares the result with a C compiler's.
 
 pub mod call;
 pub mod export;

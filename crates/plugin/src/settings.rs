@@ -4,6 +4,7 @@
 //! A bad value is a sentence that names its variable; an empty one counts as unset.
 
 mod machine;
+mod pattern;
 mod variables;
 
 use std::{env, ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
@@ -11,11 +12,11 @@ use std::{env, ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 use gputcp::{CongestionControl, IoPool, Key, Options, SLABS_MAX};
 use gputcp_proto::frame::{EAGER_PLACES_MAX, RECEIVES_MAX, STREAMS_MAX};
 
+pub(crate) use self::pattern::Pattern;
 use self::{
     machine::{cores, streams_on, threads_on},
     variables::{Variables, count, seconds, segment, switch},
 };
-use crate::devices::Pattern;
 
 /// The values that users can set.
 #[derive(Debug, Clone)]

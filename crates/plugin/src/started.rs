@@ -16,7 +16,6 @@ use gputcp_proto::frame::{INLINE_BYTES_MAX, STREAMS_MAX};
 
 use crate::{
     answer::refused,
-    connecting,
     devices::{self, Device, Devices},
     log, nccl,
     settings::{Congestion, Merging, Settings},
@@ -51,11 +50,10 @@ pub(crate) fn start() -> Result<(), ResultCode> {
     Ok(())
 }
 
-/// Ends the plugin for one communicator. Connections end by their own closes.
-pub(crate) fn end() {
-    if COMMUNICATORS.fetch_sub(1, Relaxed) == 1 {
-        connecting::give_up();
-    }
+/// Ends the plugin for one communicator, and returns whether it was the last. Connections end by their own
+/// closes.
+pub(crate) fn end() -> bool {
+    COMMUNICATORS.fetch_sub(1, Relaxed) == 1
 }
 
 /// Returns the plugin, which must have been started.

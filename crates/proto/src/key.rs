@@ -50,7 +50,8 @@ impl Key {
 
     /// Returns the proof that `label` has the key, on the occasion that the parts tell apart.
     ///
-    /// `label` ends in a zero, and all parts but the last have a fixed length, so that no two inputs are alike.
+    /// `label` ends in a zero, and all parts but the last have a fixed length, so that no two inputs are
+    /// alike.
     #[must_use]
     pub fn prove(&self, label: &'static [u8], parts: &[&[u8]]) -> Proof {
         Proof(self.mac(label, parts).finalize().into_bytes().into())

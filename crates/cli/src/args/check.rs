@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use gputcp_nccl_check::Check;
+use gputcp_nccl_check::{Check, probe::named_or_probe};
 
 use super::talk::TalkArgs;
 use crate::{
@@ -87,5 +87,5 @@ fn parse_check(text: &str) -> Result<&'static Check, String> {
 }
 
 fn parse_any_check(text: &str) -> Result<&'static Check, String> {
-    Check::named_or_probe(text).ok_or_else(|| "there is no such check".into())
+    named_or_probe(text).ok_or_else(|| "there is no such check".into())
 }

@@ -25,7 +25,7 @@ mod start;
 mod strays;
 mod threads;
 
-use crate::{bench::BenchPlugin, meeting::Bench, probe::PROBE, source::Source, stop::Seen};
+use crate::{bench::BenchPlugin, meeting::Bench, source::Source, stop::Seen};
 
 /// A demand, and how it is checked.
 #[derive(Debug)]
@@ -72,12 +72,6 @@ impl Check {
     #[must_use]
     pub fn named(id: &str) -> Option<&'static Self> {
         all().find(|check| check.id == id)
-    }
-
-    /// Returns the check of this name, or the probe that comes before them.
-    #[must_use]
-    pub fn named_or_probe(id: &str) -> Option<&'static Self> {
-        Self::named(id).or_else(|| (id == PROBE.id).then_some(&PROBE))
     }
 
     /// Returns why the check's failure would be a consequence, if the cause is among the failed checks.
@@ -127,7 +121,6 @@ mod tests {
             assert!(all().take(index).all(|other| other.id != check.id), "{}", check.id);
             assert_eq!(Check::named(check.id).map(|found| found.id), Some(check.id));
         }
-        assert!(Check::named(PROBE.id).is_none(), "the probe is no check");
     }
 
     #[test]

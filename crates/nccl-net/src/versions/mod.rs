@@ -1,9 +1,9 @@
-//! The versions of the net interface, 5 to 12: a file each, which lists the fields of the version's properties
-//! and table, in C's order.
+//! The versions of the net interface, 5 to 12: a file each, which lists the fields of the version's
+//! properties and table, in C's order.
 //!
-//! A table's version is the number in its symbol's name, `ncclNetPlugin_v8`. [`find`] looks for the symbols in a
-//! library and gives a [`TablePlace`]; [`crate::export!`] defines them in a plugin. `define` has the macros that
-//! the files are written with: the structs, and their translation into the shape of all versions.
+//! A table's version is the number in its symbol's name, `ncclNetPlugin_v8`. [`find`] looks for the symbols
+//! in a library and gives a [`TablePlace`]; [`crate::export!`] defines them in a plugin. `define` has the
+//! macros that the files are written with: the structs, and their translation into the shape of all versions.
 
 // The names are NCCL's, and the meaning of a function is said at its type.
 #![expect(missing_docs, reason = "fields bear NCCL's names; functions are described at their types")]
@@ -40,7 +40,8 @@ macro_rules! modules {
 }
 each_version!({ modules });
 
-/// Exports a [`crate::export::Network`] under the symbols that NCCL looks up: one for each version that is known.
+/// Exports a [`crate::export::Network`] under the symbols that NCCL looks up: one for each version that is
+/// known.
 #[macro_export]
 macro_rules! export {
     ($network:ty) => {

@@ -7,8 +7,7 @@ use std::{
 
 use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
 
-use super::Pattern;
-use crate::settings::Family;
+use crate::settings::{Family, Pattern};
 
 /// An interface that is up and running and has an address that other machines can reach it by.
 #[derive(Debug, Clone, PartialEq, Eq)]

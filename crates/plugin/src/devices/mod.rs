@@ -4,7 +4,6 @@
 mod interfaces;
 mod list;
 mod merged;
-mod pattern;
 mod system;
 
 use std::{
@@ -13,7 +12,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-pub(crate) use self::{list::Devices, pattern::Pattern};
+pub(crate) use self::list::Devices;
 use crate::settings::{Merging, Settings};
 
 /// A network interface, or several, as NCCL knows it.

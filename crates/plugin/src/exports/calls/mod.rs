@@ -1,5 +1,5 @@
-//! The bodies of the functions, in the newest version's shape, for all versions' tables. They are unsafe where
-//! they use NCCL's pointers: its promises are those of [`gputcp_nccl_net::export::Network`].
+//! The bodies of the functions, in the newest version's shape, for all versions' tables. They are unsafe
+//! where they use NCCL's pointers: its promises are those of [`gputcp_nccl_net::export::Network`].
 
 mod connection;
 mod request;

@@ -7,6 +7,7 @@ use gputcp_nccl_net::{Properties, ResultCode, VirtualDevice, layout::functions::
 
 use crate::{
     answer::{answer, refused},
+    connecting,
     devices::Device,
     log,
     started::{self, started},
@@ -40,7 +41,9 @@ pub(in crate::exports) unsafe fn finalize(ctx: P) -> c_int {
         if !ctx.is_null() {
             // SAFETY: `init` gave this pointer, and NCCL ends it once.
             drop(unsafe { Box::from_raw(ctx.cast::<Communicator>()) });
-            started::end();
+            if started::end() {
+                connecting::give_up();
+            }
         }
         Ok(())
     })
