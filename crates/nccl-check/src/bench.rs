@@ -23,7 +23,6 @@ use gputcp_nccl_net::{
 use crate::{
     block::Block,
     journal::Journal,
-    meeting::Listening,
     outstanding::Outstanding,
     raw::{Handle, P, Raw},
     stop::{Stop, fail},
@@ -46,6 +45,12 @@ pub(crate) struct BenchPlugin {
     registered: Arc<Mutex<Vec<(usize, usize)>>>,
     /// The requests in flight.
     outstanding: Arc<Mutex<Outstanding>>,
+}
+
+/// A listener and the handle that leads to it.
+pub(crate) struct Listening {
+    pub(crate) comm: P,
+    pub(crate) handle: Handle,
 }
 
 impl BenchPlugin {

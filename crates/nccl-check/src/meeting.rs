@@ -4,7 +4,7 @@
 use gputcp_nccl_net::layout::constants::HANDLE_BYTES;
 
 use crate::{
-    bench::BenchPlugin,
+    bench::{BenchPlugin, Listening},
     link::Link,
     raw::{Handle, P},
     stop::{Stop, fail},
@@ -14,12 +14,6 @@ use crate::{
 pub(crate) struct Bench {
     pub(crate) plugin: BenchPlugin,
     pub(crate) link: Link,
-}
-
-/// A listener and the handle that leads to it.
-pub(crate) struct Listening {
-    pub(crate) comm: P,
-    pub(crate) handle: Handle,
 }
 
 impl Bench {

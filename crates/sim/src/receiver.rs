@@ -16,10 +16,9 @@ use gputcp_proto::{
 use self::stream::Stream;
 use crate::{
     end::{ControlReader, End, Failure, Inbox, Outbox},
-    run::Wires,
     sender::LISTEN_TOKEN,
     settings::{Flaw, Settings},
-    wire::Closed,
+    wire::{Closed, Wires},
     world::{Actor, World},
 };
 

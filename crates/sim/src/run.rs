@@ -1,25 +1,13 @@
 //! One run: both ends, the wires between them, and the world, until both have ended.
 
 use crate::{
-    faults::WireName,
     receiver::Receiver,
     report::Report,
     sender::Sender,
     settings::Settings,
-    wire::Wire,
+    wire::{Wire, Wires},
     world::{Actor, World},
 };
-
-/// The wires of a connection.
-#[derive(Debug)]
-pub struct Wires {
-    /// The control socket, sender → receiver.
-    pub up: Wire,
-    /// The control socket, receiver → sender.
-    pub down: Wire,
-    /// The data sockets.
-    pub data: Vec<Wire>,
-}
 
 /// Longer than any sane run in virtual time; the slowest seeds take some minutes.
 const STUCK_NS: u64 = 3_600_000_000_000;
@@ -45,11 +33,7 @@ pub fn run(settings: &Settings) -> Report {
 
 fn run_with<const N: usize>(settings: &Settings) -> Report {
     let mut world = World::new(settings.seed);
-    let mut wires = Wires {
-        up: Wire::new(settings, WireName::ControlUp),
-        down: Wire::new(settings, WireName::ControlDown),
-        data: (0..settings.streams()).map(|at| Wire::new(settings, WireName::Data(at))).collect(),
-    };
+    let mut wires = Wires::new(settings);
     let mut sender = Sender::<N>::new(settings);
     let mut receiver = Receiver::<N>::new(settings);
     for actor in [Actor::SenderControl, Actor::ReceiverControl, Actor::SenderTimer, Actor::ReceiverTimer] {

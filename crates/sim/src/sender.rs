@@ -15,8 +15,8 @@ use gputcp_proto::{
 use self::stream::Stream;
 use crate::{
     end::{ControlReader, End, Failure, Inbox, Outbox},
-    run::Wires,
     settings::Settings,
+    wire::Wires,
     world::{Actor, World},
 };
 

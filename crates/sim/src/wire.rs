@@ -8,6 +8,28 @@ use crate::{
     world::{Actor, World},
 };
 
+/// The wires of a connection.
+#[derive(Debug)]
+pub struct Wires {
+    /// The control socket, sender → receiver.
+    pub up: Wire,
+    /// The control socket, receiver → sender.
+    pub down: Wire,
+    /// The data sockets.
+    pub data: Vec<Wire>,
+}
+
+impl Wires {
+    /// Returns the wires of a connection with these settings.
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            up: Wire::new(settings, WireName::ControlUp),
+            down: Wire::new(settings, WireName::ControlDown),
+            data: (0..settings.streams()).map(|at| Wire::new(settings, WireName::Data(at))).collect(),
+        }
+    }
+}
+
 /// The way in which a wire ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {

@@ -15,7 +15,6 @@ use socket2::Socket;
 use crate::{
     knobs::{Gpu, Knobs},
     memory::{Kind, Lent},
-    unpack::PAGE_BYTES,
     wire::recv_all,
 };
 
@@ -298,3 +297,6 @@ fn check(code: c_int) -> Result<(), ResultCode> {
 const PORTABLE_MAPPED: c_uint = 1 | 2;
 /// The alignment of a page; an unpack queue needs 16.
 const ALIGN: usize = 4096;
+
+/// A network card's page.
+pub(crate) const PAGE_BYTES: usize = 4096;

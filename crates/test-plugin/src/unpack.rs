@@ -19,7 +19,7 @@ use gputcp_nccl_net::{
 use socket2::Socket;
 
 use crate::{
-    gpu::{Area, Driver},
+    gpu::{Area, Driver, PAGE_BYTES},
     knobs::{Gpu, Knobs},
     listen::draw,
     wire::recv_all,
@@ -160,6 +160,3 @@ fn shuffle<T>(items: &mut [T], mut seed: u64) {
         items.swap(last, (seed >> 33) as usize % (last + 1));
     }
 }
-
-/// A network card's page.
-pub(crate) const PAGE_BYTES: usize = 4096;

@@ -5,6 +5,7 @@ mod nccl;
 mod page;
 mod plot;
 mod results;
+mod sections;
 mod transfers;
 
 use std::{
@@ -46,7 +47,7 @@ pub(crate) fn check(folder: &Path) -> Result<()> {
 fn make(folder: &Path) -> Result<BTreeMap<PathBuf, String>> {
     let documents = results::read(&folder.join("results"))?;
     ensure!(!documents.is_empty(), "there are no results in {}", folder.display());
-    let page = page::make(&documents);
+    let page = sections::make(&documents);
     let mut made = BTreeMap::from([(folder.join(PAGE), page.text)]);
     for (name, svg) in page.plots {
         let path = folder.join(PLOTS).join(name);

@@ -15,9 +15,8 @@ use super::Receiver;
 use crate::{
     end::{Failure, Inbox},
     lane::{Lane, Ticket},
-    run::Wires,
     settings::Settings,
-    wire::Closed,
+    wire::{Closed, Wires},
     world::{Actor, World},
 };
 

@@ -13,8 +13,8 @@ use super::Sender;
 use crate::{
     end::{Failure, Outbox},
     lane::{Lane, Ticket},
-    run::Wires,
     settings::{Flaw, Settings},
+    wire::Wires,
     world::{Actor, World},
 };
 
