@@ -142,8 +142,10 @@ impl Device {
         }
     }
 
-    /// Makes a lane: its pinned slabs, its timeline and its worker or stream. Called at connect; never per
+    /// Makes a lane: an in-order queue of copies and kernels, with pinned slabs. Called at connect; never per
     /// chunk.
+    ///
+    /// Transports make lanes; a program that moves buffers over a connection needs none.
     ///
     /// # Errors
     /// If there is not enough memory, or the system refuses a thread or the driver a stream.

@@ -65,7 +65,7 @@ pub enum Error {
     TooManyFragments {
         /// The number of fragments that came.
         found: usize,
-        /// The most fragments of a launch: [`crate::FRAGMENTS_MAX`].
+        /// The most fragments of a launch.
         max: usize,
     },
     /// A lane was asked to unpack in the mode that means no unpack.
@@ -174,7 +174,9 @@ pub enum ClaimError {
         buffer_bytes: u64,
     },
     /// The part overlaps one that is being written, or is to be written while others read it.
-    #[error("{bytes} bytes from {offset} are in use by a transfer: wait until it is done")]
+    #[error(
+        "{bytes} bytes from {offset} are in use by a transfer or another claim: finish the one, drop the other"
+    )]
     Overlap {
         /// The part's start, in bytes.
         offset: u64,

@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn rank(rank: u8, mut listener: Listener, other: &str) -> Result<(), Box<dyn Error>> {
     let deadline = Instant::now() + Duration::from_secs(30);
     let (mine, theirs) = (Buffer::host(BYTES)?, Buffer::host(BYTES)?);
-    mine.write(0, BYTES)?.copy_from(0, &vec![rank; BYTES as usize]);
+    mine.copy_from_host(0, &vec![rank; BYTES as usize])?;
     // Each end accepts while it connects: it would wait for the other, which does the same.
     thread::scope(|scope| {
         let sending = scope.spawn(|| {
@@ -38,7 +38,7 @@ fn rank(rank: u8, mut listener: Listener, other: &str) -> Result<(), Box<dyn Err
         receiving.close(deadline)?;
         sending.join().map_err(|_| "the sender panicked")??;
         let mut first = [0];
-        theirs.read(0, 1)?.copy_to(0, &mut first);
+        theirs.copy_to_host(0, &mut first)?;
         println!("rank {rank} has {BYTES} bytes of rank {}", first[0]);
         Ok(())
     })

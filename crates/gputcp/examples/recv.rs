@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let buffer = Buffer::host(1 << 20)?;
     connection.recv(&buffer)?;
     let mut bytes = vec![0; 1 << 20];
-    buffer.read(0, 1 << 20)?.copy_to(0, &mut bytes);
+    buffer.copy_to_host(0, &mut bytes)?;
     println!(
         "received {} bytes from {}, the last is {}",
         bytes.len(),

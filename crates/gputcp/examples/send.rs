@@ -8,7 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).ok_or("usage: send HOST:PORT")?;
     let bytes: Vec<u8> = (0..1 << 20).map(|at| at as u8).collect();
     let buffer = Buffer::host(1 << 20)?;
-    buffer.write(0, 1 << 20)?.copy_from(0, &bytes);
+    buffer.copy_from_host(0, &bytes)?;
     let mut connection = gputcp::connect(&address, Options::default())?;
     let sent = connection.send(&buffer)?;
     println!("sent {} bytes to {}", sent.bytes, connection.peer());

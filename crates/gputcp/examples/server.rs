@@ -47,9 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn peer(number: u64, address: &str, deadline: Instant) -> gputcp::Result<()> {
     let buffer = Buffer::host(BYTES)?;
-    let claim = buffer.write(0, BYTES).map_err(gputcp::DeviceError::from)?;
-    claim.copy_from(0, &number.to_le_bytes());
-    drop(claim);
+    buffer.copy_from_host(0, &number.to_le_bytes())?;
     let mut connection = gputcp::connect(address, Options::default().with_streams(2))?;
     connection.send(&buffer)?;
     connection.close(deadline)

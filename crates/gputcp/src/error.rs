@@ -76,13 +76,25 @@ pub enum Error {
     },
     /// A wait reached its bound.
     #[error(
-        "{what} with {peer} took longer than {after:?}: the peer is stuck, the network lost it, or the timeout is too short"
+        "{what} with {peer} took longer than {:?}: the peer is stuck, the network lost it, or the timeout is too short",
+        rounded(*.after)
     )]
     Timeout {
         /// The operation that waited.
         what: &'static str,
         /// The peer's address or name.
         peer: Arc<str>,
+        /// The bound.
+        after: Duration,
+    },
+    /// No sender connected to a listener in time.
+    #[error(
+        "no sender connected to {address} within {:?}: start it, or check the address and the firewall",
+        rounded(*.after)
+    )]
+    NoPeer {
+        /// The listener's address.
+        address: Arc<str>,
         /// The bound.
         after: Duration,
     },
@@ -141,7 +153,8 @@ impl Error {
             | Self::PeerClosed { .. }
             | Self::Refused { .. }
             | Self::WrongKey { .. }
-            | Self::Timeout { .. } => Origin::Peer,
+            | Self::Timeout { .. }
+            | Self::NoPeer { .. } => Origin::Peer,
             Self::Cancelled { .. } => Origin::User,
             Self::System { .. } | Self::Device(_) => Origin::Local,
             Self::Transport { origin, .. } => *origin,
@@ -177,5 +190,28 @@ impl Error {
 impl From<gputcp_gpu::Error> for Error {
     fn from(error: gputcp_gpu::Error) -> Self {
         Self::Device(Arc::new(error))
+    }
+}
+
+/// Returns a bound as it was set: a deadline, less the moment before the wait, is a little shorter.
+fn rounded(after: Duration) -> Duration {
+    Duration::from_millis(u64::try_from((after + Duration::from_micros(500)).as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_reads_as_it_was_set() {
+        let after = Duration::from_nanos(9_999_999_680);
+        let none = Error::NoPeer { address: "10.0.0.1:9000".into(), after }.to_string();
+        assert_eq!(
+            none,
+            "no sender connected to 10.0.0.1:9000 within 10s: start it, or check the address and the firewall"
+        );
+        let late = Error::Timeout { what: "an answer", peer: "10.0.0.1:9000".into(), after }.to_string();
+        assert!(late.starts_with("an answer with 10.0.0.1:9000 took longer than 10s: "), "{late}");
+        assert_eq!(rounded(Duration::from_millis(300)), Duration::from_millis(300));
     }
 }

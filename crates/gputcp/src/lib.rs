@@ -55,12 +55,14 @@
 //!
 //! A [`Buffer`] is host memory ([`Buffer::host`]), memory of a [`Device`] ([`Device::allocate`]) or memory
 //! that another library owns. A request in flight claims its range: the memory cannot be freed, nor sent
-//! while it is received into. [`Buffer::write`] and [`Buffer::read`] claim a range to copy one's own bytes in
-//! and out; the claim must be dropped before a transfer needs the range.
+//! while it is received into. [`Buffer::copy_from_host`] and [`Buffer::copy_to_host`] copy one's own bytes in
+//! and out, whatever the memory is. A range of host memory can also be claimed for several copies
+//! ([`Buffer::write`], [`Buffer::read`]); the claim must be dropped before a transfer needs the range.
 //!
-//! For device memory, [`Options::device`] is the device of the buffer. A connection's pinned rings and GPU
-//! streams are made at connect; nothing is allocated afterwards. [`Device::soft`] is a software GPU, for
-//! tests on machines without one.
+//! For device memory, [`Options::device`] is the device of the buffer. Each end chooses its own memory, and a
+//! connection with a device moves host memory too. A connection's pinned rings and GPU streams are made at
+//! connect; nothing is allocated afterwards. [`Device::soft`] is a software GPU, for machines without one:
+//! `if Device::count() > 0 { Device::cuda("0")? } else { Device::soft(SoftOptions::default()) }`.
 //!
 //! [`Buffer::foreign`] makes a buffer of an existing CUDA pointer: `tensor.data_ptr()` of PyTorch, a device
 //! pointer of cudarc or candle. Its page says what the caller promises. gputcp works in the device's primary
@@ -72,9 +74,10 @@
 //!
 //! An [`Error`] is one sentence: the event, the peer, the remedy. [`Error::origin`] names the side that
 //! erred. The first error of a connection ends it, and the peer is told. Every request in flight and every
-//! later call fails with that error. "Not yet" is no error. Every wait has a bound. A `timeout` is the
-//! longest time without progress; a `deadline` is an [`Instant`](std::time::Instant). A peer that crashes,
-//! hangs or is cut off ends the waiting within the timeout of the [`Options`] and 0.2 s.
+//! later call fails with that error, and claims of requests last until the connection is dropped.
+//! [`Canceller::cancel`] tells the peer a reason of one's own. "Not yet" is no error. Every wait has a bound.
+//! A `timeout` is the longest time without progress; a `deadline` is an [`Instant`](std::time::Instant). A
+//! peer that crashes, hangs or is cut off ends the waiting within the timeout of the [`Options`] and 0.2 s.
 //!
 //! # Threads
 //!

@@ -26,8 +26,8 @@ use crate::{Error, IoPool, Result, Tuning};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// Data sockets per connection; the connector's number holds. A thread serves each, on both sides, unless
-    /// there is a pool.
+    /// Data sockets per connection, by default the cores, at most 8; the connector's number holds. A thread
+    /// serves each, on both sides, unless there is a pool.
     pub streams: u16,
     /// Receives that one request may group, at most 8; the smaller of both ends' holds. With more than 1,
     /// messages are matched by tags ([`RecvComm::irecv_group`](crate::RecvComm::irecv_group)). A send is then
@@ -42,16 +42,22 @@ pub struct Options {
     /// A key that both ends must have. Each end proves to the other that it has the key. A connector without
     /// it is a stray to the listener. A listener without it is an error to the connector.
     pub key: Option<Key>,
-    /// The device whose memory will be sent or received. Its lanes are made at connect (invariant I4);
-    /// without one only plain host memory can be used.
+    /// The device whose memory will be sent or received. Its rings and streams are made at connect;
+    /// without one, the default, only plain host memory can be used.
     pub device: Option<Device>,
-    /// How bounced bytes reach device memory; and whether kernels or copies stage what is sent from there.
+    /// How bounced bytes reach device memory, by default with a kernel; and whether kernels or copies stage
+    /// what is sent from there.
     pub unpack: UnpackMode,
     /// The threads that do the connection's work, shared with other connections; without a pool it has
     /// threads of its own.
     pub pool: Option<IoPool>,
-    /// The stall timeout: how long the peer may be silent when it owes an answer, and how long unacknowledged
-    /// data may stay in flight.
+    /// The stall timeout, 30 s by default. It bounds the silence of a peer that owes an answer, and how long
+    /// unacknowledged data stays in flight.
+    ///
+    /// A posted send is owed a receive: the receiver posts within the sender's timeout. [`connect`] asks a
+    /// listener that is not up yet for as long.
+    ///
+    /// [`connect`]: crate::connect()
     pub timeout: Duration,
     /// The settings that a measurement may change and a program need not.
     pub tuning: Tuning,

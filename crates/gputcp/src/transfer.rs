@@ -212,7 +212,7 @@ impl SendComm {
     /// message to the next.
     ///
     /// # Errors
-    /// If the connection fails, or no byte moves for its timeout.
+    /// If the connection fails, or no byte moves for [`Options::timeout`](crate::Options::timeout).
     pub fn send<'a>(&mut self, message: impl Into<Message<'a>>) -> Result<Moved> {
         let plan = Plan::usual(Plan::SEND_WINDOW, self.timeout());
         Sender::new(plan, 1).send(std::slice::from_mut(self), message.into())
@@ -224,7 +224,8 @@ impl RecvComm {
     /// destination, as long as bytes move. Both ends name the same length.
     ///
     /// # Errors
-    /// If the connection fails, no byte moves for its timeout, or the peer's message has another length.
+    /// If the connection fails, no byte moves for [`Options::timeout`](crate::Options::timeout), or the
+    /// peer's message is shorter. A longer message fails this call, the next one or [`RecvComm::close`].
     pub fn recv<'a>(&mut self, message: impl Into<Message<'a>>) -> Result<Moved> {
         let mut receiver = Receiver::new(Plan::usual(Plan::RECV_WINDOW, self.timeout()), 1);
         let connection = std::slice::from_mut(self);

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{TIMEOUT, TestMemory, close, options, pair, pair_of};
+use common::{TIMEOUT, TestMemory, close, options, pair, pair_of, soon};
 use gputcp::Error;
 use gputcp_gpu::{Buffer, Pattern};
 
@@ -164,4 +164,24 @@ fn a_receiver_that_has_announced_more_closes_in_good_order() {
     assert_eq!(receiver.wait(first, TIMEOUT).unwrap().bytes, 4096);
     let error = receiver.wait(receives.remove(0), TIMEOUT).unwrap_err();
     assert!(matches!(error, Error::PeerClosed { open: 2, .. }), "{error:?}");
+}
+
+/// A message that was sent before its receive, which is never posted, is not lost in silence.
+#[test]
+fn a_message_that_is_never_received_fails_the_receivers_close() {
+    for sent in [1, 3] {
+        let (mut sender, receiver) = pair(&options(1));
+        let source = filled(TestMemory::Host, 100, 1);
+        for _ in 0..sent {
+            let request = sender.isend(&source, 0, 100).unwrap().unwrap();
+            sender.wait(request, TIMEOUT).unwrap();
+        }
+        let closing = thread::spawn(move || sender.close(soon()));
+        let error = receiver.close(soon()).unwrap_err();
+        assert!(
+            error.to_string().starts_with(&format!("{sent} messages came that were never received")),
+            "{error}"
+        );
+        closing.join().unwrap().unwrap();
+    }
 }

@@ -220,3 +220,22 @@ fn an_event_loop_watches_one_descriptor() {
     assert_eq!(Handle::decode(&handle).unwrap().token, listener.handle().token);
     assert!(!is_readable(&listener, moment));
 }
+
+#[test]
+fn a_listener_that_cannot_be_says_what_to_do() {
+    let taken = gputcp::listen("127.0.0.1:0", options(1)).unwrap();
+    let address = taken.handle().address.to_string();
+    for (address, remedy) in [(address.as_str(), "choose another port"), ("192.0.2.1:9", "one of its own")] {
+        let error = gputcp::listen(address, options(1)).unwrap_err().to_string();
+        assert!(error.contains(remedy) && error.contains(address), "{error}");
+    }
+    let error = gputcp::listen("127.0.0.1:0", options(1))
+        .unwrap()
+        .accept(Instant::now() + Duration::from_millis(20))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("no sender connected to 127.0.0.1:") && error.contains("within 20ms"),
+        "{error}"
+    );
+}

@@ -279,6 +279,12 @@ impl<const N: usize> RecvSide<N> {
         self.oldest
     }
 
+    /// Returns the messages that came early and have no receive yet.
+    #[must_use]
+    pub fn unreceived(&self) -> usize {
+        self.early.iter().flatten().count()
+    }
+
     fn early_of(&self, seq: u64) -> Option<&Came> {
         self.early[place(seq, self.eager_places)].as_ref().filter(|came| came.seq == seq)
     }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::{
+    bytes::staging_bytes,
     context::Context,
     list::{CudaDevice, find},
     memory::{DeviceMemory, Pinned},
@@ -72,6 +73,18 @@ impl Gpu {
     /// Compares device memory of this device with the pattern's first bytes.
     pub(crate) fn verify(&self, hold: &Hold, pattern: Pattern) -> Result<Result<(), Mismatch>, Error> {
         self.bench().verify(hold, pattern)
+    }
+
+    /// Copies the caller's bytes to the start of device memory of this device.
+    pub(crate) fn write(&self, hold: &Hold, source: &[u8]) -> Result<(), Error> {
+        let staging = self.pin(staging_bytes(source.len()))?;
+        self.bench().write(hold, source, &staging)
+    }
+
+    /// Copies from the start of device memory of this device to the caller's bytes.
+    pub(crate) fn read(&self, hold: &Hold, destination: &mut [u8]) -> Result<(), Error> {
+        let staging = self.pin(staging_bytes(destination.len()))?;
+        self.bench().read(hold, destination, &staging)
     }
 
     /// Locks the bench. A panic inside leaves its stream whole.

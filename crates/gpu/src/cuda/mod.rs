@@ -5,6 +5,7 @@
 //! the pattern's kernels build on them. Invariant I4: all objects of the driver are made with the device or
 //! with a lane.
 
+mod bytes;
 mod context;
 mod foreign;
 mod fragments;

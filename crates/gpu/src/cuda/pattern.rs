@@ -101,6 +101,17 @@ impl Bench {
         Ok(unsafe { self.host.start().add(2 * FOUND_BYTES as usize).read() })
     }
 
+    /// Performs a command that keeps the holds, and waits for it.
+    pub(super) fn perform(
+        &mut self,
+        from: Option<&Hold>,
+        to: Option<&Hold>,
+        command: impl FnOnce(&Queue) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.stream.run(from, to, command)?;
+        self.finish()
+    }
+
     fn finish(&self) -> Result<(), Error> {
         self.stream.timeline().wait(self.stream.launched(), None).map(drop)
     }

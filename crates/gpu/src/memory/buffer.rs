@@ -109,7 +109,8 @@ impl Buffer {
 
     /// Returns a buffer of host kind over the same memory and the same claims, if the CPU can reach it.
     ///
-    /// It serves to measure the sockets alone. `None` for the memory of a real GPU.
+    /// It serves to measure the sockets alone: a program copies with [`Self::copy_from_host`] instead. `None`
+    /// for the memory of a real GPU.
     #[must_use]
     pub fn host_view(&self) -> Option<Self> {
         match self.kind {
@@ -120,7 +121,8 @@ impl Buffer {
         }
     }
 
-    /// Claims `bytes` bytes from `offset` for reading; others may read them too.
+    /// Claims `bytes` bytes from `offset` for reading; others may read them too. The claim's own copies work
+    /// in host memory only: [`Self::copy_to_host`] works in any.
     ///
     /// # Errors
     /// If they are not within the buffer, part of them is being written, or there are too many claims.
@@ -128,12 +130,44 @@ impl Buffer {
         Hold::take(&self.region, self.kind, offset, bytes, Access::Read).map(ReadClaim::new)
     }
 
-    /// Claims `bytes` bytes from `offset` for writing; no other claim may exist on them.
+    /// Claims `bytes` bytes from `offset` for writing; no other claim may exist on them. The claim's own
+    /// copies work in host memory only: [`Self::copy_from_host`] works in any.
     ///
     /// # Errors
     /// If they are not within the buffer, part of them is claimed, or there are too many claims.
     pub fn write(&self, offset: u64, bytes: u64) -> Result<WriteClaim, ClaimError> {
         Hold::take(&self.region, self.kind, offset, bytes, Access::Write).map(WriteClaim::new)
+    }
+
+    /// Copies the caller's bytes to `offset`, into memory of any kind.
+    ///
+    /// The calling thread copies, or waits for the GPU that owns the memory: pieces of 4 MiB through pinned
+    /// memory. It is meant for the ends of a transfer, not for its hot path.
+    ///
+    /// # Errors
+    /// If the part cannot be claimed for writing, or the GPU fails.
+    pub fn copy_from_host(&self, offset: u64, source: &[u8]) -> Result<(), Error> {
+        let claim = self.write(offset, source.len() as u64)?;
+        match self.region.gpu() {
+            _ if source.is_empty() => {}
+            Some(gpu) => gpu.write(claim.hold(), source)?,
+            None => claim.copy_in(0, source),
+        }
+        Ok(())
+    }
+
+    /// Copies from `offset` to the caller's bytes, from memory of any kind, as [`Self::copy_from_host`] does.
+    ///
+    /// # Errors
+    /// If the part cannot be claimed for reading, or the GPU fails.
+    pub fn copy_to_host(&self, offset: u64, destination: &mut [u8]) -> Result<(), Error> {
+        let claim = self.read(offset, destination.len() as u64)?;
+        match self.region.gpu() {
+            _ if destination.is_empty() => {}
+            Some(gpu) => gpu.read(claim.hold(), destination)?,
+            None => claim.copy_out(0, destination),
+        }
+        Ok(())
     }
 
     /// Writes a message of `bytes` bytes of the pattern at `offset`.
@@ -227,3 +261,26 @@ fn starts() -> impl Iterator<Item = u64> {
 
 /// Some ten milliseconds of work.
 const PIECE_BYTES: usize = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SoftOptions;
+
+    #[test]
+    fn the_callers_bytes_go_into_memory_of_any_kind_and_back() {
+        let soft = Device::soft(SoftOptions::default());
+        for buffer in [Buffer::host(100).unwrap(), soft.allocate(100).unwrap()] {
+            buffer.copy_from_host(10, b"own bytes").unwrap();
+            let mut found = [0; 11];
+            buffer.copy_to_host(9, &mut found).unwrap();
+            assert_eq!(&found, b"\0own bytes\0");
+            buffer.copy_from_host(100, &[]).unwrap();
+            assert!(matches!(buffer.copy_from_host(95, &[0; 6]), Err(Error::Claim(_))));
+            let claim = buffer.read(10, 1).unwrap();
+            let refused = buffer.copy_from_host(0, &[0; 11]).unwrap_err().to_string();
+            assert!(refused.contains("another claim"), "{refused}");
+            drop(claim);
+        }
+    }
+}

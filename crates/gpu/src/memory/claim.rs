@@ -75,6 +75,12 @@ impl ReadClaim {
     /// If they are not within the claim, or the memory is no host memory.
     pub fn copy_to(&self, offset: u64, destination: &mut [u8]) {
         assert_eq!(self.kind(), MemoryKind::Host, "the CPU copies from host memory only");
+        self.copy_out(offset, destination);
+    }
+
+    /// Copies from memory that the CPU reaches, of whichever kind.
+    pub(super) fn copy_out(&self, offset: u64, destination: &mut [u8]) {
+        assert!(self.hold.is_on_host(), "the CPU reads host memory only");
         let start = self.hold.at(offset, destination.len() as u64);
         // SAFETY: the hold keeps the bytes mapped and all writers off them.
         destination.copy_from_slice(unsafe { slice::from_raw_parts(start.as_ptr(), destination.len()) });
@@ -144,6 +150,12 @@ impl WriteClaim {
     /// If it does not fit, or the memory is no host memory.
     pub fn copy_from(&self, offset: u64, source: &[u8]) {
         assert_eq!(self.kind(), MemoryKind::Host, "the CPU copies to host memory only");
+        self.copy_in(offset, source);
+    }
+
+    /// Copies to memory that the CPU reaches, of whichever kind.
+    pub(super) fn copy_in(&self, offset: u64, source: &[u8]) {
+        assert!(self.hold.is_on_host(), "the CPU writes host memory only");
         let start = self.hold.at(offset, source.len() as u64);
         // SAFETY: both ranges are mapped for their length and cannot overlap, as no slice leads into claimed
         // memory. No other code reads the destination while the write claim lives.

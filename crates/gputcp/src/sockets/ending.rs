@@ -13,6 +13,7 @@ use super::{
     bound::Bound,
     control::OnItsWay,
     driver::Driver,
+    locks::lock,
     shared::{Ready, Shared, Side},
 };
 use crate::{Error, Result};
@@ -25,7 +26,14 @@ pub(crate) fn close<S: Side>(
     deadline: Instant,
 ) -> Result<()> {
     say_goodbye(shared, driver, open)?;
-    hear_goodbye(shared, driver, deadline)
+    hear_goodbye(shared, driver, deadline)?;
+    // The goodbye is behind all of the peer's messages.
+    match lock(&shared.state).unreceived() {
+        0 => Ok(()),
+        left => Err(Error::usage(format!(
+            "{left} messages came that were never received: both ends must move the same messages"
+        ))),
+    }
 }
 
 /// Says goodbye, and leaves the rest to a thread of its own or to the pool, which gives the peer `timeout`.

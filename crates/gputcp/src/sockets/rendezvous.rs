@@ -34,7 +34,7 @@ use crate::{Error, Options, Result};
 /// If the options are out of range, the text names no address of this machine, or the port is in use.
 pub fn listen(address: &str, options: Options) -> Result<Listener> {
     let addresses = resolve(address)
-        .map_err(|why| Error::usage(format!("cannot listen at {}: {why}", address.escape_debug())))?;
+        .map_err(|why| Error::usage(format!("could not listen on {}: {why}", address.escape_debug())))?;
     Ok(Listener::bind(addresses[0], options)?.telling())
 }
 

@@ -35,7 +35,7 @@ fn kind(error: &Error) -> &'static str {
     match error {
         Error::PeerMisbehaved { .. } => "violations",
         Error::PeerGone { .. } | Error::PeerClosed { .. } | Error::PeerAborted { .. } => "peers gone",
-        Error::Timeout { .. } => "timeouts",
+        Error::Timeout { .. } | Error::NoPeer { .. } => "timeouts",
         Error::Usage(what) if what.contains("post a receive that is long enough") => "messages too long",
         other => panic!("a peer cannot make this side fail so: {other:?}"),
     }

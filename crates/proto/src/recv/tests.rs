@@ -291,11 +291,12 @@ fn an_early_message_waits_in_its_place_for_its_receive() {
     let mut side = eager();
     let early = side.begin_early(0, 50).unwrap().unwrap();
     assert_eq!((early.place(), early.bytes()), (0, 50));
-    assert_eq!(side.early_is_whole(early), Ok(None));
+    assert_eq!((side.early_is_whole(early), side.unreceived()), (Ok(None), 1));
     let (slot, _) = side.post(60, true).unwrap();
     let (place, landing) = side.take_early(&slot).unwrap().unwrap();
     assert_eq!((place, landing.bytes()), (0, 50));
     assert!(side.take_early(&slot).unwrap().is_none(), "it is given out once");
+    assert_eq!(side.unreceived(), 0);
     assert!(side.place(land(landing)));
     assert_eq!(side.finish(slot), Ok(Received { bytes: 50 }));
 }

@@ -12,6 +12,7 @@ pub(crate) const CHECKS: &[Check] = &[
     ("memory begins on a page, is zeroed, and refused in a sentence when there is not enough", allocation),
     ("the GPU fills what the CPU would, to the byte, and nothing else", fills),
     ("the GPU verifies as the CPU would: the first wrong byte, and how many", verifies),
+    ("the caller's bytes are copied in and out, to the byte, and nothing else", own_bytes),
     ("claims hold on GPU memory, and the CPU and sockets are kept off it", claims),
 ];
 
@@ -118,6 +119,31 @@ fn verifies(scene: &Scene) -> Outcome {
         ensure(found == expected, || format!("{bytes} bytes at {at}: {found:?}, by the CPU {expected:?}"))?;
     }
     Ok(())
+}
+
+fn own_bytes(scene: &Scene) -> Outcome {
+    // Around the length of a piece of 4 MiB, and twice that.
+    let piece = 4usize << 20;
+    let buffer = scene.device.allocate(3 * piece as u64).map_err(text)?;
+    for bytes in [0, 1, 4097, piece - 1, piece, piece + 1, 2 * piece + 7] {
+        buffer.fill(PATTERN, 0, buffer.bytes()).map_err(text)?;
+        let mut expected = vec![0; 3 * piece];
+        buffer.copy_to_host(0, &mut expected).map_err(text)?;
+        let own: Vec<u8> =
+            (0..bytes).map(|at| (at as u32).wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+        buffer.copy_from_host(13, &own).map_err(text)?;
+        expected[13..13 + bytes].copy_from_slice(&own);
+        let mut found = vec![0; 3 * piece];
+        buffer.copy_to_host(0, &mut found).map_err(text)?;
+        ensure(found == expected, || format!("{bytes} bytes differ"))?;
+        let mut part = vec![0; bytes];
+        buffer.copy_to_host(13, &mut part).map_err(text)?;
+        ensure(part == own, || format!("{bytes} bytes, read alone, differ"))?;
+    }
+    let _claim = buffer.read(0, 1).map_err(text)?;
+    ensure(matches!(buffer.copy_from_host(0, &[1]), Err(Error::Claim(_))), || {
+        "a claim was passed by".to_owned()
+    })
 }
 
 fn claims(scene: &Scene) -> Outcome {

@@ -98,7 +98,7 @@ impl Listener {
         let mut sockets = Vec::with_capacity(addresses.len());
         let mut handle = Handle::at(*first, random_token()?);
         for (index, &address) in addresses.iter().enumerate() {
-            let fail = |error: io::Error| Error::system(format!("listen on {address}"), error);
+            let fail = |error: io::Error| Error::system(format!("listen on {address}"), with_remedy(error));
             let socket = listen(address).map_err(fail)?;
             let local = socket.local_addr().map_err(fail)?.as_socket();
             let local = local.ok_or_else(|| fail(io::ErrorKind::AddrNotAvailable.into()))?;
@@ -249,8 +249,12 @@ impl Listener {
                 return Ok(comm);
             }
             if Instant::now() >= deadline {
-                let (peer, after) = ("the sender".into(), deadline.saturating_duration_since(began));
-                return Err(Error::Timeout { what: "waiting for a connection", peer, after });
+                if self.starved.is_some() {
+                    let none_left = io::Error::from_raw_os_error(Errno::MFILE.raw_os_error());
+                    return Err(Error::system("accept a connection in time", none_left));
+                }
+                let address = self.handle.address.to_string().into();
+                return Err(Error::NoPeer { address, after: deadline.saturating_duration_since(began) });
             }
             let next = deadline.min(Instant::now() + LOOK);
             // Without a descriptor for another socket, the listening sockets stay ready.
@@ -405,6 +409,16 @@ pub(super) fn random_token() -> Result<Token> {
 const BACKLOG: i32 = 1024;
 /// Sockets accepted in one round: an honest connection's 65, and some.
 const ACCEPTS: usize = 128;
+/// Returns the error with the caller's remedy, where there is one.
+fn with_remedy(error: io::Error) -> io::Error {
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => "another socket listens there, choose another port",
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address, listen on one of its own",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), remedy)
+}
+
 /// Sockets that may be silent at a time: an honest connection's 65, twice over, beside a crowd of strays.
 const UNKNOWN_MAX: usize = 512;
 /// Descriptors that a connection's set-up may take.

@@ -36,7 +36,7 @@ pub struct Part<'a> {
     pub tag: i32,
 }
 
-/// A group of receives in flight. Holds a slot for each of them (invariant I1): only finishing it gives them
+/// A group of receives in flight. Holds a slot for each of them: only finishing it gives them
 /// back.
 #[must_use = "wait for it, or its slots stay taken"]
 #[derive(Debug)]

@@ -60,7 +60,7 @@ pub struct RecvComm {
     longest_on_device: Option<u64>,
 }
 
-/// A receive in flight. Holds its slot (invariant I1): only waiting for it gives the slot back.
+/// A receive in flight. Holds its slot: only waiting for it gives the slot back.
 #[must_use = "wait for it, or its slot stays taken"]
 #[derive(Debug)]
 pub struct RecvRequest {
@@ -201,8 +201,11 @@ impl RecvComm {
 
     /// Waits for the sender's goodbye, says it too, and ends the threads. All requests must be finished.
     ///
+    /// `Ok` means that the sender has sent nothing beyond the messages that were received.
+    ///
     /// # Errors
-    /// If requests are still in flight, or the peer does not close by the deadline.
+    /// If requests are still in flight, short messages came that were never received, or the peer does not
+    /// close by the deadline.
     pub fn close(mut self, deadline: Instant) -> Result<()> {
         let open = lock(&self.shared.state).side.in_flight();
         ending::close(&self.shared, &mut self.driver, open, deadline)
@@ -312,6 +315,10 @@ impl Side for RecvState {
 
     fn owed(&self) -> (bool, bool) {
         (self.side.in_flight() > 0, self.side.is_amid())
+    }
+
+    fn unreceived(&self) -> usize {
+        self.side.unreceived()
     }
 
     fn goodbye(shared: &Shared<Self>) {

@@ -52,7 +52,7 @@ pub struct SendComm {
     max_receives: u16,
 }
 
-/// A message in flight. Holds its slot (invariant I1): only waiting for it gives the slot back.
+/// A message in flight. Holds its slot: only waiting for it gives the slot back.
 #[must_use = "wait for it, or its slot stays taken"]
 #[derive(Debug)]
 pub struct SendRequest {
@@ -219,6 +219,10 @@ impl SendComm {
     }
 
     /// Says goodbye, waits for the peer's, and ends the threads. All requests must be finished.
+    ///
+    /// `Ok` means that the receiver has closed in good order too: all that it received is at its destination.
+    /// A short message may have come before its receive; if that is never posted, the receiver's close says
+    /// so. The receiver's work between its last receive and its close counts against the deadline.
     ///
     /// # Errors
     /// If requests are still in flight, or the peer does not answer by the deadline.

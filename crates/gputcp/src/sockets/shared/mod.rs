@@ -75,6 +75,11 @@ pub(crate) trait Side: Sized {
     /// Returns whether requests are in flight, and whether a message has begun and is not over.
     fn owed(&self) -> (bool, bool);
 
+    /// Returns the messages that came and that no request asked for.
+    fn unreceived(&self) -> usize {
+        0
+    }
+
     /// Takes the peer's goodbye, before any waiter hears of it.
     fn goodbye(_: &Shared<Self>) {}
 
