@@ -139,6 +139,11 @@ impl<D: Completion> Unpacking<D> {
         Ok(if self.done.is_done()? { Ok((self.slot, Placed::after_unpack(self.landing))) } else { Err(self) })
     }
 
+    /// Returns the segment that is unpacked.
+    pub const fn landing(&self) -> &Landing {
+        &self.landing
+    }
+
     /// Returns the unpack's completion, to wait for it.
     pub const fn completion(&self) -> &D {
         &self.done

@@ -18,6 +18,7 @@
 //! - [`recv`]: the receiver's side: which bytes may land where, once each.
 //! - [`bounce`]: the life of a bounce buffer, from filling to the finished unpack.
 //! - [`liveness`]: whether the peer still does its duty.
+//! - [`connection`]: all of these as the two ends of a connection, without sockets, threads and clock.
 //! - [`session`]: the dialogue of the two ends of a measurement.
 //!
 //! # The way that compiles
@@ -147,6 +148,7 @@
 
 pub mod announce;
 pub mod bounce;
+pub mod connection;
 pub mod frame;
 mod group;
 pub mod handle;

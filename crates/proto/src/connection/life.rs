@@ -1,0 +1,375 @@
+//! The part that both ends of a connection share: the control socket, goodbyes, failures, and whether the
+//! peer does its duty.
+
+use std::time::Duration;
+
+use super::{
+    Effects, Failure, Inbox, Settings, SocketEnd, SocketError, Step, VERDICT,
+    outbox::{NextWrite, Outbox},
+    sender::Departure,
+};
+use crate::{
+    Violation,
+    bounce::Completion,
+    frame::Control,
+    liveness::{Liveness, Look, Next},
+};
+
+/// The common part of an end.
+#[derive(Debug)]
+pub struct Life {
+    sends: bool,
+    is_closing: bool,
+    peer_said_goodbye: bool,
+    /// No more can come on the control socket, behind the peer's goodbye.
+    control_ended: bool,
+    has_failed: bool,
+    /// The error after which no more can be written on the control socket.
+    broken: Option<SocketError>,
+    frames_heard: u64,
+    liveness: Liveness,
+    /// The counts of the last look.
+    carried: u64,
+    moved: u64,
+    pub(super) outbox: Outbox,
+    pub(super) effects: Effects,
+}
+
+/// The next thing to do with the control socket, without the lock.
+#[derive(Debug)]
+pub enum Write<D> {
+    /// Write so many bytes of the buffer, and report the result by [`End::wrote`] and its like.
+    Frames(usize),
+    /// Do the departure's [work](Departure::work), and give it back by [`End::wrote_message`].
+    Message(Departure<D>),
+    /// Wait until the lane has come this far, and ask again.
+    Lane(D),
+    /// Write an abort and the failure's text if there is room, then call [`End::wrote`] with 0.
+    Abort,
+    /// Shut the control socket down.
+    Shut,
+    /// Nothing: all is written, another thread writes, or there is no room.
+    Nothing,
+}
+
+/// The outcome of a write of a part of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrote {
+    /// The socket took some bytes, or work that needs no socket was done.
+    Some,
+    /// The socket has no room.
+    NoRoom,
+    /// The socket failed.
+    Failed(SocketError),
+}
+
+/// An end of a connection, in the view of a driver that serves both.
+pub trait End {
+    /// The completion of a lane's work.
+    type Done: Completion + Clone;
+
+    /// Whether this end sends.
+    const SENDS: bool;
+
+    /// Returns the common part.
+    fn life(&self) -> &Life;
+
+    /// Returns the common part.
+    fn life_mut(&mut self) -> &mut Life;
+
+    /// Takes a frame that is for this end alone.
+    fn take(&mut self, frame: Control, inbox: &mut Inbox<Self::Done>);
+
+    /// Takes the peer's goodbye.
+    fn take_goodbye(&mut self) {}
+
+    /// Returns whether requests are in flight.
+    fn is_waiting(&self) -> bool {
+        self.in_flight() > 0
+    }
+
+    /// Returns the number of requests in flight.
+    fn in_flight(&self) -> usize;
+
+    /// Returns whether a message has begun and is not over: the peer goes on with it unasked.
+    fn is_amid(&self) -> bool;
+
+    /// Returns whether a part of a message is written on the control socket, and the rest not yet.
+    fn is_amid_write(&self) -> bool {
+        false
+    }
+
+    /// Returns whether a message is to be written on the control socket.
+    fn has_message(&self) -> bool {
+        false
+    }
+
+    /// Hands out the message to write next.
+    ///
+    /// # Errors
+    /// If the lane is lost.
+    fn next_message(&mut self) -> Result<Write<Self::Done>, <Self::Done as Completion>::Error> {
+        Ok(Write::Nothing)
+    }
+
+    /// Takes a message back, after a part of its work.
+    fn wrote_message(&mut self, message: Departure<Self::Done>, wrote: Wrote) {
+        drop((message, wrote));
+    }
+
+    /// Returns the effects of all that has happened since the last call.
+    fn effects(&mut self) -> Effects {
+        let has_message = self.has_message();
+        let life = self.life_mut();
+        let has_frames = life.outbox.is_free() && (life.outbox.is_waiting() || has_message);
+        life.effects.write = !life.has_failed && has_frames || life.outbox.has_last_words();
+        std::mem::take(&mut life.effects)
+    }
+
+    /// Takes a frame that was read off the control socket.
+    fn heard(&mut self, frame: Control, inbox: &mut Inbox<Self::Done>) {
+        let life = self.life_mut();
+        if life.has_failed {
+            return;
+        }
+        life.frames_heard += 1;
+        match frame {
+            // A peer that repeats it would keep the reading thread from everything else.
+            Control::Goodbye if life.peer_said_goodbye => {
+                life.misbehaved(Violation::Field { frame: "goodbye", field: "count", value: 2 });
+            }
+            Control::Goodbye => {
+                life.peer_said_goodbye = true;
+                life.effects.all = true;
+                self.take_goodbye();
+            }
+            Control::Ping => life.put_if_idle(Control::Pong),
+            Control::Pong => {}
+            Control::Abort { bytes } => {
+                let reason = inbox.text(bytes);
+                life.fail(Failure::Aborted(reason));
+            }
+            frame => self.take(frame, inbox),
+        }
+    }
+
+    /// Takes the end of the control socket, and its error if it has one.
+    fn control_closed(&mut self, error: Option<SocketError>) {
+        let life = self.life_mut();
+        // Bytes from before the goodbye was heard may have met a socket that is closed. A receiver's
+        // announcements mean nothing to a sender that has said goodbye, which has sent all.
+        let in_order = match error {
+            None => !Self::SENDS || life.broken.is_none(),
+            Some(error) => !Self::SENDS && error == SocketError::Closed,
+        };
+        if life.peer_said_goodbye && in_order {
+            life.control_ended = true;
+            return;
+        }
+        let cause = error.or(life.broken);
+        life.fail(cause.map_or(Failure::ControlClosed, Failure::Socket));
+    }
+
+    /// Returns the next thing to do with the control socket.
+    ///
+    /// One thread at a time writes. It calls this again until there is nothing to do.
+    ///
+    /// # Errors
+    /// If the lane of the control socket is lost.
+    fn next_write(
+        &mut self,
+        buffer: &mut [u8],
+    ) -> Result<Write<Self::Done>, <Self::Done as Completion>::Error> {
+        let is_amid = self.is_amid_write();
+        Ok(match self.life_mut().outbox.next(is_amid, buffer) {
+            NextWrite::Frames(bytes) => Write::Frames(bytes),
+            NextWrite::Abort => Write::Abort,
+            NextWrite::Shut => Write::Shut,
+            NextWrite::Message => self.next_message()?,
+            NextWrite::Nothing => Write::Nothing,
+        })
+    }
+
+    /// Counts bytes of frames that the control socket has taken.
+    fn wrote(&mut self, bytes: usize) {
+        self.life_mut().outbox.took(bytes);
+    }
+
+    /// Notes that the control socket had no room for frames.
+    fn no_room(&mut self) {
+        let life = self.life_mut();
+        life.outbox.no_room();
+        life.effects.want_room = true;
+    }
+
+    /// Notes that the control socket may have room again.
+    fn room(&mut self) {
+        self.life_mut().outbox.room();
+    }
+
+    /// Notes that no more can be written on the control socket.
+    fn write_failed(&mut self, error: SocketError) {
+        self.life_mut().write_failed(error);
+    }
+
+    /// Says goodbye: all requests are finished, and nothing more is posted.
+    ///
+    /// # Errors
+    /// The number of requests in flight, if there are any. Then nothing is said.
+    fn close(&mut self) -> Result<(), usize> {
+        match self.in_flight() {
+            0 => {}
+            open => return Err(open),
+        }
+        let life = self.life_mut();
+        life.is_closing = true;
+        life.effects.all = true;
+        life.put(&Control::Goodbye.encode());
+        Ok(())
+    }
+
+    /// Returns whether a look needs the kernel's counters too: a message is under way, and no segment of it
+    /// has moved since the last look.
+    fn wants_count(&self, carried: u64) -> bool {
+        self.is_amid() && self.life().carried == carried
+    }
+
+    /// Checks whether the peer does its duty, `since` after the last look, and fails the connection if not.
+    ///
+    /// `carried` counts the payload bytes that this process has seen move. `moved` is a number that changes
+    /// with each byte in the kernel, where [`End::wants_count`] asks for it.
+    fn look(&mut self, since: Duration, carried: u64, moved: Option<u64>) {
+        let (is_waiting, is_amid) = (self.is_waiting(), self.is_amid());
+        let life = self.life_mut();
+        if life.has_failed {
+            return;
+        }
+        if std::mem::replace(&mut life.carried, carried) != carried {
+            life.moved = life.moved.wrapping_add(1);
+        } else if let Some(moved) = moved {
+            // The counters of whole segments stand still; the kernel counts each byte.
+            life.moved = moved;
+        }
+        // A sender's written bytes are in its kernel: they tell nothing of the peer's process.
+        let heard = life.frames_heard.wrapping_add(if Self::SENDS { 0 } else { carried });
+        match life.liveness.look(since, Look { is_waiting, is_amid, heard, moved: life.moved }) {
+            Next::Nothing => {}
+            Next::Ask => life.put_if_idle(Control::Ping),
+            Next::Silent => life.fail(Failure::Silent),
+            Next::Stalled => life.fail(Failure::Stalled),
+        }
+    }
+}
+
+impl Life {
+    pub(super) fn new(sends: bool, settings: &Settings) -> Self {
+        Self {
+            sends,
+            is_closing: false,
+            peer_said_goodbye: false,
+            control_ended: false,
+            has_failed: false,
+            broken: None,
+            frames_heard: 0,
+            liveness: Liveness::new(settings.timeout),
+            carried: 0,
+            moved: 0,
+            outbox: Outbox::new(settings.depth),
+            effects: Effects::default(),
+        }
+    }
+
+    /// Fails the connection. The first failure counts.
+    pub fn fail(&mut self, failure: Failure) {
+        if std::mem::replace(&mut self.has_failed, true) {
+            return;
+        }
+        let can_say = self.broken.is_none() && !self.control_ended;
+        self.outbox.fail(can_say && failure.is_news(self.sends, self.is_closing));
+        self.effects.all = true;
+        self.effects.failure = Some(failure);
+    }
+
+    /// Returns whether the connection has failed.
+    #[must_use]
+    pub const fn has_failed(&self) -> bool {
+        self.has_failed
+    }
+
+    /// Returns whether this side has said goodbye, or is about to.
+    #[must_use]
+    pub const fn is_closing(&self) -> bool {
+        self.is_closing
+    }
+
+    /// Returns whether the peer has said goodbye.
+    #[must_use]
+    pub const fn peer_has_said_goodbye(&self) -> bool {
+        self.peer_said_goodbye
+    }
+
+    /// Returns whether no more can come on the control socket, behind the peer's goodbye.
+    #[must_use]
+    pub const fn control_has_ended(&self) -> bool {
+        self.control_ended
+    }
+
+    /// Returns whether frames are left to write.
+    #[must_use]
+    pub const fn has_frames(&self) -> bool {
+        self.outbox.is_waiting() && !self.outbox.is_broken()
+    }
+
+    /// Returns the time between two looks.
+    #[must_use]
+    pub const fn look_interval(&self) -> Duration {
+        self.liveness.interval()
+    }
+
+    pub(super) fn misbehaved(&mut self, violation: Violation) {
+        self.fail(Failure::Violation(violation));
+    }
+
+    /// Adds whole frames to those on their way out.
+    pub(super) fn put(&mut self, frames: &[u8]) {
+        if !self.outbox.put(frames) {
+            self.fail(Failure::Unread);
+        }
+    }
+
+    /// Adds a frame that may be left out. It is left out where others wait already, which tell the peer as
+    /// much.
+    fn put_if_idle(&mut self, frame: Control) {
+        if self.outbox.is_free() && !self.outbox.is_waiting() {
+            self.put(&frame.encode());
+        }
+    }
+
+    /// Notes that no more can be written on the control socket. Where the peer has closed or reset it, its
+    /// earlier frames are still there to be read, and tell why. A sender that said goodbye is no loss.
+    pub(super) fn write_failed(&mut self, error: SocketError) {
+        self.outbox.broke();
+        let is_closed = error == SocketError::Closed;
+        if is_closed && !self.peer_said_goodbye {
+            self.broken.get_or_insert(error);
+            self.effects.look = true;
+        } else if !is_closed || self.sends {
+            self.fail(Failure::Socket(error));
+        }
+    }
+
+    /// Judges the end of a data socket, by what the control socket has told until `now`. It usually knows the
+    /// cause (an abort, a goodbye), and gets a moment to tell it.
+    pub(super) fn judge<D>(&mut self, end: &mut SocketEnd, now: Duration) -> Step<D> {
+        let until = *end.until.get_or_insert(now + VERDICT);
+        let in_order = end.error.is_none() && self.peer_said_goodbye;
+        if in_order || self.is_closing || self.has_failed {
+            return Step::Over;
+        }
+        if now < until {
+            return Step::Until(until);
+        }
+        self.fail(end.error.map_or(Failure::StreamClosed, Failure::Socket));
+        Step::Over
+    }
+}
