@@ -83,16 +83,21 @@ pub trait End {
     /// Takes the peer's goodbye.
     fn take_goodbye(&mut self) {}
 
-    /// Returns whether requests are in flight.
-    fn is_waiting(&self) -> bool {
-        self.in_flight() > 0
-    }
-
     /// Returns the number of requests in flight.
     fn in_flight(&self) -> usize;
 
     /// Returns whether a message has begun and is not over: the peer goes on with it unasked.
     fn is_amid(&self) -> bool;
+
+    /// Returns the payload bytes at their destination, as far as this end knows.
+    fn placed_bytes(&self) -> u64 {
+        0
+    }
+
+    /// Returns the messages that came and have no receive.
+    fn unreceived(&self) -> usize {
+        0
+    }
 
     /// Returns whether a part of a message is written on the control socket, and the rest not yet.
     fn is_amid_write(&self) -> bool {
@@ -231,15 +236,16 @@ pub trait End {
     /// Returns whether a look needs the kernel's counters too: a message is under way, and no segment of it
     /// has moved since the last look.
     fn wants_count(&self, carried: u64) -> bool {
-        self.is_amid() && self.life().carried == carried
+        self.is_amid() && self.life().carried == carried.wrapping_add(self.placed_bytes())
     }
 
     /// Checks whether the peer does its duty, `since` after the last look, and fails the connection if not.
     ///
-    /// `carried` counts the payload bytes that this process has seen move. `moved` is a number that changes
+    /// `carried` counts the payload bytes that sockets have taken or given. `moved` is a number that changes
     /// with each byte in the kernel, where [`End::wants_count`] asks for it.
     fn look(&mut self, since: Duration, carried: u64, moved: Option<u64>) {
-        let (is_waiting, is_amid) = (self.is_waiting(), self.is_amid());
+        let (is_waiting, is_amid) = (self.in_flight() > 0, self.is_amid());
+        let carried = carried.wrapping_add(self.placed_bytes());
         let life = self.life_mut();
         if life.has_failed {
             return;

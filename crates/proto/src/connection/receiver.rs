@@ -409,22 +409,10 @@ impl<D: Completion + Clone> Receiver<D> {
         self.side.is_over()
     }
 
-    /// Returns the messages that came and have no receive.
-    #[must_use]
-    pub fn unreceived(&self) -> usize {
-        self.side.unreceived()
-    }
-
     /// Returns whether the last bytes came on the control socket: the next are likely to, too.
     #[must_use]
     pub const fn came_short(&self) -> bool {
         self.came_short
-    }
-
-    /// Returns the payload bytes that are at their destination.
-    #[must_use]
-    pub const fn placed_bytes(&self) -> u64 {
-        self.placed_bytes
     }
 
     /// Returns whether nothing is held any more: no slot, and no bounce buffer.
@@ -477,6 +465,14 @@ impl<D: Completion + Clone> End for Receiver<D> {
 
     fn is_amid(&self) -> bool {
         self.side.is_amid()
+    }
+
+    fn placed_bytes(&self) -> u64 {
+        self.placed_bytes
+    }
+
+    fn unreceived(&self) -> usize {
+        self.side.unreceived()
     }
 }
 
