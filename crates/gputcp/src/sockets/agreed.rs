@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use gputcp_proto::frame::{EAGER_BYTES, RECEIVES_MAX, SLOTS_MAX};
+use gputcp_proto::{connection::Settings, frame::EAGER_BYTES, plan::SegmentPlan};
 
 use super::Socket;
+use crate::Options;
 
 /// The sockets of a connection, and the settings that both ends hold to.
 #[derive(Debug)]
@@ -21,14 +22,27 @@ pub(crate) struct Agreed {
 }
 
 impl Agreed {
-    /// Returns how many messages may be in flight where `slots` requests may.
-    pub(crate) fn depth(&self, slots: u16) -> usize {
-        usize::from(slots) * usize::from(self.max_receives)
+    /// Returns the settings of this end, which has these options.
+    pub(crate) fn settings(&self, options: &Options) -> Settings {
+        let depth = |slots: u16| usize::from(slots) * usize::from(self.max_receives);
+        Settings {
+            depth: depth(options.tuning.slots),
+            peer_depth: depth(self.peer_slots),
+            streams: self.data.len(),
+            segment_bytes: self.segment_bytes.into(),
+            piece_bytes: self.piece_bytes.into(),
+            inline_bytes: self.inline_bytes.into(),
+            eager_places: self.eager_places.into(),
+            eager_bytes: EAGER_BYTES.min(self.inline_bytes).into(),
+            max_receives: self.max_receives,
+            buffers: options.device.is_some().then_some(options.tuning.slabs.into()),
+            timeout: options.timeout,
+        }
     }
 
-    /// Returns the longest message that may go to an eager place.
-    pub(crate) fn eager_bytes(&self) -> u64 {
-        EAGER_BYTES.min(self.inline_bytes).into()
+    /// Returns the longest message of device memory: its segments fit the slabs.
+    pub(crate) fn longest_chunk(&self) -> u64 {
+        SegmentPlan::new(self.segment_bytes.into()).with_pieces(self.piece_bytes.into()).longest_chunk()
     }
 }
 
@@ -40,6 +54,3 @@ pub(crate) fn groups_or_eager(max_receives: [u16; 2], eager_places: [u16; 2]) ->
         _ => (1, eager_places.into_iter().min().unwrap_or(0)),
     }
 }
-
-/// The most messages in flight, either way: requests, and receives of each.
-pub(crate) const SLOTS: usize = (SLOTS_MAX * RECEIVES_MAX) as usize;

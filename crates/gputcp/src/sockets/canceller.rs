@@ -4,7 +4,7 @@ use super::shared::{Shared, Side};
 pub(super) use crate::canceller::Canceller;
 use crate::{Error, canceller::Cancel};
 
-impl<S: Side + Send> Cancel for Shared<S> {
+impl<S: Side> Cancel for Shared<S> {
     fn cancel(&self, reason: &str) {
         self.fail(Error::Cancelled { reason: reason.into() });
     }

@@ -12,6 +12,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use gputcp_proto::connection::Slots;
 use rustix::event::{EventfdFlags, eventfd};
 
 #[derive(Debug)]
@@ -27,12 +28,13 @@ impl Doorbell {
         Ok(Self { event, sleeper: AtomicU32::new(AWAKE) })
     }
 
-    /// Wakes the thread that sleeps for this slot. Costs a load if no thread does.
-    pub(crate) fn ring(&self, slot: usize) {
+    /// Wakes the thread that sleeps for one of these slots. Costs a load if no thread does.
+    pub(crate) fn ring(&self, done: &Slots) {
         // SeqCst pairs with `listen`: either the sleeper sees the finished work, or this sees the sleeper.
-        let sleeper = self.sleeper.load(Ordering::SeqCst);
-        if sleeper == slot as u32 || sleeper == ANYTHING {
-            self.ring_all();
+        match self.sleeper.load(Ordering::SeqCst) {
+            AWAKE => {}
+            sleeper if sleeper == ANYTHING || done.contains(sleeper as usize) => self.ring_all(),
+            _ => {}
         }
     }
 

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gputcp_proto::connection::End;
 use rustix::thread::CpuSet;
 
 use super::{
@@ -53,7 +54,7 @@ impl Driver {
     /// Starts the work: a task for each data socket, and the background reader of the control socket. Threads
     /// of its own stay on the cores `near`; those of a pool serve all devices. When this returns, all that
     /// the connection will ever need is there (invariant I4).
-    pub(crate) fn start<S: Side + Send + 'static, T: Task>(
+    pub(crate) fn start<S: Side, T: Task>(
         &mut self,
         shared: &Arc<Shared<S>>,
         near: Option<&CpuSet>,
@@ -75,7 +76,7 @@ impl Driver {
                         run_alone(task);
                     })?);
                 }
-                shared.wait_for_threads(threads.len());
+                shared.begun.wait_for(threads.len());
                 Ok(())
             }
             Self::Pool(seat) => {
@@ -110,7 +111,7 @@ impl Driver {
 
     /// Has the connection ended without the caller when the peer has said goodbye, or `deadline` has passed.
     /// A thread of its own waits for that with `hear`, or the pool does.
-    pub(crate) fn leave<S: Side + Send + 'static>(
+    pub(crate) fn leave<S: Side>(
         &mut self,
         shared: &Arc<Shared<S>>,
         deadline: Instant,
@@ -139,7 +140,7 @@ impl Driver {
 
 /// Starts one of a connection's threads. If the thread panics, the connection fails at once instead of at a
 /// deadline.
-fn spawn<S: Side + Send + 'static>(
+fn spawn<S: Side>(
     name: &'static str,
     shared: &Arc<Shared<S>>,
     near: Option<&CpuSet>,
@@ -158,13 +159,13 @@ fn spawn<S: Side + Send + 'static>(
     let near = near.copied();
     let thread = thread::Builder::new().name(name.into()).spawn(move || {
         cores::stay(near.as_ref());
-        guard.0.thread_begins();
+        guard.0.begun.one_more();
         life(&guard.0);
     });
     thread.map_err(|error| Error::system("start a thread for the connection", error))
 }
 
-impl<S: Side + Send> Attended for Shared<S> {
+impl<S: Side> Attended for Shared<S> {
     fn attend(&self) -> Attention {
         Self::attend(self)
     }
@@ -186,7 +187,7 @@ impl<S: Side + Send> Attended for Shared<S> {
     }
 
     fn is_over(&self) -> bool {
-        self.peer_has_said_goodbye() || self.has_failed()
+        self.end().life().peer_has_said_goodbye() || self.has_failed()
     }
 
     fn fail(&self, error: Error) {

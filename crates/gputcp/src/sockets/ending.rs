@@ -7,28 +7,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_proto::frame::Control;
+use gputcp_proto::connection::End;
 
 use super::{
     bound::Bound,
     control::OnItsWay,
     driver::Driver,
-    locks::lock,
     shared::{Ready, Shared, Side},
 };
 use crate::{Error, Result};
 
 /// Says goodbye and waits for the peer's, so that neither side closes on data under way; then ends the work.
-pub(crate) fn close<S: Side>(
-    shared: &Arc<Shared<S>>,
-    driver: &mut Driver,
-    open: usize,
-    deadline: Instant,
-) -> Result<()> {
-    say_goodbye(shared, driver, open)?;
+pub(crate) fn close<S: Side>(shared: &Arc<Shared<S>>, driver: &mut Driver, deadline: Instant) -> Result<()> {
+    say_goodbye(shared, driver)?;
     hear_goodbye(shared, driver, deadline)?;
     // The goodbye is behind all of the peer's messages.
-    match lock(&shared.state).unreceived() {
+    match shared.end().unreceived() {
         0 => Ok(()),
         left => Err(Error::usage(format!(
             "{left} messages came that were never received: both ends must move the same messages"
@@ -40,13 +34,8 @@ pub(crate) fn close<S: Side>(
 /// It is for callers that must not wait: two processes that close their connections in different orders would
 /// wait for each other. The peer's kernel has all that was written when this returns, so that this process
 /// may end: see [`settle`].
-pub(crate) fn leave<S: Side + Send + 'static>(
-    shared: &Arc<Shared<S>>,
-    driver: &mut Driver,
-    open: usize,
-    timeout: Duration,
-) -> Result<()> {
-    say_goodbye(shared, driver, open)?;
+pub(crate) fn leave<S: Side>(shared: &Arc<Shared<S>>, driver: &mut Driver, timeout: Duration) -> Result<()> {
+    say_goodbye(shared, driver)?;
     settle(shared);
     let deadline = Instant::now() + timeout;
     driver.leave(shared, deadline, move |shared, driver| {
@@ -55,17 +44,14 @@ pub(crate) fn leave<S: Side + Send + 'static>(
     })
 }
 
-fn say_goodbye<S: Side>(shared: &Arc<Shared<S>>, driver: &mut Driver, open: usize) -> Result<()> {
-    if open > 0 {
+fn say_goodbye<S: Side>(shared: &Arc<Shared<S>>, driver: &mut Driver) -> Result<()> {
+    if let Err(open) = shared.act(End::close) {
         abandon(shared, driver);
         return Err(Error::usage(format!(
             "a connection was closed with {open} requests in flight: wait for them first"
         )));
     }
-    shared.check()?;
-    shared.begin_close();
-    let said = shared.control.write(&Control::Goodbye.encode());
-    said.or_else(|error| shared.control_failed(error))
+    shared.check()
 }
 
 /// Waits until the peer's kernel has acknowledged all bytes of the control socket. As acknowledgements may be
@@ -76,8 +62,16 @@ fn say_goodbye<S: Side>(shared: &Arc<Shared<S>>, driver: &mut Driver, open: usiz
 fn settle<S: Side>(shared: &Shared<S>) {
     let mut until = Instant::now() + SETTLE;
     let mut is_sent = false;
-    while !shared.has_failed() && !shared.control_has_ended() && Instant::now() < until {
-        match shared.control.on_its_way() {
+    loop {
+        let (is_over, has_frames) = {
+            let end = shared.end();
+            let life = end.life();
+            (life.has_failed() || life.control_has_ended(), life.has_frames())
+        };
+        if is_over || Instant::now() >= until {
+            break;
+        }
+        match shared.control.on_its_way(has_frames) {
             OnItsWay::Nothing => break,
             OnItsWay::Sent { round_trip } if !is_sent => {
                 is_sent = true;
@@ -91,7 +85,8 @@ fn settle<S: Side>(shared: &Shared<S>) {
 
 fn hear_goodbye<S: Side>(shared: &Arc<Shared<S>>, driver: &mut Driver, deadline: Instant) -> Result<()> {
     let closed = shared.wait_for("closing the connection", Bound::Deadline(deadline), None, false, || {
-        Ok(if shared.peer_has_said_goodbye() { Ready::Yes(()) } else { Ready::No })
+        let is_over = shared.end().life().peer_has_said_goodbye();
+        Ok(if is_over { Ready::Yes(()) } else { Ready::No })
     });
     if closed.is_ok() {
         driver.end(shared);

@@ -1,8 +1,11 @@
 //! The built-in transport: one control socket and several data sockets per connection, one direction of data.
 //!
+//! The rules are [`gputcp_proto::connection`]; here are the sockets, threads and memory that they need.
+//!
 //! In the order of a connection's life: [`Listener`] and [`Connector`] make it (`tuning` sets the socket
-//! options). `shared` holds the state that its threads have in common. `control` carries announcements and
-//! short messages. [`SendComm`] and [`RecvComm`] are its two ends. `ending` closes it.
+//! options). [`SendComm`] and [`RecvComm`] are its two ends. `shared` holds the state that its threads have
+//! in common. `driver` runs them, or a `pool` does. `control` is the control socket. `ending` closes the
+//! connection.
 
 mod agreed;
 mod begun;
@@ -26,6 +29,7 @@ mod task;
 mod tuning;
 
 use gputcp_gpu::{Lane, LaneSpec};
+use gputcp_proto::connection::SHORT_BUFFERS;
 use gputcp_socket::TcpInfo;
 use rustix::thread::CpuSet;
 
@@ -52,7 +56,7 @@ fn lanes(options: &Options, near: Option<&CpuSet>, streams: usize, segment_bytes
 /// Makes the lane of the control socket, for short messages of device memory.
 fn short_lane(options: &Options, near: Option<&CpuSet>, inline_bytes: u32) -> Result<Option<Lane>> {
     let Some(device) = &options.device else { return Ok(None) };
-    let spec = LaneSpec { slots: SHORT_SLABS, slab_bytes: inline_bytes.into() };
+    let spec = LaneSpec { slots: SHORT_BUFFERS, slab_bytes: inline_bytes.into() };
     Ok(Some(cores::make_on(near, || device.lane(spec))??))
 }
 
@@ -69,11 +73,6 @@ fn check_on_device(longest: Option<u64>, bytes: u64) -> Result<()> {
         )),
     }
 }
-
-/// Short messages that may be between socket and device at a time.
-const SHORT_SLABS: usize = 4;
-/// The longest message that travels on the control socket although others are under way.
-const SHORT_BYTES: u64 = 16 << 10;
 
 fn tcp_info(sockets: &[Socket]) -> Vec<TcpInfo> {
     sockets.iter().filter_map(|socket| TcpInfo::read(socket).ok()).collect()

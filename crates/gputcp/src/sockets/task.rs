@@ -30,19 +30,19 @@ pub(crate) trait Task: Send + 'static {
     fn socket_failed(&mut self, error: io::Error);
 
     /// Goes on as far as it can, or until it has done its share. May be called at any time.
-    fn step(&mut self) -> Step {
+    fn step(&mut self) -> Rest {
         for _ in 0..SHARE {
             match self.go_on() {
                 Ok(None) => {}
-                Ok(Some(step)) => return step,
+                Ok(Some(rest)) => return rest,
                 Err(Stop::Failed(error)) => {
                     self.fail(error);
-                    return Step::Ended;
+                    return Rest::Ended;
                 }
                 Err(Stop::Socket(error)) => self.socket_failed(error),
             }
         }
-        Step::Again
+        Rest::Again
     }
 
     /// Returns its data socket.
@@ -57,7 +57,7 @@ pub(crate) trait Task: Send + 'static {
 
 /// The reason for which a task has returned.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum Rest {
     /// The task has done its share and goes on at once.
     Again,
     /// The socket must be ready. A blocking socket waits in its calls instead.
@@ -72,8 +72,8 @@ pub(crate) enum Step {
     Ended,
 }
 
-/// The outcome of a part of the work: `None` to go on, or the step to return.
-pub(crate) type Next = Result<Option<Step>, Stop>;
+/// The outcome of a part of the work: `None` to go on, or the rest to return.
+pub(crate) type Next = Result<Option<Rest>, Stop>;
 
 /// The reason for which a task ends early.
 pub(crate) enum Stop {
@@ -118,24 +118,12 @@ impl Waker {
 pub(crate) fn run_alone(mut task: impl Task) {
     loop {
         match task.step() {
-            Step::Again | Step::Socket => {}
-            Step::Work => thread::park(),
+            Rest::Again | Rest::Socket => {}
+            Rest::Work => thread::park(),
             // A lane that is lost reports it at the next step.
-            Step::Lane(done) => drop(done.wait(Instant::now() + LANE_LOOK)),
-            Step::Until(moment) => thread::park_timeout(moment.saturating_duration_since(Instant::now())),
-            Step::Ended => return,
-        }
-    }
-}
-
-/// Reads or writes, again when a signal interrupts it; `None` where it would block.
-pub(crate) fn attempt(mut call: impl FnMut() -> io::Result<usize>) -> Result<Option<usize>, Stop> {
-    loop {
-        match call() {
-            Ok(bytes) => return Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) => return Err(Stop::Socket(error)),
+            Rest::Lane(done) => drop(done.wait(Instant::now() + LANE_LOOK)),
+            Rest::Until(moment) => thread::park_timeout(moment.saturating_duration_since(Instant::now())),
+            Rest::Ended => return,
         }
     }
 }

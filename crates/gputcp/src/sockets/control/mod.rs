@@ -9,54 +9,46 @@
 //! take at once are kept, and written by the background reader when there is room.
 
 mod background;
-mod read;
-mod write;
 
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
     sync::{
-        Mutex, MutexGuard, OnceLock, TryLockError,
+        Mutex, MutexGuard, TryLockError,
         atomic::{AtomicBool, Ordering, fence},
     },
     time::{Duration, Instant},
 };
 
+use gputcp_gpu::Done;
+use gputcp_proto::connection::Inbox;
 use gputcp_socket::TcpInfo;
 use rustix::event::PollFd;
 
-use self::{background::Armed, write::Outbox};
-pub(crate) use self::{
-    background::{AWAY, Alone, Attention, Watch},
-    read::{Incoming, Piece, Reader},
-};
+use self::background::Armed;
+pub(crate) use self::background::{AWAY, Alone, Attention, Watch};
 use super::{Socket, locks::lock};
 
-/// The control socket and its two directions.
+/// The control socket, and the thread that reads it.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
     socket: Socket,
-    outbox: Mutex<Outbox>,
-    reader: Mutex<Reader>,
+    inbox: Mutex<Inbox<Done>>,
     armed: Armed,
-    /// The background reader has found another thread at the reader.
+    /// The background reader has found another thread at the inbox.
     missed: AtomicBool,
-    /// The error after which no more can be written, once there is one.
-    broken: OnceLock<io::Error>,
 }
 
 impl ControlSocket {
-    /// Takes over a connected socket, which becomes non-blocking, of an end with up to `depth` messages in
-    /// flight. The background reader is not woken for it before [`ControlSocket::arm`].
-    pub(crate) fn new(socket: Socket, watch: &Watch, depth: usize) -> io::Result<Self> {
+    /// Takes over a connected socket, which becomes non-blocking. The background reader is not woken for it
+    /// before [`ControlSocket::arm`].
+    pub(crate) fn new(socket: Socket, watch: &Watch) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self {
             armed: Armed::new(watch, &socket)?,
             socket,
-            outbox: Mutex::new(Outbox::new(depth)),
-            reader: Mutex::new(Reader::new()),
+            inbox: Mutex::new(Inbox::new()),
             missed: AtomicBool::new(false),
-            broken: OnceLock::new(),
         })
     }
 
@@ -72,15 +64,15 @@ impl ControlSocket {
     /// Reads for as long as the guard lives; the background reader stays out.
     pub(crate) fn lead(&self) -> io::Result<Lead<'_>> {
         self.armed.lead(&self.socket, true)?;
-        Ok(Lead { reader: lock(&self.reader), _back: HandBack(self) })
+        Ok(Lead { inbox: lock(&self.inbox), _back: HandBack(self) })
     }
 
     /// Has the frames that are there read, unless another thread reads already.
-    pub(crate) fn look(&self, dispatch: impl FnOnce(&mut Reader)) {
-        let Some(mut reader) = self.free_reader() else { return };
-        dispatch(&mut reader);
-        drop(reader);
-        // Either the background reader sees the reader free, or this thread sees that the background reader
+    pub(crate) fn look(&self, dispatch: impl FnOnce(&mut Inbox<Done>)) {
+        let Some(mut inbox) = self.free_inbox() else { return };
+        dispatch(&mut inbox);
+        drop(inbox);
+        // Either the background reader sees the inbox free, or this thread sees that the background reader
         // came in vain.
         fence(Ordering::SeqCst);
         if self.missed.swap(false, Ordering::Relaxed) {
@@ -89,20 +81,20 @@ impl ControlSocket {
         }
     }
 
-    /// Returns the reader, for the background reader. Returns `None` if another thread has it, which has the
+    /// Returns the inbox, for the background reader. Returns `None` if another thread has it, which has the
     /// background reader woken again afterwards.
-    pub(crate) fn stand_in(&self) -> Option<MutexGuard<'_, Reader>> {
-        self.free_reader().or_else(|| {
+    pub(crate) fn stand_in(&self) -> Option<MutexGuard<'_, Inbox<Done>>> {
+        self.free_inbox().or_else(|| {
             self.missed.store(true, Ordering::Relaxed);
             fence(Ordering::SeqCst);
-            self.free_reader()
+            self.free_inbox()
         })
     }
 
-    fn free_reader(&self) -> Option<MutexGuard<'_, Reader>> {
-        match self.reader.try_lock() {
-            Ok(reader) => Some(reader),
-            Err(TryLockError::Poisoned(reader)) => Some(reader.into_inner()),
+    fn free_inbox(&self) -> Option<MutexGuard<'_, Inbox<Done>>> {
+        match self.inbox.try_lock() {
+            Ok(inbox) => Some(inbox),
+            Err(TryLockError::Poisoned(inbox)) => Some(inbox.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
     }
@@ -123,9 +115,18 @@ impl ControlSocket {
         self.armed.leave(&self.socket);
     }
 
-    /// Returns how much of the written bytes is on its way.
-    pub(crate) fn on_its_way(&self) -> OnItsWay {
-        let is_kept = lock(&self.outbox).is_waiting();
+    /// Has the background reader woken when there is room to write.
+    pub(crate) fn want_room(&self) -> io::Result<()> {
+        self.armed.want_room(&self.socket)
+    }
+
+    /// Takes that back. The bytes that are left are written again after this, which may want room again.
+    pub(crate) fn tries(&self) {
+        self.armed.tries();
+    }
+
+    /// Returns how much of the written bytes is on its way. `is_kept` tells that some are not written yet.
+    pub(crate) fn on_its_way(&self, is_kept: bool) -> OnItsWay {
         match TcpInfo::read(&self.socket) {
             Ok(info) if is_kept || info.not_sent_bytes > 0 => OnItsWay::NotSent,
             Ok(info) if info.unacked_packets > 0 => {
@@ -133,17 +134,6 @@ impl ControlSocket {
             }
             Ok(_) | Err(_) => OnItsWay::Nothing,
         }
-    }
-
-    /// Notes that no more can be written.
-    pub(crate) fn broke(&self, error: io::Error) {
-        // The first error tells more than those that follow from it.
-        let _ = self.broken.set(error);
-    }
-
-    /// Returns the error after which no more can be written, if there is one.
-    pub(crate) fn broken(&self) -> Option<&io::Error> {
-        self.broken.get()
     }
 }
 
@@ -162,8 +152,8 @@ pub(crate) enum OnItsWay {
 /// The right to read the control socket. Dropped, it goes back to the background reader.
 #[derive(Debug)]
 pub(crate) struct Lead<'a> {
-    /// First, so that the background reader is not woken before the reader is free.
-    pub(crate) reader: MutexGuard<'a, Reader>,
+    /// First, so that the background reader is not woken before the inbox is free.
+    pub(crate) inbox: MutexGuard<'a, Inbox<Done>>,
     _back: HandBack<'a>,
 }
 

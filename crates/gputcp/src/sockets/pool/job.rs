@@ -11,7 +11,7 @@ use crate::{
     Error,
     sockets::{
         locks::lock,
-        task::{Step, Task},
+        task::{Rest, Task},
     },
 };
 
@@ -34,19 +34,19 @@ impl Job {
     }
 
     /// Steps the task. A panic fails its connection, and not the worker.
-    pub(super) fn step(&self) -> Step {
+    pub(super) fn step(&self) -> Rest {
         let mut place = lock(&self.task);
-        let Some(task) = place.as_mut() else { return Step::Work };
-        let step = catch_unwind(AssertUnwindSafe(|| task.step())).unwrap_or_else(|_| {
+        let Some(task) = place.as_mut() else { return Rest::Work };
+        let rest = catch_unwind(AssertUnwindSafe(|| task.step())).unwrap_or_else(|_| {
             task.fail(panicked());
-            Step::Ended
+            Rest::Ended
         });
-        if matches!(step, Step::Ended)
+        if matches!(rest, Rest::Ended)
             && let Some(task) = place.take()
         {
             self.worker.remove(self.place, &*task);
         }
-        step
+        rest
     }
 
     /// Ends the task where it is. Waits for a step under way, which takes no longer than the CPU and a GPU
@@ -85,7 +85,10 @@ mod tests {
     use rustix::event::epoll::EventFlags;
 
     use super::*;
-    use crate::sockets::task::{Next, attempt};
+    use crate::sockets::{
+        shared::attempt,
+        task::{Next, Stop},
+    };
 
     /// Reads byte by byte and reports each; panics at a 0.
     struct Reading {
@@ -100,13 +103,13 @@ mod tests {
 
         fn go_on(&mut self) -> Next {
             let mut byte = [0];
-            match attempt(|| Ok(rustix::io::read(&self.socket, &mut byte)?))? {
+            match attempt(|| Ok(rustix::io::read(&self.socket, &mut byte)?)).map_err(Stop::Socket)? {
                 Some(1) => {
                     assert_ne!(byte, [0]);
                     self.heard.send(Ok(byte[0])).unwrap();
                     Ok(None)
                 }
-                _ => Ok(Some(Step::Socket)),
+                _ => Ok(Some(Rest::Socket)),
             }
         }
 

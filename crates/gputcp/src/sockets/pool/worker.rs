@@ -18,7 +18,7 @@ use super::job::Job;
 use crate::sockets::{
     begun::Begun,
     locks::lock,
-    task::{Step, Task},
+    task::{Rest, Task},
 };
 
 #[derive(Debug)]
@@ -155,17 +155,17 @@ impl Worker {
         let (mut lane, mut only_lanes) = (None, true);
         for _ in 0..count {
             let Some((at, job)) = lock(&self.inbox).next_ready() else { break };
-            let step = job.step();
-            only_lanes &= matches!(step, Step::Lane(_));
-            match step {
-                Step::Again => lock(&self.inbox).make_ready(at),
-                Step::Lane(done) => {
+            let rest = job.step();
+            only_lanes &= matches!(rest, Rest::Lane(_));
+            match rest {
+                Rest::Again => lock(&self.inbox).make_ready(at),
+                Rest::Lane(done) => {
                     lock(&self.inbox).make_ready(at);
                     // The work that was started first is likely to be done first.
                     lane.get_or_insert(done);
                 }
-                Step::Until(moment) => lock(&self.inbox).set_timer(at, Some(moment)),
-                Step::Socket | Step::Work | Step::Ended => {}
+                Rest::Until(moment) => lock(&self.inbox).set_timer(at, Some(moment)),
+                Rest::Socket | Rest::Work | Rest::Ended => {}
             }
         }
         if let Some(done) = lane.filter(|_| only_lanes) {

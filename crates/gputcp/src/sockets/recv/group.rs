@@ -4,21 +4,21 @@
 
 use std::time::Duration;
 
-use gputcp_gpu::{Buffer, MemoryKind, WriteClaim};
+use gputcp_gpu::{Buffer, Done, MemoryKind, WriteClaim};
 use gputcp_proto::{
-    frame::{Announce, Mark, RECEIVES_MAX},
-    recv::{Received, RecvSide},
+    connection::{End, Receiver, receiver::Receive},
+    frame::RECEIVES_MAX,
+    recv::Received,
     window::Slot,
 };
 
-use super::{RecvComm, RecvRequest, RecvState};
+use super::{RecvComm, RecvMemory, RecvRequest};
 use crate::{
     Error, Progress, Result,
     sockets::{
-        agreed::SLOTS,
         bound::Bound,
         check_on_device,
-        locks::{lock, write_lock},
+        locks::write_lock,
         shared::{Ready, Shared},
     },
 };
@@ -93,33 +93,37 @@ impl RecvComm {
                 check_on_device(self.longest_on_device, part.bytes)?;
             }
         }
-        let mut claims: [Option<WriteClaim>; MOST] = [const { None }; MOST];
-        let mut announces = [Announce { seq: 0, capacity: 0, inline_bytes: 0, done: 0, mark: None }; MOST];
         let mut slots = [const { None }; MOST];
-        let mut state = lock(&self.shared.state);
-        if !state.side.has_room_for(group.len()) {
-            return Ok(None);
-        }
-        if state.side.in_flight() == 0 {
-            self.shared.resume();
-        }
-        for (claim, part) in claims.iter_mut().zip(group) {
+        let is_posted = self.shared.act(|end| self.post_group(end, group, &mut slots))?;
+        self.shared.check()?;
+        Ok(is_posted.then_some(GroupRequest { slots, longest }))
+    }
+
+    /// Claims all destinations and posts all receives, or none.
+    fn post_group(
+        &self,
+        end: &mut Receiver<Done>,
+        group: &[Part<'_>],
+        slots: &mut [Option<Slot>; MOST],
+    ) -> Result<bool> {
+        let mut claims: [Option<WriteClaim>; MOST] = [const { None }; MOST];
+        let mut receives = [Receive { capacity: 0, is_bounced: false, tag: 0 }; MOST];
+        for ((claim, receive), part) in claims.iter_mut().zip(&mut receives).zip(group) {
             let claimed = part.destination.write(part.offset, part.bytes);
             *claim = Some(claimed.map_err(|error| Error::usage(error.to_string()))?);
+            let is_bounced = part.destination.kind() != MemoryKind::Host;
+            *receive = Receive { capacity: part.bytes, is_bounced, tag: part.tag };
         }
-        for (at, (part, claim)) in group.iter().zip(claims).enumerate() {
-            let Some((slot, announce)) = state.side.post(part.bytes, true) else {
-                unreachable!("there is room for all of them")
-            };
-            *write_lock(&state.parts.destinations[slot.index()]) = claim;
-            let mark = Mark { tag: part.tag, following: (group.len() - at - 1) as u8 };
-            announces[at] = Announce { mark: Some(mark), ..announce };
-            slots[at] = Some(slot);
+        if end.in_flight() == 0 {
+            self.shared.resume();
         }
-        let parts = state.parts.clone();
-        drop(state);
-        self.shared.tell(&parts, |announcer| announcer.posted_group(&announces[..group.len()]))?;
-        Ok(Some(GroupRequest { slots, longest }))
+        if !end.post_group(&receives[..group.len()], slots) {
+            return Ok(false);
+        }
+        for (slot, claim) in slots.iter().flatten().zip(claims) {
+            *write_lock(&self.shared.memory.destinations[slot.index()]) = claim;
+        }
+        Ok(true)
     }
 
     /// Returns the finished group, or the request while bytes are missing. As [`RecvComm::test`], it never
@@ -155,16 +159,10 @@ impl RecvComm {
                 Progress::Done(received) => Ok(Ready::Yes(received)),
                 Progress::NotYet(held) => {
                     request = Some(held);
-                    Ok(shared.newest_unpack().map_or(Ready::No, Ready::AfterLane))
+                    Ok(shared.end().newest_unpack().map_or(Ready::No, Ready::AfterLane))
                 }
             }
         })
-    }
-}
-
-impl GroupRequest {
-    fn is_complete(&self, side: &RecvSide<SLOTS>) -> bool {
-        self.slots.iter().flatten().all(|slot| side.is_complete(slot))
     }
 }
 
@@ -176,26 +174,29 @@ impl ReceivedGroup {
     }
 }
 
-impl Shared<RecvState> {
+impl Shared<RecvMemory> {
     /// Looks at the lanes, then at all receives of a group: either all are finished, or none. The same lock
     /// covers the check whether the missing bytes can still come.
     ///
     /// # Errors
     /// As for a single receive.
-    fn finish_group(&self, request: GroupRequest) -> Result<Progress<ReceivedGroup, GroupRequest>> {
-        let mut state = self.reaped(|side| request.is_complete(side))?;
-        if !request.is_complete(&state.side) {
-            let is_over = state.side.is_over();
-            drop(state);
-            return if is_over { Err(self.peer_closed()) } else { Ok(Progress::NotYet(request)) };
+    fn finish_group(&self, mut request: GroupRequest) -> Result<Progress<ReceivedGroup, GroupRequest>> {
+        let indices = request.slots.each_ref().map(|slot| slot.as_ref().map(Slot::index));
+        let count = indices.iter().flatten().count();
+        let mut received = [Received { bytes: 0 }; MOST];
+        let (is_done, is_over) = self.act_on_lane(|end| {
+            let is_done = end.finish_group(&mut request.slots, &mut received)?;
+            if is_done {
+                // Cleared before the slots can be issued again, which takes this lock.
+                indices.iter().flatten().for_each(|&at| *write_lock(&self.memory.destinations[at]) = None);
+            }
+            Ok((is_done, end.is_over()))
+        })?;
+        match is_done {
+            true => Ok(Progress::Done(ReceivedGroup { received, count })),
+            false if is_over => Err(self.peer_closed()),
+            false => Ok(Progress::NotYet(request)),
         }
-        let mut group = ReceivedGroup { received: [Received { bytes: 0 }; MOST], count: 0 };
-        for slot in request.slots.into_iter().flatten() {
-            let Ok(received) = state.finish(slot) else { unreachable!("it is complete") };
-            group.received[group.count] = received;
-            group.count += 1;
-        }
-        Ok(Progress::Done(group))
     }
 }
 

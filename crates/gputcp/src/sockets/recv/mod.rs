@@ -1,45 +1,40 @@
-//! The receiving end of a connection. In the order of the data's way: [`RecvComm::irecv`] posts a receive and
-//! announces it ([`gputcp_proto::announce`]); [`group`] posts several at once. [`read`] takes segments off
-//! the data sockets, straight to a host destination or into a bounce ring. [`short`] takes whole short
-//! messages off the control socket. [`unpack`] follows the unpacks and gives the ring's buffers back.
-//! [`finish`] ends the receive.
+//! The receiving end of a connection, as sockets and threads drive
+//! [`connection::Receiver`](gputcp_proto::connection::Receiver). In the order of the data's way:
+//! [`RecvComm::irecv`] posts a receive and announces it; [`group`] posts several at once. [`read`] takes
+//! segments off the data sockets, straight to a host destination or into a bounce buffer. [`short`] takes
+//! whole short messages off the control socket. [`finish`] ends the receive.
 
 mod finish;
 mod group;
 mod read;
 mod short;
-mod unpack;
 
 use std::{
-    sync::{
-        Arc, Mutex, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    ops::Deref,
+    sync::{Arc, Mutex, RwLock, RwLockReadGuard, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use gputcp_gpu::{Buffer, Lane, MemoryKind, UnpackMode, WriteClaim};
+use gputcp_gpu::{Buffer, Done, Lane, MemoryKind, UnpackMode, WriteClaim};
 use gputcp_proto::{
-    Violation,
-    announce::Announcer,
-    frame::{Control, Mark},
-    plan::SegmentPlan,
-    recv::{Placed, RecvSide},
+    connection::{
+        End, Inbox, Receiver,
+        receiver::{Posted, Receive},
+    },
     window::Slot,
 };
 use gputcp_socket::TcpInfo;
 
 pub use self::group::{GroupRequest, Part, ReceivedGroup};
-use self::{read::StreamReader, short::Coming, unpack::BounceRing};
+use self::read::StreamReader;
 use super::{
-    SHORT_SLABS,
-    agreed::{Agreed, SLOTS},
+    agreed::Agreed,
     canceller::Canceller,
-    control::Reader,
+    control::ControlSocket,
     cores,
     driver::Driver,
     ending,
-    locks::{lock, write_lock},
+    locks::{read_lock, write_lock},
     shared::{Shared, Side},
 };
 use crate::{Error, Result};
@@ -51,7 +46,7 @@ use crate::{Error, Result};
 /// [`RecvComm::close`], it resets the connection.
 #[derive(Debug)]
 pub struct RecvComm {
-    shared: Arc<Shared<RecvState>>,
+    shared: Arc<Shared<RecvMemory>>,
     driver: Driver,
     inline_bytes: u64,
     /// How many receives may be grouped.
@@ -68,81 +63,48 @@ pub struct RecvRequest {
     bytes: u64,
 }
 
-/// The state that the receiver's threads share.
+/// The memory that the receiver's threads work on.
 #[derive(Debug)]
-pub(crate) struct RecvState {
-    side: RecvSide<SLOTS>,
-    parts: Arc<Parts>,
-}
-
-/// Parts with locks of their own, so that a long read holds up no other thread.
-#[derive(Debug)]
-pub(crate) struct Parts {
+pub(crate) struct RecvMemory {
     /// The destinations of the receives in flight, by slot. I/O threads hold the read lock while they write.
     destinations: Box<[RwLock<Option<WriteClaim>>]>,
-    announcer: Mutex<Announcer>,
-    /// One ring per data socket, and the control socket's behind them; empty without a device.
-    rings: Vec<Mutex<BounceRing>>,
-    /// The control socket's lane.
+    /// The control socket's lane; `None` without a device.
     short: Option<Mutex<Lane>>,
     /// Eager places, in which messages wait that came before their receives. A place is used by one thread at
-    /// a time, as the rules say; each has `eager_bytes`.
+    /// a time, as the rules say.
     places: Vec<Mutex<Box<[u8]>>>,
-    eager_bytes: u64,
-    /// The message that is being read off the control socket.
-    coming: Mutex<Option<Coming>>,
     mode: UnpackMode,
-    /// Whether the last bytes came on the control socket.
-    came_short: AtomicBool,
 }
+
+/// The destination of a receive in flight, which is not given back meanwhile.
+struct Destination<'a>(RwLockReadGuard<'a, Option<WriteClaim>>);
 
 impl RecvComm {
     /// Makes everything that the connection will ever use (invariant I4).
     pub(crate) fn start(agreed: Agreed, options: &crate::Options) -> Result<Self> {
-        let (eager_bytes, depth) = (agreed.eager_bytes(), agreed.depth(options.tuning.slots));
-        let Agreed {
-            peer,
-            control,
-            data,
-            segment_bytes,
-            piece_bytes,
-            inline_bytes,
-            eager_places,
-            max_receives,
-            peer_slots: _,
-        } = agreed;
-        let eager_places = usize::from(eager_places);
         if options.device.is_some() && options.unpack == UnpackMode::None {
             return Err(Error::usage(
                 "unpack mode none leaves bytes in host memory; a device needs kernel, copy or host",
             ));
         }
         let near = cores::near(options.device.as_ref());
-        let lanes = super::lanes(options, near.as_ref(), data.len(), segment_bytes)?;
-        let short = super::short_lane(options, near.as_ref(), inline_bytes)?.map(Mutex::new);
-        let ring = |slabs| Mutex::new(BounceRing::new(slabs));
-        let stream_rings = lanes.iter().map(|_| ring(options.tuning.slabs.into()));
-        let parts = Arc::new(Parts {
-            destinations: (0..depth).map(|_| RwLock::new(None)).collect(),
-            announcer: Mutex::new(Announcer::new(eager_places)),
-            rings: stream_rings.chain(short.iter().map(|_| ring(SHORT_SLABS))).collect(),
-            short,
-            places: (0..eager_places).map(|_| Mutex::new(vec![0; eager_bytes as usize].into())).collect(),
-            eager_bytes,
-            coming: Mutex::new(None),
+        let lanes = super::lanes(options, near.as_ref(), agreed.data.len(), agreed.segment_bytes)?;
+        let short = super::short_lane(options, near.as_ref(), agreed.inline_bytes)?;
+        let settings = agreed.settings(options);
+        let place = || Mutex::new(vec![0; settings.eager_bytes as usize].into());
+        let memory = RecvMemory {
+            destinations: (0..settings.depth).map(|_| RwLock::new(None)).collect(),
+            short: short.map(Mutex::new),
+            places: std::iter::repeat_with(place).take(settings.eager_places).collect(),
             mode: options.unpack,
-            came_short: AtomicBool::new(false),
-        });
-        let side = RecvSide::new(depth, segment_bytes.into(), inline_bytes.into())
-            .with_streams(data.len())
-            .with_pieces(piece_bytes.into())
-            .with_eager(eager_places, eager_bytes);
-        let plan = SegmentPlan::new(segment_bytes.into()).with_pieces(piece_bytes.into());
-        let longest_on_device = (!lanes.is_empty()).then(|| plan.longest_chunk());
-        let state = RecvState { side, parts };
+        };
+        let longest_on_device = (!lanes.is_empty()).then(|| agreed.longest_chunk());
+        let Agreed { peer, control, data, inline_bytes, max_receives, .. } = agreed;
         let driver = Driver::new(options.pool.as_ref())?;
-        let shared =
-            Arc::new(Shared::new(peer, options.timeout, (control, &driver.watch(), depth), data, state)?);
+        let control = ControlSocket::new(control, &driver.watch())
+            .map_err(|error| Error::system("set up the connection's descriptors", error))?;
+        let end = (Receiver::new(&settings), memory);
+        let shared = Arc::new(Shared::new(peer, options.timeout, control, data, end)?);
         let inline_bytes = inline_bytes.into();
         let mut comm = Self { shared, driver, inline_bytes, max_receives, longest_on_device };
         let mut lanes = lanes.into_iter();
@@ -183,19 +145,22 @@ impl RecvComm {
         if !on_host {
             super::check_on_device(self.longest_on_device, bytes)?;
         }
-        let mut state = lock(&self.shared.state);
-        let claim = destination.write(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
-        if state.side.in_flight() == 0 {
-            self.shared.resume();
+        let posted = self.shared.act(|end| {
+            let claim = destination.write(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
+            if end.in_flight() == 0 {
+                self.shared.resume();
+            }
+            let posted = end.post(Receive { capacity: bytes, is_bounced: !on_host, tag });
+            if let Some(posted) = &posted {
+                *write_lock(&self.shared.memory.destinations[posted.slot.index()]) = Some(claim);
+            }
+            Ok::<_, Error>(posted)
+        })?;
+        let Some(Posted { slot, early }) = posted else { return Ok(None) };
+        if let Some(early) = early {
+            self.shared.deliver(early)?;
         }
-        let Some((slot, mut announce)) = state.side.post(bytes, true) else { return Ok(None) };
-        announce.mark = (self.max_receives > 1).then_some(Mark { tag, following: 0 });
-        *write_lock(&state.parts.destinations[slot.index()]) = Some(claim);
-        let early = state.side.take_early(&slot);
-        let parts = state.parts.clone();
-        drop(state);
-        self.shared.tell(&parts, |announcer| announcer.posted(announce))?;
-        self.shared.take_early(early, &parts)?;
+        self.shared.check()?;
         Ok(Some(RecvRequest { slot, bytes }))
     }
 
@@ -207,8 +172,7 @@ impl RecvComm {
     /// If requests are still in flight, short messages came that were never received, or the peer does not
     /// close by the deadline.
     pub fn close(mut self, deadline: Instant) -> Result<()> {
-        let open = lock(&self.shared.state).side.in_flight();
-        ending::close(&self.shared, &mut self.driver, open, deadline)
+        ending::close(&self.shared, &mut self.driver, deadline)
     }
 
     /// Says goodbye and returns. A thread of its own, or the pool, waits for the peer's goodbye, up to
@@ -219,8 +183,7 @@ impl RecvComm {
     /// If requests are still in flight or the connection has failed. Then it is reset, and no thread touches
     /// the requests' memory any more.
     pub fn leave(mut self, timeout: Duration) -> Result<()> {
-        let open = lock(&self.shared.state).side.in_flight();
-        ending::leave(&self.shared, &mut self.driver, open, timeout)
+        ending::leave(&self.shared, &mut self.driver, timeout)
     }
 
     /// Returns a handle that ends every wait on this connection from another thread.
@@ -232,13 +195,13 @@ impl RecvComm {
     /// Returns the payload bytes that came off the sockets.
     #[must_use]
     pub fn bytes_landed(&self) -> u64 {
-        self.shared.counters.carried.load(Ordering::Relaxed)
+        self.shared.carried.load(Ordering::Relaxed)
     }
 
     /// Returns the payload bytes that are at their destination.
     #[must_use]
     pub fn bytes_placed(&self) -> u64 {
-        self.shared.counters.placed.load(Ordering::Relaxed)
+        self.shared.end().placed_bytes()
     }
 
     /// Returns the kernel's counters of each data socket.
@@ -264,68 +227,29 @@ impl Drop for RecvComm {
     }
 }
 
-impl Shared<RecvState> {
-    fn parts(&self) -> Arc<Parts> {
-        lock(&self.state).parts.clone()
+impl RecvMemory {
+    /// Returns the destination of a receive in flight.
+    fn destination(&self, slot: usize) -> Destination<'_> {
+        Destination(read_lock(&self.destinations[slot]))
     }
 
-    /// Writes the announcements that are due, under the announcer's lock, as their order counts. A sender
-    /// that has said goodbye needs none, and may be gone.
-    fn tell(&self, parts: &Parts, due: impl FnOnce(&mut Announcer) -> &[u8]) -> Result<()> {
-        if self.peer_has_said_goodbye() {
-            return Ok(());
-        }
-        let mut announcer = lock(&parts.announcer);
-        let frames = due(&mut announcer);
-        let written = if frames.is_empty() { Ok(()) } else { self.control.write(frames) };
-        drop(announcer);
-        // Not under the lock: a frame that is read then may be matched to a receive.
-        written.or_else(|error| self.control_failed(error))
-    }
-
-    /// Counts bytes that are at their destination.
-    fn placed(&self, placed: Placed) {
-        self.counters.placed.fetch_add(placed.landing().bytes(), Ordering::Relaxed);
-        let slot = placed.landing().slot_index();
-        if lock(&self.state).side.place(placed) {
-            self.doorbell.ring(slot);
-        }
+    fn short_lane(&self) -> &Mutex<Lane> {
+        let Some(lane) = &self.short else { unreachable!("device memory is refused without lanes") };
+        lane
     }
 }
 
-impl Side for RecvState {
-    const SENDS: bool = false;
-
-    fn dispatch(shared: &Shared<Self>, frame: Control, reader: &mut Reader) -> Result<()> {
-        // A sender has nothing in flight when it says goodbye. Its segments may be on the way, on other
-        // sockets.
-        let after_goodbye = |frame| Err(shared.misbehaved(Violation::AfterGoodbye { frame }));
-        match frame {
-            Control::Inline { .. } if shared.peer_has_said_goodbye() => after_goodbye("short message"),
-            Control::Want { .. } if shared.peer_has_said_goodbye() => after_goodbye("want"),
-            Control::Inline { seq, bytes } => shared.take_inline(seq, bytes.into(), reader),
-            Control::Want { seq } => shared.tell(&shared.parts(), |announcer| announcer.wanted(seq)),
-            _ => Err(shared.misbehaved(Violation::Field {
-                frame: "control frame to a receiver",
-                field: "kind",
-                value: u64::from(frame.encode()[2]),
-            })),
-        }
+impl Destination<'_> {
+    fn claim(&self) -> &WriteClaim {
+        let Some(claim) = self.0.deref() else { unreachable!("a posted receive has a destination") };
+        claim
     }
+}
 
-    fn owed(&self) -> (bool, bool) {
-        (self.side.in_flight() > 0, self.side.is_amid())
-    }
+impl Side for RecvMemory {
+    type End = Receiver<Done>;
 
-    fn unreceived(&self) -> usize {
-        self.side.unreceived()
-    }
-
-    fn goodbye(shared: &Shared<Self>) {
-        lock(&shared.state).side.goodbye();
-    }
-
-    fn take_rest(shared: &Shared<Self>, reader: &mut Reader) -> Result<bool> {
-        shared.take_rest_of_inline(reader)
+    fn take_message(shared: &Shared<Self>, inbox: &mut Inbox<Done>) -> Result<bool> {
+        shared.take_message(inbox)
     }
 }

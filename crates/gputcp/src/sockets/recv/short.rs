@@ -1,253 +1,144 @@
 //! Short messages: whole, inside a frame of the control socket, taken by the thread that reads it. Host
-//! destinations are received in place, device memory by the control socket's own bounce ring. A message of
-//! which only a part has come waits beside the reader for the next thread that reads. A message whose receive
-//! is not posted goes to an eager place; the post takes it from there.
+//! destinations are received in place, device memory by the control socket's own bounce buffers. A message
+//! whose receive is not posted goes to an eager place; the post takes it from there.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Instant};
 
-use gputcp_gpu::MemoryKind;
-use gputcp_proto::{
-    Violation,
-    bounce::Filling,
-    recv::{Early, InPlace, Landing},
-    send::TooLong,
+use gputcp_gpu::Done;
+use gputcp_proto::connection::{
+    End, Failure, Inbox, Step,
+    receiver::{Short, Work},
 };
 use rustix::net::RecvFlags;
 
-use super::{Parts, RecvState};
+use super::RecvMemory;
 use crate::{
-    Error, Result,
+    Result,
     sockets::{
-        control::{Piece, Reader},
-        locks::{lock, read_lock},
-        shared::Shared,
+        locks::lock,
+        shared::{Shared, attempt, socket_error},
+        task::LANE_LOOK,
     },
 };
 
-/// A short message that is being read.
-#[derive(Debug)]
-pub(super) enum Coming {
-    InPlace(InPlace),
-    Filling(Filling),
-    /// A message to an eager place, and the bytes that the place has of it.
-    Early(Early, u64),
+/// The outcome of a part of the work for a short message.
+enum Carried {
+    /// So many of the bytes that were here are used.
+    Used(usize),
+    /// The socket has no more bytes now.
+    Nothing,
+    /// The message is done.
+    Over,
 }
 
-impl Shared<RecvState> {
-    /// Begins to take the message whose frame was just read.
-    pub(super) fn take_inline(&self, seq: u64, bytes: u64, reader: &mut Reader) -> Result<()> {
-        let mut state = lock(&self.state);
-        let begun = match state.side.begin_early(seq, bytes) {
-            Ok(Some(early)) => Ok(Err(early)),
-            Ok(None) => state.side.begin_inline(seq, bytes).map(Ok),
-            Err(violation) => Err(violation),
-        };
-        let (done, parts) = (state.side.done(), state.parts.clone());
-        drop(state);
-        let begun = begun.map_err(|violation| self.refused(violation, &parts))?;
-        let is_short = bytes <= parts.eager_bytes;
-        self.tell(&parts, |announcer| announcer.begun(seq, is_short, done))?;
-        parts.came_short.store(true, Ordering::Relaxed);
-        *lock(&parts.coming) = Some(match begun {
-            Ok(landing) => self.begin_short(landing, &parts)?,
-            Err(early) => Coming::Early(early, 0),
-        });
-        reader.amid = true;
-        Ok(())
-    }
-
-    /// Takes the bytes that have come of the message that was begun. Returns true when that is all of it.
-    pub(super) fn take_rest_of_inline(&self, reader: &mut Reader) -> Result<bool> {
-        let parts = self.parts();
-        let mut coming = lock(&parts.coming);
-        while let Some(current) = coming.take() {
-            let missing = current.missing();
-            let got = match missing {
-                0 => Some(0),
-                _ => self.read_piece(&current, missing, &parts, reader)?,
-            };
-            let Some(got) = got else {
-                *coming = Some(current);
-                return Ok(false);
-            };
-            self.counters.carried.fetch_add(got, Ordering::Relaxed);
-            *coming = self.advance(current, got, &parts)?;
+impl Shared<RecvMemory> {
+    /// Goes on with the message that the reader is amid. Returns false if more of it is to come.
+    pub(super) fn take_message(&self, inbox: &mut Inbox<Done>) -> Result<bool> {
+        while let Some((short, here)) = inbox.message() {
+            match self.carry(short, here)? {
+                Carried::Used(bytes) => inbox.used(bytes),
+                Carried::Nothing => return Ok(false),
+                Carried::Over => inbox.end_message(),
+            }
         }
-        reader.amid = false;
         Ok(true)
     }
 
-    /// Takes a message that came before its receive, which was posted now, to its destination.
-    pub(super) fn take_early(
-        &self,
-        early: Result<Option<(usize, Landing)>, Violation>,
-        parts: &Parts,
-    ) -> Result<()> {
-        let taken = match early {
-            Ok(None) => return Ok(()),
-            Ok(Some((place, landing))) => self.take_from_place(place, landing, parts),
-            Err(violation) => Err(self.refused(violation, parts)),
-        };
-        taken.inspect_err(|error| self.fail(error.clone()))
-    }
-
-    /// Takes a message from an eager place. The place is used again when the receive is finished, and not
-    /// before.
-    fn take_from_place(&self, place: usize, landing: Landing, parts: &Parts) -> Result<()> {
-        let bytes = landing.bytes();
-        let current = self.begin_short(landing, parts)?;
-        let message = &lock(&parts.places[place])[..bytes as usize];
-        match &current {
-            Coming::InPlace(in_place) => {
-                let place = read_lock(&parts.destinations[in_place.landing().slot_index()]);
-                let Some(destination) = place.as_ref() else {
-                    unreachable!("a posted receive has a destination")
-                };
-                // The CPU may not write device memory, not even 0 bytes of it.
-                if bytes > 0 {
-                    destination.copy_from(0, message);
+    /// Takes a message, which came before its receive, from its eager place.
+    pub(super) fn deliver(&self, mut early: Short<Done>) -> Result<()> {
+        loop {
+            match self.carry(&mut early, &[]) {
+                Ok(Carried::Used(_)) => {}
+                Ok(Carried::Nothing | Carried::Over) => return Ok(()),
+                Err(error) => {
+                    self.fail(error.clone());
+                    return Err(error);
                 }
             }
-            Coming::Filling(filling) => {
-                let Some(lane) = &parts.short else { unreachable!("device memory is refused without lanes") };
-                lock(lane).put(filling, message);
-            }
-            Coming::Early(..) => unreachable!("it has a destination"),
-        }
-        match self.advance(current, bytes, parts)? {
-            None => Ok(()),
-            Some(_) => unreachable!("all of it was here"),
         }
     }
 
-    /// Returns the error of a violation. The sender of an early message could not know that its receive is
-    /// shorter: that is an error of usage.
-    fn refused(&self, violation: Violation, parts: &Parts) -> Error {
-        match violation {
-            Violation::Overflow { total, capacity, .. }
-                if !parts.places.is_empty() && total <= parts.eager_bytes =>
-            {
-                Error::usage(format!(
-                    "{}: post a receive that is long enough",
-                    TooLong { bytes: total, capacity }
-                ))
-            }
-            violation => self.misbehaved(violation),
-        }
-    }
-
-    /// Begins a message. Device memory is received in place only to receive 0 bytes.
-    fn begin_short(&self, landing: Landing, parts: &Parts) -> Result<Coming> {
-        let place = read_lock(&parts.destinations[landing.slot_index()]);
-        let Some(destination) = place.as_ref() else { unreachable!("a posted receive has a destination") };
-        let in_place = destination.kind() == MemoryKind::Host || landing.bytes() == 0;
-        drop(place);
-        if in_place {
-            return Ok(Coming::InPlace(InPlace::new(landing)));
-        }
-        let Some(ring) = parts.rings.last() else { unreachable!("device memory is refused without lanes") };
-        Ok(Coming::Filling(Filling::new(self.wait_for_bounce_slot(ring)?, landing)))
-    }
-
-    fn read_piece(
-        &self,
-        current: &Coming,
-        missing: u64,
-        parts: &Parts,
-        reader: &mut Reader,
-    ) -> Result<Option<u64>> {
-        let got = match current {
-            Coming::InPlace(in_place) => {
-                let place = read_lock(&parts.destinations[in_place.landing().slot_index()]);
-                let Some(destination) = place.as_ref() else {
-                    unreachable!("a posted receive has a destination")
-                };
-                reader.take(&self.control, missing, |piece| match piece {
-                    Piece::Here(bytes) => {
-                        destination.copy_from(in_place.have(), bytes);
-                        Ok(bytes.len())
-                    }
-                    Piece::Coming(socket) => destination.recv(socket, in_place.have(), missing),
-                })
-            }
-            Coming::Filling(filling) => {
-                let Some(lane) = &parts.short else { unreachable!("device memory is refused without lanes") };
-                let mut lane = lock(lane);
-                reader.take(&self.control, missing, |piece| match piece {
-                    Piece::Here(bytes) => {
-                        lane.put(filling, bytes);
-                        Ok(bytes.len())
-                    }
-                    Piece::Coming(socket) => lane.recv(filling, socket),
-                })
-            }
-            Coming::Early(early, have) => {
-                let mut place = lock(&parts.places[early.place()]);
-                let room = &mut place[*have as usize..early.bytes() as usize];
-                reader.take(&self.control, missing, |piece| match piece {
-                    Piece::Here(bytes) => {
-                        room[..bytes.len()].copy_from_slice(bytes);
-                        Ok(bytes.len())
-                    }
-                    Piece::Coming(socket) => Ok(rustix::net::recv(socket, &mut *room, RecvFlags::empty())?.0),
-                })
-            }
+    /// Does a part of the work for a short message. `here` are its bytes that were read with its frame.
+    fn carry(&self, short: &mut Short<Done>, here: &[u8]) -> Result<Carried> {
+        let socket = self.control.descriptor();
+        let place = short.source().map(|place| lock(&self.memory.places[place]));
+        // The bytes that need no call of the socket: all from an eager place, or those that are here.
+        let at_hand = |have: u64, missing: u64| match &place {
+            Some(place) => &place[have as usize..(have + missing) as usize],
+            None => &here[..here.len().min(missing as usize)],
         };
-        got.map_err(|error| self.socket_failed(&error))
-    }
-
-    /// Counts bytes that have come, and launches the unpack of a message that is whole.
-    fn advance(&self, current: Coming, got: u64, parts: &Parts) -> Result<Option<Coming>> {
-        let filled = match current {
-            Coming::InPlace(in_place) => {
-                return Ok(match in_place.advance(got) {
-                    Ok(placed) => {
-                        self.placed(placed);
-                        None
-                    }
-                    Err(rest) => Some(Coming::InPlace(rest)),
-                });
-            }
-            Coming::Filling(filling) => match filling.advance(got) {
-                Ok(filled) => filled,
-                Err(rest) => return Ok(Some(Coming::Filling(rest))),
-            },
-            Coming::Early(early, have) if have + got < early.bytes() => {
-                return Ok(Some(Coming::Early(early, have + got)));
-            }
-            Coming::Early(early, _) => {
-                let place = early.place();
-                let landing = lock(&self.state).side.early_is_whole(early);
-                match landing.map_err(|violation| self.refused(violation, parts))? {
-                    None => {}
-                    Some(landing) => self.take_from_place(place, landing, parts)?,
+        let copied;
+        let got = match short.work() {
+            Work::InPlace(segment) => {
+                let destination = self.memory.destination(segment.landing().slot_index());
+                let bytes = at_hand(segment.have(), segment.missing());
+                copied = bytes.len();
+                if copied == 0 {
+                    attempt(|| destination.claim().recv(socket, segment.have(), segment.missing()))
+                } else {
+                    destination.claim().copy_from(segment.have(), bytes);
+                    Ok(Some(copied))
                 }
-                return Ok(None);
+            }
+            Work::Bounce(filling) => {
+                let mut lane = lock(self.memory.short_lane());
+                let bytes = at_hand(filling.have(), filling.missing());
+                copied = bytes.len();
+                if copied == 0 {
+                    attempt(|| lane.recv(filling, socket))
+                } else {
+                    lane.put(filling, bytes);
+                    Ok(Some(copied))
+                }
+            }
+            Work::Early { place, have, missing } => {
+                let mut place = lock(&self.memory.places[place]);
+                let room = &mut place[have as usize..(have + missing) as usize];
+                let bytes = at_hand(have, missing);
+                copied = bytes.len();
+                if copied == 0 {
+                    attempt(|| Ok(rustix::net::recv(socket, &mut *room, RecvFlags::empty())?.0))
+                } else {
+                    room[..copied].copy_from_slice(bytes);
+                    Ok(Some(copied))
+                }
+            }
+            Work::Unpack(filled) => {
+                let destination = self.memory.destination(filled.landing().slot_index());
+                let mut lane = lock(self.memory.short_lane());
+                let unpacking =
+                    filled.unpack(&mut lane.unpack_into(destination.claim(), self.memory.mode))?;
+                drop((lane, destination));
+                short.launched(unpacking);
+                return Ok(Carried::Used(0));
+            }
+            Work::Connection | Work::Hear | Work::Header(_) => {
+                return match self.act_on_lane(|end| end.step_short(short))? {
+                    Step::Over => Ok(Carried::Over),
+                    Step::Lane(oldest) => {
+                        oldest.wait(Instant::now() + LANE_LOOK)?;
+                        Ok(Carried::Used(0))
+                    }
+                    _ => Ok(Carried::Used(0)),
+                };
             }
         };
-        let (Some(lane), Some(ring)) = (&parts.short, parts.rings.last()) else {
-            unreachable!("device memory is refused without lanes")
+        let lost = |error| self.act(|end| end.life_mut().fail(Failure::Socket(error)));
+        let counted = match got.map_err(|error| socket_error(&error)) {
+            Ok(None) => return Ok(Carried::Nothing),
+            Ok(Some(got)) => short.got(got as u64).map(|()| got),
+            Err(error) => Err(error),
         };
-        let index = filled.landing().slot_index();
-        let place = read_lock(&parts.destinations[index]);
-        let Some(destination) = place.as_ref() else { unreachable!("a posted receive has a destination") };
-        let mut lane = lock(lane);
-        // Launched under the ring's lock: a waiter that finds the ring empty must not miss it.
-        let mut ring = lock(ring);
-        ring.push(filled.unpack(&mut lane.unpack_into(destination, parts.mode))?);
-        drop((ring, lane, place));
-        // The waiter goes on to watch the lane.
-        self.doorbell.ring(index);
-        Ok(None)
-    }
-}
-
-impl Coming {
-    const fn missing(&self) -> u64 {
-        match self {
-            Self::InPlace(in_place) => in_place.missing(),
-            Self::Filling(filling) => filling.missing(),
-            Self::Early(early, have) => early.bytes() - *have,
+        match counted {
+            Ok(_) if place.is_some() => Ok(Carried::Used(0)),
+            Ok(got) => {
+                self.carried.fetch_add(got as u64, Ordering::Relaxed);
+                Ok(Carried::Used(copied))
+            }
+            Err(error) => {
+                lost(error);
+                self.check().map(|()| Carried::Over)
+            }
         }
     }
 }

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use gputcp_proto::{send::Sent, window::Slot};
+use gputcp_proto::{recv::Unfinished, send::Sent, window::Slot};
 
-use super::{SendComm, SendRequest, SendState};
+use super::{SendComm, SendMemory, SendRequest};
 use crate::{
     Progress, Result,
     sockets::{
         bound::Bound,
-        locks::{lock, write_lock},
+        locks::write_lock,
         shared::{Ready, Shared},
     },
 };
@@ -25,13 +25,10 @@ impl SendComm {
         // Also for a request that is finished already: the next ones need announcements, and unread they
         // would wake the background reader.
         self.shared.poll();
-        match self.shared.finish(request.slot) {
-            Ok(sent) => Ok(Progress::Done(sent)),
-            Err(slot) => {
+        match self.shared.finish(request.slot)? {
+            Progress::Done(sent) => Ok(Progress::Done(sent)),
+            Progress::NotYet(slot) => {
                 self.shared.check()?;
-                if self.shared.peer_has_said_goodbye() && !self.shared.is_begun(&slot) {
-                    return Err(self.shared.peer_closed());
-                }
                 Ok(Progress::NotYet(SendRequest { slot }))
             }
         }
@@ -49,29 +46,34 @@ impl SendComm {
         let mut slot = Some(request.slot);
         self.shared.wait_for("sending a message", bound, Some(index), false, || {
             let Some(held) = slot.take() else { return Ok(Ready::No) };
-            match self.shared.finish(held) {
-                Ok(sent) => Ok(Ready::Yes(sent)),
-                Err(held) => {
-                    let hopeless = self.shared.peer_has_said_goodbye() && !self.shared.is_begun(&held);
+            match self.shared.finish(held)? {
+                Progress::Done(sent) => Ok(Ready::Yes(sent)),
+                Progress::NotYet(held) => {
                     slot = Some(held);
-                    if hopeless { Err(self.shared.peer_closed()) } else { Ok(Ready::No) }
+                    Ok(Ready::No)
                 }
             }
         })
     }
 }
 
-impl Shared<SendState> {
-    fn finish(&self, slot: Slot) -> Result<Sent, Slot> {
-        let mut state = lock(&self.state);
+impl Shared<SendMemory> {
+    /// Ends a send that the sockets have taken.
+    ///
+    /// # Errors
+    /// If the peer has closed the connection, and the send has not begun.
+    fn finish(&self, slot: Slot) -> Result<Progress<Sent, Slot>> {
         let index = slot.index();
-        let sent = state.side.finish(slot)?;
-        // Before the slot can be issued again, which takes this lock.
-        *write_lock(&state.parts.sources[index]) = None;
-        Ok(sent)
-    }
-
-    fn is_begun(&self, slot: &Slot) -> bool {
-        lock(&self.state).side.is_begun(slot)
+        let finished = self.act(|end| {
+            end.finish(slot).inspect(|_| {
+                // Before the slot can be issued again, which takes this lock.
+                *write_lock(&self.memory.sources[index]) = None;
+            })
+        });
+        match finished {
+            Ok(sent) => Ok(Progress::Done(sent)),
+            Err(Unfinished::NotYet(slot)) => Ok(Progress::NotYet(slot)),
+            Err(Unfinished::Never(_)) => Err(self.peer_closed()),
+        }
     }
 }

@@ -1,38 +1,38 @@
-//! The sending end of a connection. In the order of the data's way: [`SendComm::isend`] posts a message, and
-//! an announced receive lets it start. [`stage`] copies device memory to a pinned ring. [`write`] carries
-//! segments on the data sockets, [`short`] whole short messages on the control socket. [`finish`] ends the
-//! send.
+//! The sending end of a connection, as sockets and threads drive
+//! [`connection::Sender`](gputcp_proto::connection::Sender). In the order of the data's way:
+//! [`SendComm::isend`] posts a message. [`write`] carries segments on the data sockets, [`short`] whole short
+//! messages on the control socket. [`finish`] ends the send.
 
 mod finish;
 mod short;
-mod stage;
 mod write;
 
 use std::{
-    sync::{Arc, Mutex, RwLock, atomic::Ordering},
+    ops::Deref,
+    sync::{Arc, Mutex, RwLock, RwLockReadGuard, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use gputcp_gpu::{Buffer, MemoryKind, ReadClaim};
+use gputcp_gpu::{Buffer, Done, Lane, MemoryKind, ReadClaim, UnpackMode};
 use gputcp_proto::{
-    frame::Control,
-    plan::SegmentPlan,
-    send::{Carrier, Segment, SendSide},
+    connection::{
+        End, Sender,
+        sender::{Departure, Send, Wrote},
+    },
     window::Slot,
 };
 use gputcp_socket::TcpInfo;
 
-use self::{short::ShortSends, stage::StagingRing, write::Writer};
+use self::write::Writer;
 use super::{
-    SHORT_BYTES,
-    agreed::{Agreed, SLOTS},
+    agreed::Agreed,
     bound::Bound,
     canceller::Canceller,
-    control::Reader,
+    control::ControlSocket,
     cores,
     driver::Driver,
     ending,
-    locks::{lock, write_lock},
+    locks::{read_lock, write_lock},
     shared::{Ready, Shared, Side},
 };
 use crate::{Error, Result};
@@ -44,7 +44,7 @@ use crate::{Error, Result};
 /// [`SendComm::close`], it resets the connection.
 #[derive(Debug)]
 pub struct SendComm {
-    shared: Arc<Shared<SendState>>,
+    shared: Arc<Shared<SendMemory>>,
     driver: Driver,
     /// The longest message of device memory; `None` without a device.
     longest_on_device: Option<u64>,
@@ -59,62 +59,44 @@ pub struct SendRequest {
     slot: Slot,
 }
 
-/// The state that the sender's threads share.
+/// The memory that the sender's threads work on.
 #[derive(Debug)]
-pub(crate) struct SendState {
-    side: SendSide<SLOTS>,
-    parts: Arc<Parts>,
-}
-
-/// Parts with locks of their own, so that a long write holds up no other thread.
-#[derive(Debug)]
-pub(crate) struct Parts {
+pub(crate) struct SendMemory {
     /// The sources of the sends in flight, by slot. I/O threads hold the read lock while they read.
     sources: Box<[RwLock<Option<ReadClaim>>]>,
-    short: Mutex<ShortSends>,
+    /// The control socket's lane; `None` without a device.
+    short: Option<Mutex<Lane>>,
+    mode: UnpackMode,
 }
+
+/// The source of a send in flight, which is not given back meanwhile.
+struct Source<'a>(RwLockReadGuard<'a, Option<ReadClaim>>);
 
 impl SendComm {
     /// Makes everything that the connection will ever use (invariant I4).
     pub(crate) fn start(agreed: Agreed, options: &crate::Options) -> Result<Self> {
-        let eager_bytes = agreed.eager_bytes();
-        let (depth, peer_depth) = (agreed.depth(options.tuning.slots), agreed.depth(agreed.peer_slots));
-        let Agreed {
-            peer,
-            control,
-            data,
-            segment_bytes,
-            piece_bytes,
-            inline_bytes,
-            eager_places,
-            max_receives,
-            peer_slots: _,
-        } = agreed;
         let near = cores::near(options.device.as_ref());
-        let lanes = super::lanes(options, near.as_ref(), data.len(), segment_bytes)?;
-        let short = super::short_lane(options, near.as_ref(), inline_bytes)?;
-        let short = short.map(|lane| StagingRing::new(lane, super::SHORT_SLABS, options.unpack));
-        let short = Mutex::new(ShortSends::new(short, depth));
-        let parts = Arc::new(Parts { sources: (0..depth).map(|_| RwLock::new(None)).collect(), short });
-        let mut side = SendSide::new(depth, segment_bytes.into(), peer_depth)
-            .with_pieces(piece_bytes.into())
-            .with_streams(data.len())
-            .with_inline(inline_bytes.into())
-            .with_eager(eager_places.into(), eager_bytes);
-        if max_receives > 1 {
-            side = side.with_groups(max_receives);
-        }
-        let plan = SegmentPlan::new(segment_bytes.into()).with_pieces(piece_bytes.into());
-        let longest_on_device = (!lanes.is_empty()).then(|| plan.longest_chunk());
-        let state = SendState { side, parts };
+        let lanes = super::lanes(options, near.as_ref(), agreed.data.len(), agreed.segment_bytes)?;
+        let short = super::short_lane(options, near.as_ref(), agreed.inline_bytes)?;
+        let settings = agreed.settings(options);
+        let memory = SendMemory {
+            sources: (0..settings.depth).map(|_| RwLock::new(None)).collect(),
+            short: short.map(Mutex::new),
+            mode: options.unpack,
+        };
+        let longest_on_device = (!lanes.is_empty()).then(|| agreed.longest_chunk());
+        let Agreed { peer, control, data, max_receives, .. } = agreed;
         let driver = Driver::new(options.pool.as_ref())?;
-        let shared =
-            Arc::new(Shared::new(peer, options.timeout, (control, &driver.watch(), depth), data, state)?);
+        let control = ControlSocket::new(control, &driver.watch())
+            .map_err(|error| Error::system("set up the connection's descriptors", error))?;
+        let end = (Sender::new(&settings), memory);
+        let shared = Arc::new(Shared::new(peer, options.timeout, control, data, end)?);
         let mut comm = Self { shared, driver, longest_on_device, max_receives };
-        let ring = |lane| StagingRing::new(lane, options.tuning.slabs.into(), options.unpack);
-        let mut rings = lanes.into_iter().map(ring);
+        let mut lanes = lanes.into_iter();
+        let buffers = options.tuning.slabs.into();
         let shared = comm.shared.clone();
-        let tasks = (0..shared.data.len()).map(|stream| Writer::new(&shared, stream, rings.next()));
+        let tasks =
+            (0..shared.data.len()).map(|stream| Writer::new(&shared, stream, (lanes.next(), buffers)));
         comm.driver.start(&shared, near.as_ref(), tasks)?;
         Ok(comm)
     }
@@ -153,9 +135,9 @@ impl SendComm {
         // Its receive may be announced, in a frame that no thread has read yet. Behind a goodbye there is
         // none.
         self.shared.poll();
-        let is_over = self.shared.peer_has_said_goodbye();
+        let is_over = self.shared.end().life().peer_has_said_goodbye();
         let posted = self.try_isend(source, offset, bytes, tag)?;
-        if posted.is_none() && is_over && lock(&self.shared.state).side.has_room() {
+        if posted.is_none() && is_over && self.shared.end().has_room() {
             return Err(self.shared.peer_closed());
         }
         Ok(posted)
@@ -173,12 +155,12 @@ impl SendComm {
         bytes: u64,
     ) -> Result<Option<SendRequest>> {
         let posted = self.isend(source, offset, bytes)?;
-        if posted.is_some() || self.max_receives == 1 || lock(&self.shared.state).side.in_flight() > 0 {
+        if posted.is_some() || self.max_receives == 1 || self.shared.end().in_flight() > 0 {
             return Ok(posted);
         }
         let bound = Bound::Deadline(Instant::now() + self.shared.timeout);
         let posted = self.shared.wait_for("waiting for a receive", bound, None, false, || {
-            let is_over = self.shared.peer_has_said_goodbye();
+            let is_over = self.shared.end().life().peer_has_said_goodbye();
             match self.try_isend(source, offset, bytes, 0)? {
                 Some(request) => Ok(Ready::Yes(request)),
                 None if is_over => Err(self.shared.peer_closed()),
@@ -194,22 +176,19 @@ impl SendComm {
         if !on_host {
             super::check_on_device(self.longest_on_device, bytes)?;
         }
-        let mut state = lock(&self.shared.state);
-        let claim = source.read(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
-        let alone = state.side.in_flight() == 0;
-        if alone {
-            self.shared.resume();
-        }
-        let inline = alone || (on_host && bytes <= SHORT_BYTES);
-        let Some(slot) = state.side.post_tagged(bytes, inline, tag) else { return Ok(None) };
-        *write_lock(&state.parts.sources[slot.index()]) = Some(claim);
-        let dealt = state.side.deal(Carrier::Control);
-        let (next, wanted) = (state.side.to_wake(), state.side.to_want());
-        drop(state);
-        self.shared.wake(next);
-        self.shared.want(wanted)?;
-        self.shared.carry_dealt(dealt)?;
-        Ok(Some(SendRequest { slot }))
+        let posted = self.shared.act(|end| {
+            let claim = source.read(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
+            if end.in_flight() == 0 {
+                self.shared.resume();
+            }
+            let slot = end.post(Send { bytes, is_staged: !on_host, tag });
+            if let Some(slot) = &slot {
+                *write_lock(&self.shared.memory.sources[slot.index()]) = Some(claim);
+            }
+            Ok::<_, Error>(slot)
+        })?;
+        self.shared.check()?;
+        Ok(posted.map(|slot| SendRequest { slot }))
     }
 
     /// Returns how many receives one group of the peer's may have: with 1, tags mean nothing.
@@ -227,8 +206,7 @@ impl SendComm {
     /// # Errors
     /// If requests are still in flight, or the peer does not answer by the deadline.
     pub fn close(mut self, deadline: Instant) -> Result<()> {
-        let open = lock(&self.shared.state).side.in_flight();
-        ending::close(&self.shared, &mut self.driver, open, deadline)
+        ending::close(&self.shared, &mut self.driver, deadline)
     }
 
     /// Says goodbye and returns. A thread of its own, or the pool, waits for the peer's goodbye, up to
@@ -239,8 +217,7 @@ impl SendComm {
     /// If requests are still in flight or the connection has failed. Then it is reset, and no thread touches
     /// the requests' memory any more.
     pub fn leave(mut self, timeout: Duration) -> Result<()> {
-        let open = lock(&self.shared.state).side.in_flight();
-        ending::leave(&self.shared, &mut self.driver, open, timeout)
+        ending::leave(&self.shared, &mut self.driver, timeout)
     }
 
     /// Returns a handle that ends every wait on this connection from another thread.
@@ -252,7 +229,7 @@ impl SendComm {
     /// Returns the payload bytes that the sockets have taken.
     #[must_use]
     pub fn bytes_written(&self) -> u64 {
-        self.shared.counters.carried.load(Ordering::Relaxed)
+        self.shared.carried.load(Ordering::Relaxed)
     }
 
     /// Returns the kernel's counters of each data socket.
@@ -284,67 +261,29 @@ impl Drop for SendComm {
     }
 }
 
-impl Shared<SendState> {
-    /// Wakes the I/O thread whose turn it is.
-    fn wake(&self, stream: Option<usize>) {
-        if let Some(stream) = stream {
-            self.work[stream].wake();
-        }
+impl SendMemory {
+    /// Returns the source of a send in flight.
+    fn source(&self, slot: usize) -> Source<'_> {
+        Source(read_lock(&self.sources[slot]))
     }
 
-    /// Asks for an announcement that the peer may hold back.
-    fn want(&self, seq: Option<u64>) -> Result<()> {
-        let Some(seq) = seq else { return Ok(()) };
-        let asked = self.control.write(&Control::Want { seq }.encode());
-        asked.or_else(|error| self.control_failed(error))
-    }
-
-    /// Counts a segment that a socket has taken.
-    fn written(&self, segment: Segment) {
-        self.counters.carried.fetch_add(segment.bytes(), Ordering::Relaxed);
-        let slot = segment.slot_index();
-        if lock(&self.state).side.written(segment) {
-            self.doorbell.ring(slot);
-        }
-    }
-
-    fn peer_closed(&self) -> Error {
-        Error::PeerClosed { peer: self.peer.clone(), open: lock(&self.state).side.in_flight() }
-    }
-
-    fn parts(&self) -> Arc<Parts> {
-        lock(&self.state).parts.clone()
+    fn short_lane(&self) -> &Mutex<Lane> {
+        let Some(lane) = &self.short else { unreachable!("device memory is refused without lanes") };
+        lane
     }
 }
 
-impl Side for SendState {
-    const SENDS: bool = true;
-
-    fn dispatch(shared: &Shared<Self>, frame: Control, _: &mut Reader) -> Result<()> {
-        let Control::Announce(announce) = frame else {
-            return Err(shared.misbehaved(gputcp_proto::Violation::Field {
-                frame: "control frame to a sender",
-                field: "kind",
-                value: u64::from(frame.encode()[2]),
-            }));
-        };
-        let mut state = lock(&shared.state);
-        let announced = state.side.announced(&announce);
-        let dealt = state.side.deal(Carrier::Control);
-        let (next, wanted) = (state.side.to_wake(), state.side.to_want());
-        drop(state);
-        announced.map_err(|violation| shared.misbehaved(violation))?;
-        shared.wake(next);
-        shared.want(wanted)?;
-        shared.carry_dealt(dealt)
+impl Source<'_> {
+    fn claim(&self) -> &ReadClaim {
+        let Some(claim) = self.0.deref() else { unreachable!("a dealt segment has a source") };
+        claim
     }
+}
 
-    fn owed(&self) -> (bool, bool) {
-        (self.side.in_flight() > 0, self.side.is_amid())
-    }
+impl Side for SendMemory {
+    type End = Sender<Done>;
 
-    fn write_on(shared: &Shared<Self>) -> Result<()> {
-        let parts = shared.parts();
-        shared.write_short(lock(&parts.short), &parts)
+    fn write_message(shared: &Shared<Self>, message: &mut Departure<Done>) -> Result<Wrote> {
+        shared.write_short(message)
     }
 }

@@ -1,85 +1,22 @@
 //! Fails a connection. Any failure poisons it (invariant I7), and the first one is kept. Every socket is shut
 //! down, so every blocked thread returns. Every request in flight ends with that same error.
 
-use std::{
-    io,
-    net::Shutdown,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, sync::Arc};
 
-use gputcp_proto::Violation;
+use gputcp_proto::connection::{End, Failure, SocketError};
 
 use super::{Shared, Side};
-use crate::{Error, Result, sockets::task::Step};
-
-/// The end of a data socket, about which the control socket is heard.
-#[derive(Debug)]
-pub(crate) struct SocketEnd {
-    error: Option<io::Error>,
-    until: Instant,
-}
+use crate::{Error, Result};
 
 impl<S: Side> Shared<S> {
-    /// Poisons the connection. The first failure counts. Must not be called with the state locked.
+    /// Poisons the connection. The first failure counts.
     pub(crate) fn fail(&self, error: Error) {
-        let is_news = match error {
-            Error::PeerGone { .. } | Error::PeerAborted { .. } => false,
-            // A sender that has said goodbye has sent all, and no caller waits for it. The receiver may take
-            // the bytes that were sent however late.
-            Error::Timeout { .. } => !(S::SENDS && self.is_closing()),
-            _ => true,
-        };
-        let reason = error.to_string();
-        // Set before all else, so that the peer's reaction to the abort is not taken for the cause.
-        if self.failure.set(error).is_err() {
-            return;
+        let failure = if matches!(error, Error::Timeout { .. }) { Failure::TimedOut } else { Failure::Local };
+        let mut end = self.end();
+        end.life_mut().fail(failure);
+        if self.perform(end, Some(&error)) {
+            self.write();
         }
-        if is_news {
-            self.control.write_abort(&reason);
-        }
-        for socket in self.data.iter().chain([self.control.socket()]) {
-            let _ = socket.shutdown(Shutdown::Both);
-        }
-        self.wake_all();
-        self.doorbell.ring_all();
-    }
-
-    /// Notes that no more can be written on the control socket. Where the peer has closed or reset it, its
-    /// earlier frames are still there to be read, and tell why. The thread that reads them fails the
-    /// connection then. A sender that said goodbye is no loss.
-    ///
-    /// # Errors
-    /// If the connection has failed by then.
-    pub(crate) fn control_failed(&self, error: io::Error) -> Result<()> {
-        let closed = is_closed(&error);
-        if closed && !self.peer_has_said_goodbye() {
-            self.control.broke(error);
-            self.look();
-        } else if !closed || S::SENDS {
-            self.fail(self.socket_failed(&error));
-        }
-        self.check()
-    }
-
-    /// Hears the control socket about a data socket that failed or ended early. The control socket usually
-    /// knows the cause (an abort, a goodbye), and gets a moment to tell it. Returns the event to wait for, or
-    /// the end.
-    pub(crate) fn hear(&self, verdict: &SocketEnd) -> Step {
-        // On a busy machine the thread that usually reads it may not have run since.
-        self.look();
-        let in_order = verdict.error.is_none() && self.peer_has_said_goodbye();
-        if in_order || self.is_closing() || self.has_failed() {
-            return Step::Ended;
-        }
-        if Instant::now() < verdict.until {
-            return Step::Until(verdict.until);
-        }
-        self.fail(match &verdict.error {
-            Some(error) => self.socket_failed(error),
-            None => self.gone("a data socket closed without a goodbye"),
-        });
-        Step::Ended
     }
 
     /// Returns the failure, if the connection has failed.
@@ -91,43 +28,56 @@ impl<S: Side> Shared<S> {
         self.failure.get().is_some()
     }
 
-    pub(crate) fn misbehaved(&self, violation: Violation) -> Error {
-        Error::PeerMisbehaved { peer: self.peer.clone(), violation }
+    /// Returns the error of a request that never finishes: the peer has closed the connection, or a failure
+    /// has ended its streams. The failure tells more.
+    pub(crate) fn peer_closed(&self) -> Error {
+        let open = self.end().in_flight();
+        self.check().err().unwrap_or_else(|| Error::PeerClosed { peer: self.peer.clone(), open })
     }
 
-    pub(crate) fn gone(&self, detail: impl Into<Arc<str>>) -> Error {
-        Error::PeerGone { peer: self.peer.clone(), detail: detail.into() }
-    }
-
-    /// Returns the error that a failure of a socket stands for.
-    pub(crate) fn socket_failed(&self, error: &io::Error) -> Error {
-        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
-        match error.kind() {
-            TimedOut => Error::Timeout { what: "the exchange", peer: self.peer.clone(), after: self.timeout },
-            BrokenPipe | ConnectionReset | ConnectionAborted => self.gone("it reset the connection"),
-            UnexpectedEof => self.gone("its connection closed in the middle of a message"),
-            _ => self.gone(error.to_string()),
+    /// Returns the error that a failure stands for.
+    pub(super) fn error_of(&self, failure: &Failure) -> Error {
+        let peer = self.peer.clone();
+        let gone = |detail: Arc<str>| Error::PeerGone { peer: peer.clone(), detail };
+        let late = |what| Error::Timeout { what, peer: peer.clone(), after: self.timeout };
+        match failure {
+            Failure::Violation(violation) => {
+                Error::PeerMisbehaved { peer: peer.clone(), violation: violation.clone() }
+            }
+            Failure::TooLong(too_long) => {
+                Error::usage(format!("{too_long}: post a receive that is long enough"))
+            }
+            Failure::Socket(SocketError::TimedOut) => late("the exchange"),
+            Failure::Socket(SocketError::Closed | SocketError::Aborted) => {
+                gone("it reset the connection".into())
+            }
+            Failure::Socket(SocketError::Ended) => {
+                gone("its connection closed in the middle of a message".into())
+            }
+            Failure::Socket(SocketError::System(number)) => {
+                gone(io::Error::from_raw_os_error(*number).to_string().into())
+            }
+            Failure::ControlClosed => gone("its connection closed without a goodbye".into()),
+            Failure::StreamClosed => gone("a data socket closed without a goodbye".into()),
+            Failure::Unread => gone("it leaves its control socket unread".into()),
+            Failure::Aborted(reason) => {
+                Error::PeerAborted { peer: peer.clone(), reason: reason.as_str().into() }
+            }
+            Failure::Silent => late("an answer that the peer's threads owe"),
+            Failure::Stalled => late("a message that has begun"),
+            Failure::TimedOut => late("a wait"),
+            Failure::Local => Error::Cancelled { reason: "the connection failed".into() },
         }
     }
 }
 
-/// Returns whether the peer has closed or reset a socket.
-pub(super) fn is_closed(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
-}
-
-impl SocketEnd {
-    /// Returns the verdict on a socket's failure.
-    pub(crate) fn on(error: io::Error) -> Self {
-        Self { error: Some(error), until: Instant::now() + VERDICT }
-    }
-
-    /// Returns the verdict on a stream that ends at a segment's boundary. It ends in good order if the peer
-    /// says goodbye on the control socket too.
-    pub(crate) fn on_end() -> Self {
-        Self { error: None, until: Instant::now() + VERDICT }
+/// Returns the meaning of a socket's error for the connection.
+pub(crate) fn socket_error(error: &io::Error) -> SocketError {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => SocketError::Closed,
+        io::ErrorKind::ConnectionAborted => SocketError::Aborted,
+        io::ErrorKind::TimedOut => SocketError::TimedOut,
+        io::ErrorKind::UnexpectedEof => SocketError::Ended,
+        _ => SocketError::System(error.raw_os_error().unwrap_or(rustix::io::Errno::IO.raw_os_error())),
     }
 }
-
-/// The time that the control socket has to explain the failure of a data socket.
-const VERDICT: Duration = Duration::from_millis(300);

@@ -1,96 +1,76 @@
-//! The state that all tasks of one connection share: its sockets, and its state under one lock. [`wait`]
-//! waits for an answer, [`attend`] hears the control socket meanwhile and while no caller waits ([`polls`]),
-//! [`fail`] fails the connection.
+//! The state that all tasks of one connection share: its sockets, and its [end](End) under one lock.
+//!
+//! [`Shared::act`] passes an event to the end, and performs the effects without the lock. [`control`] carries
+//! frames both ways on the control socket. [`wait`] waits for an answer, and watches the peer. [`fail`] fails
+//! the connection. [`polls`] tells whether a caller polls.
 
-mod attend;
+mod control;
 mod fail;
-mod live;
 mod polls;
 mod wait;
 
 use std::{
+    io,
+    net::Shutdown,
     sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock,
+        atomic::{AtomicBool, AtomicU64},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use gputcp_proto::frame::Control;
+use gputcp_gpu::Done;
+use gputcp_proto::connection::{Effects, End, Failure, Inbox, Step, sender};
 
-pub(crate) use self::{fail::SocketEnd, wait::Ready};
-use self::{live::Watched, polls::Polls};
+use self::polls::Polls;
+pub(crate) use self::{fail::socket_error, wait::Ready};
 use super::{
     Socket,
     begun::Begun,
-    control::{ControlSocket, Reader, Watch},
+    control::ControlSocket,
     doorbell::Doorbell,
     locks::lock,
-    task::Waker,
+    task::{Rest, Waker},
 };
 use crate::{Error, Result};
 
-/// One end of a connection. `S` is the sender's or the receiver's state.
+/// One end of a connection. `S` has the memory of the sender's or the receiver's messages.
 #[derive(Debug)]
-pub(crate) struct Shared<S> {
+pub(crate) struct Shared<S: Side> {
     pub(crate) peer: Arc<str>,
     pub(crate) timeout: Duration,
     pub(crate) control: ControlSocket,
     pub(crate) data: Vec<Socket>,
-    pub(crate) state: Mutex<S>,
+    pub(crate) memory: S,
     /// Wakes each data socket's task when there is work for it, or when the connection ends.
     pub(crate) work: Box<[Waker]>,
     pub(crate) doorbell: Doorbell,
-    pub(crate) counters: Counters,
-    begun: Begun,
+    /// The payload bytes that a socket took, or gave.
+    pub(crate) carried: AtomicU64,
+    pub(crate) begun: Begun,
+    end: Mutex<S::End>,
     failure: OnceLock<Error>,
-    frames_heard: AtomicU64,
-    watched: Mutex<Watched>,
-    peer_said_goodbye: AtomicBool,
-    control_ended: AtomicBool,
-    closing: AtomicBool,
+    /// The start of the connection's own time.
+    start: Instant,
+    watched: Mutex<Instant>,
     polls: Polls,
     /// The background reader leaves the control socket to the caller that polls it.
     away: AtomicBool,
 }
 
-/// Bytes that passed, counted where they pass.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    /// Payload bytes that a socket took, or gave.
-    pub(crate) carried: AtomicU64,
-    /// Payload bytes at their destination, counted by the receiver.
-    pub(crate) placed: AtomicU64,
-}
+/// The memory of one side's messages, and the part of short messages that touches it.
+pub(crate) trait Side: Sized + Send + Sync + 'static {
+    /// The rules of this side.
+    type End: End<Done = Done> + Send;
 
-/// A side's own answer to control frames.
-pub(crate) trait Side: Sized {
-    /// Whether this end sends. A receiver's announcements mean nothing to a sender that has said goodbye,
-    /// which has sent all. So no byte is lost if the sender is gone when they are written.
-    const SENDS: bool;
-
-    /// Handles an announcement, or begins with an inline message: the reader is then amid it.
-    fn dispatch(shared: &Shared<Self>, frame: Control, reader: &mut Reader) -> Result<()>;
-
-    /// Returns whether requests are in flight, and whether a message has begun and is not over.
-    fn owed(&self) -> (bool, bool);
-
-    /// Returns the messages that came and that no request asked for.
-    fn unreceived(&self) -> usize {
-        0
-    }
-
-    /// Takes the peer's goodbye, before any waiter hears of it.
-    fn goodbye(_: &Shared<Self>) {}
-
-    /// Reads on in the message that the reader is amid. Returns false if more of it is to come.
-    fn take_rest(_: &Shared<Self>, _: &mut Reader) -> Result<bool> {
+    /// Goes on with the short message that the reader is amid. Returns false if more of it is to come.
+    fn take_message(_: &Shared<Self>, _: &mut Inbox<Done>) -> Result<bool> {
         Ok(true)
     }
 
-    /// Writes the messages that the control socket had no room for.
-    fn write_on(_: &Shared<Self>) -> Result<()> {
-        Ok(())
+    /// Does a part of the work for a short message on its way out.
+    fn write_message(_: &Shared<Self>, _: &mut sender::Departure<Done>) -> Result<sender::Wrote> {
+        Ok(sender::Wrote::Some)
     }
 }
 
@@ -98,67 +78,123 @@ impl<S: Side> Shared<S> {
     pub(crate) fn new(
         peer: Arc<str>,
         timeout: Duration,
-        (control, watch, depth): (Socket, &Watch, usize),
+        control: ControlSocket,
         data: Vec<Socket>,
-        state: S,
+        (end, memory): (S::End, S),
     ) -> Result<Self> {
         let doing = "set up the connection's descriptors";
         Ok(Self {
             peer,
             timeout,
-            control: ControlSocket::new(control, watch, depth)
-                .map_err(|error| Error::system(doing, error))?,
+            control,
             work: data.iter().map(|_| Waker::default()).collect(),
             data,
-            state: Mutex::new(state),
+            memory,
             doorbell: Doorbell::new().map_err(|error| Error::system(doing, error))?,
-            counters: Counters::default(),
+            carried: AtomicU64::new(0),
             begun: Begun::default(),
+            end: Mutex::new(end),
             failure: OnceLock::new(),
-            frames_heard: AtomicU64::new(0),
-            watched: Mutex::new(Watched::new(timeout)),
-            peer_said_goodbye: AtomicBool::new(false),
-            control_ended: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
+            start: Instant::now(),
+            watched: Mutex::new(Instant::now()),
             polls: Polls::new(),
             away: AtomicBool::new(false),
         })
     }
 
-    /// Counts one of the connection's threads, whose allocations at its start are over.
-    pub(crate) fn thread_begins(&self) {
-        self.begun.one_more();
+    /// Returns the end, to look at it.
+    pub(crate) fn end(&self) -> MutexGuard<'_, S::End> {
+        lock(&self.end)
     }
 
-    /// Waits for the connection's threads, so that nothing of their start falls after connect (invariant I4).
-    pub(crate) fn wait_for_threads(&self, count: usize) {
-        self.begun.wait_for(count);
+    /// Passes an event to the end, and performs what follows from it.
+    pub(crate) fn act<T>(&self, event: impl FnOnce(&mut S::End) -> T) -> T {
+        let mut end = self.end();
+        let answer = event(&mut end);
+        if self.perform(end, None) {
+            self.write();
+        }
+        answer
     }
 
-    pub(crate) fn peer_has_said_goodbye(&self) -> bool {
-        self.peer_said_goodbye.load(Ordering::Acquire)
+    /// Does the same for an event that looks at a lane. A lost lane fails the connection.
+    pub(crate) fn act_on_lane<T>(
+        &self,
+        event: impl FnOnce(&mut S::End) -> Result<T, gputcp_gpu::Error>,
+    ) -> Result<T> {
+        let mut end = self.end();
+        let answer = event(&mut end).map_err(Error::from);
+        if answer.is_err() {
+            end.life_mut().fail(Failure::Local);
+        }
+        if self.perform(end, answer.as_ref().err()) {
+            self.write();
+        }
+        answer
     }
 
-    /// Returns whether no more can come on the control socket, behind the peer's goodbye.
-    pub(crate) fn control_has_ended(&self) -> bool {
-        self.control_ended.load(Ordering::Acquire)
+    /// Lets go of the end, and performs the effects of the last event. Returns whether the control socket has
+    /// something to write. `local` is the reason for a failure that the end does not know.
+    fn perform(&self, mut end: MutexGuard<'_, S::End>, local: Option<&Error>) -> bool {
+        let Effects { wake, done, all, write, want_room, look, failure } = end.effects();
+        if let Some(failure) = &failure {
+            // Under the lock: a thread that finds the end failed finds the reason too. The first one is kept.
+            let error = local.cloned().unwrap_or_else(|| self.error_of(failure));
+            let _ = self.failure.set(error);
+        }
+        drop(end);
+        if failure.is_some() {
+            for socket in &self.data {
+                let _ = socket.shutdown(Shutdown::Both);
+            }
+        }
+        if all {
+            self.work.iter().for_each(Waker::wake);
+            self.doorbell.ring_all();
+        } else {
+            let mut left = wake;
+            while left != 0 {
+                self.work[left.trailing_zeros() as usize].wake();
+                left &= left - 1;
+            }
+            if !done.is_empty() {
+                self.doorbell.ring(&done);
+            }
+        }
+        if want_room && let Err(error) = self.control.want_room() {
+            self.fail(Error::system("watch the control socket", error));
+        }
+        if look {
+            self.look();
+        }
+        write
     }
 
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
+    /// Returns the connection's own time.
+    pub(crate) fn now(&self) -> Duration {
+        self.start.elapsed()
     }
 
-    /// Wakes the I/O threads to end once nothing is left to carry.
-    pub(crate) fn begin_close(&self) {
-        self.closing.store(true, Ordering::Release);
-        self.wake_all();
+    /// Returns the rest of a data socket's task after a step; `None` where it goes on.
+    pub(crate) fn rest(&self, step: Step<Done>) -> Option<Rest> {
+        match step {
+            Step::GoOn => None,
+            Step::Idle => Some(Rest::Work),
+            Step::Lane(done) => Some(Rest::Lane(done)),
+            Step::Until(time) => Some(Rest::Until(self.start + time)),
+            Step::EndOfStream | Step::Over => Some(Rest::Ended),
+        }
     }
+}
 
-    /// Has every task look at the connection again.
-    fn wake_all(&self) {
-        // A task that has just begun sees the change at its first look, which takes this lock. Otherwise it
-        // has set its waker before.
-        drop(lock(&self.state));
-        self.work.iter().for_each(Waker::wake);
+/// Tries a call of a socket, again when a signal interrupts it. `None` where it would block.
+pub(crate) fn attempt(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
+    loop {
+        match call() {
+            Ok(bytes) => return Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        }
     }
 }

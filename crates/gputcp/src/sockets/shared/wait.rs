@@ -1,5 +1,8 @@
 //! Waits for an answer: handles the frames of the control socket, asks again, and sleeps until the doorbell
 //! rings or more frames come. Every wait has a bound.
+//!
+//! The background reader looks at the connection regularly, whatever the caller does, so that `test` has a
+//! bound as well as `wait`.
 
 use std::{
     io,
@@ -8,12 +11,14 @@ use std::{
 };
 
 use gputcp_gpu::Done;
+use gputcp_proto::connection::End;
+use gputcp_socket::TcpInfo;
 use rustix::event::{PollFd, PollFlags};
 
 use super::{Shared, Side};
 use crate::{
     Error, Result,
-    sockets::{bound::Bound, control::poll_until},
+    sockets::{bound::Bound, control::poll_until, locks::lock},
 };
 
 /// The outcome of a waiter's question.
@@ -45,7 +50,7 @@ impl<S: Side> Shared<S> {
         let mut lead =
             self.control.lead().map_err(|error| Error::system("watch the control socket", error))?;
         loop {
-            self.pump(&mut lead.reader);
+            self.pump(&mut lead.inbox);
             let mut in_time = Ok(true);
             match ask()? {
                 Ready::Yes(answer) => return Ok(answer),
@@ -87,8 +92,37 @@ impl<S: Side> Shared<S> {
         let bell = self.doorbell.descriptor();
         let control = self.control.descriptor();
         let mut watched = [PollFd::new(&bell, PollFlags::IN), PollFd::new(&control, PollFlags::IN)];
-        let count = if self.control_ended.load(Ordering::Acquire) { 1 } else { 2 };
+        let count = if self.end().life().control_has_ended() { 1 } else { 2 };
         poll_until(&mut watched[..count], Some(deadline))
+    }
+
+    /// Returns how often [`Shared::watch`] is to be called.
+    pub(crate) fn watch_interval(&self) -> Duration {
+        self.end().life().look_interval()
+    }
+
+    /// Checks whether the peer does its duty, and fails the connection if not.
+    pub(crate) fn watch(&self) {
+        let carried = self.carried.load(Ordering::Relaxed);
+        let wants_count = self.end().wants_count(carried);
+        let moved = wants_count.then(|| self.moved());
+        let now = Instant::now();
+        let since = now.duration_since(std::mem::replace(&mut *lock(&self.watched), now));
+        self.act(|end| end.look(since, carried, moved));
+    }
+
+    /// Returns a number that changes with each payload byte that moves, by this process's counters and by the
+    /// kernel's. Pings and their answers are no payload, and are not written amid a short message.
+    fn moved(&self) -> u64 {
+        let (placed, is_amid) = {
+            let end = self.end();
+            (end.placed_bytes(), end.is_amid_write())
+        };
+        let counted = self.carried.load(Ordering::Relaxed).wrapping_add(placed);
+        let control = is_amid.then(|| self.control.socket());
+        let infos = self.data.iter().chain(control).filter_map(|socket| TcpInfo::read(socket).ok());
+        let in_kernel = infos.map(|info| info.bytes_acked.wrapping_add(info.bytes_received));
+        in_kernel.fold(counted, u64::wrapping_add)
     }
 }
 
