@@ -3,11 +3,16 @@
 //! The thread that waits or polls reads it, and otherwise the background reader. The thread whose event has
 //! something to write writes it, unless another does.
 
-use std::{io::IoSlice, net::Shutdown, sync::atomic::Ordering, time::Instant};
+use std::{
+    io::IoSlice,
+    net::Shutdown,
+    sync::{MutexGuard, atomic::Ordering},
+    time::Instant,
+};
 
 use gputcp_gpu::Done;
 use gputcp_proto::{
-    connection::{End, Failure, Inbox, Input, Write, sender::Wrote},
+    connection::{Effects, End, Failure, Inbox, Input, Write, sender::Wrote},
     frame::{ABORT_BYTES_MAX, Control},
 };
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
@@ -70,60 +75,62 @@ impl<S: Side> Shared<S> {
         false
     }
 
-    /// Writes all that there is to write on the control socket, unless another thread does.
-    pub(super) fn write(&self) {
+    /// Writes all that there is to write on the control socket, unless another thread does. `effects` are
+    /// those of the last event.
+    pub(super) fn write<'a>(
+        &'a self,
+        mut end: MutexGuard<'a, S::End>,
+        mut effects: Effects,
+        mut local: Option<&Error>,
+    ) {
         let mut frames = [0; WRITE_BYTES];
         loop {
-            let mut end = self.end();
             let next = end.next_write(&mut frames).map_err(Error::from);
-            self.perform(end, None);
-            let (wrote, message) = match next {
+            self.perform(end, effects, local.take());
+            match next {
                 Ok(Write::Nothing) => return,
                 Ok(Write::Frames(bytes)) => {
-                    let send = || {
-                        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-                        Ok(rustix::net::send(self.control.socket(), &frames[..bytes], flags)?)
-                    };
-                    let wrote = attempt(send).map_err(|error| socket_error(&error));
-                    let mut end = self.end();
+                    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+                    let wrote =
+                        attempt(|| Ok(rustix::net::send(self.control.socket(), &frames[..bytes], flags)?));
+                    end = self.end();
                     match wrote {
                         Ok(Some(taken)) => end.wrote(taken),
                         Ok(None) => end.no_room(),
-                        Err(error) => end.write_failed(error),
+                        Err(error) => end.write_failed(socket_error(&error)),
                     }
-                    self.perform(end, None);
-                    continue;
                 }
-                Ok(Write::Message(mut message)) => (S::write_message(self, &mut message), message),
+                Ok(Write::Message(mut message)) => {
+                    let wrote = S::write_message(self, &mut message);
+                    end = self.end();
+                    match wrote {
+                        Ok(wrote) => end.wrote_message(message, wrote),
+                        Err(error) => {
+                            end.wrote_message(message, Wrote::Some);
+                            drop(end);
+                            self.fail(error);
+                            end = self.end();
+                        }
+                    }
+                }
                 Ok(Write::Lane(copying)) => {
                     if let Err(error) = copying.wait(Instant::now() + LANE_LOOK) {
                         self.fail(error.into());
                     }
-                    continue;
+                    end = self.end();
                 }
                 Ok(Write::Abort) => {
                     self.write_abort();
-                    let mut end = self.end();
+                    end = self.end();
                     end.wrote(0);
-                    self.perform(end, None);
-                    continue;
                 }
                 Ok(Write::Shut) => {
                     let _ = self.control.socket().shutdown(Shutdown::Both);
-                    continue;
+                    end = self.end();
                 }
                 Err(error) => return self.fail(error),
-            };
-            let (wrote, failed) = match wrote {
-                Ok(wrote) => (wrote, None),
-                Err(error) => (Wrote::Some, Some(error)),
-            };
-            let mut end = self.end();
-            end.wrote_message(message, wrote);
-            self.perform(end, None);
-            if let Some(error) = failed {
-                self.fail(error);
             }
+            effects = end.effects();
         }
     }
 

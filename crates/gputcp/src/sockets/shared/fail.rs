@@ -14,9 +14,7 @@ impl<S: Side> Shared<S> {
         let failure = if matches!(error, Error::Timeout { .. }) { Failure::TimedOut } else { Failure::Local };
         let mut end = self.end();
         end.life_mut().fail(failure);
-        if self.perform(end, Some(&error)) {
-            self.write();
-        }
+        self.go_on(end, Some(&error));
     }
 
     /// Returns the failure, if the connection has failed.

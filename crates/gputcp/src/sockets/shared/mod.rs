@@ -111,9 +111,7 @@ impl<S: Side> Shared<S> {
     pub(crate) fn act<T>(&self, event: impl FnOnce(&mut S::End) -> T) -> T {
         let mut end = self.end();
         let answer = event(&mut end);
-        if self.perform(end, None) {
-            self.write();
-        }
+        self.go_on(end, None);
         answer
     }
 
@@ -127,16 +125,24 @@ impl<S: Side> Shared<S> {
         if answer.is_err() {
             end.life_mut().fail(Failure::Local);
         }
-        if self.perform(end, answer.as_ref().err()) {
-            self.write();
-        }
+        self.go_on(end, answer.as_ref().err());
         answer
     }
 
-    /// Lets go of the end, and performs the effects of the last event. Returns whether the control socket has
-    /// something to write. `local` is the reason for a failure that the end does not know.
-    fn perform(&self, mut end: MutexGuard<'_, S::End>, local: Option<&Error>) -> bool {
-        let Effects { wake, done, all, write, want_room, look, failure } = end.effects();
+    /// Lets go of the end, and performs what follows from the last event. `local` is the reason for a failure
+    /// that the end does not know.
+    fn go_on(&self, mut end: MutexGuard<'_, S::End>, local: Option<&Error>) {
+        let effects = end.effects();
+        if effects.write {
+            self.write(end, effects, local);
+        } else {
+            self.perform(end, effects, local);
+        }
+    }
+
+    /// Lets go of the end, and performs effects, but for writing on the control socket.
+    fn perform(&self, end: MutexGuard<'_, S::End>, effects: Effects, local: Option<&Error>) {
+        let Effects { wake, done, all, write: _, want_room, look, failure } = effects;
         if let Some(failure) = &failure {
             // Under the lock: a thread that finds the end failed finds the reason too. The first one is kept.
             let error = local.cloned().unwrap_or_else(|| self.error_of(failure));
@@ -167,7 +173,6 @@ impl<S: Side> Shared<S> {
         if look {
             self.look();
         }
-        write
     }
 
     /// Returns the connection's own time.
