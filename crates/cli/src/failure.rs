@@ -1,8 +1,7 @@
 //! The failures of a command, and the exit codes that tell them to a script.
 
-use std::io;
+use std::{fmt, io};
 
-use gputcp_proto::Violation;
 use rustix::io::Errno;
 
 use crate::printable::Reason;
@@ -45,7 +44,7 @@ impl Failure {
 
     /// Returns the failure of a peer that broke the protocol.
     #[must_use]
-    pub fn violation(peer: &str, violation: &Violation) -> Self {
+    pub fn violation(peer: &str, violation: &dyn fmt::Display) -> Self {
         Self::Peer(format!("{peer} {violation}"))
     }
 

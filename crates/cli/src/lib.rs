@@ -20,6 +20,7 @@ pub mod measure;
 pub mod output;
 pub mod printable;
 pub mod report;
+pub mod session;
 pub mod settings;
 pub mod version;
 

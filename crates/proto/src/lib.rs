@@ -19,7 +19,6 @@
 //! - [`bounce`]: the life of a bounce buffer, from filling to the finished unpack.
 //! - [`liveness`]: whether the peer still does its duty.
 //! - [`connection`]: all of these as the two ends of a connection, without sockets, threads and clock.
-//! - [`session`]: the dialogue of the two ends of a measurement.
 //!
 //! # The way that compiles
 //!
@@ -157,7 +156,6 @@ pub mod liveness;
 pub mod plan;
 pub mod recv;
 pub mod send;
-pub mod session;
 pub mod stage;
 mod streams;
 pub mod violation;

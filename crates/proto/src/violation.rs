@@ -106,12 +106,4 @@ pub enum Violation {
         /// The frame's name.
         frame: &'static str,
     },
-    /// A session frame that is not allowed now.
-    #[error("said {said} while the session was {state}")]
-    Session {
-        /// The frame's kind.
-        said: &'static str,
-        /// The session's state.
-        state: &'static str,
-    },
 }

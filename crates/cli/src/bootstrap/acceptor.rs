@@ -21,11 +21,9 @@ use std::{
 };
 
 use gputcp::Key;
-use gputcp_proto::{
-    Violation,
-    frame::VERSION,
-    session::{Direction, Header, Kind, Role},
-};
+use gputcp_proto::{Violation, frame::VERSION};
+
+use crate::session::{Direction, Header, Kind, Role};
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, eventfd},
     io::Errno,

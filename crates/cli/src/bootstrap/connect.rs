@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::session::{Kind, Role};
 use gputcp::Key;
-use gputcp_proto::session::{Kind, Role};
 use rustix::{event::PollFlags, io::Errno};
 use socket2::{Domain, Socket, Type};
 

@@ -2,7 +2,9 @@
 //! other's with a proof ([`gputcp::Key::prove`]) over both challenges and its own role.
 
 use gputcp::{Key, KeyFile};
-use gputcp_proto::{key::Proof, session::Role};
+use gputcp_proto::key::Proof;
+
+use crate::session::Role;
 use rustix::rand::GetRandomFlags;
 
 use super::message::{from_hex, to_hex};

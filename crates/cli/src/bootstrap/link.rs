@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_proto::session::{Direction, Header, Kind, Role, Session};
+use crate::session::{Direction, Header, Kind, Role, Session};
 use rustix::{event::PollFd, event::PollFlags, io::Errno, net::RecvFlags, net::SendFlags};
 use serde::{Serialize, de::DeserializeOwned};
 

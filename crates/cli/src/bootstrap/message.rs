@@ -1,5 +1,5 @@
 //! The messages in the frames of a session, as JSON. Unknown fields are passed over, missing ones are
-//! errors. Lengths are bounded by [`gputcp_proto::session::Kind::bytes_max`], and every number is checked
+//! errors. Lengths are bounded by [`crate::session::Kind::bytes_max`], and every number is checked
 //! where it is used.
 
 use std::net::SocketAddr;
@@ -237,7 +237,7 @@ pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 
 #[cfg(test)]
 mod tests {
-    use gputcp_proto::session::Kind;
+    use crate::session::Kind;
 
     use super::*;
 

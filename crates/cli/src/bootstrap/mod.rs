@@ -1,8 +1,7 @@
 //! The bootstrap connection: how two processes find each other, agree, and keep step.
 //!
 //! [`connect`] and [`acceptor`] make it, and [`key`] proves the right to use it. [`link`] moves frames over
-//! it with a deadline on every wait; [`message`] defines their contents. Their order is
-//! [`gputcp_proto::session`]'s.
+//! it with a deadline on every wait; [`message`] defines their contents, and [`crate::session`] their order.
 
 pub mod acceptor;
 pub mod connect;

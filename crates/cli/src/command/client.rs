@@ -1,6 +1,6 @@
 //! `gputcp client HOST`: measures between this machine and a server.
 
-use gputcp_proto::session::Role;
+use crate::session::Role;
 
 use super::hello;
 use crate::{

@@ -12,8 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::session::Role;
 use gputcp::Key;
-use gputcp_proto::session::Role;
 use rustix::{
     event::PollFlags,
     process::{Pid, PidfdFlags, pidfd_open},

@@ -3,10 +3,10 @@
 
 use std::{net::SocketAddr, time::Instant};
 
+use crate::session::{Kind, Role};
 use gputcp::{Connector, Handle, Listener};
 use gputcp_gpu::Device;
 use gputcp_nccl_drive::transport as plugin;
-use gputcp_proto::session::{Kind, Role};
 
 use super::{
     raw,

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use gputcp_proto::session::Role;
+use crate::session::Role;
 
 use super::tuning::has_cubic;
 use crate::{

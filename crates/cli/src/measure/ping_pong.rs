@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::session::Role;
 use gputcp::transfer::{Message, Moved, Receiver};
 use gputcp_gpu::{Buffer, Pattern};
-use gputcp_proto::session::Role;
 
 use super::{
     run::{Clock, Counted, Outcome, barrier, patterns, settle},

@@ -9,9 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::session::{Kind, Role};
 use gputcp::transfer::{Message, Moved};
 use gputcp_gpu::{Buffer, Mismatch, Pattern};
-use gputcp_proto::session::{Kind, Role};
 
 use super::{
     side::{Bare, Incoming, Outgoing, Side},

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use gputcp_proto::session::{Kind, Role};
+use crate::session::{Kind, Role};
 
 use super::{
     memory::answer,

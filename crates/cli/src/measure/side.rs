@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use crate::session::{Kind, Role};
 use gputcp::{
     Canceller, TcpInfo,
     transfer::{Message, Moved, Plan, Receiver, Sender},
 };
 use gputcp_gpu::{Buffer, Device, SoftOptions};
-use gputcp_proto::session::{Kind, Role};
 
 use super::{
     connections::{Connecting, Listening, exchange_handles},

@@ -1,6 +1,6 @@
 //! The GPUs that a report names.
 
-use gputcp_proto::session::Role;
+use crate::session::Role;
 
 use super::Way;
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gputcp_proto::session::Role;
+use crate::session::Role;
 
 use super::{gpus::Gpus, *};
 use crate::{

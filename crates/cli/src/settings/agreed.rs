@@ -5,8 +5,9 @@ use std::time::Duration;
 use gputcp_proto::{
     frame::{SLOTS_MAX, STREAMS_MAX},
     plan::PIECES_MAX,
-    session::Role,
 };
+
+use crate::session::Role;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -84,7 +84,7 @@ impl MeasureRequest {
 
 #[cfg(test)]
 mod tests {
-    use gputcp_proto::session::Role;
+    use crate::session::Role;
 
     use super::*;
     use crate::settings::{Memory, SocketSettings, Unpack, agreed::MESSAGE_BYTES_MAX, memory::MemoryArg};

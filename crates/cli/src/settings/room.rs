@@ -1,6 +1,6 @@
 //! The memory that a session takes on each side, before any of it is allocated.
 
-use gputcp_proto::session::Role;
+use crate::session::Role;
 
 use super::{
     agreed::Settings,

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_proto::session::{Header, Kind};
+use gputcp_cli::session::{Header, Kind};
 
 use crate::process::{Running, Server, expect, finish, gputcp, measuring, run, small, stderr};
 

@@ -5,7 +5,6 @@ use gputcp_proto::{
     frame::{Announce, Control, Join, JoinVerdict, Mark, SegmentHeader, Token, Welcome},
     handle::Handle,
     key::Proof,
-    session::{Direction, Header, Kind, Role, Session},
 };
 
 #[test]
@@ -18,36 +17,8 @@ fn any_bytes_are_a_frame_or_a_violation() {
     assert!(counts.of("frames") > 0 && counts.of("frames refused") > 0);
 }
 
-#[test]
-fn a_session_takes_what_is_due_and_nothing_else() {
-    run("session", |random, counts| {
-        let mut session = Session::new(random.choice([Role::Client, Role::Server]).expect("two"));
-        for _ in 0..100 {
-            let direction = random.choice([Direction::Send, Direction::Recv]).expect("two");
-            // Mostly the kinds that are due, so that every state is reached.
-            let is_due = |kind: &Kind| session.clone().step(direction, *kind).is_ok();
-            let due: Vec<Kind> = Kind::ALL.into_iter().filter(is_due).collect();
-            let any = due.is_empty() || random.u8(0..6) == 0;
-            let kind = if any { random.choice(Kind::ALL) } else { random.choice(due) };
-            let kind = kind.expect("there are some");
-            if session.is_over() && random.u8(0..8) == 0 {
-                break;
-            }
-            if kind == Kind::Abort && random.u8(0..30) != 0 {
-                continue;
-            }
-            let before = format!("{session:?}");
-            counts.one("frames");
-            if session.step(direction, kind).is_err() {
-                counts.one("frames refused");
-                assert_eq!(before, format!("{session:?}"), "{kind:?}");
-            }
-        }
-    });
-}
-
 fn one(random: &mut Rng, counts: &mut Counts) {
-    match random.u8(0..6) {
+    match random.u8(0..5) {
         0 => {
             let control = control(random);
             check(random, counts, control.encode(), Control::decode, |frame| frame.encode());
@@ -80,18 +51,13 @@ fn one(random: &mut Rng, counts: &mut Counts) {
             };
             check(random, counts, welcome.encode(), Welcome::decode, |frame| frame.encode());
         }
-        4 => {
+        _ => {
             let address = if random.bool() { "127.0.0.1:9" } else { "[fe80::1%3]:9" };
             let mut handle = Handle::at(address.parse().expect("an address"), Token([3; 16]));
             for other in handle.others.iter_mut().take(random.usize(0..=3)) {
                 *other = Some(handle.address);
             }
             check(random, counts, handle.encode(), Handle::decode, Handle::encode);
-        }
-        _ => {
-            let kind = random.choice(Kind::ALL).expect("eighteen");
-            let header = Header { kind, bytes: random.u32(0..=kind.bytes_max()) };
-            check(random, counts, header.encode(), Header::decode, |frame| frame.encode());
         }
     }
 }

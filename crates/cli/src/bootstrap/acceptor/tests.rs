@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_proto::session::{Header, Kind};
+use crate::session::{Header, Kind};
 
 use super::*;
 use crate::{

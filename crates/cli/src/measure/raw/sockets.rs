@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use gputcp_proto::session::Role;
+use crate::session::Role;
 use socket2::Socket;
 
 use super::{

@@ -11,8 +11,9 @@ use gputcp_proto::{
     frame::{Announce, Control, Join, JoinVerdict, Token, Welcome},
     handle::Handle,
     key::Proof,
-    session::Kind,
 };
+
+use gputcp_cli::session::Kind;
 
 use super::settings;
 use crate::{

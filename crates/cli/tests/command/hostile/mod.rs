@@ -13,8 +13,8 @@ use std::{
     thread,
 };
 
+use gputcp_cli::session::{Header, Kind};
 use gputcp_fuzz::{Counts, Rng, run};
-use gputcp_proto::session::{Header, Kind};
 use serde_json::json;
 
 use crate::process::{Server, expect, finish, small};

@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gputcp_cli::session::Kind;
 use gputcp_fuzz::{Counts, Rng};
-use gputcp_proto::session::Kind;
 
 use super::{
     against_servers, hear,

@@ -1,7 +1,7 @@
 //! Spoils what is said in a session: a value of its text, a byte, a length, the kind, the order.
 
+use gputcp_cli::session::{Header, Kind};
 use gputcp_fuzz::{Rng, mutate, near};
-use gputcp_proto::session::{Header, Kind};
 use serde_json::{Map, Value, json};
 
 /// The bytes in a frame's place, and whether the connection is broken off behind them.

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gputcp_cli::session::Kind;
 use gputcp_fuzz::{Counts, Rng};
-use gputcp_proto::session::Kind;
 
 use super::{
     HELLO, against_servers, hear, say, settings,

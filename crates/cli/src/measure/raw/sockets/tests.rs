@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
+use crate::session::Kind;
 use gputcp_gpu::{Device, Pattern, SoftOptions};
-use gputcp_proto::session::Kind;
 
 use super::*;
 use crate::{

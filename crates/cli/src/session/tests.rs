@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, fmt::Write as _};
 
+use gputcp_fuzz::run;
 use proptest::prelude::*;
 
 use super::*;
@@ -150,4 +151,32 @@ proptest! {
             prop_assert_eq!(ends[0].state, ends[1].state);
         }
     }
+}
+
+#[test]
+fn a_session_takes_what_is_due_and_nothing_else() {
+    run("session", |random, counts| {
+        let mut session = Session::new(random.choice([Role::Client, Role::Server]).expect("two"));
+        for _ in 0..100 {
+            let direction = random.choice([Direction::Send, Direction::Recv]).expect("two");
+            // Mostly the kinds that are due, so that every state is reached.
+            let is_due = |kind: &Kind| session.clone().step(direction, *kind).is_ok();
+            let due: Vec<Kind> = Kind::ALL.into_iter().filter(is_due).collect();
+            let any = due.is_empty() || random.u8(0..6) == 0;
+            let kind = if any { random.choice(Kind::ALL) } else { random.choice(due) };
+            let kind = kind.expect("there are some");
+            if session.is_over() && random.u8(0..8) == 0 {
+                break;
+            }
+            if kind == Kind::Abort && random.u8(0..30) != 0 {
+                continue;
+            }
+            let before = format!("{session:?}");
+            counts.one("frames");
+            if session.step(direction, kind).is_err() {
+                counts.one("frames refused");
+                assert_eq!(before, format!("{session:?}"), "{kind:?}");
+            }
+        }
+    });
 }

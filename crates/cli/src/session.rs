@@ -24,10 +24,7 @@
 //!
 //! Invariant: both ends walk the same table, so each end may hear every frame that the other may send.
 
-use crate::{
-    Violation,
-    frame::{VERSION, check_magic, check_version, check_zero, put, u16_at, u32_at},
-};
+use gputcp_proto::{Violation, frame::VERSION};
 
 /// The role of this end of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +95,16 @@ pub struct Header {
     pub bytes: u32,
 }
 
+/// A frame that is not allowed now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("said {said} while the session was {state}")]
+pub struct NotDue {
+    /// The frame's kind.
+    pub said: &'static str,
+    /// The session's state.
+    pub state: &'static str,
+}
+
 /// One end's view of the session's order.
 #[derive(Debug, Clone)]
 pub struct Session {
@@ -115,8 +122,8 @@ impl Session {
     /// Checks that `kind` is due in this direction, and takes note of it.
     ///
     /// # Errors
-    /// [`Violation::Session`] if it is not due; the session stays as it was.
-    pub fn step(&mut self, direction: Direction, kind: Kind) -> Result<(), Violation> {
+    /// [`NotDue`] if it is not due; the session stays as it was.
+    pub fn step(&mut self, direction: Direction, kind: Kind) -> Result<(), NotDue> {
         let speaker = match direction {
             Direction::Send => self.role,
             Direction::Recv => self.role.other(),
@@ -126,7 +133,7 @@ impl Session {
                 self.state = state;
                 Ok(())
             }
-            None => Err(Violation::Session { said: kind.name(), state: self.state.name() }),
+            None => Err(NotDue { said: kind.name(), state: self.state.name() }),
         }
     }
 
@@ -228,10 +235,10 @@ impl Header {
     #[must_use]
     pub fn encode(&self) -> [u8; Self::BYTES] {
         let mut out = [0; Self::BYTES];
-        put(&mut out, 0, &Self::MAGIC.to_le_bytes());
-        put(&mut out, 4, &VERSION.to_le_bytes());
-        put(&mut out, 6, &(self.kind as u16).to_le_bytes());
-        put(&mut out, 8, &self.bytes.to_le_bytes());
+        out[..4].copy_from_slice(&Self::MAGIC.to_le_bytes());
+        out[4..6].copy_from_slice(&VERSION.to_le_bytes());
+        out[6..8].copy_from_slice(&(self.kind as u16).to_le_bytes());
+        out[8..12].copy_from_slice(&self.bytes.to_le_bytes());
         out
     }
 
@@ -240,11 +247,17 @@ impl Header {
     /// # Errors
     /// A [`Violation`] if it is none, is of another version, or announces more bytes than its kind may have.
     pub fn decode(bytes: &[u8; Self::BYTES]) -> Result<Self, Violation> {
-        check_magic(Self::MAGIC, bytes)?;
-        check_version(u16_at(bytes, 4))?;
-        let number = u16_at(bytes, 6);
+        let [m0, m1, m2, m3, v0, v1, k0, k1, b0, b1, b2, b3, zero @ ..] = *bytes;
+        let (magic, version) = (u32::from_le_bytes([m0, m1, m2, m3]), u16::from_le_bytes([v0, v1]));
+        if magic != Self::MAGIC {
+            return Err(Violation::Magic { expected: Self::MAGIC, found: magic });
+        }
+        if version != VERSION {
+            return Err(Violation::Version { ours: VERSION, theirs: version });
+        }
+        let number = u16::from_le_bytes([k0, k1]);
         let kind = Kind::from_u16(number).ok_or(Violation::Kind(number))?;
-        let bytes_field = u32_at(bytes, 8);
+        let bytes_field = u32::from_le_bytes([b0, b1, b2, b3]);
         if bytes_field > kind.bytes_max() {
             return Err(Violation::Field {
                 frame: kind.name(),
@@ -252,7 +265,10 @@ impl Header {
                 value: u64::from(bytes_field),
             });
         }
-        check_zero("session header", &bytes[12..])?;
+        if let Some(&value) = zero.iter().find(|&&byte| byte != 0) {
+            let (frame, field, value) = ("session header", "reserved byte", value.into());
+            return Err(Violation::Field { frame, field, value });
+        }
         Ok(Self { kind, bytes: bytes_field })
     }
 }
