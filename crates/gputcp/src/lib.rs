@@ -38,7 +38,8 @@
 //! 1. The receiver calls [`listen`] and [`Listener::accept`]; the sender calls [`connect`]. The sender may
 //!    start first: it asks until its timeout. One listener takes any number of connections, through one port.
 //!    [`Listener::bind`] and [`Connector`] make the same connection where another channel carries the
-//!    listener's [`Handle`], 128 bytes. [`Listener::poll`] and [`Connector::poll`] never wait.
+//!    listener's [`Handle`], 128 bytes. [`Listener::poll`] and [`Connector::poll`] never wait. A listener has
+//!    a descriptor to poll; a connection has none, because a GPU's completions raise none.
 //! 2. [`SendComm::send`] and [`RecvComm::recv`] move a whole message, whose length both ends know. They cut
 //!    it into chunks: a [`transfer::Sender`] and a [`transfer::Receiver`] do the same over several
 //!    connections.

@@ -26,8 +26,8 @@ pub struct Tuning {
     /// Messages that may come before their receives are posted, at most 8; the smaller of both ends' holds.
     /// Each has up to 256 KiB, and no more than `inline_bytes`. Each takes as much address space at the
     /// receiver, and memory once it is used. With eager places, a sender does not wait for a receive to be
-    /// posted. A message that was sent and never received is then lost without an error. With 0, the default,
-    /// it is not lost so.
+    /// posted. A message that was sent and never received is then found when the receiver closes. With 0, the
+    /// default, its sender finds it.
     pub eager_places: u16,
     /// Bounce or staging slabs per data socket, each of one segment, at most [`SLABS_MAX`]. Small rings stay
     /// in the CPU's cache.

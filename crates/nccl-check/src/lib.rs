@@ -12,8 +12,8 @@
 //! - `journal`: tells the parent which function was running when a side crashed or hung.
 //! - `judge` makes one outcome of both ends.
 //!
-//! The checks drive the plugin at the raw level, and not through `gputcp_nccl_abi`'s safe side: a check makes
-//! calls that the safe side rightly forbids.
+//! The checks drive the plugin at the raw level, and not through `gputcp_nccl_drive`'s safe side: a check
+//! makes calls that the safe side rightly forbids.
 
 mod bench;
 mod block;

@@ -126,7 +126,8 @@ impl Alone {
     pub(crate) fn read_in_background(
         &self,
         attend: impl Fn() -> Attention,
-        (watch, interval): (impl Fn(), Duration),
+        watch: impl Fn(),
+        interval: Duration,
     ) -> io::Result<()> {
         // On the stack: the thread may reach this line long after connect has returned (invariant I4).
         let mut events = [MaybeUninit::uninit(); 2];

@@ -103,8 +103,8 @@ impl RecvComm {
         let driver = Driver::new(options.pool.as_ref())?;
         let control = ControlSocket::new(control, &driver.watch())
             .map_err(|error| Error::system("set up the connection's descriptors", error))?;
-        let end = (Receiver::new(&settings), memory);
-        let shared = Arc::new(Shared::new(peer, options.timeout, control, data, end)?);
+        let end = Receiver::new(&settings);
+        let shared = Arc::new(Shared::new(peer, options.timeout, control, data, end, memory)?);
         let inline_bytes = inline_bytes.into();
         let mut comm = Self { shared, driver, inline_bytes, max_receives, longest_on_device };
         let mut lanes = lanes.into_iter();

@@ -89,14 +89,13 @@ impl SendComm {
         let driver = Driver::new(options.pool.as_ref())?;
         let control = ControlSocket::new(control, &driver.watch())
             .map_err(|error| Error::system("set up the connection's descriptors", error))?;
-        let end = (Sender::new(&settings), memory);
-        let shared = Arc::new(Shared::new(peer, options.timeout, control, data, end)?);
+        let end = Sender::new(&settings);
+        let shared = Arc::new(Shared::new(peer, options.timeout, control, data, end, memory)?);
         let mut comm = Self { shared, driver, longest_on_device, max_receives };
         let mut lanes = lanes.into_iter();
         let buffers = options.tuning.slabs.into();
         let shared = comm.shared.clone();
-        let tasks =
-            (0..shared.data.len()).map(|stream| Writer::new(&shared, stream, (lanes.next(), buffers)));
+        let tasks = (0..shared.data.len()).map(|stream| Writer::new(&shared, stream, lanes.next(), buffers));
         comm.driver.start(&shared, near.as_ref(), tasks)?;
         Ok(comm)
     }

@@ -100,7 +100,8 @@ impl Writer {
     pub(super) fn new(
         shared: &Arc<Shared<SendMemory>>,
         number: usize,
-        (lane, buffers): (Option<Lane>, usize),
+        lane: Option<Lane>,
+        buffers: usize,
     ) -> Self {
         let stream = Stream::new(number, lane.is_some().then_some(buffers));
         Self { shared: shared.clone(), stream, number, lane }

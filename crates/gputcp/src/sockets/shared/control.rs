@@ -202,7 +202,7 @@ impl<S: Side> Shared<S> {
     /// Runs the background reader's thread.
     pub(crate) fn read_in_background(&self, alone: &Alone) {
         let life = self.control.arm().and_then(|()| {
-            alone.read_in_background(|| self.attend(), (|| self.watch(), self.watch_interval()))
+            alone.read_in_background(|| self.attend(), || self.watch(), self.watch_interval())
         });
         if let Err(error) = life {
             self.fail(Error::system("watch the control socket", error));

@@ -80,7 +80,8 @@ impl<S: Side> Shared<S> {
         timeout: Duration,
         control: ControlSocket,
         data: Vec<Socket>,
-        (end, memory): (S::End, S),
+        end: S::End,
+        memory: S,
     ) -> Result<Self> {
         let doing = "set up the connection's descriptors";
         Ok(Self {
