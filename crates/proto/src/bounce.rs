@@ -30,6 +30,15 @@ pub struct Fragment {
     pub destination_offset: u64,
 }
 
+impl Fragment {
+    /// Returns the fragment with source and destination exchanged: it copies the same bytes back.
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        let (source_offset, destination_offset) = (self.destination_offset, self.source_offset);
+        Self { source_offset, bytes: self.bytes, destination_offset }
+    }
+}
+
 /// Launches unpacks, on one connection's own lane.
 pub trait Unpack {
     /// The completion of a launched unpack.

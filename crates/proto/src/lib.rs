@@ -17,6 +17,7 @@
 //! - [`announce`]: the times at which the sender is told of posted receives.
 //! - [`recv`]: the receiver's side: which bytes may land where, once each.
 //! - [`bounce`]: the life of a bounce buffer, from filling to the finished unpack.
+//! - [`layout`]: the places of a message's bytes in a buffer, as a list of ranges.
 //! - [`liveness`]: whether the peer still does its duty.
 //! - [`connection`]: all of these as the two ends of a connection, without sockets, threads and clock.
 //!
@@ -152,6 +153,7 @@ pub mod frame;
 mod group;
 pub mod handle;
 pub mod key;
+pub mod layout;
 pub mod liveness;
 pub mod plan;
 pub mod recv;
