@@ -19,13 +19,13 @@ pub const RANGES_MAX: usize = 1 << 20;
 /// let layout = Layout::of([(4096, 100), (4196, 100), (0, 50)])?;
 /// assert_eq!((layout.bytes(), layout.runs(), layout.end()), (250, 2, 4296));
 /// let parts = layout.slice(190, 20).expect("within the message");
-/// let places: Vec<_> = parts.map(|part| (part.source_offset, part.bytes, part.destination_offset)).collect();
-/// assert_eq!(places, [(0, 10, 4286), (10, 10, 0)]);
+/// let places: Vec<_> = parts.map(|part| (part.bytes, part.destination_offset)).collect();
+/// assert_eq!(places, [(10, 4286), (10, 0)]);
 /// # Ok::<(), gputcp_proto::layout::LayoutError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Layout {
-    /// Never longer than `ranges_max`, for which it has room from the start.
+    /// Never longer than `ranges_max`.
     runs: Vec<Run>,
     ranges_max: usize,
     /// The number of ranges given, those that were merged or empty included.
@@ -88,19 +88,14 @@ impl Layout {
         Self { runs, ranges_max, ranges: 0, bytes: 0, last_end: u64::MAX, end: 0 }
     }
 
-    /// Makes a layout of ranges, each given by offset and length.
+    /// Makes a layout of ranges, each given by offset and length. It grows as it is filled.
     ///
     /// # Errors
     /// As [`Layout::push`].
-    pub fn of<I>(ranges: I) -> Result<Self, LayoutError>
-    where
-        I: IntoIterator<Item = (u64, u64), IntoIter: ExactSizeIterator>,
-    {
+    pub fn of(ranges: impl IntoIterator<Item = (u64, u64)>) -> Result<Self, LayoutError> {
         let ranges = ranges.into_iter();
-        if ranges.len() > RANGES_MAX {
-            return Err(LayoutError::TooMany { max: RANGES_MAX });
-        }
-        let mut layout = Self::with_room(ranges.len());
+        let mut layout = Self::with_room(ranges.size_hint().0);
+        layout.ranges_max = RANGES_MAX;
         for (offset, bytes) in ranges {
             layout.push(offset, bytes)?;
         }

@@ -72,7 +72,8 @@ proptest! {
                 prop_assert_eq!((layout.ranges, layout.bytes(), layout.end(), layout.runs()), before);
             }
         }
-        prop_assert_eq!(layout.slice(0, layout.bytes()).unwrap().map(|part| u128::from(part.bytes)).sum::<u128>(), sum);
+        let all = layout.slice(0, layout.bytes()).unwrap();
+        prop_assert_eq!(all.map(|part| u128::from(part.bytes)).sum::<u128>(), sum);
     }
 }
 
