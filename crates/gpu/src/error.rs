@@ -68,6 +68,29 @@ pub enum Error {
         /// The most fragments of a launch.
         max: usize,
     },
+    /// A segment is no part of the message that a layout describes.
+    #[error(
+        "a segment of {bytes} bytes from {offset} came for a list of ranges of {layout_bytes} bytes: the maker of the \
+         list is at fault"
+    )]
+    OutsideLayout {
+        /// The segment's start in the message, in bytes.
+        offset: u64,
+        /// The segment's length in bytes.
+        bytes: u64,
+        /// The sum of the layout's ranges.
+        layout_bytes: u64,
+    },
+    /// A range of a layout reaches beyond the claim that it is a part of.
+    #[error(
+        "a list of ranges reaches to byte {end} of a claim of {claim_bytes}: the maker of the list is at fault"
+    )]
+    LayoutBeyondClaim {
+        /// The highest end of a range.
+        end: u64,
+        /// The claim's length.
+        claim_bytes: u64,
+    },
     /// A lane was asked to unpack in the mode that means no unpack.
     #[error("unpack mode \"none\" has nothing for a lane to do: receive into host memory in place")]
     NothingToUnpack,

@@ -181,7 +181,7 @@ impl WriteClaim {
     }
 }
 
-fn host_only(kind: MemoryKind) -> io::Result<()> {
+pub(super) fn host_only(kind: MemoryKind) -> io::Result<()> {
     match kind {
         MemoryKind::Host => Ok(()),
         MemoryKind::Soft | MemoryKind::Cuda(_) => Err(io::ErrorKind::Unsupported.into()),

@@ -5,6 +5,7 @@ mod available;
 mod buffer;
 mod claim;
 mod hold;
+mod layout;
 mod pages;
 pub(crate) mod socket;
 mod table;
