@@ -8,7 +8,8 @@
 //!   copy.
 //! - [`Pattern`]: test data that is new in each iteration, and its verification.
 //! - [`Lane`]: one in-order stream of asynchronous work with its ring of pinned slabs; [`UnpackInto`] and
-//!   [`StageFrom`] are the two directions.
+//!   [`StageFrom`] are the two directions. [`ScatterInto`] and [`GatherFrom`] are those of a message in many
+//!   ranges of a buffer.
 //! - [`Done`]: a point on a lane's timeline, to poll or to wait for.
 //!
 //! A device's own part is in a folder of its own: `host` holds the software GPU's, `cuda` that of NVIDIA's
@@ -50,7 +51,7 @@ mod pattern;
 pub use cuda::CudaDevice;
 pub use device::{Device, LaneSpec, MemoryKind, SoftOptions};
 pub use error::{ClaimError, Error};
-pub use lane::{Done, FRAGMENTS_MAX, Lane, StageFrom, UnpackInto, UnpackMode};
+pub use lane::{Done, FRAGMENTS_MAX, GatherFrom, Lane, ScatterInto, StageFrom, UnpackInto, UnpackMode};
 pub use memory::{Buffer, CLAIMS_MAX, ReadClaim, WriteClaim};
 pub use pattern::{Mismatch, Pattern};
 

@@ -3,6 +3,8 @@
 //! The allocations of the whole process are counted, so this program has no test harness: its threads
 //! allocate as well.
 
+mod ends;
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     os::{fd::AsFd, unix::net::UnixStream},
@@ -10,8 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ends::Ends;
 use gputcp_gpu::{Buffer, Device, FRAGMENTS_MAX, LaneSpec, SoftOptions, UnpackMode};
-use gputcp_proto::bounce::{Completion, Fragment};
+use gputcp_proto::{
+    bounce::{Completion, Fragment},
+    layout,
+};
 
 /// Counts the allocations of all threads, the worker's included.
 struct Counting;
@@ -66,6 +72,10 @@ fn the_hot_path_allocates_nothing() {
             destination_offset: bytes - (i + 1) * piece,
         })
         .collect();
+    // Blocks of 100 bytes, of which segments begin and end inside.
+    let blocks = 3000;
+    let mut ends = Ends::new(&device, 64 << 10);
+    let mut scattered = layout::Layout::with_room(blocks as usize);
 
     // The first round may set up what the standard library keeps per thread.
     let mut counts = [0; 4];
@@ -81,6 +91,20 @@ fn the_hot_path_allocates_nothing() {
         }
         assert_eq!(bounce.read(0, 100).unwrap().send(tx.as_fd(), b"header", 0, 100).unwrap(), 106);
         assert_eq!(host.write(0, 106).unwrap().recv(rx.as_fd(), 0, 106).unwrap(), 106);
+        scattered.clear();
+        for block in 0..blocks {
+            scattered.push(300 * (block * 7 % blocks), 100).unwrap();
+        }
+        for mode in [UnpackMode::Kernel, UnpackMode::Copy, UnpackMode::Host] {
+            for source in [&bounce, &destination] {
+                let (read, write) = (source.read(0, bytes).unwrap(), host.write(0, bytes).unwrap());
+                ends.carry((&read, &scattered), (&write, &scattered), 100 * blocks, mode).unwrap();
+            }
+        }
+        let (read, write) = (bounce.read(0, bytes).unwrap(), host.write(0, bytes).unwrap());
+        assert_eq!(read.send_ranges(tx.as_fd(), b"header", &scattered, 50, 1000).unwrap(), 1006);
+        assert_eq!(write.recv_ranges(rx.as_fd(), &scattered, 50, 1006).unwrap(), 1006);
+        drop(write);
         *count = ALLOCATIONS.load(SeqCst) - before;
     }
     assert_eq!(counts[1..], [0; 3], "the first round allocated {}", counts[0]);

@@ -1,4 +1,4 @@
-//! A lane's stream: it unpacks by one kernel or by copies, and stages by copies or by a kernel.
+//! A lane's stream: it unpacks by one kernel or by copies, and stages by copies or by one kernel.
 //!
 //! Invariants:
 //!
@@ -99,36 +99,7 @@ impl Stream {
         if summary.overlaps(fragments, &mut self.spans) {
             return self.copy_each(source, destination, fragments);
         }
-        self.check_reach(source)?;
-        self.check_reach(destination)?;
-        let (from, to) = (source.address(), destination.address());
-        // Bytes that the next kernel knows to be in the GPU's memory need not be in the host's yet.
-        let is_on_host = destination.place() == Residence::Pinned;
-        let mut entries = fragments
-            .iter()
-            .filter(|fragment| fragment.bytes > 0)
-            .map(|fragment| Entry::new(fragment, from, to));
-        let (list, only) = match summary.count {
-            0 => (None, Entry::default()),
-            1 => (None, entries.next().unwrap_or_default()),
-            count => (Some(self.list_room(count)?), Entry::default()),
-        };
-        let list = list.map_or(0, |place| self.lists.write(place, entries));
-        self.launch(Some(source), Some(destination), |stream, number| match summary.count {
-            0 => stream.timeline.mark(number as u32).map(|()| Raised::Here),
-            _ => {
-                let before = (number - 1) as u32;
-                let launches =
-                    if stream.timeline.ends_in_unpack(number) { stream.launches } else { Launches::Plain };
-                // SAFETY: the fragments lie within both holds, which the command keeps until it is done, as
-                // it keeps the list's place in the ring. The lane reaches both, so host memory is pinned.
-                unsafe { stream.launch_unpack(stream.queue(), launches, list, only, summary, before) }?;
-                if is_on_host {
-                    return stream.timeline.mark(number as u32).map(|()| Raised::Here);
-                }
-                Ok(Raised::ByTheNext)
-            }
-        })
+        self.copy_by_kernel(source, destination, fragments, summary, self.launches)
     }
 
     /// Starts one copy per fragment, by the copy engines where host memory is concerned.
@@ -155,7 +126,7 @@ impl Stream {
         })
     }
 
-    /// Starts one kernel that copies a part of a source to a slab.
+    /// Starts one kernel that copies parts of a source to a slab, one after another in the slab.
     ///
     /// The stream, not the next kernel, writes the command's flag, behind a fence for the whole system. The
     /// CPU reads the slab as soon as it sees the flag, which must not overtake stores to host memory.
@@ -163,24 +134,48 @@ impl Stream {
         &mut self,
         source: &Hold,
         slabs: &Hold,
-        part: Fragment,
+        parts: &[Fragment],
+    ) -> Result<(), Error> {
+        self.copy_by_kernel(source, slabs, parts, Summary::of(parts), Launches::Plain)
+    }
+
+    /// Starts one kernel that copies fragments which do not overlap at the destination; behind an unpack it
+    /// may start as `launches` says.
+    fn copy_by_kernel(
+        &mut self,
+        source: &Hold,
+        destination: &Hold,
+        fragments: &[Fragment],
+        summary: Summary,
+        launches: Launches,
     ) -> Result<(), Error> {
         self.check_reach(source)?;
-        self.check_reach(slabs)?;
-        let only = Entry::new(&part, source.address(), slabs.address());
-        self.launch(Some(source), Some(slabs), |stream, number| {
-            // SAFETY: the part lies within both holds, which the command keeps until it is done; the lane
-            // reaches both.
-            unsafe {
-                stream.launch_unpack(
-                    stream.queue(),
-                    Launches::Plain,
-                    0,
-                    only,
-                    Summary::of(&[part]),
-                    (number - 1) as u32,
-                )
-            }?;
+        self.check_reach(destination)?;
+        let (from, to) = (source.address(), destination.address());
+        // Bytes that the next kernel knows to be in the GPU's memory need not be in the host's yet.
+        let is_on_host = destination.place() == Residence::Pinned;
+        let mut entries = fragments
+            .iter()
+            .filter(|fragment| fragment.bytes > 0)
+            .map(|fragment| Entry::new(fragment, from, to));
+        let (list, only) = match summary.count {
+            0 => (None, Entry::default()),
+            1 => (None, entries.next().unwrap_or_default()),
+            count => (Some(self.list_room(count)?), Entry::default()),
+        };
+        let list = list.map_or(0, |place| self.lists.write(place, entries));
+        self.launch(Some(source), Some(destination), |stream, number| {
+            if summary.count > 0 {
+                let before = (number - 1) as u32;
+                let launches =
+                    if stream.timeline.ends_in_unpack(number) { launches } else { Launches::Plain };
+                // SAFETY: the fragments lie within both holds, which the command keeps until it is done, as
+                // it keeps the list's place in the ring. The lane reaches both, so host memory is pinned.
+                unsafe { stream.launch_unpack(stream.queue(), launches, list, only, summary, before) }?;
+                if !is_on_host {
+                    return Ok(Raised::ByTheNext);
+                }
+            }
             stream.timeline.mark(number as u32).map(|()| Raised::Here)
         })
     }

@@ -50,10 +50,10 @@ impl Stream {
         self.launch(source, destination, fragments, Stores::for_unpack_into(destination.buffer_bytes()))
     }
 
-    /// Starts one command that copies a part of a source to a slab, from where a socket reads it next. Waits
+    /// Starts one command that copies parts of a source to a slab, from where a socket reads them next. Waits
     /// only while the queue is full.
-    pub(crate) fn stage(&mut self, source: &Hold, slabs: &Hold, part: Fragment) -> Result<(), Error> {
-        self.launch(source, slabs, &[part], Stores::Cached)
+    pub(crate) fn stage(&mut self, source: &Hold, slabs: &Hold, parts: &[Fragment]) -> Result<(), Error> {
+        self.launch(source, slabs, parts, Stores::Cached)
     }
 
     fn launch(

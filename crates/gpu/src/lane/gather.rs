@@ -66,7 +66,7 @@ impl Scratch {
                     // goes on from there.
                     let destination_offset = self.at_used();
                     let part = Fragment { source_offset, bytes, destination_offset };
-                    stream.stage(source, lane, part, UnpackMode::Copy)?;
+                    stream.stage(source, lane, &[part], UnpackMode::Copy)?;
                 }
                 self.used += bytes;
                 run.bytes += bytes;

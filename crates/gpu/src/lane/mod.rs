@@ -7,6 +7,7 @@
 
 mod done;
 mod gather;
+mod layout;
 mod stream;
 mod unpack;
 
@@ -20,6 +21,7 @@ use gputcp_proto::{
 use self::gather::{SCRATCH_BYTES, Scratch};
 pub use self::{
     done::Done,
+    layout::{GatherFrom, ScatterInto},
     unpack::{FRAGMENTS_MAX, StageFrom, UnpackInto, UnpackMode},
 };
 pub(crate) use self::{stream::Stream, unpack::check_fragments};
@@ -43,6 +45,9 @@ pub struct Lane {
     /// The distance between the starts of two slabs: whole pages.
     stride: u64,
     scratch: Scratch,
+    /// The room for the fragments of a segment in many ranges: 16384 × 24 B. Only as much as the longest list
+    /// took is ever touched.
+    list: Vec<Fragment>,
 }
 
 impl Lane {
@@ -68,6 +73,7 @@ impl Lane {
             slab_bytes: spec.slab_bytes,
             stride,
             scratch: Scratch::at(slabs_bytes),
+            list: Vec::with_capacity(FRAGMENTS_MAX),
         })
     }
 
@@ -205,7 +211,7 @@ impl Lane {
     ) -> Result<Done, Error> {
         let destination_offset = self.idle_slab(index, bytes);
         let fragment = Fragment { source_offset, bytes, destination_offset };
-        self.stream.stage(source.hold(), self.memory.hold(), fragment, mode)?;
+        self.stream.stage(source.hold(), self.memory.hold(), &[fragment], mode)?;
         self.slabs[index].pending = self.stream.launched();
         Ok(self.stream.now())
     }

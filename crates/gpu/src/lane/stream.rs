@@ -46,21 +46,27 @@ impl Stream {
         }
     }
 
-    /// Starts to copy a part of a source to the lane's own memory.
+    /// Starts to copy parts of a source to the lane's own memory, where they do not overlap.
+    ///
+    /// That is one launch in mode [`UnpackMode::Kernel`], otherwise a copy for each part.
     pub(super) fn stage(
         &mut self,
         source: &Hold,
         lane: &Hold,
-        part: Fragment,
+        parts: &[Fragment],
         mode: UnpackMode,
     ) -> Result<(), Error> {
-        match self {
-            Self::Soft(stream) => {
+        match (self, mode) {
+            (Self::Soft(stream), UnpackMode::Kernel) => {
                 on_host(source)?;
-                stream.stage(source, lane, part)
+                stream.stage(source, lane, parts)
             }
-            Self::Cuda(stream) if mode == UnpackMode::Kernel => stream.stage_by_kernel(source, lane, part),
-            Self::Cuda(stream) => stream.copy_each(source, lane, &[part]),
+            (Self::Soft(stream), _) => {
+                on_host(source)?;
+                parts.iter().try_for_each(|part| stream.stage(source, lane, slice::from_ref(part)))
+            }
+            (Self::Cuda(stream), UnpackMode::Kernel) => stream.stage_by_kernel(source, lane, parts),
+            (Self::Cuda(stream), _) => stream.copy_each(source, lane, parts),
         }
     }
 
@@ -74,11 +80,20 @@ impl Stream {
 
     /// Returns the end of all work that was launched so far.
     pub(crate) fn now(&self) -> Done {
+        self.done_at(self.launched())
+    }
+
+    /// Returns the lane's start, which every command is behind: the end of work that no lane does.
+    pub(super) fn start(&self) -> Done {
+        self.done_at(0)
+    }
+
+    fn done_at(&self, point: u64) -> Done {
         let timeline = match self {
             Self::Soft(stream) => Timeline::Soft(stream.timeline().clone()),
             Self::Cuda(stream) => Timeline::Cuda(stream.timeline().clone()),
         };
-        Done::new(timeline, self.launched())
+        Done::new(timeline, point)
     }
 
     /// Returns the number of commands that were launched.

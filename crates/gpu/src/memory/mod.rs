@@ -13,4 +13,5 @@ mod table;
 pub use buffer::Buffer;
 pub use claim::{ReadClaim, WriteClaim};
 pub(crate) use hold::{Hold, Residence};
+pub(crate) use layout::part_of;
 pub use table::CLAIMS_MAX;
