@@ -12,6 +12,7 @@ mod allocations;
 mod early;
 mod foreign;
 mod lanes;
+mod layouts;
 mod memory;
 mod passage;
 mod random;
@@ -89,6 +90,7 @@ fn main() -> ExitCode {
         lanes::CHECKS,
         early::CHECKS,
         sockets::CHECKS,
+        layouts::CHECKS,
         allocations::CHECKS,
     ]
     .concat();

@@ -14,6 +14,7 @@ use gputcp_gpu::{Buffer, Lane, UnpackMode};
 use gputcp_proto::{
     bounce::{Filled, Filling},
     frame::{Announce, SegmentHeader},
+    layout::Layout,
     recv::RecvSide,
     send::{Carrier, SendSide},
     stage::{Staged, Staging},
@@ -32,6 +33,8 @@ pub(crate) struct Passage<'a> {
     pub(crate) from: (&'a Buffer, u64),
     /// The destination, and the message's offset in it.
     pub(crate) to: (&'a Buffer, u64),
+    /// The message's ranges in source and destination, if it is in many.
+    pub(crate) layouts: Option<(&'a Layout, &'a Layout)>,
     pub(crate) bytes: u64,
     /// At most a slab's length, and at least a 4096th of the message's.
     pub(crate) segment_bytes: u64,
@@ -59,7 +62,8 @@ impl Passage<'_> {
     }
 
     fn send(&self, lane: &mut Lane, socket: UnixStream) -> Outcome {
-        let claim = self.from.0.read(self.from.1, self.bytes).map_err(text)?;
+        let claimed = self.layouts.map_or(self.bytes, |(from, _)| from.end());
+        let claim = self.from.0.read(self.from.1, claimed).map_err(text)?;
         let mut side = SendSide::<4>::new(4, self.segment_bytes, 4);
         let slot = side.post(self.bytes, false).ok_or("no slot")?;
         let announce = Announce { seq: 0, capacity: self.bytes, inline_bytes: 0, done: 0, mark: None };
@@ -71,9 +75,13 @@ impl Passage<'_> {
             while ring.has_room() {
                 let Some(segment) = side.deal(Carrier::Any).map_err(text)? else { break };
                 let slab = ring.issue().ok_or("no slab")?;
-                copies.push_back(
-                    Staging::start(slab, segment, &mut lane.stage_from(&claim, self.mode)).map_err(text)?,
-                );
+                let staging = match self.layouts {
+                    None => Staging::start(slab, segment, &mut lane.stage_from(&claim, self.mode)),
+                    Some((from, _)) => {
+                        Staging::start(slab, segment, &mut lane.gather_from(&claim, from, self.mode))
+                    }
+                };
+                copies.push_back(staging.map_err(text)?);
             }
             let Some(staging) = copies.pop_front() else { break };
             let finished = staging.completion().wait(soon()).map_err(text)?;
@@ -98,7 +106,8 @@ impl Passage<'_> {
     }
 
     fn receive(&self, lane: &mut Lane, mut socket: UnixStream) -> Outcome {
-        let claim = self.to.0.write(self.to.1, self.bytes).map_err(text)?;
+        let claimed = self.layouts.map_or(self.bytes, |(_, to)| to.end());
+        let claim = self.to.0.write(self.to.1, claimed).map_err(text)?;
         let mut side = RecvSide::<4>::new(4, self.segment_bytes, 0);
         let (slot, _) = side.post(self.bytes, false).ok_or("no slot")?;
         let mut ring = Window::<SLABS_MAX>::with_depth(self.slabs);
@@ -112,7 +121,11 @@ impl Passage<'_> {
                 let landing = side.begin(&SegmentHeader::decode(&header).map_err(text)?).map_err(text)?;
                 arrived += landing.bytes();
                 let filled = fill(lane, Filling::new(slab, landing), &socket)?;
-                pending.push_back(filled.unpack(&mut lane.unpack_into(&claim, self.mode)).map_err(text)?);
+                let unpacking = match self.layouts {
+                    None => filled.unpack(&mut lane.unpack_into(&claim, self.mode)),
+                    Some((_, to)) => filled.unpack(&mut lane.scatter_into(&claim, to, self.mode)),
+                };
+                pending.push_back(unpacking.map_err(text)?);
             }
             let Some(unpacking) = pending.pop_front() else { break };
             let finished = unpacking.completion().wait(soon()).map_err(text)?;

@@ -129,6 +129,7 @@ impl Soak {
         let passage = Passage {
             from: (source, from),
             to: (destination, to),
+            layouts: None,
             bytes,
             segment_bytes,
             slabs,

@@ -42,7 +42,7 @@ fn one_transfer(
     let pattern = Pattern { seed: 3, iteration };
     source.fill(pattern, 0, bytes).map_err(text)?;
     let (from, to) = ((&source, 0), (&destination, 99));
-    let passage = Passage { from, to, bytes, segment_bytes: SEGMENT, slabs: SLOTS, mode };
+    let passage = Passage { from, to, layouts: None, bytes, segment_bytes: SEGMENT, slabs: SLOTS, mode };
     passage.carry(&mut sender, &mut receiver)?;
     let verified = destination.verify(pattern, 99, bytes).map_err(text)?;
     ensure(verified.is_ok(), || format!("{mode}: {verified:?}"))
