@@ -83,6 +83,12 @@ pub trait End {
     /// Takes the peer's goodbye.
     fn take_goodbye(&mut self) {}
 
+    /// Counts the work of lanes that is finished.
+    fn count_finished(&mut self) {}
+
+    /// Returns whether requests are in flight that the peer owes something for.
+    fn is_waiting(&self) -> bool;
+
     /// Returns the number of requests in flight.
     fn in_flight(&self) -> usize;
 
@@ -244,7 +250,9 @@ pub trait End {
     /// `carried` counts the payload bytes that sockets have taken or given. `moved` is a number that changes
     /// with each byte in the kernel, where [`End::wants_count`] asks for it.
     fn look(&mut self, since: Duration, carried: u64, moved: Option<u64>) {
-        let (is_waiting, is_amid) = (self.in_flight() > 0, self.is_amid());
+        // Not by the caller alone: it may pause for any time, and its peer owes nothing for what has come.
+        self.count_finished();
+        let (is_waiting, is_amid) = (self.is_waiting(), self.is_amid());
         let carried = carried.wrapping_add(self.placed_bytes());
         let life = self.life_mut();
         if life.has_failed {

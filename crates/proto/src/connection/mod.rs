@@ -114,6 +114,9 @@ impl SocketEnd {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 /// The most messages in flight, either way: requests, and receives of each.
 pub const SLOTS: usize = SLOTS_MAX as usize * RECEIVES_MAX as usize;
 /// The most bounce or staging buffers of a stream.

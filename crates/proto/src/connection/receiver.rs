@@ -459,6 +459,18 @@ impl<D: Completion + Clone> End for Receiver<D> {
         self.side.goodbye();
     }
 
+    fn count_finished(&mut self) {
+        if !self.life.has_failed() {
+            // A lane that is lost has failed the connection.
+            let _ = self.reap_all();
+        }
+    }
+
+    fn is_waiting(&self) -> bool {
+        // When all has come, the peer owes nothing, and may be gone. The receives are the caller's to finish.
+        self.in_flight() > 0 && !self.side.is_over()
+    }
+
     fn in_flight(&self) -> usize {
         self.side.in_flight()
     }

@@ -257,6 +257,11 @@ impl<D: Completion + Clone> End for Sender<D> {
         }
     }
 
+    fn is_waiting(&self) -> bool {
+        // A peer that has closed owes nothing, and may be gone. The sends are the caller's to finish.
+        self.in_flight() > 0 && !self.life.control_has_ended()
+    }
+
     fn in_flight(&self) -> usize {
         self.side.in_flight()
     }
