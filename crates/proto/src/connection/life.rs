@@ -28,6 +28,8 @@ pub struct Life {
     broken: Option<SocketError>,
     frames_heard: u64,
     liveness: Liveness,
+    /// The peer is to be asked for an answer, behind all that is being written.
+    owes_ping: bool,
     /// The counts of the last look.
     carried: u64,
     moved: u64,
@@ -132,7 +134,8 @@ pub trait End {
     fn effects(&mut self) -> Effects {
         let has_message = self.has_message();
         let life = self.life_mut();
-        let has_frames = life.outbox.is_free() && (life.outbox.is_waiting() || has_message);
+        let has_frames = life.outbox.is_waiting() || life.owes_ping || has_message;
+        let has_frames = life.outbox.is_free() && has_frames;
         life.effects.write = !life.has_failed && has_frames || life.outbox.has_last_words();
         std::mem::take(&mut life.effects)
     }
@@ -144,6 +147,7 @@ pub trait End {
             return;
         }
         life.frames_heard += 1;
+        life.owes_ping = false;
         match frame {
             // A peer that repeats it would keep the reading thread from everything else.
             Control::Goodbye if life.peer_said_goodbye => {
@@ -154,7 +158,7 @@ pub trait End {
                 life.effects.all = true;
                 self.take_goodbye();
             }
-            Control::Ping => life.put_if_idle(Control::Pong),
+            Control::Ping => _ = life.put_if_idle(Control::Pong),
             Control::Pong => {}
             Control::Abort { bytes } => {
                 let reason = inbox.text(bytes);
@@ -192,7 +196,11 @@ pub trait End {
         buffer: &mut [u8],
     ) -> Result<Write<Self::Done>, <Self::Done as Completion>::Error> {
         let is_amid = self.is_amid_write();
-        Ok(match self.life_mut().outbox.next(is_amid, buffer) {
+        let life = self.life_mut();
+        if life.owes_ping && !is_amid {
+            life.owes_ping = !life.put_if_idle(Control::Ping);
+        }
+        Ok(match life.outbox.next(is_amid, buffer) {
             NextWrite::Frames(bytes) => Write::Frames(bytes),
             NextWrite::Abort => Write::Abort,
             NextWrite::Shut => Write::Shut,
@@ -268,7 +276,8 @@ pub trait End {
         let heard = life.frames_heard.wrapping_add(if Self::SENDS { 0 } else { carried });
         match life.liveness.look(since, Look { is_waiting, is_amid, heard, moved: life.moved }) {
             Next::Nothing => {}
-            Next::Ask => life.put_if_idle(Control::Ping),
+            // Frames that wait already do not stand for it: the peer need not answer them.
+            Next::Ask => life.owes_ping = true,
             Next::Silent => life.fail(Failure::Silent),
             Next::Stalled => life.fail(Failure::Stalled),
         }
@@ -286,6 +295,7 @@ impl Life {
             broken: None,
             frames_heard: 0,
             liveness: Liveness::new(settings.timeout),
+            owes_ping: false,
             carried: 0,
             moved: 0,
             outbox: Outbox::new(settings.depth),
@@ -351,12 +361,14 @@ impl Life {
         }
     }
 
-    /// Adds a frame that may be left out. It is left out where others wait already, which tell the peer as
-    /// much.
-    fn put_if_idle(&mut self, frame: Control) {
-        if self.outbox.is_free() && !self.outbox.is_waiting() {
+    /// Adds a frame, unless others are written or wait. Returns whether it did. An answer may be left out
+    /// then: they tell the peer as much.
+    fn put_if_idle(&mut self, frame: Control) -> bool {
+        let is_idle = self.outbox.is_free() && !self.outbox.is_waiting();
+        if is_idle {
             self.put(&frame.encode());
         }
+        is_idle
     }
 
     /// Notes that no more can be written on the control socket. Where the peer has closed or reset it, its

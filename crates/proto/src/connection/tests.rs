@@ -61,6 +61,23 @@ fn wait(end: &mut impl End) {
     }
 }
 
+/// Writes all frames that there are, and returns them.
+fn frames<E: End>(end: &mut E) -> Vec<Control> {
+    let mut frames = vec![];
+    let mut buffer = [0; Control::BYTES];
+    while end.effects().write {
+        match end.next_write(&mut buffer) {
+            Ok(Write::Frames(bytes)) => {
+                frames.push(Control::decode(&buffer).expect("a whole frame"));
+                end.wrote(bytes);
+            }
+            Ok(Write::Nothing) => break,
+            _ => panic!("only frames are left"),
+        }
+    }
+    frames
+}
+
 #[test]
 fn a_caller_that_pauses_behind_a_finished_unpack_blames_no_peer() {
     let mut end = Receiver::<Done>::new(&settings());
@@ -127,6 +144,25 @@ fn a_sender_that_has_sent_all_does_not_miss_a_peer_that_has_closed() {
     wait(&mut end);
     assert_eq!(end.effects().failure, None);
     assert!(end.finish(slot).is_ok());
+}
+
+#[test]
+fn a_peer_is_asked_for_an_answer_behind_a_message_that_is_being_written() {
+    let mut end = Sender::<Done>::new(&settings());
+    let mut inbox = Inbox::new();
+    let _slot = end.post(Send { bytes: 100, is_staged: false, tag: 0 }).expect("a free slot");
+    write_short(&mut end, &mut inbox);
+    let Ok(Write::Message(mut message)) = end.next_write(&mut []) else { panic!("a short message goes") };
+    message.wrote(50);
+    end.wrote_message(message, Wrote::NoRoom);
+    for moved in 0..6 {
+        end.look(TIMEOUT / LOOKS, 0, Some(moved));
+    }
+    end.room();
+    let Ok(Write::Message(mut message)) = end.next_write(&mut []) else { panic!("the rest goes first") };
+    message.wrote(Control::BYTES + 50);
+    end.wrote_message(message, Wrote::Some);
+    assert_eq!(frames(&mut end), [Control::Ping]);
 }
 
 /// Has the peer announce a receive that takes a short message.
