@@ -40,19 +40,20 @@ impl Streams {
         holds + bytes <= share && !fewer
     }
 
-    /// Returns the idle stream that holds the least and was not called yet, and marks it as called.
+    /// Returns the idle stream that holds the least and was not called yet.
     ///
     /// `None` if as many are on their way as there are segments.
     ///
     /// The caller wakes another stream each time. Woken by each other, eight streams took a quarter of a
     /// millisecond to be there.
-    pub(crate) fn call(&mut self, segments: u64) -> Option<usize> {
-        if u64::from(self.called.count_ones()) >= segments {
-            return None;
-        }
-        let stream = self.least_of(self.idle & !self.called)?;
+    pub(crate) fn to_call(&self, segments: u64) -> Option<usize> {
+        let called = u64::from(self.called.count_ones());
+        if called < segments { self.least_of(self.idle & !self.called) } else { None }
+    }
+
+    /// Marks a stream as called.
+    pub(crate) const fn call(&mut self, stream: usize) {
         self.called |= 1 << stream;
-        Some(stream)
     }
 
     /// Returns the stream of this set that holds the least.

@@ -48,19 +48,12 @@ impl<const N: usize> SendSide<N> {
     /// [`TooLong`] if the next message is longer than the receive it meets: this side's user is at fault.
     pub fn deal(&mut self, carrier: Carrier) -> Result<Option<Segment>, TooLong> {
         let Some(index) = self.ready() else { return Ok(None) };
-        let outgoing = &self.outgoing[index];
-        let (total, seq) = (outgoing.bytes, outgoing.meets);
-        let inline = if seq < self.announced {
-            let credit = &self.credits[place(seq, self.credits.len())];
-            if total > credit.capacity {
-                return Err(TooLong { bytes: total, capacity: credit.capacity });
-            }
-            // A message without bytes has no segment to ride on.
-            total == 0 || (outgoing.inline && total <= credit.inline_bytes)
-        } else {
-            true
-        };
-        let offset = outgoing.dealt;
+        let Outgoing { bytes: total, meets: seq, dealt: offset, .. } = self.outgoing[index];
+        let capacity = self.credits[place(seq, self.credits.len())].capacity;
+        if seq < self.announced && total > capacity {
+            return Err(TooLong { bytes: total, capacity });
+        }
+        let inline = self.goes_short(index);
         let bytes = match carrier {
             _ if inline => total,
             Carrier::Stream(stream) => self.fitting(stream, total).min(total - offset),
@@ -98,7 +91,16 @@ impl<const N: usize> SendSide<N> {
     /// Each is named once, until it has come and is idle again.
     #[must_use = "it is not named again until it has come"]
     pub fn to_wake(&mut self) -> Option<usize> {
-        self.streams.call(self.ready_segments())
+        let index = self.ready()?;
+        let stream = self.streams.to_call(self.ready_segments())?;
+        let Outgoing { bytes: total, dealt, .. } = self.outgoing[index];
+        let bytes = self.fitting(stream, total).min(total - dealt);
+        // One that may not carry it would come in vain, and call another one that comes in vain.
+        let may_carry = self.goes_short(index) || self.streams.is_next(stream, bytes, self.open_bytes);
+        may_carry.then(|| {
+            self.streams.call(stream);
+            stream
+        })
     }
 
     /// Returns whether [`SendSide::deal`] has a segment for a data socket.
@@ -127,6 +129,14 @@ impl<const N: usize> SendSide<N> {
         let meets = self.outgoing[index].meets;
         let has_place = meets < self.done + self.eager_places && self.is_short(index);
         (meets < self.announced || has_place).then_some(index)
+    }
+
+    /// Returns whether a send that may go travels inside a control frame.
+    fn goes_short(&self, index: usize) -> bool {
+        let Outgoing { bytes, meets, inline, .. } = self.outgoing[index];
+        let longest = self.credits[place(meets, self.credits.len())].inline_bytes;
+        // A message without bytes has no segment to ride on.
+        meets >= self.announced || bytes == 0 || (inline && bytes <= longest)
     }
 
     fn is_short(&self, index: usize) -> bool {

@@ -209,6 +209,21 @@ fn an_idle_stream_that_holds_less_goes_first() {
 }
 
 #[test]
+fn idle_streams_that_may_not_carry_a_segment_are_not_called() {
+    // The third stream takes nothing: its socket is full.
+    let (mut side, _slots) = streams(3, 9);
+    for stream in [0, 1] {
+        while take(&mut side, stream) {}
+        side.set_idle(stream, true);
+    }
+    assert!(side.is_ready(), "a third of the bytes is left");
+    assert_eq!(side.to_wake(), None, "two streams that hold their share would wake each other for ever");
+    side.set_idle(2, true);
+    assert_eq!(side.to_wake(), Some(2));
+    assert_eq!(side.to_wake(), None, "nor before 2 has come, which holds less");
+}
+
+#[test]
 fn each_idle_stream_is_called_once_and_no_more_than_there_are_segments() {
     let (mut side, _slots) = streams(4, 2);
     (0..4).for_each(|stream| side.set_idle(stream, true));
