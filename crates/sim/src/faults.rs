@@ -1,59 +1,143 @@
-//! The faults of a wire: kind and place.
-//!
-//! A run has at most one fault, so that its consequence is known.
+//! The mishaps of a run: of wires, of actors, of lanes, and of the driver itself.
 
-/// A fault of one wire.
+use gputcp_proto::connection::SocketError;
+
+/// An end of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fault {
-    /// The wire.
-    pub wire: WireName,
-    /// The number of bytes of that wire before the fault.
-    pub at: u64,
-    /// The kind of fault.
-    pub kind: FaultKind,
+pub enum Who {
+    /// The sending end.
+    Sender,
+    /// The receiving end.
+    Receiver,
 }
 
 /// A wire of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WireName {
     /// The control socket, sender → receiver.
-    ControlUp,
+    Up,
     /// The control socket, receiver → sender.
-    ControlDown,
+    Down,
     /// A data socket.
     Data(usize),
 }
 
-/// The kinds of faults of a wire.
+/// A part of an end that acts by itself: the threads of a real one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FaultKind {
-    /// The connection is reset: bytes on their way are lost, and both ends learn of it.
-    Reset,
+pub enum Role {
+    /// Posts, finishes and closes.
+    User,
+    /// Reads the control socket.
+    Control,
+    /// Writes on the control socket, when others leave that to it.
+    Writer,
+    /// Looks after the peer at regular times.
+    Timer,
+    /// Serves a data socket.
+    Stream(usize),
+}
+
+/// A mishap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Something happens to a wire, behind so many bytes.
+    Wire {
+        /// The wire.
+        name: WireName,
+        /// The number of bytes before the fault.
+        at: u64,
+        /// The kind of fault.
+        kind: WireFault,
+    },
+    /// An actor does nothing for a while.
+    Sleep {
+        /// Its end.
+        who: Who,
+        /// Its role.
+        role: Role,
+        /// The number of its events before.
+        after: u32,
+        /// The length, in nanoseconds.
+        ns: u64,
+    },
+    /// A piece of work of a lane fails, and the lane with it.
+    Lane {
+        /// The lane's end.
+        who: Who,
+        /// The number of launches of that end before.
+        after: u32,
+    },
+    /// The user gives up, from another thread.
+    Cancel {
+        /// The user's end.
+        who: Who,
+        /// The time, in nanoseconds.
+        at: u64,
+    },
+}
+
+/// A fault of a wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WireFault {
+    /// All later bytes are so many nanoseconds late.
+    Delay(u64),
+    /// A byte is XORed with this value on its way.
+    Flip(u8),
+    /// The socket breaks with this error at both ends, and bytes on their way are lost.
+    Cut(SocketError),
     /// The stream ends early, as if the writer had closed it; its later writes are refused.
     Eof,
     /// Nothing arrives any more, and neither end is told.
     Stall,
-    /// A byte is XORed with this value on its way.
-    Flip(u8),
 }
 
-impl Fault {
-    /// Returns a random fault in a run over `streams` data sockets that carry about `bytes` bytes in all.
-    pub fn random(rng: &mut fastrand::Rng, streams: usize, bytes: u64) -> Self {
-        let wire = match rng.u8(0..10) {
-            0..2 => WireName::ControlUp,
-            2..4 => WireName::ControlDown,
-            _ => WireName::Data(rng.usize(0..streams)),
-        };
-        // Frames are hit as often as payload: half the faults fall early, where the frames of the connect
-        // are.
-        let reach = if rng.bool() { 300 } else { bytes / streams as u64 + 300 };
-        let kind = match rng.u8(0..7) {
-            0 => FaultKind::Reset,
-            1 => FaultKind::Eof,
-            2 => FaultKind::Stall,
-            _ => FaultKind::Flip(1 << rng.u8(0..8)),
-        };
-        Self { wire, at: rng.u64(0..reach), kind }
+/// A defect of a driver or a device, which shows that the checks find it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// Lanes report work as done when it is launched.
+    LyingLanes,
+    /// A segment's source is overwritten before the lane has read it.
+    SourceReusedEarly,
+    /// The receiver's user looks at a receive first, and later at whether its bytes can still come.
+    EndAfterReceive,
+    /// The driver forgets an effect.
+    Forgets(Effect),
+}
+
+/// A field of the effects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The tasks to step.
+    Wake,
+    /// The requests that may be finished.
+    Done,
+    /// Everything is to be stepped.
+    All,
+    /// The control socket has something to write.
+    Write,
+    /// The control socket has no room.
+    WantRoom,
+    /// The control socket is to be read.
+    Look,
+    /// The data sockets are to be shut.
+    Failure,
+}
+
+impl Who {
+    /// Returns the other end.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Sender => Self::Receiver,
+            Self::Receiver => Self::Sender,
+        }
+    }
+}
+
+impl WireName {
+    /// Returns the end that writes it.
+    #[must_use]
+    pub const fn writer(self) -> Who {
+        if matches!(self, Self::Down) { Who::Receiver } else { Who::Sender }
     }
 }

@@ -1,82 +1,145 @@
-//! A lane in virtual time: work finishes late, in launch order.
+//! A lane in virtual time: work finishes late, in launch order, or fails.
 
-use std::{cell::Cell, collections::VecDeque, convert::Infallible, rc::Rc};
+use std::{cell::Cell, collections::VecDeque, rc::Rc};
 
-use gputcp_proto::bounce::Completion;
-
-use crate::{
-    settings::{Flaw, Settings},
-    world::{Actor, World},
+use gputcp_proto::{
+    bounce::{Completion, Unpack},
+    recv::Landing,
+    send::Segment,
+    stage::Stage,
 };
 
-/// A lane whose pieces of work are described by `W`.
-#[derive(Debug)]
-pub struct Lane<W> {
+use crate::world::Clock;
+
+/// A lane of an end.
+pub(crate) struct Lane {
     /// Work that is launched and not finished, with the time of its end.
-    work: VecDeque<(u64, W)>,
+    work: VecDeque<(u64, Copy)>,
     launched: u64,
-    finished: Rc<Cell<u64>>,
-    owner: Actor,
+    state: Rc<State>,
     ns_max: u64,
     lies: bool,
 }
 
+/// A copy between a buffer and the memory of a slot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Copy {
+    pub(crate) buffer: usize,
+    pub(crate) slot: usize,
+    pub(crate) offset: usize,
+    pub(crate) bytes: usize,
+    /// The lane fails with it.
+    pub(crate) fails: bool,
+}
+
 /// A ticket that tells when a piece of work is finished.
-#[derive(Debug)]
-pub struct Ticket {
+#[derive(Debug, Clone)]
+pub(crate) struct Ticket {
     number: u64,
-    finished: Rc<Cell<u64>>,
+    done_at: u64,
+    state: Rc<State>,
     lies: bool,
 }
 
-impl Completion for Ticket {
-    type Error = Infallible;
+/// The lane is lost: a piece of its work has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lost;
 
-    fn is_done(&mut self) -> Result<bool, Infallible> {
-        Ok(self.lies || self.finished.get() >= self.number)
+#[derive(Debug, Default)]
+struct State {
+    finished: Cell<u64>,
+    is_lost: Cell<bool>,
+}
+
+/// A lane, to launch one piece of work on it.
+pub(crate) struct Launcher<'a> {
+    pub(crate) lane: &'a mut Lane,
+    pub(crate) clock: &'a mut Clock,
+    pub(crate) fails: bool,
+}
+
+impl Completion for Ticket {
+    type Error = Lost;
+
+    fn is_done(&mut self) -> Result<bool, Lost> {
+        if self.state.is_lost.get() {
+            return Err(Lost);
+        }
+        Ok(self.lies || self.state.finished.get() >= self.number)
     }
 }
 
-impl<W> Lane<W> {
-    /// Returns a lane that wakes the thread `owner` when its work is finished.
-    #[must_use]
-    pub fn new(settings: &Settings, owner: Actor) -> Self {
-        Self {
-            work: VecDeque::new(),
-            launched: 0,
-            finished: Rc::default(),
-            owner,
-            ns_max: settings.lane_ns_max,
-            lies: settings.flaw == Flaw::LyingLanes,
-        }
+impl Ticket {
+    /// Returns the time at which there is an answer.
+    pub(crate) const fn done_at(&self) -> u64 {
+        self.done_at
+    }
+}
+
+impl Launcher<'_> {
+    fn launch(&mut self, buffer: usize, slot: usize, offset: u64, bytes: u64) -> Result<Ticket, Lost> {
+        let fails = self.fails;
+        let copy = Copy { buffer, slot, offset: offset as usize, bytes: bytes as usize, fails };
+        self.lane.launch(self.clock, copy)
+    }
+}
+
+impl Unpack for Launcher<'_> {
+    type Done = Ticket;
+    type Error = Lost;
+
+    fn launch(&mut self, index: usize, landing: &Landing) -> Result<Ticket, Lost> {
+        Launcher::launch(self, index, landing.slot_index(), landing.offset(), landing.bytes())
+    }
+}
+
+impl Stage for Launcher<'_> {
+    type Done = Ticket;
+    type Error = Lost;
+
+    fn launch(&mut self, index: usize, segment: &Segment) -> Result<Ticket, Lost> {
+        Launcher::launch(self, index, segment.slot_index(), segment.offset(), segment.bytes())
+    }
+}
+
+impl Lane {
+    pub(crate) fn new(ns_max: u64, lies: bool) -> Self {
+        Self { work: VecDeque::new(), launched: 0, state: Rc::default(), ns_max, lies }
     }
 
-    /// Launches a piece of work.
-    pub fn launch(&mut self, world: &mut World, work: W) -> Ticket {
-        let before = self.work.back().map_or_else(|| world.now(), |&(done_at, _)| done_at);
-        let done_at = before + world.rng.u64(1..=self.ns_max);
-        self.work.push_back((done_at, work));
+    fn launch(&mut self, clock: &mut Clock, copy: Copy) -> Result<Ticket, Lost> {
+        if self.state.is_lost.get() {
+            return Err(Lost);
+        }
+        let before = self.work.back().map_or(clock.now, |&(done_at, _)| done_at);
+        let done_at = before + clock.rng.u64(1..=self.ns_max);
+        self.work.push_back((done_at, copy));
         self.launched += 1;
-        world.wake_at(self.owner, done_at);
-        Ticket { number: self.launched, finished: self.finished.clone(), lies: self.lies }
+        Ok(Ticket { number: self.launched, done_at, state: self.state.clone(), lies: self.lies })
     }
 
     /// Returns the oldest piece of work, if its time has come.
     ///
     /// The caller does the work at once and as a whole: the worst case for a buffer that was reused too
     /// early.
-    pub fn next_finished(&mut self, world: &mut World) -> Option<W> {
-        let &(done_at, _) = self.work.front()?;
-        if done_at > world.now() {
-            world.wake_at(self.owner, done_at);
+    pub(crate) fn next_finished(&mut self, clock: &mut Clock) -> Option<Copy> {
+        let &(done_at, copy) = self.work.front()?;
+        if done_at > clock.now || self.state.is_lost.get() {
             return None;
         }
-        self.finished.set(self.finished.get() + 1);
-        self.work.pop_front().map(|(_, work)| work)
+        self.work.pop_front();
+        if copy.fails {
+            clock.log_fault(|| "a lane fails");
+            self.state.is_lost.set(true);
+            return None;
+        }
+        self.state.finished.set(self.state.finished.get() + 1);
+        Some(copy)
     }
 
-    /// Returns the work that is launched and not finished.
-    pub fn running(&self) -> impl Iterator<Item = &W> {
-        self.work.iter().map(|(_, work)| work)
+    /// Returns the work that is launched and not finished; none of a lane that is lost.
+    pub(crate) fn running(&self) -> impl Iterator<Item = &Copy> {
+        let is_lost = self.state.is_lost.get();
+        self.work.iter().filter(move |_| !is_lost).map(|(_, copy)| copy)
     }
 }

@@ -1,25 +1,32 @@
-//! A world from a seed: two ends of a connection, simulated sockets between them, lanes that finish late.
+//! A world from a seed: the two ends of a connection, simulated sockets between them, lanes that finish late.
 //!
 //! All randomness comes from the seed and time is virtual, so a seed is a run that can be repeated. The ends
-//! drive the real types of `gputcp_proto`, and every frame goes over the wire as bytes.
+//! are the very types that the library ships (`gputcp_proto::connection`). Every frame goes over the wire as
+//! bytes.
 //!
-//! In the order of a message's way: [`settings`] (the meaning of a seed, with its [`faults`]), [`sender`],
-//! [`wire`], [`receiver`]. Both ends work on a [`lane`] and in a [`world`] with a clock. [`mod@run`] puts
-//! them together, and [`report`] checks the result.
+//! From top to bottom: [`settings`] is the meaning of a seed, and [`faults`] its mishaps. They happen in a
+//! `world` with a clock, `wire`s and an [`adversary`] at one of them. A `driver` serves either end, with its
+//! `memory` and the `lane`s on it, and a `user` that posts and closes. A `referee` checks each step against
+//! rules of its own. [`mod@run`] puts them together, and [`report`] checks the result.
+//!
+//! `cargo run -p gputcp-sim -- --seed S` prints the life of each message of a seed.
 
 #![forbid(unsafe_code)]
 
-pub mod end;
+pub mod adversary;
+mod driver;
 pub mod faults;
-pub mod lane;
-pub mod receiver;
+mod lane;
+mod memory;
+mod referee;
 pub mod report;
 pub mod run;
-pub mod sender;
+pub mod seeds;
 pub mod settings;
-pub mod wire;
-pub mod world;
+mod user;
+mod wire;
+mod world;
 
-pub use report::Report;
-pub use run::{run, run_seed};
+pub use report::{Outcome, Report};
+pub use run::{replay, run, run_seed};
 pub use settings::Settings;

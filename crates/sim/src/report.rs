@@ -1,6 +1,29 @@
-//! The result of a run, and its check.
+//! The result of a run, and its checks.
 
-use crate::{end::End, settings::Settings};
+use gputcp_proto::connection::{Failure, SocketError};
+
+use crate::{
+    adversary::Act,
+    faults::{Fault, Who},
+    settings::Settings,
+    world::Hits,
+};
+
+/// The outcome of one end, as its user saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// All that was posted is finished, and both goodbyes were said.
+    Complete,
+    /// The connection failed.
+    Failed(Failure),
+    /// A receive got other bytes than those sent.
+    WrongData {
+        /// The receive.
+        item: usize,
+    },
+    /// The peer has closed before all was done.
+    PeerClosed,
+}
 
 /// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,32 +34,61 @@ pub struct Report {
     pub events: u64,
     /// The duration of the run, in virtual time.
     pub virtual_ns: u64,
-    /// Whether the fault of the settings happened.
-    pub fault_hit: bool,
-    /// Whether at the end neither side held a slot or a buffer.
-    pub is_idle: bool,
+    /// The first demand that was broken while running.
+    pub broken: Option<String>,
+    /// The sender's side.
+    pub sender: EndReport,
+    /// The receiver's side.
+    pub receiver: EndReport,
     /// Whether at the end nothing was on its way to the receiver.
     pub wires_empty: bool,
-    /// The number of writes to buffers that a lane was working on (invariant I2).
-    pub overwritten: u64,
-    /// Bytes of finished sends.
-    pub sent_bytes: u64,
-    /// Bytes that came off the wires.
-    pub landed_bytes: u64,
-    /// Bytes that reached their destination.
-    pub unpacked_bytes: u64,
-    /// Bytes that were right at their destination.
-    pub verified_bytes: u64,
     /// Messages that came before their receives.
     pub arrived_early: u64,
-    /// Segments per data socket, as the sender counts.
-    pub segments_sent: Vec<u64>,
-    /// Segments per data socket, as the receiver counts.
-    pub segments_received: Vec<u64>,
-    /// The sender's outcome; `None` if it never ended.
-    pub sender: Option<End>,
-    /// The receiver's outcome; `None` if it never ended.
-    pub receiver: Option<End>,
+    /// Those that have none.
+    pub unreceived: usize,
+    /// Whether a byte was flipped.
+    pub flipped: bool,
+    /// Whether a wire was cut, ended or stalled.
+    pub wire_hit: bool,
+    /// Whether a wire stalled.
+    pub stalled: bool,
+    /// Whether the adversary has acted.
+    pub tampered: bool,
+    /// Whether an actor slept for long.
+    pub slept: bool,
+}
+
+/// One end's part of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndReport {
+    /// The outcome; `None` if the end waits for ever.
+    pub outcome: Option<Outcome>,
+    /// The connection's failure.
+    pub failure: Option<Failure>,
+    /// The time of the connection's failure.
+    pub failed_at: u64,
+    /// The time at which anything moved last here.
+    pub moved_at: u64,
+    /// The number of requests that were posted.
+    pub posted: usize,
+    /// The requests that were finished.
+    pub finished: Vec<usize>,
+    /// The requests that the user was told never end.
+    pub never: Vec<usize>,
+    /// The bytes of all that was finished.
+    pub bytes: u64,
+    /// The payload bytes that sockets took or gave.
+    pub carried: u64,
+    /// Whether the user has closed.
+    pub is_closing: bool,
+    /// Whether no slot, buffer or lane is in use.
+    pub is_idle: bool,
+    /// Whether requests were in flight at the end.
+    pub is_waiting: bool,
+    /// Whether all sockets are shut.
+    pub is_shut: bool,
+    /// The segments of each data socket.
+    pub segments: Vec<u64>,
 }
 
 impl Report {
@@ -45,52 +97,161 @@ impl Report {
     /// # Errors
     /// A sentence about the first thing that is not.
     pub fn check(&self, settings: &Settings) -> Result<(), String> {
-        let (Some(sender), Some(receiver)) = (&self.sender, &self.receiver) else {
-            return Err("an end waits for ever".to_owned());
+        if let Some(broken) = &self.broken {
+            return Err(broken.clone());
+        }
+        let ends = [(Who::Sender, &self.sender), (Who::Receiver, &self.receiver)];
+        for (who, end) in ends {
+            let Some(outcome) = &end.outcome else { return Err(format!("{who:?} waits for ever")) };
+            if !end.is_shut {
+                return Err(format!("{who:?} has ended with {outcome:?}, and sockets are open"));
+            }
+            let other = if who == Who::Sender { &self.receiver } else { &self.sender };
+            self.check_blame(settings, who, end, other)?;
+        }
+        self.check_bounds()?;
+        self.check_losses(settings)?;
+        if settings.users_agree() && !self.has_cause(settings) {
+            let is_complete = |end: &EndReport| end.outcome == Some(Outcome::Complete);
+            if !ends.iter().all(|(_, end)| is_complete(end)) {
+                return Err("it did not complete, and nothing had happened".to_owned());
+            }
+        }
+        self.reconcile(settings)
+    }
+
+    /// Returns whether anything has happened that may fail a connection.
+    fn has_cause(&self, settings: &Settings) -> bool {
+        let by_itself = |fault: &Fault| matches!(fault, Fault::Lane { .. } | Fault::Cancel { .. });
+        self.flipped || self.wire_hit || self.tampered || self.slept || settings.faults.iter().any(by_itself)
+    }
+
+    /// Checks that an end's reason has a cause: an honest peer on a good wire is not blamed.
+    fn check_blame(
+        &self,
+        settings: &Settings,
+        who: Who,
+        end: &EndReport,
+        other: &EndReport,
+    ) -> Result<(), String> {
+        let is_forged = self.flipped || self.tampered;
+        let other_failed = other.failure.is_some();
+        let is_right = match (&end.outcome, &end.failure) {
+            (Some(Outcome::WrongData { .. }), _) => {
+                self.flipped || (self.tampered && settings.tamper.is_some_and(|tamper| tamper.may_mislead()))
+            }
+            (_, Some(Failure::Violation(_))) => is_forged,
+            (_, Some(Failure::TooLong(_))) => settings.has_too_long() || is_forged,
+            (_, Some(Failure::Socket(error))) => {
+                let is_told = *error == SocketError::Closed && (other_failed || other.outcome.is_some());
+                let is_short = *error == SocketError::Ended && other_failed;
+                self.wire_hit || is_forged || is_told || is_short
+            }
+            (_, Some(Failure::ControlClosed | Failure::StreamClosed)) => {
+                self.wire_hit || is_forged || other_failed
+            }
+            (_, Some(Failure::Aborted(text))) => {
+                let told = format!("{:?}", other.failure);
+                is_forged || (other_failed && told.starts_with(text.as_str()))
+            }
+            (_, Some(Failure::Unread | Failure::Silent | Failure::Stalled | Failure::TimedOut)) => {
+                self.stalled || self.slept || is_forged
+            }
+            (_, Some(Failure::Local) | None) => true,
         };
-        if self.overwritten > 0 {
-            return Err(format!(
-                "{} times a buffer was written that a lane was working on",
-                self.overwritten
-            ));
+        if is_right { Ok(()) } else { Err(format!("{who:?} ends without cause: {:?}", end.failure)) }
+    }
+
+    /// Checks that the failure of one end ends the other, and in time.
+    fn check_bounds(&self) -> Result<(), String> {
+        let ends = [&self.sender, &self.receiver];
+        for (end, other) in [(ends[0], ends[1]), (ends[1], ends[0])] {
+            if other.failure.is_none() || end.failure.is_none() || self.slept || self.tampered {
+                continue;
+            }
+            let from = other.failed_at.max(end.moved_at);
+            if end.failed_at > from + BOUND_NS && (end.is_waiting || !self.stalled) {
+                let late = end.failed_at - from;
+                return Err(format!("an end goes on for {late} ns after its peer: {:?}", end.failure));
+            }
         }
-        let complete = |end: &End| *end == End::Complete;
-        // The receiver is checked first: it must have everything before it agrees, so it never fails alone.
-        if complete(sender) && !complete(receiver) {
-            return Err("the sender is complete, the receiver is not".to_owned());
+        Ok(())
+    }
+
+    /// Checks that no request is called lost that the peer had posted, and that a tampered frame is noticed.
+    fn check_losses(&self, settings: &Settings) -> Result<(), String> {
+        let Self { sender, receiver, .. } = self;
+        if !self.flipped && !self.tampered {
+            let matches = settings.matches();
+            for &number in &receiver.never {
+                let first: usize = settings.receives[..number].iter().map(Vec::len).sum();
+                let items = first..first + settings.receives[number].len();
+                let is_sent = |item: usize| matches[item].is_some_and(|message| message < sender.posted);
+                if items.into_iter().all(is_sent) {
+                    return Err(format!("receive {number} was sent, and is called lost"));
+                }
+            }
+            let is_single = settings.connection.max_receives == 1;
+            let mut lost = sender.never.iter().filter(|number| is_single && **number < receiver.posted);
+            if let Some(number) = lost.next() {
+                return Err(format!("send {number} has a receive, and is called lost"));
+            }
+            if sender.outcome == Some(Outcome::Complete) && !receiver.is_closing {
+                return Err("the sender is complete, and the receiver has not closed".to_owned());
+            }
         }
-        if complete(receiver) {
-            self.reconcile(settings)?;
-        }
-        if !self.fault_hit && !complete(sender) {
-            return Err("it failed without a fault".to_owned());
+        let is_doubled = settings.tamper.is_some_and(|tamper| {
+            tamper.act == Act::Duplicate && matches!(tamper.wire, crate::faults::WireName::Data(_))
+        });
+        if self.tampered && is_doubled && receiver.outcome == Some(Outcome::Complete) && !self.wire_hit {
+            return Err("a segment came twice, and the receiver is content".to_owned());
         }
         Ok(())
     }
 
     /// Checks that sent = landed = unpacked = verified, and that nothing is left anywhere.
     fn reconcile(&self, settings: &Settings) -> Result<(), String> {
-        let asked: u64 = settings.messages.iter().sum();
-        for (name, bytes) in [
-            ("sent", self.sent_bytes),
-            ("landed", self.landed_bytes),
-            ("unpacked", self.unpacked_bytes),
-            ("verified", self.verified_bytes),
-        ] {
-            if bytes != asked {
-                return Err(format!("{asked} bytes were to be sent, {bytes} were {name}"));
+        let Self { sender, receiver, .. } = self;
+        let complete = Some(Outcome::Complete);
+        if sender.outcome != complete || receiver.outcome != complete || self.tampered || self.flipped {
+            return Ok(());
+        }
+        for (who, end) in [(Who::Sender, sender), (Who::Receiver, receiver)] {
+            if end.finished.len() != end.posted {
+                return Err(format!("{who:?}: {} of {} are finished", end.finished.len(), end.posted));
+            }
+            if !end.is_idle {
+                return Err(format!("{who:?}: a slot, a buffer or a lane is still in use"));
             }
         }
-        if self.segments_sent != self.segments_received {
+        let items: usize = settings.receives[..receiver.posted].iter().map(Vec::len).sum();
+        if items + self.unreceived != sender.posted {
+            let sent = sender.posted;
+            return Err(format!("{sent} were sent, {items} received and {} left", self.unreceived));
+        }
+        if sender.carried != sender.bytes || receiver.carried != sender.carried {
+            let (sent, carried, came) = (sender.bytes, sender.carried, receiver.carried);
+            return Err(format!("{sent} bytes were sent, {carried} carried, {came} came"));
+        }
+        if self.unreceived == 0 && sender.bytes != receiver.bytes {
+            return Err(format!("{} bytes were sent, {} received", sender.bytes, receiver.bytes));
+        }
+        if sender.segments != receiver.segments {
             return Err("segments were lost or made up".to_owned());
         }
-        if !self.is_idle {
-            return Err("a slot, a buffer or a lane is still in use".to_owned());
-        }
-        // The last words of a sender that lost the receiver's goodbye may stay unread.
-        if !self.wires_empty && self.sender == Some(End::Complete) {
+        if !self.wires_empty {
             return Err("bytes are left on a wire".to_owned());
         }
         Ok(())
     }
 }
+
+impl From<Hits> for [bool; 5] {
+    fn from(hits: Hits) -> Self {
+        [hits.flip, hits.cut || hits.eof || hits.stall, hits.stall, hits.tampered, hits.slept]
+    }
+}
+
+/// The time that an end may go on after its peer has failed: the timeout, the wait for an explanation, and
+/// some looks.
+const BOUND_NS: u64 = 1_000_000_000 + 300_000_000 + 500_000_000;

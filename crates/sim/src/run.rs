@@ -1,16 +1,15 @@
-//! One run: both ends, the wires between them, and the world, until both have ended.
+//! One run: both ends and the world, until both have ended.
+
+use gputcp_proto::connection::{End, Receiver, Sender};
 
 use crate::{
-    receiver::Receiver,
-    report::Report,
-    sender::Sender,
+    driver::{Driver, Side},
+    faults::{Who, WireName},
+    lane::Ticket,
+    report::{EndReport, Report},
     settings::Settings,
-    wire::{Wire, Wires},
-    world::{Actor, World},
+    world::{Actor, Entry, World},
 };
-
-/// Longer than any sane run in virtual time; the slowest seeds take some minutes.
-const STUCK_NS: u64 = 3_600_000_000_000;
 
 /// Runs the settings that the seed stands for.
 #[must_use]
@@ -19,57 +18,89 @@ pub fn run_seed(seed: u64) -> Report {
 }
 
 /// Runs these settings.
-///
-/// # Panics
-/// If a type finds a bug in its user, or the number of slots is neither 16 nor 32.
 #[must_use]
 pub fn run(settings: &Settings) -> Report {
-    match settings.slots {
-        16 => run_with::<16>(settings),
-        32 => run_with::<32>(settings),
-        other => panic!("{other} slots: 16 and 32 are simulated"),
+    run_in(&mut World::new(settings, false), settings)
+}
+
+/// Runs these settings. Returns the life of each message, and then all that happened, in the order of time.
+#[must_use]
+pub fn replay(settings: &Settings) -> (Report, Vec<String>) {
+    let mut world = World::new(settings, true);
+    let report = run_in(&mut world, settings);
+    let log = world.clock.take_log();
+    let receives = settings.matches();
+    let mut lines = vec![];
+    for message in 0..settings.sends.len() {
+        let receive = receives.iter().position(|met| *met == Some(message));
+        lines.push(format!("message {message}, for receive {receive:?}"));
+        let is_of = |entry: &&Entry| match entry.who {
+            Some(Who::Sender) => entry.message == Some(message),
+            Some(Who::Receiver) => entry.message.is_some() && entry.message == receive,
+            None => false,
+        };
+        lines.extend(log.iter().filter(is_of).map(ToString::to_string));
+    }
+    lines.push("all that happened".to_owned());
+    lines.extend(log.iter().map(ToString::to_string));
+    (report, lines)
+}
+
+fn run_in(world: &mut World, settings: &Settings) -> Report {
+    let mut sender = Driver::<Sender<Ticket>>::new(settings, world);
+    let mut receiver = Driver::<Receiver<Ticket>>::new(settings, world);
+    while sender.ended_at.is_none() || receiver.ended_at.is_none() {
+        let Some(Actor { who, role }) = world.next_event() else { break };
+        match who {
+            Who::Sender => sender.event(role, world),
+            Who::Receiver => receiver.event(role, world),
+        }
+        if world.clock.broken.is_some() || world.clock.now > STUCK_NS || world.clock.events > EVENTS_MAX {
+            break;
+        }
+    }
+    let [flipped, wire_hit, stalled, tampered, slept] = world.clock.hits.into();
+    let data = (0..settings.streams()).map(WireName::Data);
+    Report {
+        trace: world.clock.trace,
+        events: world.clock.events,
+        virtual_ns: world.clock.now,
+        broken: world.clock.broken.take(),
+        wires_empty: data.chain([WireName::Up]).all(|name| world.wires.is_empty(name)),
+        arrived_early: receiver.desk.referee.early,
+        unreceived: receiver.end.unreceived(),
+        sender: end_report(&sender, world),
+        receiver: end_report(&receiver, world),
+        flipped,
+        wire_hit,
+        stalled,
+        tampered,
+        slept,
     }
 }
 
-fn run_with<const N: usize>(settings: &Settings) -> Report {
-    let mut world = World::new(settings.seed);
-    let mut wires = Wires::new(settings);
-    let mut sender = Sender::<N>::new(settings);
-    let mut receiver = Receiver::<N>::new(settings);
-    for actor in [Actor::SenderControl, Actor::ReceiverControl, Actor::SenderTimer, Actor::ReceiverTimer] {
-        world.wake_soon(actor);
-    }
-    for at in 0..settings.streams() {
-        world.wake_soon(Actor::SenderStream(at));
-    }
-    while sender.end.is_none() || receiver.end.is_none() {
-        let Some(actor) = world.next_event() else { break };
-        if world.now() > STUCK_NS {
-            break;
-        }
-        if actor < Actor::ReceiverUser {
-            sender.step(actor, &mut world, &mut wires);
-        } else {
-            receiver.step(actor, &mut world, &mut wires);
-        }
-    }
-    let fault_hit = wires.up.fault_hit() || wires.down.fault_hit() || wires.data.iter().any(Wire::fault_hit);
-    Report {
-        trace: world.trace(),
-        events: world.events(),
-        virtual_ns: world.now(),
-        fault_hit,
-        is_idle: sender.is_idle() && receiver.is_idle(),
-        wires_empty: wires.data.iter().all(Wire::is_empty) && wires.up.is_empty(),
-        overwritten: sender.overwritten + receiver.overwritten,
-        sent_bytes: sender.sent_bytes,
-        landed_bytes: receiver.landed_bytes,
-        unpacked_bytes: receiver.placed_bytes,
-        verified_bytes: receiver.verified_bytes,
-        arrived_early: receiver.arrived_early,
-        segments_sent: sender.segments(),
-        segments_received: receiver.segments(),
-        sender: sender.end,
-        receiver: receiver.end,
+fn end_report<S: Side>(driver: &Driver<'_, S>, world: &World) -> EndReport {
+    let data = (0..driver.desk.agreed.streams).map(WireName::Data);
+    let mut sockets = data.chain([S::OUT, S::IN]);
+    EndReport {
+        outcome: driver.outcome.clone().filter(|_| driver.ended_at.is_some()),
+        failure: driver.failure.clone(),
+        failed_at: driver.failed_at,
+        moved_at: driver.desk.moved_at,
+        posted: driver.user.posted,
+        finished: driver.user.finished.clone(),
+        never: driver.user.never.clone(),
+        bytes: driver.user.bytes,
+        carried: driver.desk.carried,
+        is_closing: driver.user.is_closing(),
+        is_idle: driver.is_idle(),
+        is_waiting: driver.end.in_flight() > 0,
+        is_shut: sockets.all(|name| world.wires.is_shut(name, S::WHO)),
+        segments: driver.segments(),
     }
 }
+
+/// Longer than any sane run in virtual time.
+const STUCK_NS: u64 = 600_000_000_000;
+/// More than any sane run has.
+const EVENTS_MAX: u64 = 3_000_000;

@@ -1,33 +1,29 @@
-//! The meaning of a seed: the connection, its messages, all speeds, and the fault.
+//! The meaning of a seed: the connection, its messages, all speeds, and the mishaps.
 
-use crate::faults::Fault;
+mod draw;
+
+use std::time::Duration;
+
+use gputcp_proto::connection;
+
+use crate::{
+    adversary::Tamper,
+    faults::{Fault, Flaw, Who},
+};
 
 /// The settings of a run.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The seed of every choice made while running.
     pub seed: u64,
-    /// 16 or 32: the size of both windows.
-    pub slots: usize,
-    /// The most sends in flight.
-    pub send_depth: usize,
-    /// The most receives in flight.
-    pub recv_depth: usize,
-    /// The segment length.
-    pub segment_bytes: u32,
-    /// The unit of segments: their lengths are multiples of it.
-    pub piece_bytes: u32,
-    /// The longest message in a control frame, as the receiver wishes.
-    pub inline_bytes: u32,
-    /// The number of messages that may come before their receives.
-    pub eager_places: usize,
-    /// The messages' lengths.
-    pub messages: Vec<u64>,
-    /// Whether the source is memory that a socket cannot read: staged on a lane.
-    pub source_on_device: bool,
-    /// Whether the destination is memory that a socket cannot write: received in bounce buffers, unpacked on
-    /// a lane.
-    pub destination_on_device: bool,
+    /// The settings of the sender; the receiver's differ in the depths alone.
+    pub connection: connection::Settings,
+    /// The messages, in the order of posting.
+    pub sends: Vec<Item>,
+    /// The receives, in the order of posting: groups, of one receive each where they are not grouped.
+    pub receives: Vec<Vec<Item>>,
+    /// The two users: the sender's and the receiver's.
+    pub users: [Plan; 2],
     /// The time that a byte of each data socket takes, in nanoseconds.
     pub ns_per_byte: Vec<u64>,
     /// The time that a byte of the control socket takes, in nanoseconds.
@@ -40,128 +36,160 @@ pub struct Settings {
     pub short_io: bool,
     /// The longest delay of one piece of work on a lane, in nanoseconds.
     pub lane_ns_max: u64,
-    /// The longest time between two posts of a user, in nanoseconds.
-    pub think_ns_max: u64,
-    /// The stall timeout, in nanoseconds: an end gives up after so long without progress.
-    pub timeout_ns: u64,
-    /// The fault of the wires.
-    pub fault: Option<Fault>,
-    /// The defect of the driver or the device, which shows that the checks find it.
-    pub flaw: Flaw,
+    /// The longest time that a write of the control socket takes, in nanoseconds.
+    pub write_ns_max: u64,
+    /// Whether wakes reach tasks that wait for a socket or a lane, as those of a pool.
+    pub is_pool: bool,
+    /// The mishaps.
+    pub faults: Vec<Fault>,
+    /// The adversary at one wire.
+    pub tamper: Option<Tamper>,
+    /// The defect of a driver or a device.
+    pub flaw: Option<Flaw>,
 }
 
-/// A defect that the checks must find.
+/// A send or a receive.
+#[derive(Debug, Clone, Copy)]
+pub struct Item {
+    /// The message's length, or the receive's.
+    pub bytes: u64,
+    /// Whether its memory is a device's.
+    pub on_device: bool,
+    /// The tag, which counts in groups.
+    pub tag: i32,
+}
+
+/// The plan of a user.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The number of requests to post; a group is one.
+    pub posts: usize,
+    /// The step behind the last of them.
+    pub ending: Ending,
+    /// Whether the user finishes its requests in any order.
+    pub any_order: bool,
+    /// Whether the user asks again and again, or sleeps until it is woken.
+    pub polls: bool,
+    /// The longest time between two steps, in nanoseconds.
+    pub think_ns_max: u64,
+    /// A pause before this post, in nanoseconds: a peer's program may take any time.
+    pub pause: Option<(usize, u64)>,
+}
+
+/// The end of a user's plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flaw {
-    /// None.
-    None,
-    /// Lanes report work as done when it is launched.
-    LyingLanes,
-    /// A segment's source is given back before the lane has read it.
-    SourceReusedEarly,
-    /// The receiver's user looks at a receive first, and later at whether its bytes can still come.
-    EndAfterReceive,
+pub enum Ending {
+    /// All requests are finished, and the connection is closed.
+    InOrder,
+    /// The connection is closed with requests in flight.
+    Open,
+    /// The connection is dropped.
+    Drop,
 }
 
 impl Settings {
     /// Returns the settings that the seed stands for.
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {
-        let rng = &mut fastrand::Rng::with_seed(seed ^ 0x5e77_1965);
-        let slots = if rng.bool() { 16 } else { 32 };
-        let streams = rng.usize(1..=5);
-        let segment_bytes = if rng.bool() { 4096 } else { rng.u32(4096..=16384) };
-        let inline_bytes = if rng.bool() { 0 } else { rng.u32(1..=2048) };
-        let messages: Vec<_> =
-            (0..rng.usize(1..=60)).map(|_| message_bytes(rng, u64::from(segment_bytes))).collect();
-        let bytes = messages.iter().sum();
-        let speeds = [1, 3, 10, 100];
-        let fault = (rng.u8(0..10) < 4).then(|| Fault::random(rng, streams, bytes));
-        Self {
-            seed,
-            slots,
-            send_depth: depth(rng, slots),
-            recv_depth: depth(rng, slots),
-            segment_bytes,
-            piece_bytes: 4096 + seed as u32 % (segment_bytes - 4095),
-            inline_bytes,
-            eager_places: [0, 1, 3, 8][(seed / 3) as usize % 4],
-            messages,
-            source_on_device: rng.bool(),
-            destination_on_device: rng.u8(0..4) > 0,
-            ns_per_byte: (0..streams).map(|_| speeds[rng.usize(0..speeds.len())]).collect(),
-            control_ns_per_byte: speeds[rng.usize(0..speeds.len())],
-            latency_ns: 10u64.pow(rng.u32(2..7)),
-            socket_buffer_bytes: 1 << rng.u32(6..=16),
-            short_io: rng.u8(0..4) > 0,
-            lane_ns_max: 10u64.pow(rng.u32(2..7)),
-            think_ns_max: 10u64.pow(rng.u32(1..7)),
-            timeout_ns: SECOND,
-            fault,
-            flaw: Flaw::None,
-        }
+        draw::settings(seed)
     }
 
-    /// Returns a quiet connection with nothing random but the order of threads, for tests that change one
+    /// Returns a quiet connection with nothing random but the order of actors, for tests that change one
     /// thing.
     #[must_use]
-    pub fn plain(seed: u64, streams: usize, messages: Vec<u64>) -> Self {
+    pub fn plain(seed: u64, streams: usize, messages: &[u64]) -> Self {
+        let item = |&bytes: &u64| Item { bytes, on_device: true, tag: 0 };
+        let plan = Plan {
+            posts: messages.len(),
+            ending: Ending::InOrder,
+            any_order: false,
+            polls: false,
+            think_ns_max: 10,
+            pause: None,
+        };
         Self {
             seed,
-            slots: 16,
-            send_depth: 16,
-            recv_depth: 16,
-            segment_bytes: 4096,
-            piece_bytes: 4096,
-            inline_bytes: 0,
-            eager_places: 0,
-            messages,
-            source_on_device: true,
-            destination_on_device: true,
+            connection: connection::Settings {
+                depth: 16,
+                peer_depth: 16,
+                streams,
+                segment_bytes: 4096,
+                piece_bytes: 4096,
+                inline_bytes: 0,
+                eager_places: 0,
+                eager_bytes: 0,
+                max_receives: 1,
+                buffers: Some(4),
+                timeout: TIMEOUT,
+            },
+            sends: messages.iter().map(item).collect(),
+            receives: messages.iter().map(|bytes| vec![item(bytes)]).collect(),
+            users: [plan.clone(), plan],
             ns_per_byte: vec![1; streams],
             control_ns_per_byte: 1,
             latency_ns: 10_000,
             socket_buffer_bytes: 65536,
             short_io: false,
             lane_ns_max: 5_000,
-            think_ns_max: 10,
-            timeout_ns: SECOND,
-            fault: None,
-            flaw: Flaw::None,
+            write_ns_max: 0,
+            is_pool: false,
+            faults: vec![],
+            tamper: None,
+            flaw: None,
+        }
+    }
+
+    /// Returns the connection's settings of one end.
+    #[must_use]
+    pub fn of(&self, who: Who) -> connection::Settings {
+        let connection::Settings { depth, peer_depth, .. } = self.connection;
+        match who {
+            Who::Sender => self.connection.clone(),
+            Who::Receiver => {
+                connection::Settings { depth: peer_depth, peer_depth: depth, ..self.connection.clone() }
+            }
         }
     }
 
     /// Returns the number of data sockets.
     #[must_use]
     pub const fn streams(&self) -> usize {
-        self.ns_per_byte.len()
+        self.connection.streams
     }
 
-    /// Returns byte `offset` of message `seq`.
-    ///
-    /// It differs in every message and at every place, so that no byte can stand for another unnoticed for
-    /// long.
+    /// Returns the message that each receive gets, if both ends go on: of each tag, the first message meets
+    /// the first receive, and so on.
     #[must_use]
-    pub const fn data(&self, seq: u64, offset: u64) -> u8 {
-        let mixed = (self.seed ^ (seq << 32) ^ offset).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed >> 56) as u8
+    pub fn matches(&self) -> Vec<Option<usize>> {
+        let mut is_taken = vec![false; self.sends.len()];
+        let grouped = self.connection.max_receives > 1;
+        let mut meet = |receive: &Item| {
+            let fits = |at: &usize| !is_taken[*at] && (!grouped || self.sends[*at].tag == receive.tag);
+            let met = (0..self.sends.len()).find(fits);
+            met.inspect(|at| is_taken[*at] = true)
+        };
+        self.receives.iter().flatten().map(&mut meet).collect()
+    }
+
+    /// Returns whether both users do all that is to be done, each with the same messages.
+    #[must_use]
+    pub fn users_agree(&self) -> bool {
+        let [sender, receiver] = &self.users;
+        sender.posts == self.sends.len()
+            && receiver.posts == self.receives.len()
+            && self.users.iter().all(|user| user.ending == Ending::InOrder)
+            && !self.has_too_long()
+    }
+
+    /// Returns whether a message is longer than its receive.
+    #[must_use]
+    pub fn has_too_long(&self) -> bool {
+        let receives = self.receives.iter().flatten();
+        receives
+            .zip(self.matches())
+            .any(|(receive, met)| met.is_some_and(|at| self.sends[at].bytes > receive.bytes))
     }
 }
 
-/// Longer than anything in a sane run takes: the slowest message needs some 30 ms.
-const SECOND: u64 = 1_000_000_000;
-
-fn depth(rng: &mut fastrand::Rng, slots: usize) -> usize {
-    if rng.bool() { slots } else { rng.usize(1..=slots) }
-}
-
-/// Draws a length: empty, short, about a segment, exact segments, or long.
-fn message_bytes(rng: &mut fastrand::Rng, segment: u64) -> u64 {
-    match rng.u8(0..10) {
-        0 => 0,
-        1..4 => rng.u64(1..=2048),
-        4..6 => rng.u64(segment - 1..=segment + 1),
-        6..8 => rng.u64(1..=4) * segment,
-        _ => rng.u64(1..=8 * segment),
-    }
-}
+/// The stall timeout. A delay of a quiet network is much shorter.
+pub const TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,72 +1,66 @@
-//! Hundreds of worlds, each from its seed.
+//! Thousands of worlds, each from its seed.
 //!
-//! `GPUTCP_SIM_SEEDS=N` runs N of them, `GPUTCP_SIM_SEED=S` only seed S. A failure prints the command.
+//! `GPUTCP_SIM_SEEDS=N` runs N of them. A failure prints the command that replays it.
 
-use std::{collections::BTreeMap, panic::catch_unwind};
+use gputcp_proto::connection::Failure;
+use gputcp_sim::{Outcome, Report, Settings, run, run_seed, seeds::sweep};
 
-use gputcp_sim::{
-    Settings,
-    end::{End, Failure},
-    faults::FaultKind,
-    run, run_seed,
-};
+/// The number of seeds that run by default: half a minute's worth on two cores, at most.
+const SEEDS: u64 = 20_000;
 
-/// The number of seeds that run by default: a few seconds' worth.
-const SEEDS: u64 = 600;
-
-fn variable(name: &str) -> Option<u64> {
-    let value = std::env::var(name).ok()?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
-}
-
-/// Returns how the run of a seed ended, in a few words, or the demand that failed.
-fn outcome(seed: u64) -> Result<String, String> {
-    let settings = Settings::from_seed(seed);
-    let report = catch_unwind(|| run(&settings)).map_err(|_| "a type found a bug in its user".to_owned())?;
-    report.check(&settings).map_err(|what| format!("{what}\n{settings:?}\n{report:?}"))?;
-    Ok(match (settings.fault, report.receiver) {
-        (Some(fault), Some(end)) if report.fault_hit => {
-            let kind = match fault.kind {
-                FaultKind::Flip(_) => "flip".to_owned(),
-                kind => format!("{kind:?}").to_lowercase(),
-            };
-            let end = match end {
-                End::Complete => "harmless",
-                End::Failed(Failure::Violation(_)) => "violation",
-                End::Failed(Failure::WrongData { .. }) => "wrong data",
-                End::Failed(Failure::TimedOut) => "timed out",
-                End::Failed(_) => "told by the wire or the peer",
-            };
-            format!("{kind}: {end}")
-        }
-        _ => "no fault".to_owned(),
-    })
+/// Returns how a run ended, in a few words.
+fn name(settings: &Settings, report: &Report) -> String {
+    let cause = match (report.tampered, report.flipped, report.stalled, report.wire_hit) {
+        (true, ..) => "tampered",
+        (_, true, ..) => "flip",
+        (_, _, true, _) => "stall",
+        (_, _, _, true) => "cut",
+        _ if report.slept => "sleep",
+        _ if settings.users_agree() => "quiet",
+        _ => "users",
+    };
+    let end = match (&report.receiver.outcome, &report.receiver.failure) {
+        (Some(Outcome::Complete), _) => "complete",
+        (Some(Outcome::WrongData { .. }), _) => "wrong data",
+        (Some(Outcome::PeerClosed), _) => "peer closed",
+        (_, Some(Failure::Violation(_))) => "violation",
+        (_, Some(Failure::TooLong(_))) => "too long",
+        (_, Some(Failure::Silent | Failure::Stalled | Failure::TimedOut)) => "timed out",
+        (_, Some(Failure::Local)) => "given up",
+        _ => "told by a socket or the peer",
+    };
+    format!("{cause}: {end}")
 }
 
 #[test]
 fn every_seed_ends_as_it_must() {
-    let seeds = match variable("GPUTCP_SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..variable("GPUTCP_SIM_SEEDS").unwrap_or(SEEDS),
-    };
-    let count = seeds.end - seeds.start;
-    let mut outcomes = BTreeMap::new();
-    for seed in seeds {
-        match outcome(seed) {
-            Ok(outcome) => *outcomes.entry(outcome).or_insert(0u64) += 1,
-            Err(what) => panic!(
-                "seed {seed}: {what}\nagain: GPUTCP_SIM_SEED={seed} cargo test -p gputcp-sim --test seeds -- --nocapture"
-            ),
-        }
+    let seeds =
+        std::env::var("GPUTCP_SIM_SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("a number of seeds"));
+    let result = sweep(0..seeds, 1, Settings::from_seed, name);
+    if let Some((seed, what)) = result.failures.first_key_value() {
+        panic!("seed {seed}: {what}\nagain: cargo run -p gputcp-sim -- --seed {seed}");
     }
-    println!("{count} seeds: {outcomes:#?}");
-    if count >= SEEDS {
+    println!("{seeds} seeds: {:#?}", result.outcomes);
+    if seeds >= SEEDS {
         // Seeds in which nothing goes wrong, or nothing is noticed, would prove little.
-        for kind in ["no fault", "flip: violation", "flip: wrong data", "stall: timed out"] {
-            assert!(outcomes.contains_key(kind), "no seed ended with {kind:?}: {outcomes:#?}");
-        }
-        for kind in ["reset", "eof"] {
-            assert!(outcomes.keys().any(|key| key.starts_with(kind)), "no seed with a {kind}: {outcomes:#?}");
+        for kind in [
+            "quiet: complete",
+            "users: complete",
+            "users: peer closed",
+            "users: given up",
+            "users: too long",
+            "flip: violation",
+            "flip: wrong data",
+            "stall: timed out",
+            "cut: told by a socket or the peer",
+            "tampered: violation",
+            "tampered: complete",
+        ] {
+            assert!(
+                result.outcomes.contains_key(kind),
+                "no seed ended with {kind:?}: {:#?}",
+                result.outcomes
+            );
         }
     }
 }
@@ -88,19 +82,23 @@ fn a_seed_is_a_run() {
 fn short_messages_come_before_their_receives_and_long_ones_among_them_are_asked_for() {
     let mut early = 0;
     for seed in 0..60 {
-        let messages = (0..120u64).map(|at| if (at * 7 + seed) % 9 == 0 { 5000 } else { at % 300 });
-        let mut settings = Settings::plain(seed, 2, messages.collect());
-        settings.source_on_device = false;
-        settings.destination_on_device = false;
-        settings.inline_bytes = 256;
-        settings.eager_places = 1 + seed as usize % 8;
+        let messages: Vec<_> =
+            (0..120u64).map(|at| if (at * 7 + seed) % 9 == 0 { 5000 } else { at % 300 }).collect();
+        let mut settings = Settings::plain(seed, 2, &messages);
+        settings.sends.iter_mut().for_each(|send| send.on_device = false);
+        settings.receives.iter_mut().flatten().for_each(|receive| receive.on_device = false);
+        settings.connection.inline_bytes = 256;
+        settings.connection.eager_bytes = 256;
+        settings.connection.eager_places = 1 + seed as usize % 8;
         settings.short_io = seed % 2 == 0;
         settings.latency_ns = 10u64.pow(2 + seed as u32 % 4);
-        settings.think_ns_max = 10u64.pow(1 + seed as u32 % 5);
+        settings.users.iter_mut().for_each(|user| user.think_ns_max = 10u64.pow(1 + seed as u32 % 5));
+        settings.users[1].think_ns_max *= 3;
         let report = run(&settings);
         report.check(&settings).unwrap_or_else(|what| panic!("seed {seed}: {what}\n{report:?}"));
-        assert_eq!(report.receiver, Some(End::Complete), "seed {seed}");
+        assert_eq!(report.receiver.outcome, Some(Outcome::Complete), "seed {seed}");
         early += report.arrived_early;
     }
+    println!("{early} messages came early");
     assert!(early > 300, "only {early} of 7200 messages came early");
 }

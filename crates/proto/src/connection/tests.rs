@@ -1,4 +1,4 @@
-//! What the simulator found, each as short as it can be. The rest is tested there.
+//! Defects that the simulator found, each as short as it can be. It tests the rest.
 
 use std::{cell::Cell, convert::Infallible, rc::Rc, time::Duration};
 
