@@ -8,7 +8,7 @@ use gputcp_proto::connection::SHORT_BUFFERS;
 use crate::{
     faults::{Fault, Flaw, Who},
     lane::{Lane, Launcher},
-    settings::Settings,
+    settings::{Item, Settings},
     world::Clock,
 };
 
@@ -32,6 +32,8 @@ struct Region {
     /// The send or the receive that it is of.
     item: usize,
     is_open: bool,
+    /// Its memory is a device's: no socket can use it.
+    on_device: bool,
     /// The bytes of it that sockets have taken.
     taken: u64,
 }
@@ -39,7 +41,7 @@ struct Region {
 impl Memory {
     pub(crate) fn new(settings: &Settings, who: Who) -> Self {
         let agreed = settings.of(who);
-        let region = || Region { bytes: vec![], item: 0, is_open: false, taken: 0 };
+        let region = || Region { bytes: vec![], item: 0, is_open: false, on_device: false, taken: 0 };
         let longest = agreed.segment_bytes.max(agreed.inline_bytes) as usize;
         let rings = agreed.buffers.map_or(0, |_| agreed.streams + 1);
         let count =
@@ -61,22 +63,17 @@ impl Memory {
         }
     }
 
-    /// Gives a slot's memory to a request.
-    pub(crate) fn open(
-        &mut self,
-        clock: &mut Clock,
-        slot: usize,
-        item: usize,
-        fill: impl FnOnce(&mut Vec<u8>),
-    ) {
+    /// Gives a slot's memory to a request: the send or the receive of this number.
+    pub(crate) fn open(&mut self, clock: &mut Clock, slot: usize, number: usize, item: Item) -> &mut Vec<u8> {
         let who = self.who;
         let is_copied = self.lanes.iter().any(|lane| lane.running().any(|copy| copy.slot == slot));
         clock.demand(!is_copied, || format!("{who:?}: a lane works on the memory of slot {slot}, reused"));
         let region = &mut self.slots[slot];
         clock.demand(!region.is_open, || format!("{who:?}: slot {slot} has two holders"));
-        (region.item, region.is_open, region.taken) = (item, true, 0);
+        (region.item, region.is_open, region.taken) = (number, true, 0);
+        region.on_device = item.on_device;
         region.bytes.clear();
-        fill(&mut region.bytes);
+        &mut region.bytes
     }
 
     /// Takes a slot's memory back from its request, and returns its bytes and those that sockets have taken.
@@ -100,6 +97,8 @@ impl Memory {
     pub(crate) fn of_slot(&mut self, clock: &mut Clock, slot: usize, from: u64, bytes: u64) -> &mut [u8] {
         let (who, region) = (self.who, &mut self.slots[slot]);
         clock.demand(region.is_open, || format!("{who:?}: the memory of slot {slot} is used behind its end"));
+        let is_right = !region.on_device || bytes == 0;
+        clock.demand(is_right, || format!("{who:?}: a socket uses the device memory of slot {slot}"));
         let end = (from + bytes) as usize;
         if end > region.bytes.len() {
             clock.demand(false, || {

@@ -142,8 +142,8 @@ impl Side for Receiver<Ticket> {
         }
         for (at, slot) in slots.iter().flatten().enumerate() {
             let (index, capacity) = (slot.index(), group[at].bytes);
-            desk.memory
-                .open(&mut world.clock, index, first + at, |memory| memory.resize(capacity as usize, 0xee));
+            let memory = desk.memory.open(&mut world.clock, index, first + at, group[at]);
+            memory.resize(capacity as usize, 0xee);
             desk.referee.posted(capacity);
             let item = &group[at];
             let early = if early.is_some() { ", has come already" } else { "" };

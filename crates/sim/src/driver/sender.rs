@@ -105,7 +105,7 @@ impl Side for Sender<Ticket> {
         let send = sender::Send { bytes: item.bytes, is_staged: item.on_device, tag: item.tag };
         let slot = Self::post(self, send)?;
         let bytes = content(desk.settings.seed, number, item.bytes);
-        desk.memory.open(&mut world.clock, slot.index(), number, |memory| memory.extend(bytes));
+        desk.memory.open(&mut world.clock, slot.index(), number, item).extend(bytes);
         world.clock.log(Who::Sender, Some(number), || format!("posted: {item:?} in slot {}", slot.index()));
         Some(Request::of_one(number, slot))
     }

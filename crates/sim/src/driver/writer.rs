@@ -17,6 +17,10 @@ pub(super) struct Writer {
     /// The write under way, if it takes its time.
     current: Option<Current>,
     pub(super) wants_room: bool,
+    /// The reason of a failure was said.
+    has_said: bool,
+    /// A write has failed.
+    is_broken: bool,
     buffer: Vec<u8>,
 }
 
@@ -73,6 +77,7 @@ impl<S: Side> Driver<'_, S> {
             }
             Write::Shut => {
                 world.clock.log(S::WHO, None, || "shuts the control socket down");
+                self.check_last_words(world);
                 world.shut(S::OUT, S::WHO);
                 world.shut(S::IN, S::WHO);
             }
@@ -112,18 +117,36 @@ impl<S: Side> Driver<'_, S> {
         match current {
             Current::Frames(_, Some(Io::Some(bytes))) => self.end.wrote(bytes),
             Current::Frames(_, Some(Io::Blocked)) => self.end.no_room(),
-            Current::Frames(_, Some(Io::Failed(error))) => self.end.write_failed(error),
-            Current::Message(message, Some(wrote)) => self.end.wrote_message(message, wrote),
+            Current::Frames(_, Some(Io::Failed(error))) => {
+                self.writer.is_broken = true;
+                self.end.write_failed(error);
+            }
+            Current::Message(message, Some(wrote)) => {
+                self.writer.is_broken |= matches!(wrote, Wrote::Failed(_));
+                self.end.wrote_message(message, wrote);
+            }
             Current::Abort => {
                 let mut text = format!("{:?}", self.failure);
                 text.truncate(ABORT_BYTES_MAX as usize);
                 let head = Control::Abort { bytes: text.len() as u32 }.encode();
                 world.clock.log(S::WHO, None, || "says why it aborts");
+                self.writer.has_said = true;
                 world.write(S::OUT, [&head, text.as_bytes()]);
                 self.end.wrote(0);
             }
             Current::Frames(_, None) | Current::Message(_, None) => unreachable!("it is written first"),
         }
+    }
+
+    /// Demands that the peer was told of a failure that is news to it, unless nothing could be said.
+    fn check_last_words(&self, world: &mut World) {
+        let life = self.end.life();
+        let is_mute = self.writer.wants_room || self.writer.is_broken || self.end.is_amid_write();
+        let is_heard = !is_mute && !life.has_frames() && !life.control_has_ended();
+        let is_news =
+            matches!(self.failure, Some(Failure::Local | Failure::Violation(_) | Failure::TooLong(_)));
+        let is_told = self.writer.has_said || !is_heard || !is_news;
+        world.clock.demand(is_told, || format!("{:?} does not say why it fails", S::WHO));
     }
 
     fn write_message(&mut self, message: &mut Departure<Ticket>, world: &mut World) -> Wrote {
