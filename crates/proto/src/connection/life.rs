@@ -197,6 +197,10 @@ pub trait End {
     ) -> Result<Write<Self::Done>, <Self::Done as Completion>::Error> {
         let is_amid = self.is_amid_write();
         let life = self.life_mut();
+        if life.effects.failure.is_some() {
+            // The driver is to know the reason before it says the last words.
+            return Ok(Write::Nothing);
+        }
         if life.owes_ping && !is_amid {
             life.owes_ping = !life.put_if_idle(Control::Ping);
         }

@@ -3,7 +3,7 @@
 use std::{cell::Cell, convert::Infallible, rc::Rc, time::Duration};
 
 use super::{
-    End, Inbox, Receiver, Sender, Settings, Write,
+    End, Failure, Inbox, Receiver, Sender, Settings, Write,
     receiver::{self, Receive, Work},
     sender::{Send, Wrote},
 };
@@ -163,6 +163,17 @@ fn a_peer_is_asked_for_an_answer_behind_a_message_that_is_being_written() {
     message.wrote(Control::BYTES + 50);
     end.wrote_message(message, Wrote::Some);
     assert_eq!(frames(&mut end), [Control::Ping]);
+}
+
+#[test]
+fn the_last_words_come_behind_the_reason() {
+    let mut end = Receiver::<Done>::new(&settings());
+    end.heard(Control::Goodbye, &mut Inbox::new());
+    end.heard(Control::Goodbye, &mut Inbox::new());
+    assert!(matches!(end.next_write(&mut []), Ok(Write::Nothing)), "its reason is not taken");
+    let effects = end.effects();
+    assert!(effects.write && matches!(effects.failure, Some(Failure::Violation(_))));
+    assert!(matches!(end.next_write(&mut []), Ok(Write::Abort)));
 }
 
 /// Has the peer announce a receive that takes a short message.
