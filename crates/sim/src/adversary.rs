@@ -12,12 +12,15 @@ use crate::{
     world::Clock,
 };
 
+/// The number of the goodbye, whichever frame it is.
+pub const GOODBYE: u32 = u32::MAX;
+
 /// One change of one frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tamper {
     /// The wire.
     pub wire: WireName,
-    /// The number of frames of that wire before it.
+    /// The number of frames of that wire before it, or [`GOODBYE`].
     pub frame: u32,
     /// The change.
     pub act: Act,
@@ -38,8 +41,8 @@ pub enum Act {
     Mutate(usize, u8),
     /// A number is changed by this much: the one at this place, of 4 bytes or of 8.
     Shift(usize, i8),
-    /// Another frame, made up, comes first.
-    Inject(u8),
+    /// Another frame, made up, comes before it, or behind it if that is set.
+    Inject(u8, bool),
     /// More announcements come than were agreed on, each in order.
     Flood,
 }
@@ -80,12 +83,16 @@ impl Tamper {
             2..4 => Act::Duplicate,
             4..6 => Act::Swap,
             6 => Act::Mutate(rng.usize(0..HEAD), 1 << rng.u8(0..8)),
-            7..9 => Act::Shift([4, 8, 16, 24][rng.usize(0..4)], [-1, 1, 2, 33, 127][rng.usize(0..5)]),
-            9..11 => Act::Inject(rng.u8(..)),
+            7..9 => Act::Shift([4, 8, 16, 24][rng.usize(0..4)], [-1, 1, 2, 3, 8, 33, 127][rng.usize(0..7)]),
+            9..11 => Act::Inject(rng.u8(..), rng.bool()),
             _ => Act::Flood,
         };
-        let reach = if rng.bool() { 4 } else { 30 };
-        Self { wire, frame: rng.u32(0..reach), act }
+        let frame = match rng.u8(0..4) {
+            0 => GOODBYE,
+            1 => rng.u32(0..30),
+            _ => rng.u32(0..4),
+        };
+        Self { wire, frame, act }
     }
 
     /// Returns the adversary.
@@ -99,7 +106,7 @@ impl Tamper {
     /// It may if a field that names a place is changed, or bytes pass for those of another frame.
     #[must_use]
     pub const fn may_mislead(&self) -> bool {
-        matches!(self.act, Act::Behead | Act::Mutate(..) | Act::Shift(..) | Act::Inject(_) | Act::Flood)
+        matches!(self.act, Act::Behead | Act::Mutate(..) | Act::Shift(..) | Act::Inject(..) | Act::Flood)
     }
 }
 
@@ -141,7 +148,9 @@ impl Tamperer {
         self.frames += 1;
         self.payload = payload_of(self.tamper.wire, &head);
         self.mode = Mode::Pass;
-        if number == self.tamper.frame {
+        let is_goodbye = self.tamper.frame == GOODBYE && Control::decode(&head) == Ok(Control::Goodbye);
+        let mut behind = vec![];
+        if number == self.tamper.frame || is_goodbye {
             let Tamper { wire, act, .. } = self.tamper;
             clock.hits.tampered = true;
             clock.log_fault(|| format!("{act:?} of frame {number} on {wire:?}: {}", text_of(wire, &head)));
@@ -152,11 +161,14 @@ impl Tamperer {
                 Act::Swap => self.mode = Mode::Hold,
                 Act::Mutate(at, mask) => head[at] ^= mask,
                 Act::Shift(at, by) => shift(&mut head, at, by),
-                Act::Inject(kind) => out.extend(invented(clock, wire, kind, &head)),
+                Act::Inject(kind, false) => out.extend(invented(clock, wire, kind, &head)),
+                Act::Inject(kind, true) if self.payload == 0 => behind = invented(clock, wire, kind, &head),
+                Act::Inject(..) => {}
                 Act::Flood => flood(&head, out),
             }
         }
         self.put(&head, out);
+        out.extend(behind);
         if is_behind_held {
             // Behind the next frame, and before its payload: whole frames change places only where they have
             // none.
@@ -226,7 +238,10 @@ fn invented(clock: &mut Clock, wire: WireName, kind: u8, head: &[u8; HEAD]) -> V
         2 => Control::Goodbye,
         3 => Control::Abort { bytes: rng.u32(0..600) },
         4 => Control::Want { seq },
-        5 => Control::Inline { seq, bytes: rng.u32(0..64) },
+        5 => {
+            let bytes = rng.u32(0..64);
+            return [&Control::Inline { seq, bytes }.encode()[..], &vec![0; bytes as usize]].concat();
+        }
         6 => {
             let capacity = 1 << rng.u32(0..63);
             Control::Announce(Announce { seq, capacity, inline_bytes: 0, done: seq / 2, mark: None })

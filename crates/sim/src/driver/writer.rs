@@ -48,7 +48,8 @@ impl<S: Side> Driver<'_, S> {
             self.writer.wants_room = false;
             self.end.room();
         }
-        self.write(world);
+        // Not without a look at the effects: a failure's reason comes before its last words.
+        self.perform(world);
     }
 
     /// Writes what there is. Returns whether the effects are worth another look.
@@ -130,6 +131,8 @@ impl<S: Side> Driver<'_, S> {
                 text.truncate(ABORT_BYTES_MAX as usize);
                 let head = Control::Abort { bytes: text.len() as u32 }.encode();
                 world.clock.log(S::WHO, None, || "says why it aborts");
+                let is_known = self.failure.is_some();
+                world.clock.demand(is_known, || format!("{:?} has last words without a reason", S::WHO));
                 self.writer.has_said = true;
                 world.write(S::OUT, [&head, text.as_bytes()]);
                 self.end.wrote(0);

@@ -64,6 +64,14 @@ pub(super) fn settings(seed: u64) -> Settings {
         let fault = if kind < 3 { delay(rng, streams, bytes) } else { fault(rng, streams, bytes) };
         settings.faults.push(fault);
     }
+    if one_in(rng, 8) {
+        // So slow that a window of short messages takes longer than the timeout.
+        let Settings { connection, control_ns_per_byte, socket_buffer_bytes, .. } = &mut settings;
+        connection.inline_bytes = connection.inline_bytes.min(4096);
+        connection.eager_bytes = connection.inline_bytes;
+        *control_ns_per_byte = 20_000;
+        *socket_buffer_bytes = (*socket_buffer_bytes).min(2048);
+    }
     if settings.connection.inline_bytes >= 4096 {
         // A ping waits behind a short message: a long one must not take the timeout.
         settings.socket_buffer_bytes = settings.socket_buffer_bytes.max(512);
@@ -71,7 +79,7 @@ pub(super) fn settings(seed: u64) -> Settings {
     if kind < 3 || rng.bool() {
         complete(&mut settings);
     }
-    if kind == 7 {
+    if kind >= 6 {
         settings.tamper = Some(Tamper::random(rng, streams));
     }
     settings
