@@ -8,6 +8,7 @@ mod kernels;
 mod nvrtc;
 mod prose;
 mod shell;
+mod sim_mutants;
 mod under_load;
 
 use std::{path::Path, process::ExitCode};
@@ -41,6 +42,8 @@ fn run() -> Result<()> {
         ["check-prose", "--write-budget"] => prose::check(root, &Wish::WriteBudget),
         ["check-prose", "--list"] => prose::check(root, &Wish::List("")),
         ["check-prose", "--list", path] => prose::check(root, &Wish::List(path)),
+        ["sim-mutants"] => sim_mutants::run(root, ""),
+        ["sim-mutants", part] => sim_mutants::run(root, part),
         ["--help" | "-h"] | [_, "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())
@@ -63,6 +66,7 @@ usage: cargo xtask kernels [--nvrtc PATH]
        cargo xtask bench-report [--check | --in FOLDER]
        cargo xtask dist
        cargo xtask test-under-load [--runs N] [ARGS of cargo test]
+       cargo xtask sim-mutants [NAME]
   kernels       compiles crates/gpu/src/cuda/kernels/unpack.cu to the .ptx files beside it, with NVRTC 12.1 or 12.2:
                 the libnvrtc.so.12 at PATH, or else the one that pip has installed or can download
   check-prose   counts, for each crate's comments and for the pages, words for persons without a name (who, nobody, …),
@@ -75,4 +79,6 @@ usage: cargo xtask kernels [--nvrtc PATH]
                 a tarball, a Debian package where there is dpkg-deb, and their SHA-256 sums
   test-under-load
                 runs `cargo test --workspace` 20 times beside a busy thread for each core; prints what failed
+  sim-mutants   applies each patch in crates/sim/mutants (whose name contains NAME) to a copy of proto, has the
+                simulator's seeds find it, and prints a table; fails if one is not found
 ";
