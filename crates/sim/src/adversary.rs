@@ -232,21 +232,22 @@ fn invented(clock: &mut Clock, wire: WireName, kind: u8, head: &[u8; HEAD]) -> V
         let header = SegmentHeader { seq, offset: rng.u64(0..3) * 4096, total: rng.u64(0..3) * 4096, bytes };
         return [&header.encode()[..], &vec![0; bytes as usize]].concat();
     }
-    let frame = match kind % 8 {
+    let frame = match kind % 10 {
         0 => Control::Ping,
         1 => Control::Pong,
         2 => Control::Goodbye,
         3 => Control::Abort { bytes: rng.u32(0..600) },
         4 => Control::Want { seq },
-        5 => {
-            let bytes = rng.u32(0..64);
-            return [&Control::Inline { seq, bytes }.encode()[..], &vec![0; bytes as usize]].concat();
-        }
         6 => {
             let capacity = 1 << rng.u32(0..63);
             Control::Announce(Announce { seq, capacity, inline_bytes: 0, done: seq / 2, mark: None })
         }
-        _ => return rng.u128(..).to_le_bytes().repeat(2),
+        7 => return rng.u128(..).to_le_bytes().repeat(2),
+        // Often a short message, for a place that may be in use.
+        _ => {
+            let (seq, bytes) = (seq + [0, 1, 3, 8][rng.usize(0..4)], rng.u32(0..64));
+            return [&Control::Inline { seq, bytes }.encode()[..], &vec![0; bytes as usize]].concat();
+        }
     };
     frame.encode().to_vec()
 }
