@@ -86,7 +86,12 @@ pub trait End {
     fn take_goodbye(&mut self) {}
 
     /// Counts the work of lanes that is finished.
-    fn count_finished(&mut self) {}
+    ///
+    /// # Errors
+    /// If a lane is lost: the connection has failed then.
+    fn count_finished(&mut self) -> Result<(), <Self::Done as Completion>::Error> {
+        Ok(())
+    }
 
     /// Returns whether requests are in flight that the peer owes something for.
     fn is_waiting(&self) -> bool;
@@ -261,14 +266,22 @@ pub trait End {
     ///
     /// `carried` counts the payload bytes that sockets have taken or given. `moved` is a number that changes
     /// with each byte in the kernel, where [`End::wants_count`] asks for it.
-    fn look(&mut self, since: Duration, carried: u64, moved: Option<u64>) {
+    ///
+    /// # Errors
+    /// If a lane is lost: the connection has failed then.
+    fn look(
+        &mut self,
+        since: Duration,
+        carried: u64,
+        moved: Option<u64>,
+    ) -> Result<(), <Self::Done as Completion>::Error> {
         // Not by the caller alone: it may pause for any time, and its peer owes nothing for what has come.
-        self.count_finished();
+        self.count_finished()?;
         let (is_waiting, is_amid) = (self.is_waiting(), self.is_amid());
         let carried = carried.wrapping_add(self.placed_bytes());
         let life = self.life_mut();
         if life.has_failed {
-            return;
+            return Ok(());
         }
         if std::mem::replace(&mut life.carried, carried) != carried {
             life.moved = life.moved.wrapping_add(1);
@@ -285,6 +298,7 @@ pub trait End {
             Next::Silent => life.fail(Failure::Silent),
             Next::Stalled => life.fail(Failure::Stalled),
         }
+        Ok(())
     }
 }
 

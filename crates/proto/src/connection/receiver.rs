@@ -459,11 +459,8 @@ impl<D: Completion + Clone> End for Receiver<D> {
         self.side.goodbye();
     }
 
-    fn count_finished(&mut self) {
-        if !self.life.has_failed() {
-            // A lane that is lost has failed the connection.
-            let _ = self.reap_all();
-        }
+    fn count_finished(&mut self) -> Result<(), D::Error> {
+        if self.life.has_failed() { Ok(()) } else { self.reap_all() }
     }
 
     fn is_waiting(&self) -> bool {

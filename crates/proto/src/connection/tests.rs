@@ -57,7 +57,7 @@ fn settings() -> Settings {
 /// Looks for three times the timeout, while nothing moves and nothing comes.
 fn wait(end: &mut impl End) {
     for _ in 0..3 * LOOKS {
-        end.look(TIMEOUT / LOOKS, 0, None);
+        assert!(end.look(TIMEOUT / LOOKS, 0, None).is_ok());
     }
 }
 
@@ -104,7 +104,7 @@ fn a_caller_that_pauses_behind_a_finished_unpack_blames_no_peer() {
     let Ok(_) = end.step(&mut stream, Duration::ZERO);
     done.0.set(true);
     for _ in 0..3 * LOOKS {
-        end.look(TIMEOUT / LOOKS, 4096, None);
+        let Ok(()) = end.look(TIMEOUT / LOOKS, 4096, None);
         end.heard(Control::Pong, &mut Inbox::new());
     }
     assert_eq!(end.effects().failure, None);
@@ -156,7 +156,7 @@ fn a_peer_is_asked_for_an_answer_behind_a_message_that_is_being_written() {
     message.wrote(50);
     end.wrote_message(message, Wrote::NoRoom);
     for moved in 0..6 {
-        end.look(TIMEOUT / LOOKS, 0, Some(moved));
+        let Ok(()) = end.look(TIMEOUT / LOOKS, 0, Some(moved));
     }
     end.room();
     let Ok(Write::Message(mut message)) = end.next_write(&mut []) else { panic!("the rest goes first") };

@@ -27,7 +27,8 @@ impl<S: Side> Driver<'_, S> {
         let carried = self.desk.carried;
         let in_kernel = self.in_kernel(world);
         let moved = self.end.wants_count(carried).then_some(in_kernel);
-        self.end.look(since, carried, moved);
+        // A lane that is lost has failed the end.
+        let _ = self.end.look(since, carried, moved);
         self.perform(world);
         self.check_bounds(carried + self.end.placed_bytes() + in_kernel, world);
         let interval = self.end.life().look_interval().as_nanos() as u64;

@@ -108,7 +108,8 @@ impl<S: Side> Shared<S> {
         let moved = wants_count.then(|| self.moved());
         let now = Instant::now();
         let since = now.duration_since(std::mem::replace(&mut *lock(&self.watched), now));
-        self.act(|end| end.look(since, carried, moved));
+        // A lane that is lost has failed the connection.
+        let _ = self.act_on_lane(|end| end.look(since, carried, moved));
     }
 
     /// Returns a number that changes with each payload byte that moves, by this process's counters and by the
