@@ -30,7 +30,7 @@ fn main() {
     let bounce = Buffer::host(SLAB).unwrap();
     bounce.fill(pattern(9), 0, SLAB).unwrap();
     let (read, write) = (bounce.read(0, SLAB).unwrap(), buffer.write(0, bytes).unwrap());
-    let mut lane = device.lane(LaneSpec { slots: 0, slab_bytes: 0 }).unwrap();
+    let mut lane = device.lane(LaneSpec::NO_SLABS).unwrap();
     for mode in [UnpackMode::Kernel, UnpackMode::Copy, UnpackMode::Host] {
         for pieces in [1, 8, 128] {
             let fragments: Vec<_> = (0..pieces).map(|i| i * (SLAB / pieces)).collect();

@@ -61,6 +61,11 @@ pub struct LaneSpec {
     pub slab_bytes: u64,
 }
 
+impl LaneSpec {
+    /// A lane that only unpacks foreign bounce regions.
+    pub const NO_SLABS: Self = Self { slots: 0, slab_bytes: 0 };
+}
+
 impl Device {
     /// Returns the software GPU.
     #[must_use]

@@ -25,7 +25,7 @@ fn a_lane_unpacks_foreign_memory_and_keeps_its_owner() {
         let foreign = unsafe { Buffer::foreign(start, 4 << 30, &device, owner.clone()) }.unwrap();
         assert_eq!((foreign.address(), foreign.bytes(), foreign.kind()), (start, 4 << 30, device.kind()));
         let destination = device.allocate(BYTES as u64).unwrap();
-        let mut lane = device.lane(LaneSpec { slots: 0, slab_bytes: 0 }).unwrap();
+        let mut lane = device.lane(LaneSpec::NO_SLABS).unwrap();
         let half = BYTES as u64 / 2;
         let fragment = |at| Fragment { source_offset: at, bytes: half, destination_offset: at };
         let claim = foreign.read(0, BYTES as u64).unwrap();

@@ -1,4 +1,5 @@
-//! A lane as its users see it: sockets fill slabs, slabs are unpacked, segments are staged.
+//! Lanes, and the memory that sockets reach. Messages go through lanes and sockets in `gpu-check`, whose tests
+//! use the software GPU.
 
 use std::{
     io::Write,
@@ -6,124 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_gpu::{Buffer, Device, Error, Lane, LaneSpec, MemoryKind, Pattern, SoftOptions, UnpackMode};
-use gputcp_proto::{
-    bounce::{Filled, Filling, Fragment},
-    frame::{Announce, SegmentHeader},
-    recv::RecvSide,
-    send::{Carrier, SendSide},
-    stage::{Staged, Staging},
-    window::Window,
-};
-
-const SEGMENT: u64 = 64 << 10;
-const SLOTS: usize = 4;
-
-#[test]
-fn a_message_goes_from_device_to_device() {
-    for mode in [UnpackMode::Kernel, UnpackMode::Copy, UnpackMode::Host] {
-        for lateness in [Duration::ZERO, Duration::from_millis(2)] {
-            transfer(mode, lateness);
-        }
-    }
-}
-
-fn transfer(mode: UnpackMode, lateness: Duration) {
-    let device = Device::soft(SoftOptions { lateness, seed: 7, lost_after: None });
-    let spec = LaneSpec { slots: SLOTS, slab_bytes: SEGMENT };
-    let (mut sender, mut receiver) = (device.lane(spec).unwrap(), device.lane(spec).unwrap());
-    let bytes = 10 * SEGMENT + 12_345;
-    let (source, destination) = (device.allocate(bytes).unwrap(), device.allocate(bytes + 99).unwrap());
-    let pattern = Pattern { seed: 3, iteration: 4 };
-    source.fill(pattern, 0, bytes).unwrap();
-
-    let (tx, rx) = UnixStream::pair().unwrap();
-    std::thread::scope(|scope| {
-        let (source, destination) = (&source, &destination);
-        scope.spawn(move || send_all(&mut sender, source, &tx));
-        scope.spawn(move || recv_all(&mut receiver, destination, 99, bytes, mode, &rx));
-    });
-    assert_eq!(destination.verify(pattern, 99, bytes), Ok(Ok(())), "{mode}");
-}
-
-fn send_all(lane: &mut Lane, source: &Buffer, socket: &UnixStream) {
-    let claim = source.read(0, source.bytes()).unwrap();
-    let mut side = SendSide::<4>::new(4, SEGMENT, 4);
-    let slot = side.post(source.bytes(), false).unwrap();
-    side.announced(&Announce { seq: 0, capacity: source.bytes(), inline_bytes: 0, done: 0, mark: None })
-        .unwrap();
-    let mut ring = Window::<SLOTS>::new();
-    while let Some(segment) = side.deal(Carrier::Any).unwrap() {
-        let header = segment.header().encode();
-        let mut staging =
-            Staging::start(ring.issue().unwrap(), segment, &mut lane.stage_from(&claim, UnpackMode::Kernel))
-                .unwrap();
-        let mut staged: Staged = loop {
-            assert!(staging.completion().wait(soon()).unwrap());
-            match staging.poll().unwrap() {
-                Ok(staged) => break staged,
-                Err(again) => staging = again,
-            }
-        };
-        let mut header = &header[..];
-        let (slot, segment) = loop {
-            let taken = lane.send(&staged, header, socket.as_fd()).unwrap();
-            let of_header = taken.min(header.len());
-            header = &header[of_header..];
-            match staged.written((taken - of_header) as u64) {
-                Ok(done) => break done,
-                Err(again) => staged = again,
-            }
-        };
-        ring.release(slot);
-        side.written(segment);
-    }
-    assert_eq!(side.finish(slot).unwrap().bytes, source.bytes());
-}
-
-fn recv_all(
-    lane: &mut Lane,
-    destination: &Buffer,
-    at: u64,
-    bytes: u64,
-    mode: UnpackMode,
-    mut socket: &UnixStream,
-) {
-    let claim = destination.write(at, bytes).unwrap();
-    let mut side = RecvSide::<4>::new(4, SEGMENT, 0);
-    let (slot, _) = side.post(bytes, false).unwrap();
-    let mut ring = Window::<SLOTS>::new();
-    let mut pending = std::collections::VecDeque::new();
-    let mut arrived = 0;
-    loop {
-        while arrived < bytes {
-            let Some(place) = ring.issue() else { break };
-            let mut header = [0; SegmentHeader::BYTES];
-            std::io::Read::read_exact(&mut socket, &mut header).unwrap();
-            let landing = side.begin(&SegmentHeader::decode(&header).unwrap()).unwrap();
-            arrived += landing.bytes();
-            let filled = fill(lane, Filling::new(place, landing), socket);
-            pending.push_back(filled.unpack(&mut lane.unpack_into(&claim, mode)).unwrap());
-        }
-        let Some(unpacking) = pending.pop_front() else { break };
-        assert!(unpacking.completion().wait(soon()).unwrap());
-        let (place, placed) = unpacking.poll().unwrap().unwrap();
-        ring.release(place);
-        side.place(placed);
-    }
-    assert_eq!(side.finish(slot).unwrap().bytes, bytes);
-}
-
-fn fill(lane: &mut Lane, mut filling: Filling, socket: &UnixStream) -> Filled {
-    loop {
-        let got = lane.recv(&filling, socket.as_fd()).unwrap();
-        assert!(got > 0, "the peer closed early");
-        match filling.advance(got as u64) {
-            Ok(filled) => return filled,
-            Err(again) => filling = again,
-        }
-    }
-}
+use gputcp_gpu::{Buffer, Device, Error, LaneSpec, MemoryKind, SoftOptions, UnpackMode};
+use gputcp_proto::bounce::Fragment;
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(10)
@@ -188,7 +73,7 @@ fn a_lane_larger_than_memory_is_refused() {
         let error = device.lane(LaneSpec { slots, slab_bytes }).unwrap_err();
         assert!(matches!(error, Error::OutOfMemory { .. } | Error::Map { .. }), "{error}");
     }
-    assert!(device.lane(LaneSpec { slots: 0, slab_bytes: 0 }).is_ok());
+    assert!(device.lane(LaneSpec::NO_SLABS).is_ok());
 }
 
 /// The types cannot rule out that lanes are told to write the same bytes. Each byte is then one of the two
@@ -206,7 +91,7 @@ fn lanes_that_write_the_same_bytes_leave_one_of_their_values() {
             scope.spawn(move || {
                 let bounce = Buffer::host(BYTES).unwrap();
                 bounce.write(0, BYTES).unwrap().copy_from(0, &vec![value; BYTES as usize]);
-                let mut lane = device.lane(LaneSpec { slots: 0, slab_bytes: 0 }).unwrap();
+                let mut lane = device.lane(LaneSpec::NO_SLABS).unwrap();
                 for _ in 0..100 {
                     let read = bounce.read(0, BYTES).unwrap();
                     let done = lane.unpack_fragments(&read, &all, claim, UnpackMode::Kernel).unwrap();

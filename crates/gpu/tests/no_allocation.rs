@@ -3,43 +3,22 @@
 //! The allocations of the whole process are counted, so this program has no test harness: its threads
 //! allocate as well.
 
+#[path = "../src/bin/gpu-check/counting.rs"]
+mod counting;
 mod ends;
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     os::{fd::AsFd, unix::net::UnixStream},
-    sync::atomic::{AtomicUsize, Ordering::SeqCst},
     time::{Duration, Instant},
 };
 
+use counting::allocations;
 use ends::Ends;
 use gputcp_gpu::{Buffer, Device, FRAGMENTS_MAX, LaneSpec, SoftOptions, UnpackMode};
 use gputcp_proto::{
     bounce::{Completion, Fragment},
     layout,
 };
-
-/// Counts the allocations of all threads, the worker's included.
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator with its arguments unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, SeqCst);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(start, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 const NAME: &str = "the_hot_path_allocates_nothing";
 
@@ -80,7 +59,7 @@ fn the_hot_path_allocates_nothing() {
     // The first round may set up what the standard library keeps per thread.
     let mut counts = [0; 4];
     for count in &mut counts {
-        let before = ALLOCATIONS.load(SeqCst);
+        let before = allocations();
         for mode in [UnpackMode::Kernel, UnpackMode::Copy, UnpackMode::Host] {
             let (read, write) = (bounce.read(0, bytes).unwrap(), destination.write(0, bytes).unwrap());
             let mut done = lane.unpack_fragments(&read, &fragments, &write, mode).unwrap();
@@ -105,7 +84,7 @@ fn the_hot_path_allocates_nothing() {
         assert_eq!(read.send_ranges(tx.as_fd(), b"header", &scattered, 50, 1000).unwrap(), 1006);
         assert_eq!(write.recv_ranges(rx.as_fd(), &scattered, 50, 1006).unwrap(), 1006);
         drop(write);
-        *count = ALLOCATIONS.load(SeqCst) - before;
+        *count = allocations() - before;
     }
     assert_eq!(counts[1..], [0; 3], "the first round allocated {}", counts[0]);
 }

@@ -30,7 +30,7 @@ fn the_software_gpu_is_no_real_one() {
     let soft = Device::soft(SoftOptions::default());
     assert!(soft.cuda_device().is_none());
     assert_eq!(soft.pinned(10).unwrap().kind(), MemoryKind::Host);
-    let spec = LaneSpec { slots: 0, slab_bytes: 0 };
+    let spec = LaneSpec::NO_SLABS;
     assert!(measure::lane_with_kernel_marks(&soft, spec).is_err());
     assert!(measure::lose_gpu(&mut soft.lane(spec).unwrap()).is_err());
 }

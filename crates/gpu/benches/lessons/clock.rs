@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use gputcp_gpu::{Buffer, Done, Error, Lane, LaneSpec, ReadClaim, UnpackMode, WriteClaim, measure};
+use gputcp_gpu::{Buffer, Done, Error, Lane, ReadClaim, UnpackMode, WriteClaim, measure};
 use gputcp_proto::bounce::Fragment;
 
 use crate::{Result, Scene};
 
 pub(crate) const BYTES: u64 = 64 << 20;
 pub(crate) const CHUNK: u64 = 512 << 10;
-pub(crate) const NO_SLABS: LaneSpec = LaneSpec { slots: 0, slab_bytes: 0 };
 /// All bytes in one piece.
 pub(crate) const WHOLE: Fragment = Fragment { source_offset: 0, bytes: BYTES, destination_offset: 0 };
 

@@ -4,23 +4,27 @@
 //! If the device's time stays the same with fewer bytes, the launch takes it. If the host takes longer to
 //! launch than that, the host is the limit. On a GPU with early launches, `plain` is the same without them.
 
-use gputcp_gpu::{UnpackMode, measure};
+use gputcp_gpu::{LaneSpec, UnpackMode, measure};
 use gputcp_proto::bounce::Fragment;
 
 use crate::{
     Result, Scene,
-    clock::{BYTES, CHUNK, NO_SLABS, Times, Work},
+    clock::{BYTES, CHUNK, Times, Work},
 };
 
 const LAUNCHES: u64 = 128;
 
 pub(crate) fn run(scene: &Scene) -> Result<()> {
     let device = &scene.device;
-    let mut ways = vec![("kernel", UnpackMode::Kernel, device.lane(NO_SLABS)?)];
+    let mut ways = vec![("kernel", UnpackMode::Kernel, device.lane(LaneSpec::NO_SLABS)?)];
     if measure::launches_early(device) {
-        ways.push(("plain", UnpackMode::Kernel, measure::lane_with_plain_launches(device, NO_SLABS)?));
+        ways.push((
+            "plain",
+            UnpackMode::Kernel,
+            measure::lane_with_plain_launches(device, LaneSpec::NO_SLABS)?,
+        ));
     }
-    ways.push(("copy", UnpackMode::Copy, device.lane(NO_SLABS)?));
+    ways.push(("copy", UnpackMode::Copy, device.lane(LaneSpec::NO_SLABS)?));
     let (from, to) = (device.allocate(BYTES)?, device.allocate(BYTES)?);
     println!(
         "128 launches back to back, GPU bounce, µs each: by the device's clock, to launch, to the host's knowledge of the end"

@@ -6,12 +6,12 @@
 
 use std::time::{Duration, Instant};
 
-use gputcp_gpu::{Buffer, UnpackMode, measure, measure::PerChunk};
+use gputcp_gpu::{Buffer, LaneSpec, UnpackMode, measure, measure::PerChunk};
 use gputcp_proto::bounce::Fragment;
 
 use crate::{
     Result, Scene,
-    clock::{BYTES, CHUNK, NO_SLABS, Times, WHOLE, Work, chunks, finish},
+    clock::{BYTES, CHUNK, Times, WHOLE, Work, chunks, finish},
 };
 
 pub(crate) fn run(scene: &Scene) -> Result<()> {
@@ -26,7 +26,7 @@ pub(crate) fn run(scene: &Scene) -> Result<()> {
 
 fn one(scene: &Scene, kind: &str, from: &Buffer, to: &Buffer) -> Result<()> {
     let Scene { device, rounds } = scene;
-    let mut lane = device.lane(NO_SLABS)?;
+    let mut lane = device.lane(LaneSpec::NO_SLABS)?;
     let chunks = chunks();
     let lists: Vec<&[Fragment]> = chunks.chunks(1).collect();
     let mut time = |mode: UnpackMode, lists: &[&[Fragment]]| {
@@ -65,7 +65,7 @@ fn lanes_per_chunk(scene: &Scene, from: &Buffer, to: &Buffer, chunks: &[&[Fragme
     let (read, write) = (from.read(0, BYTES)?, to.write(0, BYTES)?);
     let start = Instant::now();
     for list in chunks {
-        let mut lane = scene.device.lane(NO_SLABS)?;
+        let mut lane = scene.device.lane(LaneSpec::NO_SLABS)?;
         finish(Some(lane.unpack_fragments(&read, list, &write, UnpackMode::Kernel)?))?;
     }
     Ok(start.elapsed())

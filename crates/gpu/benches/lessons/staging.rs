@@ -10,12 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_gpu::{Buffer, Error, Lane, Pattern, UnpackMode};
+use gputcp_gpu::{Buffer, Error, Lane, LaneSpec, Pattern, UnpackMode};
 use gputcp_proto::bounce::Fragment;
 
 use crate::{
     Result, Scene,
-    clock::{NO_SLABS, Times, finish},
+    clock::{Times, finish},
 };
 
 const LANES: u64 = 8;
@@ -101,7 +101,7 @@ impl Station {
     fn new(scene: &Scene, ring_bytes: u64) -> Result<Self> {
         let device = &scene.device;
         let (gpu, ring) = (device.allocate(EACH)?, device.pinned(ring_bytes)?);
-        Ok(Self { lane: device.lane(NO_SLABS)?, gpu, ring })
+        Ok(Self { lane: device.lane(LaneSpec::NO_SLABS)?, gpu, ring })
     }
 
     /// Returns the source, the destination and the last slice.

@@ -1,11 +1,11 @@
 //! Unpack alone: 64 MiB from a bounce region to a destination, in one launch and in many, in each mode.
 
-use gputcp_gpu::{Buffer, Lane, Pattern, UnpackMode, measure};
+use gputcp_gpu::{Buffer, Lane, LaneSpec, Pattern, UnpackMode, measure};
 use gputcp_proto::bounce::Fragment;
 
 use crate::{
     Result, Scene,
-    clock::{BYTES, CHUNK, NO_SLABS, Times, WHOLE, Work, chunks, finish},
+    clock::{BYTES, CHUNK, Times, WHOLE, Work, chunks, finish},
 };
 
 const PAGE: u64 = 4 << 10;
@@ -14,7 +14,7 @@ const OTHER: Pattern = Pattern { seed: 31, iteration: 33 };
 
 pub(crate) fn run(scene: &Scene) -> Result<()> {
     let device = &scene.device;
-    let (mut lane, destination) = (device.lane(NO_SLABS)?, device.allocate(BYTES)?);
+    let (mut lane, destination) = (device.lane(LaneSpec::NO_SLABS)?, device.allocate(BYTES)?);
     let (pages, chunks) = (measure::scattered_pages(BYTES, PAGE), chunks());
     let one_by_one: Vec<&[Fragment]> = chunks.chunks(1).collect();
     let paged: Vec<&[Fragment]> = pages.chunks((CHUNK / PAGE) as usize).collect();

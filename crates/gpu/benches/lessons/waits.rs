@@ -3,19 +3,19 @@
 
 use std::time::Instant;
 
-use gputcp_gpu::{Pattern, UnpackMode};
+use gputcp_gpu::{LaneSpec, Pattern, UnpackMode};
 use gputcp_proto::bounce::Fragment;
 
 use crate::{
     Result, Scene,
-    clock::{BYTES, CHUNK, NO_SLABS, Times, finish},
+    clock::{BYTES, CHUNK, Times, finish},
 };
 
 const PATTERN: Pattern = Pattern { seed: 51, iteration: 52 };
 
 pub(crate) fn run(scene: &Scene) -> Result<()> {
     let device = &scene.device;
-    let (mut lane, destination) = (device.lane(NO_SLABS)?, device.allocate(BYTES)?);
+    let (mut lane, destination) = (device.lane(LaneSpec::NO_SLABS)?, device.allocate(BYTES)?);
     println!("launch and wait, one at a time, µs median (p99)");
     for (kind, bounce) in [("GPU", device.allocate(CHUNK)?), ("pinned", device.pinned(CHUNK)?)] {
         for mode in [UnpackMode::Kernel, UnpackMode::Copy] {

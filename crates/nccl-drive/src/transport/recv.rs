@@ -82,7 +82,7 @@ impl RecvComm {
         let mut lane = None;
         if let Some(gpu) = &endpoint.options.gpu {
             // The lane needs no slabs: it unpacks from the plugin's memory.
-            let mut own = gpu.lane(LaneSpec { slots: 0, slab_bytes: 0 })?;
+            let mut own = gpu.lane(LaneSpec::NO_SLABS)?;
             if comm.find_queue(gpu, &mut own)? {
                 if endpoint.options.unpack == UnpackMode::None {
                     return Err(usage(

@@ -11,9 +11,8 @@ use gputcp_gpu::{
 use gputcp_proto::bounce::{Completion, Fragment};
 
 use crate::{
-    Check, Outcome, Scene, ensure,
-    memory::{read, soon, write},
-    text,
+    Check, Failure, Outcome, Scene, ensure,
+    memory::{read, wait, write},
     unpacks::MODES,
 };
 
@@ -30,8 +29,8 @@ pub(crate) const CHECKS: &[Check] = &[
 
 const PATTERN: Pattern = Pattern { seed: 21, iteration: 22 };
 
-fn lane(device: &Device) -> Result<Lane, String> {
-    device.lane(LaneSpec { slots: 0, slab_bytes: 0 }).map_err(text)
+fn lane(device: &Device) -> Result<Lane, Error> {
+    device.lane(LaneSpec::NO_SLABS)
 }
 
 const fn whole(bytes: u64) -> Fragment {
@@ -39,20 +38,16 @@ const fn whole(bytes: u64) -> Fragment {
 }
 
 /// Starts work that takes milliseconds: copies over the bus, one behind the other.
-fn long_work(scene: &Scene, lane: &mut Lane) -> Result<(Done, u32), String> {
+fn long_work(scene: &Scene, lane: &mut Lane) -> Result<(Done, u32), Failure> {
     let bytes = 128 << 20;
-    let (from, to) = (scene.device.allocate(bytes).map_err(text)?, scene.device.pinned(bytes).map_err(text)?);
-    let (from, to) = (from.read(0, bytes).map_err(text)?, to.write(0, bytes).map_err(text)?);
+    let (from, to) = (scene.device.allocate(bytes)?, scene.device.pinned(bytes)?);
+    let (from, to) = (from.read(0, bytes)?, to.write(0, bytes)?);
     let launches = 10;
     let mut last = None;
     for _ in 0..launches {
-        last = Some(lane.unpack_fragments(&from, &[whole(bytes)], &to, UnpackMode::Copy).map_err(text)?);
+        last = Some(lane.unpack_fragments(&from, &[whole(bytes)], &to, UnpackMode::Copy)?);
     }
-    last.map(|done| (done, launches)).ok_or_else(String::new)
-}
-
-fn wait(done: &Done) -> Outcome {
-    ensure(done.wait(soon()).map_err(text)?, || "work did not finish".to_owned())
+    Ok((last.ok_or("no launch")?, launches))
 }
 
 fn order(scene: &Scene) -> Outcome {
@@ -60,30 +55,29 @@ fn order(scene: &Scene) -> Outcome {
     let bytes = 100_000;
     let bounces: Vec<Buffer> = (0..8)
         .map(|iteration| {
-            let bounce = scene.device.allocate(bytes).map_err(text)?;
-            bounce.fill(Pattern { iteration, ..PATTERN }, 0, bytes).map_err(text)?;
+            let bounce = scene.device.allocate(bytes)?;
+            bounce.fill(Pattern { iteration, ..PATTERN }, 0, bytes)?;
             Ok(bounce)
         })
-        .collect::<Result<_, String>>()?;
-    let destination = scene.device.allocate(bytes).map_err(text)?;
+        .collect::<Result<_, Failure>>()?;
+    let destination = scene.device.allocate(bytes)?;
     for round in 0..if scene.quick { 3 } else { 50 } {
-        let to = destination.write(0, bytes).map_err(text)?;
+        let to = destination.write(0, bytes)?;
         let mut points = Vec::new();
         for (i, bounce) in bounces.iter().enumerate() {
-            let from = bounce.read(0, bytes).map_err(text)?;
+            let from = bounce.read(0, bytes)?;
             let mode = MODES[(i + round) % MODES.len()];
-            points.push(lane.unpack_fragments(&from, &[whole(bytes)], &to, mode).map_err(text)?);
+            points.push(lane.unpack_fragments(&from, &[whole(bytes)], &to, mode)?);
         }
         let last = points.pop().ok_or("no launch")?;
-        wait(&last)?;
+        wait("work", &last)?;
         for mut point in points {
-            ensure(point.is_done().map_err(text)?, || {
-                "a later point was reached before an earlier one".to_owned()
-            })?;
+            ensure(point.is_done()?, || "a later point was reached before an earlier one")?;
         }
         drop(to);
-        let verified = destination.verify(Pattern { iteration: 7, ..PATTERN }, 0, bytes).map_err(text)?;
-        ensure(verified.is_ok(), || format!("the last one did not win: {verified:?}"))?;
+        destination
+            .verify(Pattern { iteration: 7, ..PATTERN }, 0, bytes)?
+            .map_err(|wrong| format!("the last one did not win: {wrong:?}"))?;
     }
     Ok(())
 }
@@ -91,35 +85,33 @@ fn order(scene: &Scene) -> Outcome {
 fn early_drop(scene: &Scene) -> Outcome {
     let mut lane = lane(&scene.device)?;
     let bytes = 1 << 20;
-    let (source, destination) =
-        (scene.device.allocate(bytes).map_err(text)?, scene.device.allocate(bytes).map_err(text)?);
-    source.fill(PATTERN, 0, bytes).map_err(text)?;
+    let (source, destination) = (scene.device.allocate(bytes)?, scene.device.allocate(bytes)?);
+    source.fill(PATTERN, 0, bytes)?;
     long_work(scene, &mut lane)?;
-    let (read, write) = (source.read(0, bytes).map_err(text)?, destination.write(0, bytes).map_err(text)?);
-    let mut done = lane.unpack_fragments(&read, &[whole(bytes)], &write, UnpackMode::Kernel).map_err(text)?;
+    let (read, write) = (source.read(0, bytes)?, destination.write(0, bytes)?);
+    let mut done = lane.unpack_fragments(&read, &[whole(bytes)], &write, UnpackMode::Kernel)?;
     drop((read, write));
-    ensure(!done.is_done().map_err(text)?, || "the work before it was too short to tell".to_owned())?;
-    ensure(matches!(source.write(5, 1), Err(ClaimError::Overlap { .. })), || {
-        "the source is still being read".to_owned()
-    })?;
-    ensure(matches!(destination.read(5, 1), Err(ClaimError::Overlap { .. })), || {
-        "the destination is still being written".to_owned()
-    })?;
+    ensure(!done.is_done()?, || "the work before it was too short to tell")?;
+    ensure(
+        matches!(source.write(5, 1), Err(ClaimError::Overlap { .. })),
+        || "the source is still being read",
+    )?;
+    ensure(
+        matches!(destination.read(5, 1), Err(ClaimError::Overlap { .. })),
+        || "the destination is still being written",
+    )?;
     drop(source);
-    wait(&done)?;
-    let verified = destination.verify(PATTERN, 0, bytes).map_err(text)?;
-    ensure(verified.is_ok(), || format!("{verified:?}"))
+    wait("work", &done)?;
+    destination.verify(PATTERN, 0, bytes)?.map_err(|wrong| format!("{wrong:?}").into())
 }
 
 fn unwatched(scene: &Scene) -> Outcome {
     let mut lane = lane(&scene.device)?;
     let bytes = 100_000;
-    let (source, destination) =
-        (scene.device.allocate(bytes).map_err(text)?, scene.device.allocate(bytes).map_err(text)?);
+    let (source, destination) = (scene.device.allocate(bytes)?, scene.device.allocate(bytes)?);
     for mode in MODES {
-        let (read, write) =
-            (source.read(0, bytes).map_err(text)?, destination.write(0, bytes).map_err(text)?);
-        drop(lane.unpack_fragments(&read, &[whole(bytes)], &write, mode).map_err(text)?);
+        let (read, write) = (source.read(0, bytes)?, destination.write(0, bytes)?);
+        drop(lane.unpack_fragments(&read, &[whole(bytes)], &write, mode)?);
         drop((read, write));
         let end = end_of(5);
         while destination.read(0, bytes).is_err() {
@@ -128,11 +120,11 @@ fn unwatched(scene: &Scene) -> Outcome {
     }
     // The count of finished commands moves too, for a caller that only counts.
     let before = lane.completed();
-    let (read, write) = (source.read(0, bytes).map_err(text)?, destination.write(0, bytes).map_err(text)?);
-    drop(lane.unpack_fragments(&read, &[whole(bytes)], &write, UnpackMode::Kernel).map_err(text)?);
+    let (read, write) = (source.read(0, bytes)?, destination.write(0, bytes)?);
+    drop(lane.unpack_fragments(&read, &[whole(bytes)], &write, UnpackMode::Kernel)?);
     let end = end_of(5);
     while lane.completed() == before {
-        ensure(Instant::now() < end, || "the count does not move".to_owned())?;
+        ensure(Instant::now() < end, || "the count does not move")?;
     }
     Ok(())
 }
@@ -145,37 +137,36 @@ fn deadline(scene: &Scene) -> Outcome {
     let mut lane = lane(&scene.device)?;
     let (mut done, launches) = long_work(scene, &mut lane)?;
     let start = Instant::now();
-    let reached = done.wait(start + Duration::from_millis(2)).map_err(text)?;
+    let reached = done.wait(start + Duration::from_millis(2))?;
     let took = start.elapsed();
     ensure(!reached && took >= Duration::from_millis(2), || format!("{reached} after {took:?}"))?;
     ensure(took < Duration::from_millis(50), || format!("it overslept: {took:?}"))?;
-    ensure(lane.completed() < u64::from(launches), || "it says that all is done".to_owned())?;
+    ensure(lane.completed() < u64::from(launches), || "it says that all is done")?;
     drop(lane);
-    ensure(done.is_done().map_err(text)?, || "the lane dropped its work".to_owned())
+    ensure(done.is_done()?, || "the lane dropped its work")
 }
 
 fn full_rings(scene: &Scene) -> Outcome {
     let mut lane = lane(&scene.device)?;
     let bytes = 4 * FRAGMENTS_MAX as u64;
-    let (source, destination) =
-        (scene.device.allocate(bytes).map_err(text)?, scene.device.allocate(bytes).map_err(text)?);
-    source.fill(PATTERN, 0, bytes).map_err(text)?;
+    let (source, destination) = (scene.device.allocate(bytes)?, scene.device.allocate(bytes)?);
+    source.fill(PATTERN, 0, bytes)?;
     for count in [2, 1000, FRAGMENTS_MAX as u64] {
         let piece = bytes / count;
         let list: Vec<_> = (0..count)
             .map(|i| Fragment { source_offset: i * piece, bytes: piece, destination_offset: i * piece })
             .collect();
-        let (read, write) =
-            (source.read(0, bytes).map_err(text)?, destination.write(0, bytes).map_err(text)?);
+        let (read, write) = (source.read(0, bytes)?, destination.write(0, bytes)?);
         let mut last = None;
         for _ in 0..if scene.quick { 10 } else { 1000 } {
-            last = Some(lane.unpack_fragments(&read, &list, &write, UnpackMode::Kernel).map_err(text)?);
+            last = Some(lane.unpack_fragments(&read, &list, &write, UnpackMode::Kernel)?);
         }
-        wait(&last.ok_or("no launch")?)?;
+        wait("work", &last.ok_or("no launch")?)?;
         drop(write);
-        let verified = destination.verify(PATTERN, 0, piece * count).map_err(text)?;
-        ensure(verified.is_ok(), || format!("{count} fragments: {verified:?}"))?;
-        destination.fill(Pattern { iteration: 0, ..PATTERN }, 0, bytes).map_err(text)?;
+        destination
+            .verify(PATTERN, 0, piece * count)?
+            .map_err(|wrong| format!("{count} fragments: {wrong:?}"))?;
+        destination.fill(Pattern { iteration: 0, ..PATTERN }, 0, bytes)?;
     }
     Ok(())
 }
@@ -192,22 +183,19 @@ fn threads(scene: &Scene) -> Outcome {
 fn one_thread(scene: &Scene, thread: u64) -> Outcome {
     let mut lane = lane(&scene.device)?;
     let bytes = 300_001;
-    let (source, destination) =
-        (scene.device.allocate(bytes).map_err(text)?, scene.device.allocate(bytes).map_err(text)?);
+    let (source, destination) = (scene.device.allocate(bytes)?, scene.device.allocate(bytes)?);
     for iteration in 0..if scene.quick { 3 } else { 100 } {
         let pattern = Pattern { seed: thread, iteration };
-        source.fill(pattern, 0, bytes).map_err(text)?;
-        let (read, write) =
-            (source.read(0, bytes).map_err(text)?, destination.write(0, bytes).map_err(text)?);
+        source.fill(pattern, 0, bytes)?;
+        let (read, write) = (source.read(0, bytes)?, destination.write(0, bytes)?);
         let mode = MODES[iteration as usize % MODES.len()];
-        let done = lane.unpack_fragments(&read, &[whole(bytes)], &write, mode).map_err(text)?;
+        let done = lane.unpack_fragments(&read, &[whole(bytes)], &write, mode)?;
         // Any thread may wait for a point.
         std::thread::scope(|scope| {
-            scope.spawn(|| wait(&done)).join().map_err(|_| "a waiter panicked".to_owned())?
+            scope.spawn(|| wait("work", &done)).join().map_err(|_| "a waiter panicked".to_owned())?
         })?;
         drop(write);
-        let verified = destination.verify(pattern, 0, bytes).map_err(text)?;
-        ensure(verified.is_ok(), || format!("thread {thread}: {verified:?}"))?;
+        destination.verify(pattern, 0, bytes)?.map_err(|wrong| format!("thread {thread}: {wrong:?}"))?;
     }
     Ok(())
 }
@@ -215,8 +203,7 @@ fn one_thread(scene: &Scene, thread: u64) -> Outcome {
 fn endurance(scene: &Scene) -> Outcome {
     let bytes = 16 << 20;
     let pages = measure::scattered_pages(bytes, 4096);
-    let (bounce, destination) =
-        (scene.device.pinned(bytes).map_err(text)?, scene.device.allocate(bytes).map_err(text)?);
+    let (bounce, destination) = (scene.device.pinned(bytes)?, scene.device.allocate(bytes)?);
     let mut scattered = vec![0; bytes as usize];
     let mut message = vec![0; bytes as usize];
     let mut lanes = (0..4).map(|_| lane(&scene.device)).collect::<Result<Vec<_>, _>>()?;
@@ -227,51 +214,49 @@ fn endurance(scene: &Scene) -> Outcome {
             let (from, to) = (page.destination_offset as usize, page.source_offset as usize);
             scattered[to..to + 4096].copy_from_slice(&message[from..from + 4096]);
         }
-        bounce.write(0, bytes).map_err(text)?.copy_from(0, &scattered);
-        let (from, to) = (bounce.read(0, bytes).map_err(text)?, destination.write(0, bytes).map_err(text)?);
+        bounce.write(0, bytes)?.copy_from(0, &scattered);
+        let (from, to) = (bounce.read(0, bytes)?, destination.write(0, bytes)?);
         let each = pages.len() / lanes.len();
         let mut points = Vec::new();
         for (lane, list) in lanes.iter_mut().zip(pages.chunks(each)) {
-            points.push(lane.unpack_fragments(&from, list, &to, UnpackMode::Kernel).map_err(text)?);
+            points.push(lane.unpack_fragments(&from, list, &to, UnpackMode::Kernel)?);
         }
-        points.iter().try_for_each(wait)?;
+        points.iter().try_for_each(|point| wait("work", point))?;
         drop((from, to));
-        let verified = destination.verify(pattern, 0, bytes).map_err(text)?;
-        ensure(verified.is_ok(), || format!("iteration {iteration}: {verified:?}"))?;
+        destination
+            .verify(pattern, 0, bytes)?
+            .map_err(|wrong| format!("iteration {iteration}: {wrong:?}"))?;
     }
     Ok(())
 }
 
 fn busy_slab(scene: &Scene) -> Outcome {
     use gputcp_proto::{bounce::Filling, frame::SegmentHeader, recv::RecvSide, window::Window};
-    let mut lane = scene.device.lane(LaneSpec { slots: 1, slab_bytes: 4096 }).map_err(text)?;
-    let destination = scene.device.allocate(4096).map_err(text)?;
-    let claim = destination.write(0, 4096).map_err(text)?;
+    let mut lane = scene.device.lane(LaneSpec { slots: 1, slab_bytes: 4096 })?;
+    let destination = scene.device.allocate(4096)?;
+    let claim = destination.write(0, 4096)?;
     let mut side = RecvSide::<4>::new(4, 2048, 0);
     let (_slot, _) = side.post(4096, false).ok_or("no slot")?;
-    let mut landing =
-        |offset| side.begin(&SegmentHeader { seq: 0, offset, total: 4096, bytes: 2048 }).map_err(text);
-    let (near, far) = std::os::unix::net::UnixStream::pair().map_err(text)?;
-    std::io::Write::write_all(&mut &far, &[1; 4096]).map_err(text)?;
+    let mut landing = |offset| side.begin(&SegmentHeader { seq: 0, offset, total: 4096, bytes: 2048 });
+    let (near, far) = std::os::unix::net::UnixStream::pair()?;
+    std::io::Write::write_all(&mut &far, &[1; 4096])?;
     let socket = std::os::fd::AsFd::as_fd(&near);
     long_work(scene, &mut lane)?;
     let mut filling = Filling::new(Window::<1>::new().issue().ok_or("no slab")?, landing(0)?);
     let filled = loop {
-        let got = lane.recv(&filling, socket).map_err(text)?;
+        let got = lane.recv(&filling, socket)?;
         match filling.advance(got as u64) {
             Ok(filled) => break filled,
             Err(rest) => filling = rest,
         }
     };
-    let unpacking = filled.unpack(&mut lane.unpack_into(&claim, UnpackMode::Kernel)).map_err(text)?;
+    let unpacking = filled.unpack(&mut lane.unpack_into(&claim, UnpackMode::Kernel))?;
     let early = Filling::new(Window::<1>::new().issue().ok_or("no slab")?, landing(2048)?);
     let refused = quietly(|| lane.recv(&early, socket).is_ok());
-    ensure(refused.is_none(), || "a socket was let into it".to_owned())?;
-    wait(unpacking.completion())?;
+    ensure(refused.is_none(), || "a socket was let into it")?;
+    wait("work", unpacking.completion())?;
     drop(claim);
-    ensure(read(scene, &destination)?[..2048].iter().all(|&byte| byte == 1), || {
-        "its bytes were lost".to_owned()
-    })
+    ensure(read(scene, &destination)?[..2048].iter().all(|&byte| byte == 1), || "its bytes were lost")
 }
 
 /// Returns the result of `run`; `None` if it panics, of which nothing is printed.
@@ -288,9 +273,9 @@ pub(crate) fn loss(device: &Device) -> Outcome {
     let scene = Scene { device: device.clone(), quick: true };
     let bytes = 4096;
     let (mut lost, mut other) = (lane(device)?, lane(device)?);
-    let (from, to) = (device.allocate(bytes).map_err(text)?, device.allocate(bytes).map_err(text)?);
+    let (from, to) = (device.allocate(bytes)?, device.allocate(bytes)?);
     write(&scene, &from, &vec![1; bytes as usize])?;
-    let (read, claim) = (from.read(0, bytes).map_err(text)?, to.write(0, bytes).map_err(text)?);
+    let (read, claim) = (from.read(0, bytes)?, to.write(0, bytes)?);
     let start = Instant::now();
     // It depends on the driver whether the launch itself already reports the loss.
     let _ = measure::lose_gpu(&mut lost);
@@ -319,7 +304,7 @@ pub(crate) fn loss(device: &Device) -> Outcome {
         device.lane(LaneSpec { slots: 1, slab_bytes: 1 }).err(),
     ] {
         // The claim on the destination is still held.
-        let Some(error) = error else { return Err("a lost GPU works".to_owned()) };
+        let Some(error) = error else { return Err("a lost GPU works".into()) };
         ensure(names_cuda(&error) || matches!(error, Error::Claim(_)), || error.to_string())?;
     }
     drop((lost, other, read, claim, from, to));

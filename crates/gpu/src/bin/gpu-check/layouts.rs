@@ -10,7 +10,6 @@ use crate::{
     memory::{read, write},
     passage::Passage,
     random::Random,
-    text,
     unpacks::MODES,
 };
 
@@ -29,7 +28,7 @@ const AREA: u64 = 2 << 20;
 type Ranges = Vec<(u64, u64)>;
 
 fn random_ranges(scene: &Scene) -> Outcome {
-    let mut lanes = [scene.device.lane(SPEC).map_err(text)?, scene.device.lane(SPEC).map_err(text)?];
+    let mut lanes = [scene.device.lane(SPEC)?, scene.device.lane(SPEC)?];
     let mut random = Random(6);
     for round in 0..if scene.quick { 1 } else { 30 } {
         let (from, to) = (anywhere(&mut random), apart(&mut random));
@@ -41,7 +40,7 @@ fn random_ranges(scene: &Scene) -> Outcome {
 }
 
 fn many_ranges(scene: &Scene) -> Outcome {
-    let mut lanes = [scene.device.lane(SPEC).map_err(text)?, scene.device.lane(SPEC).map_err(text)?];
+    let mut lanes = [scene.device.lane(SPEC)?, scene.device.lane(SPEC)?];
     // More than twice as many as a launch takes, in one segment.
     let from = (0..40_000).map(|i| (AREA - 1 - 3 * i, 1)).collect();
     let to = (0..40_000).map(|i| (i * 7_777 % 40_000 * 5, 1)).collect();
@@ -53,7 +52,7 @@ fn many_ranges(scene: &Scene) -> Outcome {
 }
 
 fn kernel_marks(scene: &Scene) -> Outcome {
-    let lane = || measure::lane_with_kernel_marks(&scene.device, SPEC).map_err(text);
+    let lane = || measure::lane_with_kernel_marks(&scene.device, SPEC);
     let mut random = Random(7);
     in_each_mode(scene, &mut [lane()?, lane()?], (anywhere(&mut random), apart(&mut random)), SEGMENT)
 }
@@ -81,14 +80,14 @@ fn one(
         "pinned host" => scene.device.pinned(AREA),
         _ => Buffer::host(AREA),
     };
-    let (source, destination) = (allocate().map_err(text)?, allocate().map_err(text)?);
+    let (source, destination) = (allocate()?, allocate()?);
     let content = Random(8).bytes(AREA);
     let mut expected = vec![0xee; AREA as usize];
     for (buffer, bytes) in [(&source, &content), (&destination, &expected)] {
         if kind == "GPU" {
             write(scene, buffer, bytes)?;
         } else {
-            buffer.write(0, AREA).map_err(text)?.copy_from(0, bytes);
+            buffer.write(0, AREA)?.copy_from(0, bytes);
         }
     }
     let places = |ranges: &Ranges| {
@@ -98,8 +97,8 @@ fn one(
     for (&from, &to) in from_places.iter().zip(&to_places) {
         expected[to] = content[from];
     }
-    let from = Layout::of(from.iter().copied()).map_err(text)?;
-    let to = Layout::of(to.iter().copied()).map_err(text)?;
+    let from = Layout::of(from.iter().copied())?;
+    let to = Layout::of(to.iter().copied())?;
     let passage = Passage {
         from: (&source, 0),
         to: (&destination, 0),

@@ -9,6 +9,7 @@
 //! the byte. `--seed N` begins with a message of that seed, and `--soft` uses the software GPU.
 
 mod allocations;
+mod counting;
 mod early;
 mod foreign;
 mod lanes;
@@ -21,6 +22,7 @@ mod sockets;
 mod unpacks;
 
 use std::{
+    error,
     io::Read as _,
     panic::{AssertUnwindSafe, catch_unwind},
     process::{Command, ExitCode, Stdio},
@@ -35,7 +37,9 @@ use crate::soak::Soak;
 /// A check: a sentence that must hold, and the function that tries it.
 type Check = (&'static str, fn(&Scene) -> Outcome);
 /// Nothing, or the reason of a failure.
-type Outcome = Result<(), String>;
+type Outcome = Result<(), Failure>;
+/// A sentence, or an error of the crate or of the system.
+type Failure = Box<dyn error::Error + Send + Sync>;
 
 /// The device, and the length of the checks.
 struct Scene {
@@ -97,7 +101,7 @@ fn main() -> ExitCode {
     let (mut passed, mut failed) = (0, 0);
     let mut run = |name: &str, check: &mut dyn FnMut() -> Outcome| {
         let start = Instant::now();
-        let outcome = catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|_| Err("it panicked".to_owned()));
+        let outcome = catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|_| Err("it panicked".into()));
         let ms = start.elapsed().as_millis();
         match outcome {
             Ok(()) => {
@@ -131,7 +135,7 @@ fn soak(device: Device, time: Duration, seed: u64, damage: Option<u64>) -> ExitC
         Some(_) => Device::cuda(&(Device::count().max(1) - 1).to_string()),
         None => Ok(soft()),
     };
-    let outcome = last.map_err(text).and_then(|last| {
+    let outcome = last.map_err(Failure::from).and_then(|last| {
         println!("to {}, seed {seed}", last.describe());
         Soak { devices: [device, last], time, seed, damage }.run()
     });
@@ -146,29 +150,26 @@ fn soak(device: Device, time: Duration, seed: u64, damage: Option<u64>) -> ExitC
 
 /// Loses the GPU in a process of its own, as all of that process loses it.
 fn lose_elsewhere(selector: &str) -> Outcome {
-    let itself = std::env::current_exe().map_err(|error| error.to_string())?;
-    let mut child = Command::new(itself)
-        .args(["--gpu", selector, "--lose-gpu"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| error.to_string())?;
+    let itself = std::env::current_exe()?;
+    let mut child =
+        Command::new(itself).args(["--gpu", selector, "--lose-gpu"]).stdout(Stdio::piped()).spawn()?;
     let end = Instant::now() + LOSS;
     let status = loop {
-        match child.try_wait().map_err(|error| error.to_string())? {
+        match child.try_wait()? {
             Some(status) => break status,
             None if Instant::now() < end => thread::sleep(Duration::from_millis(20)),
             None => {
-                child.kill().map_err(|error| error.to_string())?;
-                return Err(format!("it was stuck for {LOSS:?}"));
+                child.kill()?;
+                return Err(format!("it was stuck for {LOSS:?}").into());
             }
         }
     };
     // The output is less than a pipe holds, so the child never waits for its reader.
     let mut said = String::new();
     if let Some(mut stdout) = child.stdout.take() {
-        stdout.read_to_string(&mut said).map_err(|error| error.to_string())?;
+        stdout.read_to_string(&mut said)?;
     }
-    if status.success() { Ok(()) } else { Err(said) }
+    if status.success() { Ok(()) } else { Err(said.into()) }
 }
 
 fn report_loss(device: &Device) -> ExitCode {
@@ -184,12 +185,7 @@ fn report_loss(device: &Device) -> ExitCode {
 /// The time limit of the check of a lost GPU, start and end of its process included.
 const LOSS: Duration = Duration::from_secs(60);
 
-/// Returns an error as an outcome.
-fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
-}
-
 /// Returns a failure with its reason, unless the condition holds.
-fn ensure(holds: bool, why: impl FnOnce() -> String) -> Outcome {
-    if holds { Ok(()) } else { Err(why()) }
+fn ensure<Why: Into<Failure>>(holds: bool, why: impl FnOnce() -> Why) -> Outcome {
+    if holds { Ok(()) } else { Err(why().into()) }
 }

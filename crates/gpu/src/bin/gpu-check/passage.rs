@@ -21,7 +21,7 @@ use gputcp_proto::{
     window::Window,
 };
 
-use crate::{Outcome, ensure, memory::soon, text};
+use crate::{Failure, Outcome, ensure, memory::wait};
 
 /// The most slabs of a lane that a passage uses.
 pub(crate) const SLABS_MAX: usize = 16;
@@ -46,16 +46,16 @@ pub(crate) struct Passage<'a> {
 impl Passage<'_> {
     /// Carries the message.
     pub(crate) fn carry(&self, sender: &mut Lane, receiver: &mut Lane) -> Outcome {
-        let (near, far) = UnixStream::pair().map_err(text)?;
-        near.set_write_timeout(Some(TIMEOUT)).map_err(text)?;
-        far.set_read_timeout(Some(TIMEOUT)).map_err(text)?;
+        let (near, far) = UnixStream::pair()?;
+        near.set_write_timeout(Some(TIMEOUT))?;
+        far.set_read_timeout(Some(TIMEOUT))?;
         thread::scope(|scope| {
             let sending = scope.spawn(move || self.send(sender, near));
             let received = self.receive(receiver, far);
             let sent = sending.join().map_err(|_| "the sender panicked".to_owned())?;
             // The first side to fail is the sender, or the sender fails because of the receiver.
             match (sent, received) {
-                (Err(sent), Err(received)) => Err(format!("{received}; {sent}")),
+                (Err(sent), Err(received)) => Err(format!("{received}; {sent}").into()),
                 (sent, received) => sent.and(received),
             }
         })
@@ -63,17 +63,17 @@ impl Passage<'_> {
 
     fn send(&self, lane: &mut Lane, socket: UnixStream) -> Outcome {
         let claimed = self.layouts.map_or(self.bytes, |(from, _)| from.end());
-        let claim = self.from.0.read(self.from.1, claimed).map_err(text)?;
+        let claim = self.from.0.read(self.from.1, claimed)?;
         let mut side = SendSide::<4>::new(4, self.segment_bytes, 4);
         let slot = side.post(self.bytes, false).ok_or("no slot")?;
         let announce = Announce { seq: 0, capacity: self.bytes, inline_bytes: 0, done: 0, mark: None };
-        side.announced(&announce).map_err(text)?;
+        side.announced(&announce)?;
         let mut ring = Window::<SLABS_MAX>::with_depth(self.slabs);
         let mut copies = VecDeque::new();
         loop {
             // Copies run several segments ahead of the socket.
             while ring.has_room() {
-                let Some(segment) = side.deal(Carrier::Any).map_err(text)? else { break };
+                let Some(segment) = side.deal(Carrier::Any)? else { break };
                 let slab = ring.issue().ok_or("no slab")?;
                 let staging = match self.layouts {
                     None => Staging::start(slab, segment, &mut lane.stage_from(&claim, self.mode)),
@@ -81,17 +81,15 @@ impl Passage<'_> {
                         Staging::start(slab, segment, &mut lane.gather_from(&claim, from, self.mode))
                     }
                 };
-                copies.push_back(staging.map_err(text)?);
+                copies.push_back(staging?);
             }
             let Some(staging) = copies.pop_front() else { break };
-            let finished = staging.completion().wait(soon()).map_err(text)?;
-            ensure(finished, || "a copy did not finish".to_owned())?;
-            let mut staged: Staged =
-                staging.poll().map_err(text)?.map_err(|_| "a point was reached and is not done")?;
+            wait("a copy", staging.completion())?;
+            let mut staged: Staged = staging.poll()?.map_err(|_| "a point was reached and is not done")?;
             let header = staged.segment().header().encode();
             let mut header = &header[..];
             let (slab, segment) = loop {
-                let taken = lane.send(&staged, header, socket.as_fd()).map_err(text)?;
+                let taken = lane.send(&staged, header, socket.as_fd())?;
                 let of_header = taken.min(header.len());
                 header = &header[of_header..];
                 match staged.written((taken - of_header) as u64) {
@@ -102,12 +100,13 @@ impl Passage<'_> {
             ring.release(slab);
             side.written(segment);
         }
-        side.finish(slot).map(drop).map_err(|_| "bytes are left".to_owned())
+        let finished = side.finish(slot).map_err(|_| "bytes are left")?;
+        ensure(finished.bytes == self.bytes, || format!("{} bytes were sent", finished.bytes))
     }
 
     fn receive(&self, lane: &mut Lane, mut socket: UnixStream) -> Outcome {
         let claimed = self.layouts.map_or(self.bytes, |(_, to)| to.end());
-        let claim = self.to.0.write(self.to.1, claimed).map_err(text)?;
+        let claim = self.to.0.write(self.to.1, claimed)?;
         let mut side = RecvSide::<4>::new(4, self.segment_bytes, 0);
         let (slot, _) = side.post(self.bytes, false).ok_or("no slot")?;
         let mut ring = Window::<SLABS_MAX>::with_depth(self.slabs);
@@ -117,32 +116,31 @@ impl Passage<'_> {
             while arrived < self.bytes {
                 let Some(slab) = ring.issue() else { break };
                 let mut header = [0; SegmentHeader::BYTES];
-                socket.read_exact(&mut header).map_err(text)?;
-                let landing = side.begin(&SegmentHeader::decode(&header).map_err(text)?).map_err(text)?;
+                socket.read_exact(&mut header)?;
+                let landing = side.begin(&SegmentHeader::decode(&header)?)?;
                 arrived += landing.bytes();
                 let filled = fill(lane, Filling::new(slab, landing), &socket)?;
                 let unpacking = match self.layouts {
                     None => filled.unpack(&mut lane.unpack_into(&claim, self.mode)),
                     Some((_, to)) => filled.unpack(&mut lane.scatter_into(&claim, to, self.mode)),
                 };
-                pending.push_back(unpacking.map_err(text)?);
+                pending.push_back(unpacking?);
             }
             let Some(unpacking) = pending.pop_front() else { break };
-            let finished = unpacking.completion().wait(soon()).map_err(text)?;
-            ensure(finished, || "an unpack did not finish".to_owned())?;
-            let (slab, placed) =
-                unpacking.poll().map_err(text)?.map_err(|_| "a point was reached and is not done")?;
+            wait("an unpack", unpacking.completion())?;
+            let (slab, placed) = unpacking.poll()?.map_err(|_| "a point was reached and is not done")?;
             ring.release(slab);
             side.place(placed);
         }
-        side.finish(slot).map(drop).map_err(|_| "bytes are missing".to_owned())
+        let finished = side.finish(slot).map_err(|_| "bytes are missing")?;
+        ensure(finished.bytes == self.bytes, || format!("{} bytes came", finished.bytes))
     }
 }
 
-fn fill(lane: &mut Lane, mut filling: Filling, socket: &UnixStream) -> Result<Filled, String> {
+fn fill(lane: &mut Lane, mut filling: Filling, socket: &UnixStream) -> Result<Filled, Failure> {
     loop {
-        let got = lane.recv(&filling, socket.as_fd()).map_err(text)?;
-        ensure(got > 0, || "the peer closed early".to_owned())?;
+        let got = lane.recv(&filling, socket.as_fd())?;
+        ensure(got > 0, || "the peer closed early")?;
         match filling.advance(got as u64) {
             Ok(filled) => return Ok(filled),
             Err(again) => filling = again,

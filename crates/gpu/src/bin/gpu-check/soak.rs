@@ -5,10 +5,7 @@
 //! alone, so a failed one can be repeated.
 
 use std::{
-    sync::{
-        Condvar, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
@@ -16,10 +13,9 @@ use std::{
 use gputcp_gpu::{Buffer, Device, Lane, LaneSpec, Pattern};
 
 use crate::{
-    Outcome, ensure,
+    Outcome,
     passage::{Passage, SLABS_MAX},
     random::Random,
-    text,
     unpacks::MODES,
 };
 
@@ -40,9 +36,14 @@ struct Count {
     messages: AtomicU64,
     bytes: AtomicU64,
     next: AtomicU64,
-    /// The number of threads that are done.
-    done: Mutex<usize>,
-    changed: Condvar,
+}
+
+/// The buffers and lanes of a thread.
+struct Line {
+    source: Buffer,
+    destination: Buffer,
+    sender: Lane,
+    receiver: Lane,
 }
 
 /// A message, drawn from its seed.
@@ -70,16 +71,21 @@ impl Soak {
                             // The other threads finish their current message.
                             count.next.store(u64::MAX / 2, Relaxed);
                         }
-                        *count.done.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-                        count.changed.notify_all();
                         outcome
                     })
                 })
                 .collect();
-            count.tell(began);
+            let mut tell_at = began + EVERY;
+            while threads.iter().any(|thread| !thread.is_finished()) {
+                thread::sleep(LOOK_EVERY);
+                if Instant::now() >= tell_at {
+                    eprintln!("{}", count.so_far(began));
+                    tell_at += EVERY;
+                }
+            }
             let mut outcomes = threads
                 .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|_| Err("a thread panicked".to_owned())));
+                .map(|thread| thread.join().unwrap_or_else(|_| Err("a thread panicked".into())));
             outcomes.find(Result::is_err).unwrap_or(Ok(()))
         });
         let verified = if outcome.is_ok() { "every byte verified" } else { "FAILED" };
@@ -91,9 +97,12 @@ impl Soak {
     fn work(&self, count: &Count, end: Instant) -> Outcome {
         let [source, destination] = &self.devices;
         let spec = LaneSpec { slots: SLABS_MAX, slab_bytes: SLAB };
-        let mut lanes = (source.lane(spec).map_err(text)?, destination.lane(spec).map_err(text)?);
-        let source = source.allocate(AREA).map_err(text)?;
-        let destination = destination.allocate(AREA).map_err(text)?;
+        let mut line = Line {
+            source: source.allocate(AREA)?,
+            destination: destination.allocate(AREA)?,
+            sender: source.lane(spec)?,
+            receiver: destination.lane(spec)?,
+        };
         // At least one message each, however late the thread came here.
         loop {
             let number = count.next.fetch_add(1, Relaxed);
@@ -102,7 +111,7 @@ impl Soak {
             }
             let seed = self.seed.wrapping_add(number);
             let message = Message::draw(seed);
-            self.one(seed, &message, (&source, &destination), &mut lanes).map_err(|why| {
+            self.one(seed, &message, &mut line).map_err(|why| {
                 format!("seed {seed}: {message:?}: {why}; to repeat it: --soak 1 --seed {seed}")
             })?;
             count.messages.fetch_add(1, Relaxed);
@@ -113,19 +122,14 @@ impl Soak {
         }
     }
 
-    fn one(
-        &self,
-        seed: u64,
-        message: &Message,
-        (source, destination): (&Buffer, &Buffer),
-        (sender, receiver): &mut (Lane, Lane),
-    ) -> Outcome {
+    fn one(&self, seed: u64, message: &Message, line: &mut Line) -> Outcome {
+        let Line { source, destination, sender, receiver } = line;
         let &Message { bytes, from, to, segment_bytes, slabs, mode } = message;
         let [data, before, after] = [0, 1, 2].map(|iteration| Pattern { seed, iteration });
-        source.fill(data, from, bytes).map_err(text)?;
+        source.fill(data, from, bytes)?;
         // The old content must be overwritten, and the bytes around it must stay.
-        destination.fill(before, to - MARGIN, MARGIN + bytes).map_err(text)?;
-        destination.fill(after, to + bytes, MARGIN).map_err(text)?;
+        destination.fill(before, to - MARGIN, MARGIN + bytes)?;
+        destination.fill(after, to + bytes, MARGIN)?;
         let passage = Passage {
             from: (source, from),
             to: (destination, to),
@@ -138,7 +142,7 @@ impl Soak {
         passage.carry(sender, receiver)?;
         if self.damage == Some(seed) {
             let wrong = Pattern { seed: !seed, ..data };
-            destination.fill(wrong, to + bytes / 2, 1).map_err(text)?;
+            destination.fill(wrong, to + bytes / 2, 1)?;
         }
         let looks = [
             (data, to, bytes, "the message"),
@@ -146,8 +150,7 @@ impl Soak {
             (after, to + bytes, MARGIN, "what is after it"),
         ];
         for (pattern, at, bytes, what) in looks {
-            let verified = destination.verify(pattern, at, bytes).map_err(text)?;
-            ensure(verified.is_ok(), || format!("{what} is wrong: {verified:?}"))?;
+            destination.verify(pattern, at, bytes)?.map_err(|wrong| format!("{what} is wrong: {wrong:?}"))?;
         }
         Ok(())
     }
@@ -177,19 +180,6 @@ impl Message {
 }
 
 impl Count {
-    /// Reports progress until all threads are done.
-    fn tell(&self, began: Instant) {
-        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        while *done < THREADS {
-            let (next, waited) =
-                self.changed.wait_timeout(done, EVERY).unwrap_or_else(PoisonError::into_inner);
-            done = next;
-            if waited.timed_out() {
-                eprintln!("{}", self.so_far(began));
-            }
-        }
-    }
-
     fn so_far(&self, began: Instant) -> String {
         let (messages, bytes) = (self.messages.load(Relaxed), self.bytes.load(Relaxed));
         format!("soak: {messages} messages, {bytes} bytes in {:.0} s", began.elapsed().as_secs_f64())
@@ -206,7 +196,10 @@ const BYTES_MAX: u64 = 24 << 20;
 const AREA: u64 = 32 << 20;
 /// The bytes that are checked on either side of a message.
 const MARGIN: u64 = 4 << 10;
+/// The time between two reports of progress.
 const EVERY: Duration = Duration::from_secs(10);
+/// The time between two looks at whether all threads are done.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use gputcp_gpu::{Lane, LaneSpec, Pattern, UnpackMode, measure};
 
-use crate::{Check, Outcome, Scene, ensure, passage::Passage, text, unpacks::MODES};
+use crate::{Check, Outcome, Scene, passage::Passage, unpacks::MODES};
 
 pub(crate) const CHECKS: &[Check] = &[
     ("a message goes from GPU to GPU through slabs and a socket", transfer),
@@ -14,7 +14,7 @@ const SLOTS: usize = 4;
 const SPEC: LaneSpec = LaneSpec { slots: SLOTS, slab_bytes: SEGMENT };
 
 fn transfer(scene: &Scene) -> Outcome {
-    let lane = || scene.device.lane(SPEC).map_err(text);
+    let lane = || scene.device.lane(SPEC);
     for round in 0..if scene.quick { 1 } else { 8 } {
         for mode in MODES {
             one_transfer(scene, lane()?, lane()?, mode, round)?;
@@ -24,7 +24,7 @@ fn transfer(scene: &Scene) -> Outcome {
 }
 
 fn transfer_with_kernel_marks(scene: &Scene) -> Outcome {
-    let lane = || measure::lane_with_kernel_marks(&scene.device, SPEC).map_err(text);
+    let lane = || measure::lane_with_kernel_marks(&scene.device, SPEC);
     one_transfer(scene, lane()?, lane()?, UnpackMode::Copy, 0)
 }
 
@@ -37,13 +37,28 @@ fn one_transfer(
 ) -> Outcome {
     let bytes = 40 * SEGMENT + 12_345;
     let device = &scene.device;
-    let (source, destination) =
-        (device.allocate(bytes).map_err(text)?, device.allocate(bytes + 99).map_err(text)?);
+    let (source, destination) = (device.allocate(bytes)?, device.allocate(bytes + 99)?);
     let pattern = Pattern { seed: 3, iteration };
-    source.fill(pattern, 0, bytes).map_err(text)?;
+    source.fill(pattern, 0, bytes)?;
     let (from, to) = ((&source, 0), (&destination, 99));
     let passage = Passage { from, to, layouts: None, bytes, segment_bytes: SEGMENT, slabs: SLOTS, mode };
     passage.carry(&mut sender, &mut receiver)?;
-    let verified = destination.verify(pattern, 99, bytes).map_err(text)?;
-    ensure(verified.is_ok(), || format!("{mode}: {verified:?}"))
+    destination.verify(pattern, 99, bytes)?.map_err(|wrong| format!("{mode}: {wrong:?}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use gputcp_gpu::{Device, SoftOptions};
+
+    use super::*;
+
+    #[test]
+    fn a_message_goes_from_software_gpu_to_software_gpu() {
+        for lateness in [Duration::ZERO, Duration::from_millis(2)] {
+            let device = Device::soft(SoftOptions { lateness, seed: 7, lost_after: None });
+            transfer(&Scene { device, quick: true }).unwrap();
+        }
+    }
 }

@@ -5,10 +5,9 @@ use gputcp_gpu::{Buffer, Error, FRAGMENTS_MAX, Lane, LaneSpec, SoftOptions, Unpa
 use gputcp_proto::bounce::Fragment;
 
 use crate::{
-    Check, Outcome, Scene, ensure,
+    Check, Failure, Outcome, Scene, ensure,
     memory::{read, soon, write},
     random::Random,
-    text,
 };
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -33,19 +32,19 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(scene: &Scene, lane: Lane) -> Result<Self, String> {
+    fn new(scene: &Scene, lane: Lane) -> Result<Self, Failure> {
         let content = Random(3).bytes(AREA);
         let device = &scene.device;
         let bounces = [
-            ("GPU", device.allocate(AREA).map_err(text)?),
-            ("pinned host", device.pinned(AREA).map_err(text)?),
-            ("pageable host", Buffer::host(AREA).map_err(text)?),
+            ("GPU", device.allocate(AREA)?),
+            ("pinned host", device.pinned(AREA)?),
+            ("pageable host", Buffer::host(AREA)?),
         ];
         write(scene, &bounces[0].1, &content)?;
         for (_, bounce) in &bounces[1..] {
-            bounce.write(0, AREA).map_err(text)?.copy_from(0, &content);
+            bounce.write(0, AREA)?.copy_from(0, &content);
         }
-        Ok(Self { lane, bounces, content, destination: device.allocate(AREA).map_err(text)? })
+        Ok(Self { lane, bounces, content, destination: device.allocate(AREA)? })
     }
 
     /// Unpacks lists one after another and compares with the CPU, in each mode and from each bounce.
@@ -58,14 +57,13 @@ impl Stage {
         for (kind, bounce) in &self.bounces {
             for mode in MODES {
                 write(scene, &self.destination, &vec![0xee; AREA as usize])?;
-                let (from, to) =
-                    (bounce.read(0, AREA).map_err(text)?, self.destination.write(0, AREA).map_err(text)?);
+                let (from, to) = (bounce.read(0, AREA)?, self.destination.write(0, AREA)?);
                 let mut done = None;
                 for list in lists {
-                    done = Some(self.lane.unpack_fragments(&from, list, &to, mode).map_err(text)?);
+                    done = Some(self.lane.unpack_fragments(&from, list, &to, mode)?);
                 }
                 if let Some(done) = done {
-                    ensure(done.wait(soon()).map_err(text)?, || format!("{mode} from {kind} is not done"))?;
+                    ensure(done.wait(soon())?, || format!("{mode} from {kind} is not done"))?;
                 }
                 drop(to);
                 let found = read(scene, &self.destination)?;
@@ -77,8 +75,8 @@ impl Stage {
     }
 }
 
-fn plain_lane(scene: &Scene) -> Result<Lane, String> {
-    scene.device.lane(LaneSpec { slots: 0, slab_bytes: 0 }).map_err(text)
+fn plain_lane(scene: &Scene) -> Result<Lane, Error> {
+    scene.device.lane(LaneSpec::NO_SLABS)
 }
 
 fn alignments(scene: &Scene) -> Outcome {
@@ -118,8 +116,7 @@ fn random_lists(scene: &Scene) -> Outcome {
 }
 
 fn kernel_marks(scene: &Scene) -> Outcome {
-    let lane =
-        measure::lane_with_kernel_marks(&scene.device, LaneSpec { slots: 0, slab_bytes: 0 }).map_err(text)?;
+    let lane = measure::lane_with_kernel_marks(&scene.device, LaneSpec::NO_SLABS)?;
     random_lists_on(scene, lane, if scene.quick { 2 } else { 10 }, 5)
 }
 
@@ -178,10 +175,9 @@ fn counts(scene: &Scene) -> Outcome {
         stage.agree(scene, &[(0..count).map(fragment).collect()])?;
     }
     let none = Fragment { source_offset: 0, bytes: 0, destination_offset: 0 };
-    let (from, to) =
-        (stage.bounces[0].1.read(0, 1).map_err(text)?, stage.destination.write(0, 1).map_err(text)?);
+    let (from, to) = (stage.bounces[0].1.read(0, 1)?, stage.destination.write(0, 1)?);
     let refused = stage.lane.unpack_fragments(&from, &vec![none; FRAGMENTS_MAX + 1], &to, UnpackMode::Kernel);
-    ensure(matches!(refused, Err(Error::TooManyFragments { .. })), || "one too many".to_owned())
+    ensure(matches!(refused, Err(Error::TooManyFragments { .. })), || "one too many")
 }
 
 fn nothing(scene: &Scene) -> Outcome {
@@ -197,7 +193,7 @@ fn hostile_lists(scene: &Scene) -> Outcome {
     let good = Fragment { source_offset: 0, bytes: 100, destination_offset: 0 };
     let before = stage.lane.completed();
     for (_, bounce) in &stage.bounces {
-        let (from, to) = (bounce.read(0, 100).map_err(text)?, stage.destination.write(0, 100).map_err(text)?);
+        let (from, to) = (bounce.read(0, 100)?, stage.destination.write(0, 100)?);
         for (source_offset, bytes, destination_offset) in
             [(1, 100, 0), (0, 100, 1), (u64::MAX, 1, 0), (0, 1, u64::MAX), (0, u64::MAX, 0), (101, 0, 0)]
         {
@@ -210,26 +206,26 @@ fn hostile_lists(scene: &Scene) -> Outcome {
             }
         }
     }
-    ensure(stage.lane.completed() == before, || "something was started".to_owned())?;
+    ensure(stage.lane.completed() == before, || "something was started")?;
     stage.agree(scene, &[vec![good]])
 }
 
 fn unreachable(scene: &Scene) -> Outcome {
     let soft = gputcp_gpu::Device::soft(SoftOptions::default());
     let spec = LaneSpec { slots: 1, slab_bytes: 4096 };
-    let (mut on_gpu, mut on_cpu) = (scene.device.lane(spec).map_err(text)?, soft.lane(spec).map_err(text)?);
-    let (gpu, other) = (scene.device.allocate(100).map_err(text)?, soft.allocate(100).map_err(text)?);
+    let (mut on_gpu, mut on_cpu) = (scene.device.lane(spec)?, soft.lane(spec)?);
+    let (gpu, other) = (scene.device.allocate(100)?, soft.allocate(100)?);
     let all = [Fragment { source_offset: 0, bytes: 100, destination_offset: 0 }];
     for mode in MODES {
-        let (from, to) = (gpu.read(0, 100).map_err(text)?, other.write(0, 100).map_err(text)?);
+        let (from, to) = (gpu.read(0, 100)?, other.write(0, 100)?);
         for lane in [&mut on_gpu, &mut on_cpu] {
             let refused = lane.unpack_fragments(&from, &all, &to, mode);
             ensure(matches!(refused, Err(Error::Unreachable { .. })), || format!("{mode}: {refused:?}"))?;
         }
     }
     // The lane still works.
-    let another = scene.device.allocate(100).map_err(text)?;
-    let (from, to) = (other.read(0, 100).map_err(text)?, another.write(0, 100).map_err(text)?);
-    let done = on_gpu.unpack_fragments(&from, &all, &to, UnpackMode::Kernel).map_err(text)?;
-    ensure(done.wait(soon()).map_err(text)?, || "the lane is stuck".to_owned())
+    let another = scene.device.allocate(100)?;
+    let (from, to) = (other.read(0, 100)?, another.write(0, 100)?);
+    let done = on_gpu.unpack_fragments(&from, &all, &to, UnpackMode::Kernel)?;
+    ensure(done.wait(soon())?, || "the lane is stuck")
 }
