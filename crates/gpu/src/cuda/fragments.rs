@@ -2,7 +2,7 @@
 //!
 //! Invariant: an entry is written only after all kernels that were to read its place have finished reading.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use gputcp_proto::bounce::Fragment;
 
@@ -57,14 +57,14 @@ impl Lists {
         Ok(Self { memory, used: 0 })
     }
 
-    /// Returns where a list of `count` entries would begin and end, counted from the first list's start.
+    /// Returns the place of a list of `count` entries, in entries since the first list's start.
     ///
     /// A list is in one piece.
-    pub(super) fn next(&self, count: u32) -> (u64, u64) {
+    pub(super) fn next(&self, count: u32) -> Range<u64> {
         let count = u64::from(count);
         let left = ENTRIES - self.used % ENTRIES;
         let start = if left < count { self.used + left } else { self.used };
-        (start, start + count)
+        start..start + count
     }
 
     /// Returns whether a list may end there, once the lists up to `read` have been read.
@@ -84,20 +84,16 @@ impl Lists {
 
     /// Writes a list to the place that [`Lists::next`] returned, for which there is room. Returns its
     /// address.
-    pub(super) fn write(
-        &mut self,
-        (start, end): (u64, u64),
-        entries: impl Iterator<Item = Entry>,
-    ) -> Address {
-        let at = start % ENTRIES;
+    pub(super) fn write(&mut self, place: Range<u64>, entries: impl Iterator<Item = Entry>) -> Address {
+        let at = place.start % ENTRIES;
         // SAFETY: `at` is below the ring's length.
         let first = unsafe { self.memory.start().cast::<Entry>().add(at as usize) };
-        for (i, entry) in entries.take((end - start) as usize).enumerate() {
+        for (i, entry) in entries.take((place.end - place.start) as usize).enumerate() {
             // SAFETY: a list ends within the ring, and no kernel is to read this place any more. Pinned
             // memory is page-aligned.
             unsafe { first.add(i).write(entry) };
         }
-        self.used = end;
+        self.used = place.end;
         self.memory.address() + at * size_of::<Entry>() as u64
     }
 }

@@ -13,6 +13,7 @@
 
 use std::{
     mem,
+    ops::Range,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -225,9 +226,9 @@ impl Stream {
     }
 
     /// Returns a place for a list, as soon as there is room.
-    fn list_room(&self, count: u32) -> Result<(u64, u64), Error> {
+    fn list_room(&self, count: u32) -> Result<Range<u64>, Error> {
         let place = self.lists.next(count);
-        self.wait_until(|timeline| timeline.has_room() && Lists::has_room(place.1, timeline.lists_read()))?;
+        self.wait_until(|timeline| timeline.has_room() && Lists::has_room(place.end, timeline.lists_read()))?;
         Ok(place)
     }
 
