@@ -10,19 +10,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_cli::session::{Header, Kind};
+use gputcp_cli::session::Kind;
+use serde_json::json;
 
-use crate::process::{Running, Server, expect, finish, gputcp, measuring, run, small, stderr};
+use crate::{
+    frames::{self, HELLO, settings},
+    process::{Running, Server, expect, fails, finish, gputcp, measuring, run, small, stderr},
+};
+
+/// Returns a port that was just free.
+fn free_port() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("its address").port().to_string()
+}
 
 #[test]
 fn refused() {
-    // A port that was just free.
-    let port = TcpListener::bind("127.0.0.1:0")
-        .expect("a port")
-        .local_addr()
-        .expect("its address")
-        .port()
-        .to_string();
+    let port = free_port();
     let since = Instant::now();
     let output = run(&["client", "127.0.0.1", "-p", &port]);
     expect(&output, 5);
@@ -36,25 +40,16 @@ fn refused() {
 
 #[test]
 fn no_such_host_and_no_route() {
-    let output = run(&["client", "no-such-host.invalid", "--timeout", "2"]);
-    expect(&output, 5);
-    assert!(stderr(&output).contains("no-such-host.invalid"), "{}", stderr(&output));
+    fails(&run(&["client", "no-such-host.invalid", "--timeout", "2"]), 5, "no-such-host.invalid");
     // An address that no machine has (RFC 5737).
-    let output = run(&["client", "192.0.2.1", "--timeout", "1"]);
-    expect(&output, 5);
-    assert!(stderr(&output).contains("could not connect to 192.0.2.1 port 12347"), "{}", stderr(&output));
+    fails(&run(&["client", "192.0.2.1", "--timeout", "1"]), 5, "could not connect to 192.0.2.1 port 12347");
     let output = run(&["client", "::1", "-4"]);
     expect(&output, 5);
 }
 
 #[test]
 fn a_server_that_comes_late_is_waited_for() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .expect("a port")
-        .local_addr()
-        .expect("its address")
-        .port()
-        .to_string();
+    let port = free_port();
     let mut command = gputcp(&["client", "127.0.0.1", "-p", &port]);
     command.args(small(&[])).stdout(Stdio::piped()).stderr(Stdio::piped());
     let client = Running::start(command);
@@ -109,9 +104,7 @@ fn not_a_server_of_ours() {
 #[test]
 fn a_port_in_use() {
     let server = Server::start(&[]);
-    let output = run(&["server", "-B", "127.0.0.1", "-p", &server.port]);
-    expect(&output, 1);
-    assert!(stderr(&output).contains("choose another --port"), "{}", stderr(&output));
+    fails(&run(&["server", "-B", "127.0.0.1", "-p", &server.port]), 1, "choose another --port");
 }
 
 #[test]
@@ -119,13 +112,13 @@ fn settings_that_the_server_cannot_do_are_refused_there() {
     // A client that checks nothing: it says what it likes.
     let mut server = Server::start(&[]);
     for settings in [
-        r#"{"sizes":[0]}"#,
-        r#"{"sizes":[18446744073709551615],"flow":"forward","streams":2,"channels":1,"chunk_bytes":1,"send_window":1,"recv_window":1,"memory":"host","unpack":"none","segment_bytes":null,"congestion":null,"send_buffer_bytes":null,"recv_buffer_bytes":null,"verify":true,"ceiling":true,"timeout_ms":1000,"seed":1}"#,
-        r#"{"sizes":[100000000000000],"flow":"forward","streams":2,"channels":1,"chunk_bytes":1,"send_window":1,"recv_window":1,"memory":"host","unpack":"none","segment_bytes":null,"congestion":null,"send_buffer_bytes":null,"recv_buffer_bytes":null,"verify":true,"ceiling":true,"timeout_ms":1000,"seed":1}"#,
-        r#"{"sizes":[1],"flow":"forward","streams":2,"channels":1,"chunk_bytes":1,"send_window":1,"recv_window":1,"memory":"host","unpack":"none","segment_bytes":null,"congestion":"nosuch","send_buffer_bytes":null,"recv_buffer_bytes":null,"verify":true,"ceiling":true,"timeout_ms":1000,"seed":1}"#,
+        r#"{"sizes":[0]}"#.to_owned(),
+        settings(&json!({ "sizes": [u64::MAX] })),
+        settings(&json!({ "sizes": [100_000_000_000_000u64] })),
+        settings(&json!({ "sizes": [1], "congestion": "nosuch" })),
     ] {
         let mut stream = greet(&server.port);
-        say(&mut stream, Kind::Settings, settings);
+        say(&mut stream, Kind::Settings, &settings);
         let (kind, text) = hear(&mut stream);
         assert!(matches!(kind, Kind::Refuse | Kind::Abort), "{text}");
         server.hear("gputcp: the client at");
@@ -165,11 +158,7 @@ fn a_peer_that_dies_during_set_up_is_noticed_at_once() {
     let mut server = Server::start(&[]);
     for last_words in [None, Some(r#"{"reason":"no sockets left","code":1}"#)] {
         let mut stream = greet(&server.port);
-        say(
-            &mut stream,
-            Kind::Settings,
-            r#"{"sizes":[1],"flow":"forward","streams":2,"channels":1,"chunk_bytes":1,"send_window":1,"recv_window":1,"memory":"host","unpack":"none","segment_bytes":null,"congestion":null,"send_buffer_bytes":null,"recv_buffer_bytes":null,"verify":true,"ceiling":true,"timeout_ms":50000,"seed":1}"#,
-        );
+        say(&mut stream, Kind::Settings, &settings(&json!({ "sizes": [1], "timeout_ms": 50_000 })));
         assert_eq!(hear(&mut stream).0, Kind::Accept);
         assert_eq!(hear(&mut stream).0, Kind::Handles);
         say(&mut stream, Kind::Handles, r#"{"connections":[],"raw":null}"#);
@@ -189,11 +178,11 @@ fn a_peer_that_dies_during_set_up_is_noticed_at_once() {
 
 /// Makes a connection that is let in; the server may be busy for a moment with the one before.
 pub(crate) fn greet(port: &str) -> TcpStream {
-    let hello =
-        r#"{"version":"0","identity":{"host":"h","boot_id":"","network_namespace":0,"cores":1},"more":1}"#;
+    // A field that is not known is passed over.
+    let hello = HELLO.replace(r#""challenge":null"#, r#""more":1"#);
     for _ in 0..50 {
         let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).expect("the server listens");
-        say(&mut stream, Kind::Hello, hello);
+        say(&mut stream, Kind::Hello, &hello);
         if hear(&mut stream).0 == Kind::Hello {
             return stream;
         }
@@ -203,17 +192,12 @@ pub(crate) fn greet(port: &str) -> TcpStream {
 }
 
 pub(crate) fn say(stream: &mut TcpStream, kind: Kind, text: &str) {
-    stream.write_all(&Header { kind, bytes: text.len() as u32 }.encode()).expect("the server reads");
-    stream.write_all(text.as_bytes()).expect("the server reads");
+    frames::say(stream, kind, text).expect("the server reads");
 }
 
 pub(crate) fn hear(stream: &mut TcpStream) -> (Kind, String) {
-    let mut header = [0; Header::BYTES];
-    stream.read_exact(&mut header).expect("the server answers");
-    let header = Header::decode(&header).expect("in our way");
-    let mut text = vec![0; header.bytes as usize];
-    stream.read_exact(&mut text).expect("the server answers");
-    (header.kind, String::from_utf8(text).expect("with text"))
+    let (kind, text) = frames::hear(stream).expect("the server answers in our way");
+    (kind, String::from_utf8(text).expect("with text"))
 }
 
 #[test]
@@ -283,18 +267,11 @@ fn both_ends_need_the_same_key() {
     let server = Server::start(&["--key-file", &right]);
     let client =
         |more: &[&str]| run(&[&["client", "127.0.0.1", "-p", &server.port], more, &small(&[])].concat());
-    let output = client(&[]);
-    expect(&output, 5);
-    assert!(stderr(&output).contains("it asks for a key: give --key-file"), "{}", stderr(&output));
-    let output = client(&["--key-file", &wrong]);
-    expect(&output, 5);
-    assert!(stderr(&output).contains("the key is another"), "{}", stderr(&output));
+    fails(&client(&[]), 5, "it asks for a key: give --key-file");
+    fails(&client(&["--key-file", &wrong]), 5, "the key is another");
     expect(&client(&["--key-file", &right]), 0);
-    let output = client(&["--key-file", &short]);
-    expect(&output, 2);
-    assert!(stderr(&output).contains("at least 16 are needed"), "{}", stderr(&output));
-    let output = client(&["--key-file", "/no/such/file"]);
-    expect(&output, 2);
+    fails(&client(&["--key-file", &short]), 2, "at least 16 are needed");
+    expect(&client(&["--key-file", "/no/such/file"]), 2);
     let mut command = gputcp(&["client", "127.0.0.1", "-p", &server.port]);
     command.args(small(&[])).env("GPUTCP_KEY", "an example of a key");
     expect(&finish(command), 0);

@@ -2,7 +2,6 @@
 
 use std::{
     os::unix::process::CommandExt as _,
-    process::Output,
     time::{Duration, Instant},
 };
 
@@ -10,13 +9,10 @@ use serde_json::Value;
 
 use crate::{
     plugin::{plugin, with},
-    process::{Running, children, expect, gputcp, run, stderr, stdout, wait_until},
+    process::{
+        Running, children, document, expect, fails, gputcp, json, run, says, stderr, stdout, wait_until,
+    },
 };
-
-pub(crate) fn report(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("no document: {error}: {}", stderr(output)))
-}
 
 /// Returns the names of the checks with this result.
 pub(crate) fn with_result<'report>(report: &'report Value, result: &str) -> Vec<&'report str> {
@@ -58,9 +54,7 @@ fn a_good_plugin_passes_at_every_version() {
         // Building it is not counted.
         let path = plugin(version);
         let began = Instant::now();
-        let output = with(knobs, &["plugin", "check", "-J", "-m", "soft", &path]);
-        expect(&output, 0);
-        let report = report(&output);
+        let report = document(&with(knobs, &["plugin", "check", "-J", "-m", "soft", &path]), 0);
         assert_eq!(report["schema"], "gputcp.plugin-check/1");
         assert_eq!((&report["failed"], &report["stricter"]), (&0.into(), &0.into()), "{report}");
         let mut seen = with_result(&report, "skipped");
@@ -84,7 +78,7 @@ fn sixteen_requests_are_enough_and_noted() {
     let output = with(&[("SLOTS", "16")], &args);
     expect(&output, 0);
     assert!(
-        seen(&report(&output), "requests-32").contains("16 receives: fewer than 32"),
+        seen(&json(&output), "requests-32").contains("16 receives: fewer than 32"),
         "{}",
         stdout(&output)
     );
@@ -103,7 +97,7 @@ fn one_violation_is_one_red_row_of_all() {
         "{text}"
     );
     assert!(text.lines().skip(1).all(|line| line.chars().count() <= 100), "{text}");
-    assert!(stderr(&output).contains("1 of 37 checks failed"), "{}", stderr(&output));
+    says(&output, "1 of 37 checks failed");
 }
 
 /// Returns a text whose lines were wrapped, in one line.
@@ -123,9 +117,7 @@ fn what_is_stricter_than_nccl_is_a_row_and_no_failure() {
     assert!(words(&text).contains("beyond NCCL: NCCL passes NULL only where regMr gave NULL"), "{text}");
     assert!(text.contains("# 1 passed, 0 failed, 1 stricter than NCCL, 0 skipped"), "{text}");
     assert!(text.lines().skip(1).all(|line| line.chars().count() <= 100), "{text}");
-    let output = with(&violate, &[&["plugin", "check", "-J", &path][..], &only].concat());
-    expect(&output, 0);
-    let report = report(&output);
+    let report = document(&with(&violate, &[&["plugin", "check", "-J", &path][..], &only].concat()), 0);
     assert_eq!(
         (&report["passed"], &report["stricter"], &report["failed"]),
         (&1.into(), &1.into(), &0.into())
@@ -136,7 +128,7 @@ fn what_is_stricter_than_nccl_is_a_row_and_no_failure() {
     // A crash there is no failure either.
     let output = with(&[("CRASH", "isend:1")], &["plugin", "check", "-J", "--only", "null-mhandle", &path]);
     expect(&output, 0);
-    assert!(seen(&self::report(&output), "null-mhandle").starts_with("crashed: SIGABRT in isend"));
+    assert!(seen(&json(&output), "null-mhandle").starts_with("crashed: SIGABRT in isend"));
 }
 
 /// A checker that does not call test while it waits for its other side finds no send in flight here.
@@ -147,9 +139,7 @@ fn manual_progress_is_driven_while_the_sides_wait_for_each_other() {
         ("v5", &[("MANUAL", "1"), ("FIFO", "1")]),
         ("v11", &[("MANUAL", "1"), ("MAX_RECVS", "4")]),
     ] {
-        let output = with(knobs, &["plugin", "check", "-J", &plugin(version)]);
-        expect(&output, 0);
-        let report = report(&output);
+        let report = document(&with(knobs, &["plugin", "check", "-J", &plugin(version)]), 0);
         let mut stricter = with_result(&report, "stricter");
         stricter.retain(|&id| id != "test-any-order" || version != "v5");
         assert_eq!(stricter, ["progress-without-test"], "{version}: {report}");
@@ -171,9 +161,10 @@ fn where_no_connection_can_be_made_one_row_says_so() {
         ("HANG", "connect:1", "hung for 1.5 s in connect (sending side)"),
     ] {
         let began = Instant::now();
-        let output = with(&[(knob, value)], &["plugin", "check", "-J", "--timeout", "1.5", &plugin("v11")]);
-        expect(&output, 1);
-        let report = report(&output);
+        let report = document(
+            &with(&[(knob, value)], &["plugin", "check", "-J", "--timeout", "1.5", &plugin("v11")]),
+            1,
+        );
         assert_eq!(with_result(&report, "fail"), ["connection-works"], "{knob} {value}: {report}");
         assert!(seen(&report, "connection-works").starts_with(said), "{knob} {value}: {report}");
         let skipped = with_result(&report, "skipped");
@@ -187,9 +178,7 @@ fn where_no_connection_can_be_made_one_row_says_so() {
 #[test]
 fn a_blocking_accept_is_told_as_such_and_repeated_by_no_other_row() {
     let violate = [("VIOLATE", "connect-accept-not-yet/blocks")];
-    let output = with(&violate, &["plugin", "check", "-J", "--timeout", "3", &plugin("v8")]);
-    expect(&output, 1);
-    let report = report(&output);
+    let report = document(&with(&violate, &["plugin", "check", "-J", "--timeout", "3", &plugin("v8")]), 1);
     assert_eq!(with_result(&report, "fail"), ["connect-accept-not-yet"], "{report}");
     let seen = |id| seen(&report, id);
     assert!(
@@ -227,9 +216,7 @@ fn crashes_and_hangs_are_rows() {
     ] {
         let path = plugin("v8");
         let args = [&["plugin", "check", "-J", "--timeout", "1.5", &path][..], &only].concat();
-        let output = with(&[(knob, value)], &args);
-        expect(&output, 1);
-        let report = report(&output);
+        let report = document(&with(&[(knob, value)], &args), 1);
         assert_eq!(with_result(&report, "fail"), ["size-zero"], "{knob} {value}: {report}");
         assert!(seen(&report, "size-zero").starts_with(said), "{knob} {value}: {report}");
     }
@@ -242,7 +229,7 @@ fn last_words_are_the_first_warning_since_the_last_call() {
         let args = ["plugin", "check", "-J", "--timeout", "2", "--only", "size-zero", &path];
         let output = with(knobs, &args);
         expect(&output, 1);
-        seen(&report(&output), "size-zero").to_owned()
+        seen(&json(&output), "size-zero").to_owned()
     };
     for fault in [("ERROR", "isend:2:2"), ("CRASH", "isend:2")] {
         let said = seen_with(&[("WARN", "isend:2"), fault]);
@@ -274,7 +261,7 @@ fn what_is_no_plugin_is_a_sentence() {
         let output = run(&["plugin", "check", name]);
         expect(&output, 2);
         assert_eq!(stdout(&output), "");
-        assert!(stderr(&output).contains(said), "{name}: {}", stderr(&output));
+        says(&output, said);
         assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
     }
 }
@@ -291,24 +278,18 @@ fn what_does_not_start_is_a_sentence() {
         ("SLOTS", "many", "init answered 5"),
     ] {
         let output = with(&[(knob, value)], &["plugin", "check", "--timeout", "1", &plugin("v11")]);
-        expect(&output, 1);
-        assert!(stderr(&output).contains(said), "{knob} {value}: {}", stderr(&output));
+        fails(&output, 1, said);
         let row = stdout(&output)
             .lines()
             .any(|line| line.trim_start().starts_with("probe") && line.contains("FAIL"));
         assert!(row && stdout(&output).contains("# 0 passed, 1 failed"), "{}", stdout(&output));
     }
-    let output = with(&[("CRASH", "devices:1")], &["plugin", "check", "-J", &plugin("v11")]);
-    expect(&output, 1);
-    let report: Value = serde_json::from_slice(&output.stdout).expect("a document");
+    let report = document(&with(&[("CRASH", "devices:1")], &["plugin", "check", "-J", &plugin("v11")]), 1);
     assert_eq!(report["failed"], 1);
     assert_eq!(report["results"][0]["id"], "probe");
     // The plugin's own reason.
-    let output = with(&[("SLOTS", "many")], &["plugin", "check", &plugin("v11")]);
-    assert!(stderr(&output).contains("SLOTS is a number from 1 to 64"), "{}", stderr(&output));
-    let output = run(&["plugin", "check", "--device", "3", &plugin("v8")]);
-    expect(&output, 1);
-    assert!(stderr(&output).contains("it has no device 3"), "{}", stderr(&output));
+    says(&with(&[("SLOTS", "many")], &["plugin", "check", &plugin("v11")]), "SLOTS is a number from 1 to 64");
+    fails(&run(&["plugin", "check", "--device", "3", &plugin("v8")]), 1, "it has no device 3");
 }
 
 #[test]
@@ -338,7 +319,6 @@ fn an_interrupt_prints_what_was_checked_and_leaves_nobody_behind() {
     // `output` fails if a process is left behind that holds the pipes.
     let output = running.output();
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    expect(&output, 130);
-    let report = report(&output);
+    let report = document(&output, 130);
     assert_eq!((&report["interrupted"], &report["passed"]), (&true.into(), &1.into()));
 }

@@ -2,9 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
-
-use crate::process::{expect, finish, run, stderr, stdout};
+use crate::process::{document, expect, finish, run, stderr, stdout};
 
 #[test]
 fn every_line_is_a_verdict_and_nothing_else_is_said() {
@@ -29,9 +27,7 @@ fn every_line_is_a_verdict_and_nothing_else_is_said() {
 
 #[test]
 fn the_document_says_the_same() {
-    let output = run(&["doctor", "-J"]);
-    expect(&output, 0);
-    let document: Value = serde_json::from_slice(&output.stdout).expect("a document");
+    let document = document(&run(&["doctor", "-J"]), 0);
     assert_eq!(document["schema"], "gputcp.doctor/1");
     let findings = document["findings"].as_array().expect("findings");
     let problems = findings.iter().filter(|finding| finding["verdict"] == "problem").count();

@@ -1,6 +1,6 @@
 //! GPU memory where there is no GPU: a sentence that names the side, or the software GPU.
 
-use crate::process::{Server, expect, finish, run, small, stderr, stdout};
+use crate::process::{Server, document, expect, fails, finish, run, small, stderr, stdout};
 
 #[test]
 fn a_gpu_that_this_side_lacks() {
@@ -19,12 +19,9 @@ fn a_gpu_that_this_side_lacks() {
 fn a_gpu_that_the_server_lacks() {
     // The client receives into host memory, in place, and needs no GPU.
     let cuda = ["-m", "cuda", "-R", "--unpack", "none"];
-    let output = run(&small(&[&["loopback"], &cuda[..]].concat()));
-    expect(&output, 5);
-    assert!(stderr(&output).contains("on the server no GPU can be used: "), "{}", stderr(&output));
+    fails(&run(&small(&[&["loopback"], &cuda[..]].concat())), 5, "on the server no GPU can be used: ");
     let mut server = Server::start(&[]);
-    let output = finish(server.client(&small(&cuda)));
-    expect(&output, 5);
+    expect(&finish(server.client(&small(&cuda))), 5);
     server.hear("asked for what cannot be done here");
     expect(&finish(server.client(&small(&["-q"]))), 0);
 }
@@ -33,8 +30,7 @@ fn a_gpu_that_the_server_lacks() {
 fn without_a_gpu_the_software_gpu_is_the_default() {
     for args in [&[][..], &["-R", "--unpack", "none"]] {
         let output = run(&small(&[&["loopback", "-J"], args].concat()));
-        expect(&output, 0);
-        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+        let report = document(&output, 0);
         assert_eq!(report["config"]["memory"], "soft");
         assert_eq!(report["sides"]["sender"]["memory"], "soft");
         assert!(report["sides"]["sender"]["gpu"].is_null());

@@ -1,16 +1,17 @@
 //! The command as its users meet it: what it prints, how it ends, and that it always does.
 
 mod bootstrap;
-#[path = "../common/cables.rs"]
 mod cables;
 mod conformance;
 mod doctor;
+mod frames;
 mod gpu;
 mod hostile;
 mod interrupted;
 mod measure;
 mod merged_interfaces;
 mod net_plugin;
+mod network_namespaces;
 mod output;
 mod plugin;
 mod process;

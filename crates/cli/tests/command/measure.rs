@@ -2,12 +2,15 @@
 
 use serde_json::Value;
 
-use crate::process::{Server, descriptors, expect, finish, gputcp, run, small, stderr, stdout, threads};
+use crate::process::{
+    Server, descriptors, document, expect, fails, finish, gputcp, json, run, run_with, says, small, stderr,
+    stdout, threads,
+};
 
-fn json(args: &[&str]) -> Value {
+fn measured(args: &[&str]) -> Value {
     let output = run(args);
     expect(&output, 0);
-    serde_json::from_slice(&output.stdout).expect("one JSON document")
+    json(&output)
 }
 
 #[test]
@@ -31,7 +34,7 @@ fn every_direction_memory_and_unpack_mode_is_verified() {
         &["-6"],
         &["--congestion", "reno"],
     ] {
-        let report = json(&small(&[&["loopback", "-J"], args].concat()));
+        let report = measured(&small(&[&["loopback", "-J"], args].concat()));
         assert_eq!(report["schema"], "gputcp.report/1");
         assert_eq!(report["config"]["loopback"], true);
         for row in report["results"].as_array().expect("results") {
@@ -50,7 +53,7 @@ fn every_direction_memory_and_unpack_mode_is_verified() {
 #[test]
 fn round_trips_are_verified() {
     for args in [&["-m", "host"][..], &["-m", "soft"], &["-s", "3"], &["-s", "2M"]] {
-        let report = json(&[&["loopback", "-J", "--latency", "-n", "300", "-w", "10"], args].concat());
+        let report = measured(&[&["loopback", "-J", "--latency", "-n", "300", "-w", "10"], args].concat());
         let row = &report["results"][0];
         assert_eq!((&row["way"], &row["iterations"]), (&"round-trip".into(), &300.into()));
         assert_eq!(row["verified"], true);
@@ -62,7 +65,7 @@ fn round_trips_are_verified() {
 #[test]
 fn odd_sizes_and_sweeps() {
     let report =
-        json(&["loopback", "-J", "-b", "1", "-e", "3M", "-f", "7", "-n", "2", "-w", "0", "-m", "host"]);
+        measured(&["loopback", "-J", "-b", "1", "-e", "3M", "-f", "7", "-n", "2", "-w", "0", "-m", "host"]);
     let sizes: Vec<u64> = report["results"]
         .as_array()
         .expect("results")
@@ -74,7 +77,7 @@ fn odd_sizes_and_sweeps() {
 
 #[test]
 fn for_a_time() {
-    let report = json(&["loopback", "-J", "-s", "64K", "-t", "0.3"]);
+    let report = measured(&["loopback", "-J", "-s", "64K", "-t", "0.3"]);
     assert_eq!(report["config"]["time_s"], 0.3);
     assert!(report["results"][0]["iterations"].as_u64().expect("a number") > 10);
 }
@@ -89,7 +92,7 @@ fn how_far_it_is() {
 
 #[test]
 fn the_report_names_both_ends_and_what_they_cost() {
-    let report = json(&small(&["loopback", "-J"]));
+    let report = measured(&small(&["loopback", "-J"]));
     for side in ["sender", "receiver"] {
         let facts = &report["sides"][side];
         assert!(facts["peak_resident_bytes"].as_u64().expect("a number") > 1 << 20);
@@ -99,27 +102,24 @@ fn the_report_names_both_ends_and_what_they_cost() {
     assert_eq!(report["sides"]["sender"]["role"], "client");
     assert!(report["sides"]["sender"]["congestion"].is_string());
     assert!(report["results"][0]["tcp"]["rtt_us"].as_u64().expect("a number") > 0);
-    let reverse = json(&small(&["loopback", "-J", "-R"]));
+    let reverse = measured(&small(&["loopback", "-J", "-R"]));
     assert_eq!(reverse["sides"]["sender"]["role"], "server");
 }
 
 #[test]
 fn one_wrong_bit_is_corruption() {
     for way in [&[][..], &["--bidir"], &["--latency"]] {
-        let output = run(&small(&[&["loopback", "--damage", "2"], way].concat()));
-        expect(&output, 3);
-        assert!(stderr(&output).contains("(1 wrong bytes in all)"), "{}", stderr(&output));
+        fails(&run(&small(&[&["loopback", "--damage", "2"], way].concat())), 3, "(1 wrong bytes in all)");
     }
     let output = run(&small(&["loopback", "--damage", "2", "--no-verify"]));
     expect(&output, 0);
     assert!(stdout(&output).contains("NOT verified"), "{}", stdout(&output));
-    assert!(stderr(&output).contains("--no-verify"), "{}", stderr(&output));
+    says(&output, "--no-verify");
 }
 
 #[test]
 fn the_seeds_variables_are_understood() {
-    let mut command = gputcp(&["loopback", "-J"]);
-    for (name, value) in [
+    let variables = [
         ("UCCL_TCPX_PERF_SIZE", "262144"),
         ("UCCL_TCPX_PERF_ITERS", "4"),
         ("UCCL_TCPX_CHUNK_BYTES", "65536"),
@@ -129,12 +129,8 @@ fn the_seeds_variables_are_understood() {
         ("NCCL_NSOCKS_PERTHREAD", "1"),
         ("NCCL_SOCKET_NTHREADS", "2"),
         ("NCCL_SOCKET_IFNAME", "nosuch"),
-    ] {
-        command.env(name, value);
-    }
-    let output = finish(command);
-    expect(&output, 0);
-    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+    ];
+    let report = document(&run_with(&variables, &["loopback", "-J"]), 0);
     let row = &report["results"][0];
     assert_eq!((&row["bytes"], &row["iterations"]), (&262_144.into(), &4.into()));
     assert_eq!((&row["chunk_bytes"], &row["unpack"]), (&65_536.into(), &"copy".into()));
@@ -198,7 +194,7 @@ fn once_ends_with_the_clients_exit_code() {
 
 #[test]
 fn the_peak_is_the_message_and_little_more() {
-    let report = json(&["loopback", "-J", "-s", "256M", "-n", "1", "-w", "0", "-q"]);
+    let report = measured(&["loopback", "-J", "-s", "256M", "-n", "1", "-w", "0", "-q"]);
     for side in ["sender", "receiver"] {
         let peak = report["sides"][side]["peak_resident_bytes"].as_u64().expect("a number");
         assert!(peak < (256 + 64) << 20, "the {side}'s peak is {peak} bytes");

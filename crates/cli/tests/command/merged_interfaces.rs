@@ -6,25 +6,23 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::{
-    cables::{Cables, Running},
+    cables::Cables,
     net_plugin::ours,
+    process::{document, expect, json, stdout},
 };
 
 /// Moves data from the right to the left through devices of these names; gives what the report says of it.
 fn moved(cables: &Cables, (left, right): (&str, &str), variables: &[(&str, &str)], more: &str) -> Value {
     let plugin = ours();
     let server = format!("server --once -B 10.199.0.1 --plugin {plugin} --plugin-device {left}");
-    let server = Running::start(&cables.left, variables, &server);
+    let server = cables.start(&cables.left, variables, &server);
     let client =
         format!("client 10.199.0.1 -m host -J --no-ceiling --plugin {plugin} --plugin-device {right} {more}");
-    let (status, printed, said) =
-        Running::start(&cables.right, variables, &client).end(Duration::from_secs(60));
-    assert!(status.success(), "{said}");
-    let (status, _, said) = server.end(Duration::from_secs(20));
-    assert!(status.success(), "{said}");
-    let report: Value = serde_json::from_str(&printed).expect("a document");
-    let result = report["results"][0].clone();
-    assert_eq!(result["verified"], true, "{printed}");
+    let client = cables.start(&cables.right, variables, &client).output();
+    expect(&client, 0);
+    expect(&server.output_within(Duration::from_secs(20)), 0);
+    let result = json(&client)["results"][0].take();
+    assert_eq!(result["verified"], true, "{result}");
     result
 }
 
@@ -81,9 +79,10 @@ fn a_device_over_several_is_offered_where_it_makes_sense() {
         (&[("NCCL_SOCKET_IFNAME", "=cable1")], "cable1"),
         (&[("NCCL_SOCKET_FAMILY", "AF_INET6")], BOTH),
     ] {
-        let list = Running::start(&cables.right, variables, &format!("plugin list {}", ours()));
-        let (status, printed, said) = list.end(Duration::from_secs(20));
-        assert!(status.success(), "{said}");
+        let list = cables.start(&cables.right, variables, &format!("plugin list {}", ours()));
+        let output = list.output_within(Duration::from_secs(20));
+        expect(&output, 0);
+        let printed = stdout(&output);
         let device = printed.lines().rfind(|line| !line.starts_with('#')).expect("a device");
         let words: Vec<&str> = device.split_whitespace().collect();
         let expected = [last, if last == BOTH { "20" } else { "10" }];
@@ -95,8 +94,9 @@ fn a_device_over_several_is_offered_where_it_makes_sense() {
 fn it_does_what_nccl_demands() {
     let Some(cables) = Cables::lay("check", 2) else { return };
     let args = format!("plugin check -m soft --device 2 {}", ours());
-    let (status, printed, said) = Running::start(&cables.right, &[], &args).end(Duration::from_secs(60));
-    assert!(status.success(), "{printed}{said}");
+    let output = cables.start(&cables.right, &[], &args).output();
+    expect(&output, 0);
+    let printed = stdout(&output);
     assert!(printed.contains("device 2 of 3"), "{printed}");
     assert!(printed.contains("devices 0 and 1 stay apart"), "{printed}");
 }
@@ -108,12 +108,9 @@ fn nccl_joins_devices_where_it_was_told_to() {
         [(9, "NCCL_NET_FORCE_MERGE"), (11, "NCCL_NET_MERGE_LEVEL"), (12, "NCCL_NET_MERGE_LEVEL")]
     {
         let args = format!("plugin check -J --only virtual-devices {}:v{version}", ours());
-        let check = Running::start(&cables.right, &[(name, "SYS")], &args);
-        let (status, printed, said) = check.end(Duration::from_secs(60));
-        assert!(status.success(), "{printed}{said}");
-        let report: Value = serde_json::from_str(&printed).expect("a document");
-        assert_eq!(report["plugin"]["devices"], 2, "{printed}");
-        assert_eq!(report["results"][0]["result"], "pass", "{printed}");
+        let report = document(&cables.start(&cables.right, &[(name, "SYS")], &args).output(), 0);
+        assert_eq!(report["plugin"]["devices"], 2, "{report}");
+        assert_eq!(report["results"][0]["result"], "pass", "{report}");
         let seen = report["results"][0]["seen"].as_str().expect("a sentence");
         // Linux says 10 Gb/s of a veth.
         assert_eq!(seen, "devices 0 and 1 were joined to cable0+cable1, 20000 Mbit/s");

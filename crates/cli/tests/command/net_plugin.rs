@@ -1,13 +1,15 @@
 //! libnccl-net-gputcp.so: it passes every check in every version, moves data, and says which of its
 //! settings are wrong.
 
-use std::{process::Output, sync::OnceLock};
-
-use serde_json::Value;
+use std::{
+    process::{Command, Output},
+    sync::OnceLock,
+};
 
 use crate::{
+    conformance::with_result,
     plugin::build,
-    process::{Server, expect, finish, gputcp, small, stderr, stdout},
+    process::{Server, document, expect, fails, finish, json, run_with, says, small, stdout},
 };
 
 /// Builds the plugin, and returns its file.
@@ -19,23 +21,13 @@ pub(crate) fn ours() -> &'static str {
     })
 }
 
-fn with(variables: &[(&str, &str)], args: &[&str]) -> Output {
-    let mut command = gputcp(args);
-    command.envs(variables.iter().copied());
-    finish(command)
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("no document: {error}: {}", stderr(output)))
-}
+/// Checks that have nothing to check in the plugin as it comes: the first is of grouped receives.
+const ALWAYS: &[&str] = &["grouped-tags", "gpu-data-at-done", "iflush", "unpack-queue", "virtual-devices"];
+const FINALIZE: &str = "finalize-accepts-null";
+const OVERWRITES: &str = "irecv-overwrites-request-0x1";
 
 #[test]
 fn no_check_fails_in_any_version() {
-    const ALWAYS: &[&str] =
-        &["grouped-tags", "gpu-data-at-done", "iflush", "unpack-queue", "virtual-devices"];
-    const FINALIZE: &str = "finalize-accepts-null";
-    const OVERWRITES: &str = "irecv-overwrites-request-0x1";
     let versions: [(u32, &[&str]); 8] = [
         (5, &[FINALIZE, OVERWRITES, "dev-handle-null-pointer-accepted"]),
         (6, &[FINALIZE, OVERWRITES, "dev-handle-null-pointer-accepted"]),
@@ -61,14 +53,8 @@ fn no_check_fails_in_any_version() {
 /// Performs all checks, of which exactly these have nothing to check.
 fn check(variables: &[(&str, &str)], version: u32, skipped: &[&str]) {
     let path = format!("{}:v{version}", ours());
-    let output = with(variables, &["plugin", "check", "-J", "-m", "soft", &path]);
-    expect(&output, 0);
-    let report = json(&output);
-    let rows = report["results"].as_array().expect("results").iter();
-    let mut seen: Vec<&str> = rows
-        .filter(|row| row["result"] == "skipped")
-        .map(|row| row["id"].as_str().expect("a name"))
-        .collect();
+    let report = document(&run_with(variables, &["plugin", "check", "-J", "-m", "soft", &path]), 0);
+    let mut seen = with_result(&report, "skipped");
     let mut skipped = skipped.to_vec();
     seen.sort_unstable();
     skipped.sort_unstable();
@@ -79,30 +65,28 @@ fn check(variables: &[(&str, &str)], version: u32, skipped: &[&str]) {
 
 #[test]
 fn grouped_receives_pass_every_check_too() {
-    let skipped = &["gpu-data-at-done", "iflush", "unpack-queue", "virtual-devices"];
+    let skipped = &ALWAYS[1..];
     check(&[GROUPED], 11, skipped);
-    check(
-        &[GROUPED],
-        8,
-        &[&["finalize-accepts-null", "irecv-overwrites-request-0x1"], &skipped[..]].concat(),
-    );
+    check(&[GROUPED], 8, &[&[FINALIZE, OVERWRITES], skipped].concat());
+}
+
+/// Runs the plugin's example over the loopback.
+fn receives(args: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(build().join("examples/receives"));
+    command.args(args).env("NCCL_SOCKET_IFNAME", "=lo").envs(variables.iter().copied());
+    let output = finish(command);
+    expect(&output, 0);
+    output
 }
 
 /// One thread and several that ask, one thread and several that carry the data.
 #[test]
 fn messages_land_whole_with_both_ends_in_one_process() {
-    let folder = build();
     for (version, asking, carrying, streams) in
         [(6, 1, "1", "1"), (8, 4, "1", "3"), (11, 1, "4", "2"), (12, 4, "4", "4")]
     {
-        let mut command = std::process::Command::new(folder.join("examples/receives"));
-        command.args(["exchange", &version.to_string(), &asking.to_string()]);
-        command
-            .env("NCCL_SOCKET_IFNAME", "=lo")
-            .env("GPUTCP_THREADS", carrying)
-            .env("GPUTCP_STREAMS", streams);
-        let output = finish(command);
-        expect(&output, 0);
+        let variables = [("GPUTCP_THREADS", carrying), ("GPUTCP_STREAMS", streams)];
+        let output = receives(&["exchange", &version.to_string(), &asking.to_string()], &variables);
         let landed = format!("{} messages landed whole", asking * 1500);
         assert!(stdout(&output).contains(&landed), "{}", stdout(&output));
     }
@@ -110,20 +94,15 @@ fn messages_land_whole_with_both_ends_in_one_process() {
 
 #[test]
 fn every_check_passes_with_one_thread_and_with_four() {
-    let skipped = &["grouped-tags", "gpu-data-at-done", "iflush", "unpack-queue", "virtual-devices"];
     for threads in ["1", "4"] {
-        check(&[("GPUTCP_THREADS", threads), ("GPUTCP_STREAMS", "4")], 11, skipped);
+        check(&[("GPUTCP_THREADS", threads), ("GPUTCP_STREAMS", "4")], 11, ALWAYS);
     }
 }
 
 #[test]
 fn groups_land_where_their_tags_say_with_both_ends_in_one_process() {
-    let folder = build();
     for version in ["8", "11"] {
-        let mut command = std::process::Command::new(folder.join("examples/receives"));
-        command.args(["check", version]).envs([GROUPED, ("NCCL_SOCKET_IFNAME", "=lo")]);
-        let output = finish(command);
-        expect(&output, 0);
+        let output = receives(&["check", version], &[GROUPED]);
         assert!(stdout(&output).contains("40 groups of 8 landed"), "{}", stdout(&output));
     }
 }
@@ -140,7 +119,7 @@ fn data_moves_every_way() {
     ] {
         let args = [&["loopback", "-J", "-m", "host", "--plugin", ours(), "--no-ceiling"], more].concat();
         for variables in [&[("GPUTCP_STREAMS", streams)][..], &[("GPUTCP_STREAMS", streams), GROUPED]] {
-            let output = with(variables, &small(&args));
+            let output = run_with(variables, &small(&args));
             expect(&output, 0);
             for row in json(&output)["results"].as_array().expect("results") {
                 assert_eq!(row["verified"], true, "{more:?}, {variables:?}");
@@ -152,7 +131,7 @@ fn data_moves_every_way() {
 #[test]
 fn devices_are_the_interfaces_that_are_asked_for() {
     let output =
-        with(&[("NCCL_SOCKET_IFNAME", "=lo"), ("GPUTCP_SPEED", "25000")], &["plugin", "list", ours()]);
+        run_with(&[("NCCL_SOCKET_IFNAME", "=lo"), ("GPUTCP_SPEED", "25000")], &["plugin", "list", ours()]);
     expect(&output, 0);
     let text = stdout(&output);
     let rows: Vec<Vec<&str>> = text
@@ -169,7 +148,7 @@ fn both_ends_need_the_same_key() {
     // Both processes of a loopback inherit what the plugin reads.
     let key = [("GPUTCP_KEY", "an example of a key")];
     let args = small(&["loopback", "-J", "-m", "host", "--plugin", ours(), "--no-ceiling"]);
-    let output = with(&key, &args);
+    let output = run_with(&key, &args);
     expect(&output, 0);
     assert_eq!(json(&output)["results"][0]["verified"], true);
     // The sessions agree on a key, the plugins do not.
@@ -182,12 +161,7 @@ fn both_ends_need_the_same_key() {
     client.env("GPUTCP_KEY", "another key altogether");
     let output = finish(client);
     std::fs::remove_file(&file).expect("it was there");
-    expect(&output, 5);
-    assert!(
-        stderr(&output).contains("give both ends the same (the key is GPUTCP_KEY_FILE's)"),
-        "{}",
-        stderr(&output)
-    );
+    fails(&output, 5, "give both ends the same (the key is GPUTCP_KEY_FILE's)");
 }
 
 #[test]
@@ -219,9 +193,9 @@ fn a_bad_setting_is_a_sentence() {
         ("GPUTCP_KEY_FILE", "/nowhere", "the key file /nowhere cannot be read"),
         ("NCCL_SOCKET_IFNAME", "nowhere", "there is no interface that NCCL_SOCKET_IFNAME means"),
     ] {
-        let output = with(&[(variable, value)], &["plugin", "list", ours()]);
+        let output = run_with(&[(variable, value)], &["plugin", "list", ours()]);
         expect(&output, 1);
         assert_eq!(stdout(&output), "");
-        assert!(stderr(&output).contains(said), "{variable}={value}: {}", stderr(&output));
+        says(&output, said);
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::process::{Running, expect, finish, gputcp, small, stderr};
+use crate::process::{Running, expect, fails, finish, gputcp, small, stderr};
 
 fn into(stdout: Stdio, args: &[&str]) -> std::process::Output {
     let mut command = gputcp(args);
@@ -21,9 +21,7 @@ fn a_full_disk() {
         [small(&["loopback"]), small(&["loopback", "-J"]), small(&["loopback", "--csv"]), vec!["--help"]]
     {
         let full = OpenOptions::new().write(true).open("/dev/full").expect("there is /dev/full");
-        let output = into(full.into(), &args);
-        expect(&output, 1);
-        assert!(stderr(&output).contains("the disk is full"), "{}", stderr(&output));
+        fails(&into(full.into(), &args), 1, "the disk is full");
     }
 }
 
@@ -32,9 +30,7 @@ fn a_reader_that_left() {
     for args in [small(&["loopback"]), small(&["loopback", "-J"]), vec!["--version"]] {
         let (reader, writer) = io::pipe().expect("a pipe");
         drop(reader);
-        let output = into(writer.into(), &args);
-        expect(&output, 1);
-        assert!(stderr(&output).contains("its reader has closed it"), "{}", stderr(&output));
+        fails(&into(writer.into(), &args), 1, "its reader has closed it");
     }
 }
 
@@ -45,9 +41,7 @@ fn a_reader_that_never_reads() {
     // A pipe holds 64 KiB: it is full before the command writes its first byte.
     io::Write::write_all(&mut &writer, &fill).expect("it fits");
     let since = Instant::now();
-    let output = into(writer.into(), &small(&["loopback", "--timeout", "0.5"]));
-    expect(&output, 1);
-    assert!(stderr(&output).contains("nobody has read from it"), "{}", stderr(&output));
+    fails(&into(writer.into(), &small(&["loopback", "--timeout", "0.5"])), 1, "nobody has read from it");
     assert!(since.elapsed() < Duration::from_secs(20));
 }
 

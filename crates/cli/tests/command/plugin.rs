@@ -11,7 +11,10 @@ use std::{
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::process::{Running, Server, expect, finish, gputcp, small, stderr, stdout, wait_for_handler};
+use crate::process::{
+    Running, Server, document, expect, fails, finish, gputcp, json, run_with, says, small, stderr, stdout,
+    wait_for_handler,
+};
 
 /// Builds the test plugin, and returns its file.
 pub(crate) fn plugin(version: &str) -> String {
@@ -42,9 +45,10 @@ pub(crate) fn build() -> PathBuf {
 
 /// Runs the command with knobs of the test plugin.
 pub(crate) fn with(knobs: &[(&str, &str)], args: &[&str]) -> Output {
-    let mut command = gputcp(args);
-    command.envs(knobs.iter().map(|(knob, value)| (format!("GPUTCP_TEST_PLUGIN_{knob}"), value)));
-    finish(command)
+    let names: Vec<String> = knobs.iter().map(|(knob, _)| format!("GPUTCP_TEST_PLUGIN_{knob}")).collect();
+    let variables: Vec<_> =
+        names.iter().zip(knobs).map(|(name, (_, value))| (name.as_str(), *value)).collect();
+    run_with(&variables, args)
 }
 
 fn loopback(version: &str, knobs: &[(&str, &str)], more: &[&str]) -> Output {
@@ -55,8 +59,7 @@ fn loopback(version: &str, knobs: &[(&str, &str)], more: &[&str]) -> Output {
 /// Checks that it moved and verified everything, and returns the report.
 #[track_caller]
 fn verified(output: &Output) -> Value {
-    expect(output, 0);
-    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+    let report = document(output, 0);
     for row in report["results"].as_array().expect("results") {
         let both = if ["both", "round-trip"].contains(&row["way"].as_str().expect("a way")) { 2 } else { 1 };
         let bytes =
@@ -135,7 +138,7 @@ fn what_lies_in_an_unpack_queue_is_unpacked() {
 fn a_queue_that_leaves_fragments_out_fails_the_run() {
     let knobs = [("GPU", "soft"), ("VIOLATE", "unpack-queue")];
     let output = loopback("unpack", &knobs, &["-m", "soft"]);
-    assert!(stderr(&output).contains("bytes came with"), "{}", stderr(&output));
+    says(&output, "bytes came with");
     assert_ne!(output.status.code(), Some(0));
 }
 
@@ -146,7 +149,7 @@ fn a_plugin_that_completes_its_table_in_init_is_driven() {
         assert_eq!(report["config"]["plugins"]["server"]["name"], "GpuTcpTest", "{version}");
     }
     let failed = loopback("v11", &[("LATE", "1"), ("ERROR", "init:1:3")], &[]);
-    assert!(stderr(&failed).contains("failed in init with code 3"), "{}", stderr(&failed));
+    says(&failed, "failed in init with code 3");
 }
 
 #[test]
@@ -178,10 +181,9 @@ fn a_plugin_that_fails_is_named_with_its_call() {
     let none = loopback("v8", &[("DEVICES", "0")], &[]);
     expect(&none, 2);
     let words = "the plugin GpuTcpTest finds no device that it can use: see what it says with -v";
-    assert!(stderr(&none).contains(words), "{}", stderr(&none));
+    says(&none, words);
     let absurd = loopback("v8", &[("DEVICES", "-1")], &[]);
-    expect(&absurd, 1);
-    assert!(stderr(&absurd).contains("answers devices with -1 devices"), "{}", stderr(&absurd));
+    fails(&absurd, 1, "answers devices with -1 devices");
 }
 
 #[test]
@@ -207,7 +209,7 @@ fn a_plugin_that_never_returns_ends_the_command() {
         let name = call.split(':').next().expect("a name").trim_end_matches("Send");
         let name = if name == "load" { "dlopen" } else { name };
         let words = format!("has not returned from {name}");
-        assert!(stderr(&output).contains(&words), "{call}: {}", stderr(&output));
+        says(&output, &words);
         assert_ne!(output.status.code(), Some(0));
     }
 }
@@ -218,10 +220,10 @@ fn what_a_plugin_prints_is_no_result() {
     for call in ["init:1", "test:7", "closeSend:1"] {
         let output = loopback("v8", &[("PRINT", call)], &["--no-ceiling"]);
         verified(&output);
-        assert!(stderr(&output).contains(" was called"), "{call}: {}", stderr(&output));
+        says(&output, " was called");
     }
     let listed = with(&[("PRINT", "init")], &["plugin", "list", "-J", &path]);
-    serde_json::from_slice::<Value>(&listed.stdout).expect("one JSON document and nothing else");
+    json(&listed);
 }
 
 #[test]
@@ -233,13 +235,13 @@ fn a_plugin_that_ends_the_process_is_no_success() {
             "load" => format!("the plugin {path} ended this process in dlopen"),
             call => format!("the plugin GpuTcpTest (v8) ended this process in {call}"),
         };
-        assert!(stderr(&output).contains(&words), "{call}: {}", stderr(&output));
+        says(&output, &words);
         expect(&output, 1);
     }
     for call in ["init:1", "isend:4", "test:7", "closeSend:1"] {
         let output = loopback("v8", &[("EXIT", call)], &["--no-ceiling"]);
         let words = "the plugin GpuTcpTest (v8) ended this process";
-        assert!(stderr(&output).contains(words), "{call}: {}", stderr(&output));
+        says(&output, words);
         assert_ne!(output.status.code(), Some(0));
     }
 }
@@ -257,8 +259,7 @@ fn a_plugin_that_dies_of_a_signal_is_named_with_its_call() {
         ),
     ] {
         let output = with(&[("CRASH", crash)], &["plugin", "list", &path]);
-        expect(&output, 1);
-        assert!(stderr(&output).contains(&words), "{crash}: {}", stderr(&output));
+        fails(&output, 1, &words);
         assert_eq!(
             (stderr(&output).lines().count(), stdout(&output).as_str()),
             (1, ""),
@@ -289,7 +290,7 @@ fn a_plugin_whose_own_thread_ends_the_process_is_told_of() {
     ] {
         let output =
             loopback("v8", &[(knob, "isend:4"), ("BESIDE", "1"), ("DELAY_US", "100000")], &["--no-ceiling"]);
-        assert!(stderr(&output).contains(words), "{knob}: {}", stderr(&output));
+        says(&output, words);
         expect(&output, 1);
     }
 }
@@ -299,8 +300,7 @@ fn a_server_says_what_its_plugin_died_of_and_its_client_ends() {
     let path = plugin("v8");
     let knobs = [("GPUTCP_TEST_PLUGIN_CRASH", "accept:1:11")];
     let mut server = Server::start_with(&knobs, &["-B", "127.0.0.1", "--plugin", &path]);
-    let client = finish(server.client(&small(&["--plugin", &path, "--timeout", "5"])));
-    expect(&client, 5);
+    expect(&finish(server.client(&small(&["--plugin", &path, "--timeout", "5"]))), 5);
     server
         .hear("gputcp: the plugin GpuTcpTest (v8) died of SIGSEGV in accept: it is broken, ask its authors");
     assert_eq!(server.running.wait().code(), Some(1));
@@ -320,18 +320,17 @@ fn pointers_that_lead_nowhere_are_sentences() {
         ("name", "answers getProperties with a pointer to no memory for the name of device 0: it is broken"),
         ("devices", "the plugin GpuTcpTest (v8) died of SIGSEGV in devices: it is broken"),
     ] {
-        let output = with(&[("NOWHERE", nowhere)], &["plugin", "list", &plugin("v8")]);
-        expect(&output, 1);
-        assert!(stderr(&output).contains(words), "{nowhere}: {}", stderr(&output));
+        fails(&with(&[("NOWHERE", nowhere)], &["plugin", "list", &plugin("v8")]), 1, words);
     }
     let path = [("VIOLATE", "properties-sane/pci-path-nowhere")];
-    let output = with(&path, &["plugin", "list", &plugin("v8")]);
-    assert!(stderr(&output).contains("for the PCI path of device 0"), "{}", stderr(&output));
+    says(&with(&path, &["plugin", "list", &plugin("v8")]), "for the PCI path of device 0");
     // A device that the host drives needs none; an unpack queue is found by it.
     verified(&loopback("v8", &[("NOWHERE", "device-handle")], &[]));
     let queue = [("NOWHERE", "device-handle"), ("GPU", "soft")];
-    let output = loopback("unpack", &queue, &["-m", "soft", "--no-ceiling"]);
-    assert!(stderr(&output).contains("no unpack queue, where its device has one"), "{}", stderr(&output));
+    says(
+        &loopback("unpack", &queue, &["-m", "soft", "--no-ceiling"]),
+        "no unpack queue, where its device has one",
+    );
 }
 
 #[test]
@@ -364,9 +363,7 @@ fn what_makes_no_sense_is_a_usage_error() {
         (&["plugin", "list", "none"], "name a plugin"),
         (&["server", "--plugin", "libc.so.6"], "no NCCL net plugin"),
     ] {
-        let output = with(&[], args);
-        expect(&output, 2);
-        assert!(stderr(&output).contains(words), "{args:?}: {}", stderr(&output));
+        fails(&with(&[], args), 2, words);
     }
 }
 
@@ -375,8 +372,7 @@ fn a_server_loads_no_code_that_it_was_not_started_with() {
     let path = plugin("v8");
     let mut plain = Server::start(&[]);
     let refused = finish(plain.client(&small(&["--plugin", &path])));
-    expect(&refused, 5);
-    assert!(stderr(&refused).contains("start it with --plugin as well"), "{}", stderr(&refused));
+    fails(&refused, 5, "start it with --plugin as well");
     plain.hear("start it with --plugin as well");
     // One that has a plugin serves both kinds.
     let both = Server::start(&["--plugin", &path]);
@@ -399,7 +395,7 @@ fn variables_name_a_plugin_and_a_list_shows_it() {
         "{text}"
     );
     let listed = with(&[("DEVICES", "2"), ("GPU", "soft")], &["plugin", "list", "-J", &format!("{path}:7")]);
-    let document: Value = serde_json::from_slice(&listed.stdout).expect("one JSON document");
+    let document = json(&listed);
     assert_eq!((&document["version"], &document["devices"][1]["index"]), (&7.into(), &1.into()));
     assert_eq!(document["devices"][0]["device_type"], "unpack");
 }

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
+
 /// The longest any of the commands here may take; far above what they take.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -36,6 +38,13 @@ pub(crate) fn run(args: &[&str]) -> Output {
     finish(gputcp(args))
 }
 
+/// Runs the command with these variables.
+pub(crate) fn run_with(variables: &[(&str, &str)], args: &[&str]) -> Output {
+    let mut command = gputcp(args);
+    command.envs(variables.iter().copied());
+    finish(command)
+}
+
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("stderr is text")
 }
@@ -48,6 +57,33 @@ pub(crate) fn stdout(output: &Output) -> String {
 #[track_caller]
 pub(crate) fn expect(output: &Output, code: i32) {
     assert_eq!(output.status.code(), Some(code), "stdout: {}\nstderr: {}", stdout(output), stderr(output));
+}
+
+/// Checks that stderr has these words.
+#[track_caller]
+pub(crate) fn says(output: &Output, words: &str) {
+    assert!(stderr(output).contains(words), "{words:?} is missing: {}", stderr(output));
+}
+
+/// Checks an exit code, and that stderr has these words.
+#[track_caller]
+pub(crate) fn fails(output: &Output, code: i32, words: &str) {
+    expect(output, code);
+    says(output, words);
+}
+
+/// Returns the JSON document on stdout, which has nothing else.
+#[track_caller]
+pub(crate) fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("no document: {error}: {}", stderr(output)))
+}
+
+/// Checks an exit code, and returns the JSON document on stdout.
+#[track_caller]
+pub(crate) fn document(output: &Output, code: i32) -> Value {
+    expect(output, code);
+    json(output)
 }
 
 /// A process that is killed if its test forgets it.
@@ -70,19 +106,29 @@ impl Running {
 
     #[track_caller]
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + TIMEOUT;
+        self.wait_within(TIMEOUT)
+    }
+
+    #[track_caller]
+    fn wait_within(&mut self, bound: Duration) -> ExitStatus {
+        let deadline = Instant::now() + bound;
         loop {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {
                 return status;
             }
-            assert!(Instant::now() < deadline, "the command did not end within {TIMEOUT:?}");
+            assert!(Instant::now() < deadline, "the command did not end within {bound:?}");
             thread::sleep(Duration::from_millis(5));
         }
     }
 
+    #[track_caller]
+    pub(crate) fn output(self) -> Output {
+        self.output_within(TIMEOUT)
+    }
+
     /// Waits for the end; everything said meanwhile is read, so that it cannot get stuck on that.
     #[track_caller]
-    pub(crate) fn output(mut self) -> Output {
+    pub(crate) fn output_within(mut self, bound: Duration) -> Output {
         let read = |pipe: Option<Box<dyn std::io::Read + Send>>| {
             let (give, take) = mpsc::channel();
             thread::spawn(move || {
@@ -96,7 +142,7 @@ impl Running {
         };
         let out = read(self.child.stdout.take().map(|pipe| Box::new(pipe) as _));
         let err = read(self.child.stderr.take().map(|pipe| Box::new(pipe) as _));
-        let status = self.wait();
+        let status = self.wait_within(bound);
         // No other process holds the pipes' other ends: none may be left behind.
         let all = |pipe: mpsc::Receiver<Vec<u8>>| {
             pipe.recv_timeout(Duration::from_secs(10)).expect("a process was left behind that holds the pipe")

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::process::{expect, finish, gputcp, run, stderr, stdout};
+use crate::process::{expect, fails, finish, gputcp, run, run_with, says, stderr, stdout};
 
 #[test]
 fn every_senseless_setting_is_a_sentence() {
@@ -100,22 +100,14 @@ fn bad_variables_are_named() {
         ("GPUTCP_PEER_GPU", "-1"),
         ("GPUTCP_TIMEOUT", "inf"),
     ] {
-        let mut command = gputcp(&["loopback"]);
-        command.env(name, value);
-        let output = finish(command);
-        expect(&output, 2);
-        assert!(stderr(&output).contains(name), "{}", stderr(&output));
+        fails(&run_with(&[(name, value)], &["loopback"]), 2, name);
     }
     for (name, value) in [
         ("UCCL_TCPX_BOOTSTRAP_PORT_BASE", "99999"),
         ("NCCL_SOCKET_IFNAME", ","),
         ("NCCL_SOCKET_IFNAME", "=nosuch0"),
     ] {
-        let mut command = gputcp(&["client", "127.0.0.1"]);
-        command.env(name, value);
-        let output = finish(command);
-        expect(&output, 2);
-        assert!(stderr(&output).contains(name), "{}", stderr(&output));
+        fails(&run_with(&[(name, value)], &["client", "127.0.0.1"]), 2, name);
     }
 }
 
@@ -140,7 +132,7 @@ fn too_few_descriptors_are_told_with_a_remedy() {
     command.arg("-c").arg("ulimit -n 50 && exec \"$0\" loopback -s 1M -n 1 -P 64").arg(binary);
     let output = finish(command);
     assert!(matches!(output.status.code(), Some(1 | 5)), "{}", stderr(&output));
-    assert!(stderr(&output).contains("`ulimit -n`"), "{}", stderr(&output));
+    says(&output, "`ulimit -n`");
 }
 
 #[test]

@@ -7,17 +7,17 @@ use std::{
     time::Duration,
 };
 
+use gputcp_cli::session::Kind;
 use gputcp_proto::{
     frame::{Announce, Control, Join, JoinVerdict, Token, Welcome},
     handle::Handle,
     key::Proof,
 };
+use serde_json::json;
 
-use gputcp_cli::session::Kind;
-
-use super::settings;
 use crate::{
     bootstrap::{greet, hear, say},
+    frames::settings,
     process::{Server, expect, finish, small},
 };
 
@@ -27,8 +27,9 @@ fn a_client_that_announces_more_than_was_agreed_on_does_not_end_the_server() {
     let mut stream = greet(&server.port);
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("it is a socket");
     let next = |stream: &mut TcpStream| hear(stream).0;
-    let settings = settings("backward", "soft", false).replace("[65536]", "[100]");
-    say(&mut stream, Kind::Settings, &settings);
+    let changes =
+        json!({ "sizes": [100], "flow": "backward", "memory": "soft", "unpack": "kernel", "ceiling": false });
+    say(&mut stream, Kind::Settings, &settings(&changes));
     assert_eq!((next(&mut stream), next(&mut stream)), (Kind::Accept, Kind::Handles));
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let handle = Handle::at(listener.local_addr().expect("its address"), Token([1; 16])).encode();

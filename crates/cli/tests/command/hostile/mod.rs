@@ -7,15 +7,9 @@ mod relay;
 mod spoil;
 mod strangers;
 
-use std::{
-    io::{self, Read as _, Write as _},
-    net::TcpStream,
-    thread,
-};
+use std::thread;
 
-use gputcp_cli::session::{Header, Kind};
 use gputcp_fuzz::{Counts, Rng, run};
-use serde_json::json;
 
 use crate::process::{Server, expect, finish, small};
 
@@ -39,54 +33,3 @@ fn against_servers(name: &str, case: impl Fn(&mut Rng, &mut Counts, &str) + Sync
 }
 
 const SERVERS: usize = 4;
-
-/// Writes a frame.
-fn say(stream: &mut TcpStream, kind: Kind, text: &str) -> io::Result<()> {
-    let header = Header { kind, bytes: text.len() as u32 };
-    stream.write_all(&[&header.encode(), text.as_bytes()].concat())
-}
-
-/// Reads a frame of an honest process.
-fn hear(stream: &mut TcpStream) -> io::Result<(Kind, Vec<u8>)> {
-    let mut header = [0; Header::BYTES];
-    stream.read_exact(&mut header)?;
-    let header = Header::decode(&header).map_err(|violation| io::Error::other(violation.to_string()))?;
-    let mut text = vec![0; header.bytes as usize];
-    stream.read_exact(&mut text)?;
-    Ok((header.kind, text))
-}
-
-/// The hello of a client.
-const HELLO: &str = r#"{"version":"0",
-    "identity":{"host":"h","boot_id":"","network_namespace":0,"cores":1},"challenge":null}"#;
-
-/// Returns the settings of a client that asks for 64 KiB, this way, in this memory.
-fn settings(flow: &str, memory: &str, ceiling: bool) -> String {
-    let unpack = if memory == "host" { "none" } else { "kernel" };
-    let settings = json!({
-        "sizes": [65536],
-        "flow": flow,
-        "transport": "sockets",
-        "streams": 1,
-        "channels": 1,
-        "chunk_bytes": 16384,
-        "send_window": 4,
-        "recv_window": 8,
-        "memory": memory,
-        "unpack": unpack,
-        "segment_bytes": null,
-        "slabs": null,
-        "congestion": null,
-        "send_buffer_bytes": null,
-        "recv_buffer_bytes": null,
-        "verify": true,
-        "ceiling": ceiling,
-        "timeout_ms": 300,
-        "seed": 7,
-        "memory_automatic": false,
-        "server_gpu": null,
-        "plugin": null,
-        "client_gpu_uuid": null,
-    });
-    settings.to_string()
-}

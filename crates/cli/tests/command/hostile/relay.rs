@@ -13,10 +13,13 @@ use gputcp_cli::session::Kind;
 use gputcp_fuzz::{Counts, Rng};
 
 use super::{
-    against_servers, hear,
+    against_servers,
     spoil::{frame, spoil},
 };
-use crate::process::{Running, gputcp, stderr};
+use crate::{
+    frames::hear,
+    process::{Running, gputcp, stderr},
+};
 
 #[test]
 fn nothing_that_is_spoilt_on_the_way_ends_a_client_or_a_server_but_by_an_error() {

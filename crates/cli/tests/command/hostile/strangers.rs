@@ -9,11 +9,13 @@ use std::{
 
 use gputcp_cli::session::Kind;
 use gputcp_fuzz::{Counts, Rng};
+use serde_json::json;
 
 use super::{
-    HELLO, against_servers, hear, say, settings,
+    against_servers,
     spoil::{Spoiled, spoil},
 };
+use crate::frames::{HELLO, hear, say, settings};
 
 #[test]
 fn nothing_that_strangers_say_ends_a_server() {
@@ -42,7 +44,9 @@ fn visit(random: &mut Rng, counts: &mut Counts, port: &str) -> Visit {
     let well = random.choice([0, 1, 1, 1, 2, 3, 4, 5, 7]).expect("some");
     let flow = random.choice(["forward", "backward", "both", "round-trip"]).expect("four");
     let memory = random.choice(["host", "soft"]).expect("two");
-    let settings = settings(flow, memory, random.bool());
+    let unpack = if memory == "host" { "none" } else { "kernel" };
+    let ceiling = random.bool();
+    let settings = settings(&json!({ "flow": flow, "memory": memory, "unpack": unpack, "ceiling": ceiling }));
     let begin = r#"{"work":"transfer","bytes":65536,"iteration":1,"rounds":1}"#;
     let sent = r#"{"bytes":65536,"chunks":4,"cpu_ns":5,"tcp":{"retransmits":1,"rtt_us":1,"cwnd_packets":1}}"#;
     let received = r#"{"time_ns":1,"landed":65536,"unpacked":65536,"chunks":4,"cpu_ns":1,"verified":true,
