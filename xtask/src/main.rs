@@ -44,10 +44,7 @@ fn run() -> Result<()> {
         ["check-prose", "--list", path] => prose::check(root, &Wish::List(path)),
         ["sim-mutants"] => sim_mutants::run(root, ""),
         ["sim-mutants", part] => sim_mutants::run(root, part),
-        ["--help" | "-h"] | [_, "--help" | "-h"] => {
-            print!("{USAGE}");
-            Ok(())
-        }
+        ["--help" | "-h"] | [_, "--help" | "-h"] => shell::say(USAGE),
         ["test-under-load", "--runs", runs, ref more @ ..] => {
             under_load::run(runs.parse().context("--runs takes a number")?, more)
         }

@@ -13,6 +13,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use crate::shell::say;
+
 /// Runs `cargo test --workspace` so many times, with these arguments more, beside a busy thread for each
 /// core.
 pub(crate) fn run(runs: usize, more: &[&str]) -> Result<()> {
@@ -23,7 +25,7 @@ pub(crate) fn run(runs: usize, more: &[&str]) -> Result<()> {
         bail!("the tests do not build");
     }
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    println!("# {runs} runs on {cores} cores with {cores} busy threads; logs in {}", logs.display());
+    say(&format!("# {runs} runs on {cores} cores with {cores} busy threads; logs in {}\n", logs.display()))?;
     let stop = AtomicBool::new(false);
     let failed = thread::scope(|scope| {
         for _ in 0..cores {
@@ -40,8 +42,8 @@ pub(crate) fn run(runs: usize, more: &[&str]) -> Result<()> {
     let green = failed.iter().filter(|failed| failed.is_empty()).count();
     let mut times = BTreeMap::<&str, usize>::new();
     failed.iter().flatten().for_each(|name| *times.entry(name).or_default() += 1);
-    println!("# {green} of {runs} runs passed");
-    times.iter().for_each(|(name, times)| println!("# failed in {times}: {name}"));
+    say(&format!("# {green} of {runs} runs passed\n"))?;
+    times.iter().try_for_each(|(name, times)| say(&format!("# failed in {times}: {name}\n")))?;
     if green < runs {
         bail!("{} of {runs} runs failed", runs - green);
     }
@@ -62,7 +64,7 @@ fn one(run: usize, logs: &Path, more: &[&str]) -> Result<Vec<String>> {
     }
     let outcome =
         if failed.is_empty() { "passed".to_owned() } else { format!("FAILED: {}", failed.join(", ")) };
-    println!("{run:4} {:6.0} s  {outcome}", began.elapsed().as_secs_f64());
+    say(&format!("{run:4} {:6.0} s  {outcome}\n", began.elapsed().as_secs_f64()))?;
     Ok(failed)
 }
 

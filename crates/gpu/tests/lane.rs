@@ -1,5 +1,5 @@
-//! Lanes, and the memory that sockets reach. Messages go through lanes and sockets in `gpu-check`, whose tests
-//! use the software GPU.
+//! Lanes, and the memory that sockets reach. Messages go through lanes and sockets in `gpu-check`, whose
+//! tests use the software GPU.
 
 use std::{
     io::Write,

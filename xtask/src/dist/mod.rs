@@ -44,7 +44,7 @@ pub(crate) fn make(root: &Path) -> Result<()> {
         let name = file.file_name().context("a made file has a name")?;
         let sum = shell::output(Command::new("sha256sum").current_dir(&parts.out).arg(name))?;
         fs::write(parts.out.join(format!("{}.sha256", name.display())), &sum)?;
-        print!("{sum}");
+        shell::say(&sum)?;
     }
     Ok(())
 }

@@ -20,6 +20,8 @@ use anyhow::{Context, Result, ensure};
 use budget::{Areas, Grown};
 use rule::Measure;
 
+use crate::shell::say;
+
 /// One place that misses the rule.
 struct Fault {
     area: String,
@@ -48,16 +50,13 @@ pub(crate) fn check(root: &Path, wish: &Wish<'_>) -> Result<()> {
         Err(error) => return Err(error).with_context(|| format!("reading {BUDGET}")),
     };
     match wish {
-        Wish::List(path) => {
-            faults.iter().filter(|fault| fault.path.starts_with(path)).for_each(print);
-            Ok(())
-        }
+        Wish::List(path) => faults.iter().filter(|fault| fault.path.starts_with(path)).try_for_each(print),
         Wish::WriteBudget => {
             old.map_or(Ok(()), |old| budget::must_not_rise(&areas, &old))?;
             fs::write(&file, budget::show(&areas)).with_context(|| format!("writing {BUDGET}"))
         }
         Wish::Check => {
-            print!("{}", budget::show(&areas));
+            say(&budget::show(&areas))?;
             let old = old.with_context(|| format!("there is no {BUDGET}: --write-budget makes it"))?;
             judge(root, &budget::grown(&areas, &old), &faults)
         }
@@ -67,12 +66,12 @@ pub(crate) fn check(root: &Path, wish: &Wish<'_>) -> Result<()> {
 /// Shows an example of each fault, or of each count that grew those that are new; then that is an error.
 fn judge(root: &Path, grown: &[Grown], faults: &[Fault]) -> Result<()> {
     for measure in Measure::ALL.iter().filter(|_| grown.is_empty()) {
-        faults.iter().find(|one| one.measure == *measure).into_iter().for_each(print);
+        faults.iter().find(|one| one.measure == *measure).into_iter().try_for_each(print)?;
     }
     for Grown { area, measure, count, budget } in grown {
-        println!("{area}: {count} {}, {budget} allowed: {}", measure.name(), measure.demand());
+        say(&format!("{area}: {count} {}, {budget} allowed: {}\n", measure.name(), measure.demand()))?;
         let here = faults.iter().filter(|fault| fault.area == *area && fault.measure == *measure);
-        since::new(root, here).into_iter().take(EXAMPLES).for_each(print);
+        since::new(root, here).into_iter().take(EXAMPLES).try_for_each(print)?;
     }
     ensure!(
         grown.is_empty(),
@@ -81,9 +80,9 @@ fn judge(root: &Path, grown: &[Grown], faults: &[Fault]) -> Result<()> {
     Ok(())
 }
 
-fn print(fault: &Fault) {
+fn print(fault: &Fault) -> Result<()> {
     let text: String = fault.text.trim().chars().take(SHOWN).collect();
-    println!("  {}:{}: {}: {text}", fault.path, fault.line, fault.measure.name());
+    say(&format!("  {}:{}: {}: {text}\n", fault.path, fault.line, fault.measure.name()))
 }
 
 /// Counts all areas, and returns every place.
