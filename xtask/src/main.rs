@@ -15,8 +15,6 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 
-use prose::Wish;
-
 fn main() -> ExitCode {
     // Not by returning the error: with RUST_BACKTRACE set, a page of addresses would hide the sentence.
     match run() {
@@ -38,10 +36,8 @@ fn run() -> Result<()> {
         ["bench-report", "--check"] => bench::check(&root.join(BENCHMARKS)),
         ["bench-report", "--in", folder] => bench::write(folder.as_ref()),
         ["dist"] => dist::make(root),
-        ["check-prose"] => prose::check(root, &Wish::Check),
-        ["check-prose", "--write-budget"] => prose::check(root, &Wish::WriteBudget),
-        ["check-prose", "--list"] => prose::check(root, &Wish::List("")),
-        ["check-prose", "--list", path] => prose::check(root, &Wish::List(path)),
+        ["check-prose"] => prose::check(root, ""),
+        ["check-prose", path] if !path.starts_with('-') => prose::check(root, path),
         ["sim-mutants"] => sim_mutants::run(root, ""),
         ["sim-mutants", part] => sim_mutants::run(root, part),
         ["--help" | "-h"] | [_, "--help" | "-h"] => shell::say(USAGE),
@@ -59,17 +55,16 @@ const RUNS: usize = 20;
 const BENCHMARKS: &str = "docs/benchmarks";
 const USAGE: &str = "\
 usage: cargo xtask kernels [--nvrtc PATH]
-       cargo xtask check-prose [--list [PATH] | --write-budget]
+       cargo xtask check-prose [PATH]
        cargo xtask bench-report [--check | --in FOLDER]
        cargo xtask dist
        cargo xtask test-under-load [--runs N] [ARGS of cargo test]
        cargo xtask sim-mutants [NAME]
   kernels       compiles crates/gpu/src/cuda/kernels/unpack.cu to the .ptx files beside it, with NVRTC 12.1 or 12.2:
                 the libnvrtc.so.12 at PATH, or else the one that pip has installed or can download
-  check-prose   counts, for each crate's comments and for the pages, words for persons without a name (who, nobody, …),
+  check-prose   finds, in comments and pages (under PATH), words for persons without a name (who, nobody, …),
                 sentences that begin with What, lines over 110 columns and sentences over 25 words, and fails if
-                a count is above xtask/prose.budget; --list shows each place (under PATH), --write-budget makes
-                today's counts the budget, if none has risen over all
+                there is one
   bench-report  makes docs/benchmarks/README.md and its plots of docs/benchmarks/results, which
                 scripts/bench_results.py writes; --check fails if they are stale; --in takes another folder
   dist          builds the command and libnccl-net-gputcp.so, and packs both with their licences into target/dist:

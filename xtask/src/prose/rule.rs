@@ -1,6 +1,6 @@
-//! The rule of the house for prose, as four counts that a program can make.
+//! The rule of the house for prose, as four measures that a program can take.
 //!
-//! A sentence's subject is a named thing. Two counts stand for the opposite: the words for a person without
+//! A sentence's subject is a named thing. Two measures stand for the opposite: the words for a person without
 //! a name, wherever they are, and sentences that begin with "What" or "Whatever". A relative "whose" behind a
 //! named thing passes, as does "what" within a sentence. Code between backticks is not judged.
 
@@ -20,18 +20,6 @@ pub(super) enum Measure {
 }
 
 impl Measure {
-    pub(super) const ALL: [Self; 4] = [Self::Who, Self::What, Self::Wide, Self::Long];
-
-    /// Returns its name in tables and in the budget.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Who => "who",
-            Self::What => "what",
-            Self::Wide => "wide",
-            Self::Long => "long",
-        }
-    }
-
     /// Returns the demand that is missed.
     pub(super) fn demand(self) -> String {
         match self {
@@ -98,24 +86,24 @@ const WORDS: usize = 25;
 mod tests {
     use super::*;
 
-    fn measures(text: &str) -> Vec<&'static str> {
+    fn measures(text: &str) -> Vec<Measure> {
         let mut paragraph = Paragraph::default();
         paragraph.push(1, text);
         let paragraph = paragraph.take().expect("some text");
-        faults(&paragraph).iter().map(|(measure, _, _)| measure.name()).collect()
+        faults(&paragraph).iter().map(|(measure, _, _)| *measure).collect()
     }
 
     #[test]
     fn the_examples_of_the_house_style() {
-        assert_eq!(measures("Whoever waits reads the control socket; standby stays away."), ["who"]);
-        assert_eq!(measures("Nothing where nobody knows the sockets."), ["who"]);
+        assert_eq!(measures("Whoever waits reads the control socket; standby stays away."), [Measure::Who]);
+        assert_eq!(measures("Nothing where nobody knows the sockets."), [Measure::Who]);
         for good in [
             "The waiting thread reads the control socket.",
             "While a caller polls, the background reader disarms its epoll registration.",
             "`None` if the transport does not expose TCP counters.",
             "Returns the connection whose peer died, and what it had sent.",
         ] {
-            assert_eq!(measures(good), [""; 0], "{good}");
+            assert_eq!(measures(good), [], "{good}");
         }
     }
 
@@ -123,27 +111,27 @@ mod tests {
     fn what_begins_no_sentence() {
         assert_eq!(
             measures("What a frame says. Says what it is. Whatever comes is read. (What else?)"),
-            ["what"; 3]
+            [Measure::What; 3]
         );
     }
 
     #[test]
     fn words_for_persons_are_whole_words_outside_of_code() {
-        assert_eq!(measures("The whole of `who` and `nobody`, `WHOSE`."), [""; 0]);
-        assert_eq!(measures("Whose turn? No one's: everyone, anybody, whom."), ["who"; 5]);
-        assert_eq!(measures("NOBODY asks."), ["who"]);
+        assert_eq!(measures("The whole of `who` and `nobody`, `WHOSE`."), []);
+        assert_eq!(measures("Whose turn? No one's: everyone, anybody, whom."), [Measure::Who; 5]);
+        assert_eq!(measures("NOBODY asks."), [Measure::Who]);
     }
 
     #[test]
     fn twenty_five_words_pass() {
         let words = |count: usize| format!("{}.", vec!["word"; count].join(" "));
-        assert_eq!(measures(&words(25)), [""; 0]);
-        assert_eq!(measures(&words(26)), ["long"]);
+        assert_eq!(measures(&words(25)), []);
+        assert_eq!(measures(&words(26)), [Measure::Long]);
         assert_eq!(
             measures(&format!("{} — `a b c` {}", words(25).trim_end_matches('.'), words(25))),
-            ["long"]
+            [Measure::Long]
         );
-        assert_eq!(measures(&format!("{} {}", words(25), words(25))), [""; 0]);
+        assert_eq!(measures(&format!("{} {}", words(25), words(25))), []);
     }
 
     #[test]
