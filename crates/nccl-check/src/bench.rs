@@ -127,45 +127,36 @@ impl BenchPlugin {
 
     /// Connects, asking again as often as the plugin says "not yet".
     pub(crate) fn connect(&self, handle: &mut Handle) -> Result<P, Stop> {
-        loop {
-            if let Some(comm) = self.connect_once(handle)? {
-                return Ok(comm);
-            }
-            self.in_time("connect never gave a connection")?;
-            pause();
-        }
+        self.until("connect never gave a connection", || self.connect_once(handle))
     }
 
     pub(crate) fn connect_once(&self, handle: &mut Handle) -> Result<Option<P>, Stop> {
-        let mut device = device_handle();
-        let (code, comm) = self.call("connect", |raw| raw.connect(self.dev, handle, &raw mut device));
+        self.connect_with(handle, &mut device_handle())
+    }
+
+    /// Connects once, with this argument for the device handle.
+    pub(crate) fn connect_with(
+        &self,
+        handle: &mut Handle,
+        device: *mut *mut DeviceHandle,
+    ) -> Result<Option<P>, Stop> {
+        let (code, comm) = self.call("connect", |raw| raw.connect(self.dev, handle, device));
         Ok(self.success("connect", code)?.then_some(comm).filter(|comm| !comm.is_null()))
     }
 
     /// Accepts, asking again as often as the plugin says "not yet".
     pub(crate) fn accept(&self, listener: P) -> Result<P, Stop> {
-        loop {
-            if let Some(comm) = self.accept_once(listener)? {
-                return Ok(comm);
-            }
-            self.in_time("accept never gave the connection")?;
-            pause();
-        }
+        self.until("accept never gave the connection", || self.accept_once(listener))
     }
 
     pub(crate) fn accept_once(&self, listener: P) -> Result<Option<P>, Stop> {
-        self.accept_with(listener, device_handle()).map(|(comm, _)| comm)
+        self.accept_with(listener, &mut device_handle())
     }
 
-    /// Accepts once, with a place for a device handle. Returns the place as the plugin left it, too.
-    pub(crate) fn accept_with(
-        &self,
-        listener: P,
-        mut device: *mut DeviceHandle,
-    ) -> Result<(Option<P>, *mut DeviceHandle), Stop> {
-        let (code, comm) = self.call("accept", |raw| raw.accept(listener, &raw mut device));
-        let comm = self.success("accept", code)?.then_some(comm).filter(|comm| !comm.is_null());
-        Ok((comm, device))
+    /// Accepts once, with this argument for the device handle.
+    pub(crate) fn accept_with(&self, listener: P, device: *mut *mut DeviceHandle) -> Result<Option<P>, Stop> {
+        let (code, comm) = self.call("accept", |raw| raw.accept(listener, device));
+        Ok(self.success("accept", code)?.then_some(comm).filter(|comm| !comm.is_null()))
     }
 
     /// Returns memory for a message, registered for a connection until that is closed.

@@ -3,7 +3,10 @@
 //! The memory is never freed: a plugin's late write is then a finding, and does not break the checking
 //! process.
 
-use crate::raw::P;
+use crate::{
+    raw::P,
+    stop::{Stop, fail},
+};
 
 /// A piece of memory. Copies are the same piece.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +68,11 @@ impl Block {
             return Err(format!("byte {} was written, behind a message of {bytes}", bytes + at));
         }
         self.check_guards()
+    }
+
+    /// Fails a check if the memory does not hold a message and nothing else.
+    pub(crate) fn holds(&self, bytes: usize, message: u64) -> Result<(), Stop> {
+        self.check(bytes, message).or_else(|why| fail(format!("in message {message}, {why}")))
     }
 
     /// Checks that the guards before and behind the memory are untouched.

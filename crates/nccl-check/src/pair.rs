@@ -80,8 +80,8 @@ impl<Start: Fn(&Side) -> Command> Checker<Start> {
         failed: &[&str],
         go_on: impl Fn() -> bool,
     ) -> Result<Outcome, Broken> {
-        if version < check.since {
-            return Ok(Outcome::Skipped(format!("a demand from version {} on", check.since)));
+        if version < check.scope.since {
+            return Ok(Outcome::Skipped(format!("a demand from version {} on", check.scope.since)));
         }
         if let Some(why) = check.consequence_of(failed) {
             return Ok(Outcome::Skipped(why));

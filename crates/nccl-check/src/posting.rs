@@ -1,14 +1,14 @@
 //! Requests as a check uses them: posted, asked for, waited for, and served while the side waits for
 //! something else.
 
-use std::{ffi::c_int, ptr, thread, time::Duration};
+use std::{collections::VecDeque, ffi::c_int, ptr, thread, time::Duration};
 
 use crate::{
     bench::BenchPlugin,
     block::Block,
     outstanding::Ticket,
     raw::{Group, P, Sizes},
-    stop::{Stop, fail},
+    stop::Stop,
 };
 
 /// A request in flight, and its memory.
@@ -105,6 +105,29 @@ impl BenchPlugin {
         self.until("test never said that a request is done", || self.test(request))
     }
 
+    /// Waits for requests, the first one first.
+    pub(crate) fn wait_for_all(&self, requests: &[PostedRequest]) -> Result<(), Stop> {
+        requests.iter().try_for_each(|&request| self.wait(request).map(drop))
+    }
+
+    /// Posts a message after another, with so few in flight that every plugin takes them.
+    pub(crate) fn few_at_a_time(
+        &self,
+        messages: u64,
+        mut post: impl FnMut(u64) -> Result<PostedRequest, Stop>,
+    ) -> Result<(), Stop> {
+        let mut posted = VecDeque::new();
+        for message in 0..messages {
+            if posted.len() == FEW
+                && let Some(oldest) = posted.pop_front()
+            {
+                self.wait(oldest)?;
+            }
+            posted.push_back(post(message)?);
+        }
+        self.wait_for_all(posted.make_contiguous())
+    }
+
     /// Gives a finished receive's slot back to a plugin that keeps it.
     pub(crate) fn consume(&self, comm: P, request: PostedRequest) -> Result<(), Stop> {
         match self.call("irecvConsumed", |raw| raw.irecv_consumed(comm, 1, request.ticket.pointer)) {
@@ -122,7 +145,7 @@ impl BenchPlugin {
         message: u64,
     ) -> Result<(), Stop> {
         self.wait(request)?;
-        request.block.check(bytes, message).or_else(|why| fail(format!("in message {message}, {why}")))?;
+        request.block.holds(bytes, message)?;
         self.consume(comm, request)
     }
 
@@ -189,6 +212,8 @@ pub(crate) fn alone(block: Block) -> Group {
     }
 }
 
+/// The most sends in flight that every plugin takes.
+pub(crate) const FEW: usize = 8;
 /// The tag of all messages that tags need not tell apart.
 const TAG: c_int = 7;
 /// The count of "not yet" that, over the time [`REFUSED`], means "full".

@@ -6,7 +6,7 @@ use gputcp_nccl_drive::DEVICES_MAX;
 
 use crate::{
     bench::BenchPlugin,
-    checks::{Check, Run},
+    checks::{Check, Run, Scope},
     raw::Raw,
     source::{PLUGIN, nccl},
     stop::{Seen, fail},
@@ -38,9 +38,7 @@ pub static PROBE: Check = Check {
     expected: "the plugin is loaded, starts, and has a device",
     because: "else NCCL goes on to the next plugin",
     sources: &[nccl(PLUGIN, 172, 187), nccl(PLUGIN, 222, 232)],
-    stricter: None,
-    since: 5,
-    after: &[],
+    scope: Scope::ALL,
     run: Run::Alone(probe),
 };
 

@@ -176,7 +176,7 @@ impl Row {
             seen: seen.clone(),
             because: check.because.into(),
             sources: sources(check),
-            stricter: check.stricter.map(Into::into),
+            stricter: check.scope.stricter.map(Into::into),
             took_ms: took.as_secs_f64() * 1e3,
         }
     }
@@ -190,8 +190,8 @@ pub fn list(checks: &[&Check]) -> Vec<Listed> {
         expected: check.expected.into(),
         because: check.because.into(),
         sources: sources(check),
-        stricter: check.stricter.map(Into::into),
-        since: check.since,
+        stricter: check.scope.stricter.map(Into::into),
+        since: check.scope.since,
     };
     checks.iter().map(listed).collect()
 }

@@ -12,19 +12,19 @@ pub fn page(checks: &[&Check]) -> String {
 
 /// Makes a check's line of the index.
 fn line(check: &Check) -> String {
-    let stricter = if check.stricter.is_some() { "yes" } else { "" };
-    format!("| [{id}](#{id}) | v{} | {stricter} |\n", check.since, id = check.id)
+    let stricter = if check.scope.stricter.is_some() { "yes" } else { "" };
+    format!("| [{id}](#{id}) | v{} | {stricter} |\n", check.scope.since, id = check.id)
 }
 
 fn section(check: &Check) -> String {
     let mut text = format!("\n## {}\n\n", check.id);
     text += &item("The plugin must", check.expected);
     text += &item("Why", check.because);
-    if let Some(nccl) = check.stricter {
+    if let Some(nccl) = check.scope.stricter {
         text += &item("Stricter than NCCL", nccl);
     }
     text += &item("NCCL's source", &sources(check.sources));
-    text + &item("Since", &format!("version {} of the interface", check.since))
+    text + &item("Since", &format!("version {} of the interface", check.scope.since))
 }
 
 /// Names the lines, behind the tag of their release.

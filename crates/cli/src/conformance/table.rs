@@ -34,8 +34,8 @@ pub fn list(checks: &[&Check]) -> String {
     for check in checks {
         table.add_row([
             check.id.to_owned(),
-            format!("v{}", check.since),
-            match check.stricter {
+            format!("v{}", check.scope.since),
+            match check.scope.stricter {
                 Some(nccl) => format!("{}\n→ {}\nstricter than NCCL: {nccl}", check.expected, check.because),
                 None => format!("{}\n→ {}", check.expected, check.because),
             },

@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Check, Run};
+use super::{Check, Run, Scope, order::post};
 use crate::{
     bench::BenchPlugin,
     meeting::Bench,
     posting::PostedRequest,
     source::{BOOTSTRAP, NET, README, nccl},
-    stop::{Seen, Stop, fail},
+    stop::{Seen, Stop},
 };
 
 pub(super) const CHECKS: &[Check] = &[Check {
@@ -26,9 +26,7 @@ pub(super) const CHECKS: &[Check] = &[Check {
         nccl(BOOTSTRAP, 181, 196),
         nccl(BOOTSTRAP, 1188, 1191),
     ],
-    stricter: None,
-    since: 5,
-    after: &[],
+    scope: Scope::ALL,
     run: Run::Pair { receiving, sending },
 }];
 
@@ -57,8 +55,7 @@ fn receiving(bench: &mut Bench) -> Seen {
         let posted = post(room, |block| plugin.recv(comm, block)).map_err(lost)?;
         for (message, request) in (0..).zip(posted) {
             done(plugin, request).map_err(lost)?;
-            let whole = request.block.check(shape.bytes, message);
-            whole.or_else(|why| fail(format!("in message {message}, {why}"))).map_err(lost)?;
+            request.block.holds(shape.bytes, message).map_err(lost)?;
             plugin.consume(comm, request)?;
         }
         plugin.close_recv(comm).map_err(lost)?;
@@ -89,13 +86,6 @@ fn sending(bench: &mut Bench) -> Seen {
     }
     bench.link.meet()?;
     Ok(String::new())
-}
-
-fn post<Block>(
-    blocks: Vec<Block>,
-    one: impl FnMut(Block) -> Result<PostedRequest, Stop>,
-) -> Result<Vec<PostedRequest>, Stop> {
-    blocks.into_iter().map(one).collect()
 }
 
 /// Waits for a request without a pause, as the connection may end between any two calls.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Check, Run};
+use super::{Check, Run, Scope};
 use crate::{
     bench::{BenchPlugin, pause},
     block::Block,
@@ -23,9 +23,7 @@ pub(super) const CHECKS: &[Check] = &[
                    come whole. All closes return",
         because: "NCCL closes in its clean-up after an error: a close that waits for the peer hangs the job's end",
         sources: &[nccl(PROXY, 1751, 1758), nccl(NET, 1136, 1168), nccl(NET, 1181, 1209)],
-        stricter: None,
-        since: 5,
-        after: &[],
+        scope: Scope::ALL,
         run: Run::Pair { receiving: dead_surviving, sending: dead_dying },
     },
     Check {
@@ -38,9 +36,7 @@ pub(super) const CHECKS: &[Check] = &[
             nccl(NET, 1161, 1167),
             nccl(NET, 1203, 1208),
         ],
-        stricter: None,
-        since: 5,
-        after: &[],
+        scope: Scope::ALL,
         run: Run::Pair { receiving: mid_receiving, sending: mid_sending },
     },
 ];

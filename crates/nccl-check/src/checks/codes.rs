@@ -1,10 +1,10 @@
 //! Answers that NCCL would misread: the code for "in progress", and a request that was left as it came.
 
-use std::{collections::VecDeque, ptr, sync::atomic::Ordering::Relaxed};
+use std::{ptr, sync::atomic::Ordering::Relaxed};
 
 use gputcp_nccl_net::layout::constants::{OPTIONAL_RECV_COMPLETION, REQUESTS_MAX};
 
-use super::{Check, Run, full::FULL_MAX, requests::post};
+use super::{Check, Run, Scope, full::FULL_MAX, requests::post};
 use crate::{
     bench::{BenchPlugin, answered},
     meeting::Bench,
@@ -25,9 +25,11 @@ pub(super) const CHECKS: &[Check] = &[
             nccl(PLUGIN, 178, 182),
             nccl_of("v2.13.4-1", "src/include/checks.h", 107, 114),
         ],
-        stricter: Some("from 2.14 on, NCCL takes 7 for success when it connects and transfers"),
-        since: 5,
-        after: &["connect-accept-not-yet"],
+        scope: Scope {
+            stricter: Some("from 2.14 on, NCCL takes 7 for success when it connects and transfers"),
+            after: &["connect-accept-not-yet"],
+            ..Scope::ALL
+        },
         run: Run::Pair { receiving: in_progress_receiving, sending: in_progress_sending },
     },
     Check {
@@ -35,9 +37,7 @@ pub(super) const CHECKS: &[Check] = &[
         expected: "irecv writes its request always, NULL included, whatever it held before",
         because: "for LL and LL128 the request arrives as 0x1: left there, NCCL takes it for a request",
         sources: &[nccl(README, 390, 394), nccl(NET, 1478, 1484)],
-        stricter: None,
-        since: 9,
-        after: &[],
+        scope: Scope { since: 9, ..Scope::ALL },
         run: Run::Pair { receiving: overwrites_receiving, sending: overwrites_sending },
     },
 ];
@@ -69,16 +69,8 @@ fn in_progress_receiving(bench: &mut Bench) -> Seen {
 fn in_progress_sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     let count = bench.link.hear_number()?;
-    let mut posted = VecDeque::new();
-    for message in 0..count {
-        posted.push_back(bench.plugin.send(comm, bench.plugin.message(comm, BYTES, message)?)?);
-        if posted.len() == FEW
-            && let Some(oldest) = posted.pop_front()
-        {
-            bench.plugin.wait(oldest)?;
-        }
-    }
-    posted.iter().try_for_each(|request| bench.plugin.wait(*request).map(drop))?;
+    let plugin = &bench.plugin;
+    plugin.few_at_a_time(count, |message| plugin.send(comm, plugin.message(comm, BYTES, message)?))?;
     bench.part_from_receiver(comm)?;
     never_in_progress(&bench.plugin)
 }
@@ -144,7 +136,5 @@ fn overwrites_sending(bench: &mut Bench) -> Seen {
     })
 }
 
-/// The most sends in flight: few enough for every plugin.
-const FEW: usize = 8;
 const BYTES: usize = 256;
 const NEVER_FULL: &str = "never full: 512 were taken";

@@ -7,7 +7,7 @@ use std::{
 
 use gputcp_nccl_net::layout::device::DeviceHandle;
 
-use super::{Check, Run};
+use super::{Check, Run, Scope};
 use crate::{
     bench::pause,
     meeting::Bench,
@@ -23,9 +23,7 @@ pub(super) const CHECKS: &[Check] = &[
                    the same handle memory, they give the connection",
         because: "one proxy thread makes all of a GPU's connections by turns: a call that waits there stops the others",
         sources: &[nccl(README, 301, 311), nccl(NET, 855, 862), nccl(NET, 1023, 1027)],
-        stricter: None,
-        since: 5,
-        after: &[],
+        scope: Scope::ALL,
         run: Run::Pair { receiving: not_yet_receiving, sending: not_yet_sending },
     },
     Check {
@@ -33,9 +31,7 @@ pub(super) const CHECKS: &[Check] = &[
         expected: "listen and connect write to the 128 bytes of the handle, and not beside them",
         because: "NCCL keeps handles in its own structures, and sends 128 bytes of each to the other side",
         sources: &[nccl(NCCL_NET_H, 15, 15), nccl(README, 294, 294), nccl(NET, 780, 781)],
-        stricter: None,
-        since: 5,
-        after: &[],
+        scope: Scope::ALL,
         run: Run::Pair { receiving: handle_receiving, sending: handle_sending },
     },
     Check {
@@ -43,9 +39,7 @@ pub(super) const CHECKS: &[Check] = &[
         expected: "connect and accept take a device handle argument that is NULL, or points to NULL",
         because: "NCCL passes those where it wants no device handle",
         sources: &[nccl(README, 160, 162), nccl(NET, 797, 804), nccl(PLUGIN, 496, 500)],
-        stricter: None,
-        since: 7,
-        after: &[],
+        scope: Scope { since: 7, ..Scope::ALL },
         run: Run::Pair { receiving: dev_handle_receiving, sending: dev_handle_sending },
     },
     Check {
@@ -53,9 +47,12 @@ pub(super) const CHECKS: &[Check] = &[
         expected: "one listen comm gives several connections",
         because: "other drivers than NCCL may listen once, and accept from several peers",
         sources: &[nccl(NET, 1019, 1038), nccl(BOOTSTRAP, 553, 559)],
-        stricter: Some("NCCL accepts one connection of each listen comm, and closes the listen comm then"),
-        since: 5,
-        after: &[],
+        scope: Scope {
+            stricter: Some(
+                "NCCL accepts one connection of each listen comm, and closes the listen comm then",
+            ),
+            ..Scope::ALL
+        },
         run: Run::Pair { receiving: several_receiving, sending: several_sending },
     },
 ];
@@ -120,10 +117,8 @@ fn dev_handle_receiving(bench: &mut Bench) -> Seen {
         let listening = bench.plugin.listen()?;
         bench.link.tell(listening.handle.bytes())?;
         let plugin = &bench.plugin;
-        let comm = plugin.until("accept never gave the connection", || {
-            let (code, comm) = plugin.call("accept", |raw| raw.accept(listening.comm, device));
-            Ok(plugin.success("accept", code)?.then_some(comm).filter(|comm| !comm.is_null()))
-        })?;
+        let comm = plugin
+            .until("accept never gave the connection", || plugin.accept_with(listening.comm, device))?;
         bench.receive_one(comm, message)?;
         bench.part_from_sender(&listening, comm)?;
     }
@@ -134,10 +129,8 @@ fn dev_handle_sending(bench: &mut Bench) -> Seen {
     for (message, device) in no_device_handles() {
         let mut handle = bench.hear_handle()?;
         let plugin = &bench.plugin;
-        let comm = plugin.until("connect never gave a connection", || {
-            let (code, comm) = plugin.call("connect", |raw| raw.connect(plugin.dev, &mut handle, device));
-            Ok(plugin.success("connect", code)?.then_some(comm).filter(|comm| !comm.is_null()))
-        })?;
+        let comm =
+            plugin.until("connect never gave a connection", || plugin.connect_with(&mut handle, device))?;
         bench.send_one(comm, message)?;
         bench.part_from_receiver(comm)?;
     }

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
-use super::{Check, Run};
+use super::{Check, Run, Scope};
 use crate::{
     bench::BenchPlugin,
     meeting::Bench,
+    posting::FEW,
     raw::P,
     source::{NET, README, nccl},
     stop::{Seen, Stop},
@@ -16,9 +17,7 @@ pub(super) const CHECKS: &[Check] = &[Check {
     expected: "many messages, of many lengths up to 2 MiB, arrive as they were sent, into memory that belongs to them",
     because: "NCCL does not look at the data, and every rank computes with it",
     sources: &[nccl(README, 361, 366), nccl(README, 377, 385), nccl(NET, 1586, 1591)],
-    stricter: None,
-    since: 5,
-    after: &[],
+    scope: Scope::ALL,
     run: Run::Pair { receiving, sending },
 }];
 
@@ -42,7 +41,7 @@ pub(super) fn receive(plugin: &BenchPlugin, comm: P, sizes: &[usize]) -> Result<
     let mut unposted = sizes.iter();
     let mut bytes = 0;
     for (message, &size) in (0..).zip(sizes) {
-        while posted.len() < WINDOW {
+        while posted.len() < FEW {
             let Some(&size) = unposted.next() else { break };
             posted.push_back(plugin.recv(comm, plugin.room(comm, size + ROOM)?)?);
         }
@@ -56,16 +55,9 @@ pub(super) fn receive(plugin: &BenchPlugin, comm: P, sizes: &[usize]) -> Result<
 
 /// Sends messages of these sizes.
 pub(super) fn send(plugin: &BenchPlugin, comm: P, sizes: &[usize]) -> Result<(), Stop> {
-    let mut posted = VecDeque::new();
-    for (message, &size) in (0..).zip(sizes) {
-        if posted.len() == WINDOW
-            && let Some(oldest) = posted.pop_front()
-        {
-            plugin.wait(oldest)?;
-        }
-        posted.push_back(plugin.send(comm, plugin.message(comm, size, message)?)?);
-    }
-    posted.into_iter().try_for_each(|request| plugin.wait(request).map(drop))
+    plugin.few_at_a_time(sizes.len() as u64, |message| {
+        plugin.send(comm, plugin.message(comm, sizes[message as usize], message)?)
+    })
 }
 
 /// Returns small sizes, those around powers of two, and long ones of any length. Empty messages are another
@@ -85,6 +77,4 @@ fn sizes() -> Vec<usize> {
     sizes
 }
 
-/// The most requests in flight: few enough for every plugin.
-const WINDOW: usize = 8;
 const ROOM: usize = 64;

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Check, Run, connect::at_once};
+use super::{Check, Run, Scope, connect::at_once};
 use crate::{
     bench::BenchPlugin,
     meeting::Bench,
@@ -17,9 +17,7 @@ pub(super) const CHECKS: &[Check] = &[
         expected: "listen returns at once, though no peer connects",
         because: "NCCL listens before it tells its peer the handle: a listen that waits for the peer waits for ever",
         sources: &[nccl(README, 296, 297), nccl(NET, 780, 782)],
-        stricter: None,
-        since: 5,
-        after: &[],
+        scope: Scope::ALL,
         run: Run::Alone(listen_does_not_block),
     },
     Check {
@@ -27,9 +25,7 @@ pub(super) const CHECKS: &[Check] = &[
         expected: "listen, connect and accept give a connection, which carries a message and is closed",
         because: "NCCL moves all data over such connections. Without one, the other checks of two sides are skipped",
         sources: &[nccl(README, 155, 173), nccl(NET, 849, 853), nccl(NET, 1014, 1027)],
-        stricter: None,
-        since: 5,
-        after: &[],
+        scope: Scope::ALL,
         run: Run::Pair { receiving, sending },
     },
 ];

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Check, Run, requests::promised};
+use super::{Check, Run, Scope, requests::promised};
 use crate::{
     bench::BenchPlugin,
     block::Block,
@@ -26,12 +26,13 @@ pub(super) const CHECKS: &[Check] = &[Check {
         nccl(README, 329, 336),
         nccl(NET_IB, 1926, 1928),
     ],
-    stricter: Some(
-        "NCCL has at most 8 receives of a connection in flight. It has at most 32 sends for each of maxRecvs, and 8 up \
+    scope: Scope {
+        stricter: Some(
+            "NCCL has at most 8 receives of a connection in flight. It has at most 32 sends for each of maxRecvs, and 8 up \
          to v6. Its own networks answer an error beyond",
-    ),
-    since: 5,
-    after: &[],
+        ),
+        ..Scope::ALL
+    },
     run: Run::Pair { receiving, sending },
 }];
 

@@ -1,6 +1,6 @@
 //! GPU memory: received in place, flushed, or unpacked from the plugin's queue.
 
-use std::{collections::VecDeque, ptr::NonNull};
+use std::ptr::NonNull;
 
 use gputcp_nccl_net::layout::{
     constants::{NET_DEVICE_UNPACK, NET_DEVICE_UNPACK_VERSION},
@@ -9,7 +9,7 @@ use gputcp_nccl_net::layout::{
 };
 use gputcp_proto::bounce::Fragment;
 
-use super::{Check, Run};
+use super::{Check, Run, Scope};
 use crate::{
     bench::{BenchPlugin, device_handle},
     gpu::{Gpu, Room},
@@ -26,9 +26,7 @@ pub(super) const CHECKS: &[Check] = &[
         expected: "what was received to GPU memory is there when test says done",
         because: "from compute capability 9.0 on NCCL does not call iflush unless forceFlush is 1",
         sources: &[nccl("src/graph/paths.cc", 510, 531), nccl(NET, 1523, 1529), nccl(README, 251, 255)],
-        stricter: None,
-        since: 5,
-        after: &[],
+        scope: Scope::ALL,
         run: Run::Pair { receiving: done_receiving, sending },
     },
     Check {
@@ -36,9 +34,7 @@ pub(super) const CHECKS: &[Check] = &[
         expected: "iflush of received GPU memory succeeds, and its request, if it gives one, ends",
         because: "NCCL flushes after receiving to the memory of GPUs that need it, or with forceFlush",
         sources: &[nccl(README, 418, 426), nccl(NET, 1541, 1565), nccl(NET, 1574, 1579)],
-        stricter: None,
-        since: 5,
-        after: &[],
+        scope: Scope::ALL,
         run: Run::Pair { receiving: flush_receiving, sending },
     },
     Check {
@@ -50,30 +46,26 @@ pub(super) const CHECKS: &[Check] = &[
             nccl("src/device/network/unpack/unpack.h", 205, 229),
             nccl(NET, 787, 807),
         ],
-        stricter: None,
-        since: 7,
-        after: &[],
+        scope: Scope { since: 7, ..Scope::ALL },
         run: Run::Pair { receiving: queue_receiving, sending },
     },
 ];
 
 fn done_receiving(bench: &mut Bench) -> Seen {
-    let gpu = in_place(bench)?;
-    let (listening, comm) = bench.meet_sender()?;
-    bench.link.tell_number(SIZES.len() as u64)?;
-    for (message, bytes) in (0..).zip(SIZES) {
-        let room = gpu.room(&bench.plugin, comm, bytes)?;
-        let request = bench.plugin.recv(comm, room.block)?;
-        bench.plugin.wait(request)?;
-        room.check(message)?;
-        bench.plugin.consume(comm, request)?;
-        keep(room);
-    }
-    bench.part_from_sender(&listening, comm)?;
-    Ok(format!("{} messages were there without a flush", SIZES.len()))
+    let count = receive_in_place(bench, |_, _, _| Ok(()))?;
+    Ok(format!("{count} messages were there without a flush"))
 }
 
 fn flush_receiving(bench: &mut Bench) -> Seen {
+    let count = receive_in_place(bench, flush)?;
+    Ok(format!("{count} messages were there after it"))
+}
+
+/// Receives one message after another, and checks each once a last step is done. Returns their number.
+fn receive_in_place(
+    bench: &mut Bench,
+    last: fn(&BenchPlugin, P, PostedRequest) -> Result<(), Stop>,
+) -> Result<usize, Stop> {
     let gpu = in_place(bench)?;
     let (listening, comm) = bench.meet_sender()?;
     bench.link.tell_number(SIZES.len() as u64)?;
@@ -81,13 +73,13 @@ fn flush_receiving(bench: &mut Bench) -> Seen {
         let room = gpu.room(&bench.plugin, comm, bytes)?;
         let request = bench.plugin.recv(comm, room.block)?;
         bench.plugin.wait(request)?;
-        flush(&bench.plugin, comm, request)?;
+        last(&bench.plugin, comm, request)?;
         room.check(message)?;
         bench.plugin.consume(comm, request)?;
         keep(room);
     }
     bench.part_from_sender(&listening, comm)?;
-    Ok(format!("{} messages were there after it", SIZES.len()))
+    Ok(SIZES.len())
 }
 
 fn flush(plugin: &BenchPlugin, comm: P, received: PostedRequest) -> Result<(), Stop> {
@@ -114,19 +106,14 @@ fn sending(bench: &mut Bench) -> Seen {
     };
     let comm = bench.meet_receiver()?;
     let count = bench.link.hear_number()?;
-    let mut posted = VecDeque::new();
-    for message in 0..count {
-        let room = gpu.room(&bench.plugin, comm, SIZES[message as usize % SIZES.len()])?;
+    let plugin = &bench.plugin;
+    plugin.few_at_a_time(count, |message| {
+        let room = gpu.room(plugin, comm, SIZES[message as usize % SIZES.len()])?;
         room.fill(message)?;
-        if posted.len() == FEW
-            && let Some(oldest) = posted.pop_front()
-        {
-            bench.plugin.wait(oldest)?;
-        }
-        posted.push_back(bench.plugin.send(comm, room.block)?);
+        let request = plugin.send(comm, room.block)?;
         keep(room);
-    }
-    posted.into_iter().try_for_each(|request| bench.plugin.wait(request).map(drop))?;
+        Ok(request)
+    })?;
     bench.part_from_receiver(comm)?;
     Ok(String::new())
 }
@@ -139,9 +126,10 @@ fn queue_receiving(bench: &mut Bench) -> Seen {
     let listening = bench.plugin.listen()?;
     bench.link.tell(listening.handle.bytes())?;
     let plugin = &bench.plugin;
-    let (comm, device) = plugin.until("accept never gave the connection", || {
-        let (comm, device) = plugin.accept_with(listening.comm, device_handle())?;
-        Ok(comm.map(|comm| (comm, device)))
+    let mut device = device_handle();
+    let comm = plugin.until("accept never gave the connection", || {
+        device = device_handle();
+        plugin.accept_with(listening.comm, &raw mut device)
     })?;
     let queue = Queue::find(device, &mut gpu)?;
     bench.link.tell_number(RECEIVES)?;
@@ -254,5 +242,3 @@ const SIZES: [usize; 5] = [0, 100, 4096, 300_000, 1 << 20];
 const RECEIVES: u64 = 20;
 /// The bytes that an offset of 32 bits can address.
 const BOUNCE_BYTES: u64 = 4 << 30;
-/// The most sends in flight: few enough for every plugin.
-const FEW: usize = 8;

@@ -2,7 +2,7 @@
 
 use std::ptr;
 
-use super::{Check, Run};
+use super::{Check, Run, Scope};
 use crate::{
     bench::BenchPlugin,
     block::Block,
@@ -24,11 +24,12 @@ pub(super) const CHECKS: &[Check] = &[
             nccl(NET_SOCKET, 643, 645),
             nccl(NET_IB, 2250, 2250),
         ],
-        stricter: Some(
-            "NCCL passes NULL only where regMr gave NULL. Its own InfiniBand reads what regMr gave",
-        ),
-        since: 5,
-        after: &[],
+        scope: Scope {
+            stricter: Some(
+                "NCCL passes NULL only where regMr gave NULL. Its own InfiniBand reads what regMr gave",
+            ),
+            ..Scope::ALL
+        },
         run: Run::Pair { receiving: null_mhandle_receiving, sending: null_mhandle_sending },
     },
     Check {
@@ -36,9 +37,10 @@ pub(super) const CHECKS: &[Check] = &[
         expected: "deregMr succeeds while requests with that registration are in flight, and the data arrives",
         because: "after ncclCommAbort NCCL deregisters with requests in flight, and an error ends its clean-up",
         sources: &[nccl(NET, 1136, 1141), nccl(NET, 1181, 1186), nccl(PROXY, 1088, 1091)],
-        stricter: Some("NCCL closes the connection next, and the data is of no use to it any more"),
-        since: 5,
-        after: &[],
+        scope: Scope {
+            stricter: Some("NCCL closes the connection next, and the data is of no use to it any more"),
+            ..Scope::ALL
+        },
         run: Run::Pair { receiving: deregister_receiving, sending: deregister_sending },
     },
 ];

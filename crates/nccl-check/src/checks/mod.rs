@@ -38,13 +38,25 @@ pub struct Check {
     pub because: &'static str,
     /// The lines of NCCL's sources that state the demand, or rely on it.
     pub sources: &'static [Source],
+    /// Where the demand holds, and whether NCCL has it too.
+    pub scope: Scope,
+    pub(crate) run: Run,
+}
+
+/// Where a demand holds.
+#[derive(Debug)]
+pub struct Scope {
     /// NCCL's own way, where the demand goes beyond NCCL's.
     pub stricter: Option<&'static str>,
     /// The first version of the interface that has the demand.
     pub since: u32,
     /// The checks whose failure this one would only repeat, besides `connection-works`.
     pub(crate) after: &'static [&'static str],
-    pub(crate) run: Run,
+}
+
+impl Scope {
+    /// A demand of NCCL's own on all versions, whatever other checks found.
+    pub(crate) const ALL: Self = Self { stricter: None, since: 5, after: &[] };
 }
 
 /// The sides that take part.
@@ -81,7 +93,7 @@ impl Check {
         if self.is_pair() && self.id != CONNECTION && cause(CONNECTION) {
             return Some(format!("no connection can be made: see {CONNECTION}"));
         }
-        let cause = self.after.iter().find(|id| cause(id))?;
+        let cause = self.scope.after.iter().find(|id| cause(id))?;
         Some(format!("it would only repeat the failure of {cause}"))
     }
 }
@@ -138,7 +150,7 @@ mod tests {
     fn a_consequence_names_its_cause_and_comes_after_it() {
         for (index, check) in all().enumerate() {
             let causes: Vec<&str> = all().take(index).map(|other| other.id).collect();
-            assert!(check.after.iter().all(|id| causes.contains(id)), "{}", check.id);
+            assert!(check.scope.after.iter().all(|id| causes.contains(id)), "{}", check.id);
             assert!(check.consequence_of(&[]).is_none());
             assert!(check.consequence_of(&[check.id]).is_none(), "{}", check.id);
             let connected = check.is_pair() && check.id != CONNECTION;

@@ -1,6 +1,6 @@
 //! The match of sends and receives, and the order in which requests may be asked for.
 
-use super::{Check, Run};
+use super::{Check, Run, Scope};
 use crate::{
     bench::BenchPlugin,
     block::Block,
@@ -18,9 +18,7 @@ pub(super) const CHECKS: &[Check] = &[
         expected: "sends meet receives in the order in which both were posted",
         because: "NCCL posts the steps of a channel in order, all with the same tag",
         sources: &[nccl(README, 399, 402), nccl(NET, 1322, 1322), nccl(NET, 1468, 1468)],
-        stricter: None,
-        since: 5,
-        after: &[],
+        scope: Scope::ALL,
         run: Run::Pair { receiving: posted_receiving, sending: posted_sending },
     },
     Check {
@@ -28,9 +26,7 @@ pub(super) const CHECKS: &[Check] = &[
         expected: "within a grouped receive the tag says which part a send is for",
         because: "with maxRecvs > 1 NCCL receives from several ranks in one request",
         sources: &[nccl(README, 377, 385), nccl(NET, 1379, 1408), nccl(NET, 1463, 1482)],
-        stricter: None,
-        since: 5,
-        after: &[],
+        scope: Scope::ALL,
         run: Run::Pair { receiving: grouped_receiving, sending: grouped_sending },
     },
     Check {
@@ -38,9 +34,12 @@ pub(super) const CHECKS: &[Check] = &[
         expected: "test may be called for any request in flight, not only the oldest",
         because: "with maxRecvs > 1 several operations share a connection, and NCCL asks for each one's requests",
         sources: &[nccl(NET, 830, 845), nccl(NET, 1238, 1242), nccl(NET, 1334, 1339), nccl(NET, 1499, 1508)],
-        stricter: Some("with maxRecvs 1 NCCL asks for the oldest send, or receive, of a connection alone"),
-        since: 5,
-        after: &[],
+        scope: Scope {
+            stricter: Some(
+                "with maxRecvs 1 NCCL asks for the oldest send, or receive, of a connection alone",
+            ),
+            ..Scope::ALL
+        },
         run: Run::Pair { receiving: any_order_receiving, sending: any_order_sending },
     },
 ];
@@ -66,7 +65,7 @@ fn posted_sending(bench: &mut Bench) -> Seen {
     let plugin = &bench.plugin;
     let send = |message| plugin.send(comm, plugin.message(comm, BYTES, message)?);
     let posted = post(0..FEW, send)?;
-    posted.iter().try_for_each(|request| plugin.wait(*request).map(drop))?;
+    plugin.wait_for_all(&posted)?;
     // Some plugins give a send no slot before its receive is known.
     let mut posted = Vec::new();
     for message in FEW..2 * FEW {
@@ -77,7 +76,7 @@ fn posted_sending(bench: &mut Bench) -> Seen {
     }
     bench.link.tell(b"posted")?;
     posted.extend(post(FEW + posted.len() as u64..2 * FEW, send)?);
-    posted.iter().try_for_each(|request| plugin.wait(*request).map(drop))?;
+    plugin.wait_for_all(&posted)?;
     bench.part_from_receiver(comm)?;
     Ok(String::new())
 }
@@ -86,11 +85,12 @@ fn take_all(bench: &Bench, comm: P, posted: &[PostedRequest], from: u64) -> Resu
     (from..).zip(posted).try_for_each(|(message, request)| bench.plugin.take(comm, *request, BYTES, message))
 }
 
-fn post(
-    messages: std::ops::Range<u64>,
-    mut one: impl FnMut(u64) -> Result<PostedRequest, Stop>,
+/// Posts a request for each of these.
+pub(super) fn post<T>(
+    these: impl IntoIterator<Item = T>,
+    one: impl FnMut(T) -> Result<PostedRequest, Stop>,
 ) -> Result<Vec<PostedRequest>, Stop> {
-    messages.map(&mut one).collect()
+    these.into_iter().map(one).collect()
 }
 
 fn grouped_receiving(bench: &mut Bench) -> Seen {
@@ -140,7 +140,7 @@ fn grouped_sending(bench: &mut Bench) -> Seen {
             let tag = tag(part);
             posted.push(plugin.send_tagged(comm, block, tag)?);
         }
-        posted.iter().try_for_each(|request| plugin.wait(*request).map(drop))?;
+        plugin.wait_for_all(&posted)?;
     }
     bench.part_from_receiver(comm)?;
     Ok(String::new())
@@ -170,8 +170,7 @@ fn any_order_receiving(bench: &mut Bench) -> Seen {
     beyond_for_one(plugin)?;
     for (message, request) in posted.iter().enumerate().rev() {
         plugin.wait(*request).map_err(|stop| newest(stop, message as u64))?;
-        let right = request.block.check(BYTES, message as u64);
-        right.or_else(|why| fail(format!("in message {message}, {why}")))?;
+        request.block.holds(BYTES, message as u64)?;
     }
     posted.iter().try_for_each(|request| plugin.consume(comm, *request))?;
     bench.part_from_sender(&listening, comm)?;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Check, Run};
+use super::{Check, Run, Scope};
 use crate::{
     bench::{BenchPlugin, pause},
     block::pattern,
@@ -21,9 +21,7 @@ pub(super) const CHECKS: &[Check] = &[
         expected: "test writes done each time: 0 as long as the request is not done, then once 1",
         because: "NCCL's variable for done holds no value before the call",
         sources: &[nccl(NET, 1335, 1340), nccl(NET, 1503, 1509), nccl(README, 415, 416)],
-        stricter: None,
-        since: 5,
-        after: &[],
+        scope: Scope::ALL,
         run: Run::Pair { receiving: done_receiving, sending: done_sending },
     },
     Check {
@@ -36,9 +34,10 @@ pub(super) const CHECKS: &[Check] = &[
             nccl(PROXY, 754, 776),
             nccl(PROXY, 960, 990),
         ],
-        stricter: Some("NCCL calls test for the requests in flight all the time"),
-        since: 5,
-        after: &[],
+        scope: Scope {
+            stricter: Some("NCCL calls test for the requests in flight all the time"),
+            ..Scope::ALL
+        },
         run: Run::Pair { receiving: without_receiving, sending: without_sending },
     },
 ];

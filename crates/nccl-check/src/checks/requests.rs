@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use gputcp_nccl_net::layout::constants::REQUESTS_MAX;
 
-use super::{Check, Run};
+use super::{Check, Run, Scope};
 use crate::{
     bench::{BenchPlugin, pause},
     block::Block,
@@ -28,9 +28,7 @@ pub(super) const CHECKS: &[Check] = &[Check {
         nccl(NET, 1215, 1215),
         nccl_of("v2.12.12-1", "src/include/nccl_net.h", 18, 19),
     ],
-    stricter: None,
-    since: 5,
-    after: &[],
+    scope: Scope::ALL,
     run: Run::Pair { receiving: count_receiving, sending: count_sending },
 }];
 
@@ -100,7 +98,7 @@ fn grouped_receiving(bench: &mut Bench, comm: P) -> Seen {
     for (request, blocks) in posted.iter().take(sent / parts) {
         plugin.wait_grouped(*request)?;
         for (block, message) in blocks.iter().zip(&mut messages) {
-            block.check(BYTES, message).or_else(|why| fail(format!("in message {message}, {why}")))?;
+            block.holds(BYTES, message)?;
         }
         plugin.consume_grouped(comm, *request)?;
     }

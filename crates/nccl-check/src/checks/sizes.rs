@@ -8,7 +8,7 @@ use std::{
 
 use gputcp_nccl_net::ResultCode;
 
-use super::{Check, Run};
+use super::{Check, Run, Scope};
 use crate::{
     bench::{BenchPlugin, answered, pause},
     meeting::Bench,
@@ -24,9 +24,7 @@ pub(super) const CHECKS: &[Check] = &[
         expected: "messages of 0 bytes are sent and received as any other",
         because: "NCCL sends empty steps where a rank has no data",
         sources: &[nccl(NET, 1467, 1467), nccl(NET, 1609, 1611), nccl(README, 420, 421)],
-        stricter: None,
-        since: 5,
-        after: &[],
+        scope: Scope::ALL,
         run: Run::Pair { receiving: zero_receiving, sending: zero_sending },
     },
     Check {
@@ -39,9 +37,7 @@ pub(super) const CHECKS: &[Check] = &[
             nccl(NET, 1459, 1467),
             nccl(NET, 1507, 1529),
         ],
-        stricter: None,
-        since: 5,
-        after: &[],
+        scope: Scope::ALL,
         run: Run::Pair { receiving: smaller_receiving, sending: smaller_sending },
     },
     Check {
@@ -55,9 +51,10 @@ pub(super) const CHECKS: &[Check] = &[
             nccl(NET_SOCKET, 561, 569),
             nccl(NET_IB, 2217, 2217),
         ],
-        stricter: Some("NCCL's own InfiniBand cuts the message to the receive, and tells neither side"),
-        since: 5,
-        after: &[],
+        scope: Scope {
+            stricter: Some("NCCL's own InfiniBand cuts the message to the receive, and tells neither side"),
+            ..Scope::ALL
+        },
         run: Run::Pair { receiving: larger_receiving, sending: larger_sending },
     },
     Check {
@@ -65,9 +62,7 @@ pub(super) const CHECKS: &[Check] = &[
         expected: "test takes NULL for sizes",
         because: "NCCL passes NULL for flushes, and for the messages of its bootstrap over a plugin",
         sources: &[nccl(NET, 1577, 1578), nccl(BOOTSTRAP, 152, 180), nccl(README, 108, 110)],
-        stricter: None,
-        since: 5,
-        after: &[],
+        scope: Scope::ALL,
         run: Run::Pair { receiving: null_receiving, sending: null_sending },
     },
 ];

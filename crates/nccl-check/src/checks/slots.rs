@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use gputcp_nccl_net::layout::constants::REQUESTS_MAX;
 
-use super::{Check, Run, full::FULL_MAX, requests::post};
+use super::{Check, Run, Scope, full::FULL_MAX, requests::post};
 use crate::{
     meeting::Bench,
     posting::PostedRequest,
@@ -17,9 +17,7 @@ pub(super) const CHECKS: &[Check] = &[Check {
     expected: "a slot can be used again after done = 1, or after irecvConsumed where the plugin has that, not before",
     because: "NCCL sends without end over one connection. Until irecvConsumed the GPU reads the slot's data",
     sources: &[nccl(README, 415, 416), nccl(NET, 1605, 1617)],
-    stricter: None,
-    since: 5,
-    after: &[],
+    scope: Scope::ALL,
     run: Run::Pair { receiving, sending },
 }];
 
@@ -41,8 +39,7 @@ fn receiving(bench: &mut Bench) -> Seen {
         // All are done and none is consumed: every slot is the GPU's.
         for (message, request) in (0..).zip(&posted) {
             plugin.wait(*request)?;
-            let right = request.block.check(BYTES, message);
-            right.or_else(|why| fail(format!("in message {message}, {why}")))?;
+            request.block.holds(BYTES, message)?;
         }
         let block = room(0)?;
         // Another check is about errors when full.
@@ -80,22 +77,13 @@ fn sending(bench: &mut Bench) -> Seen {
     let comm = bench.meet_receiver()?;
     let count = bench.link.hear_number()?;
     let plugin = &bench.plugin;
-    let mut posted = VecDeque::new();
-    for message in 0..count {
+    plugin.few_at_a_time(count, |message| {
         let block = plugin.message(comm, BYTES, message)?;
-        if posted.len() == FEW
-            && let Some(oldest) = posted.pop_front()
-        {
-            plugin.wait(oldest)?;
-        }
-        posted.push_back(plugin.until("isend gave no slot again", || plugin.isend(comm, block))?);
-    }
-    posted.iter().try_for_each(|request| plugin.wait(*request).map(drop))?;
+        plugin.until("isend gave no slot again", || plugin.isend(comm, block))
+    })?;
     bench.part_from_receiver(comm)?;
     Ok(String::new())
 }
 
-/// The most sends in flight: few enough for every plugin.
-const FEW: usize = 8;
 const ROUNDS: usize = 8;
 const BYTES: usize = 256;

@@ -10,7 +10,7 @@ use gputcp_nccl_net::{
     },
 };
 
-use super::{Check, Run};
+use super::{Check, Run, Scope};
 use crate::{
     bench::{BenchPlugin, answered},
     raw::{Handle, P, Raw, text},
@@ -24,9 +24,10 @@ pub(super) const CHECKS: &[Check] = &[
         expected: "init may be called for several communicators; ending one leaves the others working",
         because: "from v11 on NCCL calls init for each communicator, and finalize at the end of each",
         sources: &[nccl(PLUGIN, 174, 179), nccl(PLUGIN, 340, 348), nccl(COMPATIBLE_V10, 77, 81)],
-        stricter: Some("up to v10 NCCL calls init once, as long as the library is loaded"),
-        since: 5,
-        after: &[],
+        scope: Scope {
+            stricter: Some("up to v10 NCCL calls init once, as long as the library is loaded"),
+            ..Scope::ALL
+        },
         run: Run::Alone(init_counts_references),
     },
     Check {
@@ -34,9 +35,7 @@ pub(super) const CHECKS: &[Check] = &[
         expected: "finalize exists, and takes NULL after init was called",
         because: "NCCL 2.28 calls finalize even after an init that failed, with the NULL that it left as context",
         sources: &[nccl(PLUGIN, 176, 178), nccl(PLUGIN, 224, 226)],
-        stricter: None,
-        since: 11,
-        after: &[],
+        scope: Scope { since: 11, ..Scope::ALL },
         run: Run::Alone(finalize_accepts_null),
     },
     Check {
@@ -44,9 +43,7 @@ pub(super) const CHECKS: &[Check] = &[
         expected: "devices says the same number each time, at least 1",
         because: "with 0 devices NCCL goes on to the next plugin. Later it takes devices more for joined ones",
         sources: &[nccl(PLUGIN, 180, 185), nccl(TOPO, 1383, 1388), nccl(README, 214, 216)],
-        stricter: None,
-        since: 5,
-        after: &[],
+        scope: Scope::ALL,
         run: Run::Alone(device_count),
     },
     Check {
@@ -54,9 +51,7 @@ pub(super) const CHECKS: &[Check] = &[
         expected: "no two devices have the same name",
         because: "NCCL's topology finds devices by name: two of one name are one device",
         sources: &[nccl("src/graph/xml.cc", 910, 913), nccl(TOPO, 1341, 1350)],
-        stricter: None,
-        since: 5,
-        after: &[],
+        scope: Scope::ALL,
         run: Run::Alone(device_names_unique),
     },
     Check {
@@ -75,12 +70,13 @@ pub(super) const CHECKS: &[Check] = &[
             nccl("src/init.cc", 355, 356),
             nccl(TOPO, 1333, 1339),
         ],
-        stricter: Some(
-            "NCCL reads a pciPath at once, and looks for regMrDmaBuf before it takes a dma-buf. It needs only the \
+        scope: Scope {
+            stricter: Some(
+                "NCCL reads a pciPath at once, and looks for regMrDmaBuf before it takes a dma-buf. It needs only the \
              devices behind a joined one",
-        ),
-        since: 5,
-        after: &[],
+            ),
+            ..Scope::ALL
+        },
         run: Run::Alone(properties_sane),
     },
     Check {
@@ -94,9 +90,7 @@ pub(super) const CHECKS: &[Check] = &[
             nccl(README, 151, 153),
             nccl_of("v2.24.3-1", TOPO, 961, 967),
         ],
-        stricter: None,
-        since: 9,
-        after: &[],
+        scope: Scope { since: 9, ..Scope::ALL },
         run: Run::Alone(virtual_devices),
     },
 ];

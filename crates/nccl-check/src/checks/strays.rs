@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Check, Run};
+use super::{Check, Run, Scope};
 use crate::{
     bench::pause,
     meeting::Bench,
@@ -21,9 +21,11 @@ pub(super) const CHECKS: &[Check] = &[Check {
     expected: "connections of port scanners do not keep accept from giving the right one",
     because: "an error of accept ends the communicator, and the plugin's port is open to the network",
     sources: &[nccl(NET, 1023, 1023), nccl(NET_SOCKET, 446, 456)],
-    stricter: Some("NCCL's own sockets wait for the first byte of whichever connection came first"),
-    since: 5,
-    after: &["connect-accept-not-yet"],
+    scope: Scope {
+        stricter: Some("NCCL's own sockets wait for the first byte of whichever connection came first"),
+        after: &["connect-accept-not-yet"],
+        ..Scope::ALL
+    },
     run: Run::Pair { receiving, sending },
 }];
 

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use super::{Check, Run, data};
+use super::{Check, Run, Scope, data};
 use crate::{
     bench::BenchPlugin,
     journal::number_this_thread,
@@ -17,9 +17,7 @@ pub(super) const CHECKS: &[Check] = &[Check {
     expected: "four threads use four connections at once",
     because: "NCCL has a progress thread per GPU, and several GPUs may be in one process",
     sources: &[nccl(PROXY, 932, 943), nccl(PROXY, 1010, 1017)],
-    stricter: None,
-    since: 5,
-    after: &[],
+    scope: Scope::ALL,
     run: Run::Pair { receiving, sending },
 }];
 
