@@ -31,7 +31,7 @@ use gputcp_nccl_net::{
 
 /// The memory type that a plugin is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pointer {
+pub(crate) enum Pointer {
     /// Memory of the host.
     Host,
     /// Memory of a CUDA GPU, or of the software GPU where it stands for one.
@@ -60,16 +60,21 @@ pub(crate) struct Comm<C> {
 /// Memory that the plugin knows. The buffer lives as long as the registration.
 struct Registration {
     buffer: Buffer,
-    pointer: Pointer,
-    handle: *mut c_void,
+    known: Known,
+}
+
+/// The plugin's own words for memory that it knows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known {
+    pub(crate) pointer: Pointer,
+    pub(crate) handle: *mut c_void,
 }
 
 /// A request that the plugin has.
 struct Flight<C> {
     request: NonNull<c_void>,
     claim: C,
-    pointer: Pointer,
-    handle: *mut c_void,
+    known: Known,
     bytes: u64,
 }
 
@@ -80,9 +85,8 @@ pub(crate) struct Over<C> {
     of: u64,
     pub(crate) request: NonNull<c_void>,
     pub(crate) claim: C,
-    pub(crate) pointer: Pointer,
     /// The registration of its memory.
-    pub(crate) handle: *mut c_void,
+    pub(crate) known: Known,
     /// The posted length.
     pub(crate) bytes: u64,
     /// The size that the plugin reports; `None` if that size is impossible.
@@ -166,7 +170,7 @@ impl<C> Comm<C> {
             Some(handle) => handle,
             None => self.register_address(buffer, pointer)?,
         };
-        self.registrations.push(Registration { buffer: buffer.clone(), pointer, handle });
+        self.registrations.push(Registration { buffer: buffer.clone(), known: Known { pointer, handle } });
         Ok(())
     }
 
@@ -197,10 +201,10 @@ impl<C> Comm<C> {
     }
 
     /// Returns the registration of a buffer.
-    pub(crate) fn find(&self, buffer: &Buffer) -> Result<(Pointer, *mut c_void)> {
+    pub(crate) fn find(&self, buffer: &Buffer) -> Result<Known> {
         let key = |buffer: &Buffer| (buffer.address(), buffer.bytes(), buffer.kind());
         let found = self.registrations.iter().find(|known| key(&known.buffer) == key(buffer));
-        found.map(|known| (known.pointer, known.handle)).ok_or(Error::NotRegistered)
+        found.map(|found| found.known).ok_or(Error::NotRegistered)
     }
 
     pub(crate) const fn raw(&self) -> *mut c_void {
@@ -223,14 +227,15 @@ impl<C> Comm<C> {
         code: Result<c_int, TooLong>,
         request: *mut c_void,
         claim: C,
-        ((pointer, handle), bytes): ((Pointer, *mut c_void), u64),
+        known: Known,
+        bytes: u64,
     ) -> Result<bool> {
         // A length that is too long is refused before any call, so the claim is free again.
         let code = self.plugin.fits(call, bytes, code)?;
         match (self.plugin.check(call, code), NonNull::new(request)) {
             (Ok(()), None) => Ok(false),
             (Ok(()), Some(request)) => {
-                self.flights.push_back(Flight { request, claim, pointer, handle, bytes });
+                self.flights.push_back(Flight { request, claim, known, bytes });
                 Ok(true)
             }
             (Err(error), _) => {
@@ -246,13 +251,13 @@ impl<C> Comm<C> {
         self.check()?;
         let Some(oldest) = self.flights.front() else { return Ok(None) };
         let Some(size) = self.ask(oldest.request.as_ptr(), "test")? else { return Ok(None) };
-        let Some(Flight { request, claim, pointer, handle, bytes }) = self.flights.pop_front() else {
+        let Some(Flight { request, claim, known, bytes }) = self.flights.pop_front() else {
             return Ok(None);
         };
         // Many plugins leave a 0 there. It never counts: no request of this driver moves 0 bytes of a longer
         // post.
         let said = u64::try_from(size).ok().filter(|&size| 0 < size && size <= bytes);
-        Ok(Some(Over { of: self.number, request, claim, pointer, handle, bytes, said }))
+        Ok(Some(Over { of: self.number, request, claim, known, bytes, said }))
     }
 
     /// Polls a request of the connection, and returns the size that the plugin reports once it is done.
@@ -291,10 +296,11 @@ impl<C> Comm<C> {
     fn end(&mut self) -> Result<()> {
         self.is_open = false;
         let mut result = Ok(());
-        for Registration { handle, .. } in &self.registrations {
+        for Registration { known, .. } in &self.registrations {
             // SAFETY: each was given for this connection, and is given back once.
-            let code =
-                watched(&"deregMr", || unsafe { (self.plugin.calls.dereg_mr)(self.comm.as_ptr(), *handle) });
+            let code = watched(&"deregMr", || unsafe {
+                (self.plugin.calls.dereg_mr)(self.comm.as_ptr(), known.handle)
+            });
             result = result.and_then(|()| self.plugin.check("deregMr", code));
         }
         let (call, close) = self.close;

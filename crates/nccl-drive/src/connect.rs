@@ -16,7 +16,7 @@ use gputcp_nccl_net::layout::{
 use crate::foreign;
 
 /// A connection in the making.
-pub struct Connector {
+pub(crate) struct Connector {
     plugin: Arc<Plugin>,
     device: usize,
     /// The same memory at each call: plugins keep their state in it.
@@ -27,7 +27,7 @@ pub struct Connector {
 impl Connector {
     /// Prepares a connection from a device of the plugin to the listener that gave this handle.
     #[must_use]
-    pub fn new(plugin: &Arc<Plugin>, device: usize, handle: &[u8; HANDLE_BYTES]) -> Self {
+    pub(crate) fn new(plugin: &Arc<Plugin>, device: usize, handle: &[u8; HANDLE_BYTES]) -> Self {
         Self { plugin: plugin.clone(), device, handle: Box::new(HandleMemory(*handle)), storage: None }
     }
 
@@ -35,7 +35,7 @@ impl Connector {
     ///
     /// # Errors
     /// If the plugin fails.
-    pub fn poll(&mut self) -> Result<Option<SendComm>> {
+    pub(crate) fn poll(&mut self) -> Result<Option<SendComm>> {
         let mut storage = self.storage.take().unwrap_or_else(|| Box::new(DeviceHandleStorage([0; 512])));
         let mut device_handle = storage.0.as_mut_ptr().cast();
         let mut comm = ptr::null_mut();

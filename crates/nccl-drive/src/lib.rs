@@ -6,7 +6,7 @@
 //! - [`Library`] finds and opens the file (`name`).
 //! - `started` calls `init` of its newest known table; `logger` takes its messages ([`message`]).
 //! - [`Plugin`] has devices, described by [`Properties`].
-//! - [`Listener`] and [`Connector`] make connections; [`SendComm`] and [`RecvComm`] are their ends.
+//! - `listen` and `connect` make connections; `send` and `recv` are their ends.
 //! - `queue` finds the fragments that a device of the unpack type received.
 //! - [`transport`] is a plugin behind the traits of [`gputcp::contract`]: windows, unpack and waits.
 //!
@@ -43,15 +43,10 @@ pub mod transport;
 mod watch;
 
 pub use self::{
-    comm::Pointer,
-    connect::Connector,
     death::{leave, tell_of_deaths},
     error::{Error, Result},
     library::Library,
-    listen::Listener,
     plugin::{DEVICES_MAX, Plugin},
     properties::{DeviceKind, Properties},
-    recv::{Consumable, Flushing, Landed, RecvComm, Scattered, Unpacking},
-    send::{SendComm, SentOff},
     watch::stuck_call,
 };

@@ -17,7 +17,7 @@ use gputcp_nccl_net::layout::{c_int, c_void, constants::HANDLE_BYTES, device::De
 
 /// A device that listens for connections. Closed when dropped.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     plugin: Arc<Plugin>,
     device: usize,
     comm: NonNull<c_void>,
@@ -33,7 +33,7 @@ impl Listener {
     ///
     /// # Errors
     /// If the plugin fails, or gives no listener.
-    pub fn open(plugin: &Arc<Plugin>, device: usize) -> Result<Self> {
+    pub(crate) fn open(plugin: &Arc<Plugin>, device: usize) -> Result<Self> {
         let mut bytes = HandleMemory([0; HANDLE_BYTES]);
         let mut comm = ptr::null_mut();
         let handle = bytes.0.as_mut_ptr().cast();
@@ -48,7 +48,7 @@ impl Listener {
 
     /// Returns the handle that the other end needs to connect. The caller carries it there.
     #[must_use]
-    pub const fn handle(&self) -> [u8; HANDLE_BYTES] {
+    pub(crate) const fn handle(&self) -> [u8; HANDLE_BYTES] {
         self.handle
     }
 
@@ -56,7 +56,7 @@ impl Listener {
     ///
     /// # Errors
     /// If the plugin fails.
-    pub fn poll(&mut self) -> Result<Option<RecvComm>> {
+    pub(crate) fn poll(&mut self) -> Result<Option<RecvComm>> {
         let mut storage = self.storage.take().unwrap_or_else(|| Box::new(DeviceHandleStorage([0; 512])));
         let mut device_handle = storage.0.as_mut_ptr().cast();
         let mut comm = ptr::null_mut();

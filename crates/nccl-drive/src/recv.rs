@@ -1,15 +1,15 @@
 //! The receiving end of a plugin's connection.
 //!
 //! A posted receive becomes [`Landed`] once the plugin's `test` reports it as done. Its bytes are in place,
-//! or [`Scattered`] in the plugin's bounce region, or [`Flushing`]. A scattered receive becomes
-//! [`Unpacking`]. Each way ends in a [`Consumable`], and consuming that gives the slot back.
+//! or a lane unpacks them from the plugin's bounce region, or the plugin flushes them. Each way ends in a
+//! [`Consumable`], and consuming that gives the slot back.
 //!
 //! Invariant (I2): consumed bytes are where they belong. Only a finished unpack or flush, or a device that
 //! receives in place, gives a [`Consumable`].
 
-use std::{fmt, mem, ptr, slice, sync::Arc};
+use std::{fmt, ptr, slice, sync::Arc};
 
-use gputcp_gpu::{Buffer, Device, Done, Lane, UnpackMode, WriteClaim};
+use gputcp_gpu::{Buffer, Device, Done, Lane, LaneSpec, UnpackMode, WriteClaim};
 use gputcp_proto::bounce::{Completion as _, Fragment};
 
 use crate::{
@@ -24,89 +24,89 @@ use gputcp_nccl_net::{
 };
 
 /// The receiving end. A drop closes it, unless a lane still works in its bounce region.
-pub struct RecvComm {
+pub(crate) struct RecvComm {
     comm: Option<Comm<WriteClaim>>,
     device: Option<DeviceHandle>,
-    queue: Option<UnpackQueue>,
+    unpacker: Option<Unpacker>,
     /// Shared by each piece of work in the bounce region.
     keeper: Arc<()>,
     /// The number of receives that have landed. It is the next one's number, which selects the queue's row.
     landed: u64,
-    /// The fragments of the receive that is being unpacked.
-    fragments: Vec<Fragment>,
 }
 
 // SAFETY: the device handle's pointer is the plugin's, which NCCL passes from thread to thread as well.
 unsafe impl Send for RecvComm {}
 
+/// The unpack of a connection with a queue.
+struct Unpacker {
+    /// It is dropped first, as it reads the plugin's memory.
+    lane: Lane,
+    mode: UnpackMode,
+    queue: UnpackQueue,
+    /// The fragments of the receive that is being unpacked.
+    fragments: Vec<Fragment>,
+}
+
 /// A receive that the plugin is done with.
+#[must_use = "poll it and consume it, or its slot stays taken"]
 #[derive(Debug)]
-pub enum Landed {
-    /// Its bytes are where they belong.
-    InPlace(Consumable),
-    /// They lie in the plugin's bounce region.
-    Scattered(Scattered),
-    /// They are on their way into the GPU's memory: a flush is in flight.
-    Flushing(Flushing),
+pub(crate) struct Landed {
+    over: Over<WriteClaim>,
+    way: Way,
 }
 
-/// A receive that is to be unpacked.
-#[must_use = "unpack it, or its slot stays taken"]
+/// The way of a receive's bytes to where they belong.
 #[derive(Debug)]
-pub struct Scattered {
-    over: Over<WriteClaim>,
-    /// The receive's number on the connection.
-    number: u64,
-}
-
-/// A receive whose bytes are on their way from the bounce region to their destination.
-#[must_use = "wait for it and consume it, or its slot stays taken"]
-#[derive(Debug)]
-pub struct Unpacking {
-    over: Over<WriteClaim>,
-    done: Done,
-}
-
-/// A receive that the plugin is asked to make visible to the GPU.
-#[must_use = "ask for it and consume it, or its slot stays taken"]
-#[derive(Debug)]
-pub struct Flushing {
-    over: Over<WriteClaim>,
-    request: *mut c_void,
+enum Way {
+    /// They are there.
+    InPlace,
+    /// A lane moves them out of the plugin's bounce region.
+    Unpacking(Done),
+    /// The plugin makes them visible to the GPU; this is the request of the flush.
+    Flushing(*mut c_void),
 }
 
 // SAFETY: as for the connection's own requests: only calls for the connection give the pointer back.
-unsafe impl Send for Flushing {}
+unsafe impl Send for Way {}
 
 /// A receive whose bytes are where they belong.
 #[must_use = "consume it, or its slot stays taken"]
 #[derive(Debug)]
-pub struct Consumable {
+pub(crate) struct Consumable {
     over: Over<WriteClaim>,
 }
 
 impl RecvComm {
     pub(crate) fn new(comm: Comm<WriteClaim>, device: Option<DeviceHandle>) -> Self {
-        let (keeper, fragments) = (Arc::new(()), Vec::with_capacity(FRAGMENTS_MAX));
-        Self { comm: Some(comm), device, queue: None, keeper, landed: 0, fragments }
+        Self { comm: Some(comm), device, unpacker: None, keeper: Arc::new(()), landed: 0 }
     }
 
     /// Finds the queue by which receives into GPU memory are unpacked, and returns whether there is one.
-    /// Waits for a copy on `lane`, which is of the GPU. The caller calls it before the first receive.
+    /// Waits for a copy. The caller calls it before the first receive.
     ///
     /// # Errors
     /// If the queue is of another version, or the plugin's word on it makes no sense. If the plugin's device
     /// has a queue, and the connection none.
-    pub fn find_queue(&mut self, gpu: &Device, lane: &mut Lane) -> Result<bool> {
-        if let (Some(comm), Some(device)) = (&self.comm, self.device) {
-            self.queue = UnpackQueue::find(&comm.plugin, device, gpu, lane, &self.keeper)?;
+    pub(crate) fn find_queue(&mut self, gpu: &Device, mode: UnpackMode) -> Result<bool> {
+        // The lane needs no slabs: it unpacks from the plugin's memory.
+        let mut lane = gpu.lane(LaneSpec::NO_SLABS)?;
+        if let (Some(comm), Some(device)) = (&self.comm, self.device)
+            && let Some(queue) = UnpackQueue::find(&comm.plugin, device, gpu, &mut lane, &self.keeper)?
+        {
+            let fragments = Vec::with_capacity(FRAGMENTS_MAX);
+            self.unpacker = Some(Unpacker { lane, mode, queue, fragments });
         }
         if let Some(comm) = self.comm.as_ref().filter(|comm| comm.unpacks())
-            && self.queue.is_none()
+            && self.unpacker.is_none()
         {
             return Err(comm.plugin.absurd("accept", "no unpack queue, where its device has one"));
         }
-        Ok(self.queue.is_some())
+        Ok(self.unpacks())
+    }
+
+    /// Returns whether receives are unpacked from a bounce region.
+    pub(crate) const fn unpacks(&self) -> bool {
+        self.unpacker.is_some()
     }
 
     /// Registers memory with the plugin, once for each buffer, until the connection is closed. `gpu` is the
@@ -114,7 +114,7 @@ impl RecvComm {
     ///
     /// # Errors
     /// If the plugin takes no such memory, or fails.
-    pub fn register(&mut self, buffer: &Buffer, pointer: Pointer, gpu: Option<&Device>) -> Result<()> {
+    pub(crate) fn register(&mut self, buffer: &Buffer, pointer: Pointer, gpu: Option<&Device>) -> Result<()> {
         self.comm().register(buffer, pointer, gpu)
     }
 
@@ -123,14 +123,14 @@ impl RecvComm {
     ///
     /// # Errors
     /// If the part cannot be claimed, the plugin's version cannot say its length, or the plugin fails.
-    pub fn irecv(&mut self, buffer: &Buffer, offset: u64, bytes: u64, tag: c_int) -> Result<bool> {
+    pub(crate) fn irecv(&mut self, buffer: &Buffer, offset: u64, bytes: u64, tag: c_int) -> Result<bool> {
         let comm = self.comm();
         comm.check()?;
-        let (pointer, handle) = comm.find(buffer)?;
+        let known = comm.find(buffer)?;
         let claim = buffer.write(offset, bytes).map_err(gputcp_gpu::Error::from)?;
         let mut request = ptr::null_mut();
         let (raw, mut data, mut length) = (comm.raw(), claim.address().as_ptr().cast(), bytes as usize);
-        let (mut tag, mut mhandle) = (tag, handle);
+        let (mut tag, mut mhandle) = (tag, known.handle);
         let one = Receives {
             data: slice::from_mut(&mut data),
             sizes: slice::from_mut(&mut length),
@@ -140,22 +140,41 @@ impl RecvComm {
         // SAFETY: the connection is open, the buffer registered. `posted` keeps the claim until the request
         // is done or the connection closed, and the claim keeps other users off.
         let code = watched(&"irecv", || unsafe { comm.plugin.calls.irecv(raw, one, &raw mut request) });
-        comm.posted("irecv", code, request, claim, ((pointer, handle), bytes))
+        comm.posted("irecv", code, request, claim, known, bytes)
     }
 
-    /// Polls the oldest receive that has not landed, and returns it once it has.
+    /// Polls the oldest receive that has not landed, and returns it once it has. Its unpack or flush has then
+    /// begun. Does not wait, unless the lane is full.
     ///
     /// # Errors
-    /// If the plugin fails.
-    pub fn test_oldest(&mut self) -> Result<Option<Landed>> {
+    /// If the plugin fails, the queue's content is impossible, or the lane is lost.
+    pub(crate) fn test_oldest(&mut self) -> Result<Option<Landed>> {
         let Some(over) = self.comm().test_oldest()? else { return Ok(None) };
         let number = self.landed;
         self.landed += 1;
-        Ok(Some(match (over.pointer, &self.queue) {
-            (Pointer::Host, _) => Landed::InPlace(Consumable { over }),
-            (Pointer::Cuda, Some(_)) => Landed::Scattered(Scattered { over, number }),
-            (Pointer::Cuda, None) => self.flush(over)?,
+        Ok(Some(match over.known.pointer {
+            Pointer::Host => Landed { over, way: Way::InPlace },
+            Pointer::Cuda if self.unpacks() => self.unpack(over, number)?,
+            Pointer::Cuda => self.flush(over)?,
         }))
+    }
+
+    /// Starts to unpack a receive, the one of this number on the connection.
+    fn unpack(&mut self, mut over: Over<WriteClaim>, number: u64) -> Result<Landed> {
+        let (Some(Unpacker { lane, mode, queue, fragments }), Some(comm)) =
+            (&mut self.unpacker, &mut self.comm)
+        else {
+            unreachable!("only a connection with a queue unpacks");
+        };
+        let bytes = queue.read(number, over.bytes, fragments).map_err(|what| {
+            comm.fail();
+            comm.plugin.absurd("test", &what)
+        })?;
+        let unpacked = lane.unpack_fragments(queue.bounce(), fragments, &over.claim, *mode);
+        let done = unpacked.inspect_err(|_| comm.fail())?;
+        // The queue's count overrides the size that `test` reported.
+        over.said = Some(bytes);
+        Ok(Landed { over, way: Way::Unpacking(done) })
     }
 
     /// Asks the plugin to flush received bytes into a GPU's memory. NCCL leaves that out on GPUs of compute
@@ -163,57 +182,36 @@ impl RecvComm {
     fn flush(&mut self, over: Over<WriteClaim>) -> Result<Landed> {
         let comm = self.comm();
         let Some(iflush) = comm.plugin.calls.iflush else {
-            return Ok(Landed::InPlace(Consumable { over }));
+            return Ok(Landed { over, way: Way::InPlace });
         };
         let size = c_int::try_from(over.bytes).map_err(|_| TooLong);
         let mut size = comm.plugin.fits("iflush", over.bytes, size)?;
         let mut data = over.claim.address().as_ptr().cast();
-        let (mut handle, mut request) = (over.handle, ptr::null_mut());
+        let (mut handle, mut request) = (over.known.handle, ptr::null_mut());
         // SAFETY: arrays of one, as `n` says, which plugins read during the call. The memory is the receive's
         // own.
         let code = watched(&"iflush", || unsafe {
             iflush(comm.raw(), 1, &raw mut data, &raw mut size, &raw mut handle, &raw mut request)
         });
         comm.plugin.check("iflush", code).inspect_err(|_| comm.fail())?;
-        let done = request.is_null();
-        Ok(if done {
-            Landed::InPlace(Consumable { over })
-        } else {
-            Landed::Flushing(Flushing { over, request })
-        })
+        let way = if request.is_null() { Way::InPlace } else { Way::Flushing(request) };
+        Ok(Landed { over, way })
     }
 
-    /// Returns the flushed receive, or `flushing` itself while the flush is in flight.
+    /// Returns the receive for its slot to be given back, or itself while its bytes are on their way. Never
+    /// waits.
     ///
     /// # Errors
-    /// If the plugin fails.
-    pub fn test_flush(&mut self, flushing: Flushing) -> Result<Result<Consumable, Flushing>> {
+    /// If the plugin fails, or the lane is lost.
+    pub(crate) fn poll(&mut self, mut landed: Landed) -> Result<Result<Consumable, Landed>> {
         let comm = self.comm();
-        comm.check_own(&flushing.over);
-        let done = comm.ask(flushing.request, "test")?.is_some();
-        Ok(if done { Ok(Consumable { over: flushing.over }) } else { Err(flushing) })
-    }
-
-    /// Starts to unpack a receive. Does not wait, unless the lane is full.
-    ///
-    /// # Errors
-    /// If the queue's content is impossible, or the lane is lost.
-    pub fn unpack(&mut self, scattered: Scattered, lane: &mut Lane, mode: UnpackMode) -> Result<Unpacking> {
-        let Scattered { mut over, number } = scattered;
-        let (Some(queue), Some(comm)) = (&self.queue, &mut self.comm) else {
-            unreachable!("only a connection with a queue has scattered receives");
+        comm.check_own(&landed.over);
+        let done = match &mut landed.way {
+            Way::InPlace => true,
+            Way::Unpacking(done) => done.is_done()?,
+            Way::Flushing(request) => comm.ask(*request, "test")?.is_some(),
         };
-        comm.check_own(&over);
-        let found = queue.read(number, over.bytes, &mut self.fragments);
-        let bytes = found.map_err(|what| {
-            comm.fail();
-            comm.plugin.absurd("test", &what)
-        })?;
-        let unpacked = lane.unpack_fragments(queue.bounce(), &self.fragments, &over.claim, mode);
-        let done = unpacked.inspect_err(|_| comm.fail())?;
-        // The queue's count overrides the size that `test` reported.
-        over.said = Some(bytes);
-        Ok(Unpacking { over, done })
+        Ok(if done { Ok(Consumable { over: landed.over }) } else { Err(landed) })
     }
 
     /// Gives a receive's slot back to the plugin, in the order in which the receives landed. Returns its
@@ -221,7 +219,7 @@ impl RecvComm {
     ///
     /// # Errors
     /// If the plugin fails.
-    pub fn consume(&mut self, consumable: Consumable) -> Result<u64> {
+    pub(crate) fn consume(&mut self, consumable: Consumable) -> Result<u64> {
         let Consumable { over } = consumable;
         let comm = self.comm();
         comm.check_own(&over);
@@ -235,8 +233,7 @@ impl RecvComm {
     }
 
     /// Returns how many receives the plugin has that have not landed.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.comm.as_ref().map_or(0, Comm::in_flight)
     }
 
@@ -245,12 +242,12 @@ impl RecvComm {
     ///
     /// # Errors
     /// If the plugin fails. The memory that it knows is then never freed.
-    pub fn close(mut self) -> Result<()> {
+    pub(crate) fn close(mut self) -> Result<()> {
         self.end()
     }
 
     fn end(&mut self) -> Result<()> {
-        self.queue = None;
+        self.unpacker = None;
         let Some(comm) = self.comm.take() else { return Ok(()) };
         // One for this end; each piece of work in the bounce region has another.
         if Arc::strong_count(&self.keeper) > 1 {
@@ -269,44 +266,19 @@ impl RecvComm {
     }
 }
 
-impl Consumable {
-    /// Returns how many bytes came: the size that the plugin reported, if it is possible, else the posted
-    /// length.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.over.counted()
-    }
-}
-
-impl Flushing {
-    /// Returns how many bytes came: the size that the plugin reported, if it is possible, else the posted
-    /// length.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.over.counted()
-    }
-}
-
-impl Unpacking {
-    /// Returns how many bytes came, by the queue's count.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
+impl Landed {
+    /// Returns how many bytes came: the size that the plugin or its queue reported, if it is possible, else
+    /// the posted length.
+    pub(crate) fn bytes(&self) -> u64 {
         self.over.counted()
     }
 
-    /// Returns the unpacked receive, or itself while work is left. Never waits.
-    ///
-    /// # Errors
-    /// If the lane is lost.
-    pub fn poll(mut self) -> Result<Result<Consumable, Self>> {
-        let done = self.done.is_done()?;
-        Ok(if done { Ok(Consumable { over: self.over }) } else { Err(self) })
-    }
-
-    /// Returns the completion of the unpack.
-    #[must_use]
-    pub const fn done(&self) -> &Done {
-        &self.done
+    /// Returns the completion of the receive's unpack, if it is unpacked.
+    pub(crate) const fn unpack(&self) -> Option<&Done> {
+        match &self.way {
+            Way::Unpacking(done) => Some(done),
+            Way::InPlace | Way::Flushing(_) => None,
+        }
     }
 }
 
@@ -315,7 +287,6 @@ impl Drop for RecvComm {
         if let Err(error) = self.end() {
             tracing::warn!("{error}");
         }
-        mem::take(&mut self.fragments);
     }
 }
 

@@ -12,15 +12,8 @@ use crate::{
 use gputcp_nccl_net::layout::c_int;
 
 /// The sending end. Closed when dropped.
-pub struct SendComm {
+pub(crate) struct SendComm {
     comm: Comm<ReadClaim>,
-}
-
-/// A send that the plugin is done with. The memory is the caller's again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SentOff {
-    /// The posted length in bytes.
-    pub bytes: u64,
 }
 
 impl SendComm {
@@ -33,7 +26,7 @@ impl SendComm {
     ///
     /// # Errors
     /// If the plugin takes no such memory, or fails.
-    pub fn register(&mut self, buffer: &Buffer, pointer: Pointer, gpu: Option<&Device>) -> Result<()> {
+    pub(crate) fn register(&mut self, buffer: &Buffer, pointer: Pointer, gpu: Option<&Device>) -> Result<()> {
         self.comm.register(buffer, pointer, gpu)
     }
 
@@ -42,9 +35,9 @@ impl SendComm {
     ///
     /// # Errors
     /// If the part cannot be claimed, the plugin's version cannot say its length, or the plugin fails.
-    pub fn isend(&mut self, buffer: &Buffer, offset: u64, bytes: u64, tag: c_int) -> Result<bool> {
+    pub(crate) fn isend(&mut self, buffer: &Buffer, offset: u64, bytes: u64, tag: c_int) -> Result<bool> {
         self.comm.check()?;
-        let (pointer, handle) = self.comm.find(buffer)?;
+        let known = self.comm.find(buffer)?;
         let claim = buffer.read(offset, bytes).map_err(gputcp_gpu::Error::from)?;
         let mut request = ptr::null_mut();
         let data = claim.address().as_ptr().cast();
@@ -52,23 +45,23 @@ impl SendComm {
         // SAFETY: the connection is open, the buffer registered. `posted` keeps the claim until the request
         // is done or the connection closed, and the claim keeps writers off.
         let code = watched(&"isend", || unsafe {
-            self.comm.plugin.calls.isend(comm, data, length, tag, handle, &raw mut request)
+            self.comm.plugin.calls.isend(comm, data, length, tag, known.handle, &raw mut request)
         });
-        self.comm.posted("isend", code, request, claim, ((pointer, handle), bytes))
+        self.comm.posted("isend", code, request, claim, known, bytes)
     }
 
-    /// Polls the oldest send, and returns it once it is done.
+    /// Polls the oldest send, and returns its posted length once it is done. The memory is the caller's
+    /// again.
     ///
     /// # Errors
     /// If the plugin fails.
-    pub fn test_oldest(&mut self) -> Result<Option<SentOff>> {
+    pub(crate) fn test_oldest(&mut self) -> Result<Option<u64>> {
         // The plugin's size of a send is ignored: the receiver counts.
-        Ok(self.comm.test_oldest()?.map(|over| SentOff { bytes: over.bytes }))
+        Ok(self.comm.test_oldest()?.map(|over| over.bytes))
     }
 
     /// Returns how many sends the plugin has.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.comm.in_flight()
     }
 
@@ -76,7 +69,7 @@ impl SendComm {
     ///
     /// # Errors
     /// If the plugin fails. The memory that it knows is then never freed.
-    pub fn close(self) -> Result<()> {
+    pub(crate) fn close(self) -> Result<()> {
         self.comm.close()
     }
 }

@@ -10,7 +10,8 @@ use std::{
 };
 
 use gputcp::{
-    Error, Origin,
+    Error, Origin, Result,
+    contract::{RecvEnd as _, SendEnd as _},
     transfer::{Message, Plan, Receiver, Sender},
 };
 use gputcp_gpu::{Buffer, Device, Pattern, SoftOptions, UnpackMode};
@@ -47,15 +48,36 @@ fn start(version: &str) -> Arc<Plugin> {
 }
 
 fn pair(plugin: &Arc<Plugin>, options: &Options) -> (SendComm, RecvComm) {
+    let (send, recv) = try_pair(plugin, options);
+    (send.unwrap(), recv.unwrap())
+}
+
+fn try_pair(plugin: &Arc<Plugin>, options: &Options) -> (Result<SendComm>, Result<RecvComm>) {
     let deadline = Instant::now() + Duration::from_secs(20);
     let device = plugin.device(None).unwrap();
     let mut listener = Listener::open(plugin, device, options.clone()).unwrap();
     let connector = Connector::new(plugin, device, &listener.handle(), options.clone());
     thread::scope(|scope| {
-        let connecting = scope.spawn(move || connector.connect(deadline).unwrap());
-        let receiving = listener.accept(deadline).unwrap();
+        let connecting = scope.spawn(move || connector.connect(deadline));
+        let receiving = listener.accept(deadline);
         (connecting.join().unwrap(), receiving)
     })
+}
+
+/// Moves one buffer's bytes to another of the same length.
+fn move_message(sends: &mut [SendComm], source: &Buffer, recvs: &mut [RecvComm], destination: &Buffer) {
+    let bytes = source.bytes();
+    thread::scope(|scope| {
+        let mut sender = Sender::new(PLAN, sends.len());
+        scope.spawn(move || {
+            let message = Message { buffer: source, offset: 0, bytes };
+            assert_eq!(sender.send(sends, message).unwrap().bytes, bytes);
+        });
+        let mut receiver = Receiver::new(PLAN, recvs.len());
+        let message = Message { buffer: destination, offset: 0, bytes };
+        let receiving = receiver.post(recvs, message).unwrap();
+        assert_eq!(receiver.finish(recvs, receiving).unwrap().bytes, bytes);
+    });
 }
 
 /// Moves messages of this length over two connections, and verifies them.
@@ -66,17 +88,7 @@ fn move_and_verify(plugin: &Arc<Plugin>, bytes: u64) {
     for iteration in 0..3 {
         let pattern = Pattern { seed: 9, iteration };
         source.fill(pattern, 0, bytes).unwrap();
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                let message = Message { buffer: &source, offset: 0, bytes };
-                let sent = Sender::new(PLAN, 2).send(&mut sends, message).unwrap();
-                assert_eq!(sent.bytes, bytes);
-            });
-            let mut receiver = Receiver::new(PLAN, 2);
-            let message = Message { buffer: &destination, offset: 0, bytes };
-            let receiving = receiver.post(&mut recvs, message).unwrap();
-            assert_eq!(receiver.finish(&mut recvs, receiving).unwrap().bytes, bytes);
-        });
+        move_message(&mut sends, &source, &mut recvs, &destination);
         assert_eq!(destination.verify(pattern, 0, bytes), Ok(Ok(())), "{plugin:?}");
     }
     let placed: u64 = recvs.iter().map(RecvComm::bytes_placed).sum();
@@ -210,16 +222,7 @@ fn what_lies_scattered_is_unpacked_before_its_slot_goes_back() {
         let (mut send, mut recv) = ([send], [recv]);
         let pattern = Pattern { seed: 2, iteration };
         source.fill(pattern, 0, bytes).unwrap();
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                let message = Message { buffer: &source, offset: 0, bytes };
-                assert_eq!(Sender::new(PLAN, 1).send(&mut send, message).unwrap().bytes, bytes);
-            });
-            let mut receiver = Receiver::new(PLAN, 1);
-            let message = Message { buffer: &destination, offset: 0, bytes };
-            let receiving = receiver.post(&mut recv, message).unwrap();
-            assert_eq!(receiver.finish(&mut recv, receiving).unwrap().bytes, bytes);
-        });
+        move_message(&mut send, &source, &mut recv, &destination);
         assert_eq!(destination.verify(pattern, 0, bytes), Ok(Ok(())), "{unpack}");
         let ([send], [recv]) = (send, recv);
         assert_eq!((recv.bytes_landed(), recv.bytes_placed()), (bytes, bytes));
@@ -227,15 +230,6 @@ fn what_lies_scattered_is_unpacked_before_its_slot_goes_back() {
         recv.close().unwrap();
     }
     let none = Options { gpu: Some(gpu), unpack: UnpackMode::None, ..Options::default() };
-    let device = plugin.device(None).unwrap();
-    let mut listener = Listener::open(&plugin, device, none.clone()).unwrap();
-    let connector = Connector::new(&plugin, device, &listener.handle(), none);
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let refused = thread::scope(|scope| {
-        let connecting = scope.spawn(move || connector.connect(deadline));
-        let refused = listener.accept(deadline).unwrap_err();
-        let _ = connecting.join().unwrap();
-        refused
-    });
+    let refused = try_pair(&plugin, &none).1.unwrap_err();
     assert!(refused.to_string().contains("kernel, copy or host"), "{refused}");
 }

@@ -5,18 +5,14 @@ use std::{sync::Arc, time::Instant};
 use gputcp::Result;
 use gputcp_nccl_net::layout::constants::HANDLE_BYTES;
 
-use super::{
-    Endpoint, Options, SendComm,
-    listen::left,
-    wait::{Cancelled, Wait},
-};
-use crate::{Plugin, Properties};
+use super::{Endpoint, Options, SendComm, wait::Wait};
+use crate::{Plugin, Properties, connect};
 
 /// A connection in the making.
 #[derive(Debug)]
 pub struct Connector {
     endpoint: Endpoint,
-    connector: crate::Connector,
+    connector: connect::Connector,
 }
 
 impl Connector {
@@ -28,7 +24,7 @@ impl Connector {
         handle: &[u8; HANDLE_BYTES],
         options: Options,
     ) -> Self {
-        let connector = crate::Connector::new(plugin, device.index, handle);
+        let connector = connect::Connector::new(plugin, device.index, handle);
         Self { endpoint: Endpoint::new(plugin, device, options), connector }
     }
 
@@ -47,13 +43,7 @@ impl Connector {
     /// # Errors
     /// If it is not made by the deadline, or the plugin fails.
     pub fn connect(mut self, deadline: Instant) -> Result<SendComm> {
-        let (cancelled, name) = (Cancelled::default(), self.endpoint.name.clone());
-        let mut wait = Wait::new(&cancelled, ("connecting", &name), left(deadline), u64::MAX);
-        loop {
-            if let Some(comm) = self.poll()? {
-                return Ok(comm);
-            }
-            wait.rest()?;
-        }
+        let name = self.endpoint.name.clone();
+        Wait::made_by(deadline, "connecting", &name, || self.poll())
     }
 }

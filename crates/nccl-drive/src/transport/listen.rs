@@ -1,24 +1,18 @@
 //! Listening on a plugin's device.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use gputcp::Result;
 use gputcp_nccl_net::layout::constants::HANDLE_BYTES;
 
-use super::{
-    Endpoint, Options, RecvComm,
-    wait::{Cancelled, Wait},
-};
-use crate::{Plugin, Properties};
+use super::{Endpoint, Options, RecvComm, wait::Wait};
+use crate::{Plugin, Properties, listen};
 
 /// Listens for one connection or more. The plugin itself deals with strays.
 #[derive(Debug)]
 pub struct Listener {
     endpoint: Endpoint,
-    listener: crate::Listener,
+    listener: listen::Listener,
 }
 
 impl Listener {
@@ -29,7 +23,7 @@ impl Listener {
     pub fn open(plugin: &Arc<Plugin>, device: &Properties, options: Options) -> Result<Self> {
         let endpoint = Endpoint::new(plugin, device, options);
         endpoint.make_current()?;
-        let listener = crate::Listener::open(plugin, device.index)?;
+        let listener = listen::Listener::open(plugin, device.index)?;
         Ok(Self { endpoint, listener })
     }
 
@@ -54,18 +48,7 @@ impl Listener {
     /// # Errors
     /// If none is made by the deadline, or the plugin fails.
     pub fn accept(&mut self, deadline: Instant) -> Result<RecvComm> {
-        let (cancelled, name) = (Cancelled::default(), self.endpoint.name.clone());
-        let mut wait = Wait::new(&cancelled, ("accepting a connection", &name), left(deadline), u64::MAX);
-        loop {
-            if let Some(comm) = self.poll()? {
-                return Ok(comm);
-            }
-            wait.rest()?;
-        }
+        let name = self.endpoint.name.clone();
+        Wait::made_by(deadline, "accepting a connection", &name, || self.poll())
     }
-}
-
-/// Returns the time until the deadline.
-pub(super) fn left(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now())
 }

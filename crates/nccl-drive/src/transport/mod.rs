@@ -30,7 +30,7 @@ use std::{sync::Arc, time::Duration};
 
 use gputcp_gpu::{Device, MemoryKind, UnpackMode};
 
-use crate::{DeviceKind, Plugin, Pointer, Properties};
+use crate::{DeviceKind, Plugin, Properties, comm::Pointer};
 
 pub use self::{
     connect::Connector,

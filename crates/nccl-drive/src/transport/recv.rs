@@ -10,28 +10,25 @@ use std::{
 };
 
 use gputcp::{Canceller, Result, contract::RecvEnd};
-use gputcp_gpu::{Buffer, Lane, LaneSpec, UnpackMode};
+use gputcp_gpu::{Buffer, UnpackMode};
 use gputcp_nccl_net::layout::constants::REQUESTS_MAX;
 use gputcp_proto::recv::Received;
 
 use super::{
-    Endpoint,
+    Endpoint, Options,
     send::{none_open, tag},
     usage,
     wait::{Cancelled, Pace, Wait},
 };
-use crate::{Consumable, Flushing, Landed, Unpacking};
+use crate::recv::{Landed, RecvComm as Receives};
 
 /// The receiving end of a plugin's connection. A drop closes it; see [`RecvComm::close`] for when that is
 /// right.
 #[derive(Debug)]
 pub struct RecvComm {
     /// Landed and not yet consumed, oldest first.
-    arrivals: VecDeque<Arrival>,
-    /// The lane of a device with an unpack queue. It is dropped before the connection, as it reads the
-    /// plugin's memory.
-    lane: Option<Lane>,
-    comm: crate::RecvComm,
+    arrivals: VecDeque<Landed>,
+    comm: Receives,
     endpoint: Endpoint,
     cancelled: Arc<Cancelled>,
     pace: Pace,
@@ -52,24 +49,6 @@ pub struct RecvRequest {
     bytes: u64,
 }
 
-/// A receive that has landed.
-#[derive(Debug)]
-enum Arrival {
-    InPlace(Consumable),
-    Unpacking(Unpacking),
-    Flushing(Flushing),
-}
-
-impl Arrival {
-    fn bytes(&self) -> u64 {
-        match self {
-            Self::InPlace(consumable) => consumable.bytes(),
-            Self::Unpacking(unpacking) => unpacking.bytes(),
-            Self::Flushing(flushing) => flushing.bytes(),
-        }
-    }
-}
-
 #[derive(Debug, Clone, Copy)]
 struct Size {
     number: u64,
@@ -78,23 +57,18 @@ struct Size {
 
 impl RecvComm {
     /// Makes everything that the connection will ever use (invariant I4).
-    pub(super) fn start(mut comm: crate::RecvComm, endpoint: Endpoint) -> Result<Self> {
-        let mut lane = None;
-        if let Some(gpu) = &endpoint.options.gpu {
-            // The lane needs no slabs: it unpacks from the plugin's memory.
-            let mut own = gpu.lane(LaneSpec::NO_SLABS)?;
-            if comm.find_queue(gpu, &mut own)? {
-                if endpoint.options.unpack == UnpackMode::None {
-                    return Err(usage(
-                        "the plugin leaves GPU memory's bytes in bounce buffers; unpack them by kernel, copy or host",
-                    ));
-                }
-                lane = Some(own);
-            }
+    pub(super) fn start(mut comm: Receives, endpoint: Endpoint) -> Result<Self> {
+        let Options { gpu, unpack, .. } = &endpoint.options;
+        if let Some(gpu) = gpu
+            && comm.find_queue(gpu, *unpack)?
+            && *unpack == UnpackMode::None
+        {
+            return Err(usage(
+                "the plugin leaves GPU memory's bytes in bounce buffers; unpack them by kernel, copy or host",
+            ));
         }
         Ok(Self {
             arrivals: VecDeque::with_capacity(REQUESTS_MAX),
-            lane,
             comm,
             endpoint,
             cancelled: Arc::default(),
@@ -117,90 +91,16 @@ impl RecvComm {
         Ok(self.comm.register(buffer, pointer, self.endpoint.options.gpu.as_ref())?)
     }
 
-    /// Posts a receive. Returns `None` while as many are outstanding as the options allow: the caller
-    /// finishes one first. A plugin that has no room although nothing is outstanding is asked again, within
-    /// the timeout.
-    ///
-    /// # Errors
-    /// If the part is in use, or the plugin fails.
-    pub fn irecv(&mut self, destination: &Buffer, offset: u64, bytes: u64) -> Result<Option<RecvRequest>> {
-        self.cancelled.check()?;
-        self.register(destination)?;
-        if self.outstanding() >= self.endpoint.options.slots.into() {
-            return Ok(None);
-        }
-        let (cancelled, name) = (self.cancelled.clone(), self.endpoint.name.clone());
-        let mut wait = None;
-        while !self.comm.irecv(destination, offset, bytes, tag(self.posted))? {
-            if self.outstanding() > 0 {
-                return Ok(None);
-            }
-            let timeout = self.endpoint.options.timeout;
-            wait.get_or_insert_with(|| Wait::new(&cancelled, ("posting a receive", &name), timeout, bytes))
-                .rest()?;
-        }
-        let request = RecvRequest { number: self.posted, bytes };
-        self.posted += 1;
-        // Some plugins move bytes only when they are polled.
-        self.advance()?;
-        Ok(Some(request))
-    }
-
-    /// Waits until a message is where it belongs, and finishes the ones before it too. Fails if no receive
-    /// lands or ends for `timeout`.
-    ///
-    /// # Errors
-    /// If the plugin or the GPU fails, or the plugin falls silent.
-    pub fn wait(&mut self, request: RecvRequest, timeout: Duration) -> Result<Received> {
-        let RecvRequest { number, bytes } = request;
-        self.cancelled.check()?;
-        self.endpoint.make_current()?;
-        let (cancelled, name) = (self.cancelled.clone(), self.endpoint.name.clone());
-        let mut wait = Wait::new(&cancelled, ("receiving a message", &name), timeout, bytes);
-        while self.done <= number {
-            if self.advance()? {
-                wait.moved();
-                continue;
-            }
-            match self.arrivals.front() {
-                // The lane knows when it is done; the plugin may have landed more by then.
-                Some(Arrival::Unpacking(unpacking)) => {
-                    let until = Instant::now() + wait.next_sleep()?;
-                    unpacking.done().wait(until)?;
-                }
-                _ => wait.rest_for(&mut self.pace, self.comm.in_flight())?,
-            }
-        }
-        let size = self.sizes[number as usize % SIZES];
-        if size.number != number {
-            return Err(usage("a receive was waited for after many later ones: wait in their order"));
-        }
-        Ok(Received { bytes: size.bytes })
-    }
-
     /// Advances each receive as far as it can. Returns whether one has landed or ended.
     fn advance(&mut self) -> Result<bool> {
         let mut moved = false;
         while let Some(landed) = self.comm.test_oldest()? {
             moved = true;
-            let arrival = match landed {
-                Landed::InPlace(consumable) => Arrival::InPlace(consumable),
-                Landed::Flushing(flushing) => Arrival::Flushing(flushing),
-                Landed::Scattered(scattered) => {
-                    let lane = self.lane.as_mut().ok_or_else(|| usage("there is no lane to unpack with"))?;
-                    Arrival::Unpacking(self.comm.unpack(scattered, lane, self.endpoint.options.unpack)?)
-                }
-            };
-            self.landed_bytes += arrival.bytes();
-            self.arrivals.push_back(arrival);
+            self.landed_bytes += landed.bytes();
+            self.arrivals.push_back(landed);
         }
-        while let Some(arrival) = self.arrivals.pop_front() {
-            let ready = match arrival {
-                Arrival::InPlace(consumable) => Ok(consumable),
-                Arrival::Unpacking(unpacking) => unpacking.poll()?.map_err(Arrival::Unpacking),
-                Arrival::Flushing(flushing) => self.comm.test_flush(flushing)?.map_err(Arrival::Flushing),
-            };
-            match ready {
+        while let Some(oldest) = self.arrivals.pop_front() {
+            match self.comm.poll(oldest)? {
                 Ok(consumable) => {
                     let bytes = self.comm.consume(consumable)?;
                     self.sizes[self.done as usize % SIZES] = Size { number: self.done, bytes };
@@ -209,8 +109,8 @@ impl RecvComm {
                     self.placed_bytes += bytes;
                     moved = true;
                 }
-                Err(arrival) => {
-                    self.arrivals.push_front(arrival);
+                Err(oldest) => {
+                    self.arrivals.push_front(oldest);
                     break;
                 }
             }
@@ -226,7 +126,7 @@ impl RecvComm {
     /// Returns whether this side unpacks the plugin's receives from a bounce region.
     #[must_use]
     pub const fn unpacks(&self) -> bool {
-        self.lane.is_some()
+        self.comm.unpacks()
     }
 
     /// Returns the payload bytes that the plugin has received.
@@ -250,7 +150,6 @@ impl RecvComm {
         let open = self.outstanding();
         self.endpoint.make_current()?;
         self.arrivals.clear();
-        self.lane = None;
         self.comm.close()?;
         none_open(open)
     }
@@ -265,12 +164,65 @@ impl RecvComm {
 impl RecvEnd for RecvComm {
     type Request = RecvRequest;
 
+    /// Posts a receive. Returns `None` while as many are outstanding as the options allow: the caller
+    /// finishes one first. A plugin that has no room although nothing is outstanding is asked again, within
+    /// the timeout.
+    ///
+    /// # Errors
+    /// If the part is in use, or the plugin fails.
     fn irecv(&mut self, destination: &Buffer, offset: u64, bytes: u64) -> Result<Option<RecvRequest>> {
-        Self::irecv(self, destination, offset, bytes)
+        self.cancelled.check()?;
+        self.register(destination)?;
+        if self.outstanding() >= self.endpoint.options.slots.into() {
+            return Ok(None);
+        }
+        let (cancelled, name) = (self.cancelled.clone(), self.endpoint.name.clone());
+        let mut wait = None;
+        while !self.comm.irecv(destination, offset, bytes, tag(self.posted))? {
+            if self.outstanding() > 0 {
+                return Ok(None);
+            }
+            let timeout = self.endpoint.options.timeout;
+            wait.get_or_insert_with(|| Wait::new(&cancelled, "posting a receive", &name, timeout, bytes))
+                .rest()?;
+        }
+        let request = RecvRequest { number: self.posted, bytes };
+        self.posted += 1;
+        // Some plugins move bytes only when they are polled.
+        self.advance()?;
+        Ok(Some(request))
     }
 
+    /// Waits until a message is where it belongs, and finishes the ones before it too. Fails if no receive
+    /// lands or ends for `timeout`.
+    ///
+    /// # Errors
+    /// If the plugin or the GPU fails, or the plugin falls silent.
     fn wait(&mut self, request: RecvRequest, timeout: Duration) -> Result<Received> {
-        Self::wait(self, request, timeout)
+        let RecvRequest { number, bytes } = request;
+        self.cancelled.check()?;
+        self.endpoint.make_current()?;
+        let (cancelled, name) = (self.cancelled.clone(), self.endpoint.name.clone());
+        let mut wait = Wait::new(&cancelled, "receiving a message", &name, timeout, bytes);
+        while self.done <= number {
+            if self.advance()? {
+                wait.moved();
+                continue;
+            }
+            match self.arrivals.front().and_then(Landed::unpack) {
+                // The lane knows when it is done; the plugin may have landed more by then.
+                Some(unpack) => {
+                    let until = Instant::now() + wait.next_sleep()?;
+                    unpack.wait(until)?;
+                }
+                None => wait.rest_for(&mut self.pace, self.comm.in_flight())?,
+            }
+        }
+        let size = self.sizes[number as usize % SIZES];
+        if size.number != number {
+            return Err(usage("a receive was waited for after many later ones: wait in their order"));
+        }
+        Ok(Received { bytes: size.bytes })
     }
 }
 

@@ -9,13 +9,14 @@ use super::{
     Endpoint, usage,
     wait::{Cancelled, Pace, Wait},
 };
+use crate::send::SendComm as Sends;
 use gputcp::{Canceller, Result, contract::SendEnd};
 
 /// The sending end of a plugin's connection. A drop closes it; see [`SendComm::close`] for when that is
 /// right.
 #[derive(Debug)]
 pub struct SendComm {
-    comm: crate::SendComm,
+    comm: Sends,
     endpoint: Endpoint,
     cancelled: Arc<Cancelled>,
     pace: Pace,
@@ -33,7 +34,7 @@ pub struct SendRequest {
 }
 
 impl SendComm {
-    pub(super) fn start(comm: crate::SendComm, endpoint: Endpoint) -> Self {
+    pub(super) fn start(comm: Sends, endpoint: Endpoint) -> Self {
         Self { comm, endpoint, cancelled: Arc::default(), pace: Pace::here(), posted: 0, done: 0 }
     }
 
@@ -45,56 +46,6 @@ impl SendComm {
         self.endpoint.make_current()?;
         let pointer = self.endpoint.pointer(buffer.kind());
         Ok(self.comm.register(buffer, pointer, self.endpoint.options.gpu.as_ref())?)
-    }
-
-    /// Posts a send. Returns `None` while as many are outstanding as the options allow: the caller finishes
-    /// one first. A plugin that has no room although nothing is outstanding is asked again, within the
-    /// timeout.
-    ///
-    /// # Errors
-    /// If the part is being written, or the plugin fails.
-    pub fn isend(&mut self, source: &Buffer, offset: u64, bytes: u64) -> Result<Option<SendRequest>> {
-        self.cancelled.check()?;
-        self.register(source)?;
-        let Self { comm, endpoint, cancelled, .. } = self;
-        if comm.in_flight() >= endpoint.options.slots.into() {
-            return Ok(None);
-        }
-        let mut wait = None;
-        while !comm.isend(source, offset, bytes, tag(self.posted))? {
-            if comm.in_flight() > 0 {
-                return Ok(None);
-            }
-            let start =
-                || Wait::new(cancelled, ("posting a send", &endpoint.name), endpoint.options.timeout, bytes);
-            wait.get_or_insert_with(start).rest()?;
-        }
-        let request = SendRequest { number: self.posted, bytes };
-        self.posted += 1;
-        // Some plugins move bytes only when they are polled.
-        self.test()?;
-        Ok(Some(request))
-    }
-
-    /// Waits until the plugin has taken all of a send, and finishes the ones before it too. Fails if no send
-    /// ends for `timeout`.
-    ///
-    /// # Errors
-    /// If the plugin fails, or falls silent.
-    pub fn wait(&mut self, request: SendRequest, timeout: Duration) -> Result<Sent> {
-        let SendRequest { number, bytes } = request;
-        self.cancelled.check()?;
-        self.endpoint.make_current()?;
-        let (cancelled, name) = (self.cancelled.clone(), self.endpoint.name.clone());
-        let mut wait = Wait::new(&cancelled, ("sending a message", &name), timeout, bytes);
-        while self.done <= number {
-            if self.test()? {
-                wait.moved();
-            } else {
-                wait.rest_for(&mut self.pace, self.comm.in_flight())?;
-            }
-        }
-        Ok(Sent { bytes })
     }
 
     /// Polls the oldest send, and returns whether it is done.
@@ -127,12 +78,54 @@ impl SendComm {
 impl SendEnd for SendComm {
     type Request = SendRequest;
 
+    /// Posts a send. Returns `None` while as many are outstanding as the options allow: the caller finishes
+    /// one first. A plugin that has no room although nothing is outstanding is asked again, within the
+    /// timeout.
+    ///
+    /// # Errors
+    /// If the part is being written, or the plugin fails.
     fn isend(&mut self, source: &Buffer, offset: u64, bytes: u64) -> Result<Option<SendRequest>> {
-        Self::isend(self, source, offset, bytes)
+        self.cancelled.check()?;
+        self.register(source)?;
+        let Self { comm, endpoint, cancelled, .. } = self;
+        if comm.in_flight() >= endpoint.options.slots.into() {
+            return Ok(None);
+        }
+        let mut wait = None;
+        while !comm.isend(source, offset, bytes, tag(self.posted))? {
+            if comm.in_flight() > 0 {
+                return Ok(None);
+            }
+            let start =
+                || Wait::new(cancelled, "posting a send", &endpoint.name, endpoint.options.timeout, bytes);
+            wait.get_or_insert_with(start).rest()?;
+        }
+        let request = SendRequest { number: self.posted, bytes };
+        self.posted += 1;
+        // Some plugins move bytes only when they are polled.
+        self.test()?;
+        Ok(Some(request))
     }
 
+    /// Waits until the plugin has taken all of a send, and finishes the ones before it too. Fails if no send
+    /// ends for `timeout`.
+    ///
+    /// # Errors
+    /// If the plugin fails, or falls silent.
     fn wait(&mut self, request: SendRequest, timeout: Duration) -> Result<Sent> {
-        Self::wait(self, request, timeout)
+        let SendRequest { number, bytes } = request;
+        self.cancelled.check()?;
+        self.endpoint.make_current()?;
+        let (cancelled, name) = (self.cancelled.clone(), self.endpoint.name.clone());
+        let mut wait = Wait::new(&cancelled, "sending a message", &name, timeout, bytes);
+        while self.done <= number {
+            if self.test()? {
+                wait.moved();
+            } else {
+                wait.rest_for(&mut self.pace, self.comm.in_flight())?;
+            }
+        }
+        Ok(Sent { bytes })
     }
 }
 

@@ -111,12 +111,33 @@ impl<'a> Wait<'a> {
     /// Begins a wait for a request of `bytes` bytes.
     pub(super) fn new(
         cancelled: &'a Cancelled,
-        (what, with): (&'static str, &'a Arc<str>),
+        what: &'static str,
+        with: &'a Arc<str>,
         timeout: Duration,
         bytes: u64,
     ) -> Self {
         let (spin, least) = if bytes <= SHORT_BYTES { (SPIN_SHORT, SLEEP_SHORT) } else { (SPIN, SLEEP) };
         Self { cancelled, what, with, timeout, spin, least, since: Instant::now(), sleep: least }
+    }
+
+    /// Polls for what the plugin makes in its own time, such as a connection, until the deadline.
+    ///
+    /// # Errors
+    /// If it is not made by then, or the poll fails.
+    pub(super) fn made_by<T>(
+        deadline: Instant,
+        what: &'static str,
+        with: &'a Arc<str>,
+        mut poll: impl FnMut() -> Result<Option<T>>,
+    ) -> Result<T> {
+        let (cancelled, left) = (Cancelled::default(), deadline.saturating_duration_since(Instant::now()));
+        let mut wait = Wait::new(&cancelled, what, with, left, u64::MAX);
+        loop {
+            if let Some(made) = poll()? {
+                return Ok(made);
+            }
+            wait.rest()?;
+        }
     }
 
     /// Begins the silence anew, as a request has ended.
@@ -208,7 +229,7 @@ mod tests {
     #[test]
     fn silence_ends_a_wait_and_an_end_begins_it_anew() {
         let (cancelled, with) = (Cancelled::default(), Arc::from("them"));
-        let mut wait = Wait::new(&cancelled, ("receiving", &with), Duration::from_millis(20), 1 << 20);
+        let mut wait = Wait::new(&cancelled, "receiving", &with, Duration::from_millis(20), 1 << 20);
         let began = Instant::now();
         let error = loop {
             if let Err(error) = wait.rest() {
@@ -325,7 +346,7 @@ mod tests {
     fn a_cancelled_wait_says_why() {
         let (cancelled, with) = (Cancelled::default(), Arc::from("them"));
         cancelled.cancel("enough");
-        let mut wait = Wait::new(&cancelled, ("sending", &with), Duration::from_secs(60), 1 << 20);
+        let mut wait = Wait::new(&cancelled, "sending", &with, Duration::from_secs(60), 1 << 20);
         assert_eq!(wait.next_sleep().unwrap_err().to_string(), "cancelled: enough");
     }
 }

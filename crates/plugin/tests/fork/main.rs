@@ -11,12 +11,17 @@ use std::{
     env,
     io::{BufRead, BufReader},
     process::{Child, ChildStdout, Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
+use gputcp::contract::{RecvEnd as _, SendEnd as _};
 use gputcp_gpu::Buffer;
-use gputcp_nccl_drive::{Connector, Library, Listener, Pointer, RecvComm, SendComm};
+use gputcp_nccl_drive::{
+    Library, Plugin,
+    transport::{Connector, Listener, Options, RecvComm, SendComm},
+};
 use gputcp_nccl_net::layout::constants::HANDLE_BYTES;
 
 const TIMEOUT_S: u64 = 4;
@@ -59,8 +64,8 @@ fn start(how: &str) -> (Child, BufReader<ChildStdout>, RecvComm) {
         env::set_var("GPUTCP_TIMEOUT", TIMEOUT_S.to_string());
     }
     let path = built::built();
-    let plugin = Library::open(path.to_str().unwrap()).unwrap().plugin(Some(8)).unwrap();
-    let mut listener = Listener::open(&plugin, 0).unwrap();
+    let plugin = plugin(path.to_str().unwrap());
+    let mut listener = listen(&plugin).unwrap();
     let handle: String = listener.handle().iter().map(|byte| format!("{byte:02x}")).collect();
     let mut rank = Command::new(env::current_exe().unwrap())
         .args(["rank", "--exact", "--nocapture"])
@@ -70,7 +75,7 @@ fn start(how: &str) -> (Child, BufReader<ChildStdout>, RecvComm) {
         .spawn()
         .unwrap();
     let heard = BufReader::new(rank.stdout.take().unwrap());
-    let comm = until(|| listener.poll().unwrap());
+    let comm = listener.accept(Instant::now() + LONG).unwrap();
     (rank, heard, comm)
 }
 
@@ -85,33 +90,22 @@ fn line(heard: &mut BufReader<ChildStdout>) -> String {
     }
 }
 
-fn receive(comm: &mut RecvComm) -> Result<(), String> {
-    let to = Buffer::host(BYTES).unwrap();
-    comm.register(&to, Pointer::Host, None).unwrap();
-    if !comm.irecv(&to, 0, BYTES, 0).map_err(|error| error.to_string())? {
-        return Err("no slot".into());
-    }
-    let landed = until(|| comm.test_oldest().map_err(|error| error.to_string()).transpose())?;
-    drop(landed);
-    Ok(())
+fn plugin(path: &str) -> Arc<Plugin> {
+    Library::open(path).unwrap().plugin(Some(8)).unwrap()
+}
+
+fn listen(plugin: &Arc<Plugin>) -> gputcp::Result<Listener> {
+    Listener::open(plugin, &plugin.devices()[0], Options::default())
+}
+
+fn receive(comm: &mut RecvComm) -> gputcp::Result<()> {
+    let request = comm.irecv(&Buffer::host(BYTES).unwrap(), 0, BYTES)?.expect("a slot");
+    comm.wait(request, LONG).map(drop)
 }
 
 fn send(comm: &mut SendComm) {
-    let from = Buffer::host(BYTES).unwrap();
-    comm.register(&from, Pointer::Host, None).unwrap();
-    assert!(comm.isend(&from, 0, BYTES, 0).unwrap());
-    until(|| comm.test_oldest().unwrap());
-}
-
-fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(began.elapsed() < LONG, "it never comes");
-        thread::sleep(Duration::from_micros(200));
-    }
+    let request = comm.isend(&Buffer::host(BYTES).unwrap(), 0, BYTES).unwrap().expect("a slot");
+    comm.wait(request, LONG).unwrap();
 }
 
 /// Runs the rank, in a process of its own that the other tests start. Without their variables there is
@@ -119,11 +113,11 @@ fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
 #[test]
 fn rank() {
     let (Ok(handle), Ok(how)) = (env::var("GPUTCP_RANK_HANDLE"), env::var("GPUTCP_RANK_HOW")) else { return };
-    let plugin = Library::open(&env::var("GPUTCP_RANK_PLUGIN").unwrap()).unwrap().plugin(Some(8)).unwrap();
+    let plugin = plugin(&env::var("GPUTCP_RANK_PLUGIN").unwrap());
     let byte = |at: usize| u8::from_str_radix(&handle[2 * at..2 * at + 2], 16).unwrap();
     let handle: [u8; HANDLE_BYTES] = std::array::from_fn(byte);
-    let mut connector = Connector::new(&plugin, 0, &handle);
-    let mut comm = until(|| connector.poll().unwrap());
+    let connector = Connector::new(&plugin, &plugin.devices()[0], &handle, Options::default());
+    let mut comm = connector.connect(Instant::now() + LONG).unwrap();
     send(&mut comm);
     // SAFETY: the child sleeps, or calls the plugin, which the test tries, and ends.
     let child = unsafe { libc::fork() };
@@ -132,7 +126,7 @@ fn rank() {
             "lives" => thread::sleep(LONG),
             "uses" => {
                 let from = Buffer::host(1).unwrap();
-                let refused = Listener::open(&plugin, 0).is_err() && comm.isend(&from, 0, 1, 0).is_err();
+                let refused = listen(&plugin).is_err() && comm.isend(&from, 0, 1).is_err();
                 // SAFETY: ends the child.
                 unsafe { libc::_exit(i32::from(!refused)) };
             }
