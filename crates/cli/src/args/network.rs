@@ -118,20 +118,12 @@ pub(crate) const SESSION_KEY_VARIABLE: &str = "GPUTCP_SESSION_KEY";
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
-
     use super::*;
-
-    fn environment(pairs: &[(&str, &str)]) -> Environment {
-        Environment::from_pairs(
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(*value))),
-        )
-    }
 
     #[test]
     fn nccls_family_counts_where_no_flag_says_another() {
         let completed = |value: &str, mut args: FamilyArgs| {
-            environment(&[("NCCL_SOCKET_FAMILY", value)])
+            Environment::of(&[("NCCL_SOCKET_FAMILY", value)])
                 .complete_family(&mut args)
                 .map(|()| (args.ipv4, args.ipv6))
         };

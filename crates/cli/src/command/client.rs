@@ -2,16 +2,15 @@
 
 use crate::session::Role;
 
-use super::hello;
+use super::measure;
 use crate::{
     args::ClientArgs,
     bootstrap::{DEFAULT_PORT, connect::Destination},
     failure::Failure,
     host::usage::available_memory_bytes,
     interrupt::Interrupt,
-    measure::{client::Measurement, damage::Damage, memory::Proposal},
-    output::{Output, Talk},
-    report::printer::Printer,
+    measure::memory::Proposal,
+    output::Talk,
     settings::{environment::Environment, request::MeasureRequest},
 };
 
@@ -26,7 +25,6 @@ pub fn run(
     talk: Talk,
 ) -> Result<(), Failure> {
     environment.complete_network(&mut args.network)?;
-    let damage = Damage { iteration: args.measure.damage };
     let request = MeasureRequest::new(args.measure, environment)?;
     let port = args.network.port.unwrap_or(DEFAULT_PORT);
     if port == 0 {
@@ -48,17 +46,5 @@ pub fn run(
         key,
         talk,
     };
-    let hello = hello();
-    let (link, theirs) = destination.greet(&hello, interrupt)?;
-    Measurement {
-        command: "client",
-        request: &request,
-        proposal,
-        here: hello.identity,
-        there: theirs.identity,
-        printer: Printer { output: Output { timeout }, format: request.format },
-        talk,
-        damage,
-    }
-    .make(link)
+    measure("client", &request, proposal, &destination, interrupt)
 }

@@ -2,7 +2,6 @@
 
 use crate::{
     args::doctor::DoctorArgs,
-    conformance,
     doctor::{
         Report, cpu::Cpu, export::Export, gpu::Gpus, interfaces::Interfaces, limits::Limits,
         loopback::Loopback, tcp::Tcp,
@@ -11,6 +10,7 @@ use crate::{
     host::identity::Identity,
     interrupt::Interrupt,
     output::Output,
+    report::json,
     settings::agreed::DEFAULT_TIMEOUT,
 };
 
@@ -35,5 +35,5 @@ pub fn run(args: &DoctorArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     findings.extend(Loopback::measure(cpu.usable).judge());
     interrupt.check()?;
     let report = Report::new(Identity::of_this_host().host, findings);
-    output.print(&if args.json { conformance::json(&report) } else { report.text() })
+    output.print(&if args.json { json::document(&report) } else { report.text() })
 }

@@ -19,17 +19,16 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
 };
 
-use super::hello;
+use super::measure;
 use crate::{
     args::{LoopbackArgs, network::SESSION_KEY_VARIABLE, talk::TalkArgs},
     bootstrap::{connect::Destination, key},
     failure::Failure,
     host::{bind::Family, usage::available_memory_bytes},
     interrupt::{Interrupt, poll_until},
-    measure::{client::Measurement, damage::Damage, memory::Proposal},
-    output::{Output, Talk},
+    measure::memory::Proposal,
+    output::Talk,
     printable::printable,
-    report::printer::Printer,
     settings::{
         environment::Environment,
         plugin::{PluginArg, PluginArgs},
@@ -47,7 +46,6 @@ pub fn run(
     interrupt: &Interrupt,
     talk: Talk,
 ) -> Result<(), Failure> {
-    let damage = Damage { iteration: args.measure.damage };
     let request = MeasureRequest::new(args.measure, environment)?;
     let proposal = Proposal::of(&request, talk)?;
     let (roles, available) = ([Role::Client, Role::Server], available_memory_bytes());
@@ -69,19 +67,7 @@ pub fn run(
         key: Some(key),
         talk,
     };
-    let hello = hello();
-    let (link, theirs) = destination.greet(&hello, interrupt)?;
-    Measurement {
-        command: "loopback",
-        request: &request,
-        proposal,
-        here: hello.identity,
-        there: theirs.identity,
-        printer: Printer { output: Output { timeout }, format: request.format },
-        talk,
-        damage,
-    }
-    .make(link)?;
+    measure("loopback", &request, proposal, &destination, interrupt)?;
     let status = server.end(timeout)?;
     if status.success() {
         return Ok(());

@@ -14,6 +14,7 @@ use crate::{
     host::plugin::NetPlugin,
     interrupt::Interrupt,
     output::{Output, Talk},
+    report::json,
     settings::{agreed::DEFAULT_TIMEOUT, plugin::PluginArgs},
 };
 
@@ -29,7 +30,7 @@ pub fn list(args: &PluginListArgs, interrupt: &Interrupt, talk: Talk) -> Result<
         return Err(Failure::Usage("name a plugin: its path, or its name as in NCCL_NET_PLUGIN".into()));
     };
     let listing = Listing::of(&plugin, versions);
-    let text = if args.json { listing.json() } else { listing.table() };
+    let text = if args.json { json::document(&listing) } else { listing.table() };
     Output { timeout: DEFAULT_TIMEOUT }.print(&text)
 }
 
@@ -80,13 +81,6 @@ impl Listing {
             versions,
             devices: plugin.devices().iter().map(Device::of).collect(),
         }
-    }
-
-    fn json(&self) -> String {
-        let mut text =
-            serde_json::to_string_pretty(self).expect("a listing has only string keys and finite numbers");
-        text.push('\n');
-        text
     }
 
     /// Returns the listing as aligned columns behind a head of comments.

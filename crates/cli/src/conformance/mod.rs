@@ -199,12 +199,3 @@ pub fn list(checks: &[&Check]) -> Vec<Listed> {
 fn sources(check: &Check) -> Vec<String> {
     check.sources.iter().map(ToString::to_string).collect()
 }
-
-/// Returns a document as JSON, with a newline at its end.
-#[must_use]
-pub fn json(document: &impl Serialize) -> String {
-    let mut text =
-        serde_json::to_string_pretty(document).expect("a report has only string keys and finite numbers");
-    text.push('\n');
-    text
-}

@@ -10,7 +10,7 @@ use gputcp_nccl_drive::transport as plugin;
 
 use super::{
     raw,
-    transport::{Inbound, Outbound},
+    transport::{Either, Inbound, Outbound},
 };
 use crate::{
     bootstrap::{
@@ -24,8 +24,7 @@ use crate::{
 
 /// The listeners of a side that receives.
 pub(super) struct Listening {
-    listeners: Vec<AnyListener>,
-    accepted: Vec<Option<Inbound>>,
+    making: Making<AnyListener, Inbound>,
     pub(super) raw: Option<raw::RawListener>,
     local: SocketAddr,
 }
@@ -38,13 +37,13 @@ impl Listening {
         plugin: Option<&NetPlugin>,
         local: SocketAddr,
     ) -> Result<Self, Failure> {
-        let mut all = Self { listeners: Vec::new(), accepted: Vec::new(), raw: None, local };
+        let mut all = Self { making: Making::default(), raw: None, local };
         if receives {
             let slots = settings.recv_window;
             let options = settings.options(device, slots, local.ip());
             let any_port = with_port(local, 0);
             for _ in 0..settings.channels {
-                all.listeners.push(match plugin {
+                let listener = match plugin {
                     None => AnyListener::Sockets(Box::new(Listener::bind(any_port, options.clone())?)),
                     Some(net) => {
                         let options = settings.plugin_options(device, slots, net.requests());
@@ -54,8 +53,8 @@ impl Listening {
                             options,
                         )?))
                     }
-                });
-                all.accepted.push(None);
+                };
+                all.making.push(listener);
             }
             if settings.ceiling {
                 all.raw = Some(raw::RawListener::open(any_port)?);
@@ -66,35 +65,23 @@ impl Listening {
 
     pub(super) fn handles(&self) -> Handles {
         Handles {
-            connections: self.listeners.iter().map(|listener| to_hex(&listener.handle())).collect(),
+            connections: self.making.by.iter().map(|listener| to_hex(&listener.handle())).collect(),
             raw: self.raw.as_ref().map(|raw| raw.handle(self.local)),
         }
     }
 
     /// Returns whether all are connected; then they are in `comms`, in order.
     pub(super) fn poll(&mut self, comms: &mut Vec<Inbound>) -> Result<bool, Failure> {
-        for (listener, accepted) in self.listeners.iter_mut().zip(&mut self.accepted) {
-            if accepted.is_none() {
-                *accepted = listener.poll()?;
-            }
-        }
-        let all = self.accepted.iter().all(Option::is_some);
-        if all {
-            comms.extend(self.accepted.drain(..).flatten());
-        }
-        Ok(all)
+        self.making.poll(AnyListener::poll, comms)
     }
 
     pub(super) fn strays(&self) -> u64 {
-        self.listeners.iter().map(AnyListener::strays).sum()
+        self.making.by.iter().map(AnyListener::strays).sum()
     }
 }
 
 /// Either transport's listener.
-enum AnyListener {
-    Sockets(Box<Listener>),
-    Plugin(Box<plugin::Listener>),
-}
+type AnyListener = Either<Box<Listener>, Box<plugin::Listener>>;
 
 impl AnyListener {
     fn handle(&self) -> [u8; Handle::BYTES] {
@@ -107,7 +94,7 @@ impl AnyListener {
     fn poll(&mut self) -> Result<Option<Inbound>, gputcp::Error> {
         Ok(match self {
             Self::Sockets(listener) => listener.poll()?.map(Inbound::Sockets),
-            Self::Plugin(listener) => listener.poll()?.map(Box::new).map(Inbound::Plugin),
+            Self::Plugin(listener) => listener.poll()?.map(Inbound::Plugin),
         })
     }
 
@@ -122,21 +109,17 @@ impl AnyListener {
 
 /// The connectors of a side that sends.
 pub(super) struct Connecting {
-    connectors: Vec<AnyConnector>,
-    connected: Vec<Option<Outbound>>,
+    making: Making<AnyConnector, Outbound>,
 }
 
 /// Either transport's connector.
-enum AnyConnector {
-    Sockets(Box<Connector>),
-    Plugin(plugin::Connector),
-}
+type AnyConnector = Either<Box<Connector>, plugin::Connector>;
 
 impl AnyConnector {
     fn poll(&mut self) -> Result<Option<Outbound>, gputcp::Error> {
         Ok(match self {
             Self::Sockets(connector) => connector.poll()?.map(Outbound::Sockets),
-            Self::Plugin(connector) => connector.poll()?.map(Box::new).map(Outbound::Plugin),
+            Self::Plugin(connector) => connector.poll()?.map(Outbound::Plugin),
         })
     }
 }
@@ -150,7 +133,7 @@ impl Connecting {
         local: SocketAddr,
         theirs: &Handles,
     ) -> Result<Self, Failure> {
-        let mut all = Self { connectors: Vec::new(), connected: Vec::new() };
+        let mut all = Self { making: Making::default() };
         let expected = if sends { usize::from(settings.channels) } else { 0 };
         let offered = theirs.connections.len();
         if offered != expected {
@@ -171,7 +154,7 @@ impl Connecting {
         for text in &theirs.connections {
             let bytes = from_hex::<{ Handle::BYTES }>(text)
                 .ok_or_else(|| Failure::Peer("the other side's handle is no 128 bytes".into()))?;
-            all.connectors.push(match plugin {
+            let connector = match plugin {
                 None => {
                     let handle = Handle::decode(&bytes)
                         .map_err(|violation| Failure::violation("the other side", &violation))?;
@@ -181,22 +164,48 @@ impl Connecting {
                     let options = settings.plugin_options(device, slots, net.requests());
                     AnyConnector::Plugin(plugin::Connector::new(&net.plugin, &net.device, &bytes, options))
                 }
-            });
-            all.connected.push(None);
+            };
+            all.making.push(connector);
         }
         Ok(all)
     }
 
     /// Returns whether all are connected; then they are in `comms`, in order.
     pub(super) fn poll(&mut self, comms: &mut Vec<Outbound>) -> Result<bool, Failure> {
-        for (connector, connected) in self.connectors.iter_mut().zip(&mut self.connected) {
-            if connected.is_none() {
-                *connected = connector.poll()?;
-            }
+        self.making.poll(AnyConnector::poll, comms)
+    }
+}
+
+/// Connections in the making, and what makes each. That stays until the end, and counts strays.
+struct Making<B, C> {
+    by: Vec<B>,
+    made: Vec<Option<C>>,
+}
+
+impl<B, C> Default for Making<B, C> {
+    fn default() -> Self {
+        Self { by: Vec::new(), made: Vec::new() }
+    }
+}
+
+impl<B, C> Making<B, C> {
+    fn push(&mut self, by: B) {
+        self.by.push(by);
+        self.made.push(None);
+    }
+
+    /// Returns whether all are made; then they are in `comms`, in order.
+    fn poll(
+        &mut self,
+        poll: impl Fn(&mut B) -> Result<Option<C>, gputcp::Error>,
+        comms: &mut Vec<C>,
+    ) -> Result<bool, Failure> {
+        for (by, made) in self.by.iter_mut().zip(&mut self.made).filter(|(_, made)| made.is_none()) {
+            *made = poll(by)?;
         }
-        let all = self.connected.iter().all(Option::is_some);
+        let all = self.made.iter().all(Option::is_some);
         if all {
-            comms.extend(self.connected.drain(..).flatten());
+            comms.extend(self.made.drain(..).flatten());
         }
         Ok(all)
     }

@@ -249,22 +249,19 @@ impl Side {
     pub fn close(self, role: Role) -> Result<(), Failure> {
         let deadline = Instant::now() + self.settings.timeout();
         let (outgoing, incoming) = (self.outgoing, self.incoming);
-        let close_outgoing = || -> Result<(), Failure> {
-            for comm in outgoing.into_iter().flat_map(|outgoing| outgoing.comms) {
-                comm.close(deadline)?;
-            }
-            Ok(())
+        let close_outgoing = || {
+            let mut comms = outgoing.into_iter().flat_map(|outgoing| outgoing.comms);
+            comms.try_for_each(|comm| comm.close(deadline))
         };
-        let close_incoming = || -> Result<(), Failure> {
-            for comm in incoming.into_iter().flat_map(|incoming| incoming.comms) {
-                comm.close(deadline)?;
-            }
-            Ok(())
+        let close_incoming = || {
+            let mut comms = incoming.into_iter().flat_map(|incoming| incoming.comms);
+            comms.try_for_each(|comm| comm.close(deadline))
         };
         match role {
-            Role::Client => close_outgoing().and_then(|()| close_incoming()),
-            Role::Server => close_incoming().and_then(|()| close_outgoing()),
+            Role::Client => close_outgoing().and_then(|()| close_incoming())?,
+            Role::Server => close_incoming().and_then(|()| close_outgoing())?,
         }
+        Ok(())
     }
 }
 

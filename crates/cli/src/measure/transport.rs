@@ -9,41 +9,20 @@ use gputcp::{
 use gputcp_gpu::Buffer;
 use gputcp_nccl_drive::transport as plugin;
 
-/// A connection that this side sends with.
+/// Something that either transport has.
 #[derive(Debug)]
-pub enum Outbound {
-    /// The built-in transport.
-    Sockets(gputcp::SendComm),
-    /// A plugin.
-    Plugin(Box<plugin::SendComm>),
+pub enum Either<S, P> {
+    /// The built-in transport's.
+    Sockets(S),
+    /// A plugin's.
+    Plugin(P),
 }
+
+/// A connection that this side sends with.
+pub type Outbound = Either<gputcp::SendComm, plugin::SendComm>;
 
 /// A connection that this side receives with.
-#[derive(Debug)]
-pub enum Inbound {
-    /// The built-in transport.
-    Sockets(gputcp::RecvComm),
-    /// A plugin.
-    Plugin(Box<plugin::RecvComm>),
-}
-
-/// A send in flight.
-#[derive(Debug)]
-pub enum Sending {
-    /// On sockets.
-    Sockets(gputcp::SendRequest),
-    /// A plugin's request.
-    Plugin(plugin::SendRequest),
-}
-
-/// A receive in flight.
-#[derive(Debug)]
-pub enum Receiving {
-    /// On sockets.
-    Sockets(gputcp::RecvRequest),
-    /// A plugin's request.
-    Plugin(plugin::RecvRequest),
-}
+pub type Inbound = Either<gputcp::RecvComm, plugin::RecvComm>;
 
 impl Outbound {
     /// Prepares to send from this memory.
@@ -147,8 +126,8 @@ impl Inbound {
     }
 }
 
-impl SendEnd for Outbound {
-    type Request = Sending;
+impl<S: SendEnd, P: SendEnd> SendEnd for Either<S, P> {
+    type Request = Either<S::Request, P::Request>;
 
     fn batch(&self) -> usize {
         match self {
@@ -157,24 +136,24 @@ impl SendEnd for Outbound {
         }
     }
 
-    fn isend(&mut self, source: &Buffer, offset: u64, bytes: u64) -> Result<Option<Sending>> {
+    fn isend(&mut self, source: &Buffer, offset: u64, bytes: u64) -> Result<Option<Self::Request>> {
         Ok(match self {
-            Self::Sockets(comm) => comm.isend(source, offset, bytes)?.map(Sending::Sockets),
-            Self::Plugin(comm) => comm.isend(source, offset, bytes)?.map(Sending::Plugin),
+            Self::Sockets(comm) => comm.isend(source, offset, bytes)?.map(Either::Sockets),
+            Self::Plugin(comm) => comm.isend(source, offset, bytes)?.map(Either::Plugin),
         })
     }
 
-    fn wait(&mut self, request: Sending, timeout: Duration) -> Result<Sent> {
+    fn wait(&mut self, request: Self::Request, timeout: Duration) -> Result<Sent> {
         match (self, request) {
-            (Self::Sockets(comm), Sending::Sockets(request)) => comm.wait(request, timeout),
-            (Self::Plugin(comm), Sending::Plugin(request)) => comm.wait(request, timeout),
+            (Self::Sockets(comm), Either::Sockets(request)) => comm.wait(request, timeout),
+            (Self::Plugin(comm), Either::Plugin(request)) => comm.wait(request, timeout),
             _ => unreachable!("a request is waited for where it was posted"),
         }
     }
 }
 
-impl RecvEnd for Inbound {
-    type Request = Receiving;
+impl<S: RecvEnd, P: RecvEnd> RecvEnd for Either<S, P> {
+    type Request = Either<S::Request, P::Request>;
 
     fn batch(&self) -> usize {
         match self {
@@ -183,17 +162,17 @@ impl RecvEnd for Inbound {
         }
     }
 
-    fn irecv(&mut self, destination: &Buffer, offset: u64, bytes: u64) -> Result<Option<Receiving>> {
+    fn irecv(&mut self, destination: &Buffer, offset: u64, bytes: u64) -> Result<Option<Self::Request>> {
         Ok(match self {
-            Self::Sockets(comm) => comm.irecv(destination, offset, bytes)?.map(Receiving::Sockets),
-            Self::Plugin(comm) => comm.irecv(destination, offset, bytes)?.map(Receiving::Plugin),
+            Self::Sockets(comm) => comm.irecv(destination, offset, bytes)?.map(Either::Sockets),
+            Self::Plugin(comm) => comm.irecv(destination, offset, bytes)?.map(Either::Plugin),
         })
     }
 
-    fn wait(&mut self, request: Receiving, timeout: Duration) -> Result<Received> {
+    fn wait(&mut self, request: Self::Request, timeout: Duration) -> Result<Received> {
         match (self, request) {
-            (Self::Sockets(comm), Receiving::Sockets(request)) => comm.wait(request, timeout),
-            (Self::Plugin(comm), Receiving::Plugin(request)) => comm.wait(request, timeout),
+            (Self::Sockets(comm), Either::Sockets(request)) => comm.wait(request, timeout),
+            (Self::Plugin(comm), Either::Plugin(request)) => comm.wait(request, timeout),
             _ => unreachable!("a request is waited for where it was posted"),
         }
     }

@@ -1,8 +1,7 @@
 //! The results as comma-separated values: one line for each, with the same columns for every measurement.
 //! Columns that do not apply are empty.
 
-use super::{Row, Way};
-use crate::settings::Unpack;
+use super::Row;
 
 /// Returns the names of the columns.
 #[must_use]
@@ -23,13 +22,13 @@ type Column = (&'static str, fn(&Row) -> String);
 /// No cell holds a comma, a quote or a line break: all are numbers, one of our own words, or rid of them.
 const COLUMNS: &[Column] = &[
     ("bytes", |row| row.bytes.to_string()),
-    ("way", |row| way(row.way).into()),
-    ("transport", |row| row.transport.name().into()),
-    ("memory", |row| row.memory.name().into()),
-    ("destination", |row| row.destination.name().into()),
+    ("way", |row| row.way.to_string()),
+    ("transport", |row| row.transport.to_string()),
+    ("memory", |row| row.memory.to_string()),
+    ("destination", |row| row.destination.to_string()),
     ("source_gpu", |row| words(row.source_gpu.as_deref())),
     ("destination_gpu", |row| words(row.destination_gpu.as_deref())),
-    ("unpack", |row| Unpack::name(row.unpack).into()),
+    ("unpack", |row| row.unpack.to_string()),
     ("chunk_bytes", |row| row.chunk_bytes.to_string()),
     ("send_window", |row| row.window.send.to_string()),
     ("recv_window", |row| row.window.recv.to_string()),
@@ -44,7 +43,7 @@ const COLUMNS: &[Column] = &[
     ("gbit_per_s_median", |row| number(row.goodput_gbit_per_s)),
     ("time_us_p50", |row| row.time_us.p50.to_string()),
     ("time_us_p99", |row| row.time_us.p99.to_string()),
-    ("ceiling_kind", |row| words(row.ceiling.map(|ceiling| ceiling.kind.name()))),
+    ("ceiling_kind", |row| row.ceiling.map(|ceiling| ceiling.kind.to_string()).unwrap_or_default()),
     ("ceiling_median", |row| number(row.ceiling.map(|ceiling| ceiling.median))),
     ("ceiling_min", |row| number(row.ceiling.map(|ceiling| ceiling.min))),
     ("ceiling_max", |row| number(row.ceiling.map(|ceiling| ceiling.max))),
@@ -64,13 +63,4 @@ fn number(value: Option<f64>) -> String {
 
 fn words(text: Option<&str>) -> String {
     text.unwrap_or_default().chars().filter(|c| !matches!(c, ',' | '"') && !c.is_control()).collect()
-}
-
-const fn way(way: Way) -> &'static str {
-    match way {
-        Way::Forward => "forward",
-        Way::Backward => "backward",
-        Way::Both => "both",
-        Way::RoundTrip => "round-trip",
-    }
 }

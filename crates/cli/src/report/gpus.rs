@@ -49,7 +49,7 @@ impl Gpus {
         let memory = if sends { settings.memory } else { settings.destination() };
         match gpu {
             Some(gpu) if memory == Memory::Cuda => format!("cuda:{}", gpu.index),
-            _ => memory.name().into(),
+            _ => memory.to_string(),
         }
     }
 }

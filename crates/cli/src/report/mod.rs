@@ -10,6 +10,8 @@ pub mod statistics;
 pub mod table;
 pub mod warnings;
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -308,26 +310,24 @@ impl Ceiling {
     }
 }
 
-impl CeilingKind {
-    /// Returns its name, as in JSON.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Sockets => "sockets",
-            Self::SocketPingPong => "socket-ping-pong",
-            Self::GpuPipeline => "gpu-pipeline",
-        }
+impl fmt::Display for CeilingKind {
+    /// Writes the name as JSON has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+impl fmt::Display for Way {
+    /// Writes the name as JSON has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 
 /// Returns the memory as a result names it: `soft`, or `soft→host` where the ends differ.
 #[must_use]
 pub fn memory_name(source: Memory, destination: Memory) -> String {
-    if source == destination {
-        source.name().into()
-    } else {
-        format!("{}→{}", source.name(), destination.name())
-    }
+    if source == destination { source.to_string() } else { format!("{source}→{destination}") }
 }
 
 #[cfg(test)]

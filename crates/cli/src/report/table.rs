@@ -174,7 +174,7 @@ fn transfer(settings: &Settings) -> String {
     let unpack = match settings.unpack {
         Unpack::None => "received in place".to_owned(),
         Unpack::InPlace => "written in place by the plugin".to_owned(),
-        mode => format!("unpack {}", mode.name()),
+        mode => format!("unpack {mode}"),
     };
     let Settings { streams, channels, send_window, recv_window, .. } = settings;
     let channels = if *channels == 1 { String::new() } else { format!(" × {channels} channels") };

@@ -235,13 +235,6 @@ fn csv_and_json_between_gpus() {
 }
 
 #[test]
-fn the_kind_of_a_ceiling_reads_alike_everywhere() {
-    for kind in [CeilingKind::Sockets, CeilingKind::SocketPingPong, CeilingKind::GpuPipeline] {
-        assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
-    }
-}
-
-#[test]
 fn round_trips_of_gpu_memory_are_held_against_a_bare_socket() {
     let settings =
         Settings { memory: Memory::Cuda, ..settings(MeasureArgs { latency: true, ..Default::default() }) };

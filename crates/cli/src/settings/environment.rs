@@ -28,6 +28,12 @@ impl Environment {
         Self(pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect())
     }
 
+    /// Makes an environment of these variables.
+    #[cfg(test)]
+    pub(crate) fn of(pairs: &[(&str, &str)]) -> Self {
+        Self::from_pairs(pairs.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(*value))))
+    }
+
     /// Returns a variable's value, if it is set.
     pub(crate) fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.get(name).map(OsString::as_os_str)

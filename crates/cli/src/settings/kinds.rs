@@ -1,5 +1,7 @@
 //! The kinds that a session chooses between: of memory, of unpacking, of carriers, of directions.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -57,17 +59,6 @@ pub enum Flow {
     RoundTrip,
 }
 
-impl Transport {
-    /// Returns its name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Sockets => "sockets",
-            Self::Plugin => "plugin",
-        }
-    }
-}
-
 impl Memory {
     /// Parses the name of a kind.
     ///
@@ -79,16 +70,6 @@ impl Memory {
             "soft" => Ok(Self::Soft),
             "cuda" => Ok(Self::Cuda),
             _ => Err("memory is host, soft, cuda, or cuda: and a GPU".into()),
-        }
-    }
-
-    /// Returns its name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Host => "host",
-            Self::Soft => "soft",
-            Self::Cuda => "cuda",
         }
     }
 }
@@ -105,18 +86,6 @@ impl Unpack {
             "host" => Ok(Self::Host),
             "none" => Ok(Self::None),
             _ => Err("unpacking is done by kernel, copy (or d2d), host, or none".into()),
-        }
-    }
-
-    /// Returns its name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Kernel => "kernel",
-            Self::Copy => "copy",
-            Self::Host => "host",
-            Self::None => "none",
-            Self::InPlace => "in-place",
         }
     }
 }
@@ -141,5 +110,26 @@ impl Flow {
     #[must_use]
     pub const fn backward(self) -> bool {
         !matches!(self, Self::Forward)
+    }
+}
+
+impl fmt::Display for Memory {
+    /// Writes the name as JSON has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+impl fmt::Display for Unpack {
+    /// Writes the name as JSON has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+impl fmt::Display for Transport {
+    /// Writes the name as JSON has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }

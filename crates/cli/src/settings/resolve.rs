@@ -112,7 +112,7 @@ pub(super) fn wanted(asked: &MeasureArgs) -> Result<Wanted, Failure> {
         Some(memory) if memory.kind != Memory::Cuda && names_gpu => {
             return usage(format!(
                 "{} memory has nothing to do with a GPU: drop --gpu and --peer-gpu, or choose --memory cuda",
-                memory.kind.name()
+                memory.kind
             ));
         }
         Some(memory) => Wanted::Exactly(memory.kind),
@@ -153,8 +153,7 @@ fn unpack(
 ) -> Result<Unpack, Failure> {
     match (asked.unpack, plugin) {
         (Some(mode), _) if wanted == Wanted::Exactly(Memory::Host) && mode != Unpack::None => usage(format!(
-            "host memory is received in place, so --unpack {} has nothing to do: drop it, or choose --memory soft or cuda",
-            mode.name()
+            "host memory is received in place, so --unpack {mode} has nothing to do: drop it, or choose --memory soft or cuda"
         )),
         _ if memory == Memory::Host => Ok(Unpack::None),
         (Some(Unpack::None), _) => Ok(Unpack::None),

@@ -18,6 +18,7 @@ use crate::{
     failure::Failure,
     interrupt::Interrupt,
     output::{Output, Talk},
+    report::json,
     settings::{
         Memory, agreed::DEFAULT_TIMEOUT, environment::Environment, memory::MemoryArg, plugin::PluginArg,
     },
@@ -40,7 +41,7 @@ pub fn run(
     let checks: Vec<&'static Check> = all().filter(chosen).collect();
     if args.list {
         return output.print(&match (args.json, args.markdown) {
-            (true, _) => conformance::json(&conformance::list(&checks)),
+            (true, _) => json::document(&conformance::list(&checks)),
             (false, true) => page::page(&checks),
             (false, false) => table::list(&checks),
         });
@@ -55,7 +56,7 @@ pub fn run(
     let go_on = || !interrupt.fired();
     let began = Instant::now();
     let print = |report: &Report| {
-        output.print(&if args.json { conformance::json(report) } else { table::report(report) })
+        output.print(&if args.json { json::document(report) } else { table::report(report) })
     };
     let probed = match checker.probe(go_on).map_err(broken)? {
         Ok(probed) => probed,

@@ -5,12 +5,8 @@ use std::{ffi::OsString, os::unix::ffi::OsStringExt as _};
 use super::*;
 use crate::settings::plugin::PluginArg;
 
-fn environment(pairs: &[(&str, &str)]) -> Environment {
-    Environment::from_pairs(pairs.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(*value))))
-}
-
 fn completed(pairs: &[(&str, &str)], mut args: MeasureArgs) -> Result<MeasureArgs, Failure> {
-    environment(pairs).complete_measure(&mut args).map(|()| args)
+    Environment::of(pairs).complete_measure(&mut args).map(|()| args)
 }
 
 #[test]
