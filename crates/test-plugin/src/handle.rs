@@ -5,6 +5,8 @@
 
 use gputcp_nccl_net::{ResultCode, layout::constants::HANDLE_BYTES};
 
+use crate::wire::{bytes_of, words_of};
+
 /// The handle's contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Handle {
@@ -20,11 +22,7 @@ impl Handle {
     /// # Safety
     /// `at` is valid for writing 128 bytes.
     pub(crate) unsafe fn write(self, at: *mut u8) {
-        let mut bytes = [0; HANDLE_BYTES];
-        bytes[..8].copy_from_slice(&MAGIC);
-        bytes[8..10].copy_from_slice(&self.port.to_ne_bytes());
-        bytes[16..24].copy_from_slice(&self.listener.to_ne_bytes());
-        bytes[64..68].copy_from_slice(&self.calls.to_ne_bytes());
+        let bytes: [u8; HANDLE_BYTES] = bytes_of([MAGIC, self.port.into(), self.listener, self.calls.into()]);
         // SAFETY: the caller's promise; bytes have no alignment.
         unsafe { at.copy_from_nonoverlapping(bytes.as_ptr(), HANDLE_BYTES) };
     }
@@ -37,19 +35,12 @@ impl Handle {
         let mut bytes = [0; HANDLE_BYTES];
         // SAFETY: the caller's promise; bytes have no alignment.
         unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(at, HANDLE_BYTES) };
-        if bytes[..8] != MAGIC {
+        let [magic, port, listener, calls] = words_of(&bytes);
+        if magic != MAGIC {
             return Err(ResultCode::InvalidArgument);
         }
-        let mut listener = [0; 8];
-        listener.copy_from_slice(&bytes[16..24]);
-        let mut calls = [0; 4];
-        calls.copy_from_slice(&bytes[64..68]);
-        Ok(Self {
-            port: u16::from_ne_bytes([bytes[8], bytes[9]]),
-            listener: u64::from_ne_bytes(listener),
-            calls: u32::from_ne_bytes(calls),
-        })
+        Ok(Self { port: port as u16, listener, calls: calls as u32 })
     }
 }
 
-const MAGIC: [u8; 8] = *b"gptcphdl";
+const MAGIC: u64 = u64::from_ne_bytes(*b"gptcphdl");

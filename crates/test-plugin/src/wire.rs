@@ -46,80 +46,71 @@ pub(crate) struct Header {
 }
 
 impl Hello {
-    pub(crate) const BYTES: usize = 32;
+    pub(crate) const BYTES: usize = 5 * WORD;
 
     pub(crate) fn encode(self) -> [u8; Self::BYTES] {
-        let mut bytes = [0; Self::BYTES];
-        bytes[..8].copy_from_slice(&MAGIC.to_ne_bytes());
-        bytes[8..16].copy_from_slice(&self.listener.to_ne_bytes());
-        bytes[16..24].copy_from_slice(&self.connection.to_ne_bytes());
-        bytes[24..28].copy_from_slice(&self.index.to_ne_bytes());
-        bytes[28..].copy_from_slice(&self.sockets.to_ne_bytes());
-        bytes
+        bytes_of([MAGIC, self.listener, self.connection, self.index.into(), self.sockets.into()])
     }
 
     /// Reads a hello; `None` if the bytes are none.
     pub(crate) fn decode(bytes: &[u8; Self::BYTES]) -> Option<Self> {
-        let hello = Self {
-            listener: u64_at(bytes, 8),
-            connection: u64_at(bytes, 16),
-            index: u32_at(bytes, 24),
-            sockets: u32_at(bytes, 28),
-        };
-        (u64_at(bytes, 0) == MAGIC && (2..=65).contains(&hello.sockets) && hello.index < hello.sockets)
-            .then_some(hello)
+        let [magic, listener, connection, index, sockets] = words_of(bytes);
+        ((magic, index < sockets) == (MAGIC, true) && (2..=65).contains(&sockets)).then_some(Self {
+            listener,
+            connection,
+            index: index as u32,
+            sockets: sockets as u32,
+        })
     }
 }
 
 impl Announcement {
-    pub(crate) const BYTES: usize = 16 + PARTS_MAX * 12;
+    pub(crate) const BYTES: usize = (2 + 2 * PARTS_MAX) * WORD;
 
     pub(crate) fn encode(&self) -> [u8; Self::BYTES] {
-        let mut bytes = [0; Self::BYTES];
-        bytes[..8].copy_from_slice(&self.receive.to_ne_bytes());
-        bytes[8..16].copy_from_slice(&(self.parts as u64).to_ne_bytes());
-        for part in 0..PARTS_MAX {
-            let at = 16 + part * 12;
-            bytes[at..at + 4].copy_from_slice(&self.tags[part].to_ne_bytes());
-            bytes[at + 4..at + 12].copy_from_slice(&self.capacities[part].to_ne_bytes());
-        }
-        bytes
+        let tags = self.tags.map(|tag| tag.cast_unsigned().into());
+        bytes_of([self.receive, self.parts as u64].into_iter().chain(tags).chain(self.capacities))
     }
 
     pub(crate) fn decode(bytes: &[u8; Self::BYTES]) -> Option<Self> {
-        let parts = usize::try_from(u64_at(bytes, 8)).ok()?;
-        let (mut tags, mut capacities) = ([0; PARTS_MAX], [0; PARTS_MAX]);
-        for part in 0..PARTS_MAX {
-            tags[part] = u32_at(bytes, 16 + part * 12).cast_signed();
-            capacities[part] = u64_at(bytes, 20 + part * 12);
-        }
-        let announcement = Self { receive: u64_at(bytes, 0), parts, tags, capacities };
-        (1..=PARTS_MAX).contains(&parts).then_some(announcement)
+        let words: [u64; 2 + 2 * PARTS_MAX] = words_of(bytes);
+        let (tags, capacities) = words[2..].split_at(PARTS_MAX);
+        let parts = usize::try_from(words[1]).ok().filter(|parts| (1..=PARTS_MAX).contains(parts))?;
+        Some(Self {
+            receive: words[0],
+            parts,
+            tags: std::array::from_fn(|part| tags[part] as i32),
+            capacities: std::array::from_fn(|part| capacities[part]),
+        })
     }
 }
 
 impl Header {
-    pub(crate) const BYTES: usize = 32;
+    pub(crate) const BYTES: usize = 5 * WORD;
 
     pub(crate) fn encode(self) -> [u8; Self::BYTES] {
-        let mut bytes = [0; Self::BYTES];
-        bytes[..8].copy_from_slice(&self.receive.to_ne_bytes());
-        bytes[8..12].copy_from_slice(&self.part.to_ne_bytes());
-        bytes[12..16].copy_from_slice(&self.bytes.to_ne_bytes());
-        bytes[16..24].copy_from_slice(&self.offset.to_ne_bytes());
-        bytes[24..].copy_from_slice(&self.total.to_ne_bytes());
-        bytes
+        bytes_of([self.receive, self.part.into(), self.bytes.into(), self.offset, self.total])
     }
 
     pub(crate) fn decode(bytes: &[u8; Self::BYTES]) -> Self {
-        Self {
-            receive: u64_at(bytes, 0),
-            part: u32_at(bytes, 8),
-            bytes: u32_at(bytes, 12),
-            offset: u64_at(bytes, 16),
-            total: u64_at(bytes, 24),
-        }
+        let [receive, part, bytes, offset, total] = words_of(bytes);
+        Self { receive, part: part as u32, bytes: bytes as u32, offset, total }
     }
+}
+
+/// Writes words, and zeros behind them.
+pub(crate) fn bytes_of<const BYTES: usize>(words: impl IntoIterator<Item = u64>) -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    for (to, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
+        *to = word.to_ne_bytes();
+    }
+    bytes
+}
+
+/// Reads the first words.
+pub(crate) fn words_of<const WORDS: usize>(bytes: &[u8]) -> [u64; WORDS] {
+    let words = bytes.as_chunks().0;
+    std::array::from_fn(|at| u64::from_ne_bytes(words[at]))
 }
 
 /// Sends all of `head`, then of `body`. Never raises SIGPIPE, which would end the host's process.
@@ -182,18 +173,8 @@ pub(crate) fn tune(socket: &impl std::os::fd::AsFd, congestion: &str) -> io::Res
     socket.set_tcp_nodelay(true)
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let mut word = [0; 8];
-    word.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_ne_bytes(word)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let mut word = [0; 4];
-    word.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_ne_bytes(word)
-}
-
+/// The bytes of a word.
+const WORD: usize = size_of::<u64>();
 const MAGIC: u64 = u64::from_ne_bytes(*b"gptcptst");
 /// `MSG_NOSIGNAL` of Linux.
 const NO_SIGNAL: i32 = 0x4000;
