@@ -36,9 +36,7 @@ pub(crate) fn meet(version: u32) -> Answer<(End, End)> {
     let (code, listener) = raw.listen(0, &mut handle);
     ok("listen", code)?;
     let (mut sending, mut receiving): (P, P) = (ptr::null_mut(), ptr::null_mut());
-    let deadline = Deadline::new("a connection");
-    while sending.is_null() || receiving.is_null() {
-        deadline.rest()?;
+    until("a connection", || {
         let mut nothing = ptr::null_mut();
         if sending.is_null() {
             let (code, comm) = raw.connect(0, &mut handle, &raw mut nothing);
@@ -50,7 +48,8 @@ pub(crate) fn meet(version: u32) -> Answer<(End, End)> {
             ok("accept", code)?;
             receiving = comm;
         }
-    }
+        Ok((!sending.is_null() && !receiving.is_null()).then_some(()))
+    })?;
     ok("closeListen", raw.close_listen(listener))?;
     let end = |comm: P| End { raw, comm: comm.expose_provenance() };
     Ok((end(sending), end(receiving)))
@@ -70,13 +69,7 @@ impl End {
     /// Posts a send, and asks again as often as the plugin says "not yet". The bytes stay lent until it is
     /// done.
     pub(crate) fn send(self, bytes: &mut [u8], tag: i32) -> Answer<OpenRequest> {
-        let deadline = Deadline::new("a place for a send");
-        loop {
-            if let Some(request) = self.try_send(bytes, tag)? {
-                return Ok(request);
-            }
-            deadline.rest()?;
-        }
+        until("a place for a send", || self.try_send(bytes, tag))
     }
 
     /// Posts a send, unless the plugin says "not yet".
@@ -89,13 +82,7 @@ impl End {
 
     /// Posts a request of as many receives as there are parts, and asks again likewise.
     pub(crate) fn receive(self, parts: &mut [Vec<u8>], tags: &[i32]) -> Answer<OpenRequest> {
-        let deadline = Deadline::new("room for a receive");
-        loop {
-            if let Some(request) = self.try_receive(parts, tags)? {
-                return Ok(request);
-            }
-            deadline.rest()?;
-        }
+        until("room for a receive", || self.try_receive(parts, tags))
     }
 
     /// Does the same, unless the plugin says "not yet".
@@ -119,13 +106,7 @@ impl End {
     }
 
     pub(crate) fn wait(self, request: OpenRequest) -> Answer<[i32; 8]> {
-        let deadline = Deadline::new("the end of a request");
-        loop {
-            if let Some(sizes) = self.test(request)? {
-                return Ok(sizes);
-            }
-            deadline.rest()?;
-        }
+        until("the end of a request", || self.test(request))
     }
 
     pub(crate) fn close_send(self) -> Answer<()> {
@@ -141,20 +122,17 @@ fn ok(function: &str, code: i32) -> Answer<()> {
     if code == 0 { Ok(()) } else { Err(format!("{function} answered {code}")) }
 }
 
-/// The bound of a repeated poll.
-struct Deadline {
-    what: &'static str,
-    until: Instant,
-}
-
-impl Deadline {
-    fn new(what: &'static str) -> Self {
-        Self { what, until: Instant::now() + Duration::from_secs(20) }
-    }
-
-    /// Yields to other threads, as NCCL's thread does when nothing has moved.
-    fn rest(&self) -> Answer<()> {
+/// Polls until there is an answer, within a bound. Yields to other threads, as NCCL's thread does when
+/// nothing has moved.
+fn until<T>(what: &str, mut poll: impl FnMut() -> Answer<Option<T>>) -> Answer<T> {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(answer) = poll()? {
+            return Ok(answer);
+        }
         thread::yield_now();
-        if Instant::now() < self.until { Ok(()) } else { Err(format!("{} did not come", self.what)) }
+        if Instant::now() >= until {
+            return Err(format!("{what} did not come"));
+        }
     }
 }
