@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{digest::first_line, nvrtc::Nvrtc};
+use crate::{digest::first_line, nvrtc::Nvrtc, shell::output};
 
 pub(crate) fn build(nvrtc: Option<&Path>) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace has a root")?;
@@ -66,11 +66,7 @@ fn find(folder: &Path) -> Result<PathBuf> {
 }
 
 fn python(args: &[&str]) -> Result<String> {
-    let output = Command::new("python3").args(args).output().context("python3 could not be started")?;
-    if !output.status.success() {
-        bail!("python3 {} failed:\n{}", args.join(" "), String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    Ok(output(Command::new("python3").args(args))?.trim().to_owned())
 }
 
 fn library_in(folder: &Path) -> Result<PathBuf> {

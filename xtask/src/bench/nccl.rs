@@ -104,9 +104,9 @@ fn table(page: &mut Page, of: &Nccl, view: &View<'_>) {
     let _ = write!(
         page.text,
         "\nOn {}, {} ranks, NCCL {nccl}, PyTorch {}{model}. In brackets: {} {}.\n",
-        of.machine.name, of.ranks, of.torch, view.compared, configs[0]
+        of.origin.machine.name, of.ranks, of.torch, view.compared, configs[0]
     );
-    let mut heads = vec![of.machine.name.as_str()];
+    let mut heads = vec![of.origin.machine.name.as_str()];
     heads.extend(&configs);
     page.head(&heads);
     for (kind, bytes, name) in named {
@@ -142,8 +142,8 @@ fn plot(page: &mut Page, of: &Nccl, kind: &str, unit: &'static str) {
     if series.iter().all(|one| one.points.is_empty()) {
         return;
     }
-    let file = format!("{}-nccl-{}.svg", of.machine.name, kind.replace(['/', '_', ' '], "-"));
-    let title = format!("NCCL, {}: {kind} by size", of.machine.name);
+    let file = format!("{}-nccl-{}.svg", of.origin.machine.name, kind.replace(['/', '_', ' '], "-"));
+    let title = format!("NCCL, {}: {kind} by size", of.origin.machine.name);
     page.plot(file, &Plot { title, unit, scale: Scale::Linear, series });
 }
 

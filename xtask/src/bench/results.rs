@@ -29,14 +29,22 @@ pub(super) struct Machine {
     pub(super) driver: Option<String>,
 }
 
+/// The machine, the tree and the day of a document.
+#[derive(Debug, Deserialize)]
+pub(super) struct Origin {
+    pub(super) machine: Machine,
+    pub(super) commit: Option<String>,
+    pub(super) taken: String,
+    /// The number of threads that wanted each core before.
+    pub(super) load_per_core: f64,
+}
+
 /// Reports of the command that answer one question.
 #[derive(Debug, Deserialize)]
 pub(super) struct Transfers {
     pub(super) question: Question,
-    pub(super) machine: Machine,
-    pub(super) commit: Option<String>,
-    pub(super) taken: String,
-    pub(super) load_per_core: f64,
+    #[serde(flatten)]
+    pub(super) origin: Origin,
     pub(super) runs: Vec<Run>,
 }
 
@@ -102,10 +110,8 @@ pub(super) struct CpuCost {
 /// Starts of a program over several networks, of `nccl_bench.py` or `train_step.py`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Nccl {
-    pub(super) machine: Machine,
-    pub(super) commit: Option<String>,
-    pub(super) taken: String,
-    pub(super) load_per_core: f64,
+    #[serde(flatten)]
+    pub(super) origin: Origin,
     /// The model of a training step, in words.
     pub(super) model: Option<String>,
     /// Whether the model is one for rehearsals.
@@ -153,32 +159,10 @@ impl Document {
         if let Self::Training(one) = self { Some(one) } else { None }
     }
 
-    pub(super) fn machine(&self) -> &Machine {
+    pub(super) fn origin(&self) -> &Origin {
         match self {
-            Self::Transfers(one) => &one.machine,
-            Self::Nccl(one) | Self::Training(one) => &one.machine,
-        }
-    }
-
-    pub(super) fn commit(&self) -> Option<&str> {
-        match self {
-            Self::Transfers(one) => one.commit.as_deref(),
-            Self::Nccl(one) | Self::Training(one) => one.commit.as_deref(),
-        }
-    }
-
-    pub(super) fn taken(&self) -> &str {
-        match self {
-            Self::Transfers(one) => &one.taken,
-            Self::Nccl(one) | Self::Training(one) => &one.taken,
-        }
-    }
-
-    /// Returns how many threads wanted each core before.
-    pub(super) fn load_per_core(&self) -> f64 {
-        match self {
-            Self::Transfers(one) => one.load_per_core,
-            Self::Nccl(one) | Self::Training(one) => one.load_per_core,
+            Self::Transfers(one) => &one.origin,
+            Self::Nccl(one) | Self::Training(one) => &one.origin,
         }
     }
 

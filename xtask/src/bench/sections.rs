@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{
     nccl,
     page::Page,
-    results::{Document, Machine, Question, Transfers},
+    results::{Document, Origin, Question, Transfers},
     transfers,
 };
 
@@ -51,8 +51,7 @@ fn machines(page: &mut Page, documents: &[Document]) {
     ]);
     let mut rows: Vec<(Vec<String>, f64)> = Vec::new();
     for document in documents {
-        let row = machine(document.machine(), document.commit(), document.taken());
-        let load = document.load_per_core();
+        let (row, load) = (row(document.origin()), document.origin().load_per_core);
         match rows.iter_mut().find(|(other, _)| *other == row) {
             Some((_, highest)) => *highest = highest.max(load),
             None => rows.push((row, load)),
@@ -65,7 +64,7 @@ fn machines(page: &mut Page, documents: &[Document]) {
     page.text.push_str(LOAD);
 }
 
-fn machine(machine: &Machine, commit: Option<&str>, taken: &str) -> Vec<String> {
+fn row(Origin { machine, commit, taken, .. }: &Origin) -> Vec<String> {
     let driver = machine.driver.as_ref().map_or_else(String::new, |driver| format!(", driver {driver}"));
     let gpus = match &machine.gpus[..] {
         [] => "none".into(),
@@ -81,8 +80,8 @@ fn machine(machine: &Machine, commit: Option<&str>, taken: &str) -> Vec<String> 
         format!("{} GiB", machine.memory_gib),
         gpus,
         machine.kernel.clone(),
-        commit.unwrap_or("unknown").to_owned(),
-        taken.to_owned(),
+        commit.as_deref().unwrap_or("unknown").to_owned(),
+        taken.clone(),
     ]
 }
 

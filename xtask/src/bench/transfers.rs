@@ -24,7 +24,7 @@ pub(super) fn beside_a_ceiling(page: &mut Page, of: &[&Transfers], are_gpus: boo
     for document in of {
         for line in lines(document) {
             page.row(&[
-                document.machine.name.clone(),
+                document.origin.machine.name.clone(),
                 size(line.bytes()),
                 line.rows[0].streams.to_string(),
                 shown(line.median(goodput)),
@@ -42,7 +42,7 @@ pub(super) fn beside_a_ceiling(page: &mut Page, of: &[&Transfers], are_gpus: boo
 pub(super) fn sizes(page: &mut Page, of: &[&Transfers]) {
     for document in of {
         let lines = lines(document);
-        let machine = &document.machine.name;
+        let machine = &document.origin.machine.name;
         let plot = |title, lines: &[&Line<'_>]| Plot {
             title,
             unit: "rate, GB/s",
@@ -62,7 +62,7 @@ pub(super) fn sizes(page: &mut Page, of: &[&Transfers]) {
 pub(super) fn round_trips(page: &mut Page, of: &[&Transfers]) {
     for document in of {
         let lines = lines(document);
-        let machine = &document.machine.name;
+        let machine = &document.origin.machine.name;
         let all: Vec<&Line<'_>> = lines.iter().collect();
         let mut series = Vec::new();
         for memory in memories(&lines) {
