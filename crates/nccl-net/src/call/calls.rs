@@ -1,7 +1,7 @@
 //! The functions of a whole table. A length that a version cannot express is an error before the call; it is
 //! never cut.
 
-use std::ffi::c_int;
+use std::{ffi::c_int, ptr};
 
 use super::forms::{
     Accept, Connect, GetProperties, Irecv, Isend, Listen, MakeVDevice, Receives, RegMr, TooLong,
@@ -10,7 +10,7 @@ use crate::{
     Properties, VirtualDevice,
     layout::{
         c_void,
-        device::{Config, DeviceHandle},
+        device::{Config, DeviceHandle, VProps, VPropsV12},
         functions::{Close, DeregMr, Devices, Iflush, IrecvConsumed, RegMrDmaBuf, Test},
     },
 };
@@ -68,7 +68,7 @@ impl Calls {
     /// The plugin is started.
     pub unsafe fn get_properties(&self, dev: c_int) -> Result<Properties, c_int> {
         // SAFETY: the caller's promise.
-        unsafe { self.get_properties.call(dev) }
+        unsafe { (self.get_properties.ask)(self.get_properties.function, dev) }
     }
 
     /// Listens on a device.
@@ -77,7 +77,12 @@ impl Calls {
     /// `ctx` is the plugin's; `handle` has 128 bytes; `comm` has room for a pointer.
     pub unsafe fn listen(&self, ctx: P, dev: c_int, handle: P, comm: *mut P) -> c_int {
         // SAFETY: the caller's promise.
-        unsafe { self.listen.call(ctx, dev, handle, comm) }
+        unsafe {
+            match self.listen {
+                Listen::V5(listen) => listen(dev, handle, comm),
+                Listen::V11(listen) => listen(ctx, dev, handle, comm),
+            }
+        }
     }
 
     /// Connects to a handle.
@@ -96,16 +101,28 @@ impl Calls {
         device: *mut *mut DeviceHandle,
     ) -> c_int {
         // SAFETY: the caller's promise.
-        unsafe { self.connect.call(ctx, config, dev, handle, comm, device) }
+        unsafe {
+            match self.connect {
+                Connect::V5(connect) => connect(dev, handle, comm),
+                Connect::V7(connect) => connect(dev, handle, comm, device),
+                Connect::V10(connect) => connect(dev, config, handle, comm, device),
+                Connect::V11(connect) => connect(ctx, dev, handle, comm, device),
+            }
+        }
     }
 
     /// Accepts a connection.
     ///
     /// # Safety
-    /// `listen_comm` is the plugin's; `comm` has room for a pointer; `device` as for [`Self::connect`].
-    pub unsafe fn accept(&self, listen_comm: P, comm: *mut P, device: *mut *mut DeviceHandle) -> c_int {
+    /// `listener` is the plugin's; `comm` has room for a pointer; `device` as for [`Self::connect`].
+    pub unsafe fn accept(&self, listener: P, comm: *mut P, device: *mut *mut DeviceHandle) -> c_int {
         // SAFETY: the caller's promise.
-        unsafe { self.accept.call(listen_comm, comm, device) }
+        unsafe {
+            match self.accept {
+                Accept::V5(accept) => accept(listener, comm),
+                Accept::V7(accept) => accept(listener, comm, device),
+            }
+        }
     }
 
     /// Registers memory.
@@ -123,8 +140,12 @@ impl Calls {
         kind: c_int,
         mhandle: *mut P,
     ) -> Result<c_int, TooLong> {
-        // SAFETY: the caller's promise.
-        unsafe { self.reg_mr.call(comm, data, bytes, kind, mhandle) }
+        Ok(match self.reg_mr {
+            // SAFETY: the caller's promise.
+            RegMr::V5(reg_mr) => unsafe { reg_mr(comm, data, int(bytes)?, kind, mhandle) },
+            // SAFETY: the caller's promise.
+            RegMr::V8(reg_mr) => unsafe { reg_mr(comm, data, bytes, kind, mhandle) },
+        })
     }
 
     /// Posts a send.
@@ -144,8 +165,14 @@ impl Calls {
         mhandle: P,
         request: *mut P,
     ) -> Result<c_int, TooLong> {
-        // SAFETY: the caller's promise.
-        unsafe { self.isend.call(comm, data, bytes, tag, mhandle, request) }
+        Ok(match self.isend {
+            // SAFETY: the caller's promise.
+            Isend::V5(isend) => unsafe { isend(comm, data, int(bytes)?, tag, mhandle, request) },
+            // SAFETY: the caller's promise.
+            Isend::V9(isend) => unsafe { isend(comm, data, bytes, tag, mhandle, request) },
+            // SAFETY: the caller's promise; no profiler was given, so there is no handle of one.
+            Isend::V10(isend) => unsafe { isend(comm, data, bytes, tag, mhandle, ptr::null_mut(), request) },
+        })
     }
 
     /// Posts receives as one request.
@@ -157,8 +184,38 @@ impl Calls {
     /// `comm` is the plugin's. Each part's memory is registered as its `mhandle`, and lives until the request
     /// is done or the connection closed. Until then it belongs to the plugin alone.
     pub unsafe fn irecv(&self, comm: P, parts: Receives<'_>, request: *mut P) -> Result<c_int, TooLong> {
-        // SAFETY: the caller's promise.
-        unsafe { self.irecv.call(comm, parts, request) }
+        let Receives { data, sizes, tags, mhandles } = parts;
+        let n = data.len();
+        assert!(
+            sizes.len() == n && tags.len() == n && mhandles.len() == n,
+            "the arrays of a receive are of one length"
+        );
+        let (mut few_ints, mut few_handles) = ([0; FEW], [ptr::null_mut(); FEW]);
+        let (mut ints, mut handles) = (Vec::new(), Vec::new());
+        let count = int(n)?;
+        let (data, tags, mhandles) = (data.as_mut_ptr(), tags.as_mut_ptr(), mhandles.as_mut_ptr());
+        // SAFETY: arrays as long as `n` says, which plugins read during the call. The rest is the caller's
+        // promise. No profiler was given, so there are no handles of one.
+        Ok(match self.irecv {
+            Irecv::V5(irecv) => {
+                let ints = room(n, &mut few_ints, &mut ints);
+                for (place, &bytes) in ints.iter_mut().zip(&*sizes) {
+                    *place = int(bytes)?;
+                }
+                let ints = ints.as_mut_ptr();
+                // SAFETY: as above.
+                unsafe { irecv(comm, count, data, ints, tags, mhandles, request) }
+            }
+            // SAFETY: as above.
+            Irecv::V9(irecv) => unsafe {
+                irecv(comm, count, data, sizes.as_mut_ptr(), tags, mhandles, request)
+            },
+            Irecv::V10(irecv) => {
+                let handles = room(n, &mut few_handles, &mut handles).as_mut_ptr();
+                // SAFETY: as above.
+                unsafe { irecv(comm, count, data, sizes.as_mut_ptr(), tags, mhandles, handles, request) }
+            }
+        })
     }
 
     /// Joins devices to one, whose number it writes; `None` where there is no such function.
@@ -166,7 +223,28 @@ impl Calls {
     /// # Safety
     /// The plugin is started; `index` has room for a number.
     pub unsafe fn make_v_device(&self, index: *mut c_int, devices: VirtualDevice) -> Option<c_int> {
-        // SAFETY: the caller's promise.
-        self.make_v_device.map(|make| unsafe { make.call(index, devices) })
+        // SAFETY: the caller's promise; the list lives during the call.
+        self.make_v_device.map(|make| unsafe {
+            match make {
+                MakeVDevice::V9(make) => make(index, &mut VProps::from(devices)),
+                MakeVDevice::V12(make) => make(index, &mut VPropsV12::from(devices)),
+            }
+        })
     }
 }
+
+/// Returns `n` places: the few where they suffice, so that usual calls allocate nothing.
+fn room<'a, T: Copy>(n: usize, few: &'a mut [T; FEW], more: &'a mut Vec<T>) -> &'a mut [T] {
+    if n <= FEW {
+        return &mut few[..n];
+    }
+    more.resize(n, few[0]);
+    more
+}
+
+fn int(bytes: usize) -> Result<c_int, TooLong> {
+    c_int::try_from(bytes).map_err(|_| TooLong)
+}
+
+/// NCCL's own most of receives in one request (`NCCL_PROXY_MAX_SUBS` and the limit of its IB plugin).
+const FEW: usize = 8;
