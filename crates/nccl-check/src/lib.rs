@@ -31,7 +31,6 @@ pub mod pair;
 mod posting;
 pub mod probe;
 pub mod raw;
-mod shown;
 pub mod side;
 pub mod source;
 mod stop;

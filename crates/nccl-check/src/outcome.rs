@@ -1,9 +1,8 @@
 //! The end of a check: a side's message to its parent, and the outcome of both sides' messages.
 
-use crate::{
-    shown::shown,
-    stop::{Seen, Stop},
-};
+use gputcp_nccl_drive::foreign::one_line;
+
+use crate::stop::{Seen, Stop};
 
 /// The end of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +73,7 @@ impl Told {
         let (at, said) = text.strip_suffix('\n')?.split_once(' ')?;
         let (at_ns, (word, seen)) = (at.parse().ok()?, said.split_once(' ')?);
         let word = WORDS.iter().find(|(_, text)| *text == word)?.0;
-        Some(Self { at_ns, word, seen: shown(seen) })
+        Some(Self { at_ns, word, seen: one_line(seen) })
     }
 }
 
@@ -109,6 +108,9 @@ mod tests {
             assert_eq!(back.word, told.word);
             assert!(!back.seen.contains(['\n', '\x1b']), "{back:?}");
         }
+        // A plugin without a name is told by its version, its devices and a space.
+        let nameless = Told::from(Ok("11 1 ".to_owned())).encode();
+        assert_eq!(Told::decode(&nameless).unwrap().seen, "11 1 ");
         for nonsense in ["", "pass", "pass fine\n", "1 pass fine", "1 maybe yes\n"] {
             assert_eq!(Told::decode(nonsense), None, "{nonsense:?}");
         }

@@ -12,13 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gputcp_nccl_drive::foreign::one_line;
+
 use crate::{
     checks::Check,
     journal::Read,
     judge::{End, Ended, judge},
     outcome::{Outcome, Told, Word},
     probe::{PROBE, Probed, Unfit},
-    shown::shown,
     side::Side,
 };
 
@@ -284,7 +285,7 @@ fn no_sense() -> Unfit {
 }
 
 fn last_words(line: &str) -> String {
-    shown(&line.trim().chars().take(200).collect::<String>())
+    one_line(&line.trim().chars().take(200).collect::<String>())
 }
 
 fn signal_name(number: i32) -> String {

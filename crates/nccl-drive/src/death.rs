@@ -47,7 +47,7 @@ pub fn tell_of_deaths(exit_code: u8) {
 /// Publishes the plugin's name for the sentence.
 pub(crate) fn name_plugin(name: &str) {
     // A handler may be reading the previous name, which is therefore never freed.
-    let name = foreign::one_line(name).chars().take(NAME_CHARS).collect();
+    let name = foreign::one_line(name.trim_end()).chars().take(NAME_CHARS).collect();
     let name: &'static Name = Box::leak(Box::new(Name(name)));
     NAME.store(ptr::from_ref(name).cast_mut(), Release);
 }

@@ -42,14 +42,22 @@ pub fn value<T>(place: *const T) -> Option<MaybeUninit<T>> {
 /// Returns the text at `start`, or the reason why there is none, to be shown to people.
 pub(crate) fn shown(start: *const c_char, most: usize) -> String {
     match text(start, most) {
-        Ok(text) => one_line(&text.unwrap_or_default().to_string_lossy()),
+        Ok(text) => one_line(text.unwrap_or_default().to_string_lossy().trim_end()),
         Err(what) => format!("({what})"),
     }
 }
 
-/// Returns the text with a dot for each control character, fit for a terminal.
-pub(crate) fn one_line(text: &str) -> String {
-    text.trim_end().chars().map(|c| if c.is_control() { '·' } else { c }).collect()
+/// Returns the text in one line, fit for a terminal: with a dot for each character that does not show.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    text.chars().map(|c| if shows(c) { c } else { '·' }).collect()
+}
+
+/// Returns whether a character shows as itself. Others are control characters, marks that turn the text
+/// around them, and replaced bytes that were no text.
+fn shows(c: char) -> bool {
+    let plain = c.escape_debug().len() == 1 || matches!(c, '\'' | '"' | '\\');
+    plain && c != char::REPLACEMENT_CHARACTER
 }
 
 /// Copies memory of this process from an address on, and returns how many bytes were readable. `None` if the
@@ -117,8 +125,15 @@ mod tests {
 
     #[test]
     fn what_is_shown_is_fit_for_a_terminal() {
-        assert_eq!(shown(c"no \x1b[2Jnic\xff\n".as_ptr(), 100), "no ·[2Jnic\u{fffd}");
+        assert_eq!(shown(c"no \x1b[2Jnic\xff\n".as_ptr(), 100), "no ·[2Jnic·");
         assert_eq!(shown(ptr::null(), 100), "");
+        for (text, seen) in [
+            ("it's \"4\" µs → \\", "it's \"4\" µs → \\"),
+            ("a\x1b[31m\nb\0", "a·[31m·b·"),
+            ("\u{202e}x\u{200b}\u{feff}\u{fffd}\u{e000}", "·x····"),
+        ] {
+            assert_eq!(one_line(text), seen);
+        }
         assert_eq!(shown(ptr::without_provenance(64), 100), "(a pointer to no memory)");
     }
 }

@@ -107,12 +107,6 @@ impl Plugin {
         })
     }
 
-    /// Returns whether the plugin wants its receives given back (`irecvConsumed`).
-    #[must_use]
-    pub const fn has_consumed(&self) -> bool {
-        self.calls.irecv_consumed.is_some()
-    }
-
     /// Returns the context, which versions with communicators are given in each call, and the configuration.
     pub(crate) fn shared(&self) -> (*mut c_void, *mut Config) {
         (self.started.ctx, self.started.config())

@@ -105,7 +105,7 @@ fn name_of(name: *const c_char, version: u32, library: &Arc<str>) -> Result<Arc<
         version,
         what,
     })?;
-    let name = foreign::one_line(&name.unwrap_or_default().to_string_lossy());
+    let name = foreign::one_line(name.unwrap_or_default().to_string_lossy().trim_end());
     let short: String = name.chars().take(NAME_CHARS).collect();
     Ok(if short.is_empty() { library.clone() } else { short.into() })
 }

@@ -20,7 +20,7 @@ pub(super) unsafe fn text(format: *const c_char, arguments: *mut c_void, reason:
     reason.put_back();
     // SAFETY: the caller's promise.
     let text = unsafe { print(&format, arguments) };
-    foreign::one_line(&text.unwrap_or_else(|| format.to_string_lossy().into_owned()))
+    foreign::one_line(text.unwrap_or_else(|| format.to_string_lossy().into_owned()).trim_end())
 }
 
 /// # Safety
