@@ -54,29 +54,14 @@ impl Export {
             "# gputcp {}, for NCCL; use it with: eval \"$(gputcp doctor --nccl)\"\n",
             env!("CARGO_PKG_VERSION")
         );
-        let mut say = |line: &str| {
-            let _ = writeln!(text, "{line}");
+        let mut say = |lines: &str| {
+            let _ = writeln!(text, "{lines}");
         };
         match self.plugin.as_deref().and_then(Path::to_str) {
             Some(path) => say(&format!("export NCCL_NET_PLUGIN={}", quoted(path))),
-            None => {
-                say(
-                    "# libnccl-net-gputcp.so is not beside the command, nor in its prefix: name its folder in LD_LIBRARY_PATH.",
-                );
-                say("export NCCL_NET_PLUGIN=gputcp");
-            }
+            None => say(NO_FILE),
         }
-        say("# Without the next line NCCL goes on to another network if the plugin does not start.");
-        say("export NCCL_NET=gputcp");
-        say(
-            "# NCCL 2.28 cannot open a plugin again that it has closed with its last communicator: it is to stay.",
-        );
-        say("export NCCL_NET_PLUGIN_REF_COUNT=1");
-        say(
-            "# More channels are worth it where few ranks send much (between two H200: 2.5 times the rate of a send, 1.2",
-        );
-        say("# times that of an all-reduce) and cost short messages some time. All ranks need the same:");
-        say("# export NCCL_NCHANNELS_PER_NET_PEER=8 NCCL_MIN_P2P_NCHANNELS=8 NCCL_MIN_NCHANNELS=8");
+        say(FOR_ALL);
         let outward: Vec<&str> = self.interfaces.outward().map(|interface| interface.name.as_str()).collect();
         let guests = self.interfaces.all.iter().any(|interface| {
             interface.leads_to_guests()
@@ -87,30 +72,16 @@ impl Export {
             say(&format!("export NCCL_SOCKET_IFNAME={}", quoted(&format!("={}", outward.join(",")))));
         }
         if !self.names_speed && self.interfaces.outward().any(|interface| interface.speed_mbit.is_none()) {
-            say(
-                "# The system does not know how fast some interface is. NCCL makes as many channels as the speed is worth, and is",
-            );
-            say(
-                "# told that of the slowest that is known, or 100000 Mbit/s if none is; if that is wrong, say so:",
-            );
-            say("# export GPUTCP_SPEED=25000");
+            say(NO_SPEED);
         }
         if self.tuner.as_ref().is_some_and(|tuner| !tuner.is_empty() && !is_ours(tuner)) {
-            say(
-                "# NCCL_TUNER_PLUGIN means another tuner, or none: NCCL then does not ask the plugin which protocol collectives take.",
-            );
-            say("# To let it ask: unset NCCL_TUNER_PLUGIN");
+            say(OTHER_TUNER);
         }
         if let Some(files) = self.limits.wanted_files() {
             say("# NCCL makes many connections, and each stream is a socket.");
             say(&format!("ulimit -n {files}"));
         }
-        say(
-            "# Left as they are: GPUTCP_STREAMS (1; 2 from 16 cores on, 3 from 48, 4 from 64), GPUTCP_CONGESTION (the system's between machines),",
-        );
-        say(
-            "# GPUTCP_SEGMENT. A shared key: export GPUTCP_KEY_FILE=/path/to/key on every machine (openssl rand -hex 32).",
-        );
+        say(AS_THEY_ARE);
         match &self.answer {
             Some(Ok(devices)) => {
                 say(&format!("# With the environment as it is, NCCL is told of {}.", devices.join(", ")));
@@ -137,6 +108,28 @@ fn is_ours(tuner: &OsStr) -> bool {
     let file = Path::new(tuner).file_name().and_then(OsStr::to_str);
     tuner == "gputcp" || file.is_some_and(|name| FILES.contains(&name))
 }
+
+const NO_FILE: &str = "\
+# libnccl-net-gputcp.so is not beside the command, nor in its prefix: name its folder in LD_LIBRARY_PATH.
+export NCCL_NET_PLUGIN=gputcp";
+const FOR_ALL: &str = "\
+# Without the next line NCCL goes on to another network if the plugin does not start.
+export NCCL_NET=gputcp
+# NCCL 2.28 cannot open a plugin again that it has closed with its last communicator: it is to stay.
+export NCCL_NET_PLUGIN_REF_COUNT=1
+# More channels are worth it where few ranks send much (between two H200: 2.5 times the rate of a send, 1.2
+# times that of an all-reduce) and cost short messages some time. All ranks need the same:
+# export NCCL_NCHANNELS_PER_NET_PEER=8 NCCL_MIN_P2P_NCHANNELS=8 NCCL_MIN_NCHANNELS=8";
+const NO_SPEED: &str = "\
+# The system does not know how fast some interface is. NCCL makes as many channels as the speed is worth, and is
+# told that of the slowest that is known, or 100000 Mbit/s if none is; if that is wrong, say so:
+# export GPUTCP_SPEED=25000";
+const OTHER_TUNER: &str = "\
+# NCCL_TUNER_PLUGIN means another tuner, or none: NCCL then does not ask the plugin which protocol collectives take.
+# To let it ask: unset NCCL_TUNER_PLUGIN";
+const AS_THEY_ARE: &str = "\
+# Left as they are: GPUTCP_STREAMS (1; 2 from 16 cores on, 3 from 48, 4 from 64), GPUTCP_CONGESTION (the system's between machines),
+# GPUTCP_SEGMENT. A shared key: export GPUTCP_KEY_FILE=/path/to/key on every machine (openssl rand -hex 32).";
 
 /// The folder of this machine's libraries, as Debian names it on the architectures that have a package.
 const LIBRARIES: &str = if cfg!(target_arch = "aarch64") { "aarch64-linux-gnu" } else { "x86_64-linux-gnu" };
@@ -172,16 +165,14 @@ mod tests {
     #[test]
     fn another_tuner_is_told_of_and_not_repeated() {
         let said = |tuner: &str| Export { tuner: Some(tuner.into()), ..Export::default() }.lines();
-        let none = Export::default().lines();
+        let (none, told) = (Export::default().lines(), format!("{OTHER_TUNER}\n"));
         for ours in ["", "gputcp", "/opt/libnccl-net-gputcp.so"] {
             assert_eq!(said(ours), none, "{ours}");
         }
         for other in ["none", "ofi", "/opt/gputcp", "x\nexport PATH="] {
-            assert_eq!(said(other).replace(TOLD, ""), none, "{other}");
-            assert!(said(other).contains(TOLD), "{other}");
+            assert_eq!(said(other).replace(&told, ""), none, "{other}");
+            assert!(said(other).contains(&told), "{other}");
         }
-        const TOLD: &str = "# NCCL_TUNER_PLUGIN means another tuner, or none: NCCL then does not ask the plugin which protocol collectives take.\n\
-                            # To let it ask: unset NCCL_TUNER_PLUGIN\n";
     }
 
     #[test]
