@@ -4,7 +4,6 @@
 mod connection;
 mod request;
 mod start;
-pub(super) mod tuner;
 
 use std::ffi::{CStr, c_int};
 
