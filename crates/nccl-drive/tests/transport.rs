@@ -1,14 +1,17 @@
 //! Messages over a NCCL net plugin: the test plugin, through its C interface, of every version that it comes
 //! in.
 
+#[path = "../../test-plugin/built.rs"]
+mod built;
+
 use std::{
-    path::PathBuf,
     process::Command,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
+use built::built;
 use gputcp::{
     Error, Origin, Result,
     contract::{RecvEnd as _, SendEnd as _},
@@ -22,29 +25,13 @@ use gputcp_nccl_drive::{
 
 const PLAN: Plan = Plan { chunk_bytes: 100_000, window: 16, timeout: Duration::from_secs(20) };
 
-/// Builds the test plugin's files and returns their folder. The build is of the whole workspace, as that of
-/// `cargo test --workspace`. A part of it has other features of its dependencies, and would be built once
-/// more.
-fn plugins() -> &'static PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        // target/PROFILE/deps/this
-        let this = std::env::current_exe().unwrap();
-        let profile = this.ancestors().nth(2).unwrap();
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--workspace", "--lib", "--examples", "--target-dir"]);
-        build.arg(profile.parent().unwrap());
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        assert!(build.status().unwrap().success());
-        profile.join("examples")
-    })
+fn library(version: &str) -> Library {
+    let path = built().join(format!("examples/libnccl_net_test_{version}.so"));
+    Library::open(path.to_str().unwrap()).unwrap()
 }
 
 fn start(version: &str) -> Arc<Plugin> {
-    let path = plugins().join(format!("libnccl_net_test_{version}.so"));
-    Library::open(path.to_str().unwrap()).unwrap().plugin(None).unwrap()
+    library(version).plugin(None).unwrap()
 }
 
 fn pair(plugin: &Arc<Plugin>, options: &Options) -> (SendComm, RecvComm) {
@@ -118,8 +105,7 @@ fn every_version_moves_messages() {
 
 #[test]
 fn what_a_library_has_is_found_newest_first_or_as_asked() {
-    let path = plugins().join("libnccl_net_test_unpack.so");
-    let library = Library::open(path.to_str().unwrap()).unwrap();
+    let library = library("unpack");
     assert_eq!(library.versions(), [11, 8, 7]);
     assert_eq!(library.plugin(Some(7)).unwrap().version(), 7);
     let refused = library.plugin(Some(6)).unwrap_err().to_string();

@@ -1,6 +1,8 @@
 //! The command as its users meet it: what it prints, how it ends, and that it always does.
 
 mod bootstrap;
+#[path = "../../../test-plugin/built.rs"]
+mod built;
 mod cables;
 mod conformance;
 mod doctor;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
+    built::built,
     conformance::with_result,
-    plugin::build,
     process::{Server, document, expect, fails, finish, json, run_with, says, small, stdout},
 };
 
@@ -16,7 +16,7 @@ use crate::{
 pub(crate) fn ours() -> &'static str {
     static PATH: OnceLock<String> = OnceLock::new();
     PATH.get_or_init(|| {
-        let path = build().join("libnccl_net_gputcp.so");
+        let path = built().join("libnccl_net_gputcp.so");
         path.into_os_string().into_string().expect("a path of text")
     })
 }
@@ -72,7 +72,7 @@ fn grouped_receives_pass_every_check_too() {
 
 /// Runs the plugin's example over the loopback.
 fn receives(args: &[&str], variables: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(build().join("examples/receives"));
+    let mut command = Command::new(built().join("examples/receives"));
     command.args(args).env("NCCL_SOCKET_IFNAME", "=lo").envs(variables.iter().copied());
     let output = finish(command);
     expect(&output, 0);

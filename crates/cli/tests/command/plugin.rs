@@ -2,15 +2,14 @@
 
 use std::{
     os::unix::process::ExitStatusExt as _,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-    sync::OnceLock,
+    process::{Output, Stdio},
     time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::built::built;
 use crate::process::{
     Running, Server, document, expect, fails, finish, gputcp, json, run_with, says, small, stderr, stdout,
     wait_for_handler,
@@ -18,29 +17,8 @@ use crate::process::{
 
 /// Builds the test plugin, and returns its file.
 pub(crate) fn plugin(version: &str) -> String {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| build().join("examples"));
-    let path = folder.join(format!("libnccl_net_test_{version}.so"));
+    let path = built().join(format!("examples/libnccl_net_test_{version}.so"));
     path.into_os_string().into_string().expect("a path of text")
-}
-
-/// Builds the plugins and the examples like the command under test; returns the folder of the build.
-///
-/// The build is of the whole workspace, as `cargo test --workspace` makes it. A part of the workspace has
-/// other features of its dependencies. All would be built once more, and the plugin's file replaced under
-/// the tests that load it.
-pub(crate) fn build() -> PathBuf {
-    // target/PROFILE/gputcp
-    let command = Path::new(env!("CARGO_BIN_EXE_gputcp"));
-    let profile = command.parent().expect("it lies in a folder");
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--workspace", "--lib", "--examples", "--target-dir"]);
-    build.arg(profile.parent().expect("it lies in a folder"));
-    if profile.ends_with("release") {
-        build.arg("--release");
-    }
-    assert!(build.status().expect("cargo runs").success());
-    profile.to_path_buf()
 }
 
 /// Runs the command with knobs of the test plugin.

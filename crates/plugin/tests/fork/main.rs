@@ -4,7 +4,7 @@
 //! them. The rank is this program, started again for the test [`rank`] with its orders in variables.
 #![expect(unsafe_code, reason = "a rank forks")]
 
-#[path = "../tuner/built.rs"]
+#[path = "../../../test-plugin/built.rs"]
 mod built;
 
 use std::{
@@ -63,7 +63,7 @@ fn start(how: &str) -> (Child, BufReader<ChildStdout>, RecvComm) {
         env::set_var("NCCL_SOCKET_IFNAME", "lo");
         env::set_var("GPUTCP_TIMEOUT", TIMEOUT_S.to_string());
     }
-    let path = built::built();
+    let path = built::built().join("libnccl_net_gputcp.so");
     let plugin = plugin(path.to_str().unwrap());
     let mut listener = listen(&plugin).unwrap();
     let handle: String = listener.handle().iter().map(|byte| format!("{byte:02x}")).collect();

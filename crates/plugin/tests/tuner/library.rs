@@ -45,7 +45,7 @@ enum GetCollInfoOf {
 
 impl Library {
     pub(crate) fn open() -> Self {
-        let path = built();
+        let path = built().join("libnccl_net_gputcp.so");
         // SAFETY: runs the initialisers of our own library.
         Self(
             unsafe { unix::Library::open(Some(&path), unix::RTLD_NOW | unix::RTLD_LOCAL) }.expect("it opens"),

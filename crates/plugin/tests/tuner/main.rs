@@ -3,6 +3,7 @@
 //!
 //! Its knowledge of the network holds for a process, so each test runs in one of its own.
 
+#[path = "../../../test-plugin/built.rs"]
 mod built;
 mod library;
 
