@@ -200,7 +200,7 @@ fn connect_one(
     deadline: Instant,
     interrupt: &Interrupt,
 ) -> Result<io::Result<TcpStream>, Failure> {
-    let (socket, connected) = match begin_connect(address, local) {
+    let (socket, connected) = match begin_connect(address, local, |_| Ok(())) {
         Ok(begun) => begun,
         Err(error) => return Ok(Err(error)),
     };
@@ -216,8 +216,14 @@ fn connect_one(
     })
 }
 
-fn begin_connect(address: SocketAddr, local: Option<SocketAddr>) -> io::Result<(Socket, bool)> {
+/// Starts to connect from a local address, and never waits. Returns true if the socket is connected at once.
+pub(crate) fn begin_connect(
+    address: SocketAddr,
+    local: Option<SocketAddr>,
+    tune: impl FnOnce(&Socket) -> io::Result<()>,
+) -> io::Result<(Socket, bool)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), None)?;
+    tune(&socket)?;
     if let Some(local) = local {
         socket.bind(&local.into())?;
     }

@@ -231,7 +231,7 @@ pub(super) fn exchange_handles(
     }
 }
 
-fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+pub(super) fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
     address.set_port(port);
     address
 }

@@ -16,9 +16,10 @@ use rustix::{
 };
 use socket2::{Domain, Socket, Type};
 
-use super::{pipeline::PipelineSpec, sockets::RawSockets};
+use super::{super::connections::with_port, pipeline::PipelineSpec, sockets::RawSockets};
 use crate::{
     bootstrap::{
+        connect::begin_connect,
         link::Link,
         message::{RawHandle, from_hex, to_hex},
     },
@@ -64,9 +65,7 @@ impl RawListener {
     /// Returns the address and the token that the other side needs to connect.
     #[must_use]
     pub fn handle(&self, local: SocketAddr) -> RawHandle {
-        let mut address = local;
-        address.set_port(self.port);
-        RawHandle { address, token: to_hex(&self.token) }
+        RawHandle { address: with_port(local, self.port), token: to_hex(&self.token) }
     }
 
     /// Accepts `count` sockets, with a pipeline each if there is a spec to make them from.
@@ -168,6 +167,7 @@ pub fn connect(
     let token = from_hex::<TOKEN_BYTES>(&handle.token).ok_or_else(|| {
         Failure::Peer(format!("{} sent a token for raw sockets that is no 16 bytes", link.peer()))
     })?;
+    let local = with_port(local, 0);
     let sockets = (0..count).map(|index| {
         let failed = |error: io::Error, link: &Link| {
             if !advice(&error).is_empty() {
@@ -179,8 +179,8 @@ pub fn connect(
                 handle.address
             ))
         };
-        let (socket, connected) =
-            begin_connect(handle.address, settings, local).map_err(|error| failed(error, link))?;
+        let begun = begin_connect(handle.address, Some(local), |socket| tune(socket, settings));
+        let (socket, connected) = begun.map_err(|error| failed(error, link))?;
         let deadline = Instant::now() + settings.timeout();
         if !connected && !link.watch(&[PollFd::new(&socket, PollFlags::OUT)], deadline)? {
             return Err(failed(io::ErrorKind::TimedOut.into(), link));
@@ -190,23 +190,6 @@ pub fn connect(
         Ok(socket)
     });
     RawSockets::start(sockets.collect::<Result<_, _>>()?, settings, spec)
-}
-
-/// Starts to connect, and never waits. Returns true if the socket is connected at once.
-fn begin_connect(
-    address: SocketAddr,
-    settings: &Settings,
-    mut local: SocketAddr,
-) -> io::Result<(Socket, bool)> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec().nonblocking(), None)?;
-    tune(&socket, settings)?;
-    local.set_port(0);
-    socket.bind(&local.into())?;
-    match socket.connect(&address.into()) {
-        Ok(()) => Ok((socket, true)),
-        Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => Ok((socket, false)),
-        Err(error) => Err(error),
-    }
 }
 
 /// Introduces the socket by a few bytes, which a fresh connection takes at once.
