@@ -19,6 +19,7 @@
 //! - [`bounce`]: the life of a bounce buffer, from filling to the finished unpack.
 //! - [`layout`]: the places of a message's bytes in a buffer, as a list of ranges.
 //! - [`liveness`]: whether the peer still does its duty.
+//! - [`onesided`]: reads and writes of a peer's memory, on top of connections.
 //! - [`connection`]: all of these as the two ends of a connection, without sockets, threads and clock.
 //!
 //! # The way that compiles
@@ -155,6 +156,7 @@ pub mod handle;
 pub mod key;
 pub mod layout;
 pub mod liveness;
+pub mod onesided;
 pub mod plan;
 pub mod recv;
 pub mod send;

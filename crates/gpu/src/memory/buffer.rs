@@ -87,6 +87,19 @@ impl Buffer {
         Ok(Self { region: Region::lent(start, bytes)?, kind: MemoryKind::Host })
     }
 
+    /// Returns a buffer over the same memory, whose claims exclude no others.
+    ///
+    /// It serves transfers that peers begin: two of them may touch the same bytes, and either one's bytes are
+    /// found then. This buffer is claimed whole, for writing, while the shared one or a claim on it lives. So
+    /// give the claims to sockets and lanes alone.
+    ///
+    /// # Errors
+    /// If a part of the buffer is claimed.
+    pub fn share(&self) -> Result<Self, Error> {
+        let claim = self.write(0, self.bytes())?;
+        Ok(Self { region: Region::shared(claim, self.region.gpu()), kind: self.kind })
+    }
+
     /// Returns the address of the first byte: the CPU's, or a GPU's for its memory.
     ///
     /// It tells foreign code where the memory is, which may touch it only under a claim.

@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::{
-    available,
+    WriteClaim, available,
     pages::Pages,
     table::{Access, CLAIMS_MAX, ClaimTable},
 };
@@ -82,6 +82,14 @@ impl Region {
         }
         let memory = Memory::Foreign(Foreign { start, gpu: None, _keeper: None });
         Ok(Self::new(memory, bytes, false))
+    }
+
+    /// Returns a region of memory under a claim, in which claims exclude no others.
+    pub(super) fn shared(claim: WriteClaim, gpu: Option<&Arc<Gpu>>) -> Arc<Self> {
+        let (start, bytes) = (claim.address(), claim.bytes());
+        let keeper: Arc<dyn Any + Send + Sync> = Arc::new(claim);
+        let memory = Memory::Foreign(Foreign { start, gpu: gpu.cloned(), _keeper: Some(keeper) });
+        Self::new(memory, bytes, false)
     }
 
     fn of(memory: Memory, bytes: u64) -> Arc<Self> {

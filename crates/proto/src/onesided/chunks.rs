@@ -1,0 +1,150 @@
+//! Cuts a list of blocks into chunks: some ranges of one local and of one remote region, up to a length.
+
+use super::command::RANGES_MAX;
+
+/// A block of a transfer: so many bytes, here and at the peer. Regions are named by their place in the
+/// transfer's own tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    /// The local region.
+    pub local: u32,
+    /// The remote region.
+    pub remote: u32,
+    /// The start in the local region.
+    pub local_offset: u64,
+    /// The start in the remote region.
+    pub remote_offset: u64,
+    /// The number of bytes.
+    pub bytes: u64,
+}
+
+/// A chunk of a transfer: a part of its blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chunk {
+    /// The first block.
+    pub first: u32,
+    /// The bytes of the first block that belong to the chunk before.
+    pub skip: u64,
+    /// The number of bytes.
+    pub bytes: u64,
+}
+
+/// The blocks of a transfer, merged and cut.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    blocks: Vec<Block>,
+    /// The caller's number of each block that begins a merged one.
+    numbers: Vec<u32>,
+    chunks: Vec<Chunk>,
+    bytes: u64,
+}
+
+impl Plan {
+    /// Merges neighbouring blocks, and cuts the list into chunks of up to `longest` bytes.
+    ///
+    /// # Panics
+    /// If `longest` is 0.
+    #[must_use]
+    pub fn new(blocks: impl IntoIterator<Item = Block>, longest: u64) -> Self {
+        assert!(longest > 0, "a chunk has at least one byte");
+        let blocks = blocks.into_iter();
+        let mut plan = Self::default();
+        plan.blocks.reserve(blocks.size_hint().0);
+        for (number, block) in blocks.enumerate() {
+            plan.add(block, number as u32);
+        }
+        plan.cut(longest);
+        plan
+    }
+
+    fn add(&mut self, block: Block, number: u32) {
+        if block.bytes == 0 {
+            return;
+        }
+        self.bytes = self.bytes.saturating_add(block.bytes);
+        if let Some(last) = self.blocks.last_mut()
+            && (last.local, last.remote) == (block.local, block.remote)
+            && last.local_offset.checked_add(last.bytes) == Some(block.local_offset)
+            && last.remote_offset.checked_add(last.bytes) == Some(block.remote_offset)
+        {
+            last.bytes += block.bytes;
+            return;
+        }
+        self.blocks.push(block);
+        self.numbers.push(number);
+    }
+
+    fn cut(&mut self, longest: u64) {
+        let mut open: Option<(Chunk, usize)> = None;
+        for (at, block) in self.blocks.iter().enumerate() {
+            let mut skip = 0;
+            while skip < block.bytes {
+                let fits = open.as_ref().is_some_and(|(chunk, ranges)| {
+                    let first = &self.blocks[chunk.first as usize];
+                    let is_same = (first.local, first.remote) == (block.local, block.remote);
+                    is_same && *ranges < RANGES_MAX && chunk.bytes < longest
+                });
+                if !fits {
+                    self.chunks.extend(open.take().map(|(chunk, _)| chunk));
+                }
+                let (chunk, ranges) = open.get_or_insert((Chunk { first: at as u32, skip, bytes: 0 }, 0));
+                let taken = (block.bytes - skip).min(longest - chunk.bytes);
+                chunk.bytes += taken;
+                *ranges += 1;
+                skip += taken;
+            }
+        }
+        self.chunks.extend(open.map(|(chunk, _)| chunk));
+    }
+
+    /// Returns the number of chunks.
+    #[must_use]
+    pub fn chunks(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// Returns the number of bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Returns a chunk.
+    ///
+    /// # Panics
+    /// If there is none of this number.
+    #[must_use]
+    pub fn chunk(&self, number: usize) -> Chunk {
+        self.chunks[number]
+    }
+
+    /// Returns the blocks of a chunk, or the parts of them that belong to it.
+    ///
+    /// # Panics
+    /// If there is no chunk of this number.
+    pub fn blocks(&self, number: usize) -> impl Iterator<Item = Block> + '_ {
+        let Chunk { first, mut skip, bytes: mut left } = self.chunks[number];
+        self.blocks[first as usize..].iter().map_while(move |block| {
+            if left == 0 {
+                return None;
+            }
+            let bytes = (block.bytes - skip).min(left);
+            let part = Block {
+                local_offset: block.local_offset + skip,
+                remote_offset: block.remote_offset + skip,
+                bytes,
+                ..*block
+            };
+            left -= bytes;
+            skip = 0;
+            Some(part)
+        })
+    }
+
+    /// Returns the caller's number of the first block that became a chunk's block `at`.
+    #[must_use]
+    pub fn number(&self, chunk: usize, at: usize) -> usize {
+        let first = self.chunks[chunk].first as usize;
+        self.numbers.get(first + at).map_or(0, |&number| number as usize)
+    }
+}
