@@ -135,6 +135,7 @@ pub mod contract;
 mod cpu_list;
 mod error;
 mod key_file;
+pub mod onesided;
 mod options;
 mod progress;
 mod sockets;

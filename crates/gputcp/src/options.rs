@@ -1,7 +1,7 @@
 //! The settings with which a connection is made. Both ends need the same `unpack` and `device` only where
 //! they differ in memory. The settings that must agree on the wire are exchanged at connect.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use gputcp_gpu::{Device, UnpackMode};
 use gputcp_proto::{
@@ -9,7 +9,7 @@ use gputcp_proto::{
     key::Key,
 };
 
-use crate::{Error, IoPool, Result, Tuning};
+use crate::{Error, IoPool, Result, Tuning, sockets::Doorbell};
 
 /// Settings of a connection, for either end.
 ///
@@ -61,6 +61,8 @@ pub struct Options {
     pub timeout: Duration,
     /// The settings that a measurement may change and a program need not.
     pub tuning: Tuning,
+    /// The bell that the connection rings, where several share a sleeper.
+    pub(crate) bell: Option<Arc<Doorbell>>,
 }
 
 impl Default for Options {
@@ -78,6 +80,7 @@ impl Default for Options {
             pool: None,
             timeout: Duration::from_secs(30),
             tuning: Tuning::default(),
+            bell: None,
         }
     }
 }

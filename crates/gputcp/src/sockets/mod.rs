@@ -43,6 +43,7 @@ pub use self::{
     rendezvous::{connect, listen},
     send::{SendComm, SendRequest},
 };
+pub(crate) use self::{control::poll_until, doorbell::Doorbell, listen::random_token, locks::lock};
 use crate::{Error, Options, Result};
 
 /// Makes one lane per data socket, where there is a device.

@@ -398,7 +398,7 @@ fn is_nearly_the_last(socket: &Socket) -> bool {
 }
 
 /// Draws 128 bits that no peer can guess.
-pub(super) fn random_token() -> Result<Token> {
+pub(crate) fn random_token() -> Result<Token> {
     let mut bits = [0; 16];
     getrandom::fill(&mut bits)
         .map_err(|error| Error::system("draw a random token", io::Error::other(error)))?;

@@ -41,6 +41,19 @@ impl RecvComm {
         }
     }
 
+    /// Does the same without reading the control socket: another thread does.
+    ///
+    /// # Errors
+    /// If the connection has failed.
+    pub(crate) fn look_at(&mut self, request: RecvRequest) -> Result<Progress<Received, RecvRequest>> {
+        let RecvRequest { slot, bytes } = request;
+        let looked = self.shared.finish(slot)?;
+        if !looked.is_done() {
+            self.shared.check()?;
+        }
+        Ok(looked.map_not_yet(|slot| RecvRequest { slot, bytes }))
+    }
+
     /// Waits until the message is at its destination, for as long as bytes move: a slow network is no dead
     /// one.
     ///

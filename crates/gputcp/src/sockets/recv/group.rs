@@ -12,7 +12,7 @@ use gputcp_proto::{
     window::Slot,
 };
 
-use super::{RecvComm, RecvMemory, RecvRequest};
+use super::{Held, RecvComm, RecvMemory, RecvRequest};
 use crate::{
     Error, Progress, Result,
     sockets::{
@@ -121,7 +121,8 @@ impl RecvComm {
             return Ok(false);
         }
         for (slot, claim) in slots.iter().flatten().zip(claims) {
-            *write_lock(&self.shared.memory.destinations[slot.index()]) = claim;
+            let held = claim.map(|claim| Held { claim, layout: None });
+            *write_lock(&self.shared.memory.destinations[slot.index()]) = held;
         }
         Ok(true)
     }

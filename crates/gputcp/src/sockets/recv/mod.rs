@@ -10,17 +10,21 @@ mod read;
 mod short;
 
 use std::{
+    io,
     ops::Deref,
+    os::fd::BorrowedFd,
     sync::{Arc, Mutex, RwLock, RwLockReadGuard, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use gputcp_gpu::{Buffer, Done, Lane, MemoryKind, UnpackMode, WriteClaim};
+use gputcp_gpu::{Buffer, ClaimError, Done, Lane, MemoryKind, UnpackMode, WriteClaim};
 use gputcp_proto::{
+    bounce::{Filled, Unpacking},
     connection::{
         End, Inbox, Receiver,
         receiver::{Posted, Receive},
     },
+    layout::Layout,
     window::Slot,
 };
 use gputcp_socket::TcpInfo;
@@ -67,7 +71,7 @@ pub struct RecvRequest {
 #[derive(Debug)]
 pub(crate) struct RecvMemory {
     /// The destinations of the receives in flight, by slot. I/O threads hold the read lock while they write.
-    destinations: Box<[RwLock<Option<WriteClaim>>]>,
+    destinations: Box<[RwLock<Option<Held>>]>,
     /// The control socket's lane; `None` without a device.
     short: Option<Mutex<Lane>>,
     /// Eager places, in which messages wait that came before their receives. A place is used by one thread at
@@ -76,8 +80,15 @@ pub(crate) struct RecvMemory {
     mode: UnpackMode,
 }
 
+/// The destination of a receive in flight: a range, or many of a claim.
+#[derive(Debug)]
+struct Held {
+    claim: WriteClaim,
+    layout: Option<Arc<Layout>>,
+}
+
 /// The destination of a receive in flight, which is not given back meanwhile.
-struct Destination<'a>(RwLockReadGuard<'a, Option<WriteClaim>>);
+struct Destination<'a>(RwLockReadGuard<'a, Option<Held>>);
 
 impl RecvComm {
     /// Makes everything that the connection will ever use (invariant I4).
@@ -104,7 +115,7 @@ impl RecvComm {
         let control = ControlSocket::new(control, &driver.watch())
             .map_err(|error| Error::system("set up the connection's descriptors", error))?;
         let end = Receiver::new(&settings);
-        let shared = Arc::new(Shared::new(peer, options.timeout, control, data, end, memory)?);
+        let shared = Arc::new(Shared::new(peer, options, control, data, end, memory)?);
         let inline_bytes = inline_bytes.into();
         let mut comm = Self { shared, driver, inline_bytes, max_receives, longest_on_device };
         let mut lanes = lanes.into_iter();
@@ -145,14 +156,46 @@ impl RecvComm {
         if !on_host {
             super::check_on_device(self.longest_on_device, bytes)?;
         }
-        let posted = self.shared.act(|end| {
+        let held = || {
             let claim = destination.write(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
+            Ok(Held { claim, layout: None })
+        };
+        self.post(held, Receive { capacity: bytes, is_bounced: !on_host, tag })
+    }
+
+    /// Posts a receive of a message whose bytes go to many ranges of a buffer.
+    ///
+    /// # Errors
+    /// As [`RecvComm::irecv`].
+    pub(crate) fn irecv_layout(
+        &mut self,
+        destination: &Buffer,
+        layout: &Arc<Layout>,
+    ) -> Result<Option<RecvRequest>> {
+        self.shared.check()?;
+        let (capacity, is_bounced) = (layout.bytes(), destination.kind() != MemoryKind::Host);
+        if is_bounced {
+            super::check_on_device(self.longest_on_device, capacity)?;
+        }
+        let claim = match destination.write(0, destination.bytes()) {
+            Ok(claim) => claim,
+            // Others will be given back.
+            Err(ClaimError::TooMany) => return Ok(None),
+            Err(error) => return Err(Error::usage(error.to_string())),
+        };
+        let held = || Ok(Held { claim, layout: Some(layout.clone()) });
+        self.post(held, Receive { capacity, is_bounced, tag: 0 })
+    }
+
+    fn post(&self, held: impl FnOnce() -> Result<Held>, receive: Receive) -> Result<Option<RecvRequest>> {
+        let posted = self.shared.act(|end| {
+            let held = held()?;
             if end.in_flight() == 0 {
                 self.shared.resume();
             }
-            let posted = end.post(Receive { capacity: bytes, is_bounced: !on_host, tag });
+            let posted = end.post(receive);
             if let Some(posted) = &posted {
-                *write_lock(&self.shared.memory.destinations[posted.slot.index()]) = Some(claim);
+                *write_lock(&self.shared.memory.destinations[posted.slot.index()]) = Some(held);
             }
             Ok::<_, Error>(posted)
         })?;
@@ -161,7 +204,12 @@ impl RecvComm {
             self.shared.deliver(early)?;
         }
         self.shared.check()?;
-        Ok(Some(RecvRequest { slot, bytes }))
+        Ok(Some(RecvRequest { slot, bytes: receive.capacity }))
+    }
+
+    /// Returns the completion of the newest unpack under way, if there is one.
+    pub(crate) fn newest_unpack(&self) -> Option<Done> {
+        self.shared.end().newest_unpack()
     }
 
     /// Waits for the sender's goodbye, says it too, and ends the threads. All requests must be finished.
@@ -240,9 +288,47 @@ impl RecvMemory {
 }
 
 impl Destination<'_> {
-    fn claim(&self) -> &WriteClaim {
-        let Some(claim) = self.0.deref() else { unreachable!("a posted receive has a destination") };
-        claim
+    /// Reads up to `bytes` bytes to `offset` of the message, in one call.
+    fn recv(&self, socket: BorrowedFd<'_>, offset: u64, bytes: u64) -> io::Result<usize> {
+        let Held { claim, layout } = self.held();
+        match layout {
+            None => claim.recv(socket, offset, bytes),
+            Some(layout) => claim.recv_ranges(socket, layout, offset, bytes),
+        }
+    }
+
+    /// Copies bytes to `offset` of the message.
+    fn copy_from(&self, offset: u64, bytes: &[u8]) {
+        let Held { claim, layout } = self.held();
+        match layout {
+            None => claim.copy_from(offset, bytes),
+            Some(layout) => {
+                let parts = layout.slice(offset, bytes.len() as u64).into_iter().flatten();
+                for part in parts {
+                    let from = part.source_offset as usize;
+                    claim.copy_from(part.destination_offset, &bytes[from..from + part.bytes as usize]);
+                }
+            }
+        }
+    }
+
+    /// Launches the unpack of a segment.
+    fn unpack(
+        &self,
+        filled: Filled,
+        lane: &mut Lane,
+        mode: UnpackMode,
+    ) -> Result<Unpacking<Done>, gputcp_gpu::Error> {
+        let Held { claim, layout } = self.held();
+        match layout {
+            None => filled.unpack(&mut lane.unpack_into(claim, mode)),
+            Some(layout) => filled.unpack(&mut lane.scatter_into(claim, layout, mode)),
+        }
+    }
+
+    fn held(&self) -> &Held {
+        let Some(held) = self.0.deref() else { unreachable!("a posted receive has a destination") };
+        held
     }
 }
 

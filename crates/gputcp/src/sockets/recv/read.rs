@@ -52,7 +52,7 @@ impl Task for StreamReader {
                 let landing = segment.landing();
                 let destination = shared.memory.destination(landing.slot_index());
                 let offset = landing.offset() + segment.have();
-                attempt(|| destination.claim().recv(socket, offset, segment.missing()))
+                attempt(|| destination.recv(socket, offset, segment.missing()))
             }
             Work::Bounce(filling) => {
                 let Some(lane) = lane else { unreachable!("device memory is refused without lanes") };
@@ -61,7 +61,7 @@ impl Task for StreamReader {
             Work::Unpack(filled) => {
                 let Some(lane) = lane else { unreachable!("device memory is refused without lanes") };
                 let destination = shared.memory.destination(filled.landing().slot_index());
-                let unpacking = filled.unpack(&mut lane.unpack_into(destination.claim(), shared.memory.mode));
+                let unpacking = destination.unpack(filled, lane, shared.memory.mode);
                 drop(destination);
                 stream.launched(unpacking.map_err(|error| Stop::Failed(error.into()))?);
                 return self.step();

@@ -74,9 +74,9 @@ impl Shared<RecvMemory> {
                 let bytes = at_hand(segment.have(), segment.missing());
                 copied = bytes.len();
                 if copied == 0 {
-                    attempt(|| destination.claim().recv(socket, segment.have(), segment.missing()))
+                    attempt(|| destination.recv(socket, segment.have(), segment.missing()))
                 } else {
-                    destination.claim().copy_from(segment.have(), bytes);
+                    destination.copy_from(segment.have(), bytes);
                     Ok(Some(copied))
                 }
             }
@@ -106,8 +106,7 @@ impl Shared<RecvMemory> {
             Work::Unpack(filled) => {
                 let destination = self.memory.destination(filled.landing().slot_index());
                 let mut lane = lock(self.memory.short_lane());
-                let unpacking =
-                    filled.unpack(&mut lane.unpack_into(destination.claim(), self.memory.mode))?;
+                let unpacking = destination.unpack(filled, &mut lane, self.memory.mode)?;
                 drop((lane, destination));
                 short.launched(unpacking);
                 return Ok(Carried::Used(0));

@@ -34,6 +34,18 @@ impl SendComm {
         }
     }
 
+    /// Does the same without reading the announcements: another thread does.
+    ///
+    /// # Errors
+    /// If the connection has failed.
+    pub(crate) fn look_at(&mut self, request: SendRequest) -> Result<Progress<Sent, SendRequest>> {
+        let looked = self.shared.finish(request.slot)?;
+        if !looked.is_done() {
+            self.shared.check()?;
+        }
+        Ok(looked.map_not_yet(|slot| SendRequest { slot }))
+    }
+
     /// Waits until the sockets have taken the message, for as long as bytes move: a slow network is no dead
     /// one.
     ///

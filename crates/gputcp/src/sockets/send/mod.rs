@@ -8,17 +8,22 @@ mod short;
 mod write;
 
 use std::{
+    io,
     ops::Deref,
+    os::fd::BorrowedFd,
     sync::{Arc, Mutex, RwLock, RwLockReadGuard, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use gputcp_gpu::{Buffer, Done, Lane, MemoryKind, ReadClaim, UnpackMode};
+use gputcp_gpu::{Buffer, ClaimError, Done, Lane, MemoryKind, ReadClaim, UnpackMode};
 use gputcp_proto::{
     connection::{
         End, Sender,
         sender::{Departure, Send, Wrote},
     },
+    layout::Layout,
+    send::Segment,
+    stage::Staging,
     window::Slot,
 };
 use gputcp_socket::TcpInfo;
@@ -63,14 +68,21 @@ pub struct SendRequest {
 #[derive(Debug)]
 pub(crate) struct SendMemory {
     /// The sources of the sends in flight, by slot. I/O threads hold the read lock while they read.
-    sources: Box<[RwLock<Option<ReadClaim>>]>,
+    sources: Box<[RwLock<Option<Held>>]>,
     /// The control socket's lane; `None` without a device.
     short: Option<Mutex<Lane>>,
     mode: UnpackMode,
 }
 
+/// The source of a send in flight: a range, or many of a claim.
+#[derive(Debug)]
+struct Held {
+    claim: ReadClaim,
+    layout: Option<Arc<Layout>>,
+}
+
 /// The source of a send in flight, which is not given back meanwhile.
-struct Source<'a>(RwLockReadGuard<'a, Option<ReadClaim>>);
+struct Source<'a>(RwLockReadGuard<'a, Option<Held>>);
 
 impl SendComm {
     /// Makes everything that the connection will ever use (invariant I4).
@@ -90,7 +102,7 @@ impl SendComm {
         let control = ControlSocket::new(control, &driver.watch())
             .map_err(|error| Error::system("set up the connection's descriptors", error))?;
         let end = Sender::new(&settings);
-        let shared = Arc::new(Shared::new(peer, options.timeout, control, data, end, memory)?);
+        let shared = Arc::new(Shared::new(peer, options, control, data, end, memory)?);
         let mut comm = Self { shared, driver, longest_on_device, max_receives };
         let mut lanes = lanes.into_iter();
         let buffers = options.tuning.slabs.into();
@@ -175,14 +187,46 @@ impl SendComm {
         if !on_host {
             super::check_on_device(self.longest_on_device, bytes)?;
         }
-        let posted = self.shared.act(|end| {
+        let held = || {
             let claim = source.read(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
+            Ok(Held { claim, layout: None })
+        };
+        self.post(held, Send { bytes, is_staged: !on_host, tag })
+    }
+
+    /// Posts a message whose bytes come from many ranges of a buffer.
+    ///
+    /// # Errors
+    /// As [`SendComm::isend`].
+    pub(crate) fn isend_layout(
+        &mut self,
+        source: &Buffer,
+        layout: &Arc<Layout>,
+    ) -> Result<Option<SendRequest>> {
+        self.shared.check()?;
+        let (bytes, is_staged) = (layout.bytes(), source.kind() != MemoryKind::Host);
+        if is_staged {
+            super::check_on_device(self.longest_on_device, bytes)?;
+        }
+        let claim = match source.read(0, source.bytes()) {
+            Ok(claim) => claim,
+            // Others will be given back.
+            Err(ClaimError::TooMany) => return Ok(None),
+            Err(error) => return Err(Error::usage(error.to_string())),
+        };
+        let held = || Ok(Held { claim, layout: Some(layout.clone()) });
+        self.post(held, Send { bytes, is_staged, tag: 0 })
+    }
+
+    fn post(&self, held: impl FnOnce() -> Result<Held>, send: Send) -> Result<Option<SendRequest>> {
+        let posted = self.shared.act(|end| {
+            let held = held()?;
             if end.in_flight() == 0 {
                 self.shared.resume();
             }
-            let slot = end.post(Send { bytes, is_staged: !on_host, tag });
+            let slot = end.post(send);
             if let Some(slot) = &slot {
-                *write_lock(&self.shared.memory.sources[slot.index()]) = Some(claim);
+                *write_lock(&self.shared.memory.sources[slot.index()]) = Some(held);
             }
             Ok::<_, Error>(slot)
         })?;
@@ -273,9 +317,33 @@ impl SendMemory {
 }
 
 impl Source<'_> {
-    fn claim(&self) -> &ReadClaim {
-        let Some(claim) = self.0.deref() else { unreachable!("a dealt segment has a source") };
-        claim
+    /// Writes `header` and `bytes` bytes from `offset` of the message, in one call.
+    fn send(&self, socket: BorrowedFd<'_>, header: &[u8], offset: u64, bytes: u64) -> io::Result<usize> {
+        let Held { claim, layout } = self.held();
+        match layout {
+            None => claim.send(socket, header, offset, bytes),
+            Some(layout) => claim.send_ranges(socket, header, layout, offset, bytes),
+        }
+    }
+
+    /// Starts to copy a segment to a staging buffer.
+    fn stage(
+        &self,
+        lane: &mut Lane,
+        mode: UnpackMode,
+        slot: Slot,
+        segment: Segment,
+    ) -> Result<Staging<Done>, gputcp_gpu::Error> {
+        let Held { claim, layout } = self.held();
+        match layout {
+            None => Staging::start(slot, segment, &mut lane.stage_from(claim, mode)),
+            Some(layout) => Staging::start(slot, segment, &mut lane.gather_from(claim, layout, mode)),
+        }
+    }
+
+    fn held(&self) -> &Held {
+        let Some(held) = self.0.deref() else { unreachable!("a dealt segment has a source") };
+        held
     }
 }
 

@@ -5,10 +5,7 @@
 use std::sync::atomic::Ordering;
 
 use gputcp_gpu::Done;
-use gputcp_proto::{
-    connection::sender::{Departure, Work, Wrote},
-    stage::Staging,
-};
+use gputcp_proto::connection::sender::{Departure, Work, Wrote};
 use rustix::net::SendFlags;
 
 use super::SendMemory;
@@ -29,8 +26,7 @@ impl Shared<SendMemory> {
             Work::Stage(slot, segment) => {
                 let source = self.memory.source(segment.slot_index());
                 let mut lane = lock(self.memory.short_lane());
-                let staging =
-                    Staging::start(slot, segment, &mut lane.stage_from(source.claim(), self.memory.mode))?;
+                let staging = source.stage(&mut lane, self.memory.mode, slot, segment)?;
                 drop((lane, source));
                 message.staging(staging);
                 return Ok(Wrote::Some);
@@ -43,7 +39,7 @@ impl Shared<SendMemory> {
                         // The socket may not read device memory, not even 0 bytes of it.
                         Ok(rustix::net::send(socket, header.rest(), SendFlags::NOSIGNAL)?)
                     } else {
-                        source.claim().send(socket, header.rest(), written, left)
+                        source.send(socket, header.rest(), written, left)
                     }
                 })
             }

@@ -8,12 +8,9 @@ use std::{
 };
 
 use gputcp_gpu::{Done, Lane};
-use gputcp_proto::{
-    connection::{
-        Step,
-        sender::{Stream, Work},
-    },
-    stage::Staging,
+use gputcp_proto::connection::{
+    Step,
+    sender::{Stream, Work},
 };
 use rustix::event::epoll::EventFlags;
 
@@ -54,8 +51,7 @@ impl Task for Writer {
                 };
                 let memory = &self.shared.memory;
                 let source = memory.source(segment.slot_index());
-                let staging =
-                    Staging::start(slot, segment, &mut lane.stage_from(source.claim(), memory.mode));
+                let staging = source.stage(lane, memory.mode, slot, segment);
                 drop(source);
                 self.stream.staging(staging.map_err(|error| Stop::Failed(error.into()))?);
                 return Ok(None);
@@ -63,7 +59,7 @@ impl Task for Writer {
             Work::InPlace { header, segment, written } => {
                 let source = self.shared.memory.source(segment.slot_index());
                 let (offset, left) = (segment.offset() + written, segment.bytes() - written);
-                attempt(|| source.claim().send(socket, header.rest(), offset, left))
+                attempt(|| source.send(socket, header.rest(), offset, left))
             }
             Work::Staged { header, staged } => {
                 let Some(lane) = &mut self.lane else { unreachable!("what is staged is staged by a lane") };

@@ -32,7 +32,7 @@ use super::{
     locks::lock,
     task::{Rest, Waker},
 };
-use crate::{Error, Result};
+use crate::{Error, Options, Result};
 
 /// One end of a connection. `S` has the memory of the sender's or the receiver's messages.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub(crate) struct Shared<S: Side> {
     pub(crate) memory: S,
     /// Wakes each data socket's task when there is work for it, or when the connection ends.
     pub(crate) work: Box<[Waker]>,
-    pub(crate) doorbell: Doorbell,
+    pub(crate) doorbell: Arc<Doorbell>,
     /// The payload bytes that a socket took, or gave.
     pub(crate) carried: AtomicU64,
     pub(crate) begun: Begun,
@@ -77,7 +77,7 @@ pub(crate) trait Side: Sized + Send + Sync + 'static {
 impl<S: Side> Shared<S> {
     pub(crate) fn new(
         peer: Arc<str>,
-        timeout: Duration,
+        options: &Options,
         control: ControlSocket,
         data: Vec<Socket>,
         end: S::End,
@@ -86,12 +86,16 @@ impl<S: Side> Shared<S> {
         let doing = "set up the connection's descriptors";
         Ok(Self {
             peer,
-            timeout,
+            timeout: options.timeout,
             control,
             work: data.iter().map(|_| Waker::default()).collect(),
             data,
             memory,
-            doorbell: Doorbell::new().map_err(|error| Error::system(doing, error))?,
+            doorbell: options
+                .bell
+                .clone()
+                .map_or_else(|| Doorbell::new().map(Arc::new), Ok)
+                .map_err(|error| Error::system(doing, error))?,
             carried: AtomicU64::new(0),
             begun: Begun::default(),
             end: Mutex::new(end),
