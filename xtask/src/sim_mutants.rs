@@ -13,6 +13,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use crate::shell::say;
+
 /// Tries all mutants whose names contain `part`, and prints a row for each.
 pub(crate) fn run(root: &Path, part: &str) -> Result<()> {
     let mut patches: Vec<PathBuf> =
@@ -21,7 +23,7 @@ pub(crate) fn run(root: &Path, part: &str) -> Result<()> {
     patches.retain(|path| path.to_string_lossy().contains(part));
     patches.sort();
     let tree = root.join("target/sim-mutants/tree");
-    println!("| mutant | the change | found within | by |\n|---|---|---|---|");
+    say("| mutant | the change | found within | by |\n|---|---|---|---|\n")?;
     let mut missed = 0;
     for patch in &patches {
         copy(root, &tree)?;
@@ -32,9 +34,10 @@ pub(crate) fn run(root: &Path, part: &str) -> Result<()> {
         let found = seeds(root, &tree).with_context(|| format!("mutant {name}"))?;
         missed += usize::from(found.is_none());
         let (runs, by) = found.unwrap_or_else(|| ("never".to_owned(), String::new()));
-        println!("| {name} | {why} | {runs} | {by} |");
+        say(&format!("| {name} | {why} | {runs} | {by} |\n"))?;
     }
-    println!("# {} of {} mutants are found by {SEEDS} seeds", patches.len() - missed, patches.len());
+    let found = patches.len() - missed;
+    say(&format!("# {found} of {} mutants are found by {SEEDS} seeds\n", patches.len()))?;
     if missed > 0 {
         bail!("{missed} mutants are not found");
     }

@@ -253,8 +253,10 @@ fn strangers_without_a_greeting_are_dropped() {
         let mut comm = Connector::new(&handle, options()).unwrap().connect(Instant::now() + SOON).unwrap();
         let buffer = Buffer::host(160).unwrap();
         buffer.copy_from_host(0, &[number; 160]).unwrap();
-        if number > 0 {
-            let request = comm.isend(&buffer, 0, 40 * u64::from(number)).unwrap().unwrap();
+        // It may be cut off before the call returns.
+        if number > 0
+            && let Ok(Some(request)) = comm.isend(&buffer, 0, 40 * u64::from(number))
+        {
             let _ = comm.wait(request, SOON);
         }
         strangers.push(comm);

@@ -2,6 +2,7 @@
 
 use std::{
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -73,6 +74,11 @@ impl Region {
                 });
             }
             state = self.shared.wait(state, deadline);
+        }
+        drop(state);
+        // The endpoint's thread may be about to let go of it.
+        while Arc::strong_count(&self.memory) > 1 && Instant::now() < deadline {
+            thread::sleep(Duration::from_micros(50));
         }
         Ok(())
     }

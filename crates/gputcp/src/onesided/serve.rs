@@ -161,7 +161,9 @@ impl Link {
     /// Takes a message that was sent.
     fn sent(message: Outbound, shared: &Shared) {
         // The end of a write is told by the peer, when the bytes are in place.
-        if let Outbound::Get(grant, ..) = message {
+        if let Outbound::Get(grant, memory, _) = message {
+            // First, so that the end of a region is the end of its claim.
+            drop(memory);
             shared.lock().give_back(grant);
             shared.tell();
         }
@@ -170,7 +172,8 @@ impl Link {
     /// Takes a message that has come.
     fn received(&mut self, message: Inbound, bytes: u64, shared: &Shared) -> Result<()> {
         match message {
-            Inbound::Read(chunk, _, layout, _) => {
+            Inbound::Read(chunk, memory, layout, _) => {
+                drop(memory);
                 if bytes != layout.bytes() && bytes > 0 {
                     return Err(self.wrong_length(bytes, layout.bytes()));
                 }
@@ -179,7 +182,8 @@ impl Link {
                 }
                 Ok(())
             }
-            Inbound::Offer(chunk, grant, _, layout, _) => {
+            Inbound::Offer(chunk, grant, memory, layout, _) => {
+                drop(memory);
                 shared.lock().give_back(grant);
                 shared.tell();
                 self.rules.served(Operation::Write);
