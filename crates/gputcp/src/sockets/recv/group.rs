@@ -95,7 +95,6 @@ impl RecvComm {
         }
         let mut slots = [const { None }; MOST];
         let is_posted = self.shared.act(|end| self.post_group(end, group, &mut slots))?;
-        self.shared.check()?;
         Ok(is_posted.then_some(GroupRequest { slots, longest }))
     }
 

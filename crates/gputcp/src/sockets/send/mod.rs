@@ -230,7 +230,7 @@ impl SendComm {
             }
             Ok::<_, Error>(slot)
         })?;
-        self.shared.check()?;
+        // A failure since then is the request's, not the call's.
         Ok(posted.map(|slot| SendRequest { slot }))
     }
 
