@@ -37,7 +37,9 @@
 //! first failure counts. It leaves [`Effects::failure`], and the outbox says the last words. These are an
 //! abort, if the failure is news to the peer, and the end of the control socket.
 
+mod departure;
 mod effects;
+mod end;
 mod inbox;
 mod life;
 mod outbox;
@@ -48,8 +50,9 @@ use std::time::Duration;
 
 pub use self::{
     effects::{Effects, Failure, Slots, SocketError},
+    end::{End, Write},
     inbox::{Inbox, Input},
-    life::{End, Life, Write},
+    life::Life,
     receiver::Receiver,
     sender::Sender,
 };

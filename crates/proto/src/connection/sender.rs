@@ -5,21 +5,19 @@
 //! short message goes out on the control socket, handed out by [`End::next_write`]. [`Sender::finish`] ends
 //! the send.
 
-mod departure;
 mod stream;
 
 use std::{collections::VecDeque, time::Duration};
 
-use self::{
-    departure::Stage,
-    stream::{At, StagingRing},
+pub use self::stream::Stream;
+use self::stream::{At, StagingRing};
+use super::{
+    End, Failure, Inbox, Life, SHORT_BUFFERS, SHORT_BYTES, SLOTS, Settings, Step, Write, departure::Stage,
 };
-pub use self::{
+pub use super::{
     departure::{Departure, Header, Work},
-    stream::Stream,
+    end::Wrote,
 };
-pub use super::life::Wrote;
-use super::{End, Failure, Inbox, Life, SHORT_BUFFERS, SHORT_BYTES, SLOTS, Settings, Step, Write};
 use crate::{
     Violation,
     bounce::Completion,

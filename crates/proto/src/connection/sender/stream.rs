@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
-use super::departure::{Departure, Stage, Work};
 use crate::{
     bounce::Completion,
-    connection::{BUFFERS_MAX, SocketEnd, SocketError},
+    connection::{
+        BUFFERS_MAX, SocketEnd, SocketError,
+        departure::{Departure, Stage, Work},
+    },
     send::Segment,
     stage::{Staged, Staging},
     window::{Slot, Window},

@@ -36,7 +36,7 @@ pub(super) enum Stage<D> {
     Moving,
 }
 
-/// The next thing to do for a [`Departure`] or a [`Stream`](super::Stream), without the lock.
+/// The next thing to do for a [`Departure`] or a [`Stream`](super::sender::Stream), without the lock.
 #[derive(Debug)]
 pub enum Work<'a> {
     /// Nothing: the connection is next.
@@ -60,7 +60,7 @@ pub enum Work<'a> {
         staged: &'a Staged,
     },
     /// Start the copy to this staging buffer, and pass it to [`Departure::staging`] or
-    /// [`Stream::staging`](super::Stream::staging).
+    /// [`Stream::staging`](super::sender::Stream::staging).
     Stage(Slot, Segment),
 }
 
