@@ -12,8 +12,9 @@ use rustix::event::{PollFd, PollFlags};
 use super::{
     Address,
     greeting::Greeting,
+    job::PeerId,
     link::Link,
-    state::{Order, PeerId, Shared},
+    state::{Order, Shared},
 };
 use crate::{
     Error, Listener, Options, Progress, RecvComm, RecvRequest, Result,

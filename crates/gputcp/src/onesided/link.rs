@@ -21,8 +21,7 @@ use gputcp_proto::{
 use super::{
     Address,
     greeting::{Greeting, Purpose, WINDOW},
-    region::Memory,
-    state::PeerId,
+    job::{Memory, PeerId},
 };
 use crate::{Connector, Error, Options, Progress, RecvComm, RecvRequest, Result, SendComm, SendRequest};
 

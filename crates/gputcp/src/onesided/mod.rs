@@ -38,6 +38,7 @@
 mod address;
 mod engine;
 mod greeting;
+mod job;
 mod link;
 mod region;
 mod serve;
@@ -62,10 +63,7 @@ pub use self::{
     region::Region,
     transfer::{Block, Transfer},
 };
-use self::{
-    engine::Engine,
-    state::{PeerId, Shared},
-};
+use self::{engine::Engine, job::PeerId, state::Shared};
 use crate::{Error, IoPool, Listener, Options, Result};
 
 /// A process's end of one-sided transfers. It has a thread of its own, and a pool of I/O threads that its

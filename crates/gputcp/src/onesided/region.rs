@@ -9,7 +9,7 @@ use std::{
 use gputcp_gpu::{Buffer, MemoryKind};
 use gputcp_proto::onesided::key::{Key, Rights};
 
-use super::state::Shared;
+use super::{job::Memory, state::Shared};
 use crate::{Error, Result, sockets::random_token};
 
 /// Registered memory. Dropped, it is revoked as by [`Region::deregister`], without waiting.
@@ -17,14 +17,6 @@ use crate::{Error, Result, sockets::random_token};
 pub struct Region {
     shared: Arc<Shared>,
     pub(super) memory: Arc<Memory>,
-}
-
-/// The memory of a region.
-#[derive(Debug)]
-pub(super) struct Memory {
-    pub(super) key: Key,
-    /// The whole of it, for any number of transfers at a time.
-    pub(super) buffer: Buffer,
 }
 
 impl Region {

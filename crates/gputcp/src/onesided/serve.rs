@@ -2,23 +2,19 @@
 
 use std::sync::Arc;
 
-use gputcp_proto::{
-    layout::Layout,
-    onesided::{
-        chunks::Block,
-        command::{self, Command, HEAD_BYTES, Request},
-        key::Operation,
-        link::{News, TransferId, UnderWay},
-        regions::Refusal,
-    },
+use gputcp_proto::onesided::{
+    chunks::Block,
+    command::{self, Command, HEAD_BYTES, Request},
+    key::Operation,
+    link::{News, TransferId, UnderWay},
+    regions::Refusal,
 };
 
 use super::{
     Note,
+    job::{Job, Memory, layout_of},
     link::{Inbound, Link, Outbound},
-    region::Memory,
     state::{NOTES_MAX, Shared, State},
-    transfer::Job,
 };
 use crate::{Error, Result};
 
@@ -255,12 +251,4 @@ fn refused(state: &State, chunk: &UnderWay, range: u32, refusal: Refusal) -> Err
     let block = job.plan.number(chunk.number as usize, range as usize);
     let operation = job.operation;
     Error::usage(format!("the peer refused block {block} of a {operation}: {refusal}"))
-}
-
-pub(super) fn layout_of(ranges: impl Iterator<Item = (u64, u64)>, count: usize) -> Result<Layout> {
-    let mut layout = Layout::with_room(count);
-    for (offset, bytes) in ranges {
-        layout.push(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
-    }
-    Ok(layout)
 }

@@ -13,14 +13,14 @@ use gputcp_proto::onesided::{
     regions::{Grant, Regions},
 };
 
-use super::{Address, Note, region::Memory, transfer::Job};
+use super::{
+    Address, Note,
+    job::{Job, Memory, PeerId},
+};
 use crate::{
     Error, Options, Result,
     sockets::{Doorbell, lock},
 };
-
-/// The number of a peer of this endpoint.
-pub(super) type PeerId = u64;
 
 #[derive(Debug)]
 pub(super) struct Shared {

@@ -5,20 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp_proto::{
-    layout::Layout,
-    onesided::{
-        chunks::{self, Plan},
-        command::RANGES_MAX,
-        key::{Key, Operation},
-        link::TransferId,
-    },
+use gputcp_proto::onesided::{
+    chunks::{self, Plan},
+    command::RANGES_MAX,
+    key::{Key, Operation},
+    link::TransferId,
 };
 
 use super::{
     Region, check_note,
-    region::Memory,
-    state::{PeerId, Shared},
+    job::{Job, Memory, PeerId, layout_of},
+    state::Shared,
 };
 use crate::{Error, Progress, Result};
 
@@ -44,18 +41,6 @@ pub struct Transfer {
     job: Arc<Job>,
     /// The number under which it was posted last.
     posted: Option<TransferId>,
-}
-
-/// A prepared transfer.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) peer: PeerId,
-    pub(super) operation: Operation,
-    pub(super) locals: Vec<Weak<Memory>>,
-    pub(super) remotes: Vec<Key>,
-    pub(super) plan: Plan,
-    /// The local ranges of each chunk.
-    pub(super) layouts: Vec<Arc<Layout>>,
 }
 
 impl Transfer {
@@ -91,7 +76,7 @@ impl Transfer {
         job.layouts = (0..plan.chunks())
             .map(|chunk| {
                 let ranges = plan.blocks(chunk).map(|block| (block.local_offset, block.bytes));
-                super::serve::layout_of(ranges, RANGES_MAX).map(Arc::new)
+                layout_of(ranges, RANGES_MAX).map(Arc::new)
             })
             .collect::<Result<_>>()?;
         job.plan = plan;
