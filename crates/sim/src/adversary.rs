@@ -8,44 +8,9 @@ use std::collections::VecDeque;
 use gputcp_proto::frame::{Announce, Control, SegmentHeader};
 
 use crate::{
-    faults::{Who, WireName},
-    world::Clock,
+    clock::Clock,
+    faults::{Act, GOODBYE, Tamper, WireName},
 };
-
-/// The number of the goodbye, whichever frame it is.
-pub const GOODBYE: u32 = u32::MAX;
-
-/// One change of one frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tamper {
-    /// The wire.
-    pub wire: WireName,
-    /// The number of frames of that wire before it, or [`GOODBYE`].
-    pub frame: u32,
-    /// The change.
-    pub act: Act,
-}
-
-/// The changes of a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Act {
-    /// The frame and its payload are left out.
-    Drop,
-    /// The frame is left out, and its payload is not.
-    Behead,
-    /// The frame and its payload come twice.
-    Duplicate,
-    /// The frame and its payload come behind the next ones.
-    Swap,
-    /// A field is changed: the byte at this place is XORed.
-    Mutate(usize, u8),
-    /// A number is changed by this much: the one at this place, of 4 bytes or of 8.
-    Shift(usize, i8),
-    /// Another frame, made up, comes before it, or behind it if that is set.
-    Inject(u8, bool),
-    /// More announcements come than were agreed on, each in order.
-    Flood,
-}
 
 /// A tamper at work.
 pub(crate) struct Tamperer {
@@ -67,47 +32,6 @@ enum Mode {
     Copy,
     /// Keep it back behind the next frame.
     Hold,
-}
-
-impl Tamper {
-    /// Returns a random one.
-    pub(crate) fn random(rng: &mut fastrand::Rng, streams: usize) -> Self {
-        let wire = match rng.u8(0..3) {
-            0 => WireName::Up,
-            1 => WireName::Down,
-            _ => WireName::Data(rng.usize(0..streams)),
-        };
-        let act = match rng.u8(0..12) {
-            0 => Act::Drop,
-            1 => Act::Behead,
-            2..4 => Act::Duplicate,
-            4..6 => Act::Swap,
-            6 => Act::Mutate(rng.usize(0..HEAD), 1 << rng.u8(0..8)),
-            7..9 => Act::Shift([4, 8, 16, 24][rng.usize(0..4)], [-1, 1, 2, 3, 8, 33, 127][rng.usize(0..7)]),
-            9..11 => Act::Inject(rng.u8(..), rng.bool()),
-            _ => Act::Flood,
-        };
-        let frame = match rng.u8(0..4) {
-            0 => GOODBYE,
-            1 => rng.u32(0..30),
-            _ => rng.u32(0..4),
-        };
-        Self { wire, frame, act }
-    }
-
-    /// Returns the adversary.
-    #[must_use]
-    pub const fn who(&self) -> Who {
-        self.wire.writer()
-    }
-
-    /// Returns whether an honest end may take wrong bytes for right ones.
-    ///
-    /// It may if a field that names a place is changed, or bytes pass for those of another frame.
-    #[must_use]
-    pub const fn may_mislead(&self) -> bool {
-        matches!(self.act, Act::Behead | Act::Mutate(..) | Act::Shift(..) | Act::Inject(..) | Act::Flood)
-    }
 }
 
 impl Tamperer {

@@ -1,4 +1,4 @@
-//! The mishaps of a run: of wires, of actors, of lanes, and of the driver itself.
+//! The mishaps of a run: of wires, of frames, of actors, of lanes, and of the driver itself.
 
 use gputcp_proto::connection::SocketError;
 
@@ -91,6 +91,38 @@ pub enum WireFault {
     Stall,
 }
 
+/// An adversary's change of one frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tamper {
+    /// The wire.
+    pub wire: WireName,
+    /// The number of frames of that wire before it, or [`GOODBYE`].
+    pub frame: u32,
+    /// The change.
+    pub act: Act,
+}
+
+/// The changes of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// The frame and its payload are left out.
+    Drop,
+    /// The frame is left out, and its payload is not.
+    Behead,
+    /// The frame and its payload come twice.
+    Duplicate,
+    /// The frame and its payload come behind the next ones.
+    Swap,
+    /// A field is changed: the byte at this place is XORed.
+    Mutate(usize, u8),
+    /// A number is changed by this much: the one at this place, of 4 bytes or of 8.
+    Shift(usize, i8),
+    /// Another frame, made up, comes before it, or behind it if that is set.
+    Inject(u8, bool),
+    /// More announcements come than were agreed on, each in order.
+    Flood,
+}
+
 /// A defect of a driver or a device, which shows that the checks find it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
@@ -141,3 +173,22 @@ impl WireName {
         if matches!(self, Self::Down) { Who::Receiver } else { Who::Sender }
     }
 }
+
+impl Tamper {
+    /// Returns the adversary.
+    #[must_use]
+    pub const fn who(&self) -> Who {
+        self.wire.writer()
+    }
+
+    /// Returns whether an honest end may take wrong bytes for right ones.
+    ///
+    /// It may if a field that names a place is changed, or bytes pass for those of another frame.
+    #[must_use]
+    pub const fn may_mislead(&self) -> bool {
+        matches!(self.act, Act::Behead | Act::Mutate(..) | Act::Shift(..) | Act::Inject(..) | Act::Flood)
+    }
+}
+
+/// The number of the goodbye, whichever frame it is.
+pub const GOODBYE: u32 = u32::MAX;

@@ -9,7 +9,7 @@ use gputcp_proto::{
     stage::Stage,
 };
 
-use crate::world::Clock;
+use crate::clock::Clock;
 
 /// A lane of an end.
 pub(crate) struct Lane {

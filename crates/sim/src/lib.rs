@@ -5,7 +5,7 @@
 //! bytes.
 //!
 //! From top to bottom: [`settings`] is the meaning of a seed, and [`faults`] its mishaps. They happen in a
-//! `world` with a clock, `wire`s and an [`adversary`] at one of them. A `driver` serves either end, with its
+//! `world` with a `clock`, `wire`s and an `adversary` at one of them. A `driver` serves either end, with its
 //! `memory` and the `lane`s on it, and a `user` that posts and closes. A `referee` checks each step against
 //! rules of its own. [`mod@run`] puts them together, and [`report`] checks the result.
 //!
@@ -13,7 +13,8 @@
 
 #![forbid(unsafe_code)]
 
-pub mod adversary;
+mod adversary;
+mod clock;
 mod driver;
 pub mod faults;
 mod lane;

@@ -6,10 +6,10 @@ use std::sync::OnceLock;
 use gputcp_proto::connection::SHORT_BUFFERS;
 
 use crate::{
+    clock::Clock,
     faults::{Fault, Flaw, Who},
     lane::{Lane, Launcher},
     settings::{Item, Settings},
-    world::Clock,
 };
 
 /// The memory of an end and its lanes.

@@ -8,7 +8,7 @@ use gputcp_proto::{
     frame::{Announce, Control, SegmentHeader},
 };
 
-use crate::{faults::Who, world::Clock};
+use crate::{clock::Clock, faults::Who};
 
 /// All that one end has accepted.
 pub(crate) struct Referee {

@@ -3,10 +3,9 @@
 use gputcp_proto::connection::{Failure, SocketError};
 
 use crate::{
-    adversary::Act,
-    faults::{Fault, Who},
+    clock::Hits,
+    faults::{Act, Fault, Who},
     settings::Settings,
-    world::Hits,
 };
 
 /// The outcome of one end, as its user saw it.

@@ -3,12 +3,13 @@
 use gputcp_proto::connection::{End, Receiver, Sender};
 
 use crate::{
+    clock::{Actor, Entry},
     driver::{Driver, Side},
     faults::{Who, WireName},
     lane::Ticket,
     report::{EndReport, Report},
     settings::Settings,
-    world::{Actor, Entry, World},
+    world::World,
 };
 
 /// Runs the settings that the seed stands for.
@@ -50,7 +51,7 @@ fn run_in(world: &mut World, settings: &Settings) -> Report {
     let mut sender = Driver::<Sender<Ticket>>::new(settings, world);
     let mut receiver = Driver::<Receiver<Ticket>>::new(settings, world);
     while sender.ended_at.is_none() || receiver.ended_at.is_none() {
-        let Some(Actor { who, role }) = world.next_event() else { break };
+        let Some(Actor { who, role }) = world.clock.next_event() else { break };
         match who {
             Who::Sender => sender.event(role, world),
             Who::Receiver => receiver.event(role, world),

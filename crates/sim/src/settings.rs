@@ -6,10 +6,7 @@ use std::time::Duration;
 
 use gputcp_proto::connection;
 
-use crate::{
-    adversary::Tamper,
-    faults::{Fault, Flaw, Who},
-};
+use crate::faults::{Fault, Flaw, Tamper, Who};
 
 /// The settings of a run.
 #[derive(Debug, Clone)]

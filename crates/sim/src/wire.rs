@@ -6,9 +6,9 @@ use gputcp_proto::connection::SocketError;
 
 use crate::{
     adversary::Tamperer,
+    clock::Clock,
     faults::{Fault, Role, Who, WireFault, WireName},
     settings::Settings,
-    world::{Clock, World},
 };
 
 /// The outcome of a call of a socket.
@@ -25,7 +25,7 @@ pub(crate) enum Io {
 pub(crate) struct Wires(Vec<Wire>);
 
 /// A wire, between the actor that writes it and the actor that reads it.
-struct Wire {
+pub(crate) struct Wire {
     writer: (Who, Role),
     reader: (Who, Role),
     name: WireName,
@@ -66,7 +66,7 @@ impl Wires {
         )
     }
 
-    fn of(&mut self, name: WireName) -> &mut Wire {
+    pub(crate) fn of(&mut self, name: WireName) -> &mut Wire {
         &mut self.0[index(name)]
     }
 
@@ -86,64 +86,6 @@ impl Wires {
         let wire = &self.0[index(name)];
         let here = wire.pieces.iter().take_while(|(at, _)| *at <= now).last();
         here.map_or(wire.read, |(_, end)| *end)
-    }
-}
-
-impl World {
-    /// Writes as many of the bytes as there is room for, or fewer.
-    pub(crate) fn write(&mut self, name: WireName, parts: [&[u8]; 2]) -> Io {
-        let Self { clock, wires } = self;
-        let (io, cut) = wires.of(name).write(clock, parts);
-        if let (Some(error), WireName::Up | WireName::Down) = (cut, name) {
-            // Both directions are one socket.
-            for name in [WireName::Up, WireName::Down] {
-                wires.of(name).cut(clock, error);
-            }
-        }
-        io
-    }
-
-    /// Reads some of the bytes that have arrived.
-    pub(crate) fn read(&mut self, name: WireName, into: &mut [u8]) -> Io {
-        let Self { clock, wires } = self;
-        wires.of(name).read(clock, into)
-    }
-
-    /// Ends the stream, as its writer; bytes on their way still arrive.
-    pub(crate) fn end(&mut self, name: WireName) {
-        let Self { clock, wires } = self;
-        wires.of(name).end(clock);
-    }
-
-    /// Shuts the socket down, in the directions that it has.
-    pub(crate) fn shut(&mut self, name: WireName, who: Who) {
-        if name.writer() == who {
-            return self.end(name);
-        }
-        let Self { clock, wires } = self;
-        let wire = wires.of(name);
-        wire.is_deaf = true;
-        if !wire.is_stalled {
-            wire.drop_bytes();
-            clock.wake(wire.writer.0, wire.writer.1);
-        }
-        clock.wake(wire.reader.0, wire.reader.1);
-    }
-
-    /// Has the writer woken when there is room, or at once if there is.
-    pub(crate) fn want_room(&mut self, name: WireName) {
-        let Self { clock, wires } = self;
-        let wire = wires.of(name);
-        if wire.has_room() || wire.cut.is_some() || wire.ended.is_some() || wire.is_deaf {
-            clock.wake(wire.writer.0, wire.writer.1);
-        } else {
-            wire.writer_waits = true;
-        }
-    }
-
-    pub(crate) fn has_room(&mut self, name: WireName) -> bool {
-        let wire = self.wires.of(name);
-        wire.has_room() || wire.cut.is_some() || wire.ended.is_some() || wire.is_deaf
     }
 }
 
@@ -189,7 +131,9 @@ impl Wire {
         }
     }
 
-    fn write(&mut self, clock: &mut Clock, parts: [&[u8]; 2]) -> (Io, Option<SocketError>) {
+    /// Writes as many of the bytes as there is room for, or fewer. Returns the error of a fault that cuts the
+    /// wire, too.
+    pub(crate) fn write(&mut self, clock: &mut Clock, parts: [&[u8]; 2]) -> (Io, Option<SocketError>) {
         if let Some(error) = self.cut {
             return (Io::Failed(error), None);
         }
@@ -272,7 +216,8 @@ impl Wire {
         (Io::Some(taken), cut)
     }
 
-    fn read(&mut self, clock: &mut Clock, into: &mut [u8]) -> Io {
+    /// Reads some of the bytes that have arrived.
+    pub(crate) fn read(&mut self, clock: &mut Clock, into: &mut [u8]) -> Io {
         if self.is_deaf {
             return Io::Some(0);
         }
@@ -309,7 +254,8 @@ impl Wire {
         Io::Some(given)
     }
 
-    fn end(&mut self, clock: &mut Clock) {
+    /// Ends the stream, as its writer; bytes on their way still arrive.
+    pub(crate) fn end(&mut self, clock: &mut Clock) {
         if self.ended.is_none() {
             let at = self.busy_until.max(clock.now) + self.latency_ns;
             self.ended = Some(at);
@@ -321,7 +267,32 @@ impl Wire {
         clock.wake(self.writer.0, self.writer.1);
     }
 
-    fn cut(&mut self, clock: &mut Clock, error: SocketError) {
+    /// Reads no more, as its reader; bytes on their way are lost.
+    pub(crate) fn stop_reading(&mut self, clock: &mut Clock) {
+        self.is_deaf = true;
+        if !self.is_stalled {
+            self.drop_bytes();
+            clock.wake(self.writer.0, self.writer.1);
+        }
+        clock.wake(self.reader.0, self.reader.1);
+    }
+
+    /// Has the writer woken when there is room, or at once if there is.
+    pub(crate) fn want_room(&mut self, clock: &mut Clock) {
+        if self.is_writable() {
+            clock.wake(self.writer.0, self.writer.1);
+        } else {
+            self.writer_waits = true;
+        }
+    }
+
+    /// Returns whether a write would not wait: there is room, or it fails at once.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.has_room() || self.cut.is_some() || self.ended.is_some() || self.is_deaf
+    }
+
+    /// Breaks the socket with this error.
+    pub(crate) fn cut(&mut self, clock: &mut Clock, error: SocketError) {
         if !self.is_stalled {
             self.cut.get_or_insert(error);
             self.drop_bytes();

@@ -1,224 +1,64 @@
-//! The clock, the pending events, the randomness and the log of a run, and the wires between the ends.
-//!
-//! The simulation knows no other time or chance.
-
-use std::fmt::Display;
+//! The world of a run: the clock, and the wires between the ends.
 
 use crate::{
-    faults::{Role, Who},
+    clock::Clock,
+    faults::{Who, WireName},
     settings::Settings,
-    wire::Wires,
+    wire::{Io, Wires},
 };
 
-/// An actor that an event wakes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Actor {
-    pub(crate) who: Who,
-    pub(crate) role: Role,
-}
-
-/// The world that a run happens in. Times are nanoseconds since its start.
+/// The world that a run happens in.
 pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) wires: Wires,
 }
 
-/// The time, the chance, and what is noted.
-pub(crate) struct Clock {
-    pub(crate) now: u64,
-    /// The time at which each actor is woken next.
-    due: [u64; ACTORS],
-    /// The source of every choice of the run.
-    pub(crate) rng: fastrand::Rng,
-    pub(crate) events: u64,
-    /// A hash over all events in their order.
-    pub(crate) trace: u64,
-    log: Option<Vec<Entry>>,
-    /// The first demand that was broken.
-    pub(crate) broken: Option<String>,
-    /// The mishaps that have happened.
-    pub(crate) hits: Hits,
-}
-
-/// The mishaps that have happened so far.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Hits {
-    pub(crate) flip: bool,
-    pub(crate) cut: bool,
-    pub(crate) eof: bool,
-    pub(crate) stall: bool,
-    pub(crate) tampered: bool,
-    /// An actor slept longer than any delay of a quiet network.
-    pub(crate) slept: bool,
-}
-
-/// A line of the log.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) at: u64,
-    pub(crate) who: Option<Who>,
-    /// The message that it is about.
-    pub(crate) message: Option<usize>,
-    pub(crate) text: String,
-}
-
-impl Display for Entry {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let who = match self.who {
-            Some(Who::Sender) => "sender",
-            Some(Who::Receiver) => "receiver",
-            None => "world",
-        };
-        let message = self.message.map_or_else(String::new, |message| format!("#{message}"));
-        write!(f, "{:>14.3} µs  {who:<8}  {message:<4}  {}", self.at as f64 / 1e3, self.text)
-    }
-}
-
-impl Actor {
-    const fn index(self) -> usize {
-        let role = match self.role {
-            Role::User => 0,
-            Role::Control => 1,
-            Role::Writer => 2,
-            Role::Timer => 3,
-            Role::Stream(at) => 4 + at,
-        };
-        role * 2 + matches!(self.who, Who::Receiver) as usize
-    }
-
-    const fn at(index: usize) -> Self {
-        let who = if index.is_multiple_of(2) { Who::Sender } else { Who::Receiver };
-        let role = match index / 2 {
-            0 => Role::User,
-            1 => Role::Control,
-            2 => Role::Writer,
-            3 => Role::Timer,
-            stream => Role::Stream(stream - 4),
-        };
-        Self { who, role }
-    }
-}
-
 impl World {
     pub(crate) fn new(settings: &Settings, is_logged: bool) -> Self {
-        let clock = Clock {
-            now: 0,
-            due: [NEVER; ACTORS],
-            rng: fastrand::Rng::with_seed(settings.seed),
-            events: 0,
-            trace: FNV_START,
-            log: is_logged.then(Vec::new),
-            broken: None,
-            hits: Hits::default(),
-        };
-        Self { clock, wires: Wires::new(settings) }
+        Self { clock: Clock::new(settings.seed, is_logged), wires: Wires::new(settings) }
     }
 
-    /// Advances to the next event; `None` when nothing will ever happen again.
-    pub(crate) fn next_event(&mut self) -> Option<Actor> {
-        let clock = &mut self.clock;
-        let (index, &at) = clock.due.iter().enumerate().min_by_key(|(_, at)| **at)?;
-        if at == NEVER {
-            return None;
+    /// Writes as many of the bytes as there is room for, or fewer.
+    pub(crate) fn write(&mut self, name: WireName, parts: [&[u8]; 2]) -> Io {
+        let Self { clock, wires } = self;
+        let (io, cut) = wires.of(name).write(clock, parts);
+        if let (Some(error), WireName::Up | WireName::Down) = (cut, name) {
+            // Both directions are one socket.
+            for name in [WireName::Up, WireName::Down] {
+                wires.of(name).cut(clock, error);
+            }
         }
-        clock.due[index] = NEVER;
-        clock.now = at;
-        clock.events += 1;
-        clock.note(index as u64 ^ at << 8);
-        Some(Actor::at(index))
-    }
-}
-
-impl Clock {
-    /// Wakes an actor at a time, or earlier if that was asked for before.
-    pub(crate) fn wake_at(&mut self, who: Who, role: Role, at: u64) {
-        let due = &mut self.due[Actor { who, role }.index()];
-        *due = (*due).min(at.max(self.now));
+        io
     }
 
-    /// Wakes an actor as soon as the scheduler of a real system might: within 5 µs.
-    pub(crate) fn wake(&mut self, who: Who, role: Role) {
-        let at = self.now + self.rng.u64(0..5_000);
-        self.wake_at(who, role, at);
+    /// Reads some of the bytes that have arrived.
+    pub(crate) fn read(&mut self, name: WireName, into: &mut [u8]) -> Io {
+        let Self { clock, wires } = self;
+        wires.of(name).read(clock, into)
     }
 
-    /// Adds a number to the trace.
-    pub(crate) const fn note(&mut self, what: u64) {
-        self.trace = (self.trace ^ what).wrapping_mul(FNV_PRIME);
+    /// Ends the stream, as its writer; bytes on their way still arrive.
+    pub(crate) fn end(&mut self, name: WireName) {
+        let Self { clock, wires } = self;
+        wires.of(name).end(clock);
     }
 
-    /// Adds a line to the log, if there is one.
-    pub(crate) fn log<T: Display>(&mut self, who: Who, message: Option<usize>, text: impl FnOnce() -> T) {
-        if let Some(log) = &mut self.log {
-            log.push(Entry { at: self.now, who: Some(who), message, text: text().to_string() });
+    /// Shuts the socket down, in the directions that it has.
+    pub(crate) fn shut(&mut self, name: WireName, who: Who) {
+        if name.writer() == who {
+            return self.end(name);
         }
+        let Self { clock, wires } = self;
+        wires.of(name).stop_reading(clock);
     }
 
-    /// Adds a mishap to the log.
-    pub(crate) fn log_fault<T: Display>(&mut self, text: impl FnOnce() -> T) {
-        if let Some(log) = &mut self.log {
-            log.push(Entry { at: self.now, who: None, message: None, text: text().to_string() });
-        }
+    /// Has the writer woken when there is room, or at once if there is.
+    pub(crate) fn want_room(&mut self, name: WireName) {
+        let Self { clock, wires } = self;
+        wires.of(name).want_room(clock);
     }
 
-    /// Notes that a demand is broken. The first counts.
-    pub(crate) fn demand(&mut self, holds: bool, what: impl FnOnce() -> String) {
-        if !holds && self.broken.is_none() {
-            let what = what();
-            self.log_fault(|| format!("BROKEN: {what}"));
-            self.broken = Some(what);
-        }
-    }
-
-    /// Returns whether something happens that happens once in so many times.
-    pub(crate) fn one_in(&mut self, count: u8) -> bool {
-        self.rng.u8(0..count) == 0
-    }
-
-    pub(crate) fn take_log(&mut self) -> Vec<Entry> {
-        self.log.take().unwrap_or_default()
-    }
-}
-
-const NEVER: u64 = u64::MAX;
-/// Both ends, of up to eight data sockets each.
-const ACTORS: usize = 2 * (4 + 8);
-/// FNV-1a, 64 bits: the standard library's hasher may change from one compiler to the next, and traces with
-/// it.
-const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
-const FNV_PRIME: u64 = 0x0100_0000_01b3;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn events_come_in_the_order_of_their_times() {
-        let mut world = World::new(&Settings::plain(1, 1, &[]), false);
-        let clock = &mut world.clock;
-        clock.wake_at(Who::Sender, Role::User, 30);
-        clock.wake_at(Who::Receiver, Role::User, 10);
-        clock.wake_at(Who::Sender, Role::Stream(7), 15);
-        clock.wake_at(Who::Sender, Role::User, 20);
-        clock.wake_at(Who::Sender, Role::User, 40);
-        let next = || world.next_event().map(|Actor { who, role }| (who, role, world.clock.now));
-        let order: Vec<_> = std::iter::from_fn(next).collect();
-        let expected = [
-            (Who::Receiver, Role::User, 10),
-            (Who::Sender, Role::Stream(7), 15),
-            (Who::Sender, Role::User, 20),
-        ];
-        assert_eq!(order, expected);
-    }
-
-    #[test]
-    fn the_trace_tells_runs_apart() {
-        let trace = |amount| {
-            let mut world = World::new(&Settings::plain(1, 1, &[]), false);
-            world.clock.note(amount);
-            world.clock.trace
-        };
-        assert_eq!(trace(1), trace(1));
-        assert_ne!(trace(1), trace(2));
+    pub(crate) fn has_room(&mut self, name: WireName) -> bool {
+        self.wires.of(name).is_writable()
     }
 }

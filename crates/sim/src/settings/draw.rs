@@ -1,12 +1,12 @@
 //! The draw of all settings from a seed.
 
-use gputcp_proto::connection::{self, SocketError};
+use gputcp_proto::{
+    connection::{self, SocketError},
+    frame::Control,
+};
 
 use super::{Ending, Item, Plan, Settings, TIMEOUT};
-use crate::{
-    adversary::Tamper,
-    faults::{Fault, Role, Who, WireFault, WireName},
-};
+use crate::faults::{Act, Fault, GOODBYE, Role, Tamper, Who, WireFault, WireName};
 
 pub(super) fn settings(seed: u64) -> Settings {
     let rng = &mut fastrand::Rng::with_seed(seed ^ 0x5e77_1965);
@@ -80,7 +80,7 @@ pub(super) fn settings(seed: u64) -> Settings {
         complete(&mut settings);
     }
     if kind >= 6 {
-        settings.tamper = Some(Tamper::random(rng, streams));
+        settings.tamper = Some(tamper(rng, streams));
     }
     settings
 }
@@ -180,6 +180,31 @@ fn fault(rng: &mut fastrand::Rng, streams: usize, bytes: u64) -> Fault {
         _ => WireFault::Flip(1 << rng.u8(0..8)),
     };
     Fault::Wire { name: wire(rng, streams), at: place(rng, streams, bytes), kind }
+}
+
+/// Draws the change of a frame.
+fn tamper(rng: &mut fastrand::Rng, streams: usize) -> Tamper {
+    let wire = match rng.u8(0..3) {
+        0 => WireName::Up,
+        1 => WireName::Down,
+        _ => WireName::Data(rng.usize(0..streams)),
+    };
+    let act = match rng.u8(0..12) {
+        0 => Act::Drop,
+        1 => Act::Behead,
+        2..4 => Act::Duplicate,
+        4..6 => Act::Swap,
+        6 => Act::Mutate(rng.usize(0..Control::BYTES), 1 << rng.u8(0..8)),
+        7..9 => Act::Shift([4, 8, 16, 24][rng.usize(0..4)], [-1, 1, 2, 3, 8, 33, 127][rng.usize(0..7)]),
+        9..11 => Act::Inject(rng.u8(..), rng.bool()),
+        _ => Act::Flood,
+    };
+    let frame = match rng.u8(0..4) {
+        0 => GOODBYE,
+        1 => rng.u32(0..30),
+        _ => rng.u32(0..4),
+    };
+    Tamper { wire, frame, act }
 }
 
 fn end(rng: &mut fastrand::Rng) -> Who {
