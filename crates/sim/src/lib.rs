@@ -6,8 +6,8 @@
 //!
 //! From top to bottom: [`settings`] is the meaning of a seed, and [`faults`] its mishaps. They happen in a
 //! `world` with a `clock`, `wire`s and an `adversary` at one of them. A `driver` serves either end, with its
-//! `memory` and the `lane`s on it, and a `user` that posts and closes. A `referee` checks each step against
-//! rules of its own. [`mod@run`] puts them together, and [`report`] checks the result.
+//! user, its `memory` and the `lane`s on it. A `referee` checks each step against rules of its own.
+//! [`mod@run`] puts them together, and [`report`] checks the result.
 //!
 //! `cargo run -p gputcp-sim -- --seed S` prints the life of each message of a seed.
 
@@ -24,7 +24,6 @@ pub mod report;
 pub mod run;
 pub mod seeds;
 pub mod settings;
-mod user;
 mod wire;
 mod world;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Driver, Side};
+use super::{Driver, side::Side};
 use crate::{
     faults::{Role, WireName},
     settings::TIMEOUT,

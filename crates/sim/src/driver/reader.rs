@@ -5,7 +5,10 @@ use gputcp_proto::{
     frame::Control,
 };
 
-use super::{Driver, Side, Taken};
+use super::{
+    Driver,
+    side::{Side, Taken},
+};
 use crate::{faults::Role, wire::Io, world::World};
 
 impl<S: Side> Driver<'_, S> {

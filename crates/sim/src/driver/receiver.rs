@@ -10,12 +10,15 @@ use gputcp_proto::{
     window::Slot,
 };
 
-use super::{Desk, Did, Finish, Side, Taken, task::time};
+use super::{
+    request::{MOST, Request},
+    side::{Desk, Did, Finish, Side, Taken},
+    task::time,
+};
 use crate::{
     faults::{Flaw, Who, WireName},
     lane::{Lost, Ticket},
     memory::content,
-    user::{MOST, Request},
     wire::Io,
     world::World,
 };

@@ -9,12 +9,15 @@ use gputcp_proto::{
     stage::Staging,
 };
 
-use super::{Desk, Did, Finish, Side, Taken, task::time};
+use super::{
+    request::Request,
+    side::{Desk, Did, Finish, Side, Taken},
+    task::time,
+};
 use crate::{
     faults::{Who, WireName},
     lane::{Lost, Ticket},
     memory::content,
-    user::Request,
     wire::Io,
     world::World,
 };

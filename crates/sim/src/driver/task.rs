@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use gputcp_proto::connection::{Failure, Step};
 
-use super::{Did, Driver, Side};
+use super::{
+    Driver,
+    side::{Did, Side},
+};
 use crate::{
     faults::{Role, WireName},
     lane::Ticket,

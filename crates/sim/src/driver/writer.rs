@@ -9,7 +9,7 @@ use gputcp_proto::{
     stage::Staging,
 };
 
-use super::{Driver, Side};
+use super::{Driver, side::Side};
 use crate::{faults::Role, lane::Ticket, wire::Io, world::World};
 
 #[derive(Default)]

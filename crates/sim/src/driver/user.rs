@@ -4,29 +4,21 @@
 //! it has no other wakes. Either gives up when nothing has moved for long.
 
 use gputcp_proto::{
-    connection::{Effects, Failure, receiver::Short},
-    frame::RECEIVES_MAX,
+    connection::{Effects, Failure},
     window::Slot,
 };
 
+use super::{
+    Driver,
+    request::Request,
+    side::{Finish, Side, Taken},
+};
 use crate::{
-    driver::{Driver, Finish, Side, Taken},
     faults::{Fault, Flaw, Role, Who},
-    lane::Ticket,
     report::Outcome,
     settings::{Ending, Plan, Settings, TIMEOUT},
     world::World,
 };
-
-/// A request in flight: a message, or a group of receives.
-#[derive(Debug)]
-pub(crate) struct Request {
-    /// Its number in the order of posting.
-    pub(crate) number: usize,
-    pub(crate) slots: [Option<Slot>; MOST],
-    /// Its message, while that is on its way from an eager place.
-    pub(crate) early: Option<Short<Ticket>>,
-}
 
 /// The user of an end.
 pub(crate) struct User {
@@ -62,19 +54,6 @@ enum Next {
     At(u64),
     Sleep(Option<usize>),
     Over,
-}
-
-impl Request {
-    pub(crate) fn of_one(number: usize, slot: Slot) -> Self {
-        let mut slots = [const { None }; MOST];
-        slots[0] = Some(slot);
-        Self { number, slots, early: None }
-    }
-
-    pub(crate) fn into_one(self) -> (usize, Slot) {
-        let [Some(slot), ..] = self.slots else { unreachable!("a request has a slot") };
-        (self.number, slot)
-    }
 }
 
 impl User {
@@ -333,7 +312,5 @@ impl<S: Side> Driver<'_, S> {
     }
 }
 
-/// The most receives of a request.
-pub(crate) const MOST: usize = RECEIVES_MAX as usize;
 /// The time after which a user gives up if nothing moves: longer than all pauses of a peer's user.
 const PATIENCE_NS: u64 = 12 * TIMEOUT.as_nanos() as u64;
