@@ -70,6 +70,26 @@ impl Buffer {
         Ok(Self { region: Region::foreign(start, bytes, device.gpu(), keeper)?, kind: device.kind() })
     }
 
+    /// Returns a buffer over host memory that foreign code owns, such as an array of another language.
+    ///
+    /// `keeper` holds the owner of the memory. It is dropped with the last clone and claim, on any thread and
+    /// under locks: its drop must wait for nothing.
+    ///
+    /// # Errors
+    /// If `bytes` is 0.
+    ///
+    /// # Safety
+    /// From `start` on, `bytes` bytes must be mapped while `keeper` lives, for reading, and those of claims
+    /// to write for writing. The owner may change them at any time, so only sockets and lanes may be given
+    /// the claims.
+    pub unsafe fn foreign_host(
+        start: NonNull<u8>,
+        bytes: u64,
+        keeper: Arc<dyn Any + Send + Sync>,
+    ) -> Result<Self, Error> {
+        Ok(Self { region: Region::foreign(start, bytes, None, keeper)?, kind: MemoryKind::Host })
+    }
+
     /// Returns a buffer over host memory that foreign code lends for transfers, as NCCL lends it to a net
     /// plugin.
     ///
@@ -279,6 +299,22 @@ const PIECE_BYTES: usize = 64 << 20;
 mod tests {
     use super::*;
     use crate::SoftOptions;
+
+    #[test]
+    fn foreign_host_memory_is_kept_until_its_last_use_ends() {
+        let owner = Arc::new(std::sync::Mutex::new([7u8; 64]));
+        let start = NonNull::from(&mut *owner.lock().unwrap()).cast();
+        // SAFETY: the array lives as long as its keeper, and no other code touches it meanwhile.
+        let buffer = unsafe { Buffer::foreign_host(start, 64, owner.clone()) }.unwrap();
+        assert_eq!(buffer.kind(), MemoryKind::Host);
+        let shared = buffer.share().unwrap();
+        drop(buffer);
+        shared.copy_from_host(8, &[9; 8]).unwrap();
+        assert_eq!(Arc::strong_count(&owner), 2);
+        drop(shared);
+        assert_eq!(Arc::strong_count(&owner), 1);
+        assert_eq!(owner.lock().unwrap()[6..18], [7, 7, 9, 9, 9, 9, 9, 9, 9, 9, 7, 7]);
+    }
 
     #[test]
     fn the_callers_bytes_go_into_memory_of_any_kind_and_back() {
