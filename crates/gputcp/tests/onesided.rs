@@ -180,7 +180,7 @@ fn a_dead_peer_fails_its_transfers_and_a_restarted_one_works() {
 fn a_short_transfer_is_not_held_up_by_a_long_one() {
     let pair = pair(options, 256 << 20, Rights::ReadWrite);
     let key = pair.remote.key();
-    let mut long = pair.peer.read([block(&pair.local, &key, (0, 0), 255 << 20)]).unwrap();
+    let long = pair.peer.read([block(&pair.local, &key, (0, 0), 255 << 20)]).unwrap();
     let began = Instant::now();
     let blocks =
         (0..64).map(|at| block(&pair.local, &key, (255 << 20 | at << 13, 255 << 20 | at << 12), 4096));
@@ -210,4 +210,36 @@ fn both_sides_read_and_write_at_a_time_over_one_link() {
     drop(transfers);
     let [here, there] = contents(pair);
     assert!(here[..1 << 20] == there[..1 << 20] && here[2 << 20..3 << 20] == there[2 << 20..3 << 20]);
+}
+
+#[test]
+fn an_event_loop_sleeps_on_a_watch_and_other_threads_wait_too() {
+    let pair = pair(options, 1 << 20, Rights::ReadWrite);
+    let (key, watch) = (pair.remote.key(), pair.here.watch().unwrap());
+    let there = pair.there.watch().unwrap();
+    let mut transfer = pair
+        .peer
+        .prepare(gputcp::onesided::Operation::Write, [block(&pair.local, &key, (0, 0), 1 << 20)])
+        .unwrap();
+    transfer.post(Some(b"here")).unwrap();
+    let transfer = &transfer;
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| transfer.wait(SOON).unwrap());
+        }
+        while !transfer.poll().unwrap().is_done() {
+            sleep_on(&watch);
+            watch.clear();
+        }
+    });
+    sleep_on(&there);
+    let notes = pair.there.wait_notes(SOON);
+    assert_eq!(notes.len(), 1);
+    assert!(pair.there.wait_notes(Duration::from_millis(1)).is_empty());
+}
+
+fn sleep_on(watch: &gputcp::onesided::Watch) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let soon = Timespec { tv_sec: SOON.as_secs() as i64, tv_nsec: 0 };
+    assert_eq!(poll(&mut [PollFd::new(watch, PollFlags::IN)], Some(&soon)).unwrap(), 1);
 }

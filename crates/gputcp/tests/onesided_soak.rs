@@ -116,7 +116,7 @@ fn peers_that_come_and_go_leave_nothing_behind() {
             remote_offset: at << 13,
             bytes: 4096,
         });
-        let mut transfer = peer.read(blocks).unwrap();
+        let transfer = peer.read(blocks).unwrap();
         if number % 3 > 0 {
             transfer.wait(SOON).unwrap();
         }

@@ -44,11 +44,13 @@ mod region;
 mod serve;
 mod state;
 mod transfer;
+mod watch;
 
 use std::{
     net::ToSocketAddrs as _,
     sync::Arc,
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use gputcp_gpu::Buffer;
@@ -62,6 +64,7 @@ pub use self::{
     address::Address,
     region::Region,
     transfer::{Block, Transfer},
+    watch::Watch,
 };
 use self::{engine::Engine, job::PeerId, state::Shared};
 use crate::{Error, IoPool, Listener, Options, Result};
@@ -159,6 +162,20 @@ impl Endpoint {
     #[must_use]
     pub fn notes(&self) -> Vec<Note> {
         self.shared.take_notes()
+    }
+
+    /// Waits until a note has come, at most for `timeout`, and returns the notes since the last call.
+    #[must_use]
+    pub fn wait_notes(&self, timeout: Duration) -> Vec<Note> {
+        self.shared.wait_notes(Instant::now() + timeout)
+    }
+
+    /// Returns a descriptor for an event loop, which tells of ended transfers and of notes.
+    ///
+    /// # Errors
+    /// If the system has no more descriptors.
+    pub fn watch(&self) -> Result<Watch> {
+        self.shared.watches.add()
     }
 
     /// Returns how many requests of peers were refused.

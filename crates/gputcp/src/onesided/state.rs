@@ -16,6 +16,7 @@ use gputcp_proto::onesided::{
 use super::{
     Address, Note,
     job::{Job, Memory, PeerId},
+    watch::Watches,
 };
 use crate::{
     Error, Options, Result,
@@ -27,6 +28,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Notified when a transfer is over, or a region is used less.
     changed: Condvar,
+    /// The descriptors that become readable then.
+    pub(super) watches: Watches,
     /// Wakes the endpoint's thread.
     pub(super) bell: Arc<Doorbell>,
     pub(super) device_kind: Option<MemoryKind>,
@@ -85,6 +88,7 @@ impl Shared {
         Ok(Self {
             state: Mutex::default(),
             changed: Condvar::new(),
+            watches: Watches::default(),
             bell: Arc::new(bell),
             device_kind: options.device.as_ref().map(gputcp_gpu::Device::kind),
         })
@@ -103,6 +107,7 @@ impl Shared {
     /// Wakes the users that wait.
     pub(super) fn tell(&self) {
         self.changed.notify_all();
+        self.watches.ring();
     }
 
     /// Gives the endpoint's thread an order.
@@ -179,6 +184,16 @@ impl Shared {
             self.bell.ring_all();
         }
         notes
+    }
+
+    /// Waits until there is a note, or the deadline, and takes what has come.
+    pub(super) fn wait_notes(&self, deadline: Instant) -> Vec<Note> {
+        let mut state = self.lock();
+        while state.notes.is_empty() && Instant::now() < deadline {
+            state = self.wait(state, deadline);
+        }
+        drop(state);
+        self.take_notes()
     }
 
     pub(super) fn stop(&self) {

@@ -106,7 +106,7 @@ impl Transfer {
     ///
     /// # Errors
     /// If it has failed: the peer is gone, refused a block, or the transfer was cancelled.
-    pub fn poll(&mut self) -> Result<Progress<(), ()>> {
+    pub fn poll(&self) -> Result<Progress<(), ()>> {
         let Some(posted) = self.posted else { return Ok(Progress::NotYet(())) };
         let state = self.shared.lock();
         match state.flights.get(&posted) {
@@ -122,7 +122,7 @@ impl Transfer {
     ///
     /// # Errors
     /// As [`Transfer::poll`]; or if it is not done at the end of `timeout`. Then it goes on.
-    pub fn wait(&mut self, timeout: Duration) -> Result<()> {
+    pub fn wait(&self, timeout: Duration) -> Result<()> {
         let deadline = Instant::now() + timeout;
         loop {
             if self.poll()?.is_done() {
@@ -144,7 +144,7 @@ impl Transfer {
     }
 
     /// Begins no more chunks of it. Those under way go on; then the transfer is over, as cancelled.
-    pub fn cancel(&mut self) {
+    pub fn cancel(&self) {
         if let Some(posted) = self.posted {
             self.shared.cancel(self.job.peer, posted);
         }
