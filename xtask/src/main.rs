@@ -7,6 +7,7 @@ mod dist;
 mod kernels;
 mod nvrtc;
 mod prose;
+mod python;
 mod shell;
 mod sim_mutants;
 mod under_load;
@@ -36,6 +37,7 @@ fn run() -> Result<()> {
         ["bench-report", "--check"] => bench::check(&root.join(BENCHMARKS)),
         ["bench-report", "--in", folder] => bench::write(folder.as_ref()),
         ["dist"] => dist::make(root),
+        ["python"] => python::check(root),
         ["check-prose"] => prose::check(root, ""),
         ["check-prose", path] if !path.starts_with('-') => prose::check(root, path),
         ["sim-mutants"] => sim_mutants::run(root, ""),
@@ -58,6 +60,7 @@ usage: cargo xtask kernels [--nvrtc PATH]
        cargo xtask check-prose [PATH]
        cargo xtask bench-report [--check | --in FOLDER]
        cargo xtask dist
+       cargo xtask python
        cargo xtask test-under-load [--runs N] [ARGS of cargo test]
        cargo xtask sim-mutants [NAME]
   kernels       compiles crates/gpu/src/cuda/kernels/unpack.cu to the .ptx files beside it, with NVRTC 12.1 or 12.2:
@@ -69,6 +72,8 @@ usage: cargo xtask kernels [--nvrtc PATH]
                 scripts/bench_results.py writes; --check fails if they are stale; --in takes another folder
   dist          builds the command and libnccl-net-gputcp.so, and packs both with their licences into target/dist:
                 a tarball, a Debian package where there is dpkg-deb, and their SHA-256 sums
+  python        builds the wheel of the Python package, installs it into a new environment, target/python, and
+                runs its tests, mypy and stubtest there; says \"skipped\" where Python or a tool is missing
   test-under-load
                 runs `cargo test --workspace` 20 times beside a busy thread for each core; prints what failed
   sim-mutants   applies each patch in crates/sim/mutants (whose name contains NAME) to a copy of proto, has the

@@ -31,7 +31,7 @@ struct Package {
 }
 
 /// Returns one text with the name, version and licence texts of each crate of `packages` that is not ours.
-pub(super) fn gather(cargo: &OsStr, root: &Path, packages: &[&str]) -> Result<String> {
+pub(crate) fn gather(cargo: &OsStr, root: &Path, packages: &[&str]) -> Result<String> {
     let mut tree = Command::new(cargo);
     tree.args(["tree", "--locked", "--edges=normal", "--prefix=none", "--no-dedupe", "--format={p}"]);
     let linked: BTreeSet<(String, String)> =

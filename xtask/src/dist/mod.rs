@@ -4,7 +4,7 @@
 //! root, and every file has the commit's time.
 
 mod deb;
-mod licences;
+pub(crate) mod licences;
 mod tarball;
 
 use std::{

@@ -1,0 +1,88 @@
+//! `cargo xtask python`: the wheel of the Python package, installed into a new environment and tested there.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{dist::licences, shell};
+
+pub(crate) fn check(root: &Path) -> Result<()> {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |path| root.join(path));
+    let (out, package) = (target.join("python"), root.join("python"));
+    if out.exists() {
+        fs::remove_dir_all(&out).with_context(|| format!("could not empty {}", out.display()))?;
+    }
+    if let Err(why) = equip(&out, &package) {
+        return shell::say(&format!("skipped: {why:#}\n"));
+    }
+    add_programs(root, &target, &package.join("package/gputcp/_native"))?;
+    let wheel = build(&out, &package)?;
+    step("install", Command::new(out.join("bin/pip")).args(PIP).arg("--no-deps").arg(&wheel))?;
+    // Outside the sources, so that the installed package is the one that is found.
+    let python = || {
+        let mut python = Command::new(out.join("bin/python"));
+        python.current_dir(&out).env("PYTHONDONTWRITEBYTECODE", "1");
+        python
+    };
+    step("tests", python().args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]).arg(&package))?;
+    let settings = package.join("pyproject.toml");
+    let mypy = ["-m", "mypy", "--cache-dir", "mypy", "--config-file"];
+    let sources = ["package/gputcp", "tests", "examples", "bench"].map(|folder| package.join(folder));
+    step("types", python().args(mypy).arg(settings).args(sources))?;
+    step("stubs", python().args(["-m", "mypy.stubtest", "gputcp"]))?;
+    shell::say(&format!("{}\n", wheel.display()))
+}
+
+/// Makes the environment, with the tools; fails where Python or a tool cannot be had.
+fn equip(out: &Path, package: &Path) -> Result<()> {
+    let version = "import sys; sys.exit(sys.version_info < (3, 10))";
+    shell::run(Command::new("python3").args(["-c", version])).context("no Python 3.10 or later")?;
+    step("environment", Command::new("python3").args(["-m", "venv"]).arg(out))?;
+    let list = package.join("tests/requirements.txt");
+    let pip = out.join("bin/pip");
+    step("tools", Command::new(pip).args(PIP).args(["--only-binary=:all:", "-r"]).arg(list))
+}
+
+/// Puts the command and the NCCL plugin into the package's folder.
+fn add_programs(root: &Path, target: &Path, folder: &Path) -> Result<()> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let programs = ["build", "--release", "--locked", "-p", "gputcp-cli", "-p", "gputcp-plugin"];
+    step("programs", Command::new(&cargo).current_dir(root).args(programs))?;
+    fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
+    let packages = ["-p", "gputcp-cli", "-p", "gputcp-plugin", "-p", "gputcp-python"];
+    fs::write(folder.join("THIRD-PARTY.txt"), licences::gather(&cargo, root, &packages)?)?;
+    fs::copy(root.join("LICENSE"), folder.join("LICENSE")).context("copying LICENSE")?;
+    let release = target.join("release");
+    // NCCL looks for the plugin's file by this name, and for its functions by dynamic symbols.
+    for (from, to) in [("gputcp", "gputcp"), ("libnccl_net_gputcp.so", "libnccl-net-gputcp.so")] {
+        let mut strip = Command::new("strip");
+        let strip = strip.args(["--strip-unneeded", "-o"]).args([folder.join(to), release.join(from)]);
+        step("strip", strip)?;
+    }
+    Ok(())
+}
+
+/// Builds the wheel and returns its path.
+fn build(out: &Path, package: &Path) -> Result<PathBuf> {
+    let wheels = out.join("wheels");
+    let mut maturin = Command::new(out.join("bin/maturin"));
+    maturin.current_dir(package).args(["build", "--release", "--locked", "--quiet", "--out"]).arg(&wheels);
+    step("wheel", maturin.arg("--interpreter").arg(out.join("bin/python")))?;
+    let made = fs::read_dir(&wheels)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    ensure!(made.len() == 1, "maturin made {} files, not one wheel", made.len());
+    made.into_iter().next().context("maturin made no wheel")
+}
+
+fn step(name: &str, command: &mut Command) -> Result<()> {
+    let began = Instant::now();
+    shell::run(command).with_context(|| format!("the step {name}"))?;
+    eprintln!("-- python: {name} {:.1} s", began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+const PIP: [&str; 3] = ["install", "--quiet", "--disable-pip-version-check"];
