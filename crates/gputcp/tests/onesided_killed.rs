@@ -1,0 +1,117 @@
+//! A peer is killed at a random moment of its transfers: each ends within the timeout, and survivors go on.
+//!
+//! `GPUTCP_ONESIDED_KILLS` sets how often, by default 12 times.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, ChildStdin, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use gputcp::{
+    Buffer, Options,
+    onesided::{Address, Block, Endpoint, Region, RemoteKey, Rights},
+};
+
+const BYTES: u64 = 16 << 20;
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+fn options() -> Options {
+    Options::default().with_streams(2).with_timeout(TIMEOUT)
+}
+
+/// The process that is killed: it tells its address and key, and serves.
+#[test]
+#[ignore = "it is no test, but the process that the other one kills"]
+fn victim() {
+    let endpoint = Endpoint::bind("127.0.0.1:0", options()).unwrap();
+    let region = endpoint.register(&Buffer::host(BYTES).unwrap(), Rights::ReadWrite).unwrap();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mut out = std::io::stdout();
+    writeln!(out, "\nvictim {} {}", hex(&endpoint.address().to_bytes()), hex(&region.key().encode()))
+        .unwrap();
+    out.flush().unwrap();
+    // Until its parent lets go, should that not kill it.
+    let _ = std::io::stdin().read_line(&mut String::new());
+}
+
+struct Victim {
+    child: Child,
+    address: Address,
+    key: RemoteKey,
+    _stdin: ChildStdin,
+}
+
+impl Victim {
+    fn start() -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "victim", "--nocapture"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let bytes = |hex: &str| -> Vec<u8> {
+            (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+        };
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines.map_while(Result::ok).find(|line| line.starts_with("victim ")).unwrap();
+        let words: Vec<&str> = line.split(' ').collect();
+        let address = Address::from_bytes(&bytes(words[1])).unwrap();
+        let key = RemoteKey::decode(bytes(words[2]).as_slice().try_into().unwrap()).unwrap();
+        let stdin = child.stdin.take().unwrap();
+        Self { child, address, key, _stdin: stdin }
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn block<'a>(local: &'a Region, remote: &'a RemoteKey, at: u64, bytes: u64) -> Block<'a> {
+    Block { local, local_offset: at, remote, remote_offset: 0, bytes }
+}
+
+#[test]
+fn transfers_with_a_killed_peer_end_and_survivors_go_on() {
+    let kills = std::env::var("GPUTCP_ONESIDED_KILLS").map_or(12, |kills| kills.parse().expect("a number"));
+    let mut rng = fastrand::Rng::with_seed(3);
+    let hub = Endpoint::bind("127.0.0.1:0", options()).unwrap();
+    let buffer = Buffer::host(2 * BYTES).unwrap();
+    let local = hub.register(&buffer, Rights::ReadWrite).unwrap();
+    let survivor = Victim::start();
+    let steady = hub.connect(&survivor.address).unwrap();
+    for kill in 0..kills {
+        let mut victim = Victim::start();
+        let peer = hub.connect(&victim.address).unwrap();
+        let key = victim.key;
+        let moment = Duration::from_micros(rng.u64(0..40_000));
+        let killer = std::thread::spawn(move || {
+            std::thread::sleep(moment);
+            victim.child.kill().unwrap();
+            victim
+        });
+        let (mut done, began) = (0u32, Instant::now());
+        let error = loop {
+            let begun = if done.is_multiple_of(2) {
+                peer.read([block(&local, &key, 0, BYTES)])
+            } else {
+                peer.write([block(&local, &key, 0, BYTES)])
+            };
+            match begun.and_then(|transfer| transfer.wait(4 * TIMEOUT)) {
+                Ok(()) => done += 1,
+                Err(error) => break error,
+            }
+            let alive = steady.read([block(&local, &survivor.key, BYTES, 1 << 16)]).unwrap();
+            alive.wait(2 * TIMEOUT).unwrap();
+        };
+        let took = began.elapsed();
+        assert!(took < moment + 2 * TIMEOUT, "kill {kill} at {moment:?}: {took:?}, {error}");
+        assert!(peer.failure().is_some(), "kill {kill}: {error}");
+        drop(killer.join().unwrap());
+    }
+    // No use of a region is left behind.
+    local.deregister(TIMEOUT).unwrap();
+}
