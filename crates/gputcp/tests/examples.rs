@@ -1,37 +1,19 @@
 //! The examples run, each as a user starts it.
 
+#[path = "../../test-plugin/built.rs"]
+mod built;
+
 use std::{
     net::TcpListener,
-    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::OnceLock,
 };
 
+use self::built::built;
+
 fn example(name: &str) -> Command {
-    let mut command = Command::new(built().join(name));
+    let mut command = Command::new(built().join("examples").join(name));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
-}
-
-/// Builds the examples as this test was built, once, and returns their folder. The build is of the whole
-/// workspace, as that of `cargo test --workspace`. A part of it has other features of its dependencies, and
-/// would be built once more.
-fn built() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        // target/PROFILE/deps/examples-…
-        let test = std::env::current_exe().expect("the test's own file");
-        let profile = test.ancestors().nth(2).expect("it lies in folders");
-        let target = profile.parent().expect("it lies in a folder");
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--workspace", "--lib", "--examples", "--target-dir"]).arg(target);
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        build.current_dir(env!("CARGO_MANIFEST_DIR"));
-        assert!(build.status().expect("cargo runs").success());
-        profile.join("examples")
-    })
 }
 
 /// Returns the words of an example that ends well. Each bounds its own waits.

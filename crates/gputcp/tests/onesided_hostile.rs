@@ -245,6 +245,28 @@ fn a_peer_that_asks_for_more_than_its_window_is_cut_off() {
 }
 
 #[test]
+fn a_greeting_has_the_endpoint_connect_to_no_other_machine() {
+    let (endpoint, region, _buffer) = victim(Rights::Read);
+    let handle = Handle::decode(&endpoint.address().to_bytes()).unwrap();
+    let other = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+    other.set_nonblocking(true).unwrap();
+    let elsewhere = Handle::at(other.local_addr().unwrap(), handle.token);
+    let mut comm = Connector::new(&handle, options()).unwrap().connect(Instant::now() + SOON).unwrap();
+    let mut greeting = b"GTOG".to_vec();
+    greeting.extend([1, 0, 8, 0]);
+    greeting.extend([0; 8]);
+    greeting.extend([5; 16]);
+    greeting.extend(elsewhere.encode());
+    let buffer = Buffer::host(160).unwrap();
+    buffer.copy_from_host(0, &greeting).unwrap();
+    comm.send(&buffer).unwrap();
+    // The connection that greeted so is dropped; until then, and after it, there was no call elsewhere.
+    assert!(comm.close(Instant::now() + SOON).is_err());
+    goes_on(&endpoint, &region.key());
+    assert_eq!(other.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
 fn strangers_without_a_greeting_are_dropped() {
     let (endpoint, region, _buffer) = victim(Rights::Read);
     let handle = Handle::decode(&endpoint.address().to_bytes()).unwrap();

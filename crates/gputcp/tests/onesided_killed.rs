@@ -13,6 +13,8 @@ use gputcp::{
     onesided::{Address, Block, Endpoint, Region, RemoteKey, Rights},
 };
 
+/// Set in the process that is killed.
+const VICTIM: &str = "GPUTCP_ONESIDED_VICTIM";
 const BYTES: u64 = 16 << 20;
 const TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -20,10 +22,8 @@ fn options() -> Options {
     Options::default().with_streams(2).with_timeout(TIMEOUT)
 }
 
-/// The process that is killed: it tells its address and key, and serves.
-#[test]
-#[ignore = "it is no test, but the process that the other one kills"]
-fn victim() {
+/// Runs the process that is killed: it tells its address and key, and serves.
+fn be_killed() {
     let endpoint = Endpoint::bind("127.0.0.1:0", options()).unwrap();
     let region = endpoint.register(&Buffer::host(BYTES).unwrap(), Rights::ReadWrite).unwrap();
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -45,7 +45,8 @@ struct Victim {
 impl Victim {
     fn start() -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "victim", "--nocapture"])
+            .args(["--exact", "transfers_with_a_killed_peer_end_and_survivors_go_on", "--nocapture"])
+            .env(VICTIM, "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -76,6 +77,9 @@ fn block<'a>(local: &'a Region, remote: &'a RemoteKey, at: u64, bytes: u64) -> B
 
 #[test]
 fn transfers_with_a_killed_peer_end_and_survivors_go_on() {
+    if std::env::var_os(VICTIM).is_some() {
+        return be_killed();
+    }
     let kills = std::env::var("GPUTCP_ONESIDED_KILLS").map_or(12, |kills| kills.parse().expect("a number"));
     let mut rng = fastrand::Rng::with_seed(3);
     let hub = Endpoint::bind("127.0.0.1:0", options()).unwrap();

@@ -4,7 +4,7 @@
 
 use std::fmt::Display;
 
-use crate::faults::{Role, Who};
+use crate::faults::{Party, Role};
 
 /// The time, the chance, and what is noted. Times are nanoseconds since the start of the run.
 pub(crate) struct Clock {
@@ -26,7 +26,7 @@ pub(crate) struct Clock {
 /// An actor that an event wakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Actor {
-    pub(crate) who: Who,
+    pub(crate) party: Party,
     pub(crate) role: Role,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Hits {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) at: u64,
-    pub(crate) who: Option<Who>,
+    pub(crate) party: Option<Party>,
     /// The message that it is about.
     pub(crate) message: Option<usize>,
     pub(crate) text: String,
@@ -54,13 +54,13 @@ pub(crate) struct Entry {
 
 impl Display for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let who = match self.who {
-            Some(Who::Sender) => "sender",
-            Some(Who::Receiver) => "receiver",
+        let party = match self.party {
+            Some(Party::Sender) => "sender",
+            Some(Party::Receiver) => "receiver",
             None => "world",
         };
         let message = self.message.map_or_else(String::new, |message| format!("#{message}"));
-        write!(f, "{:>14.3} µs  {who:<8}  {message:<4}  {}", self.at as f64 / 1e3, self.text)
+        write!(f, "{:>14.3} µs  {party:<8}  {message:<4}  {}", self.at as f64 / 1e3, self.text)
     }
 }
 
@@ -73,11 +73,11 @@ impl Actor {
             Role::Timer => 3,
             Role::Stream(at) => 4 + at,
         };
-        role * 2 + matches!(self.who, Who::Receiver) as usize
+        role * 2 + matches!(self.party, Party::Receiver) as usize
     }
 
     const fn at(index: usize) -> Self {
-        let who = if index.is_multiple_of(2) { Who::Sender } else { Who::Receiver };
+        let party = if index.is_multiple_of(2) { Party::Sender } else { Party::Receiver };
         let role = match index / 2 {
             0 => Role::User,
             1 => Role::Control,
@@ -85,7 +85,7 @@ impl Actor {
             3 => Role::Timer,
             stream => Role::Stream(stream - 4),
         };
-        Self { who, role }
+        Self { party, role }
     }
 }
 
@@ -117,15 +117,15 @@ impl Clock {
     }
 
     /// Wakes an actor at a time, or earlier if that was asked for before.
-    pub(crate) fn wake_at(&mut self, who: Who, role: Role, at: u64) {
-        let due = &mut self.due[Actor { who, role }.index()];
+    pub(crate) fn wake_at(&mut self, party: Party, role: Role, at: u64) {
+        let due = &mut self.due[Actor { party, role }.index()];
         *due = (*due).min(at.max(self.now));
     }
 
     /// Wakes an actor as soon as the scheduler of a real system might: within 5 µs.
-    pub(crate) fn wake(&mut self, who: Who, role: Role) {
+    pub(crate) fn wake(&mut self, party: Party, role: Role) {
         let at = self.now + self.rng.u64(0..5_000);
-        self.wake_at(who, role, at);
+        self.wake_at(party, role, at);
     }
 
     /// Adds a number to the trace.
@@ -134,16 +134,16 @@ impl Clock {
     }
 
     /// Adds a line to the log, if there is one.
-    pub(crate) fn log<T: Display>(&mut self, who: Who, message: Option<usize>, text: impl FnOnce() -> T) {
+    pub(crate) fn log<T: Display>(&mut self, party: Party, message: Option<usize>, text: impl FnOnce() -> T) {
         if let Some(log) = &mut self.log {
-            log.push(Entry { at: self.now, who: Some(who), message, text: text().to_string() });
+            log.push(Entry { at: self.now, party: Some(party), message, text: text().to_string() });
         }
     }
 
     /// Adds a mishap to the log.
     pub(crate) fn log_fault<T: Display>(&mut self, text: impl FnOnce() -> T) {
         if let Some(log) = &mut self.log {
-            log.push(Entry { at: self.now, who: None, message: None, text: text().to_string() });
+            log.push(Entry { at: self.now, party: None, message: None, text: text().to_string() });
         }
     }
 
@@ -181,17 +181,17 @@ mod tests {
     #[test]
     fn events_come_in_the_order_of_their_times() {
         let mut clock = Clock::new(1, false);
-        clock.wake_at(Who::Sender, Role::User, 30);
-        clock.wake_at(Who::Receiver, Role::User, 10);
-        clock.wake_at(Who::Sender, Role::Stream(7), 15);
-        clock.wake_at(Who::Sender, Role::User, 20);
-        clock.wake_at(Who::Sender, Role::User, 40);
-        let next = || clock.next_event().map(|Actor { who, role }| (who, role, clock.now));
+        clock.wake_at(Party::Sender, Role::User, 30);
+        clock.wake_at(Party::Receiver, Role::User, 10);
+        clock.wake_at(Party::Sender, Role::Stream(7), 15);
+        clock.wake_at(Party::Sender, Role::User, 20);
+        clock.wake_at(Party::Sender, Role::User, 40);
+        let next = || clock.next_event().map(|Actor { party, role }| (party, role, clock.now));
         let order: Vec<_> = std::iter::from_fn(next).collect();
         let expected = [
-            (Who::Receiver, Role::User, 10),
-            (Who::Sender, Role::Stream(7), 15),
-            (Who::Sender, Role::User, 20),
+            (Party::Receiver, Role::User, 10),
+            (Party::Sender, Role::Stream(7), 15),
+            (Party::Sender, Role::User, 20),
         ];
         assert_eq!(order, expected);
     }

@@ -4,7 +4,7 @@ use gputcp_proto::connection::SocketError;
 
 /// An end of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
+pub enum Party {
     /// The sending end.
     Sender,
     /// The receiving end.
@@ -52,7 +52,7 @@ pub enum Fault {
     /// An actor does nothing for a while.
     Sleep {
         /// Its end.
-        who: Who,
+        party: Party,
         /// Its role.
         role: Role,
         /// The number of its events before.
@@ -63,14 +63,14 @@ pub enum Fault {
     /// A piece of work of a lane fails, and the lane with it.
     Lane {
         /// The lane's end.
-        who: Who,
+        party: Party,
         /// The number of launches of that end before.
         after: u32,
     },
     /// The user gives up, from another thread.
     Cancel {
         /// The user's end.
-        who: Who,
+        party: Party,
         /// The time, in nanoseconds.
         at: u64,
     },
@@ -155,7 +155,7 @@ pub enum Effect {
     Failure,
 }
 
-impl Who {
+impl Party {
     /// Returns the other end.
     #[must_use]
     pub const fn other(self) -> Self {
@@ -169,15 +169,15 @@ impl Who {
 impl WireName {
     /// Returns the end that writes it.
     #[must_use]
-    pub const fn writer(self) -> Who {
-        if matches!(self, Self::Down) { Who::Receiver } else { Who::Sender }
+    pub const fn writer(self) -> Party {
+        if matches!(self, Self::Down) { Party::Receiver } else { Party::Sender }
     }
 }
 
 impl Tamper {
     /// Returns the adversary.
     #[must_use]
-    pub const fn who(&self) -> Who {
+    pub const fn party(&self) -> Party {
         self.wire.writer()
     }
 

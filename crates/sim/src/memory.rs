@@ -7,14 +7,14 @@ use gputcp_proto::connection::SHORT_BUFFERS;
 
 use crate::{
     clock::Clock,
-    faults::{Fault, Flaw, Who},
+    faults::{Fault, Flaw, Party},
     lane::{Lane, Launcher},
     settings::{Item, Settings},
 };
 
 /// The memory of an end and its lanes.
 pub(crate) struct Memory {
-    who: Who,
+    party: Party,
     slots: Vec<Region>,
     /// The buffers of each data socket, and the control socket's behind them.
     buffers: Vec<Vec<Vec<u8>>>,
@@ -39,20 +39,20 @@ struct Region {
 }
 
 impl Memory {
-    pub(crate) fn new(settings: &Settings, who: Who) -> Self {
-        let agreed = settings.of(who);
+    pub(crate) fn new(settings: &Settings, party: Party) -> Self {
+        let agreed = settings.of(party);
         let region = || Region { bytes: vec![], item: 0, is_open: false, on_device: false, taken: 0 };
         let longest = agreed.segment_bytes.max(agreed.inline_bytes) as usize;
         let rings = agreed.buffers.map_or(0, |_| agreed.streams + 1);
         let count =
             |ring: usize| if ring == agreed.streams { SHORT_BUFFERS } else { agreed.buffers.unwrap_or(0) };
         let fails_at = settings.faults.iter().find_map(|fault| match *fault {
-            Fault::Lane { who: of, after } if of == who => Some(after),
+            Fault::Lane { party: of, after } if of == party => Some(after),
             _ => None,
         });
         let lies = settings.flaw == Some(Flaw::LyingLanes);
         Self {
-            who,
+            party,
             slots: (0..agreed.depth).map(|_| region()).collect(),
             buffers: (0..rings).map(|ring| vec![vec![0; longest]; count(ring)]).collect(),
             lanes: (0..rings).map(|_| Lane::new(settings.lane_ns_max, lies)).collect(),
@@ -65,11 +65,11 @@ impl Memory {
 
     /// Gives a slot's memory to a request: the send or the receive of this number.
     pub(crate) fn open(&mut self, clock: &mut Clock, slot: usize, number: usize, item: Item) -> &mut Vec<u8> {
-        let who = self.who;
+        let party = self.party;
         let is_copied = self.lanes.iter().any(|lane| lane.running().any(|copy| copy.slot == slot));
-        clock.demand(!is_copied, || format!("{who:?}: a lane works on the memory of slot {slot}, reused"));
+        clock.demand(!is_copied, || format!("{party:?}: a lane works on the memory of slot {slot}, reused"));
         let region = &mut self.slots[slot];
-        clock.demand(!region.is_open, || format!("{who:?}: slot {slot} has two holders"));
+        clock.demand(!region.is_open, || format!("{party:?}: slot {slot} has two holders"));
         (region.item, region.is_open, region.taken) = (number, true, 0);
         region.on_device = item.on_device;
         region.bytes.clear();
@@ -95,14 +95,16 @@ impl Memory {
 
     /// Returns bytes of a slot's memory, for a socket.
     pub(crate) fn of_slot(&mut self, clock: &mut Clock, slot: usize, from: u64, bytes: u64) -> &mut [u8] {
-        let (who, region) = (self.who, &mut self.slots[slot]);
-        clock.demand(region.is_open, || format!("{who:?}: the memory of slot {slot} is used behind its end"));
+        let (party, region) = (self.party, &mut self.slots[slot]);
+        clock.demand(region.is_open, || {
+            format!("{party:?}: the memory of slot {slot} is used behind its end")
+        });
         let is_right = !region.on_device || bytes == 0;
-        clock.demand(is_right, || format!("{who:?}: a socket uses the device memory of slot {slot}"));
+        clock.demand(is_right, || format!("{party:?}: a socket uses the device memory of slot {slot}"));
         let end = (from + bytes) as usize;
         if end > region.bytes.len() {
             clock.demand(false, || {
-                format!("{who:?}: byte {end} of the shorter memory of slot {slot} is used")
+                format!("{party:?}: byte {end} of the shorter memory of slot {slot} is used")
             });
             region.bytes.resize(end, 0);
         }
@@ -117,9 +119,10 @@ impl Memory {
         from: u64,
         bytes: u64,
     ) -> &mut [u8] {
-        let who = self.who;
+        let party = self.party;
         let is_copied = self.lanes[ring].running().any(|copy| copy.buffer == index);
-        clock.demand(!is_copied, || format!("{who:?}: a lane works on buffer {index} of ring {ring}, used"));
+        clock
+            .demand(!is_copied, || format!("{party:?}: a lane works on buffer {index} of ring {ring}, used"));
         &mut self.buffers[ring][index][from as usize..(from + bytes) as usize]
     }
 
@@ -135,16 +138,18 @@ impl Memory {
         for (lane, buffers) in self.lanes.iter_mut().zip(&mut self.buffers) {
             while let Some(copy) = lane.next_finished(clock) {
                 let region = &mut self.slots[copy.slot];
-                let who = self.who;
-                clock.demand(region.is_open, || format!("{who:?}: a lane works behind the end of a request"));
+                let party = self.party;
+                clock.demand(region.is_open, || {
+                    format!("{party:?}: a lane works behind the end of a request")
+                });
                 // Without its memory, the request has ended, and its bytes are missing there.
                 let Some(range) = region.bytes.get_mut(copy.offset..copy.offset + copy.bytes) else {
                     continue;
                 };
                 let buffer = &mut buffers[copy.buffer][..copy.bytes];
-                match self.who {
-                    Who::Sender => buffer.copy_from_slice(range),
-                    Who::Receiver => range.copy_from_slice(buffer),
+                match self.party {
+                    Party::Sender => buffer.copy_from_slice(range),
+                    Party::Receiver => range.copy_from_slice(buffer),
                 }
             }
         }

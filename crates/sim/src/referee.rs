@@ -8,11 +8,11 @@ use gputcp_proto::{
     frame::{Announce, Control, SegmentHeader},
 };
 
-use crate::{clock::Clock, faults::Who};
+use crate::{clock::Clock, faults::Party};
 
 /// All that one end has accepted.
 pub(crate) struct Referee {
-    who: Who,
+    party: Party,
     agreed: connection::Settings,
     /// The capacities of the receives that were posted here, and whether each is finished.
     receives: Vec<(u64, bool)>,
@@ -26,9 +26,9 @@ pub(crate) struct Referee {
 }
 
 impl Referee {
-    pub(crate) fn new(who: Who, agreed: connection::Settings) -> Self {
+    pub(crate) fn new(party: Party, agreed: connection::Settings) -> Self {
         let (receives, segments, shorts) = (vec![], vec![], vec![]);
-        Self { who, agreed, receives, segments, shorts, announced: 0, is_goodbye_heard: false, early: 0 }
+        Self { party, agreed, receives, segments, shorts, announced: 0, is_goodbye_heard: false, early: 0 }
     }
 
     pub(crate) fn posted(&mut self, capacity: u64) {
@@ -44,12 +44,12 @@ impl Referee {
         let is_right = match *frame {
             Control::Announce(announce) => self.announce(&announce),
             Control::Inline { seq, bytes } => self.short(seq, bytes.into()),
-            Control::Want { .. } => self.who == Who::Receiver && !self.is_goodbye_heard,
+            Control::Want { .. } => self.party == Party::Receiver && !self.is_goodbye_heard,
             Control::Goodbye => !std::mem::replace(&mut self.is_goodbye_heard, true),
             Control::Ping | Control::Pong | Control::Abort { .. } => true,
         };
-        let who = self.who;
-        clock.demand(is_right, || format!("{who:?} accepts {frame:?}, against the rules"));
+        let party = self.party;
+        clock.demand(is_right, || format!("{party:?} accepts {frame:?}, against the rules"));
     }
 
     fn announce(&mut self, announce: &Announce) -> bool {
@@ -58,7 +58,7 @@ impl Referee {
         self.announced += 1;
         let agreed = &self.agreed;
         is_next
-            && self.who == Who::Sender
+            && self.party == Party::Sender
             && seq < done + agreed.peer_depth as u64
             && u64::from(inline_bytes) <= agreed.inline_bytes.min(capacity)
             && mark.is_some() == (agreed.max_receives > 1)
@@ -76,7 +76,7 @@ impl Referee {
                 open < self.agreed.eager_places as u64 && bytes <= self.agreed.eager_bytes
             }
         };
-        is_new && fits && self.who == Who::Receiver && !self.is_goodbye_heard
+        is_new && fits && self.party == Party::Receiver && !self.is_goodbye_heard
     }
 
     /// Judges a segment that was accepted.

@@ -4,7 +4,7 @@ use gputcp_proto::connection::{Failure, SocketError};
 
 use crate::{
     clock::Hits,
-    faults::{Act, Fault, Who},
+    faults::{Act, Fault, Party},
     settings::Settings,
 };
 
@@ -99,14 +99,14 @@ impl Report {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
         }
-        let ends = [(Who::Sender, &self.sender), (Who::Receiver, &self.receiver)];
-        for (who, end) in ends {
-            let Some(outcome) = &end.outcome else { return Err(format!("{who:?} waits for ever")) };
+        let ends = [(Party::Sender, &self.sender), (Party::Receiver, &self.receiver)];
+        for (party, end) in ends {
+            let Some(outcome) = &end.outcome else { return Err(format!("{party:?} waits for ever")) };
             if !end.is_shut {
-                return Err(format!("{who:?} has ended with {outcome:?}, and sockets are open"));
+                return Err(format!("{party:?} has ended with {outcome:?}, and sockets are open"));
             }
-            let other = if who == Who::Sender { &self.receiver } else { &self.sender };
-            self.check_blame(settings, who, end, other)?;
+            let other = if party == Party::Sender { &self.receiver } else { &self.sender };
+            self.check_blame(settings, party, end, other)?;
         }
         self.check_bounds()?;
         self.check_losses(settings)?;
@@ -129,7 +129,7 @@ impl Report {
     fn check_blame(
         &self,
         settings: &Settings,
-        who: Who,
+        party: Party,
         end: &EndReport,
         other: &EndReport,
     ) -> Result<(), String> {
@@ -158,7 +158,7 @@ impl Report {
             }
             (_, Some(Failure::Local) | None) => true,
         };
-        if is_right { Ok(()) } else { Err(format!("{who:?} ends without cause: {:?}", end.failure)) }
+        if is_right { Ok(()) } else { Err(format!("{party:?} ends without cause: {:?}", end.failure)) }
     }
 
     /// Checks that the failure of one end ends the other, and in time.
@@ -215,12 +215,12 @@ impl Report {
         if sender.outcome != complete || receiver.outcome != complete || self.tampered || self.flipped {
             return Ok(());
         }
-        for (who, end) in [(Who::Sender, sender), (Who::Receiver, receiver)] {
+        for (party, end) in [(Party::Sender, sender), (Party::Receiver, receiver)] {
             if end.finished.len() != end.posted {
-                return Err(format!("{who:?}: {} of {} are finished", end.finished.len(), end.posted));
+                return Err(format!("{party:?}: {} of {} are finished", end.finished.len(), end.posted));
             }
             if !end.is_idle {
-                return Err(format!("{who:?}: a slot, a buffer or a lane is still in use"));
+                return Err(format!("{party:?}: a slot, a buffer or a lane is still in use"));
             }
         }
         let items: usize = settings.receives[..receiver.posted].iter().map(Vec::len).sum();

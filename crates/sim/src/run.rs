@@ -5,7 +5,7 @@ use gputcp_proto::connection::{End, Receiver, Sender};
 use crate::{
     clock::{Actor, Entry},
     driver::{Driver, Side},
-    faults::{Who, WireName},
+    faults::{Party, WireName},
     lane::Ticket,
     report::{EndReport, Report},
     settings::Settings,
@@ -35,9 +35,9 @@ pub fn replay(settings: &Settings) -> (Report, Vec<String>) {
     for message in 0..settings.sends.len() {
         let receive = receives.iter().position(|met| *met == Some(message));
         lines.push(format!("message {message}, for receive {receive:?}"));
-        let is_of = |entry: &&Entry| match entry.who {
-            Some(Who::Sender) => entry.message == Some(message),
-            Some(Who::Receiver) => entry.message.is_some() && entry.message == receive,
+        let is_of = |entry: &&Entry| match entry.party {
+            Some(Party::Sender) => entry.message == Some(message),
+            Some(Party::Receiver) => entry.message.is_some() && entry.message == receive,
             None => false,
         };
         lines.extend(log.iter().filter(is_of).map(ToString::to_string));
@@ -51,10 +51,10 @@ fn run_in(world: &mut World, settings: &Settings) -> Report {
     let mut sender = Driver::<Sender<Ticket>>::new(settings, world);
     let mut receiver = Driver::<Receiver<Ticket>>::new(settings, world);
     while sender.ended_at.is_none() || receiver.ended_at.is_none() {
-        let Some(Actor { who, role }) = world.clock.next_event() else { break };
-        match who {
-            Who::Sender => sender.event(role, world),
-            Who::Receiver => receiver.event(role, world),
+        let Some(Actor { party, role }) = world.clock.next_event() else { break };
+        match party {
+            Party::Sender => sender.event(role, world),
+            Party::Receiver => receiver.event(role, world),
         }
         if world.clock.broken.is_some() || world.clock.now > STUCK_NS || world.clock.events > EVENTS_MAX {
             break;
@@ -96,7 +96,7 @@ fn end_report<S: Side>(driver: &Driver<'_, S>, world: &World) -> EndReport {
         is_closing: driver.user.is_closing(),
         is_idle: driver.is_idle(),
         is_waiting: driver.end.in_flight() > 0,
-        is_shut: sockets.all(|name| world.wires.is_shut(name, S::WHO)),
+        is_shut: sockets.all(|name| world.wires.is_shut(name, S::PARTY)),
         segments: driver.segments(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gputcp_proto::connection;
 
-use crate::faults::{Fault, Flaw, Tamper, Who};
+use crate::faults::{Fault, Flaw, Party, Tamper};
 
 /// The settings of a run.
 #[derive(Debug, Clone)]
@@ -138,11 +138,11 @@ impl Settings {
 
     /// Returns the connection's settings of one end.
     #[must_use]
-    pub fn of(&self, who: Who) -> connection::Settings {
+    pub fn of(&self, party: Party) -> connection::Settings {
         let connection::Settings { depth, peer_depth, .. } = self.connection;
-        match who {
-            Who::Sender => self.connection.clone(),
-            Who::Receiver => {
+        match party {
+            Party::Sender => self.connection.clone(),
+            Party::Receiver => {
                 connection::Settings { depth: peer_depth, peer_depth: depth, ..self.connection.clone() }
             }
         }

@@ -7,7 +7,7 @@ use gputcp_proto::connection::SocketError;
 use crate::{
     adversary::Tamperer,
     clock::Clock,
-    faults::{Fault, Role, Who, WireFault, WireName},
+    faults::{Fault, Party, Role, WireFault, WireName},
     settings::Settings,
 };
 
@@ -26,8 +26,8 @@ pub(crate) struct Wires(Vec<Wire>);
 
 /// A wire, between the actor that writes it and the actor that reads it.
 pub(crate) struct Wire {
-    writer: (Who, Role),
-    reader: (Who, Role),
+    writer: (Party, Role),
+    reader: (Party, Role),
     name: WireName,
     ns_per_byte: u64,
     latency_ns: u64,
@@ -76,9 +76,9 @@ impl Wires {
     }
 
     /// Returns whether neither side of the wire can be used by this end any more.
-    pub(crate) fn is_shut(&self, name: WireName, who: Who) -> bool {
+    pub(crate) fn is_shut(&self, name: WireName, party: Party) -> bool {
         let wire = &self.0[index(name)];
-        if name.writer() == who { wire.ended.is_some() } else { wire.is_deaf }
+        if name.writer() == party { wire.ended.is_some() } else { wire.is_deaf }
     }
 
     /// Returns the number of bytes that have come to the reader's kernel.
@@ -91,7 +91,7 @@ impl Wires {
 
 impl Wire {
     fn new(settings: &Settings, name: WireName) -> Self {
-        let (sender, receiver) = (Who::Sender, Who::Receiver);
+        let (sender, receiver) = (Party::Sender, Party::Receiver);
         let (writer, reader, ns_per_byte) = match name {
             WireName::Up => ((sender, Role::Writer), (receiver, Role::Control), settings.control_ns_per_byte),
             WireName::Down => {

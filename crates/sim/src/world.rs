@@ -2,7 +2,7 @@
 
 use crate::{
     clock::Clock,
-    faults::{Who, WireName},
+    faults::{Party, WireName},
     settings::Settings,
     wire::{Io, Wires},
 };
@@ -44,8 +44,8 @@ impl World {
     }
 
     /// Shuts the socket down, in the directions that it has.
-    pub(crate) fn shut(&mut self, name: WireName, who: Who) {
-        if name.writer() == who {
+    pub(crate) fn shut(&mut self, name: WireName, party: Party) {
+        if name.writer() == party {
             return self.end(name);
         }
         let Self { clock, wires } = self;

@@ -153,7 +153,8 @@ fn unpack(
 ) -> Result<Unpack, Failure> {
     match (asked.unpack, plugin) {
         (Some(mode), _) if wanted == Wanted::Exactly(Memory::Host) && mode != Unpack::None => usage(format!(
-            "host memory is received in place, so --unpack {mode} has nothing to do: drop it, or choose --memory soft or cuda"
+            "host memory is received in place, so --unpack {mode} has nothing to do: drop it, or choose --memory soft or \
+             cuda"
         )),
         _ if memory == Memory::Host => Ok(Unpack::None),
         (Some(Unpack::None), _) => Ok(Unpack::None),

@@ -1,6 +1,6 @@
 //! The address of an endpoint: the bytes by which peers find its listener.
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
 use gputcp_proto::handle::Handle;
 
@@ -21,6 +21,12 @@ impl Address {
     pub(super) fn handle(&self) -> Result<Handle> {
         Handle::decode(&self.0)
             .map_err(|violation| Error::usage(format!("the endpoint's address is none: it {violation}")))
+    }
+
+    /// Returns whether it names the machine of this socket address, and no other.
+    pub(super) fn is_at(&self, peer: &str) -> bool {
+        let (Ok(handle), Ok(peer)) = (self.handle(), peer.parse::<SocketAddr>()) else { return false };
+        handle.addresses().all(|own| own.ip().to_canonical() == peer.ip().to_canonical())
     }
 
     /// Returns the address as bytes, to be sent to a peer.

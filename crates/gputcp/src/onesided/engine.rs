@@ -156,7 +156,13 @@ impl Engine {
         loop {
             match self.listener.poll() {
                 Ok(Some(comm)) => match Stranger::new(comm) {
-                    Ok(stranger) => self.strangers.push(stranger),
+                    Ok(stranger) => {
+                        if self.strangers.len() == STRANGERS_MAX {
+                            // The oldest has had the most time to say its greeting.
+                            drop(self.strangers.remove(0));
+                        }
+                        self.strangers.push(stranger);
+                    }
                     Err(error) => tracing::debug!(%error, "could not take in a connection"),
                 },
                 Ok(None) => break,
@@ -171,16 +177,16 @@ impl Engine {
         while at < self.strangers.len() {
             match self.strangers[at].greeting() {
                 Ok(None) if self.strangers[at].since.elapsed() < self.options.timeout => at += 1,
-                Ok(None) => drop(self.strangers.swap_remove(at)),
+                Ok(None) => drop(self.strangers.remove(at)),
                 Ok(Some(greeting)) => {
-                    let stranger = self.strangers.swap_remove(at);
+                    let stranger = self.strangers.remove(at);
                     moved = true;
                     if let Err(error) = self.meet(&greeting, stranger.comm) {
                         tracing::debug!(%error, "a connection belongs to no link");
                     }
                 }
                 Err(error) => {
-                    drop(self.strangers.swap_remove(at));
+                    drop(self.strangers.remove(at));
                     tracing::debug!(%error, "a connection has no greeting");
                 }
             }
@@ -194,7 +200,12 @@ impl Engine {
         if let Some(link) = self.links.iter_mut().find(|link| link.token == token) {
             return link.attach(purpose, comm);
         }
-        let peer = self.shared.lock().add_peer(from);
+        // A stranger has this side connect nowhere else. A peer with the key may come by other ways.
+        if self.options.key.is_none() && !from.is_at(comm.peer()) {
+            let found = comm.peer();
+            return Err(Error::usage(format!("the peer at {found} asks to be connected to at {from:?}")));
+        }
+        let peer = self.shared.lock().add_peer(from, false);
         let link = Link::begin(peer, token, from, self.address, &self.options);
         let mut link = link.inspect_err(|error| self.lose(peer, error))?;
         link.attach(purpose, comm)?;
@@ -266,6 +277,8 @@ fn gone(peer: PeerId) -> Error {
     Error::PeerGone { peer: format!("number {peer}").into(), detail: "its link has ended".into() }
 }
 
+/// Connections without a greeting at a time; those of a new link are two.
+const STRANGERS_MAX: usize = 64;
 /// The longest sleep while a lane works.
 const LANE_LOOK: Duration = Duration::from_micros(200);
 /// The longest sleep while a link is being made: its connectors are asked again.

@@ -56,6 +56,8 @@ pub(super) struct State {
 pub(super) struct PeerState {
     pub(super) address: Address,
     pub(super) failure: Option<Error>,
+    /// The user has asked for it. Another is forgotten with its link.
+    is_asked_for: bool,
 }
 
 /// A user's order to the endpoint's thread.
@@ -121,11 +123,12 @@ impl Shared {
         address.handle()?;
         let mut state = self.lock();
         state.check()?;
-        let known = state.peers.iter().find(|(_, peer)| peer.address == *address && peer.failure.is_none());
-        if let Some((id, _)) = known {
+        let is_it = |peer: &PeerState| peer.address == *address && peer.failure.is_none();
+        if let Some((id, peer)) = state.peers.iter_mut().find(|(_, peer)| is_it(peer)) {
+            peer.is_asked_for = true;
             return Ok(*id);
         }
-        let id = state.add_peer(*address);
+        let id = state.add_peer(*address, true);
         self.order(state, Order::Connect(id, *address));
         Ok(id)
     }
@@ -207,10 +210,10 @@ impl State {
         if self.is_stopped { Err(Error::usage("the endpoint was dropped")) } else { Ok(()) }
     }
 
-    pub(super) fn add_peer(&mut self, address: Address) -> PeerId {
+    pub(super) fn add_peer(&mut self, address: Address, is_asked_for: bool) -> PeerId {
         let id = self.next_peer;
         self.next_peer += 1;
-        self.peers.insert(id, PeerState { address, failure: None });
+        self.peers.insert(id, PeerState { address, failure: None, is_asked_for });
         id
     }
 
@@ -269,6 +272,7 @@ impl State {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.failure.get_or_insert_with(|| error.clone());
         }
+        self.peers.retain(|_, peer| peer.is_asked_for || peer.failure.is_none());
         let of_peer = self.flights.iter().filter(|(_, flight)| flight.job.peer == peer && !flight.is_over);
         let transfers: Vec<_> = of_peer.map(|(id, _)| *id).collect();
         transfers.into_iter().for_each(|transfer| self.fail_flight(transfer, error));

@@ -167,7 +167,7 @@ fn a_key_is_good_for_its_region_while_it_lives_and_for_nothing_else() {
     }
     // In use, it is revoked and not forgotten.
     let grant = regions.grant(name, Operation::Read, [(0, 1)].into_iter()).expect("it is registered");
-    assert!(!regions.forget(&key), "nobody has asked for its end");
+    assert!(!regions.forget(&key), "its end was not asked for");
     regions.revoke(&key);
     assert_eq!(regions.grant(name, Operation::Read, [(0, 1)].into_iter()), Err((0, Refusal::UnknownKey)));
     assert!(regions.grant_own(&key).is_none() && !regions.forget(&key));

@@ -32,7 +32,7 @@ impl<S: Side> Driver<'_, S> {
         self.perform(world);
         self.check_bounds(carried + self.end.placed_bytes() + in_kernel, world);
         let interval = self.end.life().look_interval().as_nanos() as u64;
-        world.clock.wake_at(S::WHO, Role::Timer, now + interval);
+        world.clock.wake_at(S::PARTY, Role::Timer, now + interval);
     }
 
     /// Returns a number that changes with each payload byte that moves between the kernels.
@@ -54,8 +54,8 @@ impl<S: Side> Driver<'_, S> {
         (looks.still_since, looks.waiting_since) = (still_since, waiting_since);
         let bound = (TIMEOUT + 4 * self.end.life().look_interval()).as_nanos() as u64;
         let is_stuck = still_since.is_some_and(|since| now - since > bound);
-        world.clock.demand(!(is_live && is_stuck), || format!("{:?}: a stall has no end", S::WHO));
+        world.clock.demand(!(is_live && is_stuck), || format!("{:?}: a stall has no end", S::PARTY));
         let is_silent = waiting_since.is_some_and(|since| now - since.max(self.desk.heard_at) > bound);
-        world.clock.demand(!(is_live && is_silent), || format!("{:?}: a silence has no end", S::WHO));
+        world.clock.demand(!(is_live && is_silent), || format!("{:?}: a silence has no end", S::PARTY));
     }
 }

@@ -49,19 +49,19 @@ pub(crate) struct Driver<'a, S: Side> {
 
 impl<'a, S: Side> Driver<'a, S> {
     pub(crate) fn new(settings: &'a Settings, world: &mut World) -> Self {
-        let agreed = settings.of(S::WHO);
+        let agreed = settings.of(S::PARTY);
         let end = S::new(&agreed);
         let nap = |fault: &Fault| match *fault {
-            Fault::Sleep { who, role, after, ns } if who == S::WHO => Some((role, after, ns)),
+            Fault::Sleep { party, role, after, ns } if party == S::PARTY => Some((role, after, ns)),
             _ => None,
         };
         for role in [Role::User, Role::Control].into_iter().chain((0..agreed.streams).map(Role::Stream)) {
-            world.clock.wake(S::WHO, role);
+            world.clock.wake(S::PARTY, role);
         }
-        world.clock.wake_at(S::WHO, Role::Timer, end.life().look_interval().as_nanos() as u64);
+        world.clock.wake_at(S::PARTY, Role::Timer, end.life().look_interval().as_nanos() as u64);
         Self {
             tasks: (0..agreed.streams).map(|at| Task::new(S::stream(at, agreed.buffers))).collect(),
-            user: User::new(settings, S::WHO),
+            user: User::new(settings, S::PARTY),
             inbox: Inbox::new(),
             writer: Writer::default(),
             looks: Looks::default(),
@@ -73,8 +73,8 @@ impl<'a, S: Side> Driver<'a, S> {
             asleep: vec![],
             desk: Desk {
                 settings,
-                memory: Memory::new(settings, S::WHO),
-                referee: Referee::new(S::WHO, agreed.clone()),
+                memory: Memory::new(settings, S::PARTY),
+                referee: Referee::new(S::PARTY, agreed.clone()),
                 carried: 0,
                 heads: vec![vec![]; agreed.streams],
                 short: 0,
@@ -101,7 +101,7 @@ impl<'a, S: Side> Driver<'a, S> {
             Role::Stream(number) => self.go_on(number, world),
         }
         self.perform(world);
-        let is_shut = world.wires.is_shut(S::OUT, S::WHO) && world.wires.is_shut(S::IN, S::WHO);
+        let is_shut = world.wires.is_shut(S::OUT, S::PARTY) && world.wires.is_shut(S::IN, S::PARTY);
         if self.outcome.is_some() && is_shut {
             self.ended_at = Some(world.clock.now);
         }
@@ -114,14 +114,14 @@ impl<'a, S: Side> Driver<'a, S> {
                 *after -= 1;
             } else if *of == role && *ns > 0 {
                 let until = world.clock.now + std::mem::take(ns);
-                world.clock.log_fault(|| format!("{:?} {role:?} sleeps until {until}", S::WHO));
+                world.clock.log_fault(|| format!("{:?} {role:?} sleeps until {until}", S::PARTY));
                 world.clock.hits.slept |= until - world.clock.now > TIMEOUT.as_nanos() as u64 / 16;
                 self.asleep.push((role, until));
             }
         }
         let until = self.asleep.iter().filter(|(of, _)| *of == role).map(|(_, until)| *until).max();
         let Some(until) = until.filter(|until| *until > world.clock.now) else { return false };
-        world.clock.wake_at(S::WHO, role, until);
+        world.clock.wake_at(S::PARTY, role, until);
         true
     }
 
@@ -147,7 +147,7 @@ impl<'a, S: Side> Driver<'a, S> {
                 self.wake_user(&effects, world);
             }
             if effects.look {
-                world.clock.wake_at(S::WHO, Role::Control, world.clock.now);
+                world.clock.wake_at(S::PARTY, Role::Control, world.clock.now);
             }
             if effects.want_room {
                 self.writer.wants_room = true;
@@ -158,7 +158,7 @@ impl<'a, S: Side> Driver<'a, S> {
             }
             // Another thread may be the one that writes, a little later.
             if world.clock.one_in(4) {
-                world.clock.wake(S::WHO, Role::Writer);
+                world.clock.wake(S::PARTY, Role::Writer);
                 return;
             }
             if !self.write(world) {
@@ -169,13 +169,13 @@ impl<'a, S: Side> Driver<'a, S> {
 
     /// Shuts the data sockets of a connection that has failed.
     fn fails(&mut self, failure: Failure, world: &mut World) {
-        world.clock.log(S::WHO, None, || format!("fails: {failure:?}"));
+        world.clock.log(S::PARTY, None, || format!("fails: {failure:?}"));
         let is_first = self.failure.is_none();
-        world.clock.demand(is_first, || format!("{:?} fails twice", S::WHO));
+        world.clock.demand(is_first, || format!("{:?} fails twice", S::PARTY));
         self.failure = Some(failure);
         self.failed_at = world.clock.now;
         for number in 0..self.tasks.len() {
-            world.shut(WireName::Data(number), S::WHO);
+            world.shut(WireName::Data(number), S::PARTY);
         }
     }
 
@@ -188,11 +188,11 @@ impl<'a, S: Side> Driver<'a, S> {
     /// Ends the work of a connection that is closed in good order.
     pub(crate) fn shut(&mut self, world: &mut World) {
         for number in 0..self.tasks.len() {
-            world.shut(WireName::Data(number), S::WHO);
+            world.shut(WireName::Data(number), S::PARTY);
             self.tasks[number].end();
         }
-        world.shut(S::OUT, S::WHO);
-        world.shut(S::IN, S::WHO);
+        world.shut(S::OUT, S::PARTY);
+        world.shut(S::IN, S::PARTY);
     }
 
     pub(crate) fn is_writing(&self) -> bool {

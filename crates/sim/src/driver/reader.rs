@@ -37,28 +37,28 @@ impl<S: Side> Driver<'_, S> {
                     }
                     Taken::Blocked => return self.perform(world),
                     Taken::Lane(ticket) => {
-                        world.clock.wake_at(S::WHO, Role::Control, ticket.done_at());
+                        world.clock.wake_at(S::PARTY, Role::Control, ticket.done_at());
                         return self.perform(world);
                     }
                     Taken::Failed(failure) => self.fail(failure, world),
                 },
                 Input::Wrong(violation) => self.fail(Failure::Violation(violation), world),
                 Input::Closed(error) => {
-                    world.clock.log(S::WHO, None, || format!("the control socket ends: {error:?}"));
+                    world.clock.log(S::PARTY, None, || format!("the control socket ends: {error:?}"));
                     self.end.control_closed(error);
                     return self.perform(world);
                 }
-                Input::Pause => return world.clock.wake(S::WHO, Role::Control),
+                Input::Pause => return world.clock.wake(S::PARTY, Role::Control),
             }
             // Another actor comes between two frames.
             if world.clock.one_in(8) {
-                return world.clock.wake(S::WHO, Role::Control);
+                return world.clock.wake(S::PARTY, Role::Control);
             }
         }
     }
 
     fn hear(&mut self, frame: Control, world: &mut World) {
-        world.clock.log(S::WHO, None, || format!("hears {frame:?}"));
+        world.clock.log(S::PARTY, None, || format!("hears {frame:?}"));
         if let Control::Inline { seq, .. } = frame {
             self.desk.short = seq;
         }

@@ -16,7 +16,7 @@ use super::{
     task::time,
 };
 use crate::{
-    faults::{Flaw, Who, WireName},
+    faults::{Flaw, Party, WireName},
     lane::{Lost, Ticket},
     memory::content,
     wire::Io,
@@ -24,7 +24,7 @@ use crate::{
 };
 
 impl Side for Receiver<Ticket> {
-    const WHO: Who = Who::Receiver;
+    const PARTY: Party = Party::Receiver;
     const OUT: WireName = WireName::Down;
     const IN: WireName = WireName::Up;
     type Stream = receiver::Stream<Ticket>;
@@ -65,7 +65,7 @@ impl Side for Receiver<Ticket> {
                 let landing = filled.landing();
                 let item = Some(memory.item(landing.slot_index()));
                 let offset = landing.offset();
-                world.clock.log(Who::Receiver, item, || format!("byte {offset} on: bounced, unpacked"));
+                world.clock.log(Party::Receiver, item, || format!("byte {offset} on: bounced, unpacked"));
                 return match filled.unpack(&mut memory.launcher(&mut world.clock, number)) {
                     Ok(unpacking) => {
                         stream.launched(unpacking);
@@ -80,7 +80,7 @@ impl Side for Receiver<Ticket> {
             Io::Some(bytes) => {
                 desk.moved_at = world.clock.now;
                 desk.carried += if is_head { 0 } else { bytes as u64 };
-                world.clock.log(Who::Receiver, None, || format!("{bytes} bytes come on stream {number}"));
+                world.clock.log(Party::Receiver, None, || format!("{bytes} bytes come on stream {number}"));
                 stream.got(bytes);
                 Did::Some
             }
@@ -106,7 +106,7 @@ impl Side for Receiver<Ticket> {
             head.clear();
             if let (Ok(header), Ok(Step::GoOn)) = (header, &step) {
                 let item = Some(header.seq as usize);
-                world.clock.log(Who::Receiver, item, || format!("begins on stream {number}: {header:?}"));
+                world.clock.log(Party::Receiver, item, || format!("begins on stream {number}: {header:?}"));
                 desk.referee.segment(&mut world.clock, &header);
             }
         }
@@ -150,9 +150,9 @@ impl Side for Receiver<Ticket> {
             desk.referee.posted(capacity);
             let item = &group[at];
             let early = if early.is_some() { ", has come already" } else { "" };
-            world
-                .clock
-                .log(Who::Receiver, Some(first + at), || format!("posted: {item:?} in slot {index}{early}"));
+            world.clock.log(Party::Receiver, Some(first + at), || {
+                format!("posted: {item:?} in slot {index}{early}")
+            });
         }
         Some(Request { number, slots, early })
     }
@@ -208,7 +208,7 @@ impl Side for Receiver<Ticket> {
             });
             world
                 .clock
-                .log(Who::Receiver, Some(item), || format!("received: {bytes} bytes, right: {is_right}"));
+                .log(Party::Receiver, Some(item), || format!("received: {bytes} bytes, right: {is_right}"));
             sum = sum.and_then(|sum| if is_right { Ok(sum + bytes) } else { Err(item) });
         }
         Ok(Finish::Done(sum))

@@ -15,7 +15,7 @@ use super::{
     task::time,
 };
 use crate::{
-    faults::{Who, WireName},
+    faults::{Party, WireName},
     lane::{Lost, Ticket},
     memory::content,
     wire::Io,
@@ -23,7 +23,7 @@ use crate::{
 };
 
 impl Side for Sender<Ticket> {
-    const WHO: Who = Who::Sender;
+    const PARTY: Party = Party::Sender;
     const OUT: WireName = WireName::Up;
     const IN: WireName = WireName::Down;
     type Stream = sender::Stream<Ticket>;
@@ -55,7 +55,7 @@ impl Side for Sender<Ticket> {
             }
             Work::Stage(buffer, segment) => {
                 let (slot, offset) = (segment.slot_index(), segment.offset());
-                clock.log(Who::Sender, Some(memory.item(slot)), || {
+                clock.log(Party::Sender, Some(memory.item(slot)), || {
                     format!("byte {offset} on: staged in buffer {} of stream {number}", buffer.index())
                 });
                 match Staging::start(buffer, segment, &mut memory.launcher(clock, number)) {
@@ -73,7 +73,7 @@ impl Side for Sender<Ticket> {
                 let item = memory.item(slot);
                 world
                     .clock
-                    .log(Who::Sender, Some(item), || format!("{bytes} bytes go out on stream {number}"));
+                    .log(Party::Sender, Some(item), || format!("{bytes} bytes go out on stream {number}"));
                 desk.carried += stream.wrote(bytes);
                 Did::Some
             }
@@ -109,7 +109,7 @@ impl Side for Sender<Ticket> {
         let slot = Self::post(self, send)?;
         let bytes = content(desk.settings.seed, number, item.bytes);
         desk.memory.open(&mut world.clock, slot.index(), number, item).extend(bytes);
-        world.clock.log(Who::Sender, Some(number), || format!("posted: {item:?} in slot {}", slot.index()));
+        world.clock.log(Party::Sender, Some(number), || format!("posted: {item:?} in slot {}", slot.index()));
         Some(Request::of_one(number, slot))
     }
 
@@ -126,7 +126,7 @@ impl Side for Sender<Ticket> {
         world.clock.demand(sent.bytes == asked && taken == asked, || {
             format!("message {number} of {asked} bytes is finished with {} sent, {taken} written", sent.bytes)
         });
-        world.clock.log(Who::Sender, Some(number), || "sent");
+        world.clock.log(Party::Sender, Some(number), || "sent");
         Ok(Finish::Done(Ok(sent.bytes)))
     }
 

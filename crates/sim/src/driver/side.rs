@@ -4,7 +4,7 @@ use gputcp_proto::connection::{self, End, Failure, Inbox, Step};
 
 use super::request::Request;
 use crate::{
-    faults::{Who, WireName},
+    faults::{Party, WireName},
     lane::{Lost, Ticket},
     memory::Memory,
     referee::Referee,
@@ -14,7 +14,7 @@ use crate::{
 
 /// An end, in the view of the driver.
 pub(crate) trait Side: End<Done = Ticket> + Sized {
-    const WHO: Who;
+    const PARTY: Party;
     /// The wire that the control socket writes.
     const OUT: WireName;
     /// The wire that the control socket reads.

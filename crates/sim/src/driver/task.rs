@@ -50,7 +50,7 @@ impl<S: Side> Driver<'_, S> {
         let task = &mut self.tasks[number];
         task.is_woken = true;
         if matches!(task.wait, Wait::Work | Wait::Until(_)) || self.desk.settings.is_pool {
-            world.clock.wake(S::WHO, Role::Stream(number));
+            world.clock.wake(S::PARTY, Role::Stream(number));
         }
     }
 
@@ -66,7 +66,7 @@ impl<S: Side> Driver<'_, S> {
             _ => now,
         };
         if until > now {
-            return world.clock.wake_at(S::WHO, Role::Stream(number), until);
+            return world.clock.wake_at(S::PARTY, Role::Stream(number), until);
         }
         task.is_woken = false;
         task.wait = Wait::Nothing;
@@ -76,24 +76,24 @@ impl<S: Side> Driver<'_, S> {
                 return;
             }
         }
-        world.clock.wake(S::WHO, Role::Stream(number));
+        world.clock.wake(S::PARTY, Role::Stream(number));
     }
 
     fn wait(&mut self, number: usize, wait: Wait, world: &mut World) {
-        let (who, role) = (S::WHO, Role::Stream(number));
+        let (party, role) = (S::PARTY, Role::Stream(number));
         match &wait {
-            Wait::Lane(ticket) => world.clock.wake_at(who, role, ticket.done_at()),
-            Wait::Until(at) => world.clock.wake_at(who, role, *at),
+            Wait::Lane(ticket) => world.clock.wake_at(party, role, ticket.done_at()),
+            Wait::Until(at) => world.clock.wake_at(party, role, *at),
             _ => {}
         }
         let task = &mut self.tasks[number];
         task.in_vain = if matches!(wait, Wait::Work) { task.in_vain + 1 } else { 0 };
         let is_vain = task.in_vain > IN_VAIN_MAX;
-        world.clock.demand(!is_vain, || format!("{who:?}: the task of stream {number} is woken in vain"));
+        world.clock.demand(!is_vain, || format!("{party:?}: the task of stream {number} is woken in vain"));
         task.wait = wait;
         // It was woken while it worked.
         if task.is_woken && matches!(task.wait, Wait::Work | Wait::Until(_)) {
-            world.clock.wake(who, role);
+            world.clock.wake(party, role);
         }
     }
 
@@ -101,7 +101,7 @@ impl<S: Side> Driver<'_, S> {
     fn part(&mut self, number: usize, world: &mut World) -> Option<Wait> {
         let carried = self.desk.carried;
         let did = S::work(&mut self.tasks[number].stream, number, &mut self.desk, world);
-        if self.desk.carried != carried && S::WHO == crate::faults::Who::Receiver {
+        if self.desk.carried != carried && S::PARTY == crate::faults::Party::Receiver {
             self.desk.heard_at = world.clock.now;
         }
         match did {
@@ -136,7 +136,7 @@ impl<S: Side> Driver<'_, S> {
             Step::Lane(ticket) => Some(Wait::Lane(ticket)),
             Step::Until(at) => Some(Wait::Until(at.as_nanos() as u64)),
             Step::EndOfStream => {
-                world.clock.log(S::WHO, None, || format!("ends data socket {number}"));
+                world.clock.log(S::PARTY, None, || format!("ends data socket {number}"));
                 world.end(WireName::Data(number));
                 Some(Wait::Over)
             }

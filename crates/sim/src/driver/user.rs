@@ -14,7 +14,7 @@ use super::{
     side::{Finish, Side, Taken},
 };
 use crate::{
-    faults::{Fault, Flaw, Role, Who},
+    faults::{Fault, Flaw, Party, Role},
     report::Outcome,
     settings::{Ending, Plan, Settings, TIMEOUT},
     world::World,
@@ -57,13 +57,13 @@ enum Next {
 }
 
 impl User {
-    pub(crate) fn new(settings: &Settings, who: Who) -> Self {
+    pub(crate) fn new(settings: &Settings, party: Party) -> Self {
         let cancel = |fault: &Fault| match *fault {
-            Fault::Cancel { who: of, at } if of == who => Some(at),
+            Fault::Cancel { party: of, at } if of == party => Some(at),
             _ => None,
         };
         Self {
-            plan: settings.users[usize::from(who == Who::Receiver)].clone(),
+            plan: settings.users[usize::from(party == Party::Receiver)].clone(),
             posted: 0,
             open: vec![],
             finished: vec![],
@@ -91,7 +91,7 @@ impl<S: Side> Driver<'_, S> {
         if effects.all || slot.is_none_or(|slot| effects.done.contains(slot)) {
             self.user.is_woken = true;
             if sleep.is_some() {
-                world.clock.wake(S::WHO, Role::User);
+                world.clock.wake(S::PARTY, Role::User);
             }
         }
     }
@@ -104,7 +104,7 @@ impl<S: Side> Driver<'_, S> {
         }
         if self.user.cancel_at.is_some_and(|at| at <= now) {
             self.user.cancel_at = None;
-            world.clock.log(S::WHO, None, || "is cancelled");
+            world.clock.log(S::PARTY, None, || "is cancelled");
             self.fail(Failure::Local, world);
         }
         if let Some(sleep) = &self.user.sleep
@@ -113,11 +113,11 @@ impl<S: Side> Driver<'_, S> {
             && !self.end.life().has_failed()
         {
             let until = sleep.until.min(self.user.cancel_at.unwrap_or(u64::MAX));
-            return world.clock.wake_at(S::WHO, Role::User, until);
+            return world.clock.wake_at(S::PARTY, Role::User, until);
         }
         (self.user.sleep, self.user.is_woken) = (None, false);
         if now > self.desk.moved_at + PATIENCE_NS && !self.end.life().has_failed() {
-            world.clock.log(S::WHO, None, || "gives up waiting");
+            world.clock.log(S::PARTY, None, || "gives up waiting");
             self.fail(Failure::TimedOut, world);
         }
         let next = self.next(world);
@@ -140,7 +140,7 @@ impl<S: Side> Driver<'_, S> {
             }
             Next::Over => return,
         };
-        world.clock.wake_at(S::WHO, Role::User, at.min(self.user.cancel_at.unwrap_or(u64::MAX)));
+        world.clock.wake_at(S::PARTY, Role::User, at.min(self.user.cancel_at.unwrap_or(u64::MAX)));
     }
 
     /// Returns how long the user lets pass between two questions: longer each time, up to 10 ms.
@@ -154,7 +154,7 @@ impl<S: Side> Driver<'_, S> {
             let failure = self.failure.clone();
             world
                 .clock
-                .demand(failure.is_some(), || format!("{:?} has failed, and does not say why", S::WHO));
+                .demand(failure.is_some(), || format!("{:?} has failed, and does not say why", S::PARTY));
             return self.over(Outcome::Failed(failure.unwrap_or(Failure::Local)), world);
         }
         if self.user.is_closing {
@@ -177,7 +177,7 @@ impl<S: Side> Driver<'_, S> {
             && at == self.user.posted
         {
             self.user.plan.pause = None;
-            world.clock.log(S::WHO, None, || format!("pauses for {ns} ns"));
+            world.clock.log(S::PARTY, None, || format!("pauses for {ns} ns"));
             self.desk.moved_at = world.clock.now + ns;
             return Next::At(world.clock.now + ns);
         }
@@ -268,11 +268,11 @@ impl<S: Side> Driver<'_, S> {
     /// Closes, or drops the connection.
     fn close(&mut self, world: &mut World) -> Next {
         if self.user.plan.ending == Ending::Drop {
-            world.clock.log(S::WHO, None, || "drops the connection");
+            world.clock.log(S::PARTY, None, || "drops the connection");
             self.fail(Failure::Local, world);
             return Next::Think;
         }
-        world.clock.log(S::WHO, None, || "closes");
+        world.clock.log(S::PARTY, None, || "closes");
         let open = self.end.in_flight();
         let closed = self.end.close();
         world.clock.demand(closed.is_ok() == (open == 0), || format!("a close with {open} open: {closed:?}"));
@@ -300,7 +300,7 @@ impl<S: Side> Driver<'_, S> {
     }
 
     fn over(&mut self, outcome: Outcome, world: &mut World) -> Next {
-        world.clock.log(S::WHO, None, || format!("ends: {outcome:?}"));
+        world.clock.log(S::PARTY, None, || format!("ends: {outcome:?}"));
         self.outcome = Some(outcome);
         Next::Over
     }

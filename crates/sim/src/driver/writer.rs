@@ -44,7 +44,7 @@ impl<S: Side> Driver<'_, S> {
             self.write_part(current, world);
         }
         if self.writer.wants_room && world.has_room(S::OUT) {
-            world.clock.log(S::WHO, None, || "the control socket has room");
+            world.clock.log(S::PARTY, None, || "the control socket has room");
             self.writer.wants_room = false;
             self.end.room();
         }
@@ -67,20 +67,20 @@ impl<S: Side> Driver<'_, S> {
             return true;
         };
         let is_nothing = matches!(next, Write::Nothing);
-        world.clock.demand(!is_writing || is_nothing, || format!("{:?}: two actors write at once", S::WHO));
+        world.clock.demand(!is_writing || is_nothing, || format!("{:?}: two actors write at once", S::PARTY));
         match next {
             Write::Frames(bytes) => self.write_part(Current::Frames(bytes, None), world),
             Write::Message(message) => self.write_part(Current::Message(message, None), world),
             Write::Abort => self.write_part(Current::Abort, world),
             Write::Lane(ticket) => {
-                world.clock.wake_at(S::WHO, Role::Writer, ticket.done_at());
+                world.clock.wake_at(S::PARTY, Role::Writer, ticket.done_at());
                 return false;
             }
             Write::Shut => {
-                world.clock.log(S::WHO, None, || "shuts the control socket down");
+                world.clock.log(S::PARTY, None, || "shuts the control socket down");
                 self.check_last_words(world);
-                world.shut(S::OUT, S::WHO);
-                world.shut(S::IN, S::WHO);
+                world.shut(S::OUT, S::PARTY);
+                world.shut(S::IN, S::PARTY);
             }
             Write::Nothing => return false,
         }
@@ -104,7 +104,7 @@ impl<S: Side> Driver<'_, S> {
         if self.takes_time(world) {
             self.writer.current = Some(current);
             let at = world.clock.now + world.clock.rng.u64(1..=self.desk.settings.write_ns_max);
-            world.clock.wake_at(S::WHO, Role::Writer, at);
+            world.clock.wake_at(S::PARTY, Role::Writer, at);
         } else {
             self.write_part(current, world);
         }
@@ -130,9 +130,9 @@ impl<S: Side> Driver<'_, S> {
                 let mut text = format!("{:?}", self.failure);
                 text.truncate(ABORT_BYTES_MAX as usize);
                 let head = Control::Abort { bytes: text.len() as u32 }.encode();
-                world.clock.log(S::WHO, None, || "says why it aborts");
+                world.clock.log(S::PARTY, None, || "says why it aborts");
                 let is_known = self.failure.is_some();
-                world.clock.demand(is_known, || format!("{:?} has last words without a reason", S::WHO));
+                world.clock.demand(is_known, || format!("{:?} has last words without a reason", S::PARTY));
                 self.writer.has_said = true;
                 world.write(S::OUT, [&head, text.as_bytes()]);
                 self.end.wrote(0);
@@ -149,7 +149,7 @@ impl<S: Side> Driver<'_, S> {
         let is_news =
             matches!(self.failure, Some(Failure::Local | Failure::Violation(_) | Failure::TooLong(_)));
         let is_told = self.writer.has_said || !is_heard || !is_news;
-        world.clock.demand(is_told, || format!("{:?} does not say why it fails", S::WHO));
+        world.clock.demand(is_told, || format!("{:?} does not say why it fails", S::PARTY));
     }
 
     fn write_message(&mut self, message: &mut Departure<Ticket>, world: &mut World) -> Wrote {
@@ -184,12 +184,14 @@ impl<S: Side> Driver<'_, S> {
                 self.desk.moved_at = world.clock.now;
                 memory.took(slot, bytes.saturating_sub(header) as u64);
                 let item = memory.item(slot);
-                world.clock.log(S::WHO, Some(item), || format!("{bytes} bytes go out on the control socket"));
+                world
+                    .clock
+                    .log(S::PARTY, Some(item), || format!("{bytes} bytes go out on the control socket"));
                 self.desk.carried += message.wrote(bytes);
                 Wrote::Some
             }
             Io::Blocked => {
-                world.clock.log(S::WHO, None, || "the control socket has no room");
+                world.clock.log(S::PARTY, None, || "the control socket has no room");
                 Wrote::NoRoom
             }
             Io::Failed(error) => Wrote::Failed(error),

@@ -6,7 +6,7 @@ use gputcp_proto::{
 };
 
 use super::{Ending, Item, Plan, Settings, TIMEOUT};
-use crate::faults::{Act, Fault, GOODBYE, Role, Tamper, Who, WireFault, WireName};
+use crate::faults::{Act, Fault, GOODBYE, Party, Role, Tamper, WireFault, WireName};
 
 pub(super) fn settings(seed: u64) -> Settings {
     let rng = &mut fastrand::Rng::with_seed(seed ^ 0x5e77_1965);
@@ -153,7 +153,7 @@ fn plan(rng: &mut fastrand::Rng, posts: usize) -> Plan {
 fn delay(rng: &mut fastrand::Rng, streams: usize, bytes: u64) -> Fault {
     let ns = rng.u64(0..TIMEOUT.as_nanos() as u64 / 32);
     match rng.u8(0..3) {
-        0 => Fault::Sleep { who: end(rng), role: role(rng, streams), after: rng.u32(0..60), ns },
+        0 => Fault::Sleep { party: end(rng), role: role(rng, streams), after: rng.u32(0..60), ns },
         _ => {
             let name = wire(rng, streams);
             Fault::Wire { name, at: place(rng, streams, bytes), kind: WireFault::Delay(ns) }
@@ -166,10 +166,10 @@ fn fault(rng: &mut fastrand::Rng, streams: usize, bytes: u64) -> Fault {
         0..12 => return delay(rng, streams, bytes),
         12..14 => {
             let ns = TIMEOUT.as_nanos() as u64 * rng.u64(2..6);
-            return Fault::Sleep { who: end(rng), role: role(rng, streams), after: rng.u32(0..60), ns };
+            return Fault::Sleep { party: end(rng), role: role(rng, streams), after: rng.u32(0..60), ns };
         }
-        14 => return Fault::Lane { who: end(rng), after: rng.u32(0..30) },
-        15 => return Fault::Cancel { who: end(rng), at: 10u64.pow(rng.u32(2..9)) + rng.u64(0..10_000) },
+        14 => return Fault::Lane { party: end(rng), after: rng.u32(0..30) },
+        15 => return Fault::Cancel { party: end(rng), at: 10u64.pow(rng.u32(2..9)) + rng.u64(0..10_000) },
         16..18 => {
             let errors =
                 [SocketError::Closed, SocketError::Closed, SocketError::TimedOut, SocketError::System(5)];
@@ -207,8 +207,8 @@ fn tamper(rng: &mut fastrand::Rng, streams: usize) -> Tamper {
     Tamper { wire, frame, act }
 }
 
-fn end(rng: &mut fastrand::Rng) -> Who {
-    if rng.bool() { Who::Sender } else { Who::Receiver }
+fn end(rng: &mut fastrand::Rng) -> Party {
+    if rng.bool() { Party::Sender } else { Party::Receiver }
 }
 
 fn role(rng: &mut fastrand::Rng, streams: usize) -> Role {
