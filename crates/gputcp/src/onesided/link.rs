@@ -22,6 +22,7 @@ use super::{
     Address,
     greeting::{Greeting, Purpose, WINDOW},
     job::{Memory, PeerId},
+    ring::Ring,
 };
 use crate::{Connector, Error, Options, Progress, RecvComm, RecvRequest, Result, SendComm, SendRequest};
 
@@ -55,14 +56,6 @@ enum Outgoing {
     Connecting(Box<Connector>, [u8; Greeting::BYTES]),
     Connected(SendComm),
     Failed,
-}
-
-/// Slots of host memory for commands under way, in order.
-#[derive(Debug)]
-struct Ring<R> {
-    buffer: Buffer,
-    requests: VecDeque<R>,
-    next: usize,
 }
 
 /// A message to send on the data connection.
@@ -334,28 +327,6 @@ impl Inbound {
     }
 }
 
-impl<R> Ring<R> {
-    fn new() -> Result<Self> {
-        let buffer = Buffer::host((SLOTS * COMMAND_BYTES_MAX) as u64)?;
-        Ok(Self { buffer, requests: VecDeque::with_capacity(SLOTS), next: 0 })
-    }
-
-    /// Returns the start of the next free slot.
-    fn slot(&self) -> Option<u64> {
-        (self.requests.len() < SLOTS).then_some(((self.next % SLOTS) * COMMAND_BYTES_MAX) as u64)
-    }
-
-    fn push(&mut self, request: R) {
-        self.requests.push_back(request);
-        self.next += 1;
-    }
-
-    /// Returns the start of the slot whose request was just taken off the front.
-    fn oldest_done(&self) -> u64 {
-        ((self.next - self.requests.len() - 1) % SLOTS * COMMAND_BYTES_MAX) as u64
-    }
-}
-
 /// Commands are short messages of host memory: one stream, and places for them to come early.
 pub(super) fn command_options(options: &Options) -> Options {
     options.clone().with_streams(1).with_device(None).tuned(|tuning| {
@@ -363,6 +334,3 @@ pub(super) fn command_options(options: &Options) -> Options {
         tuning.eager_places = gputcp_proto::frame::EAGER_PLACES_MAX;
     })
 }
-
-/// Commands under way, each way.
-const SLOTS: usize = 16;

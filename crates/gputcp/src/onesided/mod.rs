@@ -41,6 +41,7 @@ mod greeting;
 mod job;
 mod link;
 mod region;
+mod ring;
 mod serve;
 mod state;
 mod transfer;

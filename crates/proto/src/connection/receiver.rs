@@ -6,6 +6,7 @@
 //! receive.
 
 mod arrival;
+mod group;
 mod ring;
 mod short;
 mod stream;
@@ -24,9 +25,8 @@ use crate::{
     Violation,
     announce::Announcer,
     bounce::{Completion, Filled, Filling},
-    frame::{Announce, Control, Mark, RECEIVES_MAX, SegmentHeader},
+    frame::{Control, Mark, SegmentHeader},
     recv::{InPlace, Placed, Received, RecvSide, Unfinished},
-    send::TooLong,
     window::Slot,
 };
 
@@ -141,31 +141,6 @@ impl<D: Completion + Clone> Receiver<D> {
         Some(Posted { slot, early })
     }
 
-    /// Posts receives as one group, in `slots`. Returns false when there are no slots for all of them: then
-    /// none is posted.
-    ///
-    /// # Panics
-    /// If there are more than [`RECEIVES_MAX`], or more than `slots`.
-    pub fn post_group(&mut self, receives: &[Receive], slots: &mut [Option<Slot>]) -> bool {
-        assert!(receives.len() <= RECEIVES_MAX as usize, "a group is as long as the frames can say");
-        if !self.side.has_room_for(receives.len()) {
-            return false;
-        }
-        const NONE: Announce = Announce { seq: 0, capacity: 0, inline_bytes: 0, done: 0, mark: None };
-        let mut announces = [NONE; RECEIVES_MAX as usize];
-        for (at, receive) in receives.iter().enumerate() {
-            let Some((slot, announce)) = self.side.post(receive.capacity, true) else {
-                unreachable!("there is room for all of them")
-            };
-            self.is_bounced[slot.index()] = receive.is_bounced;
-            let mark = Mark { tag: receive.tag, following: (receives.len() - at - 1) as u8 };
-            announces[at] = Announce { mark: Some(mark), ..announce };
-            slots[at] = Some(slot);
-        }
-        tell(&mut self.life, self.announcer.posted_group(&announces[..receives.len()]));
-        true
-    }
-
     /// Takes a stream as far as it goes without its socket.
     ///
     /// # Errors
@@ -221,48 +196,6 @@ impl<D: Completion + Clone> Receiver<D> {
         let is_bounced = self.is_bounced[landing.slot_index()];
         stream.at = At::Segment(Arrival::new(landing, is_bounced, stream.number));
         Step::GoOn
-    }
-
-    /// Takes a short message as far as it goes without its socket. [`Step::Over`] when it is all done.
-    ///
-    /// # Errors
-    /// If the lane is lost.
-    pub fn step_short(&mut self, short: &mut Short<D>) -> Result<Step<D>, D::Error> {
-        if self.life.has_failed() {
-            return Ok(Step::Over);
-        }
-        match std::mem::replace(&mut short.0, Place::Over) {
-            Place::Arriving(mut arrival) => {
-                let step = self.advance(&mut arrival)?;
-                short.0 = Place::Arriving(arrival);
-                Ok(step)
-            }
-            Place::Delivering(place, mut arrival) => {
-                let step = self.advance(&mut arrival)?;
-                short.0 = Place::Delivering(place, arrival);
-                Ok(step)
-            }
-            Place::Early(early, have) if have < early.bytes() => {
-                short.0 = Place::Early(early, have);
-                Ok(Step::GoOn)
-            }
-            Place::Early(early, _) => {
-                let place = early.place();
-                match self.side.early_is_whole(early) {
-                    Ok(None) => Ok(Step::Over),
-                    Ok(Some(landing)) => {
-                        let is_bounced = self.is_bounced[landing.slot_index()];
-                        short.0 = Place::Delivering(place, Arrival::new(landing, is_bounced, self.streams));
-                        Ok(Step::GoOn)
-                    }
-                    Err(violation) => {
-                        self.refuse(violation);
-                        Ok(Step::Over)
-                    }
-                }
-            }
-            Place::Over => Ok(Step::Over),
-        }
     }
 
     /// Gives a segment a bounce buffer, or counts it. [`Step::Over`] when it needs no more.
@@ -323,38 +256,6 @@ impl<D: Completion + Clone> Receiver<D> {
         }
     }
 
-    /// Begins to take a short message, whose frame was just read.
-    fn begin_short(&mut self, seq: u64, bytes: u64, inbox: &mut Inbox<D>) {
-        let begun = match self.side.begin_early(seq, bytes) {
-            Ok(Some(early)) => Ok(Place::Early(early, 0)),
-            Ok(None) => self.side.begin_inline(seq, bytes).map(|landing| {
-                let is_bounced = self.is_bounced[landing.slot_index()];
-                Place::Arriving(Arrival::new(landing, is_bounced, self.streams))
-            }),
-            Err(violation) => Err(violation),
-        };
-        match begun {
-            Ok(place) => {
-                let (is_short, done) = (bytes <= self.eager_bytes, self.side.done());
-                tell(&mut self.life, self.announcer.begun(seq, is_short, done));
-                self.came_short = true;
-                inbox.begin(Short(place));
-            }
-            Err(violation) => self.refuse(violation),
-        }
-    }
-
-    /// Fails the connection for a message that its receive does not take. The sender of an early message
-    /// could not know that its receive is shorter: that is an error of usage.
-    fn refuse(&mut self, violation: Violation) {
-        self.life.fail(match violation {
-            Violation::Overflow { total, capacity, .. } if self.has_places && total <= self.eager_bytes => {
-                Failure::TooLong(TooLong { bytes: total, capacity })
-            }
-            violation => Failure::Violation(violation),
-        });
-    }
-
     /// Counts the unpacks that are finished, then ends the receive if it is complete. It is judged at one
     /// moment with whether its bytes can still come.
     ///
@@ -365,32 +266,6 @@ impl<D: Completion + Clone> Receiver<D> {
             self.reap_all()?;
         }
         Ok(self.side.finish(slot))
-    }
-
-    /// Ends all receives of a group, or none. Returns whether it did.
-    ///
-    /// # Errors
-    /// If a lane is lost.
-    pub fn finish_group(
-        &mut self,
-        slots: &mut [Option<Slot>],
-        received: &mut [Received],
-    ) -> Result<bool, D::Error> {
-        let is_complete = |side: &RecvSide<SLOTS>, slots: &[Option<Slot>]| {
-            slots.iter().flatten().all(|slot| side.is_complete(slot))
-        };
-        if !is_complete(&self.side, slots) {
-            self.reap_all()?;
-            if !is_complete(&self.side, slots) {
-                return Ok(false);
-            }
-        }
-        for (slot, received) in slots.iter_mut().zip(received) {
-            let Some(slot) = slot.take() else { continue };
-            let Ok(message) = self.side.finish(slot) else { unreachable!("it is complete") };
-            *received = message;
-        }
-        Ok(true)
     }
 
     fn reap_all(&mut self) -> Result<(), D::Error> {

@@ -3,8 +3,14 @@
 //! A message whose receive is not posted goes to an eager place. The later of its last byte and its receive
 //! takes it from there.
 
-use super::{Work, arrival::Arrival};
-use crate::{bounce::Unpacking, connection::SocketError, recv::Early};
+use super::{Receiver, Work, arrival::Arrival, tell};
+use crate::{
+    Violation,
+    bounce::{Completion, Unpacking},
+    connection::{Failure, Inbox, SocketError, Step},
+    recv::Early,
+    send::TooLong,
+};
 
 /// A short message on its way.
 #[must_use = "dropped, its bytes can never arrive"]
@@ -65,5 +71,81 @@ impl<D> Short<D> {
         if let Place::Arriving(arrival) | Place::Delivering(_, arrival) = &mut self.0 {
             arrival.launched(unpacking);
         }
+    }
+}
+
+impl<D: Completion + Clone> Receiver<D> {
+    /// Takes a short message as far as it goes without its socket. [`Step::Over`] when it is all done.
+    ///
+    /// # Errors
+    /// If the lane is lost.
+    pub fn step_short(&mut self, short: &mut Short<D>) -> Result<Step<D>, D::Error> {
+        if self.life.has_failed() {
+            return Ok(Step::Over);
+        }
+        match std::mem::replace(&mut short.0, Place::Over) {
+            Place::Arriving(mut arrival) => {
+                let step = self.advance(&mut arrival)?;
+                short.0 = Place::Arriving(arrival);
+                Ok(step)
+            }
+            Place::Delivering(place, mut arrival) => {
+                let step = self.advance(&mut arrival)?;
+                short.0 = Place::Delivering(place, arrival);
+                Ok(step)
+            }
+            Place::Early(early, have) if have < early.bytes() => {
+                short.0 = Place::Early(early, have);
+                Ok(Step::GoOn)
+            }
+            Place::Early(early, _) => {
+                let place = early.place();
+                match self.side.early_is_whole(early) {
+                    Ok(None) => Ok(Step::Over),
+                    Ok(Some(landing)) => {
+                        let is_bounced = self.is_bounced[landing.slot_index()];
+                        short.0 = Place::Delivering(place, Arrival::new(landing, is_bounced, self.streams));
+                        Ok(Step::GoOn)
+                    }
+                    Err(violation) => {
+                        self.refuse(violation);
+                        Ok(Step::Over)
+                    }
+                }
+            }
+            Place::Over => Ok(Step::Over),
+        }
+    }
+
+    /// Begins to take a short message, whose frame was just read.
+    pub(super) fn begin_short(&mut self, seq: u64, bytes: u64, inbox: &mut Inbox<D>) {
+        let begun = match self.side.begin_early(seq, bytes) {
+            Ok(Some(early)) => Ok(Place::Early(early, 0)),
+            Ok(None) => self.side.begin_inline(seq, bytes).map(|landing| {
+                let is_bounced = self.is_bounced[landing.slot_index()];
+                Place::Arriving(Arrival::new(landing, is_bounced, self.streams))
+            }),
+            Err(violation) => Err(violation),
+        };
+        match begun {
+            Ok(place) => {
+                let (is_short, done) = (bytes <= self.eager_bytes, self.side.done());
+                tell(&mut self.life, self.announcer.begun(seq, is_short, done));
+                self.came_short = true;
+                inbox.begin(Short(place));
+            }
+            Err(violation) => self.refuse(violation),
+        }
+    }
+
+    /// Fails the connection for a message that its receive does not take. The sender of an early message
+    /// could not know that its receive is shorter: that is an error of usage.
+    pub(super) fn refuse(&mut self, violation: Violation) {
+        self.life.fail(match violation {
+            Violation::Overflow { total, capacity, .. } if self.has_places && total <= self.eager_bytes => {
+                Failure::TooLong(TooLong { bytes: total, capacity })
+            }
+            violation => Failure::Violation(violation),
+        });
     }
 }
