@@ -91,6 +91,19 @@ pub enum Error {
         /// The claim's length.
         claim_bytes: u64,
     },
+    /// A range lies between the parts of joined memory.
+    #[error(
+        "{bytes} bytes from {offset} are in none of the joined buffers: the maker of the list is at fault"
+    )]
+    LayoutInGap {
+        /// The range's start, counted from the first part.
+        offset: u64,
+        /// The range's length in bytes.
+        bytes: u64,
+    },
+    /// Buffers of different memories, or with exclusive claims, cannot be joined.
+    #[error("buffers were joined that are not all shared and of one memory")]
+    NotJoinable,
     /// A lane was asked to unpack in the mode that means no unpack.
     #[error("unpack mode \"none\" has nothing for a lane to do: receive into host memory in place")]
     NothingToUnpack,

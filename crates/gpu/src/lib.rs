@@ -52,7 +52,7 @@ pub use cuda::CudaDevice;
 pub use device::{Device, LaneSpec, MemoryKind, SoftOptions};
 pub use error::{ClaimError, Error};
 pub use lane::{Done, FRAGMENTS_MAX, GatherFrom, Lane, ScatterInto, StageFrom, UnpackInto, UnpackMode};
-pub use memory::{Buffer, CLAIMS_MAX, ReadClaim, WriteClaim};
+pub use memory::{Buffer, CLAIMS_MAX, Joined, ReadClaim, WriteClaim};
 pub use pattern::{Mismatch, Pattern};
 
 #[doc(hidden)]

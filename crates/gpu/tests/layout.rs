@@ -8,7 +8,7 @@ use std::time::Duration;
 use blocks::{MESSAGE_BYTES, PATTERN, blocks, content, expected};
 use ends::Ends;
 
-use gputcp_gpu::{Buffer, Device, Error, SoftOptions, UnpackMode};
+use gputcp_gpu::{Buffer, Device, Error, Joined, SoftOptions, UnpackMode};
 use gputcp_proto::layout::Layout;
 
 const SEGMENT: u64 = 32 << 10;
@@ -60,4 +60,43 @@ fn a_layout_that_is_not_the_claim_s_or_too_short_starts_nothing() {
         UnpackMode::None,
     );
     assert_eq!(none, Err(Error::NothingToUnpack));
+}
+
+#[test]
+fn a_message_of_several_buffers_is_carried_and_touches_nothing_between_them() {
+    let device = Device::soft(SoftOptions::default());
+    for on_device in [true, false] {
+        let allocate = |bytes| if on_device { device.allocate(bytes) } else { Buffer::host(bytes) };
+        // Four regions of one buffer, which are joined: the bytes between them are its, too.
+        let (source, destination) = (allocate(4000).unwrap(), allocate(4000).unwrap());
+        source.fill(PATTERN, 0, 4000).unwrap();
+        let others: Vec<_> = (0..3).map(|_| allocate(500).unwrap()).collect();
+        let joined = |buffer: &Buffer| {
+            let parts = std::iter::once(buffer).chain(&others);
+            Joined::of(parts.map(|part| part.share().unwrap()).collect()).unwrap()
+        };
+        for mode in [UnpackMode::Kernel, UnpackMode::Copy, UnpackMode::Host] {
+            let from = joined(&source);
+            let place = |joined: &Joined, buffer, at| joined.offset_of(buffer) + at;
+            let gather = Layout::of((0..40).map(|at| (place(&from, &source, at * 100), 50))).unwrap();
+            let read = from.read().unwrap();
+            {
+                let to = Joined::of(vec![destination.share().unwrap()]).unwrap();
+                let write = to.write().unwrap();
+                let scatter = Layout::of((0..40).map(|at| (at * 100 + 50, 50))).unwrap();
+                Ends::new(&device, 512).carry((&read, &gather), (&write, &scatter), 2000, mode).unwrap();
+                let beyond = Layout::of([(0, 1999), (4000, 1)]).unwrap();
+                let refused = Ends::new(&device, 512).carry((&read, &gather), (&write, &beyond), 2000, mode);
+                assert!(matches!(refused, Err(Error::LayoutBeyondClaim { .. })));
+            }
+            drop(read);
+            drop(from);
+            let (sent, found) = (content(&source), content(&destination));
+            for at in 0..40 {
+                assert_eq!(found[at * 100 + 50..at * 100 + 100], sent[at * 100..at * 100 + 50], "{mode}");
+                assert!(found[at * 100..at * 100 + 50].iter().all(|&byte| byte == 0));
+            }
+            destination.copy_from_host(0, &[0; 4000]).unwrap();
+        }
+    }
 }

@@ -7,11 +7,33 @@ use std::time::{Duration, Instant};
 
 use gputcp::{
     Buffer, Device, Options, Pattern, SoftOptions,
-    onesided::{Block, Endpoint, Operation, Rights},
+    onesided::{Block, Endpoint, Operation, Peer, Region, RemoteKey, Rights},
 };
 
 const SOON: Duration = Duration::from_secs(60);
 const ROOM: u64 = 1 << 30;
+
+/// Prints what preparing a long list costs, block by block.
+fn measure_preparing(peer: &Peer, local: &Region, key: &RemoteKey) -> gputcp::Result<()> {
+    const COUNT: u64 = 100_000;
+    let blocks = || {
+        (0..COUNT).map(|at| {
+            let offset = (at * 7919 % COUNT) * 1024;
+            Block { local, local_offset: offset, remote: key, remote_offset: offset, bytes: 512 }
+        })
+    };
+    let mut times: Vec<Duration> = (0..20)
+        .map(|_| {
+            let began = Instant::now();
+            drop(peer.prepare(Operation::Read, blocks()));
+            began.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    let each = times[times.len() / 2].as_nanos() as f64 / COUNT as f64;
+    println!("preparing {COUNT} blocks: {each:.1} ns each");
+    Ok(())
+}
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let kind = std::env::args().nth(1).unwrap_or_else(|| "host".into());
@@ -68,6 +90,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         println!("{row}");
     }
+    measure_preparing(&peer, &local, &key)?;
     // All that was moved is where it was at the peer, and the peer's is as it was.
     local.deregister(SOON)?;
     remote.deregister(SOON)?;

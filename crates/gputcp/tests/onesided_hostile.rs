@@ -93,19 +93,32 @@ impl Hostile {
     }
 }
 
-fn request(kind: u16, chunk: u64, (place, secret): (u32, &[u8]), ranges: &[(u64, u64)]) -> Vec<u8> {
-    let bytes: u64 = ranges.iter().fold(0, |sum, (_, bytes)| sum.wrapping_add(*bytes));
+type Name<'a> = (u32, &'a [u8]);
+
+/// A request of ranges of one region.
+fn request(kind: u16, chunk: u64, name: Name<'_>, ranges: &[(u64, u32)]) -> Vec<u8> {
+    let ranges: Vec<_> = ranges.iter().map(|&(offset, bytes)| (0, offset, bytes)).collect();
+    request_of(kind, chunk, &[name], &ranges)
+}
+
+/// A request of ranges of several regions.
+fn request_of(kind: u16, chunk: u64, names: &[Name<'_>], ranges: &[(u32, u64, u32)]) -> Vec<u8> {
+    let bytes: u64 = ranges.iter().map(|&(_, _, bytes)| u64::from(bytes)).sum();
     let mut out = b"GTOC".to_vec();
     out.extend(kind.to_le_bytes());
     out.extend([0; 2]);
     out.extend(chunk.to_le_bytes());
     out.extend(bytes.to_le_bytes());
-    out.extend(place.to_le_bytes());
+    out.extend((names.len() as u32).to_le_bytes());
     out.extend((ranges.len() as u32).to_le_bytes());
-    out.extend(secret);
-    for (offset, bytes) in ranges {
+    for (place, secret) in names {
+        out.extend(u64::from(*place).to_le_bytes());
+        out.extend(*secret);
+    }
+    for (region, offset, bytes) in ranges {
         out.extend(offset.to_le_bytes());
         out.extend(bytes.to_le_bytes());
+        out.extend(region.to_le_bytes());
     }
     out
 }
@@ -148,7 +161,7 @@ fn what_a_peer_may_not_have_is_refused_and_counted() {
     let (place, secret) = name_of(&key);
     let guessed = [0x55; 16];
     let mut hostile = Hostile::meet(&endpoint, 1);
-    type Case<'a> = (u16, (u32, &'a [u8]), &'a [(u64, u64)], u8);
+    type Case<'a> = (u16, (u32, &'a [u8]), &'a [(u64, u32)], u8);
     let cases: [Case<'_>; 7] = [
         (GET, (place, &guessed), &[(0, 8)], 1),
         (GET, (place + 1, &secret), &[(0, 8)], 1),
@@ -171,6 +184,51 @@ fn what_a_peer_may_not_have_is_refused_and_counted() {
     }
     assert_eq!(endpoint.refused(), 7);
     goes_on(&endpoint, &key);
+}
+
+#[test]
+fn one_bad_region_of_several_has_all_refused() {
+    let (endpoint, region, _buffer) = victim(Rights::ReadWrite);
+    let other = endpoint.register(&Buffer::host(100).unwrap(), Rights::Read).unwrap();
+    let ((place, secret), (second, its)) = (name_of(&region.key()), name_of(&other.key()));
+    let mut hostile = Hostile::meet(&endpoint, 1);
+    let both: [Name<'_>; 2] = [(place, &secret), (second, &its)];
+    let swapped: [Name<'_>; 2] = [(place, &its), (second, &secret)];
+    type Case<'a> = (&'a [Name<'a>], &'a [(u32, u64, u32)], u8, u8);
+    let cases: [Case<'_>; 4] = [
+        (&both, &[(0, 0, 8), (1, 0, 8)], 3, 1),
+        (&both[..1], &[(0, 0, 8), (0, 4096, 1)], 2, 1),
+        (&swapped, &[(0, 0, 8), (1, 0, 8)], 1, 0),
+        (&[both[0], (second, &secret)], &[(0, 0, 8)], 1, 0),
+    ];
+    for (number, (names, ranges, reason, range)) in cases.into_iter().enumerate() {
+        hostile.say(&request_of(OFFER, number as u64, names, ranges)).unwrap();
+        let answer = hostile.hear().unwrap();
+        assert_eq!((answer[4], answer[6], answer[16]), (5, reason, range), "case {number}");
+    }
+    // A range of no region breaks the rules.
+    hostile.say(&request_of(OFFER, 9, &both, &[(2, 0, 8)])).unwrap();
+    hostile.await_cut_off();
+    goes_on(&endpoint, &region.key());
+}
+
+#[test]
+fn regions_of_host_and_device_in_one_request_cut_a_peer_off() {
+    let device = gputcp::Device::soft(gputcp::SoftOptions::default());
+    let endpoint = Endpoint::bind("127.0.0.1:0", options().with_device(Some(device.clone()))).unwrap();
+    let buffer = Buffer::host(4096).unwrap();
+    buffer.copy_from_host(0, &[7; 4096]).unwrap();
+    let host = endpoint.register(&buffer, Rights::ReadWrite).unwrap();
+    let soft = endpoint.register(&device.allocate(4096).unwrap(), Rights::ReadWrite).unwrap();
+    let ((place, secret), (second, its)) = (name_of(&host.key()), name_of(&soft.key()));
+    let mut hostile = Hostile::meet(&endpoint, 1);
+    let both: [Name<'_>; 2] = [(place, &secret), (second, &its)];
+    hostile.say(&request_of(GET, 1, &both, &[(0, 0, 8), (1, 0, 8)])).unwrap();
+    hostile.await_cut_off();
+    goes_on(&endpoint, &host.key());
+    // Nothing of its request holds a region any more.
+    host.deregister(SOON).unwrap();
+    soft.deregister(SOON).unwrap();
 }
 
 #[test]
@@ -217,8 +275,8 @@ fn a_peer_that_breaks_the_rules_is_cut_off_and_others_go_on() {
         with(&|command| command.truncate(50)),
         with(&|command| command.push(0)),
         // About a chunk that the endpoint never had.
-        request(3, 0, (0, &[0; 16]), &[]),
-        request(4, 77, (0, &[0; 16]), &[]),
+        request_of(3, 0, &[], &[]),
+        request_of(4, 77, &[], &[]),
     ];
     for (number, command) in commands.iter().enumerate() {
         let mut hostile = Hostile::meet(&endpoint, number as u8);

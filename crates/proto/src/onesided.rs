@@ -17,7 +17,7 @@
 //! ```
 //!
 //! A transfer is a list of blocks. It is cut into chunks ([`chunks`]): some ranges of one local and one
-//! remote region, up to a length. A [`Link`](link::Link) keeps a bounded number of chunks under way, and
+//! remote memory, up to a length. A [`Link`](link::Link) keeps a bounded number of chunks under way, and
 //! takes the next from another transfer each time. So a short transfer waits for no long one.
 //!
 //! In the order of a request's way: a [`key`] names a region, and [`chunks`] cut a list. A [`command`] is a

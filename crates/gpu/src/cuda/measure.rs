@@ -126,7 +126,7 @@ pub fn launches_early(device: &Device) -> bool {
 pub fn unpack_within(lane: &mut Lane, claim: &WriteClaim, part: Fragment) -> Result<Done, Error> {
     let apart = part.source_offset.abs_diff(part.destination_offset) >= part.bytes;
     assert!(apart, "{part:?} overlaps itself");
-    lane::check_fragments(&[part], claim.bytes(), claim.bytes())?;
+    lane::check_fragments(&[part], claim.hold(), claim.hold())?;
     let Stream::Cuda(stream) = lane.stream_mut() else { return Err(not_real()) };
     stream.unpack(claim.hold(), claim.hold(), &[part])?;
     Ok(lane.stream_mut().now())

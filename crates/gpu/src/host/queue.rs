@@ -55,7 +55,7 @@ impl Queue {
         fragments: &[Fragment],
         stores: Stores,
     ) -> Result<(), Error> {
-        check_fragments(fragments, source.bytes() as u64, destination.bytes() as u64)?;
+        check_fragments(fragments, source, destination)?;
         let (source, destination) = (source.clone(), destination.clone());
         let command = Command { source, destination, stores, fragments: fragments.len() };
         let mut state = self.state();

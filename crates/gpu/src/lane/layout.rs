@@ -46,7 +46,7 @@ impl Unpack for ScatterInto<'_> {
     type Error = Error;
 
     fn launch(&mut self, index: usize, landing: &Landing) -> Result<Done, Error> {
-        let parts = part_of(self.layout, landing.offset(), landing.bytes(), self.destination.bytes())?;
+        let parts = part_of(self.layout, landing.offset(), landing.bytes(), self.destination.hold())?;
         self.lane.scatter_slab(index, landing.bytes(), parts, self.destination, self.mode)
     }
 }
@@ -56,7 +56,7 @@ impl Stage for GatherFrom<'_> {
     type Error = Error;
 
     fn launch(&mut self, index: usize, segment: &Segment) -> Result<Done, Error> {
-        let parts = part_of(self.layout, segment.offset(), segment.bytes(), self.source.bytes())?;
+        let parts = part_of(self.layout, segment.offset(), segment.bytes(), self.source.hold())?;
         self.lane.gather_slab(index, segment.bytes(), parts, self.source, self.mode)
     }
 }

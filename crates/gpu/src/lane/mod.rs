@@ -211,6 +211,7 @@ impl Lane {
     ) -> Result<Done, Error> {
         let destination_offset = self.idle_slab(index, bytes);
         let fragment = Fragment { source_offset, bytes, destination_offset };
+        check_fragments(&[fragment], source.hold(), self.memory.hold())?;
         self.stream.stage(source.hold(), self.memory.hold(), &[fragment], mode)?;
         self.slabs[index].pending = self.stream.launched();
         Ok(self.stream.now())
@@ -224,7 +225,7 @@ impl Lane {
         mode: UnpackMode,
     ) -> Result<Done, Error> {
         // All fragments are checked before the first is launched: a list is unpacked whole or not at all.
-        check_fragments(fragments, source.bytes() as u64, destination.bytes())?;
+        check_fragments(fragments, source, destination.hold())?;
         match mode {
             UnpackMode::Kernel | UnpackMode::Copy if !self.stream.reaches(source) => {
                 self.scratch.gather(

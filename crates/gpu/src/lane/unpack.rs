@@ -10,7 +10,7 @@ use gputcp_proto::{
 };
 
 use super::{Done, Lane};
-use crate::{Error, ReadClaim, WriteClaim};
+use crate::{Error, ReadClaim, WriteClaim, memory::Hold};
 
 /// The most fragments of one launch. 16384 pages of 4 KiB make a chunk of 64 MiB.
 pub const FRAGMENTS_MAX: usize = 16 << 10;
@@ -62,25 +62,24 @@ impl Stage for StageFrom<'_> {
     }
 }
 
-/// Checks that all fragments lie within a source and a destination of these lengths.
+/// Checks that all fragments lie within a source and a destination.
 pub(crate) fn check_fragments(
     fragments: &[Fragment],
-    source_bytes: u64,
-    destination_bytes: u64,
+    source: &Hold,
+    destination: &Hold,
 ) -> Result<(), Error> {
     if fragments.len() > FRAGMENTS_MAX {
         return Err(Error::TooManyFragments { found: fragments.len(), max: FRAGMENTS_MAX });
     }
-    let fits = |offset: u64, bytes, within| offset.checked_add(bytes).is_some_and(|end| end <= within);
     for (index, &Fragment { source_offset, bytes, destination_offset }) in fragments.iter().enumerate() {
-        if !fits(source_offset, bytes, source_bytes) || !fits(destination_offset, bytes, destination_bytes) {
+        if !source.contains(source_offset, bytes) || !destination.contains(destination_offset, bytes) {
             return Err(Error::Fragment {
                 index,
                 bytes,
                 source_offset,
                 destination_offset,
-                source_bytes,
-                destination_bytes,
+                source_bytes: source.bytes() as u64,
+                destination_bytes: destination.bytes() as u64,
             });
         }
     }
@@ -115,6 +114,7 @@ impl fmt::Display for UnpackMode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Buffer;
 
     #[test]
     fn modes_read_as_they_are_written() {
@@ -129,14 +129,17 @@ mod tests {
     fn fragments_are_checked_to_the_byte() {
         let fragment =
             |source_offset, bytes, destination_offset| Fragment { source_offset, bytes, destination_offset };
-        let check = |f| check_fragments(&[fragment(0, 1, 0), f], 10, 20).is_ok();
+        let (ten, twenty) = (Buffer::host(10).unwrap(), Buffer::host(20).unwrap());
+        let (source, destination) = (ten.read(0, 10).unwrap(), twenty.write(0, 20).unwrap());
+        let check_all = |list: &[Fragment]| check_fragments(list, source.hold(), destination.hold());
+        let check = |f| check_all(&[fragment(0, 1, 0), f]).is_ok();
         assert!(check(fragment(0, 10, 10)) && check(fragment(10, 0, 20)) && check(fragment(3, 7, 0)));
         assert!(!check(fragment(0, 11, 0)) && !check(fragment(4, 7, 0)) && !check(fragment(0, 10, 11)));
         assert!(!check(fragment(11, 0, 0)) && !check(fragment(0, 0, 21)));
         assert!(!check(fragment(u64::MAX, 2, 0)) && !check(fragment(0, 2, u64::MAX)));
         assert!(!check(fragment(1, u64::MAX, 0)));
         let many = vec![fragment(0, 0, 0); FRAGMENTS_MAX + 1];
-        assert!(check_fragments(&many[1..], 0, 0).is_ok());
-        assert!(matches!(check_fragments(&many, 0, 0), Err(Error::TooManyFragments { found: 16385, .. })));
+        assert!(check_all(&many[1..]).is_ok());
+        assert!(matches!(check_all(&many), Err(Error::TooManyFragments { found: 16385, .. })));
     }
 }

@@ -13,7 +13,7 @@ use crate::{ClaimError, Device, Error, MemoryKind, Mismatch, Pattern, cuda::Gpu}
 /// gone.
 #[derive(Debug, Clone)]
 pub struct Buffer {
-    region: Arc<Region>,
+    pub(super) region: Arc<Region>,
     kind: MemoryKind,
 }
 

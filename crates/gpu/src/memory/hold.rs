@@ -35,6 +35,8 @@ pub(super) struct Region {
     exclusive: bool,
     /// The number of holds that share each entry of the table.
     holders: [AtomicU32; CLAIMS_MAX],
+    /// The start and end of each part that is memory, in order; none if all of it is.
+    parts: Option<Box<[(u64, u64)]>>,
 }
 
 impl Region {
@@ -92,14 +94,43 @@ impl Region {
         Self::new(memory, bytes, false)
     }
 
+    /// Returns a region from `start` on, of which the parts of other regions are memory. Claims exclude no
+    /// others: the regions' own claims, which the keeper has, decide about access.
+    pub(super) fn joined(
+        start: NonNull<u8>,
+        parts: Box<[(u64, u64)]>,
+        gpu: Option<&Arc<Gpu>>,
+        keeper: Arc<dyn Any + Send + Sync>,
+    ) -> Arc<Self> {
+        let bytes = parts.iter().map(|&(_, end)| end).max().unwrap_or(0);
+        let memory = Memory::Foreign(Foreign { start, gpu: gpu.cloned(), _keeper: Some(keeper) });
+        Arc::new(Self { parts: Some(parts), ..Self::whole(memory, bytes, false) })
+    }
+
     fn of(memory: Memory, bytes: u64) -> Arc<Self> {
         Self::new(memory, bytes, true)
     }
 
     fn new(memory: Memory, bytes: u64, exclusive: bool) -> Arc<Self> {
+        Arc::new(Self::whole(memory, bytes, exclusive))
+    }
+
+    fn whole(memory: Memory, bytes: u64, exclusive: bool) -> Self {
         let claims = Mutex::new(ClaimTable::new(bytes));
         let holders = [const { AtomicU32::new(0) }; CLAIMS_MAX];
-        Arc::new(Self { memory, bytes, claims, exclusive, holders })
+        Self { memory, bytes, claims, exclusive, holders, parts: None }
+    }
+
+    pub(super) const fn exclusive(&self) -> bool {
+        self.exclusive
+    }
+
+    /// Returns whether the range from `start` to `end` is memory of one part.
+    fn has(&self, start: u64, end: u64) -> bool {
+        self.parts.as_ref().is_none_or(|parts| {
+            let after = parts.partition_point(|&(from, _)| from <= start);
+            after.checked_sub(1).is_some_and(|at| end <= parts[at].1)
+        })
     }
 
     /// Returns the GPU that owns the memory.
@@ -263,12 +294,20 @@ impl Hold {
         forward(self.start, offset)
     }
 
-    /// Returns whether `bytes` bytes from `offset` lie within the hold.
-    pub(crate) const fn contains(&self, offset: u64, bytes: u64) -> bool {
-        match offset.checked_add(bytes) {
-            Some(end) => end <= self.bytes as u64,
-            None => false,
-        }
+    /// Returns whether `bytes` bytes from `offset` lie within the hold, and are memory.
+    pub(crate) fn contains(&self, offset: u64, bytes: u64) -> bool {
+        let end = offset.checked_add(bytes).filter(|&end| end <= self.bytes as u64);
+        end.is_some_and(|end| {
+            self.region.parts.is_none() || {
+                let skipped = (self.start.addr().get() - self.region.start().addr().get()) as u64;
+                self.region.has(skipped + offset, skipped + end)
+            }
+        })
+    }
+
+    /// Returns whether bytes of the hold are no memory.
+    pub(crate) fn has_gaps(&self) -> bool {
+        self.region.parts.is_some()
     }
 }
 

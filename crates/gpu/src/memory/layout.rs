@@ -9,7 +9,7 @@ use std::{
 use gputcp_proto::layout::{Layout, Slice};
 
 use super::{
-    ReadClaim, WriteClaim,
+    Hold, ReadClaim, WriteClaim,
     claim::host_only,
     socket::{self, PARTS_MAX, Room},
 };
@@ -34,7 +34,7 @@ impl ReadClaim {
         bytes: u64,
     ) -> io::Result<usize> {
         host_only(self.kind())?;
-        let ranges = part_of(layout, offset, bytes, self.bytes()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let ranges = part_of(layout, offset, bytes, self.hold()).map_err(|_| io::ErrorKind::InvalidInput)?;
         let mut parts = [IoSlice::new(&[]); PARTS_MAX];
         let mut count = 0;
         // The header is first, and takes its place if empty, too.
@@ -69,7 +69,7 @@ impl WriteClaim {
         bytes: u64,
     ) -> io::Result<usize> {
         host_only(self.kind())?;
-        let ranges = part_of(layout, offset, bytes, self.bytes()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let ranges = part_of(layout, offset, bytes, self.hold()).map_err(|_| io::ErrorKind::InvalidInput)?;
         let mut room = [Room::NONE; PARTS_MAX];
         let mut count = 0;
         for (place, range) in room.iter_mut().zip(ranges) {
@@ -82,20 +82,26 @@ impl WriteClaim {
     }
 }
 
-/// Returns the places of a part of a message in a claim, after a check that the claim has all of the
-/// message's ranges.
-pub(crate) fn part_of(
-    layout: &Layout,
+/// Returns the places of a part of a message in a claim, after a check that the claim has them.
+pub(crate) fn part_of<'a>(
+    layout: &'a Layout,
     offset: u64,
     bytes: u64,
-    claim_bytes: u64,
-) -> Result<Slice<'_>, Error> {
+    claim: &Hold,
+) -> Result<Slice<'a>, Error> {
+    let claim_bytes = claim.bytes() as u64;
     if layout.end() > claim_bytes {
         return Err(Error::LayoutBeyondClaim { end: layout.end(), claim_bytes });
     }
-    layout.slice(offset, bytes).ok_or_else(|| Error::OutsideLayout {
+    let part = layout.slice(offset, bytes).ok_or_else(|| Error::OutsideLayout {
         offset,
         bytes,
         layout_bytes: layout.bytes(),
-    })
+    })?;
+    if claim.has_gaps()
+        && let Some(gap) = part.clone().find(|range| !claim.contains(range.destination_offset, range.bytes))
+    {
+        return Err(Error::LayoutInGap { offset: gap.destination_offset, bytes: gap.bytes });
+    }
+    Ok(part)
 }

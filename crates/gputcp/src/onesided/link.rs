@@ -2,14 +2,12 @@
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use gputcp_gpu::{Buffer, Done};
 use gputcp_proto::{
     frame::Token,
-    layout::Layout,
     onesided::{
         command::COMMAND_BYTES_MAX,
         key::Operation,
@@ -21,7 +19,7 @@ use gputcp_proto::{
 use super::{
     Address,
     greeting::{Greeting, Purpose, WINDOW},
-    job::{Memory, PeerId},
+    job::{PeerId, Side},
     ring::Ring,
 };
 use crate::{Connector, Error, Options, Progress, RecvComm, RecvRequest, Result, SendComm, SendRequest};
@@ -61,21 +59,21 @@ enum Outgoing {
 /// A message to send on the data connection.
 #[derive(Debug)]
 pub(super) enum Outbound {
-    /// The bytes that a peer reads, under a grant.
-    Get(Grant, Arc<Memory>, Arc<Layout>),
+    /// The bytes that a peer reads, under grants.
+    Get(Vec<Grant>, Side),
     /// An empty message in the place of bytes that were refused.
     Refused,
     /// The bytes of a write of this side's.
-    Write(Arc<Memory>, Arc<Layout>),
+    Write(Side),
 }
 
 /// A message to receive on the data connection, and the command that asks for it.
 #[derive(Debug)]
 pub(super) enum Inbound {
     /// The bytes of a read of this side's.
-    Read(UnderWay, Arc<Memory>, Arc<Layout>, Vec<u8>),
-    /// The bytes that a peer writes, under a grant.
-    Offer(u64, Grant, Arc<Memory>, Arc<Layout>, Vec<u8>),
+    Read(UnderWay, Side, Vec<u8>),
+    /// The bytes that a peer writes, under grants.
+    Offer(u64, Vec<Grant>, Side, Vec<u8>),
 }
 
 impl Link {
@@ -211,8 +209,8 @@ impl Link {
         let mut moved = false;
         if let Some(comm) = &mut self.data_in {
             while let Some(next) = self.recvs.front_mut() {
-                let (memory, layout, command) = next.parts();
-                let Some(request) = comm.irecv_layout(&memory.buffer, layout)? else { break };
+                let (side, command) = next.parts();
+                let Some(request) = comm.irecv_layout(side.write(), side.layout())? else { break };
                 let command = std::mem::take(command);
                 self.commands.push_back(command);
                 self.receiving.extend(self.recvs.pop_front().map(|next| (request, next)));
@@ -222,13 +220,13 @@ impl Link {
         if let Outgoing::Connected(comm) = &mut self.data_out {
             while let Some(next) = self.sends.front() {
                 let request = match next {
-                    Outbound::Get(_, memory, layout) | Outbound::Write(memory, layout) => {
-                        comm.isend_layout(&memory.buffer, layout)?
+                    Outbound::Get(_, side) | Outbound::Write(side) => {
+                        comm.isend_layout(side.read(), side.layout())?
                     }
                     Outbound::Refused => comm.isend(&self.sent_commands.buffer, 0, 0)?,
                 };
                 let Some(request) = request else { break };
-                if !matches!(next, Outbound::Write(..)) {
+                if !matches!(next, Outbound::Write(_)) {
                     self.rules.served(Operation::Read);
                 }
                 self.sending.extend(self.sends.pop_front().map(|next| (request, next)));
@@ -292,13 +290,13 @@ impl Link {
         drop((self.data_in.take(), self.commands_in.take()));
         let outbound = self.sends.into_iter().chain(self.sending.into_iter().map(|(_, message)| message));
         let inbound = self.recvs.into_iter().chain(self.receiving.into_iter().map(|(_, message)| message));
-        let sent = outbound.filter_map(|message| match message {
-            Outbound::Get(grant, ..) => Some(grant),
-            Outbound::Refused | Outbound::Write(..) => None,
+        let sent = outbound.flat_map(|message| match message {
+            Outbound::Get(grants, _) => grants,
+            Outbound::Refused | Outbound::Write(_) => vec![],
         });
-        let received = inbound.filter_map(|message| match message {
-            Inbound::Offer(_, grant, ..) => Some(grant),
-            Inbound::Read(..) => None,
+        let received = inbound.flat_map(|message| match message {
+            Inbound::Offer(_, grants, ..) => grants,
+            Inbound::Read(..) => vec![],
         });
         sent.chain(received).collect()
     }
@@ -318,11 +316,9 @@ impl Outgoing {
 }
 
 impl Inbound {
-    fn parts(&mut self) -> (&Arc<Memory>, &Arc<Layout>, &mut Vec<u8>) {
+    const fn parts(&mut self) -> (&Side, &mut Vec<u8>) {
         match self {
-            Self::Read(_, memory, layout, command) | Self::Offer(_, _, memory, layout, command) => {
-                (memory, layout, command)
-            }
+            Self::Read(_, side, command) | Self::Offer(_, _, side, command) => (side, command),
         }
     }
 }

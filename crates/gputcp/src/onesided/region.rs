@@ -7,7 +7,7 @@ use std::{
 };
 
 use gputcp_gpu::{Buffer, MemoryKind};
-use gputcp_proto::onesided::key::{Key, Rights};
+use gputcp_proto::onesided::key::{Key, Rights, Space};
 
 use super::{job::Memory, state::Shared};
 use crate::{Error, Result, sockets::random_token};
@@ -30,7 +30,8 @@ impl Region {
         let buffer = buffer.share()?;
         let secret = random_token()?.0;
         let mut state = shared.lock();
-        let key = state.regions.register(buffer.bytes(), rights, secret);
+        let space = if kind == MemoryKind::Host { Space::Host } else { Space::Device };
+        let key = state.regions.register(buffer.bytes(), rights, space, secret);
         let memory = Arc::new(Memory { key, buffer });
         state.keep(&memory);
         drop(state);

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use gputcp_proto::onesided::{
-    chunks::Block,
-    command::{self, Command, HEAD_BYTES, Request},
-    key::Operation,
+    chunks::Distinct,
+    command::{Command, Range, Request},
+    key::{Key, Operation},
     link::{News, TransferId, UnderWay},
     regions::Refusal,
 };
 
 use super::{
     Note,
-    job::{Job, Memory, layout_of},
+    job::{Job, Memory, Side, layout_of, starts},
     link::{Inbound, Link, Outbound},
     state::{NOTES_MAX, Shared, State},
 };
@@ -38,38 +38,29 @@ impl Link {
             self.received(message, bytes, shared)?;
             moved = true;
         }
-        self.begin_chunks(shared);
+        self.begin_chunks(shared)?;
         moved |= self.post()?;
         moved |= self.send_commands()?;
         Ok(moved)
     }
 
     /// Begins as many chunks of this side's transfers as the windows allow.
-    fn begin_chunks(&mut self, shared: &Shared) {
+    fn begin_chunks(&mut self, shared: &Shared) -> Result<()> {
         for operation in [Operation::Read, Operation::Write] {
             while let Some(chunk) = self.rules.next(operation) {
-                let number = chunk.number as usize;
-                let Some((job, first, memory)) = local_side(shared, &chunk) else { continue };
-                let key = &job.remotes[first.remote as usize];
-                let ranges = job.plan.blocks(number).map(|block| (block.remote_offset, block.bytes));
-                let bytes = job.plan.chunk(number).bytes;
-                let mut message = vec![0; HEAD_BYTES];
-                let mut count = 0;
-                for (offset, bytes) in ranges {
-                    command::put_range(&mut message, offset, bytes);
-                    count += 1;
-                }
-                let head = Command::request(operation, key, chunk.chunk, bytes, count).encode();
-                message[..HEAD_BYTES].copy_from_slice(&head);
+                let Some(job) = job_of(shared, &chunk) else { continue };
+                let message = request(&job, &chunk);
                 match operation {
                     Operation::Read => {
-                        let layout = job.layouts[number].clone();
-                        self.recvs.push_back(Inbound::Read(chunk, memory, layout, message));
+                        if let Some(side) = local_side(shared, &chunk)? {
+                            self.recvs.push_back(Inbound::Read(chunk, side, message));
+                        }
                     }
                     Operation::Write => self.say(message),
                 }
             }
         }
+        Ok(())
     }
 
     /// Takes a command of the peer's.
@@ -85,8 +76,7 @@ impl Link {
             }
             command => {
                 let news = self.rules.heard(&command).map_err(|violation| self.misbehaved(violation))?;
-                self.take(news, shared);
-                Ok(())
+                self.take(news, shared)
             }
         }
     }
@@ -95,24 +85,23 @@ impl Link {
     fn serve(&mut self, operation: Operation, request: &Request, rest: &[u8], shared: &Shared) -> Result<()> {
         self.rules.requested(operation).map_err(|violation| self.misbehaved(violation))?;
         let mut state = shared.lock();
-        let granted = state.regions.grant(request.region, operation, command::ranges(rest));
-        let granted = granted.and_then(|grant| match state.memory(&grant) {
-            Some(memory) => Ok((grant, memory)),
-            None => {
-                state.regions.give_back(grant);
-                Err((0, Refusal::UnknownKey))
-            }
-        });
         let chunk = request.chunk;
-        match granted {
-            Ok((grant, memory)) => {
+        match state.regions.grant(operation, request.names(rest), request.ranges(rest)) {
+            Ok(grants) => {
+                let regions: Vec<_> = grants.iter().filter_map(|grant| state.memory(grant)).collect();
                 drop(state);
-                let layout = Arc::new(layout_of(command::ranges(rest), request.ranges as usize)?);
+                let side = side_of(regions, request, rest);
+                let Ok(side) = side else {
+                    let mut state = shared.lock();
+                    grants.into_iter().for_each(|grant| state.give_back(grant));
+                    drop(state);
+                    return Err(self.mixed(request.regions));
+                };
                 match operation {
-                    Operation::Read => self.sends.push_back(Outbound::Get(grant, memory, layout)),
+                    Operation::Read => self.sends.push_back(Outbound::Get(grants, side)),
                     Operation::Write => {
                         let pull = Command::Pull { chunk }.encode().to_vec();
-                        self.recvs.push_back(Inbound::Offer(chunk, grant, memory, layout, pull));
+                        self.recvs.push_back(Inbound::Offer(chunk, grants, side, pull));
                     }
                 }
             }
@@ -130,13 +119,12 @@ impl Link {
     }
 
     /// Takes the news about one chunk of this side's.
-    fn take(&mut self, news: News, shared: &Shared) {
+    fn take(&mut self, news: News, shared: &Shared) -> Result<()> {
         match news {
             News::Done(chunk) => self.count(chunk.transfer, 1, shared),
             News::Send(chunk) => {
-                let number = chunk.number as usize;
-                if let Some((job, _, memory)) = local_side(shared, &chunk) {
-                    self.sends.push_back(Outbound::Write(memory, job.layouts[number].clone()));
+                if let Some(side) = local_side(shared, &chunk)? {
+                    self.sends.push_back(Outbound::Write(side));
                 }
             }
             News::Refused { chunk, range, refusal, is_over } => {
@@ -152,15 +140,18 @@ impl Link {
                 }
             }
         }
+        Ok(())
     }
 
     /// Takes a message that was sent.
     fn sent(message: Outbound, shared: &Shared) {
         // The end of a write is told by the peer, when the bytes are in place.
-        if let Outbound::Get(grant, memory, _) = message {
+        if let Outbound::Get(grants, side) = message {
             // First, so that the end of a region is the end of its claim.
-            drop(memory);
-            shared.lock().give_back(grant);
+            drop(side);
+            let mut state = shared.lock();
+            grants.into_iter().for_each(|grant| state.give_back(grant));
+            drop(state);
             shared.tell();
         }
     }
@@ -168,23 +159,27 @@ impl Link {
     /// Takes a message that has come.
     fn received(&mut self, message: Inbound, bytes: u64, shared: &Shared) -> Result<()> {
         match message {
-            Inbound::Read(chunk, memory, layout, _) => {
-                drop(memory);
-                if bytes != layout.bytes() && bytes > 0 {
-                    return Err(self.wrong_length(bytes, layout.bytes()));
+            Inbound::Read(chunk, side, _) => {
+                let expected = side.bytes();
+                drop(side);
+                if bytes != expected && bytes > 0 {
+                    return Err(self.wrong_length(bytes, expected));
                 }
                 if self.rules.arrived(bytes == 0) {
                     self.count(chunk.transfer, 1, shared);
                 }
                 Ok(())
             }
-            Inbound::Offer(chunk, grant, memory, layout, _) => {
-                drop(memory);
-                shared.lock().give_back(grant);
+            Inbound::Offer(chunk, grants, side, _) => {
+                let expected = side.bytes();
+                drop(side);
+                let mut state = shared.lock();
+                grants.into_iter().for_each(|grant| state.give_back(grant));
+                drop(state);
                 shared.tell();
                 self.rules.served(Operation::Write);
-                if bytes != layout.bytes() {
-                    return Err(self.wrong_length(bytes, layout.bytes()));
+                if bytes != expected {
+                    return Err(self.wrong_length(bytes, expected));
                 }
                 self.say(Command::Done { chunk }.encode().to_vec());
                 Ok(())
@@ -226,6 +221,11 @@ impl Link {
         Error::PeerMisbehaved { peer: format!("{:?}", self.address).into(), violation }
     }
 
+    fn mixed(&self, regions: u32) -> Error {
+        let (frame, field) = ("command", "number of regions of different memories");
+        self.misbehaved(gputcp_proto::Violation::Field { frame, field, value: regions.into() })
+    }
+
     fn wrong_length(&self, found: u64, expected: u64) -> Error {
         let value = found;
         tracing::debug!(found, expected, "a one-sided message has a wrong length");
@@ -233,13 +233,67 @@ impl Link {
     }
 }
 
-/// Returns the job of a chunk, its first block, and the memory of its local side.
-fn local_side(shared: &Shared, chunk: &UnderWay) -> Option<(Arc<Job>, Block, Arc<Memory>)> {
+/// Returns the job of a chunk, if its transfer is not over.
+fn job_of(shared: &Shared, chunk: &UnderWay) -> Option<Arc<Job>> {
+    shared
+        .lock()
+        .flights
+        .get(&chunk.transfer)
+        .filter(|flight| !flight.is_over)
+        .map(|flight| flight.job.clone())
+}
+
+/// Returns the request of a chunk.
+fn request(job: &Job, chunk: &UnderWay) -> Vec<u8> {
+    let mut regions = Distinct::default();
+    let blocks = job.plan.blocks(chunk.number as usize);
+    let ranges: Vec<Range> = blocks
+        .map(|block| Range {
+            region: regions.place_of(block.remote) as u16,
+            offset: block.remote_offset,
+            bytes: block.bytes as u32,
+        })
+        .collect();
+    let keys: Vec<Key> = regions.regions().iter().map(|&remote| job.remotes[remote as usize]).collect();
+    Request::encode(job.operation, chunk.chunk, &keys, &ranges)
+}
+
+/// Returns a chunk's bytes at this end, its initiator's.
+fn local_side(shared: &Shared, chunk: &UnderWay) -> Result<Option<Side>> {
     let state = shared.lock();
-    let flight = state.flights.get(&chunk.transfer)?;
-    let first = flight.job.plan.blocks(chunk.number as usize).next()?;
-    let memory = flight.locals.get(first.local as usize)?.clone();
-    Some((flight.job.clone(), first, memory))
+    let number = chunk.number as usize;
+    let Some(flight) = state.flights.get(&chunk.transfer).filter(|flight| !flight.is_over) else {
+        return Ok(None);
+    };
+    let (job, mut locals) = (flight.job.clone(), Distinct::default());
+    let count = job.plan.blocks(number).map(|block| locals.place_of(block.local)).count();
+    let memory: Vec<_> =
+        locals.regions().iter().map(|&local| flight.locals[local as usize].clone()).collect();
+    drop(state);
+    let layout = match job.layouts[number].get() {
+        Some(layout) => layout.clone(),
+        None => {
+            let starts: Vec<u64> = starts(memory.iter().map(|region| &region.buffer)).collect();
+            let ranges = job
+                .plan
+                .blocks(number)
+                .map(|block| (starts[locals.place_of(block.local)] + block.local_offset, block.bytes));
+            let layout = Arc::new(layout_of(ranges, count)?);
+            job.layouts[number].get_or_init(|| layout).clone()
+        }
+    };
+    Side::new(memory, layout).map(Some)
+}
+
+/// Returns a chunk's bytes at this end, its target's.
+fn side_of(regions: Vec<Arc<Memory>>, request: &Request, rest: &[u8]) -> Result<Side> {
+    let starts: Vec<u64> = starts(regions.iter().map(|region| &region.buffer)).collect();
+    let ranges = request.ranges(rest).map(|range| {
+        let start = starts.get(usize::from(range.region)).copied().unwrap_or(u64::MAX);
+        (start.saturating_add(range.offset), range.bytes.into())
+    });
+    let layout = layout_of(ranges, request.ranges as usize)?;
+    Side::new(regions, Arc::new(layout))
 }
 
 /// Returns the error of a refused chunk: which block, and why.

@@ -1,20 +1,20 @@
 //! A transfer in the view of its user: prepared once, posted any number of times.
 
 use std::{
-    sync::{Arc, Weak},
+    collections::HashMap,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use gputcp_proto::onesided::{
     chunks::{self, Plan},
-    command::RANGES_MAX,
     key::{Key, Operation},
     link::TransferId,
 };
 
 use super::{
     Region, check_note,
-    job::{Job, Memory, PeerId, layout_of},
+    job::{Job, Memory, PeerId},
     state::Shared,
 };
 use crate::{Error, Progress, Result};
@@ -50,36 +50,28 @@ impl Transfer {
         operation: Operation,
         blocks: impl IntoIterator<Item = Block<'a>>,
     ) -> Result<Self> {
-        let mut job = Job {
-            peer,
-            operation,
-            locals: Vec::new(),
-            remotes: Vec::new(),
-            plan: Plan::default(),
-            layouts: Vec::new(),
-        };
+        let mut tables = Tables::default();
         let mut failure = None;
         let blocks = blocks.into_iter().enumerate();
-        let checked = blocks.map_while(|(number, block)| {
-            match job_block(&mut job.locals, &mut job.remotes, operation, &block) {
-                Ok(block) => Some(block),
-                Err(why) => {
-                    failure = Some(Error::usage(format!("block {number} of a {operation} is bad: {why}")));
-                    None
-                }
+        let checked = blocks.map_while(|(number, block)| match tables.check(operation, &block) {
+            Ok(block) => Some(block),
+            Err(why) => {
+                failure = Some(Error::usage(format!("block {number} of a {operation} is bad: {why}")));
+                None
             }
         });
-        let plan = Plan::new(checked, CHUNK_BYTES);
+        let mut plan = Plan::merge(checked);
         if let Some(failure) = failure {
             return Err(failure);
         }
-        job.layouts = (0..plan.chunks())
-            .map(|chunk| {
-                let ranges = plan.blocks(chunk).map(|block| (block.local_offset, block.bytes));
-                layout_of(ranges, RANGES_MAX).map(Arc::new)
-            })
-            .collect::<Result<_>>()?;
-        job.plan = plan;
+        let Tables { locals, remotes, .. } = tables;
+        plan.cut(CHUNK_BYTES, |block| {
+            let (local, remote) = (&locals[block.local as usize].key, &remotes[block.remote as usize]);
+            (local.space(), remote.space())
+        });
+        let layouts = (0..plan.chunks()).map(|_| OnceLock::new()).collect();
+        let locals = locals.iter().map(Arc::downgrade).collect();
+        let job = Job { peer, operation, locals, remotes, plan, layouts };
         Ok(Self { shared: shared.clone(), job: Arc::new(job), posted: None })
     }
 
@@ -170,37 +162,62 @@ impl Drop for Transfer {
     }
 }
 
-/// Checks a block, and names its regions by their place in the tables.
-fn job_block(
-    locals: &mut Vec<Weak<Memory>>,
-    remotes: &mut Vec<Key>,
-    operation: Operation,
-    block: &Block<'_>,
-) -> Result<chunks::Block, String> {
-    let Block { local, local_offset, remote, remote_offset, bytes } = *block;
-    let within = |offset: u64, most: u64| offset.checked_add(bytes).is_some_and(|end| end <= most);
-    if !within(local_offset, local.bytes()) {
-        let most = local.bytes();
-        return Err(format!("{bytes} bytes from {local_offset} are not within the local region of {most}"));
+/// The regions of a transfer, each once.
+#[derive(Default)]
+struct Tables {
+    locals: Vec<Arc<Memory>>,
+    remotes: Vec<Key>,
+    /// The place of each in its table, by its place at its owner; the secret makes a remote one unique.
+    local_places: HashMap<usize, u32>,
+    remote_places: HashMap<[u8; Key::BYTES], u32>,
+    /// The places of the block before.
+    last: Option<(u32, u32)>,
+}
+
+impl Tables {
+    /// Checks a block, and names its regions by their place in the tables.
+    fn check(&mut self, operation: Operation, block: &Block<'_>) -> Result<chunks::Block, String> {
+        let Block { local, local_offset, remote, remote_offset, bytes } = *block;
+        let within = |offset: u64, most: u64| offset.checked_add(bytes).is_some_and(|end| end <= most);
+        if !within(local_offset, local.bytes()) {
+            let most = local.bytes();
+            return Err(format!(
+                "{bytes} bytes from {local_offset} are not within the local region of {most}"
+            ));
+        }
+        if !within(remote_offset, remote.bytes()) {
+            let most = remote.bytes();
+            return Err(format!(
+                "{bytes} bytes from {remote_offset} are not within the remote region of {most}"
+            ));
+        }
+        if !remote.rights().allow(operation) {
+            return Err(format!("the remote region allows no {operation}"));
+        }
+        let (local, remote) = (self.local(&local.memory), self.remote(remote));
+        self.last = Some((local, remote));
+        Ok(chunks::Block { local, remote, local_offset, remote_offset, bytes })
     }
-    if !within(remote_offset, remote.bytes()) {
-        let most = remote.bytes();
-        return Err(format!("{bytes} bytes from {remote_offset} are not within the remote region of {most}"));
+
+    fn local(&mut self, memory: &Arc<Memory>) -> u32 {
+        match self.last {
+            Some((last, _)) if Arc::ptr_eq(&self.locals[last as usize], memory) => last,
+            _ => *self.local_places.entry(memory.key.place()).or_insert_with(|| {
+                self.locals.push(memory.clone());
+                (self.locals.len() - 1) as u32
+            }),
+        }
     }
-    if !remote.rights().allow(operation) {
-        return Err(format!("the remote region allows no {operation}"));
+
+    fn remote(&mut self, key: &Key) -> u32 {
+        match self.last {
+            Some((_, last)) if self.remotes[last as usize] == *key => last,
+            _ => *self.remote_places.entry(key.encode()).or_insert_with(|| {
+                self.remotes.push(*key);
+                (self.remotes.len() - 1) as u32
+            }),
+        }
     }
-    // Mostly the region of the block before.
-    let is_it = |memory: &Weak<Memory>| memory.as_ptr() == Arc::as_ptr(&local.memory);
-    let at = locals.iter().rposition(is_it).unwrap_or_else(|| {
-        locals.push(Arc::downgrade(&local.memory));
-        locals.len() - 1
-    });
-    let remote_at = remotes.iter().rposition(|key| key == remote).unwrap_or_else(|| {
-        remotes.push(*remote);
-        remotes.len() - 1
-    });
-    Ok(chunks::Block { local: at as u32, remote: remote_at as u32, local_offset, remote_offset, bytes })
 }
 
 /// The longest chunk. With 2 MiB, GPU memory moved a fifth slower (H200).

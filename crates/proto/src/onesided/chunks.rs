@@ -1,6 +1,6 @@
-//! Cuts a list of blocks into chunks: some ranges of one local and of one remote region, up to a length.
+//! Cuts a list of blocks into chunks: some ranges of one local and of one remote memory, up to a length.
 
-use super::command::RANGES_MAX;
+use super::command::{RANGES_MAX, REGIONS_MAX};
 
 /// A block of a transfer: so many bytes, here and at the peer. Regions are named by their place in the
 /// transfer's own tables.
@@ -40,20 +40,16 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Merges neighbouring blocks, and cuts the list into chunks of up to `longest` bytes.
-    ///
-    /// # Panics
-    /// If `longest` is 0.
+    /// Merges neighbouring blocks into a plan that has no chunks yet ([`Plan::cut`]).
     #[must_use]
-    pub fn new(blocks: impl IntoIterator<Item = Block>, longest: u64) -> Self {
-        assert!(longest > 0, "a chunk has at least one byte");
+    pub fn merge(blocks: impl IntoIterator<Item = Block>) -> Self {
         let blocks = blocks.into_iter();
         let mut plan = Self::default();
         plan.blocks.reserve(blocks.size_hint().0);
+        plan.numbers.reserve(blocks.size_hint().0);
         for (number, block) in blocks.enumerate() {
             plan.add(block, number as u32);
         }
-        plan.cut(longest);
         plan
     }
 
@@ -74,21 +70,30 @@ impl Plan {
         self.numbers.push(number);
     }
 
-    fn cut(&mut self, longest: u64) {
+    /// Cuts the plan into chunks of up to `longest` bytes, whose blocks are all in the same `memory`.
+    ///
+    /// # Panics
+    /// If `longest` is 0.
+    pub fn cut<M: PartialEq>(&mut self, longest: u64, memory: impl Fn(&Block) -> M) {
+        assert!(longest > 0, "a chunk has at least one byte");
+        self.chunks.clear();
         let mut open: Option<(Chunk, usize)> = None;
+        let mut regions = Distinct::default();
         for (at, block) in self.blocks.iter().enumerate() {
             let mut skip = 0;
             while skip < block.bytes {
                 let fits = open.as_ref().is_some_and(|(chunk, ranges)| {
                     let first = &self.blocks[chunk.first as usize];
-                    let is_same = (first.local, first.remote) == (block.local, block.remote);
-                    is_same && *ranges < RANGES_MAX && chunk.bytes < longest
+                    let is_in_room = *ranges < RANGES_MAX && chunk.bytes < longest;
+                    is_in_room && memory(first) == memory(block) && regions.has_room(block.remote)
                 });
                 if !fits {
                     self.chunks.extend(open.take().map(|(chunk, _)| chunk));
+                    regions.clear();
                 }
                 let (chunk, ranges) = open.get_or_insert((Chunk { first: at as u32, skip, bytes: 0 }, 0));
                 let taken = (block.bytes - skip).min(longest - chunk.bytes);
+                regions.place_of(block.remote);
                 chunk.bytes += taken;
                 *ranges += 1;
                 skip += taken;
@@ -146,5 +151,41 @@ impl Plan {
     pub fn number(&self, chunk: usize, at: usize) -> usize {
         let first = self.chunks[chunk].first as usize;
         self.numbers.get(first + at).map_or(0, |&number| number as usize)
+    }
+}
+
+/// The distinct regions of a chunk, in the order of their first block.
+#[derive(Debug, Default)]
+pub struct Distinct {
+    regions: Vec<u32>,
+    last: usize,
+}
+
+impl Distinct {
+    /// Returns the place of a region, which is added if it is new.
+    pub fn place_of(&mut self, region: u32) -> usize {
+        // Mostly that of the block before.
+        if self.regions.get(self.last) != Some(&region) {
+            self.last = self.regions.iter().position(|&other| other == region).unwrap_or_else(|| {
+                self.regions.push(region);
+                self.regions.len() - 1
+            });
+        }
+        self.last
+    }
+
+    /// Returns the regions.
+    #[must_use]
+    pub fn regions(&self) -> &[u32] {
+        &self.regions
+    }
+
+    fn has_room(&self, region: u32) -> bool {
+        self.regions.len() < REGIONS_MAX || self.regions.contains(&region)
+    }
+
+    fn clear(&mut self) {
+        self.regions.clear();
+        self.last = 0;
     }
 }

@@ -1,17 +1,19 @@
 //! The commands of one-sided transfers, byte by byte.
 //!
 //! ```text
-//! command: 0 magic "GTOC"  4 kind u16  6 reason u16  8 chunk u64  16 bytes u64  24 region u32  28 count u32
-//!          32 secret [16], then `count` ranges: 0 offset u64  8 bytes u64; or, of a note, `count` bytes
+//! command: 0 magic "GTOC"  4 kind u16  6 reason u16  8 chunk u64  16 bytes u64  24 regions u32  28 count u32
+//!          then of a request its regions: 0 place u32  4 zero [4]  8 secret [16]
+//!          and `count` ranges: 0 offset u64  8 bytes u32  12 region u16  14 zero [2]
+//!          then of a note `count` bytes
 //! ```
 
 use super::{
     key::{Key, Operation},
-    regions::Refusal,
+    regions::{Name, Refusal},
 };
 use crate::{
     Violation,
-    frame::{array_at, check_magic, u16_at, u32_at, u64_at},
+    frame::{array_at, check_magic, check_zero, u16_at, u32_at, u64_at},
 };
 
 /// A command, without its ranges or bytes.
@@ -54,30 +56,44 @@ pub struct Request {
     pub chunk: u64,
     /// The chunk's length in bytes.
     pub bytes: u64,
-    /// The place of the region, and its secret.
-    pub region: (u32, [u8; 16]),
+    /// The number of regions.
+    pub regions: u32,
     /// The number of ranges.
     pub ranges: u32,
 }
 
+/// A range of a region, which is named by its place in the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// The region's place in the request's list.
+    pub region: u16,
+    /// The start in the region.
+    pub offset: u64,
+    /// The number of bytes.
+    pub bytes: u32,
+}
+
 /// The most ranges of a chunk.
 pub const RANGES_MAX: usize = 960;
-/// The length of a command without its ranges.
-pub const HEAD_BYTES: usize = 48;
+/// The most regions of a chunk.
+pub const REGIONS_MAX: usize = 40;
+/// The length of a command without what follows.
+pub const HEAD_BYTES: usize = 32;
+/// The length of a region's name.
+const NAME_BYTES: usize = 24;
 /// The length of a range.
 const RANGE_BYTES: usize = 16;
 /// The longest command: it travels on the control socket although others are under way.
 pub const COMMAND_BYTES_MAX: usize = 16 << 10;
-const _: () = assert!(HEAD_BYTES + RANGES_MAX * RANGE_BYTES <= COMMAND_BYTES_MAX);
+const _: () = assert!(HEAD_BYTES + REGIONS_MAX * NAME_BYTES + RANGES_MAX * RANGE_BYTES <= COMMAND_BYTES_MAX);
 /// The longest note.
 pub const NOTE_BYTES_MAX: usize = COMMAND_BYTES_MAX - HEAD_BYTES;
 const MAGIC: u32 = u32::from_le_bytes(*b"GTOC");
 
 impl Command {
-    /// Returns the request of an operation on a peer's region.
+    /// Returns a request.
     #[must_use]
-    pub const fn request(operation: Operation, key: &Key, chunk: u64, bytes: u64, ranges: u32) -> Self {
-        let request = Request { chunk, bytes, region: (key.place, key.secret), ranges };
+    pub const fn request(operation: Operation, request: Request) -> Self {
         match operation {
             Operation::Read => Self::Get(request),
             Operation::Write => Self::Offer(request),
@@ -87,7 +103,7 @@ impl Command {
     /// Returns the bytes of the command's fixed part.
     #[must_use]
     pub fn encode(&self) -> [u8; HEAD_BYTES] {
-        let none = Request { chunk: 0, bytes: 0, region: (0, [0; 16]), ranges: 0 };
+        let none = Request { chunk: 0, bytes: 0, regions: 0, ranges: 0 };
         let (kind, reason, request) = match *self {
             Self::Get(request) => (1u16, 0u16, request),
             Self::Offer(request) => (2, 0, request),
@@ -104,9 +120,8 @@ impl Command {
         out[6..8].copy_from_slice(&reason.to_le_bytes());
         out[8..16].copy_from_slice(&request.chunk.to_le_bytes());
         out[16..24].copy_from_slice(&request.bytes.to_le_bytes());
-        out[24..28].copy_from_slice(&request.region.0.to_le_bytes());
-        out[28..32].copy_from_slice(&request.ranges.to_le_bytes());
-        out[32..].copy_from_slice(&request.region.1);
+        out[24..28].copy_from_slice(&request.regions.to_le_bytes());
+        out[28..].copy_from_slice(&request.ranges.to_le_bytes());
         out
     }
 
@@ -122,7 +137,7 @@ impl Command {
         let request = Request {
             chunk: u64_at(head, 8),
             bytes: u64_at(head, 16),
-            region: (u32_at(head, 24), array_at(head, 32)),
+            regions: u32_at(head, 24),
             ranges: u32_at(head, 28),
         };
         let chunk = request.chunk;
@@ -145,7 +160,7 @@ impl Command {
             return Err(field("reserved field", kind.into()));
         }
         match command {
-            Self::Get(request) | Self::Offer(request) => check_ranges(&request, rest)?,
+            Self::Get(request) | Self::Offer(request) => request.check(rest)?,
             Self::Note { bytes } if rest.len() != bytes as usize => return Err(short()),
             Self::Note { .. } => {}
             _ if !rest.is_empty() => return Err(short()),
@@ -155,30 +170,68 @@ impl Command {
     }
 }
 
-/// Appends a range to a command.
-pub fn put_range(message: &mut Vec<u8>, offset: u64, bytes: u64) {
-    message.extend_from_slice(&offset.to_le_bytes());
-    message.extend_from_slice(&bytes.to_le_bytes());
-}
-
-/// Returns the ranges behind a request: offset and bytes of each.
-pub fn ranges(rest: &[u8]) -> impl Iterator<Item = (u64, u64)> + '_ {
-    rest.chunks_exact(RANGE_BYTES).map(|range| (u64_at(range, 0), u64_at(range, 8)))
-}
-
-fn check_ranges(request: &Request, rest: &[u8]) -> Result<(), Violation> {
-    let count = request.ranges as usize;
-    if count == 0 || count > RANGES_MAX || rest.len() != count * RANGE_BYTES {
-        return Err(field("number of ranges", count as u64));
-    }
-    let mut sum = 0u64;
-    for (_, bytes) in ranges(rest) {
-        if bytes == 0 {
-            return Err(field("range's length", 0));
+impl Request {
+    /// Returns the whole command: of a number, of regions by their keys, and of ranges within them.
+    #[must_use]
+    pub fn encode(operation: Operation, chunk: u64, keys: &[Key], ranges: &[Range]) -> Vec<u8> {
+        let bytes = ranges.iter().map(|range| u64::from(range.bytes)).sum();
+        let (regions, count) = (keys.len() as u32, ranges.len() as u32);
+        let request = Self { chunk, bytes, regions, ranges: count };
+        let room = HEAD_BYTES + keys.len() * NAME_BYTES + ranges.len() * RANGE_BYTES;
+        let mut out = Vec::with_capacity(room);
+        out.extend_from_slice(&Command::request(operation, request).encode());
+        for key in keys {
+            out.extend_from_slice(&u64::from(key.place).to_le_bytes());
+            out.extend_from_slice(&key.secret);
         }
-        sum = sum.checked_add(bytes).ok_or_else(|| field("range's length", bytes))?;
+        for range in ranges {
+            out.extend_from_slice(&range.offset.to_le_bytes());
+            out.extend_from_slice(&range.bytes.to_le_bytes());
+            out.extend_from_slice(&u32::from(range.region).to_le_bytes());
+        }
+        out
     }
-    if sum == request.bytes { Ok(()) } else { Err(field("sum of the ranges", sum)) }
+
+    /// Returns the names of its regions, in the bytes behind the fixed part.
+    pub fn names<'a>(&self, rest: &'a [u8]) -> impl Iterator<Item = Name> + use<'a> {
+        let names = rest.chunks_exact(NAME_BYTES).take(self.regions as usize);
+        names.map(|name| (u32_at(name, 0), array_at(name, 8)))
+    }
+
+    /// Returns its ranges, in the bytes behind the fixed part.
+    pub fn ranges<'a>(&self, rest: &'a [u8]) -> impl Iterator<Item = Range> + use<'a> {
+        let ranges = rest.get(self.regions as usize * NAME_BYTES..).unwrap_or_default();
+        ranges.chunks_exact(RANGE_BYTES).map(|range| Range {
+            region: u16_at(range, 12),
+            offset: u64_at(range, 0),
+            bytes: u32_at(range, 8),
+        })
+    }
+
+    fn check(&self, rest: &[u8]) -> Result<(), Violation> {
+        let (regions, count) = (self.regions as usize, self.ranges as usize);
+        if regions == 0 || regions > REGIONS_MAX {
+            return Err(field("number of regions", regions as u64));
+        }
+        let is_whole = rest.len() == regions * NAME_BYTES + count.saturating_mul(RANGE_BYTES);
+        if count == 0 || count > RANGES_MAX || !is_whole {
+            return Err(field("number of ranges", count as u64));
+        }
+        let (names, ranges) = rest.split_at(regions * NAME_BYTES);
+        names.chunks_exact(NAME_BYTES).try_for_each(|name| check_zero("command", &name[4..8]))?;
+        ranges.chunks_exact(RANGE_BYTES).try_for_each(|range| check_zero("command", &range[14..]))?;
+        let mut sum = 0;
+        for Range { region, bytes, .. } in self.ranges(rest) {
+            if bytes == 0 {
+                return Err(field("range's length", 0));
+            }
+            if usize::from(region) >= regions {
+                return Err(field("range's region", region.into()));
+            }
+            sum += u64::from(bytes);
+        }
+        if sum == self.bytes { Ok(()) } else { Err(field("sum of the ranges", sum)) }
+    }
 }
 
 const fn field(field: &'static str, value: u64) -> Violation {

@@ -4,7 +4,10 @@
 //! gives a [`Grant`], and only its return ends the use. So a region is never forgotten while its memory is
 //! being read or written.
 
-use super::key::{Key, Operation, Rights};
+use super::{
+    command::Range,
+    key::{Key, Operation, Rights, Space},
+};
 
 /// The reason why a range was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +22,9 @@ pub enum Refusal {
     #[error("its region allows no such operation")]
     NotAllowed,
 }
+
+/// The name of a region in a request: its place and its secret.
+pub type Name = (u32, [u8; 16]);
 
 /// The right to use a region for one chunk.
 #[must_use = "dropped, its region can never be deregistered"]
@@ -47,39 +53,48 @@ impl Regions {
     /// Registers a region of `bytes` bytes under a fresh secret.
     ///
     /// The secret must be random: a peer that knows it may use the region.
-    pub fn register(&mut self, bytes: u64, rights: Rights, secret: [u8; 16]) -> Key {
+    pub fn register(&mut self, bytes: u64, rights: Rights, space: Space, secret: [u8; 16]) -> Key {
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place { key: None, uses: 0, is_revoked: false });
             (self.places.len() - 1) as u32
         });
-        let key = Key::new(place, secret, bytes, rights);
+        let key = Key::new(place, secret, bytes, rights, space);
         self.places[place as usize] = Place { key: Some(key), uses: 0, is_revoked: false };
         key
     }
 
-    /// Checks the ranges of a chunk, and grants its use.
+    /// Checks the ranges of a chunk, and grants the use of its regions, one grant for each name.
     ///
     /// # Errors
-    /// The index of the first bad range, and the [`Refusal`]; 0 where the key is bad.
+    /// The index of the first bad range, and the [`Refusal`]; 0 where no range is of a bad region.
     pub fn grant(
         &mut self,
-        (place, secret): (u32, [u8; 16]),
         operation: Operation,
-        ranges: impl Iterator<Item = (u64, u64)>,
-    ) -> Result<Grant, (usize, Refusal)> {
-        let Some(found) = self.places.get_mut(place as usize) else { return Err((0, Refusal::UnknownKey)) };
-        let key = found.key.filter(|key| !found.is_revoked && is_same(&key.secret, &secret));
-        let Some(key) = key else { return Err((0, Refusal::UnknownKey)) };
-        if !key.rights().allow(operation) {
-            return Err((0, Refusal::NotAllowed));
-        }
-        for (index, (offset, bytes)) in ranges.enumerate() {
-            if offset.checked_add(bytes).is_none_or(|end| end > key.bytes()) {
+        names: impl Iterator<Item = Name>,
+        ranges: impl Iterator<Item = Range>,
+    ) -> Result<Vec<Grant>, (usize, Refusal)> {
+        let found: Vec<Result<Key, Refusal>> = names.map(|name| self.key_of(operation, &name)).collect();
+        for (index, Range { region, offset, bytes }) in ranges.enumerate() {
+            let key = found.get(usize::from(region)).copied().unwrap_or(Err(Refusal::UnknownKey));
+            let key = key.map_err(|refusal| (index, refusal))?;
+            if offset.checked_add(bytes.into()).is_none_or(|end| end > key.bytes()) {
                 return Err((index, Refusal::OutOfRange));
             }
         }
-        found.uses += 1;
-        Ok(Grant { place })
+        let keys: Vec<Key> = found.into_iter().collect::<Result<_, _>>().map_err(|refusal| (0, refusal))?;
+        let granted = keys.into_iter().map(|Key { place, .. }| {
+            self.places[place as usize].uses += 1;
+            Grant { place }
+        });
+        Ok(granted.collect())
+    }
+
+    /// Returns the key of a region that a peer named.
+    fn key_of(&self, operation: Operation, (place, secret): &Name) -> Result<Key, Refusal> {
+        let found = self.places.get(*place as usize).filter(|found| !found.is_revoked);
+        let key = found.and_then(|found| found.key).filter(|key| is_same(&key.secret, secret));
+        let key = key.ok_or(Refusal::UnknownKey)?;
+        if key.rights().allow(operation) { Ok(key) } else { Err(Refusal::NotAllowed) }
     }
 
     /// Grants the owner's own use of a region, as the local side of a transfer. `None` once it is revoked.

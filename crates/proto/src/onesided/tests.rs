@@ -3,9 +3,9 @@
 use gputcp_fuzz::{mutate, near, run};
 
 use super::{
-    chunks::{Block, Plan},
-    command::{self, COMMAND_BYTES_MAX, Command, HEAD_BYTES, RANGES_MAX, Request},
-    key::{Key, Operation, Rights},
+    chunks::{Block, Distinct, Plan},
+    command::{COMMAND_BYTES_MAX, Command, HEAD_BYTES, RANGES_MAX, REGIONS_MAX, Range, Request},
+    key::{Key, Operation, Rights, Space},
     link::{Link, News},
     regions::{Refusal, Regions},
 };
@@ -18,15 +18,17 @@ fn a_plan_has_every_byte_once_and_in_order() {
         let longest = random.u64(1..=1 << 14);
         let blocks: Vec<Block> = (0..random.usize(0..3000))
             .map(|_| Block {
-                local: random.u32(0..2),
-                remote: random.u32(0..2),
+                local: random.u32(0..4),
+                remote: random.u32(0..100),
                 local_offset: random.u64(0..1 << 20) & !0xfff,
                 remote_offset: random.u64(0..1 << 20) & !0xfff,
                 bytes: random.choice([0, 1, 4096, 4096, 4096, 50_000]).expect("six"),
             })
             .collect();
         counts.one("plans");
-        let plan = Plan::new(blocks.clone(), longest);
+        let memory = |block: &Block| (block.local % 2, block.remote < 90);
+        let mut plan = Plan::merge(blocks.clone());
+        plan.cut(longest, memory);
         assert_eq!(plan.bytes(), blocks.iter().map(|block| block.bytes).sum::<u64>());
         // Byte for byte would be long: runs of bytes, cut where either list cuts.
         let mut given = blocks.iter().copied().enumerate().filter(|(_, block)| block.bytes > 0);
@@ -36,7 +38,9 @@ fn a_plan_has_every_byte_once_and_in_order() {
             assert!((1..=RANGES_MAX).contains(&parts.len()));
             assert_eq!(parts.iter().map(|part| part.bytes).sum::<u64>(), plan.chunk(chunk).bytes);
             assert!(plan.chunk(chunk).bytes <= longest);
-            assert!(parts.iter().all(|part| (part.local, part.remote) == (parts[0].local, parts[0].remote)));
+            assert!(parts.iter().all(|part| memory(part) == memory(&parts[0])));
+            let mut regions = Distinct::default();
+            assert!(parts.iter().all(|part| regions.place_of(part.remote) < REGIONS_MAX));
             for (at, mut part) in parts.into_iter().enumerate() {
                 let mut is_first = true;
                 while part.bytes > 0 {
@@ -70,45 +74,77 @@ fn a_plan_has_every_byte_once_and_in_order() {
 fn neighbours_are_one_range() {
     let block =
         |at: u64| Block { local: 0, remote: 0, local_offset: at << 12, remote_offset: at << 12, bytes: 4096 };
-    let plan = Plan::new((0..10_000).map(block), 4 << 20);
+    let mut plan = Plan::merge((0..10_000).map(block));
+    plan.cut(4 << 20, |_| ());
     assert_eq!(plan.chunks(), 10);
     assert!((0..10).all(|chunk| plan.blocks(chunk).count() == 1));
 }
 
-fn message(command: &Command, ranges: &[(u64, u64)]) -> Vec<u8> {
-    let mut message = command.encode().to_vec();
-    ranges.iter().for_each(|&(offset, bytes)| command::put_range(&mut message, offset, bytes));
-    message
+/// Registers some regions, and returns their keys.
+fn keys(count: usize) -> Vec<Key> {
+    let mut regions = Regions::default();
+    (0..count).map(|at| regions.register(1 << 30, Rights::ReadWrite, Space::Device, [at as u8; 16])).collect()
+}
+
+#[test]
+fn blocks_of_many_regions_share_a_chunk() {
+    let block = |at: u64| Block {
+        local: (at / 10) as u32,
+        remote: (at / 10) as u32,
+        local_offset: (at % 10) << 14,
+        remote_offset: (at % 10) << 15,
+        bytes: 1 << 14,
+    };
+    let mut plan = Plan::merge((0..800).map(block));
+    plan.cut(4 << 20, |_| ());
+    // 800 blocks of 16 KiB, 10 of each region: 256 fit.
+    assert_eq!(plan.chunks(), 4);
+    plan.cut(1 << 30, |_| ());
+    assert_eq!(plan.chunks(), 800 / 10 / REGIONS_MAX);
+    plan.cut(1 << 30, |block| block.remote);
+    assert_eq!(plan.chunks(), 80);
 }
 
 #[test]
 fn any_bytes_are_a_command_or_a_violation() {
     let counts = run("commands", |random, counts| {
         let chunk = near(random, 5);
-        let ranges: Vec<(u64, u64)> =
-            (0..random.usize(1..20)).map(|_| (near(random, 4096), random.u64(1..5000))).collect();
-        let bytes = ranges.iter().map(|(_, bytes)| bytes).sum();
-        let request = Request {
-            chunk,
-            bytes,
-            region: (random.u32(..), [random.u8(..); 16]),
-            ranges: ranges.len() as u32,
-        };
+        let keys = keys(random.usize(1..=REGIONS_MAX));
+        let most = if random.bool() { 20 } else { RANGES_MAX };
+        let ranges: Vec<Range> = (0..random.usize(1..=most))
+            .map(|_| Range {
+                region: random.u16(0..keys.len() as u16),
+                offset: near(random, 4096),
+                bytes: random.u32(1..5000),
+            })
+            .collect();
         let refusals = [Refusal::UnknownKey, Refusal::OutOfRange, Refusal::NotAllowed];
-        let (command, ranges) = match random.u8(0..5) {
-            0 => (Command::Get(request), ranges),
-            1 => (Command::Offer(request), ranges),
-            2 => (Command::Pull { chunk }, vec![]),
-            3 => (Command::Done { chunk }, vec![]),
+        let command = match random.u8(0..5) {
+            0 | 1 => None,
+            2 => Some(Command::Pull { chunk }),
+            3 => Some(Command::Done { chunk }),
             _ => {
                 let refusal = random.choice(refusals).expect("three");
-                (Command::Refused { chunk, range: random.u32(..), refusal }, vec![])
+                Some(Command::Refused { chunk, range: random.u32(..), refusal })
             }
         };
-        let mut bytes = message(&command, &ranges);
+        let operation = if random.bool() { Operation::Read } else { Operation::Write };
+        let mut bytes = match &command {
+            Some(command) => command.encode().to_vec(),
+            None => Request::encode(operation, chunk, &keys, &ranges),
+        };
         assert!(bytes.len() <= COMMAND_BYTES_MAX);
         let (found, rest) = Command::decode(&bytes).expect("what is encoded is decoded");
-        assert_eq!((found, command::ranges(rest).collect::<Vec<_>>()), (command, ranges));
+        match (command, found) {
+            (Some(command), found) => assert_eq!((found, rest.len()), (command, 0)),
+            (None, Command::Get(request) | Command::Offer(request)) => {
+                assert_eq!(Command::request(operation, request), found);
+                assert_eq!(request.ranges(rest).collect::<Vec<_>>(), ranges);
+                let names: Vec<_> = keys.iter().map(|key| (key.place() as u32, key.secret)).collect();
+                assert_eq!((request.chunk, request.names(rest).collect::<Vec<_>>()), (chunk, names));
+            }
+            (None, found) => panic!("a request became {found:?}"),
+        }
         mutate(random, &mut bytes);
         bytes.truncate(if random.bool() { bytes.len() } else { random.usize(0..bytes.len()) });
         counts.one("commands");
@@ -124,20 +160,27 @@ fn any_bytes_are_a_command_or_a_violation() {
 
 #[test]
 fn a_request_is_refused_for_each_wrong_field() {
-    let request = Request { chunk: 1, bytes: 30, region: (0, SECRET), ranges: 2 };
-    let good = message(&Command::Get(request), &[(0, 10), (50, 20)]);
+    let range = |region, offset, bytes| Range { region, offset, bytes };
+    let good = Request::encode(Operation::Read, 1, &keys(2), &[range(0, 0, 10), range(1, 50, 20)]);
     assert!(Command::decode(&good).is_ok());
     let with = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = good.clone();
         change(&mut bytes);
         Command::decode(&bytes).unwrap_err().to_string()
     };
+    let first = HEAD_BYTES + 2 * 24;
     assert!(with(&|bytes| bytes[16] = 31).contains("sum of the ranges"));
+    assert!(with(&|bytes| bytes[24] = 0).contains("number of regions"));
+    assert!(with(&|bytes| bytes[24] = 41).contains("number of regions"));
+    assert!(with(&|bytes| bytes[24] = 1).contains("number of ranges"));
     assert!(with(&|bytes| bytes[28] = 3).contains("number of ranges"));
     assert!(with(&|bytes| bytes[28] = 0).contains("number of ranges"));
-    assert!(with(&|bytes| bytes[HEAD_BYTES + 8] = 0).contains("range's length"));
-    assert!(with(&|bytes| bytes[HEAD_BYTES + 15] = 255).contains("sum of the ranges"));
-    assert!(with(&|bytes| bytes[HEAD_BYTES + 8..HEAD_BYTES + 16].fill(255)).contains("range's length"));
+    assert!(with(&|bytes| bytes[28..32].fill(255)).contains("number of ranges"));
+    assert!(with(&|bytes| bytes[first + 8] = 0).contains("range's length"));
+    assert!(with(&|bytes| bytes[first + 8..first + 12].fill(255)).contains("sum of the ranges"));
+    assert!(with(&|bytes| bytes[first + 12] = 2).contains("range's region"));
+    assert!(with(&|bytes| bytes[first + 14] = 1).contains("reserved"));
+    assert!(with(&|bytes| bytes[HEAD_BYTES + 4] = 1).contains("reserved"));
     assert!(with(&|bytes| bytes[6] = 1).contains("reserved field"));
     assert!(with(&|bytes| bytes[4] = 9).contains("unknown kind 9"));
     assert!(with(&|bytes| bytes.truncate(HEAD_BYTES - 1)).contains("length"));
@@ -146,46 +189,68 @@ fn a_request_is_refused_for_each_wrong_field() {
 #[test]
 fn a_key_is_good_for_its_region_while_it_lives_and_for_nothing_else() {
     let mut regions = Regions::default();
-    let key = regions.register(100, Rights::Read, SECRET);
-    assert_eq!(Key::decode(&key.encode()), Ok(key));
+    let key = regions.register(100, Rights::Read, Space::Host, SECRET);
+    let other = regions.register(10, Rights::Read, Space::Device, [1; 16]);
+    assert_eq!((Key::decode(&key.encode()), Key::decode(&other.encode())), (Ok(key), Ok(other)));
     let name = (key.place() as u32, SECRET);
-    let mut ask = |name, operation, ranges: &[(u64, u64)]| {
-        regions.grant(name, operation, ranges.iter().copied()).map(|grant| regions.give_back(grant))
+    let range = |region, offset, bytes| Range { region, offset, bytes };
+    let mut ask = |name, operation, ranges: &[(u64, u32)]| {
+        let ranges = ranges.iter().map(|&(offset, bytes)| range(0, offset, bytes));
+        let granted = regions.grant(operation, [name].into_iter(), ranges);
+        granted.map(|grants| grants.into_iter().for_each(|grant| regions.give_back(grant)))
     };
     assert_eq!(ask(name, Operation::Read, &[(0, 100), (99, 1), (100, 0)]), Ok(()));
-    let cases: [(_, _, &[(u64, u64)], _); 7] = [
+    let cases: [(_, _, &[(u64, u32)], _); 7] = [
         (name, Operation::Write, &[(0, 1)], (0, Refusal::NotAllowed)),
         (name, Operation::Read, &[(0, 1), (100, 1)], (1, Refusal::OutOfRange)),
         (name, Operation::Read, &[(0, 101)], (0, Refusal::OutOfRange)),
         (name, Operation::Read, &[(u64::MAX, 1)], (0, Refusal::OutOfRange)),
-        (name, Operation::Read, &[(1, u64::MAX)], (0, Refusal::OutOfRange)),
+        (name, Operation::Read, &[(1, u32::MAX)], (0, Refusal::OutOfRange)),
         ((name.0, [8; 16]), Operation::Read, &[(0, 1)], (0, Refusal::UnknownKey)),
-        ((name.0 + 1, SECRET), Operation::Read, &[(0, 1)], (0, Refusal::UnknownKey)),
+        ((name.0 + 2, SECRET), Operation::Read, &[(0, 1)], (0, Refusal::UnknownKey)),
     ];
     for (name, operation, ranges, refusal) in cases {
         assert_eq!(ask(name, operation, ranges), Err(refusal), "{ranges:?}");
     }
+    // Of two regions, both are granted or none; the first bad range is named.
+    let both = [name, (other.place() as u32, [1; 16])];
+    let mut ask = |names: [_; 2], ranges: &[Range]| {
+        regions.grant(Operation::Read, names.into_iter(), ranges.iter().copied())
+    };
+    let refused = ask(both, &[range(0, 0, 1), range(1, 0, 10), range(1, 1, 10)]);
+    assert_eq!(refused, Err((2, Refusal::OutOfRange)));
+    let guessed = [name, (other.place() as u32, SECRET)];
+    let refused = ask(guessed, &[range(0, 0, 1), range(1, 0, 1)]);
+    assert_eq!(refused, Err((1, Refusal::UnknownKey)));
+    assert_eq!(ask(guessed, &[range(0, 0, 1)]), Err((0, Refusal::UnknownKey)));
+    assert_eq!(ask(both, &[range(2, 0, 1)]), Err((0, Refusal::UnknownKey)));
     // In use, it is revoked and not forgotten.
-    let grant = regions.grant(name, Operation::Read, [(0, 1)].into_iter()).expect("it is registered");
+    let grants = ask(both, &[range(0, 0, 1)]).expect("both are registered");
+    assert_eq!(grants.len(), 2);
     assert!(!regions.forget(&key), "its end was not asked for");
     regions.revoke(&key);
-    assert_eq!(regions.grant(name, Operation::Read, [(0, 1)].into_iter()), Err((0, Refusal::UnknownKey)));
+    let again = |regions: &mut Regions| {
+        regions.grant(Operation::Read, [name].into_iter(), [range(0, 0, 1)].into_iter())
+    };
+    assert_eq!(again(&mut regions), Err((0, Refusal::UnknownKey)));
     assert!(regions.grant_own(&key).is_none() && !regions.forget(&key));
-    regions.give_back(grant);
+    grants.into_iter().for_each(|grant| regions.give_back(grant));
     assert!(regions.forget(&key) && regions.forget(&key));
     // Its place goes to another region, with a secret of its own.
-    let next = regions.register(1 << 20, Rights::ReadWrite, [9; 16]);
+    let next = regions.register(1 << 20, Rights::ReadWrite, Space::Host, [9; 16]);
     assert_eq!(next.place(), key.place());
-    assert_eq!(regions.grant(name, Operation::Read, [(0, 1)].into_iter()), Err((0, Refusal::UnknownKey)));
+    assert_eq!(again(&mut regions), Err((0, Refusal::UnknownKey)));
 }
 
 #[test]
 fn a_key_shows_its_secret_in_no_log() {
-    let key = Regions::default().register(1, Rights::Read, [0xab; 16]);
-    assert_eq!(format!("{key:?}"), "Key(0, 1 bytes, Read)");
-    let mut bytes = key.encode();
-    bytes[16] = 4;
-    assert!(Key::decode(&bytes).is_err());
+    let key = Regions::default().register(1, Rights::Read, Space::Host, [0xab; 16]);
+    assert_eq!(format!("{key:?}"), "Key(0, 1 bytes, Read, Host)");
+    for (at, bad) in [(16, 4), (17, 0), (17, 3), (18, 1)] {
+        let mut bytes = key.encode();
+        bytes[at] = bad;
+        assert!(Key::decode(&bytes).is_err(), "{at}");
+    }
 }
 
 #[test]

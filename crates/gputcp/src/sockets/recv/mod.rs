@@ -163,26 +163,26 @@ impl RecvComm {
         self.post(held, Receive { capacity: bytes, is_bounced: !on_host, tag })
     }
 
-    /// Posts a receive of a message whose bytes go to many ranges of a buffer.
+    /// Posts a receive of a message whose bytes go to many ranges of claimed memory.
     ///
     /// # Errors
     /// As [`RecvComm::irecv`].
     pub(crate) fn irecv_layout(
         &mut self,
-        destination: &Buffer,
+        claim: Result<WriteClaim, ClaimError>,
         layout: &Arc<Layout>,
     ) -> Result<Option<RecvRequest>> {
         self.shared.check()?;
-        let (capacity, is_bounced) = (layout.bytes(), destination.kind() != MemoryKind::Host);
-        if is_bounced {
-            super::check_on_device(self.longest_on_device, capacity)?;
-        }
-        let claim = match destination.write(0, destination.bytes()) {
+        let claim = match claim {
             Ok(claim) => claim,
             // Others will be given back.
             Err(ClaimError::TooMany) => return Ok(None),
             Err(error) => return Err(Error::usage(error.to_string())),
         };
+        let (capacity, is_bounced) = (layout.bytes(), claim.kind() != MemoryKind::Host);
+        if is_bounced {
+            super::check_on_device(self.longest_on_device, capacity)?;
+        }
         let held = || Ok(Held { claim, layout: Some(layout.clone()) });
         self.post(held, Receive { capacity, is_bounced, tag: 0 })
     }

@@ -194,26 +194,26 @@ impl SendComm {
         self.post(held, Send { bytes, is_staged: !on_host, tag })
     }
 
-    /// Posts a message whose bytes come from many ranges of a buffer.
+    /// Posts a message whose bytes come from many ranges of claimed memory.
     ///
     /// # Errors
     /// As [`SendComm::isend`].
     pub(crate) fn isend_layout(
         &mut self,
-        source: &Buffer,
+        claim: Result<ReadClaim, ClaimError>,
         layout: &Arc<Layout>,
     ) -> Result<Option<SendRequest>> {
         self.shared.check()?;
-        let (bytes, is_staged) = (layout.bytes(), source.kind() != MemoryKind::Host);
-        if is_staged {
-            super::check_on_device(self.longest_on_device, bytes)?;
-        }
-        let claim = match source.read(0, source.bytes()) {
+        let claim = match claim {
             Ok(claim) => claim,
             // Others will be given back.
             Err(ClaimError::TooMany) => return Ok(None),
             Err(error) => return Err(Error::usage(error.to_string())),
         };
+        let (bytes, is_staged) = (layout.bytes(), claim.kind() != MemoryKind::Host);
+        if is_staged {
+            super::check_on_device(self.longest_on_device, bytes)?;
+        }
         let held = || Ok(Held { claim, layout: Some(layout.clone()) });
         self.post(held, Send { bytes, is_staged, tag: 0 })
     }
