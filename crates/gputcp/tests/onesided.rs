@@ -192,6 +192,28 @@ fn a_short_transfer_is_not_held_up_by_a_long_one() {
 }
 
 #[test]
+fn short_transfers_to_a_device_end_with_its_work() {
+    let soft = Device::soft(SoftOptions { lateness: Duration::from_millis(1), seed: 3, lost_after: None });
+    let pair = pair(|| options().with_device(Some(soft.clone())), 1 << 20, Rights::ReadWrite);
+    let key = pair.remote.key();
+    let blocks = || (0..16).map(|at| block(&pair.local, &key, (at << 13, at << 14), 4096));
+    pair.peer.write(blocks()).unwrap().wait(SOON).unwrap();
+    for is_read in [true, false] {
+        let mut times: Vec<Duration> = (0..15)
+            .map(|_| {
+                let began = Instant::now();
+                let begun = if is_read { pair.peer.read(blocks()) } else { pair.peer.write(blocks()) };
+                begun.unwrap().wait(SOON).unwrap();
+                began.elapsed()
+            })
+            .collect();
+        times.sort_unstable();
+        // An endpoint that has nothing to wait for looks every 100 ms.
+        assert!(times[7] < Duration::from_millis(60), "{times:?}");
+    }
+}
+
+#[test]
 fn both_sides_read_and_write_at_a_time_over_one_link() {
     let pair = pair(options, 4 << 20, Rights::ReadWrite);
     let (here_key, there_key) = (pair.local.key(), pair.remote.key());

@@ -153,6 +153,7 @@ fn goes_on(endpoint: &Endpoint, key: &RemoteKey) {
 
 const GET: u16 = 1;
 const OFFER: u16 = 2;
+const PUT: u16 = 7;
 
 #[test]
 fn what_a_peer_may_not_have_is_refused_and_counted() {
@@ -210,6 +211,40 @@ fn one_bad_region_of_several_has_all_refused() {
     hostile.say(&request_of(OFFER, 9, &both, &[(2, 0, 8)])).unwrap();
     hostile.await_cut_off();
     goes_on(&endpoint, &region.key());
+}
+
+#[test]
+fn short_writes_are_refused_before_their_bytes_are_taken_and_of_one_length() {
+    let (endpoint, region, buffer) = victim(Rights::Read);
+    let (place, secret) = name_of(&region.key());
+    let mut hostile = Hostile::meet(&endpoint, 1);
+    // Several are on their way at a time; the bytes of each come behind its command.
+    for chunk in 0..8 {
+        hostile.say(&request(PUT, chunk, (place, &secret), &[(0, 8)])).unwrap();
+        hostile.say(&[0; 8]).unwrap();
+    }
+    for chunk in 0..8 {
+        let answer = hostile.hear().unwrap();
+        assert_eq!((answer[4], answer[6], answer[8]), (5, 3, chunk));
+    }
+    region.deregister(SOON).unwrap();
+    let next = endpoint.register(&buffer, Rights::ReadWrite).unwrap();
+    let (place, secret) = name_of(&next.key());
+    // More, fewer, or more than a short write has.
+    for (token, bytes) in [(2, vec![9; 9]), (3, vec![9; 7]), (4, vec![])] {
+        let mut hostile = Hostile::meet(&endpoint, token);
+        hostile.say(&request(PUT, 1, (place, &secret), &[(4000, 8)])).unwrap();
+        let _ = hostile.say(&bytes);
+        hostile.await_cut_off();
+    }
+    let mut hostile = Hostile::meet(&endpoint, 5);
+    hostile.say(&request(PUT, 1, (place, &secret), &[(0, 1 << 18), (0, 1)])).unwrap();
+    hostile.await_cut_off();
+    // Nothing of it holds the region, and nothing was written that has another place.
+    next.deregister(SOON).unwrap();
+    let mut bytes = [0; 4096];
+    buffer.copy_to_host(0, &mut bytes).unwrap();
+    assert!(bytes[..4000] == [7; 4000] && bytes[4008..] == [7; 88]);
 }
 
 #[test]

@@ -14,6 +14,8 @@
 //!         Offer(chunk, ranges) ──────────────────►    checks the ranges, posts a receive
 //!         sends the chunk              ◄── Pull(chunk)
 //!                                      ◄── Done(chunk)    when the bytes are at their destination
+//!
+//! short write: Put(chunk, ranges), and the bytes behind it on the command connection; then Done(chunk)
 //! ```
 //!
 //! A transfer is a list of blocks. It is cut into chunks ([`chunks`]): some ranges of one local and one

@@ -168,6 +168,11 @@ impl Report {
             if other.failure.is_none() || end.failure.is_none() || self.slept || self.tampered {
                 continue;
             }
+            // The other had said goodbye, and all was done: its failure since then is no news.
+            let is_own = end.failure == Some(Failure::Local);
+            if is_own && other.is_closing && other.is_idle && self.wires_empty {
+                continue;
+            }
             let from = other.failed_at.max(end.moved_at);
             if end.failed_at > from + BOUND_NS && (end.is_waiting || !self.stalled) {
                 let late = end.failed_at - from;

@@ -54,6 +54,8 @@ pub struct Item {
     pub on_device: bool,
     /// The tag, which counts in groups.
     pub tag: i32,
+    /// Whether a short message goes on the control socket although others are under way.
+    pub is_prompt: bool,
 }
 
 /// The plan of a user.
@@ -95,7 +97,7 @@ impl Settings {
     /// thing.
     #[must_use]
     pub fn plain(seed: u64, streams: usize, messages: &[u64]) -> Self {
-        let item = |&bytes: &u64| Item { bytes, on_device: true, tag: 0 };
+        let item = |&bytes: &u64| Item { bytes, on_device: true, tag: 0, is_prompt: false };
         let plan = Plan {
             posts: messages.len(),
             ending: Ending::InOrder,

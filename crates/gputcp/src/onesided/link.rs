@@ -9,7 +9,7 @@ use gputcp_gpu::{Buffer, Done};
 use gputcp_proto::{
     frame::Token,
     onesided::{
-        command::COMMAND_BYTES_MAX,
+        command::PUT_BYTES_MAX,
         key::Operation,
         link::{Link as Rules, UnderWay},
         regions::Grant,
@@ -18,9 +18,9 @@ use gputcp_proto::{
 
 use super::{
     Address,
+    commands::{Heard, Hearer, Put, Speaker},
     greeting::{Greeting, Purpose, WINDOW},
     job::{PeerId, Side},
-    ring::Ring,
 };
 use crate::{Connector, Error, Options, Progress, RecvComm, RecvRequest, Result, SendComm, SendRequest};
 
@@ -36,16 +36,18 @@ pub(super) struct Link {
     commands_out: Outgoing,
     data_in: Option<RecvComm>,
     commands_in: Option<RecvComm>,
-    /// Commands on their way out, and the receives of those that come.
-    commands: VecDeque<Vec<u8>>,
-    sent_commands: Ring<SendRequest>,
-    awaited_commands: Ring<RecvRequest>,
+    speaker: Speaker,
+    hearer: Hearer,
+    /// The source of empty messages.
+    nothing: Buffer,
     /// Messages to send on the data connection, in the order in which the peer wants them.
     pub(super) sends: VecDeque<Outbound>,
     sending: VecDeque<(SendRequest, Outbound)>,
     /// Messages to receive, in the order in which they were decided.
     pub(super) recvs: VecDeque<Inbound>,
     receiving: VecDeque<(RecvRequest, Inbound)>,
+    /// The grants of messages that have failed.
+    lost: Vec<Grant>,
 }
 
 /// The sending end of a connection, as far as it is made.
@@ -97,17 +99,18 @@ impl Link {
             address,
             rules: Rules::new(WINDOW.into()),
             began: Instant::now(),
-            data_out: outgoing(Purpose::Data, options.clone())?,
+            data_out: outgoing(Purpose::Data, data_options(options))?,
             commands_out: outgoing(Purpose::Commands, command_options(options))?,
             data_in: None,
             commands_in: None,
-            commands: VecDeque::new(),
-            sent_commands: Ring::new()?,
-            awaited_commands: Ring::new()?,
+            speaker: Speaker::new()?,
+            hearer: Hearer::new()?,
+            nothing: Buffer::host(1)?,
             sends: VecDeque::new(),
             sending: VecDeque::new(),
             recvs: VecDeque::new(),
             receiving: VecDeque::new(),
+            lost: Vec::new(),
         })
     }
 
@@ -152,56 +155,29 @@ impl Link {
 
     /// Queues a command.
     pub(super) fn say(&mut self, command: Vec<u8>) {
-        self.commands.push_back(command);
+        self.speaker.say(command);
     }
 
-    /// Sends queued commands, as many as there are slots for. Returns true if something moved.
+    /// Queues a short write: its command, and its bytes.
+    pub(super) fn put(&mut self, command: Vec<u8>, side: Side) {
+        self.speaker.put(command, side);
+    }
+
+    /// Sends what is queued, as much as there are slots for. Returns true if something moved.
     pub(super) fn send_commands(&mut self) -> Result<bool> {
         let Outgoing::Connected(comm) = &mut self.commands_out else { return Ok(false) };
-        let mut moved = false;
-        while let Some(request) = self.sent_commands.requests.pop_front() {
-            match comm.look_at(request)? {
-                Progress::Done(_) => moved = true,
-                Progress::NotYet(request) => {
-                    self.sent_commands.requests.push_front(request);
-                    break;
-                }
-            }
-        }
-        while let Some(command) = self.commands.front() {
-            let Some(at) = self.sent_commands.slot() else { break };
-            self.sent_commands.buffer.copy_from_host(at, command)?;
-            let Some(request) = comm.isend(&self.sent_commands.buffer, at, command.len() as u64)? else {
-                break;
-            };
-            self.sent_commands.push(request);
-            self.commands.pop_front();
-            moved = true;
-        }
-        Ok(moved)
+        self.speaker.send(comm)
     }
 
-    /// Returns the next command of the peer's, if one has come, and posts receives for more.
-    pub(super) fn next_command(&mut self) -> Result<Option<Vec<u8>>> {
+    /// Returns what has come on the command connection.
+    pub(super) fn next_heard(&mut self) -> Result<Option<Heard>> {
         let Some(comm) = &mut self.commands_in else { return Ok(None) };
-        let ring = &mut self.awaited_commands;
-        let mut command = None;
-        if let Some(request) = ring.requests.pop_front() {
-            match comm.look_at(request)? {
-                Progress::NotYet(request) => ring.requests.push_front(request),
-                Progress::Done(received) => {
-                    let at = ring.oldest_done();
-                    let mut bytes = vec![0; received.bytes as usize];
-                    ring.buffer.copy_to_host(at, &mut bytes)?;
-                    command = Some(bytes);
-                }
-            }
-        }
-        while let Some(at) = ring.slot() {
-            let Some(request) = comm.irecv(&ring.buffer, at, COMMAND_BYTES_MAX as u64)? else { break };
-            ring.push(request);
-        }
-        Ok(command)
+        self.hearer.next(comm)
+    }
+
+    /// Has the bytes of a short write received: they come next on the command connection.
+    pub(super) fn await_bytes(&mut self, put: Put) {
+        self.hearer.await_bytes(put);
     }
 
     /// Posts the messages that are queued. Returns true if something moved.
@@ -211,8 +187,7 @@ impl Link {
             while let Some(next) = self.recvs.front_mut() {
                 let (side, command) = next.parts();
                 let Some(request) = comm.irecv_layout(side.write(), side.layout())? else { break };
-                let command = std::mem::take(command);
-                self.commands.push_back(command);
+                self.speaker.say(std::mem::take(command));
                 self.receiving.extend(self.recvs.pop_front().map(|next| (request, next)));
                 moved = true;
             }
@@ -223,7 +198,7 @@ impl Link {
                     Outbound::Get(_, side) | Outbound::Write(side) => {
                         comm.isend_layout(side.read(), side.layout())?
                     }
-                    Outbound::Refused => comm.isend(&self.sent_commands.buffer, 0, 0)?,
+                    Outbound::Refused => comm.isend(&self.nothing, 0, 0)?,
                 };
                 let Some(request) = request else { break };
                 if !matches!(next, Outbound::Write(_)) {
@@ -243,11 +218,15 @@ impl Link {
         else {
             return Ok(None);
         };
-        match comm.look_at(request)? {
-            Progress::Done(_) => Ok(Some(message)),
-            Progress::NotYet(request) => {
+        match comm.look_at(request) {
+            Ok(Progress::Done(_)) => Ok(Some(message)),
+            Ok(Progress::NotYet(request)) => {
                 self.sending.push_front((request, message));
                 Ok(None)
+            }
+            Err(error) => {
+                self.lost.extend(message.into_grants());
+                Err(error)
             }
         }
     }
@@ -257,18 +236,22 @@ impl Link {
         let (Some(comm), Some((request, message))) = (&mut self.data_in, self.receiving.pop_front()) else {
             return Ok(None);
         };
-        match comm.look_at(request)? {
-            Progress::Done(received) => Ok(Some((message, received.bytes))),
-            Progress::NotYet(request) => {
+        match comm.look_at(request) {
+            Ok(Progress::Done(received)) => Ok(Some((message, received.bytes))),
+            Ok(Progress::NotYet(request)) => {
                 self.receiving.push_front((request, message));
                 Ok(None)
+            }
+            Err(error) => {
+                self.lost.extend(message.into_grants());
+                Err(error)
             }
         }
     }
 
     /// Returns the completion of the newest unpack under way, if there is one.
     pub(super) fn newest_unpack(&self) -> Option<Done> {
-        self.data_in.as_ref().and_then(RecvComm::newest_unpack)
+        [&self.data_in, &self.commands_in].into_iter().flatten().find_map(RecvComm::newest_unpack)
     }
 
     /// Returns whether it is still connecting.
@@ -290,15 +273,9 @@ impl Link {
         drop((self.data_in.take(), self.commands_in.take()));
         let outbound = self.sends.into_iter().chain(self.sending.into_iter().map(|(_, message)| message));
         let inbound = self.recvs.into_iter().chain(self.receiving.into_iter().map(|(_, message)| message));
-        let sent = outbound.flat_map(|message| match message {
-            Outbound::Get(grants, _) => grants,
-            Outbound::Refused | Outbound::Write(_) => vec![],
-        });
-        let received = inbound.flat_map(|message| match message {
-            Inbound::Offer(_, grants, ..) => grants,
-            Inbound::Read(..) => vec![],
-        });
-        sent.chain(received).collect()
+        let sent = outbound.flat_map(Outbound::into_grants);
+        let received = inbound.flat_map(Inbound::into_grants);
+        sent.chain(received).chain(self.hearer.into_grants()).chain(self.lost).collect()
     }
 }
 
@@ -315,7 +292,23 @@ impl Outgoing {
     }
 }
 
+impl Outbound {
+    fn into_grants(self) -> Vec<Grant> {
+        match self {
+            Self::Get(grants, _) => grants,
+            Self::Refused | Self::Write(_) => vec![],
+        }
+    }
+}
+
 impl Inbound {
+    fn into_grants(self) -> Vec<Grant> {
+        match self {
+            Self::Offer(_, grants, ..) => grants,
+            Self::Read(..) => vec![],
+        }
+    }
+
     const fn parts(&mut self) -> (&Side, &mut Vec<u8>) {
         match self {
             Self::Read(_, side, command) | Self::Offer(_, _, side, command) => (side, command),
@@ -323,10 +316,17 @@ impl Inbound {
     }
 }
 
-/// Commands are short messages of host memory: one stream, and places for them to come early.
+/// A short read that is alone comes whole on the control socket, as a short write does.
+fn data_options(options: &Options) -> Options {
+    options.clone().tuned(|tuning| tuning.inline_bytes = tuning.inline_bytes.max(PUT_BYTES_MAX as u32))
+}
+
+/// Commands are short messages, as are the bytes behind them: one stream, and places for them to come early.
 pub(super) fn command_options(options: &Options) -> Options {
-    options.clone().with_streams(1).with_device(None).tuned(|tuning| {
-        tuning.inline_bytes = COMMAND_BYTES_MAX as u32;
+    options.clone().with_streams(1).tuned(|tuning| {
+        tuning.inline_bytes = PUT_BYTES_MAX as u32;
         tuning.eager_places = gputcp_proto::frame::EAGER_PLACES_MAX;
+        tuning.segment_bytes = PUT_BYTES_MAX as u32;
+        tuning.piece_bytes = PUT_BYTES_MAX as u32;
     })
 }

@@ -36,12 +36,12 @@
 //! ```
 
 mod address;
+mod commands;
 mod engine;
 mod greeting;
 mod job;
 mod link;
 mod region;
-mod ring;
 mod serve;
 mod state;
 mod transfer;
@@ -121,8 +121,11 @@ impl Endpoint {
         let shared = Arc::new(Shared::new(&options)?);
         options.bell = Some(shared.bell.clone());
         // Commands come before their receives are posted; the connectors of data ask for no such places.
-        let places = link::command_options(&options).tuning.eager_places;
-        let accepting = options.clone().tuned(|tuning| tuning.eager_places = places);
+        let of_commands = link::command_options(&options).tuning;
+        let accepting = options.clone().tuned(|tuning| {
+            tuning.eager_places = of_commands.eager_places;
+            tuning.inline_bytes = of_commands.inline_bytes;
+        });
         let listener = Listener::bind(first, accepting)?;
         let address = Address::of(listener.handle());
         let engine = Engine::new(shared.clone(), listener, options, address);

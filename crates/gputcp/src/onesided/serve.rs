@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use gputcp_proto::onesided::{
     chunks::Distinct,
-    command::{Command, Range, Request},
+    command::{Command, Kind, PUT_BYTES_MAX, Range, Request},
     key::{Key, Operation},
     link::{News, TransferId, UnderWay},
-    regions::Refusal,
+    regions::{Grant, Refusal},
 };
 
 use super::{
     Note,
+    commands::{Heard, Put},
     job::{Job, Memory, Side, layout_of, starts},
     link::{Inbound, Link, Outbound},
     state::{NOTES_MAX, Shared, State},
@@ -26,8 +27,15 @@ impl Link {
     pub(super) fn round(&mut self, shared: &Shared) -> Result<bool> {
         let mut moved = false;
         while shared.lock().notes.len() < NOTES_MAX {
-            let Some(message) = self.next_command()? else { break };
-            self.hear(&message, shared)?;
+            match self.next_heard()? {
+                None => break,
+                Some(Heard::Command(message)) => self.hear(&message, shared)?,
+                Some(Heard::Bytes(Put { chunk, grants, side }, bytes)) => {
+                    if let Some(side) = side {
+                        self.written(chunk, grants, side, bytes, shared)?;
+                    }
+                }
+            }
             moved = true;
         }
         while let Some(message) = self.next_sent()? {
@@ -49,8 +57,16 @@ impl Link {
         for operation in [Operation::Read, Operation::Write] {
             while let Some(chunk) = self.rules.next(operation) {
                 let Some(job) = job_of(shared, &chunk) else { continue };
-                let message = request(&job, &chunk);
+                let is_put = operation == Operation::Write
+                    && job.plan.chunk(chunk.number as usize).bytes <= PUT_BYTES_MAX;
+                let message = request(&job, &chunk, is_put);
                 match operation {
+                    Operation::Write if is_put => {
+                        if let Some(side) = local_side(shared, &chunk)? {
+                            self.rules.put(chunk.chunk);
+                            self.put(message, side);
+                        }
+                    }
                     Operation::Read => {
                         if let Some(side) = local_side(shared, &chunk)? {
                             self.recvs.push_back(Inbound::Read(chunk, side, message));
@@ -67,8 +83,7 @@ impl Link {
     fn hear(&mut self, message: &[u8], shared: &Shared) -> Result<()> {
         let (command, rest) = Command::decode(message).map_err(|violation| self.misbehaved(violation))?;
         match command {
-            Command::Get(request) => self.serve(Operation::Read, &request, rest, shared),
-            Command::Offer(request) => self.serve(Operation::Write, &request, rest, shared),
+            Command::Request(kind, request) => self.serve(kind, &request, rest, shared),
             Command::Note { .. } => {
                 shared.lock().notes.push_back(Note { from: self.address, bytes: rest.to_vec() });
                 shared.tell();
@@ -82,7 +97,8 @@ impl Link {
     }
 
     /// Serves a request, or refuses it.
-    fn serve(&mut self, operation: Operation, request: &Request, rest: &[u8], shared: &Shared) -> Result<()> {
+    fn serve(&mut self, kind: Kind, request: &Request, rest: &[u8], shared: &Shared) -> Result<()> {
+        let operation = kind.operation();
         self.rules.requested(operation).map_err(|violation| self.misbehaved(violation))?;
         let mut state = shared.lock();
         let chunk = request.chunk;
@@ -97,9 +113,10 @@ impl Link {
                     drop(state);
                     return Err(self.mixed(request.regions));
                 };
-                match operation {
-                    Operation::Read => self.sends.push_back(Outbound::Get(grants, side)),
-                    Operation::Write => {
+                match kind {
+                    Kind::Get => self.sends.push_back(Outbound::Get(grants, side)),
+                    Kind::Put => self.await_bytes(Put { chunk, grants, side: Some(side) }),
+                    Kind::Offer => {
                         let pull = Command::Pull { chunk }.encode().to_vec();
                         self.recvs.push_back(Inbound::Offer(chunk, grants, side, pull));
                     }
@@ -109,9 +126,13 @@ impl Link {
                 state.refused += 1;
                 drop(state);
                 self.say(Command::Refused { chunk, range: range as u32, refusal }.encode().to_vec());
-                match operation {
-                    Operation::Read => self.sends.push_back(Outbound::Refused),
-                    Operation::Write => self.rules.served(operation),
+                match kind {
+                    Kind::Get => self.sends.push_back(Outbound::Refused),
+                    Kind::Offer => self.rules.served(operation),
+                    Kind::Put => {
+                        self.rules.served(operation);
+                        self.await_bytes(Put { chunk, grants: vec![], side: None });
+                    }
                 }
             }
         }
@@ -170,21 +191,32 @@ impl Link {
                 }
                 Ok(())
             }
-            Inbound::Offer(chunk, grants, side, _) => {
-                let expected = side.bytes();
-                drop(side);
-                let mut state = shared.lock();
-                grants.into_iter().for_each(|grant| state.give_back(grant));
-                drop(state);
-                shared.tell();
-                self.rules.served(Operation::Write);
-                if bytes != expected {
-                    return Err(self.wrong_length(bytes, expected));
-                }
-                self.say(Command::Done { chunk }.encode().to_vec());
-                Ok(())
-            }
+            Inbound::Offer(chunk, grants, side, _) => self.written(chunk, grants, side, bytes, shared),
         }
+    }
+
+    /// Takes the end of a peer's write: its bytes are in place.
+    fn written(
+        &mut self,
+        chunk: u64,
+        grants: Vec<Grant>,
+        side: Side,
+        bytes: u64,
+        shared: &Shared,
+    ) -> Result<()> {
+        let expected = side.bytes();
+        // First, so that the end of a region is the end of its claim.
+        drop(side);
+        let mut state = shared.lock();
+        grants.into_iter().for_each(|grant| state.give_back(grant));
+        drop(state);
+        shared.tell();
+        self.rules.served(Operation::Write);
+        if bytes != expected {
+            return Err(self.wrong_length(bytes, expected));
+        }
+        self.say(Command::Done { chunk }.encode().to_vec());
+        Ok(())
     }
 
     /// Begins no more chunks of a transfer that has failed or was cancelled.
@@ -244,7 +276,7 @@ fn job_of(shared: &Shared, chunk: &UnderWay) -> Option<Arc<Job>> {
 }
 
 /// Returns the request of a chunk.
-fn request(job: &Job, chunk: &UnderWay) -> Vec<u8> {
+fn request(job: &Job, chunk: &UnderWay, is_put: bool) -> Vec<u8> {
     let mut regions = Distinct::default();
     let blocks = job.plan.blocks(chunk.number as usize);
     let ranges: Vec<Range> = blocks
@@ -255,7 +287,12 @@ fn request(job: &Job, chunk: &UnderWay) -> Vec<u8> {
         })
         .collect();
     let keys: Vec<Key> = regions.regions().iter().map(|&remote| job.remotes[remote as usize]).collect();
-    Request::encode(job.operation, chunk.chunk, &keys, &ranges)
+    let kind = match job.operation {
+        Operation::Read => Kind::Get,
+        Operation::Write if is_put => Kind::Put,
+        Operation::Write => Kind::Offer,
+    };
+    Request::encode(kind, chunk.chunk, &keys, &ranges)
 }
 
 /// Returns a chunk's bytes at this end, its initiator's.

@@ -135,6 +135,11 @@ pub trait End {
             Control::Goodbye => {
                 life.peer_said_goodbye = true;
                 life.effects.all = true;
+                if life.goodbye_is_out() {
+                    // The peer may have closed the socket, and waits for no sign of life.
+                    life.owes_ping = false;
+                    life.outbox.clear();
+                }
                 self.take_goodbye();
             }
             Control::Ping => _ = life.put_if_idle(Control::Pong),
@@ -227,6 +232,7 @@ pub trait End {
         life.is_closing = true;
         life.effects.all = true;
         life.put(&Control::Goodbye.encode());
+        life.goodbye_end = Some(life.outbox.put_in());
         Ok(())
     }
 

@@ -11,6 +11,8 @@ pub struct Life {
     pub(super) sends: bool,
     pub(super) is_closing: bool,
     pub(super) peer_said_goodbye: bool,
+    /// The end of this side's goodbye among the bytes of the outbox, once it was said.
+    pub(super) goodbye_end: Option<u64>,
     /// No more can come on the control socket, behind the peer's goodbye.
     pub(super) control_ended: bool,
     pub(super) has_failed: bool,
@@ -33,6 +35,7 @@ impl Life {
             sends,
             is_closing: false,
             peer_said_goodbye: false,
+            goodbye_end: None,
             control_ended: false,
             has_failed: false,
             broken: None,
@@ -67,6 +70,11 @@ impl Life {
     #[must_use]
     pub const fn is_closing(&self) -> bool {
         self.is_closing
+    }
+
+    /// Returns whether the socket has taken this side's goodbye, and so all of weight.
+    pub(super) fn goodbye_is_out(&self) -> bool {
+        self.goodbye_end.is_some_and(|end| self.outbox.taken() >= end)
     }
 
     /// Returns whether the peer has said goodbye.
@@ -119,7 +127,10 @@ impl Life {
     pub(super) fn write_failed(&mut self, error: SocketError) {
         self.outbox.broke();
         let is_closed = error == SocketError::Closed;
-        if is_closed && !self.peer_said_goodbye {
+        if is_closed && self.goodbye_is_out() {
+            // A sign of life was lost; the peer may have closed in good order.
+            self.effects.look = true;
+        } else if is_closed && !self.peer_said_goodbye {
             self.broken.get_or_insert(error);
             self.effects.look = true;
         } else if !is_closed || self.sends {

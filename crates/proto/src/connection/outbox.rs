@@ -12,6 +12,8 @@ pub(super) struct Outbox {
     frames: Box<[u8]>,
     start: usize,
     end: usize,
+    /// The bytes that the socket has taken so far.
+    taken: u64,
     state: State,
     last_words: LastWords,
 }
@@ -63,7 +65,7 @@ impl Outbox {
     pub(super) fn new(depth: usize) -> Self {
         let frames = depth + EAGER_PLACES_MAX as usize + 1;
         let frames = vec![0; frames * Control::BYTES].into();
-        Self { frames, start: 0, end: 0, state: State::Idle, last_words: LastWords::NotYet }
+        Self { frames, start: 0, end: 0, taken: 0, state: State::Idle, last_words: LastWords::NotYet }
     }
 
     /// Adds whole frames. Returns false if there is no room for them.
@@ -80,6 +82,23 @@ impl Outbox {
         room.copy_from_slice(frames);
         self.end += frames.len();
         true
+    }
+
+    /// Returns the number of bytes that were put in so far.
+    pub(super) const fn put_in(&self) -> u64 {
+        self.taken + (self.end - self.start) as u64
+    }
+
+    /// Returns the number of bytes that the socket has taken.
+    pub(super) const fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Drops the frames that no thread is writing.
+    pub(super) fn clear(&mut self) {
+        if self.state != State::Busy {
+            self.start = self.end;
+        }
     }
 
     /// Returns whether the socket has not taken all frames.
@@ -144,6 +163,7 @@ impl Outbox {
     pub(super) fn took(&mut self, bytes: usize) {
         debug_assert!(self.state == State::Busy && bytes <= self.end - self.start, "the writer's own bytes");
         self.start += bytes;
+        self.taken += bytes as u64;
         self.state = State::Idle;
     }
 

@@ -52,6 +52,8 @@ pub struct Send {
     pub is_staged: bool,
     /// The message's tag; it counts where receives are grouped.
     pub tag: i32,
+    /// Whether it goes on the control socket, if it is short, although others are under way.
+    pub is_prompt: bool,
 }
 
 impl<D: Completion + Clone> Sender<D> {
@@ -81,7 +83,7 @@ impl<D: Completion + Clone> Sender<D> {
     /// while the oldest group with an open receive has none of the tag, or is not announced.
     pub fn post(&mut self, send: Send) -> Option<Slot> {
         let is_alone = self.side.in_flight() == 0;
-        let inline = is_alone || (!send.is_staged && send.bytes <= SHORT_BYTES);
+        let inline = is_alone || send.is_prompt || (!send.is_staged && send.bytes <= SHORT_BYTES);
         let slot = self.side.post_tagged(send.bytes, inline, send.tag)?;
         self.is_staged[slot.index()] = send.is_staged;
         self.go_on();

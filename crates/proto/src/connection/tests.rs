@@ -3,7 +3,7 @@
 use std::{cell::Cell, convert::Infallible, rc::Rc, time::Duration};
 
 use super::{
-    End, Failure, Inbox, Receiver, Sender, Settings, Write,
+    End, Failure, Inbox, Receiver, Sender, Settings, SocketError, Write,
     receiver::{self, Receive, Work},
     sender::{Send, Wrote},
 };
@@ -134,7 +134,8 @@ fn a_receiver_that_has_all_does_not_miss_its_peer() {
 fn a_sender_that_has_sent_all_does_not_miss_a_peer_that_has_closed() {
     let mut end = Sender::<Done>::new(&settings());
     let mut inbox = Inbox::new();
-    let slot = end.post(Send { bytes: 100, is_staged: false, tag: 0 }).expect("a free slot");
+    let slot =
+        end.post(Send { bytes: 100, is_staged: false, tag: 0, is_prompt: false }).expect("a free slot");
     write_short(&mut end, &mut inbox);
     let Ok(Write::Message(mut message)) = end.next_write(&mut []) else { panic!("a short message goes") };
     message.wrote(Control::BYTES + 100);
@@ -150,7 +151,8 @@ fn a_sender_that_has_sent_all_does_not_miss_a_peer_that_has_closed() {
 fn a_peer_is_asked_for_an_answer_behind_a_message_that_is_being_written() {
     let mut end = Sender::<Done>::new(&settings());
     let mut inbox = Inbox::new();
-    let _slot = end.post(Send { bytes: 100, is_staged: false, tag: 0 }).expect("a free slot");
+    let _slot =
+        end.post(Send { bytes: 100, is_staged: false, tag: 0, is_prompt: false }).expect("a free slot");
     write_short(&mut end, &mut inbox);
     let Ok(Write::Message(mut message)) = end.next_write(&mut []) else { panic!("a short message goes") };
     message.wrote(50);
@@ -174,6 +176,34 @@ fn the_last_words_come_behind_the_reason() {
     let effects = end.effects();
     assert!(effects.write && matches!(effects.failure, Some(Failure::Violation(_))));
     assert!(matches!(end.next_write(&mut []), Ok(Write::Abort)));
+}
+
+#[test]
+fn a_peer_that_has_closed_gets_no_answer() {
+    let mut end = Sender::<Done>::new(&settings());
+    let mut inbox = Inbox::new();
+    end.close().expect("nothing is in flight");
+    assert_eq!(frames(&mut end), [Control::Goodbye]);
+    // In one read: the socket is closed already.
+    end.heard(Control::Ping, &mut inbox);
+    end.heard(Control::Goodbye, &mut inbox);
+    end.control_closed(None);
+    assert_eq!(frames(&mut end), []);
+    assert_eq!(end.effects().failure, None);
+}
+
+#[test]
+fn a_sign_of_life_that_meets_a_closed_socket_is_no_loss() {
+    let mut end = Sender::<Done>::new(&settings());
+    let mut inbox = Inbox::new();
+    end.close().expect("nothing is in flight");
+    assert_eq!(frames(&mut end), [Control::Goodbye]);
+    end.heard(Control::Ping, &mut inbox);
+    assert!(matches!(end.next_write(&mut [0; Control::BYTES]), Ok(Write::Frames(_))));
+    end.write_failed(SocketError::Closed);
+    end.heard(Control::Goodbye, &mut inbox);
+    end.control_closed(None);
+    assert_eq!(end.effects().failure, None);
 }
 
 /// Has the peer announce a receive that takes a short message.

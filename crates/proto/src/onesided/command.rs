@@ -13,24 +13,22 @@ use super::{
 };
 use crate::{
     Violation,
-    frame::{array_at, check_magic, check_zero, u16_at, u32_at, u64_at},
+    frame::{EAGER_BYTES, array_at, check_magic, check_zero, u16_at, u32_at, u64_at},
 };
 
 /// A command, without its ranges or bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
-    /// A reader wants these ranges next, and has posted a receive for them.
-    Get(Request),
-    /// A writer has the bytes of these ranges.
-    Offer(Request),
+    /// A peer asks for ranges of regions.
+    Request(Kind, Request),
     /// The target of an offer has posted a receive for it.
     Pull {
         /// The chunk that was offered.
         chunk: u64,
     },
-    /// The bytes of an offer are at their destination.
+    /// The bytes of a write are at their destination.
     Done {
-        /// The chunk that was offered.
+        /// The chunk that was written.
         chunk: u64,
     },
     /// A request was refused. For a read, an empty message takes the place of the bytes.
@@ -47,6 +45,17 @@ pub enum Command {
         /// The number of bytes.
         bytes: u32,
     },
+}
+
+/// The kinds of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A reader wants these ranges next, and has posted a receive for them.
+    Get,
+    /// A writer has the bytes of these ranges.
+    Offer,
+    /// A writer sends the bytes of these ranges behind the command, on the same connection.
+    Put,
 }
 
 /// The fixed part of a request.
@@ -86,27 +95,21 @@ const RANGE_BYTES: usize = 16;
 /// The longest command: it travels on the control socket although others are under way.
 pub const COMMAND_BYTES_MAX: usize = 16 << 10;
 const _: () = assert!(HEAD_BYTES + REGIONS_MAX * NAME_BYTES + RANGES_MAX * RANGE_BYTES <= COMMAND_BYTES_MAX);
+/// The longest write whose bytes come behind its command: as long as a short message may be.
+pub const PUT_BYTES_MAX: u64 = EAGER_BYTES as u64;
 /// The longest note.
 pub const NOTE_BYTES_MAX: usize = COMMAND_BYTES_MAX - HEAD_BYTES;
 const MAGIC: u32 = u32::from_le_bytes(*b"GTOC");
 
 impl Command {
-    /// Returns a request.
-    #[must_use]
-    pub const fn request(operation: Operation, request: Request) -> Self {
-        match operation {
-            Operation::Read => Self::Get(request),
-            Operation::Write => Self::Offer(request),
-        }
-    }
-
     /// Returns the bytes of the command's fixed part.
     #[must_use]
     pub fn encode(&self) -> [u8; HEAD_BYTES] {
         let none = Request { chunk: 0, bytes: 0, regions: 0, ranges: 0 };
         let (kind, reason, request) = match *self {
-            Self::Get(request) => (1u16, 0u16, request),
-            Self::Offer(request) => (2, 0, request),
+            Self::Request(Kind::Get, request) => (1u16, 0u16, request),
+            Self::Request(Kind::Offer, request) => (2, 0, request),
+            Self::Request(Kind::Put, request) => (7, 0, request),
             Self::Pull { chunk } => (3, 0, Request { chunk, ..none }),
             Self::Done { chunk } => (4, 0, Request { chunk, ..none }),
             Self::Refused { chunk, range, refusal } => {
@@ -143,8 +146,9 @@ impl Command {
         let chunk = request.chunk;
         let (kind, reason) = (u16_at(head, 4), u16_at(head, 6));
         let command = match kind {
-            1 => Self::Get(request),
-            2 => Self::Offer(request),
+            1 => Self::Request(Kind::Get, request),
+            2 => Self::Request(Kind::Offer, request),
+            7 => Self::Request(Kind::Put, request),
             3 => Self::Pull { chunk },
             4 => Self::Done { chunk },
             5 => {
@@ -160,7 +164,10 @@ impl Command {
             return Err(field("reserved field", kind.into()));
         }
         match command {
-            Self::Get(request) | Self::Offer(request) => request.check(rest)?,
+            Self::Request(Kind::Put, Request { bytes, .. }) if bytes > PUT_BYTES_MAX => {
+                return Err(field("length of a short write", bytes));
+            }
+            Self::Request(_, request) => request.check(rest)?,
             Self::Note { bytes } if rest.len() != bytes as usize => return Err(short()),
             Self::Note { .. } => {}
             _ if !rest.is_empty() => return Err(short()),
@@ -170,16 +177,27 @@ impl Command {
     }
 }
 
+impl Kind {
+    /// Returns the operation that is asked for.
+    #[must_use]
+    pub const fn operation(self) -> Operation {
+        match self {
+            Self::Get => Operation::Read,
+            Self::Offer | Self::Put => Operation::Write,
+        }
+    }
+}
+
 impl Request {
     /// Returns the whole command: of a number, of regions by their keys, and of ranges within them.
     #[must_use]
-    pub fn encode(operation: Operation, chunk: u64, keys: &[Key], ranges: &[Range]) -> Vec<u8> {
+    pub fn encode(kind: Kind, chunk: u64, keys: &[Key], ranges: &[Range]) -> Vec<u8> {
         let bytes = ranges.iter().map(|range| u64::from(range.bytes)).sum();
         let (regions, count) = (keys.len() as u32, ranges.len() as u32);
         let request = Self { chunk, bytes, regions, ranges: count };
         let room = HEAD_BYTES + keys.len() * NAME_BYTES + ranges.len() * RANGE_BYTES;
         let mut out = Vec::with_capacity(room);
-        out.extend_from_slice(&Command::request(operation, request).encode());
+        out.extend_from_slice(&Command::Request(kind, request).encode());
         for key in keys {
             out.extend_from_slice(&u64::from(key.place).to_le_bytes());
             out.extend_from_slice(&key.secret);

@@ -44,10 +44,21 @@ pub struct UnderWay {
     pub number: u32,
     /// The chunk's number in commands.
     pub chunk: u64,
-    /// The peer has asked for its bytes.
-    is_pulled: bool,
+    /// Whether the bytes of a write go, and since when.
+    sending: Sending,
     /// The peer has refused it, and said why.
     is_refused: bool,
+}
+
+/// When the bytes of a write go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    /// Once the peer asks for them.
+    OnPull,
+    /// Now: the peer has asked.
+    Pulled,
+    /// With the request.
+    Put,
 }
 
 /// The news about one chunk.
@@ -103,7 +114,7 @@ impl Link {
             transfer: first.transfer,
             number: first.next,
             chunk: self.next_chunk,
-            is_pulled: false,
+            sending: Sending::OnPull,
             is_refused: false,
         };
         self.next_chunk += 1;
@@ -113,6 +124,13 @@ impl Link {
         }
         under_way.push_back(chunk);
         Some(chunk)
+    }
+
+    /// Notes that the bytes of a write go with its request.
+    pub fn put(&mut self, chunk: u64) {
+        if let Ok(found) = self.find(Operation::Write, chunk) {
+            found.sending = Sending::Put;
+        }
     }
 
     /// Begins no more chunks of a transfer. Those under way go on. Returns how many were left.
@@ -147,13 +165,14 @@ impl Link {
         match *command {
             Command::Pull { chunk } => {
                 let found = self.find(Operation::Write, chunk)?;
-                if std::mem::replace(&mut found.is_pulled, true) {
+                if found.sending != Sending::OnPull {
                     return Err(unknown("pull", chunk));
                 }
+                found.sending = Sending::Pulled;
                 Ok(News::Send(*found))
             }
             Command::Done { chunk } => {
-                if !self.find(Operation::Write, chunk)?.is_pulled {
+                if self.find(Operation::Write, chunk)?.sending == Sending::OnPull {
                     return Err(unknown("done", chunk));
                 }
                 self.take(Operation::Write, chunk).map(News::Done)
@@ -167,16 +186,14 @@ impl Link {
                         return Err(unknown("refusal", chunk));
                     }
                     (*read, false)
-                } else if self.find(Operation::Write, chunk)?.is_pulled {
+                } else if self.find(Operation::Write, chunk)?.sending == Sending::Pulled {
                     return Err(unknown("refusal", chunk));
                 } else {
                     (self.take(Operation::Write, chunk)?, true)
                 };
                 Ok(News::Refused { chunk, range, refusal, is_over })
             }
-            Command::Get(_) | Command::Offer(_) | Command::Note { .. } => {
-                Err(unknown("request that is the peer's", 0))
-            }
+            Command::Request(..) | Command::Note { .. } => Err(unknown("request that is the peer's", 0)),
         }
     }
 

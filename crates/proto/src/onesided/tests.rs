@@ -4,7 +4,9 @@ use gputcp_fuzz::{mutate, near, run};
 
 use super::{
     chunks::{Block, Distinct, Plan},
-    command::{COMMAND_BYTES_MAX, Command, HEAD_BYTES, RANGES_MAX, REGIONS_MAX, Range, Request},
+    command::{
+        COMMAND_BYTES_MAX, Command, HEAD_BYTES, Kind, PUT_BYTES_MAX, RANGES_MAX, REGIONS_MAX, Range, Request,
+    },
     key::{Key, Operation, Rights, Space},
     link::{Link, News},
     regions::{Refusal, Regions},
@@ -128,17 +130,20 @@ fn any_bytes_are_a_command_or_a_violation() {
                 Some(Command::Refused { chunk, range: random.u32(..), refusal })
             }
         };
-        let operation = if random.bool() { Operation::Read } else { Operation::Write };
+        let total: u64 = ranges.iter().map(|range| u64::from(range.bytes)).sum();
+        let kinds = [Kind::Get, Kind::Offer, Kind::Put];
+        let kind = random.choice(kinds).expect("three");
+        let kind = if total > PUT_BYTES_MAX && kind == Kind::Put { Kind::Offer } else { kind };
         let mut bytes = match &command {
             Some(command) => command.encode().to_vec(),
-            None => Request::encode(operation, chunk, &keys, &ranges),
+            None => Request::encode(kind, chunk, &keys, &ranges),
         };
         assert!(bytes.len() <= COMMAND_BYTES_MAX);
         let (found, rest) = Command::decode(&bytes).expect("what is encoded is decoded");
         match (command, found) {
             (Some(command), found) => assert_eq!((found, rest.len()), (command, 0)),
-            (None, Command::Get(request) | Command::Offer(request)) => {
-                assert_eq!(Command::request(operation, request), found);
+            (None, Command::Request(found, request)) => {
+                assert_eq!(found, kind);
                 assert_eq!(request.ranges(rest).collect::<Vec<_>>(), ranges);
                 let names: Vec<_> = keys.iter().map(|key| (key.place() as u32, key.secret)).collect();
                 assert_eq!((request.chunk, request.names(rest).collect::<Vec<_>>()), (chunk, names));
@@ -161,7 +166,7 @@ fn any_bytes_are_a_command_or_a_violation() {
 #[test]
 fn a_request_is_refused_for_each_wrong_field() {
     let range = |region, offset, bytes| Range { region, offset, bytes };
-    let good = Request::encode(Operation::Read, 1, &keys(2), &[range(0, 0, 10), range(1, 50, 20)]);
+    let good = Request::encode(Kind::Get, 1, &keys(2), &[range(0, 0, 10), range(1, 50, 20)]);
     assert!(Command::decode(&good).is_ok());
     let with = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = good.clone();
@@ -184,6 +189,9 @@ fn a_request_is_refused_for_each_wrong_field() {
     assert!(with(&|bytes| bytes[6] = 1).contains("reserved field"));
     assert!(with(&|bytes| bytes[4] = 9).contains("unknown kind 9"));
     assert!(with(&|bytes| bytes.truncate(HEAD_BYTES - 1)).contains("length"));
+    let put = |bytes| Command::decode(&Request::encode(Kind::Put, 1, &keys(1), &[range(0, 0, bytes)])).err();
+    assert_eq!(put(PUT_BYTES_MAX as u32), None);
+    assert!(put(PUT_BYTES_MAX as u32 + 1).is_some_and(|why| why.to_string().contains("short write")));
 }
 
 #[test]
@@ -285,6 +293,25 @@ fn commands_about_chunks_are_heard_once_and_when_they_are_due() {
     assert!(link.heard(&Command::Done { chunk }).is_err());
     assert!(link.heard(&Command::Pull { chunk: 77 }).is_err());
     assert!(link.heard(&Command::Note { bytes: 0 }).is_err());
+}
+
+#[test]
+fn a_short_write_is_done_or_refused_without_a_pull() {
+    for refused in [false, true] {
+        let mut link = Link::new(8);
+        link.post(Operation::Write, 1, 1);
+        let chunk = link.next(Operation::Write).expect("the window has room").chunk;
+        link.put(chunk);
+        assert!(link.heard(&Command::Pull { chunk }).is_err(), "its bytes are on their way");
+        let refusal = Refusal::UnknownKey;
+        let news = if refused {
+            link.heard(&Command::Refused { chunk, range: 0, refusal })
+        } else {
+            link.heard(&Command::Done { chunk })
+        };
+        let is_over = matches!(news, Ok(News::Done(_) | News::Refused { is_over: true, .. }));
+        assert!(is_over && link.is_idle());
+    }
 }
 
 #[test]

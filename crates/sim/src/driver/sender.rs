@@ -105,7 +105,12 @@ impl Side for Sender<Ticket> {
 
     fn post(&mut self, number: usize, desk: &mut Desk<'_>, world: &mut World) -> Option<Request> {
         let item = desk.settings.sends[number];
-        let send = sender::Send { bytes: item.bytes, is_staged: item.on_device, tag: item.tag };
+        let send = sender::Send {
+            bytes: item.bytes,
+            is_staged: item.on_device,
+            tag: item.tag,
+            is_prompt: item.is_prompt,
+        };
         let slot = Self::post(self, send)?;
         let bytes = content(desk.settings.seed, number, item.bytes);
         desk.memory.open(&mut world.clock, slot.index(), number, item).extend(bytes);

@@ -103,6 +103,7 @@ fn receives(
     let item = |rng: &mut fastrand::Rng| Item {
         bytes: message_bytes(rng, segment),
         on_device: has_device && rng.bool(),
+        is_prompt: rng.u8(..4) == 0,
         tag: if most > 1 { rng.i32(-2..=2) } else { 0 },
     };
     (0..count).map(|_| (0..rng.usize(1..=most)).map(|_| item(rng)).collect()).collect()

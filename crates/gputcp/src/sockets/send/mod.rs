@@ -191,7 +191,7 @@ impl SendComm {
             let claim = source.read(offset, bytes).map_err(|error| Error::usage(error.to_string()))?;
             Ok(Held { claim, layout: None })
         };
-        self.post(held, Send { bytes, is_staged: !on_host, tag })
+        self.post(held, Send { bytes, is_staged: !on_host, tag, is_prompt: false })
     }
 
     /// Posts a message whose bytes come from many ranges of claimed memory.
@@ -202,6 +202,28 @@ impl SendComm {
         &mut self,
         claim: Result<ReadClaim, ClaimError>,
         layout: &Arc<Layout>,
+    ) -> Result<Option<SendRequest>> {
+        self.isend_ranges(claim, layout, false)
+    }
+
+    /// Posts a message as [`Self::isend_layout`] does. A short one goes on the control socket although others
+    /// are under way.
+    ///
+    /// # Errors
+    /// As [`SendComm::isend`].
+    pub(crate) fn isend_layout_promptly(
+        &mut self,
+        claim: Result<ReadClaim, ClaimError>,
+        layout: &Arc<Layout>,
+    ) -> Result<Option<SendRequest>> {
+        self.isend_ranges(claim, layout, true)
+    }
+
+    fn isend_ranges(
+        &self,
+        claim: Result<ReadClaim, ClaimError>,
+        layout: &Arc<Layout>,
+        is_prompt: bool,
     ) -> Result<Option<SendRequest>> {
         self.shared.check()?;
         let claim = match claim {
@@ -215,7 +237,7 @@ impl SendComm {
             super::check_on_device(self.longest_on_device, bytes)?;
         }
         let held = || Ok(Held { claim, layout: Some(layout.clone()) });
-        self.post(held, Send { bytes, is_staged, tag: 0 })
+        self.post(held, Send { bytes, is_staged, tag: 0, is_prompt })
     }
 
     fn post(&self, held: impl FnOnce() -> Result<Held>, send: Send) -> Result<Option<SendRequest>> {
