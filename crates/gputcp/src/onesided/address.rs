@@ -1,6 +1,9 @@
 //! The address of an endpoint: the bytes by which peers find its listener.
 
-use std::{fmt, net::SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use gputcp_proto::handle::Handle;
 
@@ -23,10 +26,14 @@ impl Address {
             .map_err(|violation| Error::usage(format!("the endpoint's address is none: it {violation}")))
     }
 
-    /// Returns whether it names the machine of this socket address, and no other.
-    pub(super) fn is_at(&self, peer: &str) -> bool {
-        let (Ok(handle), Ok(peer)) = (self.handle(), peer.parse::<SocketAddr>()) else { return false };
-        handle.addresses().all(|own| own.ip().to_canonical() == peer.ip().to_canonical())
+    /// Returns the handle with those addresses alone that are among `known`; `None` if there are none.
+    pub(super) fn at(&self, known: &[IpAddr]) -> Option<Handle> {
+        let handle = self.handle().ok()?;
+        let is_known = |address: &SocketAddr| known.contains(&address.ip().to_canonical());
+        let mut addresses = handle.addresses().filter(is_known);
+        let mut at = Handle::at(addresses.next()?, handle.token);
+        at.others.iter_mut().zip(addresses).for_each(|(place, address)| *place = Some(address));
+        Some(at)
     }
 
     /// Returns the address as bytes, to be sent to a peer.
@@ -55,5 +62,27 @@ impl fmt::Debug for Address {
             Ok(handle) => write!(f, "Address({})", handle.address),
             Err(_) => f.write_str("Address(invalid)"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gputcp_proto::frame::Token;
+
+    use super::*;
+
+    #[test]
+    fn a_stranger_is_found_where_its_sockets_come_from_and_nowhere_else() {
+        let mut handle = Handle::at("10.0.0.1:7".parse().unwrap(), Token([1; 16]));
+        handle.others[0] = Some("10.0.1.1:8".parse().unwrap());
+        handle.others[1] = Some("10.0.2.1:9".parse().unwrap());
+        let at = |known: &[&str]| {
+            let known: Vec<IpAddr> = known.iter().map(|ip| ip.parse().unwrap()).collect();
+            let found = Address::of(handle).at(&known)?;
+            Some(found.addresses().map(|address| address.to_string()).collect::<Vec<_>>())
+        };
+        assert_eq!(at(&["10.0.1.1", "10.0.9.9"]), Some(vec!["10.0.1.1:8".into()]));
+        assert_eq!(at(&["10.0.2.1", "10.0.0.1"]), Some(vec!["10.0.0.1:7".into(), "10.0.2.1:9".into()]));
+        assert_eq!(at(&["10.0.9.9"]), None);
     }
 }

@@ -107,8 +107,10 @@ impl Engine {
             moved = true;
             match order {
                 Order::Connect(peer, address) => {
-                    let link = random_token()
-                        .and_then(|token| Link::begin(peer, token, address, self.address, &self.options));
+                    let link = random_token().and_then(|token| {
+                        let handle = address.handle()?;
+                        Link::begin(peer, token, address, &handle, self.address, &self.options)
+                    });
                     match link {
                         Ok(link) => self.links.push(link),
                         Err(error) => self.lose(peer, &error),
@@ -200,13 +202,15 @@ impl Engine {
         if let Some(link) = self.links.iter_mut().find(|link| link.token == token) {
             return link.attach(purpose, comm);
         }
-        // A stranger has this side connect nowhere else. A peer with the key may come by other ways.
-        if self.options.key.is_none() && !from.is_at(comm.peer()) {
-            let found = comm.peer();
-            return Err(Error::usage(format!("the peer at {found} asks to be connected to at {from:?}")));
-        }
+        // A stranger has this side connect nowhere else than to where its sockets are from. A peer with the
+        // key may have other ways.
+        let known = comm.peer_addresses();
+        let handle = if self.options.key.is_some() { from.handle().ok() } else { from.at(&known) };
+        let Some(handle) = handle else {
+            return Err(Error::usage(format!("a peer at {known:?} asks to be connected to at {from:?}")));
+        };
         let peer = self.shared.lock().add_peer(from, false);
-        let link = Link::begin(peer, token, from, self.address, &self.options);
+        let link = Link::begin(peer, token, from, &handle, self.address, &self.options);
         let mut link = link.inspect_err(|error| self.lose(peer, error))?;
         link.attach(purpose, comm)?;
         self.links.push(link);

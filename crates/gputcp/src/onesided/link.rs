@@ -8,6 +8,7 @@ use std::{
 use gputcp_gpu::{Buffer, Done};
 use gputcp_proto::{
     frame::Token,
+    handle::Handle,
     onesided::{
         command::PUT_BYTES_MAX,
         key::Operation,
@@ -79,18 +80,21 @@ pub(super) enum Inbound {
 }
 
 impl Link {
-    /// Begins to connect to an endpoint.
+    /// Begins to connect to an endpoint, by the ways of `handle`.
     pub(super) fn begin(
         peer: PeerId,
         token: Token,
         address: Address,
+        handle: &Handle,
         own: Address,
         options: &Options,
     ) -> Result<Self> {
-        let handle = address.handle()?;
+        // Each interface of the peer gets a socket, which shows where this end is.
+        let ways = handle.addresses().count() as u16;
         let outgoing = |purpose, options: Options| {
             let greeting = Greeting { purpose, window: WINDOW, token, from: own };
-            let connector = Connector::new(&handle, options)?;
+            let streams = options.streams.max(ways);
+            let connector = Connector::new(handle, options.with_streams(streams))?;
             Ok::<_, Error>(Outgoing::Connecting(Box::new(connector), greeting.encode()))
         };
         Ok(Self {

@@ -48,7 +48,7 @@ mod transfer;
 mod watch;
 
 use std::{
-    net::ToSocketAddrs as _,
+    net::{SocketAddr, ToSocketAddrs as _},
     sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -107,12 +107,25 @@ impl Endpoint {
     /// # Errors
     /// If the options are out of range, the address is none of this machine's, or the port is in use.
     pub fn bind(address: &str, options: Options) -> Result<Self> {
-        let bad =
-            |why: String| Error::usage(format!("could not listen on {}: {why}", address.escape_debug()));
+        let bad = |why: String| not_listening(&address.escape_debug(), &why);
         let mut found = address.to_socket_addrs().map_err(|error| bad(error.to_string()))?;
         let first = found.next().ok_or_else(|| bad("the name has no address".into()))?;
-        if first.ip().is_unspecified() {
-            return Err(bad("peers need an address that they can reach: give one of this machine's".into()));
+        Self::bind_all(&[first], options)
+    }
+
+    /// Listens on several addresses of one family, such as one of each of several interfaces. A peer's data
+    /// sockets are spread over them.
+    ///
+    /// Without [`Options::key`], a peer is connected to at those of its addresses that its own sockets come
+    /// from.
+    ///
+    /// # Errors
+    /// As [`Endpoint::bind`]; or if there is no address, more than [`Handle::ADDRESSES_MAX`](crate::Handle),
+    /// or one of another family.
+    pub fn bind_all(addresses: &[SocketAddr], options: Options) -> Result<Self> {
+        if let Some(open) = addresses.iter().find(|address| address.ip().is_unspecified()) {
+            let why = "peers need an address that they can reach: give one of this machine's";
+            return Err(not_listening(open, why));
         }
         let mut options = options;
         if options.pool.is_none() {
@@ -126,7 +139,7 @@ impl Endpoint {
             tuning.eager_places = of_commands.eager_places;
             tuning.inline_bytes = of_commands.inline_bytes;
         });
-        let listener = Listener::bind(first, accepting)?;
+        let listener = Listener::bind_all(addresses, accepting)?;
         let address = Address::of(listener.handle());
         let engine = Engine::new(shared.clone(), listener, options, address);
         let thread = thread::Builder::new().name("gputcp-onesided".into()).spawn(move || engine.run());
@@ -255,6 +268,10 @@ impl Peer {
     pub fn failure(&self) -> Option<Error> {
         self.shared.failure_of(self.id)
     }
+}
+
+fn not_listening(address: &impl std::fmt::Display, why: &str) -> Error {
+    Error::usage(format!("could not listen on {address}: {why}"))
 }
 
 fn check_note(bytes: &[u8]) -> Result<Vec<u8>> {

@@ -11,6 +11,7 @@ mod short;
 
 use std::{
     io,
+    net::IpAddr,
     ops::Deref,
     os::fd::BorrowedFd,
     sync::{Arc, Mutex, RwLock, RwLockReadGuard, atomic::Ordering},
@@ -266,6 +267,20 @@ impl RecvComm {
     #[must_use]
     pub fn peer(&self) -> &str {
         &self.shared.peer
+    }
+}
+
+impl RecvComm {
+    /// Returns the addresses that the connection's sockets come from, each once.
+    pub(crate) fn peer_addresses(&self) -> Vec<IpAddr> {
+        let mut found: Vec<IpAddr> = vec![];
+        for socket in self.shared.data.iter().filter_map(|socket| socket.peer_addr().ok()?.as_socket()) {
+            let ip = socket.ip().to_canonical();
+            if !found.contains(&ip) {
+                found.push(ip);
+            }
+        }
+        found
     }
 }
 
