@@ -104,7 +104,7 @@ fn main() -> Result<(), Failure> {
     let blocks = || {
         layers.iter().flat_map(|layer| (0..31).map(move |at| layer.block((at * 37 % 128) << 15, 16 << 10)))
     };
-    measure(&peer, &format!("{LAYERS} regions, 31 x 16 KiB"), LAYERS * 31 << 14, blocks)?;
+    measure(&peer, &format!("{LAYERS} regions, 31 x 16 KiB"), (LAYERS * 31) << 14, blocks)?;
     measure_preparing(&peer, &memory)?;
     memory.verify(0)?;
     layers.into_iter().enumerate().try_for_each(|(number, layer)| layer.verify(number as u64))
