@@ -31,7 +31,7 @@ pub(crate) fn run(root: &Path, part: &str) -> Result<()> {
         let (why, _) = text.split_once("\n\n").context("a patch begins with a sentence")?;
         let name = patch.file_stem().unwrap_or_default().to_string_lossy();
         apply(&tree, patch)?;
-        let found = seeds(root, &tree).with_context(|| format!("mutant {name}"))?;
+        let found = seeds(root, &tree, name.contains(ONE_SIDED)).with_context(|| format!("mutant {name}"))?;
         missed += usize::from(found.is_none());
         let (runs, by) = found.unwrap_or_else(|| ("never".to_owned(), String::new()));
         say(&format!("| {name} | {why} | {runs} | {by} |\n"))?;
@@ -92,7 +92,7 @@ fn apply(tree: &Path, patch: &Path) -> Result<()> {
 }
 
 /// Returns the number of seeds until one finds the mutant, and the demand that it breaks.
-fn seeds(root: &Path, tree: &Path) -> Result<Option<(String, String)>> {
+fn seeds(root: &Path, tree: &Path, is_one_sided: bool) -> Result<Option<(String, String)>> {
     let target = root.join("target/sim-mutants/target");
     let cargo = |args: &[&str]| {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -106,6 +106,7 @@ fn seeds(root: &Path, tree: &Path) -> Result<Option<(String, String)>> {
         bail!("it does not build: {}", String::from_utf8_lossy(&built.stderr));
     }
     let mut program = Command::new(target.join("debug/gputcp-sim"));
+    program.args(is_one_sided.then_some("--one-sided"));
     program.args(["--until-found", &SEEDS.to_string()]).stdout(Stdio::piped()).stderr(Stdio::null());
     let Some(Output { status, stdout, .. }) = within(program, MOST)? else {
         return Ok(Some(("?".to_owned(), "a run that never ends".to_owned())));
@@ -136,6 +137,8 @@ fn within(mut program: Command, most: Duration) -> Result<Option<Output>> {
 }
 
 const MUTANTS: &str = "crates/sim/mutants";
+/// The mark of a mutant of the one-sided rules.
+const ONE_SIDED: &str = "one-sided";
 /// As many as the tests run.
 const SEEDS: u32 = 20_000;
 /// The most time for the seeds of a mutant: 20 000 take some seconds.

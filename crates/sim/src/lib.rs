@@ -9,6 +9,8 @@
 //! user, its `memory` and the `lane`s on it. A `referee` checks each step against rules of its own.
 //! [`mod@run`] puts them together, and [`report`] checks the result.
 //!
+//! [`onesided`] is a world of its own, for one-sided transfers.
+//!
 //! `cargo run -p gputcp-sim -- --seed S` prints the life of each message of a seed.
 
 #![forbid(unsafe_code)]
@@ -19,6 +21,7 @@ mod driver;
 pub mod faults;
 mod lane;
 mod memory;
+pub mod onesided;
 mod referee;
 pub mod report;
 pub mod run;

@@ -67,11 +67,16 @@ fn outcome(
     settings: &Settings,
     name: &(impl Fn(&Settings, &Report) -> String + Sync),
 ) -> Result<String, String> {
-    let report = catch_unwind(AssertUnwindSafe(|| run(settings))).map_err(|panic| {
+    let report = caught(|| run(settings))?;
+    report.check(settings)?;
+    Ok(name(settings, &report))
+}
+
+/// Runs a world; a panic of a type is a fault of its user.
+pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
         format!("a type found a bug in its user: {text}")
-    })?;
-    report.check(settings)?;
-    Ok(name(settings, &report))
+    })
 }

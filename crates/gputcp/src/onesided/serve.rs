@@ -98,11 +98,10 @@ impl Link {
 
     /// Serves a request, or refuses it.
     fn serve(&mut self, kind: Kind, request: &Request, rest: &[u8], shared: &Shared) -> Result<()> {
-        let operation = kind.operation();
-        self.rules.requested(operation).map_err(|violation| self.misbehaved(violation))?;
-        let mut state = shared.lock();
         let chunk = request.chunk;
-        match state.regions.grant(operation, request.names(rest), request.ranges(rest)) {
+        let mut state = shared.lock();
+        let judged = self.rules.judge(kind, request, rest, &mut state.regions);
+        match judged.map_err(|violation| self.misbehaved(violation))? {
             Ok(grants) => {
                 let regions: Vec<_> = grants.iter().filter_map(|grant| state.memory(grant)).collect();
                 drop(state);
@@ -122,17 +121,14 @@ impl Link {
                     }
                 }
             }
-            Err((range, refusal)) => {
+            Err(refused) => {
                 state.refused += 1;
                 drop(state);
-                self.say(Command::Refused { chunk, range: range as u32, refusal }.encode().to_vec());
+                self.say(refused.encode().to_vec());
                 match kind {
                     Kind::Get => self.sends.push_back(Outbound::Refused),
-                    Kind::Offer => self.rules.served(operation),
-                    Kind::Put => {
-                        self.rules.served(operation);
-                        self.await_bytes(Put { chunk, grants: vec![], side: None });
-                    }
+                    Kind::Offer => {}
+                    Kind::Put => self.await_bytes(Put { chunk, grants: vec![], side: None }),
                 }
             }
         }

@@ -2,7 +2,11 @@
 
 use std::collections::VecDeque;
 
-use super::{command::Command, key::Operation, regions::Refusal};
+use super::{
+    command::{Command, Kind, Request},
+    key::Operation,
+    regions::{Grant, Refusal, Regions},
+};
 use crate::Violation;
 
 /// This side's transfers with one peer.
@@ -197,6 +201,30 @@ impl Link {
         }
     }
 
+    /// Judges a request of the peer's: counts it, and grants the use of its regions. A refused one gets the
+    /// answer to say.
+    ///
+    /// # Errors
+    /// A [`Violation`] if the peer has more open than its window.
+    pub fn judge(
+        &mut self,
+        kind: Kind,
+        request: &Request,
+        rest: &[u8],
+        regions: &mut Regions,
+    ) -> Result<Result<Vec<Grant>, Command>, Violation> {
+        let operation = kind.operation();
+        self.requested(operation)?;
+        let granted = regions.grant(operation, request.names(rest), request.ranges(rest));
+        Ok(granted.map_err(|(range, refusal)| {
+            // The place of a refused read is taken by an empty message, which is yet to be posted.
+            if operation == Operation::Write {
+                self.served(operation);
+            }
+            Command::Refused { chunk: request.chunk, range: range as u32, refusal }
+        }))
+    }
+
     /// Counts a request of the peer's.
     ///
     /// # Errors
@@ -224,6 +252,12 @@ impl Link {
             Operation::Read => self.gets = self.gets.saturating_sub(1),
             Operation::Write => self.offers = self.offers.saturating_sub(1),
         }
+    }
+
+    /// Returns whether a transfer has chunks that have not begun.
+    #[must_use]
+    pub fn waits(&self, transfer: TransferId) -> bool {
+        self.waiting.iter().flatten().any(|waiting| waiting.transfer == transfer)
     }
 
     /// Returns whether no chunk of this side's is under way or waits.
