@@ -10,7 +10,7 @@ use crate::{
     failure::Failure,
     host::{gpu::GpuFacts, identity::Identity, plugin::PluginFacts},
     printable::Reason,
-    settings::Settings,
+    settings::{OneSided, Settings},
 };
 
 /// The speaker's introduction.
@@ -69,6 +69,9 @@ pub struct Accept {
     /// The plugin that it uses, if one carries the data.
     #[serde(default)]
     pub plugin: Option<PluginFacts>,
+    /// The one-sided transfers that it serves, if any were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub one_sided: Option<OneSided>,
 }
 
 /// The addresses of one side's listeners.
@@ -78,6 +81,9 @@ pub struct Handles {
     pub connections: Vec<String>,
     /// The listener for raw sockets.
     pub raw: Option<RawHandle>,
+    /// The address of this side's endpoint, in hexadecimal digits, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
 }
 
 /// The address of the listener for raw sockets.
@@ -120,12 +126,20 @@ pub enum Work {
 }
 
 /// A flow's sender has made the data that it will send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Filled {}
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filled {
+    /// The key of the server's region, in hexadecimal digits, where the client is to read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
 
 /// A flow's receiver is ready, and its clock runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Go {}
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Go {
+    /// The key of the server's region, in hexadecimal digits, where the client is to write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
 
 /// The counts of a flow's sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -42,7 +42,7 @@ impl Listening {
             let slots = settings.recv_window;
             let options = settings.options(device, slots, local.ip());
             let any_port = with_port(local, 0);
-            for _ in 0..settings.channels {
+            for _ in 0..settings.connections() {
                 let listener = match plugin {
                     None => AnyListener::Sockets(Box::new(Listener::bind(any_port, options.clone())?)),
                     Some(net) => {
@@ -67,6 +67,7 @@ impl Listening {
         Handles {
             connections: self.making.by.iter().map(|listener| to_hex(&listener.handle())).collect(),
             raw: self.raw.as_ref().map(|raw| raw.handle(self.local)),
+            endpoint: None,
         }
     }
 
@@ -134,7 +135,7 @@ impl Connecting {
         theirs: &Handles,
     ) -> Result<Self, Failure> {
         let mut all = Self { making: Making::default() };
-        let expected = if sends { usize::from(settings.channels) } else { 0 };
+        let expected = if sends { usize::from(settings.connections()) } else { 0 };
         let offered = theirs.connections.len();
         if offered != expected {
             return Err(Failure::Peer(format!(
@@ -248,9 +249,9 @@ mod tests {
             let local = SocketAddr::from(([127, 0, 0, 1], 0));
             Connecting::begin(true, &settings, None, None, local, handles).err().unwrap().to_string()
         };
-        let none = begin(&Handles { connections: Vec::new(), raw: None });
+        let none = begin(&Handles { connections: Vec::new(), raw: None, endpoint: None });
         assert_eq!(none, "the other side offers 0 connections where 1 were agreed on");
-        let no_raw = begin(&Handles { connections: vec![String::new()], raw: None });
+        let no_raw = begin(&Handles { connections: vec![String::new()], raw: None, endpoint: None });
         assert_eq!(no_raw, "the other side offers no raw sockets where some were agreed on");
     }
 }

@@ -1,5 +1,5 @@
-//! Damage done on purpose, after the data was made and before it is sent. It shows that verification sees a
-//! single wrong bit.
+//! Damage done on purpose: after the data was made and before it is sent, or to a read that has come. It
+//! shows that verification sees a single wrong bit.
 
 use gputcp_gpu::Buffer;
 
@@ -16,16 +16,15 @@ pub struct Damage {
 }
 
 impl Damage {
-    /// Flips one bit in the middle of the message, if it is the one.
+    /// Flips one bit at `at`, if this is the message.
     ///
     /// # Errors
     /// If the buffer is in use.
-    pub fn apply(self, buffer: &Buffer, begin: &Begin) -> Result<(), Failure> {
+    pub fn apply(self, buffer: &Buffer, at: u64, begin: &Begin) -> Result<(), Failure> {
         if self.iteration != Some(begin.iteration) || begin.work == Work::Raw {
             return Ok(());
         }
         let Some(view) = buffer.host_view() else { return Ok(()) };
-        let at = begin.bytes / 2;
         let mut byte = [0];
         let claimed = |error: gputcp_gpu::ClaimError| Failure::Run(error.to_string());
         view.read(at, 1).map_err(claimed)?.copy_to(0, &mut byte);

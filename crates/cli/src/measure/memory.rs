@@ -123,8 +123,8 @@ impl Proposal {
     /// Settles the memory from the server's answer, and returns the GPUs in use.
     ///
     /// # Errors
-    /// [`Failure::Peer`] if the server accepted settings that it cannot fulfil. [`Failure::Usage`] if this
-    /// host has no room for the memory that replaces GPU memory.
+    /// [`Failure::Peer`] if the server accepted settings that it cannot fulfil, or passed over some.
+    /// [`Failure::Usage`] if this host has no room for the memory that replaces GPU memory.
     pub fn conclude(
         &self,
         settings: &mut Settings,
@@ -132,6 +132,11 @@ impl Proposal {
         peer: &str,
         talk: Talk,
     ) -> Result<Gpus, Failure> {
+        if settings.one_sided != accept.one_sided {
+            return Err(Failure::Peer(format!(
+                "{peer} does not speak of these one-sided transfers: run the same gputcp on both ends"
+            )));
+        }
         let has = accept.no_gpu.is_none() && (accept.gpu.is_some() || !settings.needs_gpu(Role::Server));
         let memory = choose(self.wanted, true, has)
             .map_err(|_| Failure::Peer(format!("{peer} accepted GPU memory and names no GPU of its own")))?;

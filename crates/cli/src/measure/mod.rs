@@ -3,13 +3,15 @@
 //!
 //! [`memory`] settles which memory is moved. [`side`] makes all parts of one end before anything is timed,
 //! its `connections` over either [`transport`] among them. [`run`] is one message through it, on either
-//! end, and [`ping_pong`] one batch there and back. [`raw`] does the same over bare sockets, for
-//! comparison. [`client`] directs the runs and keeps the figures; [`server`] does as it is told.
+//! end, [`one_sided`] one read or write of blocks, and [`ping_pong`] one batch there and back. [`raw`] does
+//! the same over bare sockets, for comparison. [`client`] directs the runs and keeps the figures; [`server`]
+//! does as it is told.
 
 pub mod client;
 mod connections;
 pub mod damage;
 pub mod memory;
+pub mod one_sided;
 pub mod ping_pong;
 pub mod progress;
 pub mod raw;

@@ -48,7 +48,7 @@ pub fn run(
         return Err(Failure::Run("a ping-pong needs both directions".into()));
     };
     outgoing.buffer.fill(out_pattern, 0, bytes * rounds)?;
-    side.damage.apply(&outgoing.buffer, begin)?;
+    side.damage.apply(&outgoing.buffer, begin.bytes / 2, begin)?;
     let before = Counted::of(incoming);
     // The server is the receiver that says Go, for the whole batch.
     let barrier = barrier(link, role == Role::Client, role == Role::Server, stall_timeout);
@@ -90,7 +90,7 @@ pub fn run(
     if role == Role::Client {
         // The answers arrived here: this side's own look at them counts as well.
         super::run::reconcile(begin, &sent, &received)?;
-        outcome.received = Some(super::run::Exchanged { sent, received });
+        outcome.received = Some(super::run::Exchanged { sent, received, time_ns });
     }
     Ok((outcome, times))
 }

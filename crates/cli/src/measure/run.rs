@@ -14,6 +14,7 @@ use gputcp::transfer::{Message, Moved};
 use gputcp_gpu::{Buffer, Mismatch, Pattern};
 
 use super::{
+    one_sided,
     side::{Bare, Incoming, Outgoing, Side},
     transport::Inbound,
 };
@@ -44,6 +45,16 @@ pub struct Exchanged {
     pub sent: Sent,
     /// The receiver's word.
     pub received: Received,
+    /// The time it took, on the clock of the end that owns it.
+    pub time_ns: u64,
+}
+
+impl Exchanged {
+    /// Puts both ends' words together. The receiver owns the clock.
+    const fn new(sent: Sent, received: Received) -> Self {
+        let time_ns = received.time_ns;
+        Self { sent, received, time_ns }
+    }
 }
 
 /// Runs what the client said in `begin`; both ends call this.
@@ -52,13 +63,18 @@ pub struct Exchanged {
 /// If anything of it fails: then nothing of it counts.
 pub fn run(side: &mut Side, link: &mut Link, role: Role, begin: &Begin) -> Result<Outcome, Failure> {
     let transfer = begin.work == Work::Transfer;
+    if let (true, Some(end)) = (transfer, &side.one_sided) {
+        let buffer = side.buffer().ok_or_else(|| Failure::Run("this side has no region".into()))?;
+        let (settings, damage) = (&side.settings, side.damage);
+        return one_sided::run::Run { end, settings, buffer, damage, begin }.run(link, role);
+    }
     // The ceiling's data is its own: what a message left at the destination cannot pass for it.
     let seed = if transfer { side.settings.seed } else { !side.settings.seed };
     let (out_pattern, in_pattern) = patterns(seed, begin.iteration, role);
     if let Some(outgoing) = &side.outgoing {
         // Raw sockets get fresh data as well, so that caches and cores are in the same state for both.
-        fill(&outgoing.buffer, out_pattern, begin.bytes, link.interrupt())?;
-        side.damage.apply(&outgoing.buffer, begin)?;
+        fill(&outgoing.buffer, out_pattern, 0, begin.bytes, link.interrupt())?;
+        side.damage.apply(&outgoing.buffer, begin.bytes / 2, begin)?;
     }
     let before = side.incoming.as_ref().map(Counted::of);
     let flown = {
@@ -91,7 +107,7 @@ pub fn run(side: &mut Side, link: &mut Link, role: Role, begin: &Begin) -> Resul
         // GPUs look at their memory in no time, and what a pipeline did is worth a look.
         let look = (transfer || side.settings.ceiling_is_pipeline()) && side.settings.verify;
         let check =
-            look.then(|| verify(&incoming.buffer, in_pattern, begin.bytes, &interrupt)).transpose()?;
+            look.then(|| verify(&incoming.buffer, in_pattern, 0, begin.bytes, &interrupt)).transpose()?;
         Ok(Some(Received {
             time_ns: flown.time.as_nanos() as u64,
             landed: counted.landed,
@@ -105,31 +121,33 @@ pub fn run(side: &mut Side, link: &mut Link, role: Role, begin: &Begin) -> Resul
     settle(link, begin, side.settings.stall_timeout(begin.bytes), sent, received)
 }
 
-/// Writes a message from the start of the buffer.
+/// Writes a message at `offset`.
 ///
 /// # Errors
 /// [`Failure::Interrupted`] as soon as the user asks for it, with the message half made.
 pub(super) fn fill(
     buffer: &Buffer,
     pattern: Pattern,
+    offset: u64,
     bytes: u64,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
-    let done = buffer.fill_while(pattern, 0, bytes, || !interrupt.fired())?;
+    let done = buffer.fill_while(pattern, offset, bytes, || !interrupt.fired())?;
     if done { Ok(()) } else { Err(Failure::Interrupted) }
 }
 
-/// Compares a message at the start of the buffer.
+/// Compares a message at `offset`.
 ///
 /// # Errors
 /// [`Failure::Interrupted`] as soon as the user asks for it, with no verdict on the message.
 pub(super) fn verify(
     buffer: &Buffer,
     pattern: Pattern,
+    offset: u64,
     bytes: u64,
     interrupt: &Interrupt,
 ) -> Result<Result<(), Mismatch>, Failure> {
-    buffer.verify_while(pattern, 0, bytes, || !interrupt.fired())?.ok_or(Failure::Interrupted)
+    buffer.verify_while(pattern, offset, bytes, || !interrupt.fired())?.ok_or(Failure::Interrupted)
 }
 
 /// Ends a run: both ends tell each other their counts, and check that they are the same. `received` is
@@ -149,14 +167,14 @@ pub(super) fn settle(
     if let Some(received) = received()? {
         let sent = link.hear(Kind::Sent, deadline())?;
         link.say(Kind::Received, &received, deadline())?;
-        outcome.received = Some(Exchanged { sent, received });
+        outcome.received = Some(Exchanged::new(sent, received));
     }
     if let Some(sent) = sent {
         let received = link.hear(Kind::Received, deadline())?;
-        outcome.sent = Some(Exchanged { sent, received });
+        outcome.sent = Some(Exchanged::new(sent, received));
     }
     // Both directions are heard out before either fails, so that both ends fail alike.
-    for Exchanged { sent, received } in [&outcome.sent, &outcome.received].into_iter().flatten() {
+    for Exchanged { sent, received, .. } in [&outcome.sent, &outcome.received].into_iter().flatten() {
         reconcile(begin, sent, received)?;
     }
     Ok(outcome)
@@ -234,6 +252,10 @@ impl Clock {
         Flown { sent, received, time, cpu: self.cpu() }
     }
 
+    pub(super) fn time(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     pub(super) fn cpu(&self) -> Duration {
         cpu_time().saturating_sub(self.cpu)
     }
@@ -259,14 +281,14 @@ pub(super) fn barrier(
     move || {
         let deadline = Instant::now() + stall_timeout;
         if sends {
-            link.say(Kind::Filled, &Filled {}, deadline)?;
+            link.say(Kind::Filled, &Filled::default(), deadline)?;
         }
         if receives {
             link.hear::<Filled>(Kind::Filled, deadline)?;
         }
         let clock = Clock::start();
         if receives {
-            link.say(Kind::Go, &Go {}, deadline)?;
+            link.say(Kind::Go, &Go::default(), deadline)?;
         }
         if sends {
             link.hear::<Go>(Kind::Go, deadline)?;
@@ -343,18 +365,18 @@ mod tests {
     fn long_messages_are_made_and_looked_at_in_pieces() {
         let (bytes, pattern) = ((64 << 20) + 4099, Pattern { seed: 1, iteration: 2 });
         let (buffer, interrupt) = (Buffer::host(bytes).unwrap(), Interrupt::new().unwrap());
-        fill(&buffer, pattern, bytes, &interrupt).unwrap();
+        fill(&buffer, pattern, 0, bytes, &interrupt).unwrap();
         assert_eq!(buffer.verify(pattern, 0, bytes), Ok(Ok(())));
-        assert_eq!(verify(&buffer, pattern, bytes, &interrupt), Ok(Ok(())));
+        assert_eq!(verify(&buffer, pattern, 0, bytes, &interrupt), Ok(Ok(())));
         for at in [70, bytes - 1] {
             let mut byte = [0];
             buffer.read(at, 1).unwrap().copy_to(0, &mut byte);
             buffer.write(at, 1).unwrap().copy_from(0, &[!byte[0]]);
         }
-        let mismatch = verify(&buffer, pattern, bytes, &interrupt).unwrap().unwrap_err();
+        let mismatch = verify(&buffer, pattern, 0, bytes, &interrupt).unwrap().unwrap_err();
         assert_eq!((mismatch.offset, mismatch.wrong_bytes), (70, 2));
         interrupt.fire();
-        assert_eq!(fill(&buffer, pattern, bytes, &interrupt), Err(Failure::Interrupted));
-        assert_eq!(verify(&buffer, pattern, bytes, &interrupt), Err(Failure::Interrupted));
+        assert_eq!(fill(&buffer, pattern, 0, bytes, &interrupt), Err(Failure::Interrupted));
+        assert_eq!(verify(&buffer, pattern, 0, bytes, &interrupt), Err(Failure::Interrupted));
     }
 }

@@ -139,6 +139,7 @@ fn check(ask: &mut Ask, plugin: Option<&NetPlugin>) -> Result<(Accept, Option<Gp
     ask.settings.sockets.congestion_control().map_or(Ok(()), check_congestion)?;
     let mut answer = answer(ask)?;
     answer.0.plugin = plugin;
+    answer.0.one_sided = ask.settings.one_sided;
     ask.settings.check_memory("the server", &[Role::Server], available_memory_bytes())?;
     Ok(answer)
 }

@@ -12,13 +12,14 @@ use gputcp_gpu::{Buffer, Device, SoftOptions};
 use super::{
     connections::{Connecting, Listening, exchange_handles},
     damage::Damage,
+    one_sided,
     raw::{self, Area, PipelineSpec, RawSockets},
     transport::{Inbound, Outbound},
 };
 use crate::{
     bootstrap::{
         link::Link,
-        message::{Ready, SideReport, TcpCounters},
+        message::{Handles, Ready, SideReport, TcpCounters},
     },
     failure::Failure,
     host::{plugin::NetPlugin, usage::peak_resident_bytes},
@@ -34,6 +35,8 @@ pub struct Side {
     pub outgoing: Option<Outgoing>,
     /// The receiving half, if this side receives.
     pub incoming: Option<Incoming>,
+    /// The end of one-sided transfers, if these are measured.
+    pub one_sided: Option<one_sided::Connected>,
     /// The time that the connections took to make.
     pub setup: Duration,
     /// Connections to the listeners that were not ours.
@@ -110,7 +113,16 @@ impl Side {
 
         let mut listening =
             Listening::open(receives, &settings, device(&destination).as_ref(), plugin, local)?;
-        let theirs = exchange_handles(link, role, &listening.handles(), Instant::now() + stall_timeout)?;
+        let endpoint = match settings.one_sided {
+            Some(one_sided) => {
+                let device = device(&source).or_else(|| device(&destination));
+                Some(one_sided::Listening::open(one_sided, &settings, device.as_ref(), local)?)
+            }
+            None => None,
+        };
+        let mine =
+            Handles { endpoint: endpoint.as_ref().map(one_sided::Listening::address), ..listening.handles() };
+        let theirs = exchange_handles(link, role, &mine, Instant::now() + stall_timeout)?;
         // The other side has its memory by now: what follows is the connections' own time.
         let began = Instant::now();
         let deadline = began + stall_timeout;
@@ -128,6 +140,10 @@ impl Side {
             }
             link.watch(&[], Instant::now() + POLL)?;
         }
+        let one_sided = match endpoint {
+            Some(endpoint) => Some(endpoint.meet(link, role, &theirs, deadline)?),
+            None => None,
+        };
         // Known to a plugin before anything is timed.
         if let Some(place) = &source {
             comms.0.iter_mut().try_for_each(|comm| comm.register(&place.buffer))?;
@@ -165,7 +181,7 @@ impl Side {
                 raw.iter().for_each(raw::Canceller::cancel);
             })
         };
-        let connections = usize::from(settings.channels);
+        let connections = usize::from(settings.connections());
         let bare = |sockets: Option<RawSockets>, place: &MessageMemory| -> Result<Option<Bare>, Failure> {
             let area = |_: &RawSockets| Area::of(&place.buffer, &settings);
             let area = sockets.as_ref().map(area).transpose()?;
@@ -197,11 +213,19 @@ impl Side {
             settings,
             outgoing,
             incoming,
+            one_sided,
             setup,
             strays,
             damage: Damage::default(),
             _on_interrupt: on_interrupt,
         })
+    }
+
+    /// Returns the memory of this side, of a side that sends or receives.
+    #[must_use]
+    pub fn buffer(&self) -> Option<&Buffer> {
+        let source = self.outgoing.as_ref().map(|outgoing| &outgoing.buffer);
+        source.or_else(|| self.incoming.as_ref().map(|incoming| &incoming.buffer))
     }
 
     /// Returns the congestion control in force where this side sends.
@@ -248,6 +272,8 @@ impl Side {
     /// If the other side does not do the same in time.
     pub fn close(self, role: Role) -> Result<(), Failure> {
         let deadline = Instant::now() + self.settings.timeout();
+        // Nothing is under way: its endpoint says goodbye, and waits for no answer.
+        drop(self.one_sided);
         let (outgoing, incoming) = (self.outgoing, self.incoming);
         let close_outgoing = || {
             let mut comms = outgoing.into_iter().flat_map(|outgoing| outgoing.comms);

@@ -119,8 +119,11 @@ impl Tally {
                 bytes,
                 way: *way,
                 transport: settings.transport,
-                chunk_bytes: settings.chunk_bytes,
-                window: Window { send: settings.send_window, recv: settings.recv_window },
+                chunk_bytes: settings.one_sided.is_none().then_some(settings.chunk_bytes),
+                window: settings
+                    .one_sided
+                    .is_none()
+                    .then_some(Window { send: settings.send_window, recv: settings.recv_window }),
                 streams: settings.streams,
                 channels: settings.channels,
                 memory: settings.memory,
@@ -142,6 +145,7 @@ impl Tally {
                     sender: round(sums.sender_cpu.as_secs_f64() / gb),
                     receiver: round(sums.receiver_cpu.as_secs_f64() / gb),
                 }),
+                one_sided: settings.one_sided,
                 tcp: self.tcp.map(|tcp| RowTcp {
                     retransmits: tcp.retransmits.saturating_sub(self.retransmits_before),
                     rtt_us: tcp.rtt_us,
@@ -155,14 +159,14 @@ impl Tally {
 
 impl Sums {
     fn add(&mut self, bytes: u64, flow: &Exchanged) {
-        self.samples.add(bytes, Duration::from_nanos(flow.received.time_ns));
+        self.samples.add(bytes, Duration::from_nanos(flow.time_ns));
         self.add_cpu(flow.sent.cpu_ns, flow.received.cpu_ns);
         self.count(flow);
     }
 
     /// Adds both ways at once, which took as long as the slower one. The client is called the sender.
     fn add_both(&mut self, bytes: u64, forward: &Exchanged, backward: &Exchanged) {
-        let time = forward.received.time_ns.max(backward.received.time_ns);
+        let time = forward.time_ns.max(backward.time_ns);
         self.samples.add(2 * bytes, Duration::from_nanos(time));
         self.add_cpu(forward.sent.cpu_ns, forward.received.cpu_ns);
         self.count(forward);

@@ -29,9 +29,9 @@ const COLUMNS: &[Column] = &[
     ("source_gpu", |row| words(row.source_gpu.as_deref())),
     ("destination_gpu", |row| words(row.destination_gpu.as_deref())),
     ("unpack", |row| row.unpack.to_string()),
-    ("chunk_bytes", |row| row.chunk_bytes.to_string()),
-    ("send_window", |row| row.window.send.to_string()),
-    ("recv_window", |row| row.window.recv.to_string()),
+    ("chunk_bytes", |row| count(row.chunk_bytes)),
+    ("send_window", |row| count(row.window.map(|window| window.send))),
+    ("recv_window", |row| count(row.window.map(|window| window.recv))),
     ("streams", |row| row.streams.to_string()),
     ("channels", |row| row.channels.to_string()),
     ("iterations", |row| row.iterations.to_string()),
@@ -55,7 +55,15 @@ const COLUMNS: &[Column] = &[
     ("sender_cpu_s_per_gb", |row| number(row.cpu_s_per_gb.map(|cpu| cpu.sender))),
     ("receiver_cpu_s_per_gb", |row| number(row.cpu_s_per_gb.map(|cpu| cpu.receiver))),
     ("retransmits", |row| row.tcp.map(|tcp| tcp.retransmits.to_string()).unwrap_or_default()),
+    ("op", |row| row.one_sided.map(|one_sided| one_sided.op.to_string()).unwrap_or_default()),
+    ("blocks", |row| count(row.one_sided.map(|one_sided| one_sided.blocks))),
+    ("block_bytes", |row| count(row.one_sided.map(|one_sided| one_sided.block_bytes))),
+    ("scatter", |row| row.one_sided.map(|one_sided| one_sided.scatter.to_string()).unwrap_or_default()),
 ];
+
+fn count(value: Option<impl Into<u64>>) -> String {
+    value.map(|value| value.into().to_string()).unwrap_or_default()
+}
 
 fn number(value: Option<f64>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()

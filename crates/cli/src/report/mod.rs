@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bootstrap::message::TcpCounters,
     host::{gpu::GpuFacts, plugin::PluginFacts},
-    settings::{Memory, Settings, Transport, Unpack},
+    settings::{Memory, OneSided, Settings, Transport, Unpack},
 };
 
 /// The name of the report's form. A reader that knows it knows the fields; more may be added, none change
@@ -172,10 +172,10 @@ pub struct Row {
     pub way: Way,
     /// The transport that carried it.
     pub transport: Transport,
-    /// Bytes per request.
-    pub chunk_bytes: u64,
-    /// Chunks in flight.
-    pub window: Window,
+    /// Bytes per request; none for one-sided transfers, whose chunks the library chooses.
+    pub chunk_bytes: Option<u64>,
+    /// Chunks in flight; none for one-sided transfers.
+    pub window: Option<Window>,
     /// Data sockets per connection.
     pub streams: u16,
     /// Connections.
@@ -196,7 +196,8 @@ pub struct Row {
     pub goodput_gb_per_s: Option<Spread>,
     /// The median of the same in decimal gigabits per second.
     pub goodput_gbit_per_s: Option<f64>,
-    /// Time per message, on the receiver's clock; of a round trip in a ping-pong.
+    /// Time per message, on the receiver's clock; of a round trip in a ping-pong. That of a one-sided
+    /// transfer is the client's, from its post until it is done.
     pub time_us: Times,
     /// The slices without a protocol with this size, in the same unit as the result: GB/s, or µs for a
     /// ping-pong.
@@ -213,8 +214,12 @@ pub struct Row {
     pub bytes_unpacked: u64,
     /// CPU time of each process per gigabyte moved; with both ways at once only in the row of their sum.
     pub cpu_s_per_gb: Option<CpuCost>,
-    /// The kernel's counters while this was measured; none where a plugin keeps its sockets to itself.
+    /// The kernel's counters while this was measured; none where a plugin or an endpoint keeps its sockets to
+    /// itself.
     pub tcp: Option<RowTcp>,
+    /// The one-sided transfers that were timed, in the place of messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub one_sided: Option<OneSided>,
 }
 
 /// Chunks in flight.

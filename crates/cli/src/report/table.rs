@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::{Config, Hosts, Plugins, Report, Row, SideFacts, Sides, Slices, Way, gpus::Gpus, memory_name};
-use crate::settings::{Flow, Settings, Transport, Unpack, size::show_size};
+use crate::settings::{Flow, OneSided, Operation, Settings, Transport, Unpack, size::show_size};
 
 /// Returns the description of the measurement, and the columns' names.
 #[must_use]
@@ -12,6 +12,7 @@ pub fn head(version: &str, config: &Config, hosts: Hosts<'_>, gpus: &Gpus) -> St
     let Config { settings, .. } = config;
     let mut text = String::new();
     let _ = writeln!(text, "# gputcp {version}: {}", ends(config, hosts));
+    let _ = settings.one_sided.map(|one_sided| writeln!(text, "# {}", blocks(one_sided)));
     let _ = writeln!(text, "# {}", transfer(settings));
     if let Some(Plugins { client, server }) = &config.plugins {
         let _ = writeln!(text, "# client plugin {client}\n# server plugin {server}");
@@ -77,10 +78,22 @@ pub fn foot(report: &Report) -> String {
     }
     let bytes: u64 = results.iter().filter(|row| row.way != Way::Both).map(|row| row.bytes_unpacked).sum();
     let checked = match results.iter().map(|row| row.verified).collect::<Option<Vec<bool>>>() {
-        Some(all) if !all.is_empty() && all.iter().all(|&verified| verified) => "every byte verified",
+        Some(all) if !all.is_empty() && all.iter().all(|&verified| verified) => {
+            let is_scattered = config.settings.one_sided.is_some_and(|one_sided| one_sided.scatter);
+            if is_scattered {
+                "every byte verified, none between the blocks touched"
+            } else {
+                "every byte verified"
+            }
+        }
         _ => "NOT verified",
     };
-    let _ = writeln!(text, "# {} timed bytes sent, landed and unpacked, {checked}", bytes);
+    let moved = match config.settings.one_sided.map(|one_sided| one_sided.op) {
+        None => "sent, landed and unpacked",
+        Some(Operation::Read) => "read",
+        Some(Operation::Write) => "written",
+    };
+    let _ = writeln!(text, "# {bytes} timed bytes {moved}, {checked}");
     let memory =
         |side: &SideFacts| Some(format!("{} {:.0} MB", side.role, side.peak_resident_bytes? as f64 / 1e6));
     let memory: Vec<String> = [sender, receiver].into_iter().filter_map(memory).collect();
@@ -169,6 +182,11 @@ fn ends(config: &Config, Hosts { client, server }: Hosts<'_>) -> String {
     }
 }
 
+fn blocks(OneSided { op, blocks, block_bytes, scatter }: OneSided) -> String {
+    let places = if scatter { "scattered at both ends" } else { "in a row" };
+    format!("one-sided {op} of {blocks} blocks of {}, {places}", show_size(block_bytes))
+}
+
 fn transfer(settings: &Settings) -> String {
     let memory = memory_name(settings.memory, settings.destination());
     let unpack = match settings.unpack {
@@ -182,15 +200,18 @@ fn transfer(settings: &Settings) -> String {
         Transport::Sockets => format!("{streams} streams"),
         Transport::Plugin => format!("raw TCP of {streams} streams"),
     };
-    format!(
-        "{memory} memory, {unpack}; {streams}{channels}, chunk {}, window {send_window}/{recv_window}",
-        show_size(settings.chunk_bytes)
-    )
+    let cut = match settings.one_sided {
+        None => format!(", chunk {}, window {send_window}/{recv_window}", show_size(settings.chunk_bytes)),
+        // The library's own.
+        Some(_) => String::new(),
+    };
+    format!("{memory} memory, {unpack}; {streams}{channels}{cut}")
 }
 
 fn effort(config: &Config) -> String {
-    let (what, by) = match config.settings.flow {
-        Flow::RoundTrip => ("round trips", "client"),
+    let (what, by) = match (config.settings.flow, config.settings.one_sided) {
+        (_, Some(one_sided)) => (one_sided.op.many(), "client"),
+        (Flow::RoundTrip, _) => ("round trips", "client"),
         _ => ("messages", "receiver"),
     };
     let amount = match (config.iterations, config.time_s) {
@@ -199,7 +220,8 @@ fn effort(config: &Config) -> String {
         (None, None) => what.into(),
     };
     let verified = if config.settings.verify { "verified" } else { "not verified" };
-    format!("{amount} of each size after {} of warm-up, timed by the {by}, {verified}", config.warmup)
+    let of_each_size = if config.settings.one_sided.is_some() { "" } else { " of each size" };
+    format!("{amount}{of_each_size} after {} of warm-up, timed by the {by}, {verified}", config.warmup)
 }
 
 const fn arrow(way: Way) -> &'static str {

@@ -12,7 +12,10 @@ use crate::{
         run::{Exchanged, Outcome},
         tally::Tally,
     },
-    settings::{asked::MeasureArgs, environment::Environment, request::MeasureRequest},
+    settings::{
+        Operation, asked::MeasureArgs, environment::Environment, one_sided::OneSidedArgs,
+        request::MeasureRequest,
+    },
 };
 
 fn settings(args: MeasureArgs) -> Settings {
@@ -24,6 +27,7 @@ fn settings(args: MeasureArgs) -> Settings {
 
 fn flow(bytes: u64, micros: u64) -> Exchanged {
     Exchanged {
+        time_ns: 1000 * micros,
         sent: Sent {
             bytes,
             chunks: 128,
@@ -119,6 +123,36 @@ fn table_of_one_way() {
 #[test]
 fn table_of_both_ways() {
     insta::assert_snapshot!(table(&report(MeasureArgs { bidir: true, ..Default::default() })));
+}
+
+fn one_sided(op: Operation, scatter: bool) -> Report {
+    let one_sided = OneSidedArgs { op: Some(op), blocks: Some(2000), block_size: Some(64 << 10), scatter };
+    let mut report = report(MeasureArgs { one_sided, ..Default::default() });
+    // The counters of an endpoint's sockets are not known.
+    for side in [&mut report.sides.sender, &mut report.sides.receiver] {
+        (side.tcp, side.congestion) = (None, None);
+    }
+    report.results.iter_mut().for_each(|row| row.tcp = None);
+    report
+}
+
+#[test]
+fn tables_of_one_sided_transfers() {
+    let tables =
+        [one_sided(Operation::Write, true), one_sided(Operation::Read, false)].map(|report| table(&report));
+    assert!(tables.iter().flat_map(|table| table.lines()).all(|line| line.chars().count() <= 100));
+    insta::assert_snapshot!(tables.join("\n"));
+}
+
+#[test]
+fn csv_and_json_of_one_sided_transfers() {
+    let report = one_sided(Operation::Read, true);
+    let rows: String = report.results.iter().map(csv::row).collect();
+    insta::assert_snapshot!(csv::head() + &rows);
+    insta::assert_json_snapshot!((&report.config, &report.results[0]));
+    let mut row = report.results[0].clone();
+    (row.iterations, row.verified) = (4, None);
+    insta::assert_snapshot!(warnings::about(&row).join("\n"));
 }
 
 #[test]
@@ -269,7 +303,7 @@ fn the_largest_numbers_that_the_other_side_can_say_are_added_up() {
     let mut tally =
         Tally::new(settings.flow, TcpCounters { retransmits: u64::MAX, ..TcpCounters::default() });
     let mut said = flow(settings.sizes[0], 1);
-    (said.received.time_ns, said.received.cpu_ns, said.sent.cpu_ns) = (u64::MAX, u64::MAX, u64::MAX);
+    (said.time_ns, said.received.cpu_ns, said.sent.cpu_ns) = (u64::MAX, u64::MAX, u64::MAX);
     said.sent.tcp = Some(TcpCounters { retransmits: u64::MAX, rtt_us: u32::MAX, cwnd_packets: u32::MAX });
     let outcome = Outcome { sent: Some(said.clone()), received: Some(said) };
     for _ in 0..3 {

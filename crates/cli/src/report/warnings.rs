@@ -7,10 +7,7 @@ use crate::{failure::Failure, settings::size::show_size};
 #[must_use]
 pub fn about(row: &Row) -> Vec<String> {
     let mut warnings = Vec::new();
-    let what = match row.way {
-        Way::RoundTrip => format!("round trips of {}", show_size(row.bytes)),
-        _ => format!("messages of {}", show_size(row.bytes)),
-    };
+    let what = format!("{} of {}", kind(row), show_size(row.bytes));
     if row.iterations < FEW {
         warnings.push(format!("only {} {what} were timed: give -n {FEW} or more", row.iterations));
     }
@@ -39,6 +36,15 @@ pub fn about(row: &Row) -> Vec<String> {
     warnings
 }
 
+/// Returns the name of the results' messages.
+const fn kind(row: &Row) -> &'static str {
+    match (row.one_sided, row.way) {
+        (Some(one_sided), _) => one_sided.op.many(),
+        (None, Way::RoundTrip) => "round trips",
+        (None, _) => "messages",
+    }
+}
+
 /// Refuses a result that its link cannot carry: it is a mistake of the measurement, never a result.
 ///
 /// # Errors
@@ -53,8 +59,9 @@ pub fn check_link(row: &Row, link: Option<(&str, f64)>) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Run(format!(
-        "messages of {} came out at {gbit_per_s} Gb/s, but {interface} carries {} Gb/s: this is a mistake of the measurement, \
+        "{} of {} came out at {gbit_per_s} Gb/s, but {interface} carries {} Gb/s: this is a mistake of the measurement, \
          or the data took another way; do not use it",
+        kind(row),
         show_size(row.bytes),
         capacity / 1e9
     )))

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     kinds::{Flow, Memory, Transport, Unpack},
+    one_sided::OneSided,
     size::{show_size, within},
     sockets::SocketSettings,
 };
@@ -52,6 +53,9 @@ pub struct Settings {
     pub timeout_ms: u64,
     /// The seed of the data.
     pub seed: u64,
+    /// The one-sided transfers that are measured in the place of messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub one_sided: Option<OneSided>,
 }
 
 impl Settings {
@@ -95,7 +99,13 @@ impl Settings {
         } else if self.unpack == Unpack::InPlace {
             return Err("only a plugin receives into other memory than the host's in place".into());
         }
-        Ok(())
+        self.one_sided.map_or(Ok(()), |one_sided| one_sided.check(self))
+    }
+
+    /// Returns the number of the transport's connections. The endpoints of one-sided transfers make theirs.
+    #[must_use]
+    pub const fn connections(&self) -> u16 {
+        if self.one_sided.is_some() { 0 } else { self.channels }
     }
 
     /// Returns the destination's memory.

@@ -10,6 +10,7 @@ use super::{
     environment::Environment,
     kinds::{Memory, Unpack},
     memory::{MemoryArg, Selector},
+    one_sided::OneSidedArgs,
     plugin::PluginArgs,
     size::{Windows, parse_count, parse_seconds, parse_size, parse_windows, show_size},
     sockets::SocketSettings,
@@ -51,6 +52,10 @@ pub struct MeasureArgs {
     /// Ping-pong: each message is answered by one of the same size; reports the round trip
     #[arg(long, help_heading = "Direction")]
     pub latency: bool,
+
+    /// One-sided transfers in the place of messages.
+    #[command(flatten)]
+    pub one_sided: OneSidedArgs,
 
     /// Data sockets per connection [default: the cores of the smaller side, at most 8]
     #[arg(short = 'P', long, value_name = "N", value_parser = parse_streams, help_heading = "Transfer")]
@@ -124,7 +129,9 @@ impl Environment {
     /// [`Failure::Usage`] naming the variable whose value is bad.
     pub fn complete_measure(&self, args: &mut MeasureArgs) -> Result<(), Failure> {
         // A flag beats every variable that would contradict it, not only its namesake.
-        if args.size.is_none() && args.begin.is_none() && args.end.is_none() {
+        self.complete_one_sided(args)?;
+        let is_one_sided = args.one_sided.op.is_some();
+        if !is_one_sided && args.size.is_none() && args.begin.is_none() && args.end.is_none() {
             args.begin = self.first(&["GPUTCP_BEGIN"], parse_size)?;
             args.end = self.first(&["GPUTCP_END"], parse_size)?;
             if args.begin.is_none() && args.end.is_none() {
@@ -146,11 +153,13 @@ impl Environment {
         if args.streams.is_none() {
             args.streams = self.sockets_of_nccl()?;
         }
-        self.fill(&mut args.channels, &["GPUTCP_CHANNELS", "UCCL_TCPX_NUM_CHANNELS"], parse_channels)?;
-        let chunk = ["GPUTCP_CHUNK", "UCCL_TCPX_CHUNK_BYTES", "NCCL_P2P_NET_CHUNKSIZE"];
-        self.fill(&mut args.chunk, &chunk, parse_chunk)?;
-        self.fill(&mut args.window, &["GPUTCP_WINDOW"], parse_windows)?;
-        self.complete_plugin(&mut args.plugin)?;
+        if !is_one_sided {
+            self.fill(&mut args.channels, &["GPUTCP_CHANNELS", "UCCL_TCPX_NUM_CHANNELS"], parse_channels)?;
+            let chunk = ["GPUTCP_CHUNK", "UCCL_TCPX_CHUNK_BYTES", "NCCL_P2P_NET_CHUNKSIZE"];
+            self.fill(&mut args.chunk, &chunk, parse_chunk)?;
+            self.fill(&mut args.window, &["GPUTCP_WINDOW"], parse_windows)?;
+            self.complete_plugin(&mut args.plugin)?;
+        }
         let host_flag = kind(args) == Some(Memory::Host);
         self.complete_memory(args)?;
         // With --memory host there is nothing to unpack: a variable that says how is no error then.

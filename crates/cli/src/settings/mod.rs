@@ -12,6 +12,7 @@ pub mod environment;
 pub mod kinds;
 pub mod library;
 pub mod memory;
+pub mod one_sided;
 pub mod plugin;
 pub mod request;
 pub mod resolve;
@@ -22,5 +23,6 @@ pub mod sockets;
 pub use self::{
     agreed::Settings,
     kinds::{Flow, Memory, Transport, Unpack},
+    one_sided::{OneSided, Operation},
     sockets::SocketSettings,
 };

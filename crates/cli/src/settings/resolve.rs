@@ -10,6 +10,7 @@ use super::{
     congestion::Congestion,
     kinds::{Flow, Memory, Transport, Unpack},
     memory::Wanted,
+    one_sided::OneSided,
     size::{Windows, show_size},
     sockets::SocketSettings,
 };
@@ -64,7 +65,8 @@ pub struct PluginLimits {
 pub fn resolve(asked: &MeasureArgs, here: &Here, there: Option<&There>) -> Result<Settings, Failure> {
     let plugin = here.plugin.as_ref();
     let wanted = wanted(asked)?;
-    let flow = flow(asked);
+    let one_sided = OneSided::asked(asked)?;
+    let flow = one_sided.map_or_else(|| flow(asked), |one_sided| one_sided.op.flow());
     let memory = memory(wanted, here);
     let unpack = unpack(asked, wanted, memory, flow, plugin)?;
     let channels = asked.channels.unwrap_or(1);
@@ -79,7 +81,10 @@ pub fn resolve(asked: &MeasureArgs, here: &Here, there: Option<&There>) -> Resul
     let between_gpus = memory == Memory::Cuda && plugin.is_none();
     let chunk_bytes = if between_gpus { GPU_CHUNK_BYTES } else { Plan::CHUNK_BYTES };
     let settings = Settings {
-        sizes: sizes(asked, if flow == Flow::RoundTrip { 4 << 10 } else { 64 << 20 })?,
+        sizes: match one_sided {
+            Some(one_sided) => vec![one_sided.bytes()],
+            None => sizes(asked, if flow == Flow::RoundTrip { 4 << 10 } else { 64 << 20 })?,
+        },
         flow,
         transport: if plugin.is_some() { Transport::Plugin } else { Transport::Sockets },
         streams,
@@ -94,6 +99,7 @@ pub fn resolve(asked: &MeasureArgs, here: &Here, there: Option<&There>) -> Resul
         ceiling: !asked.no_ceiling,
         timeout_ms: asked.timeout.unwrap_or(DEFAULT_TIMEOUT).as_millis() as u64,
         seed: asked.seed.unwrap_or(1),
+        one_sided,
     };
     if let Some(plugin) = plugin {
         check_plugin(plugin, wanted, &settings)?;

@@ -16,9 +16,13 @@ impl Settings {
         (ROUNDS_BYTES / bytes).clamp(1, 256)
     }
 
-    /// Returns the length of one message buffer: the largest size, or a whole batch of round trips.
+    /// Returns the length of one message buffer: the largest size, a whole batch of round trips, or a region
+    /// of one-sided transfers.
     #[must_use]
     pub fn buffer_bytes(&self) -> u64 {
+        if let Some(one_sided) = &self.one_sided {
+            return one_sided.region_bytes();
+        }
         let of = |bytes: u64| match self.flow {
             Flow::RoundTrip => Self::rounds(bytes) * bytes,
             Flow::Forward | Flow::Backward | Flow::Both => bytes,
@@ -40,7 +44,8 @@ impl Settings {
         if self.memory == Memory::Host || self.transport == Transport::Plugin {
             return 0;
         }
-        let rings = if self.ceiling_is_pipeline() { 2 } else { 1 };
+        // An endpoint has connections both ways.
+        let rings = 1 + u64::from(self.one_sided.is_some()) + u64::from(self.ceiling_is_pipeline());
         let sockets = rings * u64::from(self.streams) * u64::from(self.channels);
         sockets * self.slabs() * self.segment_bytes()
     }
@@ -68,6 +73,8 @@ impl Settings {
                 available as f64 / 1e9,
                 if self.ring_bytes() > self.buffer_bytes() {
                     "smaller segments or fewer streams, whose rings need most of it"
+                } else if self.one_sided.is_some() {
+                    "fewer or smaller blocks"
                 } else {
                     "a smaller size"
                 },

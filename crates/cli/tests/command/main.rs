@@ -14,6 +14,7 @@ mod measure;
 mod merged_interfaces;
 mod net_plugin;
 mod network_namespaces;
+mod one_sided;
 mod output;
 mod plugin;
 mod process;

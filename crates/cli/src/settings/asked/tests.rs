@@ -110,8 +110,12 @@ fn every_option_with_a_value_has_its_variable() {
     for name in names {
         let variable = format!("GPUTCP_{}", name.to_uppercase().replace('-', "_"));
         // The variable of an option that needs another one is read behind that one.
-        let pairs = [("GPUTCP_BEGIN", "1"), ("GPUTCP_END", "2"), (variable.as_str(), "?")];
-        let pairs = if matches!(name, "factor" | "begin" | "end") { &pairs[..] } else { &pairs[2..] };
+        let before: &[(&str, &str)] = match name {
+            "factor" | "begin" | "end" => &[("GPUTCP_BEGIN", "1"), ("GPUTCP_END", "2")],
+            "blocks" | "block-size" => &[("GPUTCP_OP", "read")],
+            _ => &[],
+        };
+        let pairs = &[before, &[(variable.as_str(), "?")]].concat();
         let error = completed(pairs, MeasureArgs::default()).map(drop).unwrap_err().to_string();
         assert!(error.starts_with(&format!("the variable {variable} is ")), "{error}");
     }

@@ -30,6 +30,9 @@ fn nothing_that_is_spoilt_on_the_way_ends_a_client_or_a_server_but_by_an_error()
     });
 }
 
+const READ: &[&str] = &["--op", "read", "--blocks", "4", "--block-size", "4K"];
+const WRITE: &[&str] = &["--op", "write", "--blocks", "3", "--block-size", "5000", "--scatter"];
+
 /// Passes a client's session by way of the relay.
 fn pass(random: &mut Rng, counts: &mut Counts, server: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -39,11 +42,16 @@ fn pass(random: &mut Rng, counts: &mut Counts, server: &str) {
         (&["-R"], Kind::BeginBackward),
         (&["--bidir"], Kind::BeginBoth),
         (&[], Kind::BeginForward),
+        (READ, Kind::BeginBackward),
+        (WRITE, Kind::BeginForward),
     ];
-    let (way, begin) = random.choice(ways).expect("four");
+    let (way, begin) = random.choice(ways).expect("six");
     let memory = random.choice(["host", "soft"]).expect("two");
     let mut command = gputcp(&["client", "127.0.0.1", "-p", &port, "--timeout", "0.5", "-J"]);
-    command.args(["-s", "16K", "-n", "2", "-w", "1", "-P", "1", "-m", memory]).args(way);
+    command.args(["-n", "2", "-w", "1", "-P", "1", "-m", memory]).args(way);
+    if !way.contains(&"--op") {
+        command.args(["-s", "16K"]);
+    }
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let client = Running::start(command);
     let (mut near, _) = listener.accept().expect("the client comes");
