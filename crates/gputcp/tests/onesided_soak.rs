@@ -1,6 +1,7 @@
 //! Random lists, and peers that come and go: no wrong byte, and nothing grows.
 //!
 //! `GPUTCP_ONESIDED_LISTS` and `GPUTCP_ONESIDED_PEERS` set how many, by default a few seconds' worth.
+//! `GPUTCP_ONESIDED_GPU=0` moves the lists between the memory of that GPU and host memory, too.
 
 use std::{fs, sync::Mutex, time::Duration};
 
@@ -89,7 +90,8 @@ fn random_lists_move_every_byte_and_no_other() {
     let _alone = ALONE.lock().unwrap();
     let seed = count("GPUTCP_ONESIDED_SEED", 1);
     let mut rng = fastrand::Rng::with_seed(seed);
-    for device in [None, Some(Device::soft(SoftOptions::default()))] {
+    let gpu = std::env::var("GPUTCP_ONESIDED_GPU").ok().map(|gpu| Device::cuda(&gpu).unwrap());
+    for device in [None, Some(Device::soft(SoftOptions::default()))].into_iter().chain(gpu.map(Some)) {
         let options = || Options::default().with_streams(2).with_device(device.clone());
         let ends = [0, 1].map(|_| Endpoint::bind("127.0.0.1:0", options()).unwrap());
         let mut memory = [0, 1].map(|_| End::new(device.as_ref(), &mut rng));
