@@ -52,13 +52,14 @@ impl Transfer {
     ) -> Result<Self> {
         let mut tables = Tables::default();
         let mut failure = None;
-        let blocks = blocks.into_iter().enumerate();
-        let checked = blocks.map_while(|(number, block)| match tables.check(operation, &block) {
-            Ok(block) => Some(block),
-            Err(why) => {
-                failure = Some(Error::usage(format!("block {number} of a {operation} is bad: {why}")));
-                None
+        let mut number = 0u64;
+        let checked = blocks.into_iter().map_while(|block| {
+            let checked = tables.check(operation, &block);
+            match &checked {
+                Some(_) => number += 1,
+                None => failure = Some(bad(number, operation, &block)),
             }
+            checked
         });
         let mut plan = Plan::merge(checked);
         if let Some(failure) = failure {
@@ -164,60 +165,75 @@ impl Drop for Transfer {
 
 /// The regions of a transfer, each once.
 #[derive(Default)]
-struct Tables {
+struct Tables<'a> {
     locals: Vec<Arc<Memory>>,
     remotes: Vec<Key>,
-    /// The place of each in its table, by its place at its owner; the secret makes a remote one unique.
+    /// The place of each in its table.
     local_places: HashMap<usize, u32>,
     remote_places: HashMap<[u8; Key::BYTES], u32>,
-    /// The places of the block before.
-    last: Option<(u32, u32)>,
+    /// The regions of the block before, which are mostly those of the next one.
+    last: Option<Pair<'a>>,
 }
 
-impl Tables {
-    /// Checks a block, and names its regions by their place in the tables.
-    fn check(&mut self, operation: Operation, block: &Block<'_>) -> Result<chunks::Block, String> {
+/// A local and a remote region, and their places in the tables.
+#[derive(Clone, Copy)]
+struct Pair<'a> {
+    local: &'a Region,
+    remote: &'a Key,
+    places: (u32, u32),
+    bytes: (u64, u64),
+}
+
+impl<'a> Tables<'a> {
+    /// Checks a block, and names its regions by their place in the tables. `None` if it is bad.
+    fn check(&mut self, operation: Operation, block: &Block<'a>) -> Option<chunks::Block> {
         let Block { local, local_offset, remote, remote_offset, bytes } = *block;
+        let is_like_before =
+            |last: &Pair<'_>| std::ptr::eq(last.local, local) && std::ptr::eq(last.remote, remote);
+        let pair = match self.last.filter(is_like_before) {
+            Some(last) => last,
+            None => self.name(operation, local, remote)?,
+        };
         let within = |offset: u64, most: u64| offset.checked_add(bytes).is_some_and(|end| end <= most);
-        if !within(local_offset, local.bytes()) {
-            let most = local.bytes();
-            return Err(format!(
-                "{bytes} bytes from {local_offset} are not within the local region of {most}"
-            ));
-        }
-        if !within(remote_offset, remote.bytes()) {
-            let most = remote.bytes();
-            return Err(format!(
-                "{bytes} bytes from {remote_offset} are not within the remote region of {most}"
-            ));
-        }
+        let is_within = within(local_offset, pair.bytes.0) && within(remote_offset, pair.bytes.1);
+        let (local, remote) = pair.places;
+        is_within.then_some(chunks::Block { local, remote, local_offset, remote_offset, bytes })
+    }
+
+    /// Names two regions. `None` if the remote one does not allow the operation.
+    #[cold]
+    fn name(&mut self, operation: Operation, local: &'a Region, remote: &'a Key) -> Option<Pair<'a>> {
         if !remote.rights().allow(operation) {
-            return Err(format!("the remote region allows no {operation}"));
+            return None;
         }
-        let (local, remote) = (self.local(&local.memory), self.remote(remote));
-        self.last = Some((local, remote));
-        Ok(chunks::Block { local, remote, local_offset, remote_offset, bytes })
+        let local_place = *self.local_places.entry(local.memory.key.place()).or_insert_with(|| {
+            self.locals.push(local.memory.clone());
+            (self.locals.len() - 1) as u32
+        });
+        let remote_place = *self.remote_places.entry(remote.encode()).or_insert_with(|| {
+            self.remotes.push(*remote);
+            (self.remotes.len() - 1) as u32
+        });
+        let (places, bytes) = ((local_place, remote_place), (local.bytes(), remote.bytes()));
+        self.last = Some(Pair { local, remote, places, bytes });
+        self.last
     }
+}
 
-    fn local(&mut self, memory: &Arc<Memory>) -> u32 {
-        match self.last {
-            Some((last, _)) if Arc::ptr_eq(&self.locals[last as usize], memory) => last,
-            _ => *self.local_places.entry(memory.key.place()).or_insert_with(|| {
-                self.locals.push(memory.clone());
-                (self.locals.len() - 1) as u32
-            }),
-        }
-    }
-
-    fn remote(&mut self, key: &Key) -> u32 {
-        match self.last {
-            Some((_, last)) if self.remotes[last as usize] == *key => last,
-            _ => *self.remote_places.entry(key.encode()).or_insert_with(|| {
-                self.remotes.push(*key);
-                (self.remotes.len() - 1) as u32
-            }),
-        }
-    }
+/// Returns the error of a bad block.
+#[cold]
+fn bad(number: u64, operation: Operation, block: &Block<'_>) -> Error {
+    let Block { local, local_offset, remote, remote_offset, bytes } = *block;
+    let why = if !remote.rights().allow(operation) {
+        format!("the remote region allows no {operation}")
+    } else if local_offset.checked_add(bytes).is_none_or(|end| end > local.bytes()) {
+        let most = local.bytes();
+        format!("{bytes} bytes from {local_offset} are not within the local region of {most}")
+    } else {
+        let most = remote.bytes();
+        format!("{bytes} bytes from {remote_offset} are not within the remote region of {most}")
+    };
+    Error::usage(format!("block {number} of a {operation} is bad: {why}"))
 }
 
 /// The longest chunk. With 2 MiB, GPU memory moved a fifth slower (H200).

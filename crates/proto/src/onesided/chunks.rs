@@ -33,7 +33,7 @@ pub struct Chunk {
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     blocks: Vec<Block>,
-    /// The caller's number of each block that begins a merged one.
+    /// The caller's number of each block that begins a merged one; none while each is the block's place.
     numbers: Vec<u32>,
     chunks: Vec<Chunk>,
     bytes: u64,
@@ -46,7 +46,6 @@ impl Plan {
         let blocks = blocks.into_iter();
         let mut plan = Self::default();
         plan.blocks.reserve(blocks.size_hint().0);
-        plan.numbers.reserve(blocks.size_hint().0);
         for (number, block) in blocks.enumerate() {
             plan.add(block, number as u32);
         }
@@ -66,8 +65,15 @@ impl Plan {
             last.bytes += block.bytes;
             return;
         }
+        let at = self.blocks.len();
+        if self.numbers.is_empty() && number as usize != at {
+            self.numbers.reserve(self.blocks.capacity());
+            self.numbers.extend(0..at as u32);
+        }
+        if !self.numbers.is_empty() || number as usize != at {
+            self.numbers.push(number);
+        }
         self.blocks.push(block);
-        self.numbers.push(number);
     }
 
     /// Cuts the plan into chunks of up to `longest` bytes, whose blocks are all in the same `memory`.
@@ -79,24 +85,35 @@ impl Plan {
         self.chunks.clear();
         let mut open: Option<(Chunk, usize)> = None;
         let mut regions = Distinct::default();
+        let mut before = None;
         for (at, block) in self.blocks.iter().enumerate() {
+            // Mostly the block is of the regions of the one before.
+            let pair = Some((block.local, block.remote));
+            let is_like_before = before == pair;
+            before = pair;
+            let mut may_join = is_like_before
+                || open.as_ref().is_some_and(|(chunk, _)| {
+                    let first = &self.blocks[chunk.first as usize];
+                    memory(first) == memory(block) && regions.has_room(block.remote)
+                });
             let mut skip = 0;
             while skip < block.bytes {
-                let fits = open.as_ref().is_some_and(|(chunk, ranges)| {
-                    let first = &self.blocks[chunk.first as usize];
-                    let is_in_room = *ranges < RANGES_MAX && chunk.bytes < longest;
-                    is_in_room && memory(first) == memory(block) && regions.has_room(block.remote)
-                });
-                if !fits {
+                if !open
+                    .as_ref()
+                    .is_some_and(|(chunk, ranges)| may_join && *ranges < RANGES_MAX && chunk.bytes < longest)
+                {
                     self.chunks.extend(open.take().map(|(chunk, _)| chunk));
                     regions.clear();
                 }
                 let (chunk, ranges) = open.get_or_insert((Chunk { first: at as u32, skip, bytes: 0 }, 0));
                 let taken = (block.bytes - skip).min(longest - chunk.bytes);
-                regions.place_of(block.remote);
+                if *ranges == 0 || !is_like_before {
+                    regions.place_of(block.remote);
+                }
                 chunk.bytes += taken;
                 *ranges += 1;
                 skip += taken;
+                may_join = true;
             }
         }
         self.chunks.extend(open.map(|(chunk, _)| chunk));
@@ -149,8 +166,8 @@ impl Plan {
     /// Returns the caller's number of the first block that became a chunk's block `at`.
     #[must_use]
     pub fn number(&self, chunk: usize, at: usize) -> usize {
-        let first = self.chunks[chunk].first as usize;
-        self.numbers.get(first + at).map_or(0, |&number| number as usize)
+        let place = self.chunks[chunk].first as usize + at;
+        self.numbers.get(place).map_or(place, |&number| number as usize)
     }
 }
 
