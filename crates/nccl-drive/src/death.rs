@@ -83,8 +83,8 @@ extern "C" fn died(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
 
 /// Reports a plugin that calls `exit`, which runs this function on the calling thread.
 extern "C" fn exited() {
-    // SAFETY: questions.
-    let is_main = unsafe { libc::gettid() == libc::getpid() };
+    // SAFETY: a question.
+    let is_main = thread() == unsafe { libc::getpid() };
     match inside() {
         Some(call) => tell(|line| line.plugin().say(" ended this process in ").say(call).say(BROKEN)),
         // The command's own exit.
@@ -95,8 +95,7 @@ extern "C" fn exited() {
 
 /// Says a line, once for all threads, and ends the process.
 fn tell(sentence: impl FnOnce(&mut Line) -> &mut Line) -> ! {
-    // SAFETY: a question.
-    let me = unsafe { libc::gettid() };
+    let me = thread();
     if let Err(teller) = TELLER.compare_exchange(0, me, Relaxed, Relaxed) {
         // Another thread is writing the sentence and ends the process; or this thread has crashed while
         // writing it.
@@ -109,6 +108,11 @@ fn tell(sentence: impl FnOnce(&mut Line) -> &mut Line) -> ! {
         sentence(line.say("gputcp: ")).say("\n").print();
     }
     leave(EXIT_CODE.load(Relaxed).max(1))
+}
+
+/// Returns the thread's number by a bare system call: glibc has a function for it from 2.30 on only.
+fn thread() -> c_int {
+    rustix::thread::gettid().as_raw_nonzero().get()
 }
 
 /// Returns whether another process sent the signal, as `kill` does.
