@@ -6,6 +6,7 @@ mod digest;
 mod dist;
 mod kernels;
 mod nvrtc;
+mod portable;
 mod prose;
 mod python;
 mod shell;
@@ -70,10 +71,12 @@ usage: cargo xtask kernels [--nvrtc PATH]
                 there is one
   bench-report  makes docs/benchmarks/README.md and its plots of docs/benchmarks/results, which
                 scripts/bench_results.py writes; --check fails if they are stale; --in takes another folder
-  dist          builds the command and libnccl-net-gputcp.so, and packs both with their licences into target/dist:
-                a tarball, a Debian package where there is dpkg-deb, and their SHA-256 sums
-  python        builds the wheel of the Python package, installs it into a new environment, target/python, and
-                runs its tests, mypy and stubtest there; says \"skipped\" where Python or a tool is missing
+  dist          builds the command and libnccl-net-gputcp.so for glibc 2.28 and later, and packs both with their
+                licences into target/dist: a tarball, a Debian package where there is dpkg-deb, and their SHA-256
+                sums; the linker is zig, which pip installs into target/zig
+  python        builds the wheel of the Python package for manylinux_2_28, has auditwheel check it, installs it
+                into a new environment, target/python, and runs its tests, mypy and stubtest there; says
+                \"skipped\" where Python or pip's packages are missing
   test-under-load
                 runs `cargo test --workspace` 20 times beside a busy thread for each core; prints what failed
   sim-mutants   applies each patch in crates/sim/mutants (whose name contains NAME) to a copy of proto, has the

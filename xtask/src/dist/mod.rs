@@ -1,4 +1,5 @@
 //! `cargo xtask dist`: the command and the plugin as a tarball and as a Debian package, in `target/dist`.
+//! Both run with glibc 2.28 and later.
 //!
 //! Invariant: the same commit, toolchain and machine give the same tarball. Names are sorted, owners are
 //! root, and every file has the commit's time.
@@ -15,7 +16,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::shell;
+use crate::{portable::Linker, shell};
 
 /// The parts of a distribution, before they are packed.
 struct Parts {
@@ -52,10 +53,8 @@ pub(crate) fn make(root: &Path) -> Result<()> {
 /// Builds, strips and gathers.
 fn build(root: &Path) -> Result<Parts> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    shell::run(
-        Command::new(&cargo).current_dir(root).args(["build", "--release", "--locked"]).args(PACKAGES),
-    )?;
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |path| root.join(path));
+    Linker::find(&target)?.build(root)?;
     let out = target.join("dist");
     if out.exists() {
         fs::remove_dir_all(&out).with_context(|| format!("clearing {}", out.display()))?;
