@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use gputcp::onesided::{self, Operation, RemoteKey};
 use pyo3::{
+    intern,
     prelude::*,
     types::{PyBytes, PyTuple},
 };
@@ -73,9 +74,12 @@ impl Blocks {
         key: &[u8],
         local: &Bound<'_, PyAny>,
         remote: &Bound<'_, PyAny>,
-        block_bytes: u64,
+        block_bytes: &Bound<'_, PyAny>,
         operation: Operation,
     ) -> PyResult<Self> {
+        let block_bytes: u64 = block_bytes.extract().map_err(|_| {
+            usage(format!("blocks of {block_bytes} bytes were asked for: give an integer of 0 or more"))
+        })?;
         let (local, remote) = (indices(local, "local")?, indices(remote, "remote")?);
         if local.len() != remote.len() {
             let (here, there) = (local.len(), remote.len());
@@ -117,6 +121,12 @@ fn key_of(bytes: &[u8]) -> PyResult<RemoteKey> {
 
 /// Reads indices: an array of integers at once, any other iterable one by one.
 fn indices(object: &Bound<'_, PyAny>, side: &str) -> PyResult<Vec<u64>> {
+    let dimensions = object.getattr_opt(intern!(object.py(), "ndim"))?.map(|count| count.extract::<u64>());
+    if let Some(Ok(dimensions @ 2..)) = dimensions {
+        return Err(usage(format!(
+            "the {side} indices are an array of {dimensions} dimensions: give one, such as its reshape(-1)"
+        )));
+    }
     let negative = |index: &dyn std::fmt::Display| {
         usage(format!("the {side} index {index} is none: give integers of 0 or more"))
     };

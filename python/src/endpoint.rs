@@ -67,7 +67,7 @@ impl Endpoint {
         py: Python<'_>,
         address: &str,
         device: Option<&Bound<'_, PyAny>>,
-        streams: Option<u16>,
+        streams: Option<i64>,
         key: Option<&Bound<'_, PyAny>>,
         timeout: f64,
     ) -> PyResult<Self> {
@@ -76,6 +76,8 @@ impl Endpoint {
         let mut options = Options::default().with_device(device.clone()).with_key(key);
         options = options.with_timeout(seconds(timeout)?);
         if let Some(streams) = streams {
+            let streams = u16::try_from(streams)
+                .map_err(|_| usage(format!("{streams} streams were asked for: give a few, such as 4")))?;
             options = options.with_streams(streams);
         }
         let endpoint = py.detach(|| onesided::Endpoint::bind(address, options));

@@ -63,7 +63,7 @@ impl Peer {
         key: &[u8],
         local_indices: &Bound<'_, PyAny>,
         remote_indices: &Bound<'_, PyAny>,
-        block_bytes: u64,
+        block_bytes: &Bound<'_, PyAny>,
         note: Option<&[u8]>,
     ) -> PyResult<Transfer> {
         let operation = Operation::Read;
@@ -79,7 +79,7 @@ impl Peer {
         key: &[u8],
         local_indices: &Bound<'_, PyAny>,
         remote_indices: &Bound<'_, PyAny>,
-        block_bytes: u64,
+        block_bytes: &Bound<'_, PyAny>,
         note: Option<&[u8]>,
     ) -> PyResult<Transfer> {
         let operation = Operation::Write;

@@ -90,6 +90,16 @@ impl Transfer {
         end.call_method0("__await__")
     }
 
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let (bytes, found) = self.look(py, |transfer| (transfer.bytes(), transfer.poll()));
+        let state = match found {
+            Ok(progress) if progress.is_done() => "done",
+            Ok(_) => "under way",
+            Err(_) => "failed",
+        };
+        format!("<gputcp.Transfer of {bytes} bytes, {state}>")
+    }
+
     fn _watch(&self) -> PyResult<Watch> {
         self.core.watch()
     }

@@ -27,6 +27,8 @@ def test_the_exceptions_are_builtin_ones_too() -> None:
         ({"address": "nowhere.invalid:0"}, "could not listen on nowhere.invalid:0"),
         ({"address": "0.0.0.0:0"}, "peers need an address that they can reach"),
         ({"streams": 0}, "0 streams were asked for"),
+        ({"streams": -1}, "-1 streams were asked for"),
+        ({"streams": 1 << 20}, "1048576 streams were asked for"),
         ({"key": "short"}, "the endpoint has a key of 5 bytes"),
         ({"key": 7}, "neither bytes nor str"),
         ({"timeout": -1}, "a timeout of -1 seconds was given"),
@@ -70,6 +72,11 @@ def test_blocks_that_cannot_be(endpoint: gputcp.Endpoint) -> None:
             peer.read_blocks(region, key, np.array([0.5]), [0], 8)
         with pytest.raises(gputcp.UsageError, match="neither an array of integers .* nor a sequence"):
             peer.read_blocks(region, key, None, [0], 8)  # type: ignore[arg-type]
+        with pytest.raises(gputcp.UsageError, match="the local indices are an array of 2 dimensions: give one"):
+            peer.read_blocks(region, key, np.array([[0, 1]]), np.array([0, 1]), 8)
+        for nbytes in (-1, 1 << 70, 0.5):
+            with pytest.raises(gputcp.UsageError, match=f"blocks of {nbytes} bytes were asked for"):
+                peer.read_blocks(region, key, [0], [0], nbytes)  # type: ignore[arg-type]
         with pytest.raises(gputcp.UsageError, match="is past every region"):
             peer.read_blocks(region, key, [1 << 62], [0], 8)
         with pytest.raises(gputcp.UsageError, match="not within the local region"):
@@ -163,11 +170,14 @@ def test_a_wait_has_a_bound_and_a_cancelled_transfer_an_end(endpoint: gputcp.End
             assert not transfer.done()
             with pytest.raises(gputcp.UsageError, match="under way"):
                 transfer.post()
+            assert repr(transfer) == "<gputcp.Transfer of 8 bytes, under way>"
             transfer.cancel()
         with pytest.raises(gputcp.Error, match="cancelled"):
             transfer.wait(SOON)
+        assert repr(transfer) == "<gputcp.Transfer of 8 bytes, failed>"
         transfer.post()
         transfer.wait(SOON)
+        assert repr(transfer) == "<gputcp.Transfer of 8 bytes, done>"
 
 
 def test_a_closed_endpoint_says_so() -> None:

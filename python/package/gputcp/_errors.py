@@ -8,11 +8,11 @@ class Error(Exception):
 
 
 class PeerError(Error, ConnectionError):
-    """The peer failed, refused a block, or is gone."""
+    """The peer failed, or is gone."""
 
 
 class UsageError(Error, ValueError):
-    """The caller asked for something impossible."""
+    """The caller asked for something impossible, or for a block that the peer refuses."""
 
 
 class TimeoutError(Error, builtins.TimeoutError):
