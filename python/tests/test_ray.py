@@ -57,6 +57,7 @@ class Source:
         return torch.zeros(8, 4).T
 
     def put(self, seed: int) -> Any:
+        gputcp.ray.register()
         self.held = pattern(seed, (1 << 18,))
         return ray.put([self.held], _tensor_transport="GPUTCP")
 

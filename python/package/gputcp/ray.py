@@ -22,6 +22,7 @@ GPUTCP_TIMEOUT, GPUTCP_KEY_FILE and GPUTCP_KEY.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import weakref
@@ -50,14 +51,9 @@ def register() -> None:
     import torch
     from ray.experimental import register_tensor_transport
 
-    with _registered:
-        if TensorTransport.is_registered:
-            return
+    # Ray refuses a name that it has, such as in an actor, where it has registered the driver's transports.
+    with contextlib.suppress(ValueError):
         register_tensor_transport(NAME, ["cuda", "cpu"], TensorTransport, torch.Tensor)
-        TensorTransport.is_registered = True
-
-
-_registered = threading.Lock()
 
 
 @dataclass
@@ -76,8 +72,6 @@ class Fetch(FetchRequest):  # type: ignore[misc]
 
 class TensorTransport(TensorTransportManager):  # type: ignore[misc]
     """The transport that Ray makes in each process, once."""
-
-    is_registered = False
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
