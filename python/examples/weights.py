@@ -56,9 +56,8 @@ async def serve_all(number: int, pipe: Connection) -> None:
             # Of several versions that were announced, the last is there to be read.
             _, note = (await asyncio.wait_for(endpoint.next_notes(), 10))[-1]
             news = json.loads(note)
-            blocks = [
-                (regions[id(tensor)], 0, keys[name], 0, regions[id(tensor)].nbytes) for name, tensor in spare.items()
-            ]
+            into = {name: regions[id(tensor)] for name, tensor in spare.items()}
+            blocks = [(region, 0, keys[name], 0, region.nbytes) for name, region in into.items()]
             # The note of the read tells the trainer that this server has the version.
             await peer.read(blocks, note=b"%d %d" % (number, news["version"]))
             for name, tensor in spare.items():
@@ -102,7 +101,7 @@ def main() -> None:
             assert server.exitcode == 0, server.exitcode
     nbytes = sum(region.nbytes for region in regions.values())
     kind = "PyTorch" if torch else "NumPy"
-    print(f"{VERSIONS} versions of {nbytes >> 10} KiB in {kind}'s tensors, read by {SERVERS} servers, every byte right")
+    print(f"{VERSIONS} versions of {nbytes >> 10} KiB ({kind}) read by {SERVERS} servers, every byte right")
 
 
 if __name__ == "__main__":

@@ -41,9 +41,13 @@ def some(seed: int) -> dict[str, Any]:
     }
 
 
+def tensors_of(found: dict[str, Any]) -> list[Any]:
+    return [found["half"], *found["list"], found["large"]]
+
+
 def is_some(found: dict[str, Any], seed: int) -> bool:
     expected = some(seed)
-    pairs = zip([found["half"], *found["list"], found["large"]], [expected["half"], *expected["list"], expected["large"]])
+    pairs = zip(tensors_of(found), tensors_of(expected), strict=True)
     return found["text"] == expected["text"] and all(a.dtype == b.dtype and torch.equal(a, b) for a, b in pairs)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ._errors import TimeoutError, UsageError
+from ._errors import UsageError
 from ._gputcp import Endpoint, Region, Transfer
 
 
@@ -114,7 +114,7 @@ def _bytes_of(tensor: Any) -> Any:
     if not tensor.is_contiguous():
         raise UsageError("a tensor that is not contiguous was given: give tensor.contiguous()")
     if tensor.is_conj() or tensor.is_neg():
-        raise UsageError("a tensor whose values are yet to be conjugated or negated was given: give tensor.resolve_conj().resolve_neg()")
+        raise UsageError("a tensor with values to be conjugated was given: give tensor.resolve_conj().resolve_neg()")
     return tensor.detach().reshape(-1).view(torch.uint8)
 
 

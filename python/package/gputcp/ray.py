@@ -104,7 +104,8 @@ class TensorTransport(TensorTransportManager):  # type: ignore[misc]
                 return self._lent[obj_id][0]
         kinds = {tensor.device.type for tensor in rdt_object}
         if len(kinds) > 1:
-            raise UsageError(f"an object's tensors are on {' and '.join(sorted(kinds))}: return those of each apart")
+            both = " and ".join(sorted(kinds))
+            raise UsageError(f"an object's tensors are on {both}: return those of each device apart")
         places, regions = self._own_endpoints().lend(rdt_object)
         meta = [(tensor.shape, tensor.dtype) for tensor in rdt_object]
         metadata = Metadata(meta, next(iter(kinds), None), places)
@@ -128,9 +129,8 @@ class TensorTransport(TensorTransportManager):  # type: ignore[misc]
         import torch
 
         device = tensor_transport_metadata.tensor_device
-        tensors = target_buffers or [
-            torch.empty(shape, dtype=dtype, device=device) for shape, dtype in tensor_transport_metadata.tensor_meta
-        ]
+        described = tensor_transport_metadata.tensor_meta
+        tensors = target_buffers or [torch.empty(shape, dtype=dtype, device=device) for shape, dtype in described]
         try:
             reading = self._own_endpoints().read(tensors, tensor_transport_metadata.places)
         except Error as error:

@@ -13,8 +13,8 @@ trainer has the other end:
         client=HTTPVLLMWeightSyncClient("http://server:8000"), source=ModuleSource(model))
     engine.send_weights()
 
-The tensors stay in the trainer while all workers read them, a chunk after the other. Both ends have the variables
-GPUTCP_STREAMS, GPUTCP_TIMEOUT, GPUTCP_KEY_FILE and GPUTCP_KEY.
+The tensors stay in the trainer while all workers read them, a chunk after the other. Both ends have the
+variables GPUTCP_STREAMS, GPUTCP_TIMEOUT, GPUTCP_KEY_FILE and GPUTCP_KEY.
 """
 
 from __future__ import annotations
@@ -50,10 +50,11 @@ NAME = "gputcp"
 
 def register() -> None:
     """Makes the backend known to vLLM's factories. A second call does nothing."""
-    for factory, engine in ((WeightTransferEngineFactory, WorkerEngine), (WeightTransferTrainerFactory, TrainerEngine)):
-        # The registry refuses a name that it has.
-        with contextlib.suppress(ValueError):
-            factory.register_engine(NAME, engine)
+    # A factory refuses a name that it has.
+    with contextlib.suppress(ValueError):
+        WeightTransferEngineFactory.register_engine(NAME, WorkerEngine)
+    with contextlib.suppress(ValueError):
+        WeightTransferTrainerFactory.register_engine(NAME, TrainerEngine)
 
 
 @dataclass
