@@ -1,0 +1,147 @@
+//! Settings of an agent's backend: NIXL's parameters, and else variables of the environment.
+//!
+//! A parameter `streams` is the variable `GPUTCP_STREAMS`, and so on. An empty value counts as unset: NIXL's
+//! programs get a list of all parameters with empty values, and give it back.
+
+use std::{
+    env,
+    ffi::{CStr, OsString},
+    net::IpAddr,
+    ops::RangeInclusive,
+    path::Path,
+    str::FromStr,
+    time::Duration,
+};
+
+use gputcp::{CongestionControl, IoPool, Key, KeyFile, Options};
+use gputcp_proto::frame::STREAMS_MAX;
+
+use crate::log;
+
+/// The settings of one agent's backend.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) options: Options,
+    /// The address to listen at.
+    pub(crate) ip: IpAddr,
+    /// The first port to try; else the system chooses.
+    pub(crate) port: Option<u16>,
+    pub(crate) gpu: Gpu,
+}
+
+/// The devices behind NIXL's VRAM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gpu {
+    /// Real ones, by their CUDA ordinals.
+    Cuda,
+    /// Software GPUs, whose memory is the host's: for tests.
+    Soft,
+}
+
+/// The parameters that there are.
+pub(crate) const PARAMETERS: [&CStr; 8] =
+    [c"streams", c"threads", c"address", c"port", c"key_file", c"timeout", c"congestion", c"gpu"];
+
+impl Settings {
+    /// Reads the parameters, and the environment's variables for the others.
+    ///
+    /// # Errors
+    /// A sentence that names the bad one.
+    pub(crate) fn read(parameters: &[(String, String)]) -> Result<Self, String> {
+        Self::of(parameters, |name| env::var_os(name))
+    }
+
+    fn of(parameters: &[(String, String)], get: impl Fn(&str) -> Option<OsString>) -> Result<Self, String> {
+        let known: Vec<_> = PARAMETERS.iter().filter_map(|name| name.to_str().ok()).collect();
+        if let Some((name, _)) = parameters.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            let known = known.join(", ");
+            return Err(format!("there is no parameter {}: there are {known}", name.escape_debug()));
+        }
+        let source = Source { parameters, get };
+        let usual = Options::default();
+        let streams = source.one("streams", |text| count(text, 1..=STREAMS_MAX))?.unwrap_or(usual.streams);
+        let threads = source.one("threads", |text| count(text, 1..=IoPool::THREADS_MAX))?;
+        let pool = IoPool::new(threads.unwrap_or_else(|| usize::from(streams).min(IoPool::THREADS_MAX)));
+        let pool = pool.map_err(|error| error.to_string())?;
+        let congestion = source.one("congestion", |text| {
+            let name: CongestionControl = text.parse()?;
+            name.check_usable().map_err(|_| "this machine lets no socket use it".to_owned())?;
+            Ok(name)
+        })?;
+        let options = usual
+            .with_streams(streams)
+            .with_pool(pool)
+            .with_key(source.key()?)
+            .with_timeout(source.one("timeout", seconds)?.unwrap_or(TIMEOUT))
+            .tuned(|tuning| tuning.congestion = congestion);
+        Ok(Self {
+            options,
+            ip: source
+                .one("address", |text| text.parse().map_err(|_| "it is no address".to_owned()))?
+                .unwrap_or_else(|| IpAddr::from([127, 0, 0, 1])),
+            port: source.one("port", |text| count(text, 1..=u16::MAX))?,
+            gpu: source
+                .one("gpu", |text| match text {
+                    "cuda" => Ok(Gpu::Cuda),
+                    "soft" => Ok(Gpu::Soft),
+                    _ => Err("a GPU is \"cuda\" or \"soft\"".into()),
+                })?
+                .unwrap_or(Gpu::Cuda),
+        })
+    }
+}
+
+struct Source<'a, F> {
+    parameters: &'a [(String, String)],
+    get: F,
+}
+
+impl<F: Fn(&str) -> Option<OsString>> Source<'_, F> {
+    /// Returns the value of a setting: the parameter's, or else the variable's.
+    fn one<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+        let bad = |kind: &str, name: &str, value: &str, why: String| {
+            let shown: String = value.chars().take(40).flat_map(char::escape_debug).collect();
+            format!("the {kind} {name} is \"{shown}\", but {why}; correct or unset it")
+        };
+        let set = |(known, value): &&(String, String)| known == name && !value.trim().is_empty();
+        if let Some((_, value)) = self.parameters.iter().find(set) {
+            let parsed = parse(value.trim()).map(Some);
+            return parsed.map_err(|why| bad("parameter", name, value, why));
+        }
+        let variable = format!("GPUTCP_{}", name.to_uppercase());
+        let Some(value) = (self.get)(&variable).filter(|value| !value.is_empty()) else { return Ok(None) };
+        let text = value.to_str().ok_or_else(|| bad("variable", &variable, "…", "it is no text".into()))?;
+        parse(text.trim()).map(Some).map_err(|why| bad("variable", &variable, text, why))
+    }
+
+    /// Returns the key of the file that is named, or of the variable `GPUTCP_KEY`. Its value is never shown.
+    fn key(&self) -> Result<Option<Key>, String> {
+        let file =
+            self.one("key_file", |path| KeyFile::read(Path::new(path)).map(|file| (file, path.to_owned())))?;
+        if let Some((file, path)) = file {
+            if file.is_open_to_others {
+                log::say(&format!("the key file {path} can be read by others: `chmod 600` it"));
+            }
+            return Ok(Some(file.key));
+        }
+        let key = (self.get)(KeyFile::KEY_VARIABLE).filter(|value| !value.is_empty());
+        let key = key.map(|value| Key::of(value.as_encoded_bytes())).transpose();
+        key.map_err(|what| format!("the variable {} {what}", KeyFile::KEY_VARIABLE))
+    }
+}
+
+fn count<T: FromStr + PartialOrd + std::fmt::Display>(
+    text: &str,
+    range: RangeInclusive<T>,
+) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("it is a whole number from {} to {}", range.start(), range.end()))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "a time is between 0.1 and 86400 seconds".into())
+}
+
+/// The stall timeout, if none is set: as the library's.
+const TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,0 +1,52 @@
+//! A unit of an agent: an endpoint, and the device whose memory it serves.
+
+use std::net::{IpAddr, SocketAddr};
+
+use gputcp::{
+    Device, Error, Options, Result,
+    onesided::{Address, Endpoint},
+};
+
+/// An endpoint for host memory, or for one GPU's.
+#[derive(Debug)]
+pub(crate) struct Unit {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) address: Address,
+    pub(crate) device: Option<Device>,
+}
+
+impl Unit {
+    /// Listens at `ip`, on the first port that is free: one that the system chooses, or from `port` on.
+    pub(crate) fn bind(
+        ip: IpAddr,
+        port: Option<u16>,
+        device: Option<Device>,
+        options: Options,
+    ) -> Result<Self> {
+        // Peers compare the address that a connection comes from with the one that its endpoint has.
+        let options = options.with_bind([ip]).with_device(device.clone());
+        let bind = |port: u16| Endpoint::bind(&SocketAddr::new(ip, port).to_string(), options.clone());
+        let endpoint = match port {
+            None => bind(0)?,
+            Some(first) => {
+                let mut found = bind(first);
+                for port in (first..=u16::MAX).skip(1).take(PORTS - 1) {
+                    if !found.as_ref().is_err_and(is_in_use) {
+                        break;
+                    }
+                    found = bind(port);
+                }
+                found?
+            }
+        };
+        let address = endpoint.address();
+        Ok(Self { endpoint, address, device })
+    }
+}
+
+fn is_in_use(error: &Error) -> bool {
+    matches!(error, Error::System { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse)
+}
+
+/// The ports that are tried from the given one on: agents of one machine have the same setting.
+const PORTS: usize = 64;
