@@ -134,6 +134,7 @@ mod congestion;
 pub mod contract;
 mod cpu_list;
 mod error;
+pub mod interfaces;
 mod key_file;
 pub mod onesided;
 mod options;

@@ -4,15 +4,16 @@
 //! A bad value is a sentence that names its variable; an empty one counts as unset.
 
 mod machine;
-mod pattern;
 mod variables;
 
-use std::{env, ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
+use std::{env, ffi::OsString, path::PathBuf, time::Duration};
 
-use gputcp::{CongestionControl, IoPool, Key, Options, SLABS_MAX};
+use gputcp::{
+    CongestionControl, IoPool, Key, Options, SLABS_MAX,
+    interfaces::{Family, Pattern},
+};
 use gputcp_proto::frame::{EAGER_PLACES_MAX, RECEIVES_MAX, STREAMS_MAX};
 
-pub(crate) use self::pattern::Pattern;
 use self::{
     machine::{cores, streams_on, threads_on},
     variables::{Variables, count, seconds, segment, switch},
@@ -76,13 +77,6 @@ pub(crate) enum Merging {
     Nobody,
 }
 
-/// IPv4 or IPv6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Family {
-    V4,
-    V6,
-}
-
 impl Settings {
     /// Returns the settings of the process.
     pub(crate) fn of_process() -> Result<Self, String> {
@@ -115,7 +109,7 @@ impl Settings {
             nccl_defaults: variables.one("GPUTCP_NCCL_DEFAULTS", switch)?.unwrap_or(true),
             tuner: variables.one("GPUTCP_TUNER", switch)?.unwrap_or(true),
             interfaces: variables.one("NCCL_SOCKET_IFNAME", Pattern::parse)?,
-            family: variables.one("NCCL_SOCKET_FAMILY", Family::parse)?,
+            family: variables.one("NCCL_SOCKET_FAMILY", family)?,
             merging: variables.merging()?,
             key,
             open_key_file,
@@ -136,17 +130,12 @@ impl Congestion {
     }
 }
 
-impl Family {
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "AF_INET" => Ok(Self::V4),
-            "AF_INET6" => Ok(Self::V6),
-            _ => Err("a family of addresses is AF_INET or AF_INET6".into()),
-        }
-    }
-
-    pub(crate) const fn admits(self, ip: IpAddr) -> bool {
-        matches!((self, ip), (Self::V4, IpAddr::V4(_)) | (Self::V6, IpAddr::V6(_)))
+/// Parses a family as NCCL names it.
+fn family(text: &str) -> Result<Family, String> {
+    match text {
+        "AF_INET" => Ok(Family::V4),
+        "AF_INET6" => Ok(Family::V6),
+        _ => Err("a family of addresses is AF_INET or AF_INET6".into()),
     }
 }
 

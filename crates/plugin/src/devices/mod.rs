@@ -1,7 +1,6 @@
 //! The devices that the plugin reports to NCCL: one for each usable network interface, then those over
 //! several of them.
 
-mod interfaces;
 mod list;
 mod merged;
 mod system;
@@ -11,6 +10,8 @@ use std::{
     fmt,
     net::{IpAddr, SocketAddr},
 };
+
+use gputcp::interfaces::{self, Wanted};
 
 pub(crate) use self::list::Devices;
 use crate::settings::{Merging, Settings};
@@ -51,9 +52,14 @@ impl Device {
 /// # Errors
 /// A sentence, if there are none.
 pub(crate) fn find(settings: &Settings) -> Result<Devices, String> {
-    let chosen = interfaces::choose(settings.interfaces.as_ref(), settings.family)?;
+    let chosen = interfaces::choose(&Wanted {
+        pattern: settings.interfaces.as_ref(),
+        family: settings.family,
+        pattern_setting: "NCCL_SOCKET_IFNAME",
+        family_setting: "NCCL_SOCKET_FAMILY",
+    })?;
     let device = |(name, address): (String, SocketAddr)| {
-        let speed_mbit = settings.speed_mbit.or_else(|| system::speed_mbit(&name));
+        let speed_mbit = settings.speed_mbit.or_else(|| interfaces::speed_mbit(&name));
         Some(Device {
             addresses: vec![address],
             pci_path: system::pci_path(&name),

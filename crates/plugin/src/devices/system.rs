@@ -7,12 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Returns its speed in Mbit/s, if the system knows one: a virtual interface reports none, or -1.
-pub(super) fn speed_mbit(interface: &str) -> Option<u32> {
-    let text = fs::read_to_string(folder(interface).join("speed")).ok()?;
-    text.trim().parse().ok().filter(|speed| (1..=SPEED_MAX).contains(speed))
-}
-
 /// Returns the PCI function behind it, from which NCCL counts the distance of GPUs.
 ///
 /// That of a virtio interface lies one folder above its device.
@@ -35,16 +29,13 @@ fn folder(interface: &str) -> PathBuf {
     Path::new("/sys/class/net").join(interface)
 }
 
-/// The highest speed that is believed: 100 Tbit/s.
-const SPEED_MAX: u32 = 100_000_000;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_loopback_has_neither() {
-        assert_eq!((speed_mbit("lo"), pci_path("lo"), numa_node("lo")), (None, None, None));
-        assert_eq!((speed_mbit("nowhere"), pci_path("nowhere")), (None, None));
+        assert_eq!((pci_path("lo"), numa_node("lo")), (None, None));
+        assert_eq!(pci_path("nowhere"), None);
     }
 }

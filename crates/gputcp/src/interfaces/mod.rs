@@ -1,13 +1,47 @@
 //! The machine's interfaces, and the choice of those that are used.
 
+mod pattern;
+
 use std::{
     collections::BTreeSet,
+    fs,
     net::{IpAddr, SocketAddr},
+    path::Path,
 };
 
 use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
 
-use crate::settings::{Family, Pattern};
+pub use self::pattern::Pattern;
+
+/// The interfaces that a user asks for, and the settings by which.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The interfaces by name.
+    pub pattern: Option<&'a Pattern>,
+    /// The family of their addresses.
+    pub family: Option<Family>,
+    /// The name of the setting of the pattern, for sentences.
+    pub pattern_setting: &'a str,
+    /// The name of the setting of the family.
+    pub family_setting: &'a str,
+}
+
+/// IPv4 or IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Returns whether an address is of this family.
+    #[must_use]
+    pub const fn admits(self, ip: IpAddr) -> bool {
+        matches!((self, ip), (Self::V4, IpAddr::V4(_)) | (Self::V6, IpAddr::V6(_)))
+    }
+}
 
 /// An interface that is up and running and has an address that other machines can reach it by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,18 +54,26 @@ struct Interface {
 /// Returns the names and addresses of the interfaces to use.
 ///
 /// Those are the ones that are asked for. Otherwise they are all but the loopback and those of containers and
-/// virtual machines on this one; otherwise the loopback.
-pub(super) fn choose(
-    asked: Option<&Pattern>,
-    family: Option<Family>,
-) -> Result<Vec<(String, SocketAddr)>, String> {
-    choose_of(all(family)?, asked).map_err(|why| match family {
-        Some(_) => format!("{why}, or unset NCCL_SOCKET_FAMILY, which leaves out some"),
+/// virtual machines on this one; otherwise the loopback. The ports are 0.
+///
+/// # Errors
+/// A sentence that names the interfaces there are, if none can be used.
+pub fn choose(wanted: &Wanted<'_>) -> Result<Vec<(String, SocketAddr)>, String> {
+    choose_of(all(wanted.family)?, wanted).map_err(|why| match wanted.family {
+        Some(_) => format!("{why}, or unset {}, which leaves out some", wanted.family_setting),
         None => why,
     })
 }
 
-fn choose_of(all: Vec<Interface>, asked: Option<&Pattern>) -> Result<Vec<(String, SocketAddr)>, String> {
+/// Returns an interface's speed in Mbit/s, if the system knows one: a virtual interface reports none, or -1.
+#[must_use]
+pub fn speed_mbit(interface: &str) -> Option<u32> {
+    let text = fs::read_to_string(Path::new("/sys/class/net").join(interface).join("speed")).ok()?;
+    text.trim().parse().ok().filter(|speed| (1..=SPEED_MAX).contains(speed))
+}
+
+fn choose_of(all: Vec<Interface>, wanted: &Wanted<'_>) -> Result<Vec<(String, SocketAddr)>, String> {
+    let (asked, setting) = (wanted.pattern, wanted.pattern_setting);
     let names: Vec<&str> = all.iter().map(|interface| interface.name.as_str()).collect();
     let there =
         if names.is_empty() { "there are none".into() } else { format!("there are {}", names.join(", ")) };
@@ -46,9 +88,9 @@ fn choose_of(all: Vec<Interface>, asked: Option<&Pattern>) -> Result<Vec<(String
         chosen = all.iter().filter(|interface| interface.is_loopback).cloned().collect();
     }
     if chosen.is_empty() {
-        let which = if asked.is_some() { "that NCCL_SOCKET_IFNAME means" } else { "to use" };
+        let which = if asked.is_some() { format!("that {setting} means") } else { "to use".into() };
         return Err(format!(
-            "there is no interface {which}: of those that are up, have a carrier and an address, {there}; set NCCL_SOCKET_IFNAME to one"
+            "there is no interface {which}: of those that are up, have a carrier and an address, {there}; set {setting} to one"
         ));
     }
     Ok(chosen.into_iter().map(|interface| (interface.name, interface.address)).collect())
@@ -98,6 +140,8 @@ fn name_of(label: &str) -> &str {
 
 /// Interfaces that lead to guests of this machine, as NCCL leaves them out.
 const OF_GUESTS: [&str; 2] = ["docker", "virbr"];
+/// The highest speed that is believed: 100 Tbit/s.
+const SPEED_MAX: u32 = 100_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -114,7 +158,13 @@ mod tests {
 
     fn chosen(names: &[&str], asked: Option<&str>) -> Result<Vec<String>, String> {
         let pattern = asked.map(|asked| Pattern::parse(asked).unwrap());
-        let chosen = choose_of(machine(names), pattern.as_ref())?;
+        let wanted = Wanted {
+            pattern: pattern.as_ref(),
+            family: None,
+            pattern_setting: "NCCL_SOCKET_IFNAME",
+            family_setting: "NCCL_SOCKET_FAMILY",
+        };
+        let chosen = choose_of(machine(names), &wanted)?;
         Ok(chosen.into_iter().map(|(name, _)| name).collect())
     }
 

@@ -3,7 +3,7 @@
 
 /// A set of interfaces by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pattern {
+pub struct Pattern {
     names: Vec<String>,
     exact: bool,
     all_but: bool,
@@ -11,7 +11,10 @@ pub(crate) struct Pattern {
 
 impl Pattern {
     /// Parses a pattern; `=` may follow `^`, as in NCCL.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// The end of a sentence, if it names no interface.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let (all_but, rest) = text.strip_prefix('^').map_or((false, text), |rest| (true, rest));
         let (exact, rest) = rest.strip_prefix('=').map_or((false, rest), |rest| (true, rest));
         // NCCL has a port behind a colon, which means nothing here.
@@ -23,7 +26,9 @@ impl Pattern {
         Ok(Self { names, exact, all_but })
     }
 
-    pub(crate) fn admits(&self, interface: &str) -> bool {
+    /// Returns whether an interface of this name is in the set.
+    #[must_use]
+    pub fn admits(&self, interface: &str) -> bool {
         let means =
             |name: &String| if self.exact { interface == name } else { interface.starts_with(name.as_str()) };
         self.names.iter().any(means) != self.all_but
