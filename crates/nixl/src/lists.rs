@@ -47,7 +47,7 @@ pub(crate) struct Part<'a> {
 
 impl<'a> Lists<'a> {
     /// # Errors
-    /// A sentence, if the lists are no pairs.
+    /// A sentence, if the lists are no pairs, or empty.
     ///
     /// # Safety
     /// Each descriptor of `local` points to null or a `Held` with a [`Local`], and each of `remote` to null or
@@ -56,6 +56,9 @@ impl<'a> Lists<'a> {
         let (here, there) = (local.len(), remote.len());
         if here != there || u32::try_from(here).is_err() {
             return Err(format!("the local list has {here} descriptors, and the remote one {there}"));
+        }
+        if here == 0 {
+            return Err("the lists have no descriptors".into());
         }
         Ok(Self { local, remote })
     }

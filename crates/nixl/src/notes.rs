@@ -112,3 +112,74 @@ pub(crate) const BYTES_MAX: usize = 16 << 20;
 const PARTIAL_MAX: usize = 64;
 const PARTIAL_BYTES_MAX: usize = 2 * BYTES_MAX;
 const _: () = assert!(HEAD_BYTES + NAME_BYTES_MAX < Peer::NOTE_BYTES_MAX);
+
+#[cfg(test)]
+mod tests {
+    use gputcp::onesided::Endpoint;
+
+    use super::*;
+
+    fn address() -> Address {
+        Endpoint::bind("127.0.0.1:0", gputcp::Options::default()).unwrap().address()
+    }
+
+    #[test]
+    fn a_notification_of_any_length_arrives_with_its_senders_name() {
+        let (mut incoming, from) = (Incoming::default(), address());
+        let room = Peer::NOTE_BYTES_MAX - HEAD_BYTES - 5;
+        for (number, bytes) in [0, 1, room, room + 1, 3 * room, 100_000].into_iter().enumerate() {
+            let sent: Vec<u8> = (0..bytes).map(|at| at as u8).collect();
+            let notes = frame(b"agent", number as u64, &sent);
+            assert_eq!(notes.len(), bytes.div_ceil(room).max(1));
+            let mut found = None;
+            for bytes in notes {
+                assert!(found.is_none() && bytes.len() <= Peer::NOTE_BYTES_MAX);
+                found = incoming.take(&Note { from, bytes }).unwrap();
+            }
+            assert_eq!(found, Some((b"agent".to_vec(), sent)));
+        }
+        assert_eq!((incoming.bytes, incoming.partial.len()), (0, 0));
+    }
+
+    #[test]
+    fn pieces_of_two_senders_are_kept_apart() {
+        let (mut incoming, from) = (Incoming::default(), [address(), address()]);
+        let sent = [vec![1; 40_000], vec![2; 40_000]];
+        let [first, second] = sent.each_ref().map(|bytes| frame(b"same", 7, bytes));
+        let mut found = Vec::new();
+        for pair in first.into_iter().zip(second) {
+            for (from, bytes) in from.into_iter().zip([pair.0, pair.1]) {
+                found.extend(incoming.take(&Note { from, bytes }).unwrap());
+            }
+        }
+        assert_eq!(found, sent.map(|bytes| (b"same".to_vec(), bytes)));
+    }
+
+    #[test]
+    fn hostile_notes_are_refused_and_bounded() {
+        let (mut incoming, from) = (Incoming::default(), address());
+        let mut take = |bytes: Vec<u8>| incoming.take(&Note { from, bytes });
+        let whole = frame(b"agent", 0, b"text").remove(0);
+        for cut in 0..HEAD_BYTES + 5 {
+            assert!(take(whole[..cut].to_vec()).is_err(), "{cut}");
+        }
+        let with = |at: usize, number: u32| {
+            let mut note = whole.clone();
+            note[at..at + 4].copy_from_slice(&number.to_le_bytes());
+            note
+        };
+        assert!(take(with(0, 1)).is_err());
+        assert!(take(with(4, u32::MAX)).is_err());
+        assert!(take(with(16, 1)).is_err());
+        assert!(take(with(20, 0)).is_err());
+        // Begun and never finished, by the thousand.
+        let long = frame(b"agent", 0, &[0; 20_000]).remove(0);
+        for number in 1..5_000u64 {
+            let mut note = long.clone();
+            note[8..16].copy_from_slice(&number.to_le_bytes());
+            assert_eq!(take(note), Ok(None));
+        }
+        assert_eq!(incoming.partial.len(), PARTIAL_MAX);
+        assert!(incoming.bytes <= PARTIAL_BYTES_MAX);
+    }
+}

@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use gputcp::{CongestionControl, IoPool, Key, KeyFile, Options};
+use gputcp::{
+    CongestionControl, IoPool, Key, KeyFile, Options,
+    interfaces::{self, Pattern, Wanted},
+};
 use gputcp_proto::frame::STREAMS_MAX;
 
 use crate::log;
@@ -39,8 +42,17 @@ pub(crate) enum Gpu {
 }
 
 /// The parameters that there are.
-pub(crate) const PARAMETERS: [&CStr; 8] =
-    [c"streams", c"threads", c"address", c"port", c"key_file", c"timeout", c"congestion", c"gpu"];
+pub(crate) const PARAMETERS: [&CStr; 9] = [
+    c"streams",
+    c"threads",
+    c"interface",
+    c"address",
+    c"port",
+    c"key_file",
+    c"timeout",
+    c"congestion",
+    c"gpu",
+];
 
 impl Settings {
     /// Reads the parameters, and the environment's variables for the others.
@@ -76,9 +88,7 @@ impl Settings {
             .tuned(|tuning| tuning.congestion = congestion);
         Ok(Self {
             options,
-            ip: source
-                .one("address", |text| text.parse().map_err(|_| "it is no address".to_owned()))?
-                .unwrap_or_else(|| IpAddr::from([127, 0, 0, 1])),
+            ip: source.ip()?,
             port: source.one("port", |text| count(text, 1..=u16::MAX))?,
             gpu: source
                 .one("gpu", |text| match text {
@@ -114,6 +124,24 @@ impl<F: Fn(&str) -> Option<OsString>> Source<'_, F> {
         parse(text.trim()).map(Some).map_err(|why| bad("variable", &variable, text, why))
     }
 
+    /// Returns the address to listen at: the one that is set, or that of the fastest interface.
+    fn ip(&self) -> Result<IpAddr, String> {
+        let address = self.one("address", |text| text.parse().map_err(|_| "it is no address".to_owned()))?;
+        if let Some(address) = address {
+            return Ok(address);
+        }
+        let pattern = self.one("interface", Pattern::parse)?;
+        let found = interfaces::choose(&Wanted {
+            pattern: pattern.as_ref(),
+            family: None,
+            pattern_setting: "the parameter interface or GPUTCP_INTERFACE",
+            family_setting: "",
+        })?;
+        // Of several that are as fast, the first.
+        let fastest = found.iter().rev().max_by_key(|(name, _)| interfaces::speed_mbit(name));
+        fastest.map(|(_, address)| address.ip()).ok_or_else(|| "there is no interface".into())
+    }
+
     /// Returns the key of the file that is named, or of the variable `GPUTCP_KEY`. Its value is never shown.
     fn key(&self) -> Result<Option<Key>, String> {
         let file =
@@ -145,3 +173,55 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 /// The stall timeout, if none is set: as the library's.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(parameters: &[(&str, &str)], variables: &[(&str, &str)]) -> Result<Settings, String> {
+        let parameters: Vec<_> =
+            parameters.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
+        Settings::of(&parameters, |name| find(name).map(|(_, value)| value.into()))
+    }
+
+    #[test]
+    fn a_parameter_wins_over_the_variable_and_an_empty_one_is_unset() {
+        let variables = [("GPUTCP_STREAMS", "3"), ("GPUTCP_TIMEOUT", "2.5"), ("GPUTCP_ADDRESS", "127.0.0.2")];
+        let both = read(&[("streams", "2"), ("timeout", ""), ("gpu", "soft")], &variables).unwrap();
+        assert_eq!((both.options.streams, both.options.timeout), (2, Duration::from_millis(2500)));
+        assert_eq!((both.ip, both.port, both.gpu), ([127, 0, 0, 2].into(), None, Gpu::Soft));
+        let key = read(&[], &[("GPUTCP_KEY", "a key of some length")]).unwrap();
+        assert!(key.options.key.is_some());
+    }
+
+    #[test]
+    fn a_bad_value_names_its_setting() {
+        for (name, value) in [
+            ("streams", "0"),
+            ("threads", "many"),
+            ("interface", "^"),
+            ("address", "here"),
+            ("port", "65536"),
+            ("timeout", "NaN"),
+            ("congestion", "nosuch"),
+            ("gpu", "1"),
+        ] {
+            let why = read(&[(name, value)], &[]).unwrap_err();
+            assert!(why.starts_with(&format!("the parameter {name} is \"{value}\", but ")), "{why}");
+            let variable = format!("GPUTCP_{}", name.to_uppercase());
+            let why = read(&[], &[(&variable, value)]).unwrap_err();
+            assert!(why.starts_with(&format!("the variable {variable} is \"{value}\", but ")), "{why}");
+        }
+        let why = read(&[("key_file", "/nowhere")], &[]).unwrap_err();
+        assert!(why.contains("key_file") && why.contains("/nowhere"), "{why}");
+        let why = read(&[("interface", "=nosuch")], &[]).unwrap_err();
+        assert!(why.contains("GPUTCP_INTERFACE") && why.contains("lo"), "{why}");
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_refused_with_those_there_are() {
+        let why = read(&[("stream", "4")], &[]).unwrap_err();
+        assert!(why.contains("no parameter stream:") && why.contains("streams, threads"), "{why}");
+    }
+}

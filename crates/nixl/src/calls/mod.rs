@@ -291,3 +291,20 @@ unsafe extern "C" fn notify(agent: *const Agent, name: Text, note: Text) -> Stat
         agent.notify(name, note).map(|()| Status::SUCCESS)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::{CStr, c_char};
+
+    unsafe extern "C" {
+        fn gputcp_nixl_misplaced() -> *const c_char;
+    }
+
+    #[test]
+    fn the_virtual_methods_are_at_their_places() {
+        // SAFETY: it takes nothing, and returns null or a constant.
+        let name = unsafe { gputcp_nixl_misplaced() };
+        // SAFETY: a constant string.
+        assert!(name.is_null(), "{:?}", unsafe { CStr::from_ptr(name) });
+    }
+}
