@@ -17,7 +17,7 @@ use crate::{
     after::After,
     lists::Lists,
     log,
-    memory::{Local, Remote},
+    memory::{Local, Registered, Remote},
     notes::{self, Incoming, Notification},
     request::{Part, Request},
     settings::{Gpu, Settings},
@@ -34,6 +34,7 @@ pub(crate) struct Agent {
     base: Arc<Unit>,
     /// The units of GPUs, made when memory of them is registered.
     gpus: Mutex<BTreeMap<u32, Arc<Unit>>>,
+    registered: Registered,
     /// The base addresses of the remote agents that are known.
     agents: Mutex<HashMap<Vec<u8>, Address>>,
     /// The addresses of remote memory: one object each.
@@ -63,6 +64,7 @@ impl Agent {
             settings,
             base: Arc::new(base),
             gpus: Mutex::default(),
+            registered: Registered::default(),
             agents: Mutex::default(),
             addresses: Mutex::default(),
             incoming: Mutex::default(),
@@ -75,7 +77,7 @@ impl Agent {
     ///
     /// # Errors
     /// A status, after a sentence, if the GPU cannot be used.
-    pub(crate) fn unit(&self, kind: Kind, device: u64) -> Result<Arc<Unit>, Status> {
+    fn unit(&self, kind: Kind, device: u64) -> Result<Arc<Unit>, Status> {
         if kind == Kind::Host {
             return Ok(self.base.clone());
         }
@@ -91,17 +93,37 @@ impl Agent {
             Gpu::Soft => Ok(Device::soft(SoftOptions::default())),
         };
         let Settings { ip, port, ref options, .. } = self.settings;
-        let unit = device.and_then(|device| Unit::bind(ip, port, Some(device), options.clone()));
+        let unit = device.and_then(|device| Unit::bind(ip, port, Some((number, device)), options.clone()));
         let unit = unit.and_then(|unit| self.after.watch(&unit.endpoint).map(|()| unit));
         let unit = Arc::new(unit.map_err(|error| failed(&format!("use GPU {number}"), &error))?);
         gpus.insert(number, unit.clone());
         Ok(unit)
     }
 
+    /// Registers memory of the agent's program.
+    ///
+    /// # Errors
+    /// A status, after a sentence.
+    ///
+    /// # Safety
+    /// The memory is the program's, and stays mapped until it is deregistered.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn register(
+        &self,
+        kind: Kind,
+        device: u64,
+        start: u64,
+        bytes: u64,
+    ) -> Result<Local, Status> {
+        let unit = self.unit(kind, device)?;
+        // SAFETY: the caller's promise.
+        let local = unsafe { self.registered.register(unit, start, bytes) };
+        local.map_err(|why| refused(Status::INVALID_PARAMETER, &format!("could not register memory: {why}")))
+    }
+
     /// Ends the use of memory: it waits for transfers that touch it, at most for the timeout.
     pub(crate) fn deregister(&self, local: Local) -> Result<(), Status> {
-        let timeout = self.settings.options.timeout;
-        let ended = local.region.deregister(timeout);
+        let ended = self.registered.deregister(local, self.settings.options.timeout);
         ended.map_err(|error| failed("deregister memory, which stays in use", &error))
     }
 

@@ -1,8 +1,10 @@
 //! Memory that NIXL names: registered here, or at a remote agent.
 
 use std::{
+    collections::HashMap,
     ptr::{self, NonNull},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
 };
 
 use gputcp::{
@@ -16,7 +18,8 @@ use crate::unit::Unit;
 #[derive(Debug)]
 pub(crate) struct Local {
     pub(crate) unit: Arc<Unit>,
-    pub(crate) region: Region,
+    /// Shared by registrations of the same range.
+    pub(crate) region: Arc<Region>,
     pub(crate) start: u64,
     pub(crate) bytes: u64,
 }
@@ -31,7 +34,17 @@ pub(crate) struct Remote {
     pub(crate) bytes: u64,
 }
 
-impl Local {
+/// The registered ranges of an agent.
+///
+/// A range that is registered again is the same region: NIXL refuses the metadata of an agent that has two
+/// descriptions of one range.
+#[derive(Debug, Default)]
+pub(crate) struct Registered(Mutex<HashMap<Range, Weak<Region>>>);
+
+/// The number of the GPU (`None` for the host), the start and the length.
+type Range = (Option<u32>, u64, u64);
+
+impl Registered {
     /// Registers memory that the agent's program owns.
     ///
     /// # Errors
@@ -39,33 +52,61 @@ impl Local {
     ///
     /// # Safety
     /// The memory is the program's, and stays mapped until it is deregistered.
-    pub(crate) unsafe fn register(unit: Arc<Unit>, start: u64, bytes: u64) -> Result<Self, String> {
-        let address = NonNull::new(ptr::with_exposed_provenance_mut::<u8>(start as usize));
-        let (Some(address), true) = (address, bytes > 0 && start.checked_add(bytes).is_some()) else {
-            return Err(format!("{bytes} bytes at {start:#x} are no memory"));
+    pub(crate) unsafe fn register(&self, unit: Arc<Unit>, start: u64, bytes: u64) -> Result<Local, String> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let range = (unit.gpu, start, bytes);
+        let region = match known.get(&range).and_then(Weak::upgrade) {
+            Some(region) => region,
+            // SAFETY: the caller's promise.
+            None => Arc::new(unsafe { region_of(&unit, start, bytes) }?),
         };
-        let keeper = Arc::new(());
-        let buffer = match &unit.device {
-            // SAFETY: the caller's promise, which covers the life of the region.
-            None => unsafe { Buffer::foreign_host(address, bytes, keeper) },
-            Some(device) => {
-                if let MemoryKind::Cuda(number) = device.kind() {
-                    let known = device.bytes_at(address).map_err(|error| error.to_string())?;
-                    if let Some(known) = known.filter(|known| *known < bytes) {
-                        return Err(format!(
-                            "{bytes} bytes at {start:#x} were given, and GPU {number} has {known} there"
-                        ));
-                    }
-                }
-                // SAFETY: as above; the driver knows it as the device's.
-                unsafe { Buffer::foreign(address, bytes, device, keeper) }
-            }
-        };
-        let buffer = buffer.map_err(|error| error.to_string())?;
-        let region = unit.endpoint.register(&buffer, Rights::ReadWrite).map_err(|error| error.to_string())?;
-        Ok(Self { unit, region, start, bytes })
+        known.insert(range, Arc::downgrade(&region));
+        Ok(Local { unit, region, start, bytes })
     }
 
+    /// Ends a registration: the last one of a range waits for the transfers that touch it.
+    ///
+    /// # Errors
+    /// If some are under way at the end of `timeout`.
+    pub(crate) fn deregister(&self, local: Local, timeout: Duration) -> gputcp::Result<()> {
+        let Local { unit, region, start, bytes } = local;
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(region) = Arc::into_inner(region) else { return Ok(()) };
+        known.remove(&(unit.gpu, start, bytes));
+        drop(known);
+        region.deregister(timeout)
+    }
+}
+
+/// # Safety
+/// As [`Registered::register`].
+unsafe fn region_of(unit: &Unit, start: u64, bytes: u64) -> Result<Region, String> {
+    let address = NonNull::new(ptr::with_exposed_provenance_mut::<u8>(start as usize));
+    let (Some(address), true) = (address, bytes > 0 && start.checked_add(bytes).is_some()) else {
+        return Err(format!("{bytes} bytes at {start:#x} are no memory"));
+    };
+    let keeper = Arc::new(());
+    let buffer = match &unit.device {
+        // SAFETY: the caller's promise, which covers the life of the region.
+        None => unsafe { Buffer::foreign_host(address, bytes, keeper) },
+        Some(device) => {
+            if let MemoryKind::Cuda(number) = device.kind() {
+                let known = device.bytes_at(address).map_err(|error| error.to_string())?;
+                if let Some(known) = known.filter(|known| *known < bytes) {
+                    return Err(format!(
+                        "{bytes} bytes at {start:#x} were given, and GPU {number} has {known} there"
+                    ));
+                }
+            }
+            // SAFETY: as above; the driver knows it as the device's.
+            unsafe { Buffer::foreign(address, bytes, device, keeper) }
+        }
+    };
+    let buffer = buffer.map_err(|error| error.to_string())?;
+    unit.endpoint.register(&buffer, Rights::ReadWrite).map_err(|error| error.to_string())
+}
+
+impl Local {
     /// Returns the bytes by which remote agents name it: its endpoint's address, and its key.
     pub(crate) fn public_data(&self) -> [u8; PUBLIC_BYTES] {
         let mut out = [0; PUBLIC_BYTES];

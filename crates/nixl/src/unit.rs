@@ -13,6 +13,8 @@ pub(crate) struct Unit {
     pub(crate) endpoint: Endpoint,
     pub(crate) address: Address,
     pub(crate) device: Option<Device>,
+    /// NIXL's number of the GPU.
+    pub(crate) gpu: Option<u32>,
 }
 
 impl Unit {
@@ -20,9 +22,10 @@ impl Unit {
     pub(crate) fn bind(
         ip: IpAddr,
         port: Option<u16>,
-        device: Option<Device>,
+        device: Option<(u32, Device)>,
         options: Options,
     ) -> Result<Self> {
+        let (gpu, device) = device.unzip();
         // Peers compare the address that a connection comes from with the one that its endpoint has.
         let options = options.with_bind([ip]).with_device(device.clone());
         let bind = |port: u16| Endpoint::bind(&SocketAddr::new(ip, port).to_string(), options.clone());
@@ -40,7 +43,7 @@ impl Unit {
             }
         };
         let address = endpoint.address();
-        Ok(Self { endpoint, address, device })
+        Ok(Self { endpoint, address, device, gpu })
     }
 }
 

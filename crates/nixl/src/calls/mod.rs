@@ -87,12 +87,8 @@ unsafe extern "C" fn register_memory(
                 return Err(refused(Status::INVALID_PARAMETER, &why));
             }
         };
-        let unit = agent.unit(kind, range.device)?;
         // SAFETY: the program promises NIXL that the memory stays until it is deregistered.
-        let local = unsafe { Local::register(unit, range.start, range.bytes) };
-        let local = local.map_err(|why| {
-            refused(Status::INVALID_PARAMETER, &format!("could not register memory: {why}"))
-        })?;
+        let local = unsafe { agent.register(kind, range.device, range.start, range.bytes) }?;
         // SAFETY: room for a pointer.
         unsafe { out.write(Box::into_raw(Box::new(local))) };
         Ok(Status::SUCCESS)
