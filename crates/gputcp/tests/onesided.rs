@@ -131,6 +131,27 @@ fn a_note_comes_after_its_transfer_and_names_its_sender() {
 }
 
 #[test]
+fn the_last_notes_of_an_endpoint_arrive() {
+    let there = endpoint(options());
+    for round in 0..20u8 {
+        let here = endpoint(options());
+        let peer = here.connect(&there.address()).unwrap();
+        // The first ones go before the peer is connected.
+        for number in 0..40 {
+            peer.notify(&[round, number]).unwrap();
+        }
+        drop(here);
+        let mut found = Vec::new();
+        let until = Instant::now() + SOON;
+        while found.len() < 40 && Instant::now() < until {
+            found.extend(there.wait_notes(SOON).into_iter().map(|note| note.bytes));
+        }
+        let expected: Vec<_> = (0..40).map(|number| vec![round, number]).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
 fn a_bad_block_fails_its_transfer_and_no_other() {
     let pair = pair(options, 1 << 16, Rights::Read);
     let key = pair.remote.key();

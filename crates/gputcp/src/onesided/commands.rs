@@ -83,6 +83,11 @@ impl Speaker {
         self.queue.push_back(Saying::Bytes(side));
     }
 
+    /// Returns whether all is sent.
+    pub(super) fn is_silent(&self) -> bool {
+        self.queue.is_empty() && self.sending.is_empty()
+    }
+
     /// Sends as much as there are slots for. Returns true if something moved.
     pub(super) fn send(&mut self, comm: &mut SendComm) -> Result<bool> {
         let mut moved = false;

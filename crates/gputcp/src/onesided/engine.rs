@@ -3,6 +3,7 @@
 use std::{
     os::fd::AsFd,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -64,6 +65,7 @@ impl Engine {
             }
             bell.silence();
         }
+        self.say_last_notes();
         let error = Error::Cancelled { reason: "the endpoint was dropped".into() };
         for link in std::mem::take(&mut self.links) {
             self.end(link, &error);
@@ -73,6 +75,17 @@ impl Engine {
         peers.into_iter().for_each(|peer| state.fail_peer(peer, &error));
         drop(state);
         self.shared.tell();
+    }
+
+    /// Sends the notes that users have given before they dropped the endpoint, in a bounded time.
+    fn say_last_notes(&mut self) {
+        let until = Instant::now() + LAST_NOTES.min(self.options.timeout);
+        self.round();
+        while self.links.iter().any(|link| !link.is_silent()) && Instant::now() < until {
+            if !self.round() {
+                thread::sleep(Duration::from_micros(100));
+            }
+        }
     }
 
     /// Does all that can be done now. Returns true if something moved.
@@ -283,6 +296,8 @@ fn gone(peer: PeerId) -> Error {
 
 /// Connections without a greeting at a time; those of a new link are two.
 const STRANGERS_MAX: usize = 64;
+/// The time that the last notes of a dropped endpoint have to be sent.
+const LAST_NOTES: Duration = Duration::from_secs(1);
 /// The longest sleep while a lane works.
 const LANE_LOOK: Duration = Duration::from_micros(200);
 /// The longest sleep while a link is being made: its connectors are asked again.

@@ -258,6 +258,11 @@ impl Link {
         [&self.data_in, &self.commands_in].into_iter().flatten().find_map(RecvComm::newest_unpack)
     }
 
+    /// Returns whether all commands are sent.
+    pub(super) fn is_silent(&self) -> bool {
+        self.speaker.is_silent()
+    }
+
     /// Returns whether it is still connecting.
     pub(super) const fn is_connecting(&self) -> bool {
         !self.is_up()
