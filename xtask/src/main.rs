@@ -5,6 +5,7 @@ mod bench;
 mod digest;
 mod dist;
 mod kernels;
+mod nixl;
 mod nvrtc;
 mod portable;
 mod prose;
@@ -39,6 +40,7 @@ fn run() -> Result<()> {
         ["bench-report", "--in", folder] => bench::write(folder.as_ref()),
         ["dist"] => dist::make(root),
         ["python"] => python::check(root),
+        ["nixl"] => nixl::check(root),
         ["check-prose"] => prose::check(root, ""),
         ["check-prose", path] if !path.starts_with('-') => prose::check(root, path),
         ["sim-mutants"] => sim_mutants::run(root, ""),
@@ -62,6 +64,7 @@ usage: cargo xtask kernels [--nvrtc PATH]
        cargo xtask bench-report [--check | --in FOLDER]
        cargo xtask dist
        cargo xtask python
+       cargo xtask nixl
        cargo xtask test-under-load [--runs N] [ARGS of cargo test]
        cargo xtask sim-mutants [NAME]
   kernels       compiles crates/gpu/src/cuda/kernels/unpack.cu to the .ptx files beside it, with NVRTC 12.1 or 12.2:
@@ -77,6 +80,8 @@ usage: cargo xtask kernels [--nvrtc PATH]
   python        builds the wheel of the Python package for manylinux_2_28, has auditwheel check it, installs it
                 into a new environment, target/python, and runs its tests, mypy and stubtest there; says
                 \"skipped\" where Python or pip's packages are missing
+  nixl          builds the NIXL backend, and tests it under the wheels of NIXL 1.5.1 and 1.0.0, which pip downloads
+                into target/nixl; says \"skipped\" where Python or a wheel is missing
   test-under-load
                 runs `cargo test --workspace` 20 times beside a busy thread for each core; prints what failed
   sim-mutants   applies each patch in crates/sim/mutants (whose name contains NAME) to a copy of proto, has the
