@@ -55,7 +55,7 @@ impl Agent {
             return Err(format!("the agent's name has {found} bytes; give it at most {most}"));
         }
         let settings = Settings::read(parameters)?;
-        let base = Unit::bind(settings.ip, settings.port, None, settings.options.clone());
+        let base = Unit::bind(&settings.ips, settings.port, None, settings.options.clone());
         let base = base.map_err(|error| error.to_string())?;
         let after = After::new()?;
         after.watch(&base.endpoint).map_err(|error| error.to_string())?;
@@ -92,8 +92,8 @@ impl Agent {
             Gpu::Cuda => Device::cuda(&number.to_string()).map_err(gputcp::Error::from),
             Gpu::Soft => Ok(Device::soft(SoftOptions::default())),
         };
-        let Settings { ip, port, ref options, .. } = self.settings;
-        let unit = device.and_then(|device| Unit::bind(ip, port, Some((number, device)), options.clone()));
+        let Settings { ips, port, options, .. } = &self.settings;
+        let unit = device.and_then(|device| Unit::bind(ips, *port, Some((number, device)), options.clone()));
         let unit = unit.and_then(|unit| self.after.watch(&unit.endpoint).map(|()| unit));
         let unit = Arc::new(unit.map_err(|error| failed(&format!("use GPU {number}"), &error))?);
         gpus.insert(number, unit.clone());

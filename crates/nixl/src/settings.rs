@@ -6,7 +6,7 @@
 use std::{
     env,
     ffi::{CStr, OsString},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     path::Path,
     str::FromStr,
@@ -14,7 +14,7 @@ use std::{
 };
 
 use gputcp::{
-    CongestionControl, IoPool, Key, KeyFile, Options,
+    CongestionControl, Handle, IoPool, Key, KeyFile, Options,
     interfaces::{self, Pattern, Wanted},
 };
 use gputcp_proto::frame::STREAMS_MAX;
@@ -25,8 +25,8 @@ use crate::log;
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) options: Options,
-    /// The address to listen at.
-    pub(crate) ip: IpAddr,
+    /// The addresses to listen at, of one family.
+    pub(crate) ips: Vec<IpAddr>,
     /// The first port to try; else the system chooses.
     pub(crate) port: Option<u16>,
     pub(crate) gpu: Gpu,
@@ -88,7 +88,7 @@ impl Settings {
             .tuned(|tuning| tuning.congestion = congestion);
         Ok(Self {
             options,
-            ip: source.ip()?,
+            ips: source.ips()?,
             port: source.one("port", |text| count(text, 1..=u16::MAX))?,
             gpu: source
                 .one("gpu", |text| match text {
@@ -124,11 +124,15 @@ impl<F: Fn(&str) -> Option<OsString>> Source<'_, F> {
         parse(text.trim()).map(Some).map_err(|why| bad("variable", &variable, text, why))
     }
 
-    /// Returns the address to listen at: the one that is set, or that of the fastest interface.
-    fn ip(&self) -> Result<IpAddr, String> {
-        let address = self.one("address", |text| text.parse().map_err(|_| "it is no address".to_owned()))?;
-        if let Some(address) = address {
-            return Ok(address);
+    /// Returns the addresses to listen at: those that are set, those of the interfaces that are named, or that
+    /// of the fastest interface.
+    fn ips(&self) -> Result<Vec<IpAddr>, String> {
+        let list = |text: &str| {
+            let ips: Result<Vec<IpAddr>, _> = text.split(',').map(|ip| ip.trim().parse()).collect();
+            ips.map_err(|_| "it is no list of addresses".to_owned())
+        };
+        if let Some(ips) = self.one("address", list)? {
+            return Ok(ips);
         }
         let pattern = self.one("interface", Pattern::parse)?;
         let found = interfaces::choose(&Wanted {
@@ -139,7 +143,12 @@ impl<F: Fn(&str) -> Option<OsString>> Source<'_, F> {
         })?;
         // Of several that are as fast, the first.
         let fastest = found.iter().rev().max_by_key(|(name, _)| interfaces::speed_mbit(name));
-        fastest.map(|(_, address)| address.ip()).ok_or_else(|| "there is no interface".into())
+        let Some((_, fastest)) = fastest else { return Err("there is no interface".into()) };
+        if pattern.is_none() {
+            return Ok(vec![fastest.ip()]);
+        }
+        let alike = found.iter().map(|(_, address)| address).filter(|ip| ip.is_ipv4() == fastest.is_ipv4());
+        Ok(alike.map(SocketAddr::ip).take(Handle::ADDRESSES_MAX).collect())
     }
 
     /// Returns the key of the file that is named, or of the variable `GPUTCP_KEY`. Its value is never shown.
@@ -187,10 +196,12 @@ mod tests {
 
     #[test]
     fn a_parameter_wins_over_the_variable_and_an_empty_one_is_unset() {
-        let variables = [("GPUTCP_STREAMS", "3"), ("GPUTCP_TIMEOUT", "2.5"), ("GPUTCP_ADDRESS", "127.0.0.2")];
+        let variables =
+            [("GPUTCP_STREAMS", "3"), ("GPUTCP_TIMEOUT", "2.5"), ("GPUTCP_ADDRESS", "127.0.0.2, 127.0.0.3")];
         let both = read(&[("streams", "2"), ("timeout", ""), ("gpu", "soft")], &variables).unwrap();
         assert_eq!((both.options.streams, both.options.timeout), (2, Duration::from_millis(2500)));
-        assert_eq!((both.ip, both.port, both.gpu), ([127, 0, 0, 2].into(), None, Gpu::Soft));
+        assert_eq!((both.port, both.gpu), (None, Gpu::Soft));
+        assert_eq!(both.ips, [[127, 0, 0, 2], [127, 0, 0, 3]].map(IpAddr::from));
         let key = read(&[], &[("GPUTCP_KEY", "a key of some length")]).unwrap();
         assert!(key.options.key.is_some());
     }

@@ -18,17 +18,20 @@ pub(crate) struct Unit {
 }
 
 impl Unit {
-    /// Listens at `ip`, on the first port that is free: one that the system chooses, or from `port` on.
+    /// Listens at each address, on the first port that is free: one that the system chooses, or from `port` on.
     pub(crate) fn bind(
-        ip: IpAddr,
+        ips: &[IpAddr],
         port: Option<u16>,
         device: Option<(u32, Device)>,
         options: Options,
     ) -> Result<Self> {
         let (gpu, device) = device.unzip();
         // Peers compare the address that a connection comes from with the one that its endpoint has.
-        let options = options.with_bind([ip]).with_device(device.clone());
-        let bind = |port: u16| Endpoint::bind(&SocketAddr::new(ip, port).to_string(), options.clone());
+        let options = options.with_bind(ips).with_device(device.clone());
+        let bind = |port: u16| {
+            let addresses: Vec<_> = ips.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
+            Endpoint::bind_all(&addresses, options.clone())
+        };
         let endpoint = match port {
             None => bind(0)?,
             Some(first) => {

@@ -288,3 +288,13 @@ def test_a_list_of_a_hundred_thousand_blocks() -> None:
     order = np.random.default_rng(3).permutation(there.blocks)
     move(a, handle_of(a, "b", "READ", here, there, order))
     assert (here.whole() == there.whole()[order]).all()
+
+
+def test_an_agent_is_reached_at_several_addresses() -> None:
+    addresses = "127.0.0.2,127.0.0.3"
+    a, b = agent("a", address=addresses), agent("b", address=addresses)
+    caches = Cache(a, 1, 40, 100_000), Cache(b, 1, 40, 100_000)
+    caches[1].fill(1)
+    a.add_remote_agent(b.get_agent_metadata())
+    move(a, handle_of(a, "b", "READ", *caches, range(40)))
+    assert (caches[0].whole() == caches[1].whole()).all()
