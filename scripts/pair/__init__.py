@@ -1,0 +1,1 @@
+"""Two processes with an agent of NIXL each: what nixl_bench.py measures."""
