@@ -4,7 +4,7 @@ use crate::{
     args::doctor::DoctorArgs,
     doctor::{
         Report, cpu::Cpu, export::Export, gpu::Gpus, interfaces::Interfaces, limits::Limits,
-        loopback::Loopback, tcp::Tcp,
+        loopback::Loopback, nixl::Nixl, tcp::Tcp,
     },
     failure::Failure,
     host::identity::Identity,
@@ -22,6 +22,9 @@ pub fn run(args: &DoctorArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let output = Output { timeout: DEFAULT_TIMEOUT };
     if args.nccl {
         return output.print(&Export::look().lines());
+    }
+    if args.nixl {
+        return output.print(&Nixl::look().lines());
     }
     // libcuda writes to stdout what it likes.
     Output::keep_stdout()?;

@@ -33,8 +33,7 @@ impl Export {
     /// Collects the facts.
     #[must_use]
     pub fn look() -> Self {
-        let folder = env::current_exe().ok().and_then(|path| Some(path.parent()?.to_owned()));
-        let plugin = folder.as_deref().and_then(installed);
+        let plugin = beside_or_packaged(&FILES);
         let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
         Self {
             answer: plugin.as_deref().and_then(plugin::ask),
@@ -93,13 +92,19 @@ impl Export {
     }
 }
 
-/// Returns the plugin's file, under its own name or under Cargo's. It is beside the command in `folder`, or
+/// Returns the first of a library's files that is installed with this command.
+pub(super) fn beside_or_packaged(files: &[&str]) -> Option<PathBuf> {
+    let command = env::current_exe().ok()?;
+    installed(command.parent()?, files)
+}
+
+/// Returns a library's file, under its own name or under Cargo's. It is beside the command in `folder`, or
 /// among the libraries of the prefix, where a Debian package puts it.
-fn installed(folder: &Path) -> Option<PathBuf> {
+fn installed(folder: &Path, names: &[&str]) -> Option<PathBuf> {
     let libraries = folder.parent().map(|prefix| prefix.join("lib").join(LIBRARIES));
     let folders = [Some(folder.to_owned()), libraries];
-    let files = folders.into_iter().flatten().flat_map(|folder| FILES.map(|name| folder.join(name)));
-    files.into_iter().find(|path| path.is_file())
+    let mut files = folders.iter().flatten().flat_map(|folder| names.iter().map(|name| folder.join(name)));
+    files.find(|path| path.is_file())
 }
 
 /// Returns whether a tuner's name means the plugin's: its file, or a name that NCCL finds no other file
@@ -181,13 +186,13 @@ mod tests {
         let (commands, libraries) = (root.join("bin"), root.join("lib").join(LIBRARIES));
         std::fs::create_dir_all(&commands).unwrap();
         std::fs::create_dir_all(&libraries).unwrap();
-        assert_eq!(installed(&commands), None);
+        assert_eq!(installed(&commands, &FILES), None);
         let packaged = libraries.join(FILES[0]);
         std::fs::write(&packaged, "").unwrap();
-        assert_eq!(installed(&commands), Some(packaged));
+        assert_eq!(installed(&commands, &FILES), Some(packaged));
         let beside = commands.join(FILES[1]);
         std::fs::write(&beside, "").unwrap();
-        assert_eq!(installed(&commands), Some(beside));
+        assert_eq!(installed(&commands, &FILES), Some(beside));
         std::fs::remove_dir_all(&root).unwrap();
     }
 

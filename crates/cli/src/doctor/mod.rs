@@ -10,6 +10,7 @@ pub mod gpu;
 pub mod interfaces;
 pub mod limits;
 pub mod loopback;
+pub mod nixl;
 pub mod plugin;
 pub mod tcp;
 
