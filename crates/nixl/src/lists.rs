@@ -1,7 +1,7 @@
 //! Descriptor lists as NIXL gives them: pairs of ranges, read in place.
 //!
-//! Invariant: lists have up to 10⁶ descriptors, so each is looked at twice, and nothing is allocated for it
-//! where all lie behind one endpoint here and one there.
+//! Invariant: a list of 10⁶ descriptors is read twice. Nothing is allocated for a descriptor where all lie
+//! behind one endpoint here and one there.
 
 use std::{ffi::c_void, sync::Arc};
 
@@ -22,7 +22,7 @@ pub(crate) struct Descriptor {
     held: *const Held,
 }
 
-/// What a descriptor points to: `Held` of `shim/engine.cpp`.
+/// The object that a descriptor points to: `Held` of `shim/engine.cpp`.
 #[repr(C)]
 struct Held {
     table: *const c_void,
@@ -50,8 +50,8 @@ impl<'a> Lists<'a> {
     /// A sentence, if the lists are no pairs, or empty.
     ///
     /// # Safety
-    /// Each descriptor of `local` points to null or a `Held` with a [`Local`], and each of `remote` to null or
-    /// one with a [`Remote`]. They live while the lists do.
+    /// Each descriptor of `local` points to null or a `Held` with a [`Local`], each of `remote` to null or one
+    /// with a [`Remote`]. They live while the lists do.
     pub(crate) unsafe fn new(local: &'a [Descriptor], remote: &'a [Descriptor]) -> Result<Self, String> {
         let (here, there) = (local.len(), remote.len());
         if here != there || u32::try_from(here).is_err() {

@@ -1,7 +1,7 @@
 //! The NIXL that has loaded this library: whether it is one whose interface is known.
 //!
-//! The interface has no version of its own that tells: `api_version` is 1 in all. NIXL 1.0 renamed a method of
-//! the agent together with those of backends, `prepMemoryView` to `prepMemView`. Its symbol is the sign.
+//! The interface's own version does not tell: `api_version` is 1 in all. NIXL 1.0 renamed a method of the agent
+//! together with those of backends, `prepMemoryView` to `prepMemView`. Its symbol is the sign.
 
 use std::{
     ffi::{CStr, c_int, c_void},
@@ -50,7 +50,8 @@ fn is_nixl(path: &str) -> bool {
 fn has_sign(path: Option<&str>) -> bool {
     let path = path.map(|path| std::ffi::CString::new(path).unwrap_or_default());
     let name = path.as_ref().map_or(ptr::null(), |path| path.as_ptr());
-    // SAFETY: the name ends in a zero, and nothing is loaded: it is open already. The symbol is only looked up.
+    // SAFETY: the name ends in a zero, and nothing is loaded: it is open already. The symbol is looked up and
+    // not used.
     unsafe {
         let library = libc::dlopen(name, libc::RTLD_LAZY | libc::RTLD_NOLOAD);
         if library.is_null() {

@@ -124,8 +124,8 @@ impl<F: Fn(&str) -> Option<OsString>> Source<'_, F> {
         parse(text.trim()).map(Some).map_err(|why| bad("variable", &variable, text, why))
     }
 
-    /// Returns the addresses to listen at: those that are set, those of the interfaces that are named, or that
-    /// of the fastest interface.
+    /// Returns the addresses to listen at: those that are set, those of the interfaces that are named, or the
+    /// fastest interface's.
     fn ips(&self) -> Result<Vec<IpAddr>, String> {
         let list = |text: &str| {
             let ips: Result<Vec<IpAddr>, _> = text.split(',').map(|ip| ip.trim().parse()).collect();

@@ -35,7 +35,7 @@ pub(crate) fn refused(status: Status, why: &str) -> Status {
     status
 }
 
-/// Returns the status of an error. NIXL forgets a remote agent at `REMOTE_DISCONNECT`, and so can load it anew.
+/// Returns the status of an error.
 fn of_error(error: &Error) -> Status {
     match (error, error.origin()) {
         (Error::WrongKey { .. }, _) => Status::NOT_ALLOWED,

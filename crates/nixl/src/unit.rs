@@ -18,7 +18,7 @@ pub(crate) struct Unit {
 }
 
 impl Unit {
-    /// Listens at each address, on the first port that is free: one that the system chooses, or from `port` on.
+    /// Listens at each address, on a port that the system chooses, or on the first from `port` on that is free.
     pub(crate) fn bind(
         ips: &[IpAddr],
         port: Option<u16>,

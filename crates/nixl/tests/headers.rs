@@ -1,7 +1,7 @@
 //! The interface in `shim/interface.h`, compared with NIXL's own headers where `NIXL_INCLUDE_DIR` names them.
 //!
-//! Its value is the folder `src` of NIXL's sources, or a folder of installed headers; several are separated by
-//! colons.
+//! Its value is the folder `src` of NIXL's sources, or a folder of installed headers, or several with colons
+//! between them.
 
 use std::{
     env,

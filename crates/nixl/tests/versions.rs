@@ -12,7 +12,7 @@ use std::{
 
 use libloading::Library;
 
-/// What NIXL does first with a backend.
+/// The first function of a backend that NIXL calls.
 type Init = unsafe extern "C" fn() -> *mut c_void;
 
 #[test]

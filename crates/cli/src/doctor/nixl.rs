@@ -197,7 +197,7 @@ fn python_folders() -> Vec<PathBuf> {
     }
     let mut text = String::new();
     if let Some(mut said) = child.stdout.take() {
-        // What is no text names no folder that can be shown.
+        // Other bytes than text name no folder that can be shown.
         let _ = said.read_to_string(&mut text);
     }
     text.lines().map(PathBuf::from).collect()

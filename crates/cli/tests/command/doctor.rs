@@ -64,6 +64,19 @@ fn a_shell_can_run_the_lines_for_nccl() {
 }
 
 #[test]
+fn a_shell_can_run_the_lines_for_nixl() {
+    let output = run(&["doctor", "--nixl"]);
+    expect(&output, 0);
+    assert_eq!(stderr(&output), "");
+    let mut shell = Command::new("sh");
+    shell.args(["-euc", "eval \"$1\"", "sh", &stdout(&output)]).env_clear().stdin(Stdio::null());
+    let output = finish(shell);
+    expect(&output, 0);
+    assert_eq!((stdout(&output), stderr(&output)), (String::new(), String::new()));
+}
+
+#[test]
 fn one_form_at_a_time() {
     expect(&run(&["doctor", "--nccl", "-J"]), 2);
+    expect(&run(&["doctor", "--nccl", "--nixl"]), 2);
 }

@@ -100,8 +100,8 @@ unsafe extern "C" fn deregister_memory(agent: *const Agent, local: *const Local)
         if local.is_null() {
             return Err(Status::INVALID_PARAMETER);
         }
-        // SAFETY: `start` gave the agent, which is not ended. `register_memory` gave the memory, and NIXL gives
-        // it back once.
+        // SAFETY: `start` gave the agent, which is not ended. `register_memory` gave the memory, and NIXL
+        // gives it back once.
         let (agent, local) = unsafe { (&*agent, Box::from_raw(local.cast_mut())) };
         agent.deregister(*local).map(|()| Status::SUCCESS)
     })
