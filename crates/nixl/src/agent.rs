@@ -20,7 +20,7 @@ use crate::{
     memory::{Local, Registered, Remote},
     notes::{self, Incoming, Notification},
     request::{Part, Request},
-    settings::{Gpu, Settings},
+    settings::{Settings, Vram},
     status::{Status, failed, refused},
     unit::Unit,
 };
@@ -88,9 +88,9 @@ impl Agent {
         if let Some(unit) = gpus.get(&number) {
             return Ok(unit.clone());
         }
-        let device = match self.settings.gpu {
-            Gpu::Cuda => Device::cuda(&number.to_string()).map_err(gputcp::Error::from),
-            Gpu::Soft => Ok(Device::soft(SoftOptions::default())),
+        let device = match self.settings.vram {
+            Vram::Cuda => Device::cuda(&number.to_string()).map_err(gputcp::Error::from),
+            Vram::Soft => Ok(Device::soft(SoftOptions::default())),
         };
         let Settings { ips, port, options, .. } = &self.settings;
         let unit = device.and_then(|device| Unit::bind(ips, *port, Some((number, device)), options.clone()));

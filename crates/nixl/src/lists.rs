@@ -50,8 +50,8 @@ impl<'a> Lists<'a> {
     /// A sentence, if the lists are no pairs, or empty.
     ///
     /// # Safety
-    /// Each descriptor of `local` points to null or a `Held` with a [`Local`], each of `remote` to null or one
-    /// with a [`Remote`]. They live while the lists do.
+    /// Each descriptor of `local` points to null or a `Held` with a [`Local`], each of `remote` to null or
+    /// one with a [`Remote`]. They live while the lists do.
     pub(crate) unsafe fn new(local: &'a [Descriptor], remote: &'a [Descriptor]) -> Result<Self, String> {
         let (here, there) = (local.len(), remote.len());
         if here != there || u32::try_from(here).is_err() {
@@ -173,7 +173,7 @@ mod tests {
     impl Scene {
         fn new(regions: usize, bytes: usize, kind: Kind) -> Self {
             let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-            let parameters = [set("interface", "=lo"), set("gpu", "soft"), set("streams", "1")];
+            let parameters = [set("interface", "=lo"), set("vram", "soft"), set("streams", "1")];
             let start = |name: &str| Agent::start(name.as_bytes(), &parameters).unwrap();
             let mut scene = Self {
                 agent: start("a"),

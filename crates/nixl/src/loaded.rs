@@ -1,7 +1,7 @@
 //! The NIXL that has loaded this library: whether it is one whose interface is known.
 //!
-//! The interface's own version does not tell: `api_version` is 1 in all. NIXL 1.0 renamed a method of the agent
-//! together with those of backends, `prepMemoryView` to `prepMemView`. Its symbol is the sign.
+//! The interface's own version does not tell: `api_version` is 1 in all. NIXL 1.0 renamed a method of the
+//! agent together with those of backends, `prepMemoryView` to `prepMemView`. Its symbol is the sign.
 
 use std::{
     ffi::{CStr, c_int, c_void},

@@ -29,12 +29,12 @@ pub(crate) struct Settings {
     pub(crate) ips: Vec<IpAddr>,
     /// The first port to try; else the system chooses.
     pub(crate) port: Option<u16>,
-    pub(crate) gpu: Gpu,
+    pub(crate) vram: Vram,
 }
 
 /// The devices behind NIXL's VRAM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Gpu {
+pub(crate) enum Vram {
     /// Real ones, by their CUDA ordinals.
     Cuda,
     /// Software GPUs, whose memory is the host's: for tests.
@@ -51,7 +51,7 @@ pub(crate) const PARAMETERS: [&CStr; 9] = [
     c"key_file",
     c"timeout",
     c"congestion",
-    c"gpu",
+    c"vram",
 ];
 
 impl Settings {
@@ -90,13 +90,13 @@ impl Settings {
             options,
             ips: source.ips()?,
             port: source.one("port", |text| count(text, 1..=u16::MAX))?,
-            gpu: source
-                .one("gpu", |text| match text {
-                    "cuda" => Ok(Gpu::Cuda),
-                    "soft" => Ok(Gpu::Soft),
-                    _ => Err("a GPU is \"cuda\" or \"soft\"".into()),
+            vram: source
+                .one("vram", |text| match text {
+                    "cuda" => Ok(Vram::Cuda),
+                    "soft" => Ok(Vram::Soft),
+                    _ => Err("VRAM is \"cuda\" or \"soft\"".into()),
                 })?
-                .unwrap_or(Gpu::Cuda),
+                .unwrap_or(Vram::Cuda),
         })
     }
 }
@@ -198,9 +198,9 @@ mod tests {
     fn a_parameter_wins_over_the_variable_and_an_empty_one_is_unset() {
         let variables =
             [("GPUTCP_STREAMS", "3"), ("GPUTCP_TIMEOUT", "2.5"), ("GPUTCP_ADDRESS", "127.0.0.2, 127.0.0.3")];
-        let both = read(&[("streams", "2"), ("timeout", ""), ("gpu", "soft")], &variables).unwrap();
+        let both = read(&[("streams", "2"), ("timeout", ""), ("vram", "soft")], &variables).unwrap();
         assert_eq!((both.options.streams, both.options.timeout), (2, Duration::from_millis(2500)));
-        assert_eq!((both.port, both.gpu), (None, Gpu::Soft));
+        assert_eq!((both.port, both.vram), (None, Vram::Soft));
         assert_eq!(both.ips, [[127, 0, 0, 2], [127, 0, 0, 3]].map(IpAddr::from));
         let key = read(&[], &[("GPUTCP_KEY", "a key of some length")]).unwrap();
         assert!(key.options.key.is_some());
@@ -216,7 +216,7 @@ mod tests {
             ("port", "65536"),
             ("timeout", "NaN"),
             ("congestion", "nosuch"),
-            ("gpu", "1"),
+            ("vram", "1"),
         ] {
             let why = read(&[(name, value)], &[]).unwrap_err();
             assert!(why.starts_with(&format!("the parameter {name} is \"{value}\", but ")), "{why}");

@@ -18,7 +18,7 @@ pub(crate) struct Unit {
 }
 
 impl Unit {
-    /// Listens at each address, on a port that the system chooses, or on the first from `port` on that is free.
+    /// Listens at each address, on a port that the system chooses, or on the first free one from `port` on.
     pub(crate) fn bind(
         ips: &[IpAddr],
         port: Option<u16>,

@@ -102,7 +102,7 @@ def notes(of: nixl_agent, count: int = 1) -> dict[str, list[bytes]]:
 class Node:
     """An agent with a cache, in another process: it takes orders from a pipe, and does nothing by itself."""
 
-    def __init__(self, name: str, *shape: int, **parameters: str) -> None:
+    def __init__(self, name: str, *shape: Any, **parameters: str) -> None:
         self.pipe, there = multiprocessing.Pipe()
         context = multiprocessing.get_context("spawn")
         self.process = context.Process(target=_serve, args=(there, name, shape, parameters), daemon=True)
@@ -135,7 +135,7 @@ class Node:
 class _Served:
     """The orders that a node takes."""
 
-    def __init__(self, name: str, shape: tuple[int, ...], parameters: dict[str, str]) -> None:
+    def __init__(self, name: str, shape: tuple[Any, ...], parameters: dict[str, str]) -> None:
         self.agent = agent(name, **parameters)
         self.cache = Cache(self.agent, *shape)
         self.handle: Any = None
@@ -177,7 +177,7 @@ class _Served:
         self.agent.send_notif(remote, note)
 
 
-def _serve(pipe: Connection, name: str, shape: tuple[int, ...], parameters: dict[str, str]) -> None:
+def _serve(pipe: Connection, name: str, shape: tuple[Any, ...], parameters: dict[str, str]) -> None:
     served = _Served(name, shape, parameters)
     pipe.send(served.hello())
     try:

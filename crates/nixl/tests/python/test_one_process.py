@@ -15,7 +15,7 @@ KINDS = ["DRAM", "VRAM"]
 
 def pair(kind: str, *shape: int, **parameters: str) -> tuple[Any, Any, Cache, Cache]:
     """Two agents that know each other; VRAM is that of software GPUs, two layers on each."""
-    a, b = agent("a", gpu="soft", **parameters), agent("b", gpu="soft", **parameters)
+    a, b = agent("a", vram="soft", **parameters), agent("b", vram="soft", **parameters)
     caches = Cache(a, *shape, kind), Cache(b, *shape, kind)
     a.add_remote_agent(b.get_agent_metadata())
     b.add_remote_agent(a.get_agent_metadata())
@@ -77,7 +77,7 @@ def test_lists_of_any_sizes_and_alignments(kind: str) -> None:
 
 
 def test_host_and_device_memory_mix() -> None:
-    a, b = agent("a", gpu="soft"), agent("b", gpu="soft")
+    a, b = agent("a", vram="soft"), agent("b", vram="soft")
     host, device = Cache(a, 2, 8, 5000, "DRAM"), Cache(b, 4, 4, 5000, "VRAM")
     a.add_remote_agent(b.get_agent_metadata())
     device.fill(1)
