@@ -183,7 +183,9 @@ struct Layout {
     static_assert(sizeof(Additions) == 72 && offsetof(Additions, has_notification) == 32);
     static_assert(offsetof(Additions, parameter) == 40);
     static_assert(sizeof(Status) == 4 && sizeof(Memory) == 4 && sizeof(Operation) == 4);
-    static_assert(sizeof(EngineBase) == 208);
+    // 40 bytes on x86-64, 48 on AArch64.
+    static constexpr std::size_t MUTEX = sizeof(std::mutex);
+    static_assert(sizeof(EngineBase) == 168 + MUTEX);
 #pragma GCC diagnostic push
 // Members of classes with virtual methods: the compilers in use give their offsets.
 #pragma GCC diagnostic ignored "-Winvalid-offsetof"
@@ -192,8 +194,8 @@ struct Layout {
     static_assert(offsetof(MetadataList, memory_) == 8 && offsetof(MetadataList, items_) == 16);
     static_assert(offsetof(EngineBase, type_) == 8 && offsetof(EngineBase, parameters_) == 40);
     static_assert(offsetof(EngineBase, telemetry_) == 96 && offsetof(EngineBase, telemetry_mutex_) == 120);
-    static_assert(offsetof(EngineBase, has_failed_) == 160 && offsetof(EngineBase, agent_) == 168);
-    static_assert(offsetof(EngineBase, has_telemetry_) == 200);
+    static_assert(offsetof(EngineBase, has_failed_) == 120 + MUTEX && offsetof(EngineBase, agent_) == 128 + MUTEX);
+    static_assert(offsetof(EngineBase, has_telemetry_) == 160 + MUTEX);
 #pragma GCC diagnostic pop
 };
 

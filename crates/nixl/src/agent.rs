@@ -224,11 +224,16 @@ impl Agent {
         let mut all = Vec::new();
         let units: Vec<_> =
             std::iter::once(self.base.clone()).chain(lock(&self.gpus).values().cloned()).collect();
+        let mut bad = None;
         for note in units.iter().flat_map(|unit| unit.endpoint.notes()) {
             match incoming.take(&note) {
                 Ok(notification) => all.extend(notification),
-                Err(why) => log::say(&why),
+                Err(why) => bad = Some(why),
             }
+        }
+        // One sentence, however many a hostile peer has sent.
+        if let Some(why) = bad {
+            log::say(&why);
         }
         all
     }
