@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
 };
 
 use gputcp::{
@@ -115,10 +116,25 @@ impl Agent {
         start: u64,
         bytes: u64,
     ) -> Result<Local, Status> {
-        let unit = self.unit(kind, device)?;
-        // SAFETY: the caller's promise.
-        let local = unsafe { self.registered.register(unit, start, bytes) };
-        local.map_err(|why| refused(Status::INVALID_PARAMETER, &format!("could not register memory: {why}")))
+        let register = || {
+            let unit = self.unit(kind, device)?;
+            // SAFETY: the caller's promise.
+            let local = unsafe { self.registered.register(unit, start, bytes) };
+            local.map_err(|why| {
+                refused(Status::INVALID_PARAMETER, &format!("could not register memory: {why}"))
+            })
+        };
+        match kind {
+            Kind::Host => register(),
+            // On a thread of its own: the GPU becomes current there, and the program's threads keep theirs.
+            Kind::Gpu => thread::scope(|scope| {
+                let thread = thread::Builder::new().name("gputcp-register".into());
+                let thread = thread.spawn_scoped(scope, register).map_err(|error| {
+                    refused(Status::BACKEND, &format!("could not start a thread: {error}"))
+                })?;
+                thread.join().unwrap_or(Err(Status::BACKEND))
+            }),
+        }
     }
 
     /// Ends the use of memory: it waits for transfers that touch it, at most for the timeout.

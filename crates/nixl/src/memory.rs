@@ -8,7 +8,7 @@ use std::{
 };
 
 use gputcp::{
-    Buffer, MemoryKind,
+    Buffer, Device,
     onesided::{Address, Region, RemoteKey, Rights},
 };
 
@@ -90,20 +90,34 @@ unsafe fn region_of(unit: &Unit, start: u64, bytes: u64) -> Result<Region, Strin
         // SAFETY: the caller's promise, which covers the life of the region.
         None => unsafe { Buffer::foreign_host(address, bytes, keeper) },
         Some(device) => {
-            if let MemoryKind::Cuda(number) = device.kind() {
-                let known = device.bytes_at(address).map_err(|error| error.to_string())?;
-                if let Some(known) = known.filter(|known| *known < bytes) {
-                    return Err(format!(
-                        "{bytes} bytes at {start:#x} were given, and GPU {number} has {known} there"
-                    ));
-                }
-            }
+            check_on(device, address, bytes)?;
             // SAFETY: as above; the driver knows it as the device's.
             unsafe { Buffer::foreign(address, bytes, device, keeper) }
         }
     };
     let buffer = buffer.map_err(|error| error.to_string())?;
     unit.endpoint.register(&buffer, Rights::ReadWrite).map_err(|error| error.to_string())
+}
+
+/// Checks that the driver knows all of the memory as the device's.
+///
+/// PyTorch's expandable segments are one range of many allocations, each of which the driver knows alone.
+fn check_on(device: &Device, start: NonNull<u8>, bytes: u64) -> Result<(), String> {
+    let mut covered = 0;
+    while covered < bytes {
+        // An address in the range, as `covered` is less than its length.
+        let at = NonNull::new(start.as_ptr().wrapping_add(covered as usize)).ok_or("it wraps around")?;
+        match device.bytes_at(at) {
+            // The software GPU, or an old driver.
+            Ok(None) => return Ok(()),
+            Ok(Some(known)) if known > 0 => covered += known.min(bytes - covered),
+            Ok(Some(_)) => return Err(format!("the GPU has {covered} of {bytes} bytes at {start:p}")),
+            Err(error) => {
+                return Err(format!("the GPU has {covered} of {bytes} bytes at {start:p}: {error}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Local {

@@ -170,6 +170,10 @@ class _Served:
         self.handle = self.agent.make_prepped_xfer(operation, local, list(here), other, list(there), note)
         move(self.agent, self.handle, note)
 
+    def again(self) -> None:
+        """Posts the transfer again, and does not wait for it."""
+        self.agent.transfer(self.handle)
+
     def deregister(self) -> None:
         self.cache.deregister()
 

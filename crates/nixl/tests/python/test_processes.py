@@ -98,6 +98,9 @@ def test_a_peer_that_comes_late_is_waited_for(node: MakeNode) -> None:
         handle = a.make_prepped_xfer("READ", local, list(range(16)), remote, list(range(16)), b"at last")
         began = time.monotonic()
         assert a.transfer(handle, b"at last") == "PROC"
+        aborted = a.make_prepped_xfer("READ", local, [0], remote, [0], b"never")
+        a.transfer(aborted, b"never")
+        a.release_xfer_handle(aborted)
         assert time.monotonic() - began < 0.5
         time.sleep(1)
         assert a.check_xfer_state(handle) == "PROC"
@@ -157,6 +160,20 @@ def test_all_parts_of_a_transfer_to_a_lost_peer_end(node: MakeNode) -> None:
     move(a, a.make_prepped_xfer("READ", local, rows, remote, rows, b"alive"), b"alive")
     assert (cache.whole() == blocks_of(9, *shape[:3])).all()
     cache.deregister()
+
+
+def test_an_agent_ends_in_time_although_its_peer_is_stuck(node: MakeNode) -> None:
+    shape = 4, 32, 1 << 20
+    stuck, leaver = node("stuck", *shape), node("leaver", *shape)
+    leaver.ask("add", stuck.metadata)
+    rows = list(range(128))
+    leaver.ask("move", "READ", "stuck", stuck.descriptors, rows, rows, b"")
+    os.kill(stuck.process.pid, signal.SIGSTOP)
+    leaver.ask("again")
+    began = time.monotonic()
+    leaver.close()
+    assert time.monotonic() - began < 2 * TIMEOUT
+    os.kill(stuck.process.pid, signal.SIGCONT)
 
 
 def test_an_agent_that_restarts_under_its_name_is_added_again(node: MakeNode) -> None:
