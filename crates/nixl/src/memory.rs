@@ -152,3 +152,63 @@ impl Remote {
 
 /// The length of the public data of memory.
 pub(crate) const PUBLIC_BYTES: usize = Address::BYTES + RemoteKey::BYTES;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::{Agent, Kind};
+
+    fn agent() -> Agent {
+        let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        Agent::start(b"a", &[set("interface", "=lo"), set("streams", "1")]).unwrap()
+    }
+
+    fn register(agent: &Agent, memory: &[u8]) -> Local {
+        let start = memory.as_ptr().expose_provenance() as u64;
+        // SAFETY: the memory stays until it is deregistered, and nothing transfers it.
+        unsafe { agent.register(Kind::Host, 0, start, memory.len() as u64) }.unwrap()
+    }
+
+    #[test]
+    fn a_range_is_one_region_until_its_last_registration_ends() {
+        let (agent, memory) = (agent(), vec![0; 4096]);
+        let (first, second) = (register(&agent, &memory), register(&agent, &memory));
+        let part = register(&agent, &memory[1..]);
+        assert_eq!(first.public_data(), second.public_data());
+        assert_ne!(first.public_data(), part.public_data());
+        let before = first.public_data();
+        agent.deregister(first).unwrap();
+        assert_eq!(register(&agent, &memory).public_data(), before);
+        agent.deregister(second).unwrap();
+        let anew = register(&agent, &memory);
+        assert_ne!(anew.public_data(), before);
+        for local in [part, anew] {
+            agent.deregister(local).unwrap();
+        }
+    }
+
+    #[test]
+    fn hostile_metadata_is_refused() {
+        let (agent, memory) = (agent(), vec![0; 4096]);
+        let local = register(&agent, &memory);
+        let (blob, start, bytes) = (local.public_data(), local.start, local.bytes);
+        Remote::parse(&blob, start, bytes).unwrap();
+        for cut in 0..blob.len() {
+            assert!(Remote::parse(&blob[..cut], start, bytes).is_err(), "{cut}");
+        }
+        assert!(Remote::parse(&[&blob[..], &[0]].concat(), start, bytes).is_err());
+        for other in [0, 4095, 4097, u64::MAX] {
+            assert!(Remote::parse(&blob, start, other).is_err(), "{other}");
+        }
+        assert!(Remote::parse(&blob, u64::MAX - 100, bytes).is_err());
+        for at in 0..blob.len() {
+            for bit in 0..8 {
+                let mut wrong = blob;
+                wrong[at] ^= 1 << bit;
+                // Some bits are those of secrets and of ports: their owner refuses them.
+                let _ = Remote::parse(&wrong, start, bytes);
+            }
+        }
+        agent.deregister(local).unwrap();
+    }
+}
