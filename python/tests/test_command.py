@@ -30,6 +30,13 @@ def test_the_command_moves_data_and_loads_the_plugin() -> None:
     assert run(sys.executable, "-m", "gputcp", "plugin", "list", "/no/such.so").returncode != 0
 
 
+def test_the_nixl_backend_lies_beside_the_command() -> None:
+    done = run(GPUTCP, "doctor", "--nixl")
+    folder = nccl.plugin().parent
+    assert (folder / "libplugin_GPUTCP.so").is_file()
+    assert f"NIXL_PLUGIN_DIR={folder}" in done.stdout.replace("'", ""), done.stdout
+
+
 def test_run_switches_the_plugin_on() -> None:
     program = "import os; print(*(os.environ[name] for name in ('NCCL_NET_PLUGIN', 'NCCL_NET')))"
     for separator in (["--"], []):

@@ -74,9 +74,9 @@ usage: cargo xtask kernels [--nvrtc PATH]
                 there is one
   bench-report  makes docs/benchmarks/README.md and its plots of docs/benchmarks/results, which
                 scripts/bench_results.py writes; --check fails if they are stale; --in takes another folder
-  dist          builds the command and libnccl-net-gputcp.so for glibc 2.28 and later, and packs both with their
-                licences into target/dist: a tarball, a Debian package where there is dpkg-deb, and their SHA-256
-                sums; the linker is zig, which pip installs into target/zig
+  dist          builds the command, libnccl-net-gputcp.so and libplugin_GPUTCP.so for glibc 2.28 and later, and packs
+                them with their licences into target/dist: a tarball, a Debian package where there is dpkg-deb, and
+                their SHA-256 sums; the linker is zig, which pip installs into target/zig
   python        builds the wheel of the Python package for manylinux_2_28, has auditwheel check it, installs it
                 into a new environment, target/python, and runs its tests, mypy and stubtest there; says
                 \"skipped\" where Python or pip's packages are missing

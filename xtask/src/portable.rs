@@ -39,15 +39,20 @@ impl Linker {
         Ok(Self { script })
     }
 
-    /// Builds the command and the NCCL plugin into the release folder.
+    /// Builds the command, the NCCL plugin and the NIXL backend into the release folder.
     pub(crate) fn build(&self, root: &Path) -> Result<()> {
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        for part in PARTS {
-            let mut build = Command::new(&cargo);
-            build.current_dir(root).args(["rustc", "--release", "--locked"]).args(part);
-            shell::run(build.arg("--").args(self.flags()))?;
-        }
-        Ok(())
+        PARTS.iter().try_for_each(|part| self.build_part(root, part))
+    }
+
+    /// Builds the NIXL backend alone.
+    pub(crate) fn build_nixl(&self, root: &Path) -> Result<()> {
+        self.build_part(root, PARTS[2])
+    }
+
+    fn build_part(&self, root: &Path, part: &[&str]) -> Result<()> {
+        let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        build.current_dir(root).args(["rustc", "--release", "--locked"]).args(part);
+        shell::run(build.arg("--").args(self.flags()))
     }
 
     /// Returns the flags that have rustc use the linker.
@@ -96,7 +101,20 @@ fn quoted(path: &Path) -> String {
 }
 
 /// The crates that become files of a distribution.
-const PARTS: [&[&str]; 2] = [&["-p", "gputcp-cli", "--bin", "gputcp"], &["-p", "gputcp-plugin", "--lib"]];
+const PARTS: [&[&str]; 3] = [
+    &["-p", "gputcp-cli", "--bin", "gputcp"],
+    &["-p", "gputcp-plugin", "--lib"],
+    &["-p", "gputcp-nixl", "--lib"],
+];
+/// Their files in the release folder, and the names by which they are installed.
+pub(crate) const FILES: [(&str, &str); 3] = [
+    ("gputcp", "gputcp"),
+    // NCCL looks for the plugin's file by this name.
+    ("libnccl_net_gputcp.so", "libnccl-net-gputcp.so"),
+    ("libplugin_GPUTCP.so", "libplugin_GPUTCP.so"),
+];
+/// Their packages, as cargo's arguments.
+pub(crate) const PACKAGES: [&str; 6] = ["-p", "gputcp-cli", "-p", "gputcp-plugin", "-p", "gputcp-nixl"];
 /// The oldest glibc that the builds run with.
 pub(crate) const GLIBC: &str = "2.28";
 /// The version of the package ziglang of PyPI: one, so that the same commit gives the same files.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::{
     dist::licences,
-    portable::{GLIBC, Linker},
+    portable::{FILES, GLIBC, Linker, PACKAGES},
     shell,
 };
 
@@ -63,12 +63,12 @@ fn add_programs(root: &Path, target: &Path, folder: &Path, linker: &Linker) -> R
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     timed("programs", || linker.build(root))?;
     fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
-    let packages = ["-p", "gputcp-cli", "-p", "gputcp-plugin", "-p", "gputcp-python"];
+    let packages = [&PACKAGES[..], &["-p", "gputcp-python"]].concat();
     fs::write(folder.join("THIRD-PARTY.txt"), licences::gather(&cargo, root, &packages)?)?;
     fs::copy(root.join("LICENSE"), folder.join("LICENSE")).context("copying LICENSE")?;
     let release = target.join("release");
-    // NCCL looks for the plugin's file by this name, and for its functions by dynamic symbols.
-    for (from, to) in [("gputcp", "gputcp"), ("libnccl_net_gputcp.so", "libnccl-net-gputcp.so")] {
+    // The functions that NCCL and NIXL look up are dynamic symbols.
+    for (from, to) in FILES {
         let mut strip = Command::new("strip");
         let strip = strip.args(["--strip-unneeded", "-o"]).args([folder.join(to), release.join(from)]);
         step("strip", strip)?;

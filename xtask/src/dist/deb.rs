@@ -1,7 +1,7 @@
-//! The Debian package: the command in /usr/bin, the plugin where the dynamic linker looks for libraries.
+//! The Debian package: the command in /usr/bin, the plugins where the dynamic linker looks for libraries.
 
 use std::{
-    env, fs,
+    env, fs, iter,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -24,7 +24,9 @@ pub(super) fn make(parts: &Parts) -> Result<Option<PathBuf>> {
     let root = parts.out.join(&name);
     let documents = root.join("usr/share/doc/gputcp");
     install(&parts.command, &root.join("usr/bin"), 0o755)?;
-    install(&parts.plugin, &root.join("usr/lib").join(triplet()), 0o644)?;
+    for plugin in &parts.plugins {
+        install(plugin, &root.join("usr/lib").join(triplet()), 0o644)?;
+    }
     install(&parts.third_party, &documents, 0o644)?;
     parts.page("README.md", &documents)?;
     parts.page("CHANGELOG.md", &documents)?;
@@ -32,7 +34,7 @@ pub(super) fn make(parts: &Parts) -> Result<Option<PathBuf>> {
     shell::run(gzip.current_dir(&documents).args(["-9n", "CHANGELOG.md"]))?;
     fs::rename(documents.join("CHANGELOG.md.gz"), documents.join("changelog.gz"))?;
     fs::write(documents.join("copyright"), COPYRIGHT)?;
-    let needs = glibc([&parts.command, &parts.plugin])?;
+    let needs = glibc(iter::once(&parts.command).chain(&parts.plugins))?;
     let control = root.join("DEBIAN");
     fs::create_dir_all(&control)?;
     fs::write(control.join("control"), description(&parts.version, architecture, &needs, bytes(&root)?))?;
@@ -58,19 +60,20 @@ fn description(version: &str, architecture: &str, glibc: &str, bytes: u64) -> St
          Architecture: {architecture}\n\
          Maintainer: The gputcp authors <gputcp@example.invalid>\n\
          Installed-Size: {}\n\
-         Depends: libc6 (>= {glibc}), libgcc-s1\n\
+         Depends: libc6 (>= {glibc}), libgcc-s1, libstdc++6 (>= 5.2)\n\
          Section: net\n\
          Priority: optional\n\
          Description: GPU-to-GPU transfers over plain TCP, moved and measured\n \
          The command gputcp moves GPU or host memory between two machines over TCP,\n \
          verifies it, and compares the rate with bare sockets. libnccl-net-gputcp.so\n \
-         is a NCCL net plugin over the same transport.\n",
+         is a NCCL net plugin over the same transport, libplugin_GPUTCP.so a backend\n \
+         of NIXL.\n",
         bytes.div_ceil(1024)
     )
 }
 
 /// Returns the newest version of glibc that a symbol of these files asks for.
-fn glibc(files: [&Path; 2]) -> Result<String> {
+fn glibc<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Result<String> {
     let symbols = shell::output(Command::new("objdump").arg("-T").args(files))?;
     newest(&symbols).context("the binaries name no version of glibc")
 }

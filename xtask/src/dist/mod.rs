@@ -1,4 +1,4 @@
-//! `cargo xtask dist`: the command and the plugin as a tarball and as a Debian package, in `target/dist`.
+//! `cargo xtask dist`: the command and the plugins as a tarball and as a Debian package, in `target/dist`.
 //! Both run with glibc 2.28 and later.
 //!
 //! Invariant: the same commit, toolchain and machine give the same tarball. Names are sorted, owners are
@@ -16,7 +16,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{portable::Linker, shell};
+use crate::{
+    portable::{FILES, Linker, PACKAGES},
+    shell,
+};
 
 /// The parts of a distribution, before they are packed.
 struct Parts {
@@ -28,9 +31,9 @@ struct Parts {
     time: u64,
     /// The stripped command.
     command: PathBuf,
-    /// The stripped plugin, under the name by which NCCL looks for it.
-    plugin: PathBuf,
-    /// The licences of all crates within both.
+    /// The stripped NCCL plugin and NIXL backend, under the names by which they are looked for.
+    plugins: [PathBuf; 2],
+    /// The licences of all crates within.
     third_party: PathBuf,
 }
 
@@ -61,12 +64,13 @@ fn build(root: &Path) -> Result<Parts> {
     }
     let parts = out.join("parts");
     fs::create_dir_all(&parts)?;
-    let (command, plugin, third_party) =
-        (parts.join("gputcp"), parts.join("libnccl-net-gputcp.so"), parts.join("THIRD-PARTY.txt"));
     let release = target.join("release");
-    // The plugin keeps the names that NCCL looks up, which are dynamic symbols.
-    strip(&release.join("gputcp"), &command)?;
-    strip(&release.join("libnccl_net_gputcp.so"), &plugin)?;
+    // The plugins keep the names that are looked up, which are dynamic symbols.
+    let [command, nccl, nixl] = FILES.map(|(from, to)| (release.join(from), parts.join(to)));
+    for (from, to) in [&command, &nccl, &nixl] {
+        strip(from, to)?;
+    }
+    let (command, plugins, third_party) = (command.1, [nccl.1, nixl.1], parts.join("THIRD-PARTY.txt"));
     fs::write(&third_party, licences::gather(&cargo, root, &PACKAGES)?)?;
     let time = Command::new("git").current_dir(root).args(["log", "-1", "--format=%ct"]).output().ok();
     let time =
@@ -74,7 +78,7 @@ fn build(root: &Path) -> Result<Parts> {
     let said = shell::output(Command::new(&command).arg("--version"))?;
     let version = said.split_whitespace().nth(1).context("the command names its version")?;
     ensure!(version == env!("CARGO_PKG_VERSION"), "the command built is {version}, not this version");
-    Ok(Parts { root: root.to_owned(), out, version: version.to_owned(), time, command, plugin, third_party })
+    Ok(Parts { root: root.to_owned(), out, version: version.to_owned(), time, command, plugins, third_party })
 }
 
 fn strip(from: &Path, to: &Path) -> Result<()> {
@@ -93,5 +97,3 @@ impl Parts {
 fn triplet() -> String {
     format!("{}-linux-gnu", env::consts::ARCH)
 }
-
-const PACKAGES: [&str; 4] = ["-p", "gputcp-cli", "-p", "gputcp-plugin"];

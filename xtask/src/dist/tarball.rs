@@ -1,4 +1,4 @@
-//! The tarball: one folder with the command, the plugin, the pages and the sums of all files.
+//! The tarball: one folder with the command, the plugins, the pages and the sums of all files.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -11,7 +11,7 @@ pub(super) fn make(parts: &Parts) -> Result<PathBuf> {
     let name = format!("gputcp-{}-{}", parts.version, triplet());
     let folder = parts.out.join(&name);
     fs::create_dir_all(&folder)?;
-    for file in [&parts.command, &parts.plugin, &parts.third_party] {
+    for file in [&parts.command, &parts.third_party].into_iter().chain(&parts.plugins) {
         fs::copy(file, folder.join(file.file_name().unwrap_or_default()))?;
     }
     for page in PAGES {
