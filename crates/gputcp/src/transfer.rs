@@ -2,18 +2,24 @@
 //! The oldest chunk is finished first, or the oldest batch where the transport allows it. At the end the
 //! window is drained. Chunk `i` travels on connection `i mod N`.
 //!
+//! A burst of messages is moved in the same way without a pause: the next message begins while the last one
+//! ends.
+//!
 //! Waits are bounded by progress, not by an end: a message may take as long as its bytes move. A deadline
 //! would have to guess how fast the network is.
+
+mod burst;
 
 use std::{collections::VecDeque, time::Duration};
 
 use gputcp_gpu::Buffer;
-use gputcp_proto::plan::{Chunk, ChunkPlan};
 
 use crate::{
     Error, RecvComm, Result, SendComm,
     contract::{RecvEnd, SendEnd},
 };
+pub use burst::{Burst, Step};
+use burst::{Piece, Pieces};
 
 /// How messages are cut, and how many chunks may be in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,23 +84,24 @@ pub struct Sender<C: SendEnd> {
 pub struct Receiver<C: RecvEnd> {
     plan: Plan,
     in_flight: VecDeque<Flying<C::Request>>,
+    /// Receives of the present burst that were posted.
+    posted: usize,
 }
 
 #[derive(Debug)]
 struct Flying<R> {
     request: R,
     connection: usize,
-    bytes: u64,
+    piece: Piece,
 }
 
-/// A message whose first receives are posted.
+/// A message or a burst whose first receives are posted.
 #[must_use = "finish it, or its receives stay posted"]
 #[derive(Debug)]
 pub struct Receiving<'a> {
-    message: Message<'a>,
-    chunks: ChunkPlan,
-    /// The chunk that found no slot.
-    next: Option<Chunk>,
+    pieces: Pieces<'a>,
+    /// The chunk that found no slot, or no room in the depth.
+    next: Option<Piece>,
 }
 
 impl<C: SendEnd> Sender<C> {
@@ -104,30 +111,35 @@ impl<C: SendEnd> Sender<C> {
         Self { plan, in_flight: VecDeque::with_capacity(plan.window * connections) }
     }
 
-    /// Sends one message and waits until the sockets have taken all of it.
+    /// Sends a message or a burst, and waits until the sockets have taken all of it.
     ///
     /// # Errors
     /// If a connection fails, or falls silent for longer than the plan's timeout.
-    pub fn send(&mut self, connections: &mut [C], message: Message<'_>) -> Result<Moved> {
+    pub fn send<'a>(&mut self, connections: &mut [C], burst: impl Into<Burst<'a>>) -> Result<Moved> {
+        let burst = burst.into();
         self.in_flight.clear();
         let mut moved = Moved::default();
         let limit = self.plan.window * connections.len();
         let batch = connections.first().map_or(1, C::batch);
-        for chunk in ChunkPlan::new(message.bytes, self.plan.chunk_bytes) {
-            let connection = (chunk.index % connections.len() as u64) as usize;
+        for (index, piece) in Pieces::new(burst, self.plan.chunk_bytes).enumerate() {
+            let connection = index % connections.len();
+            loop {
+                match due(&self.in_flight, piece.message, burst.depth) {
+                    0 => break,
+                    due => self.finish_oldest(connections, due.min(batch), &mut moved)?,
+                }
+            }
             // The window is checked before posting, never after.
             let request = loop {
                 if self.in_flight.len() < limit {
-                    let offset = message.offset + chunk.offset;
-                    if let Some(request) =
-                        connections[connection].isend(message.buffer, offset, chunk.bytes)?
-                    {
+                    let (source, Piece { offset, bytes, .. }) = (burst.first.buffer, piece);
+                    if let Some(request) = connections[connection].isend(source, offset, bytes)? {
                         break request;
                     }
                 }
                 self.finish_oldest(connections, batch, &mut moved)?;
             };
-            self.in_flight.push_back(Flying { request, connection, bytes: chunk.bytes });
+            self.in_flight.push_back(Flying { request, connection, piece });
         }
         while !self.in_flight.is_empty() {
             // Nothing is left to post: sleep once.
@@ -143,7 +155,7 @@ impl<C: SendEnd> Sender<C> {
         for at in newest_first(batch) {
             let Some(flying) = self.in_flight.remove(at) else { return Err(no_slot()) };
             let sent = connections[flying.connection].wait(flying.request, self.plan.timeout)?;
-            moved.count(flying.bytes, sent.bytes)?;
+            moved.count(flying.piece.bytes, sent.bytes)?;
         }
         if batch == 0 { Err(no_slot()) } else { Ok(()) }
     }
@@ -153,18 +165,20 @@ impl<C: RecvEnd> Receiver<C> {
     /// Returns a receiver for `connections` connections under this plan.
     #[must_use]
     pub fn new(plan: Plan, connections: usize) -> Self {
-        Self { plan, in_flight: VecDeque::with_capacity(plan.window * connections) }
+        Self { plan, in_flight: VecDeque::with_capacity(plan.window * connections), posted: 0 }
     }
 
-    /// Posts a message's first window of receives, so that the sender can start at once when it is told to.
+    /// Posts the first window of receives of a message or a burst, so that the sender can start at once when
+    /// it is told to.
     ///
     /// # Errors
     /// If a connection has failed.
-    pub fn post<'a>(&mut self, connections: &mut [C], message: Message<'a>) -> Result<Receiving<'a>> {
+    pub fn post<'a>(&mut self, connections: &mut [C], burst: impl Into<Burst<'a>>) -> Result<Receiving<'a>> {
         self.in_flight.clear();
+        self.posted = 0;
         let mut receiving =
-            Receiving { message, chunks: ChunkPlan::new(message.bytes, self.plan.chunk_bytes), next: None };
-        self.fill_window(connections, &mut receiving)?;
+            Receiving { pieces: Pieces::new(burst.into(), self.plan.chunk_bytes), next: None };
+        self.fill_window(connections, &mut receiving, |_| {})?;
         Ok(receiving)
     }
 
@@ -173,33 +187,68 @@ impl<C: RecvEnd> Receiver<C> {
     /// # Errors
     /// If a connection fails or falls silent for longer than the plan's timeout, or the sender cuts the
     /// message differently.
-    pub fn finish(&mut self, connections: &mut [C], mut receiving: Receiving<'_>) -> Result<Moved> {
+    pub fn finish(&mut self, connections: &mut [C], receiving: Receiving<'_>) -> Result<Moved> {
+        self.finish_with(connections, receiving, |_| {})
+    }
+
+    /// Does as [`Receiver::finish`], and calls `each` at every step of the messages that have not begun, or
+    /// are not over, by then.
+    ///
+    /// # Errors
+    /// As [`Receiver::finish`].
+    pub fn finish_with(
+        &mut self,
+        connections: &mut [C],
+        mut receiving: Receiving<'_>,
+        mut each: impl FnMut(Step),
+    ) -> Result<Moved> {
         let mut moved = Moved::default();
         let batch = connections.first().map_or(1, C::batch);
-        while !self.in_flight.is_empty() {
-            let all_posted = receiving.next.is_none() && receiving.chunks.is_finished();
-            let batch = if all_posted && batch > 1 { self.in_flight.len() } else { batch };
-            for at in newest_first(batch.min(self.in_flight.len())) {
+        while let Some(Flying { piece: Piece { message, .. }, .. }) = self.in_flight.front() {
+            // No batch passes the end of a message, which would be seen late.
+            let message = *message;
+            let left = due(&self.in_flight, message, 0);
+            let all_posted = receiving.next.is_none() && receiving.pieces.is_finished();
+            let batch = if all_posted && batch > 1 { left } else { batch.min(left) };
+            let mut is_over = false;
+            for at in newest_first(batch) {
                 let Some(flying) = self.in_flight.remove(at) else { return Err(no_slot()) };
                 let received = connections[flying.connection].wait(flying.request, self.plan.timeout)?;
-                moved.count(flying.bytes, received.bytes)?;
+                moved.count(flying.piece.bytes, received.bytes)?;
+                is_over |= flying.piece.is_last;
             }
-            self.fill_window(connections, &mut receiving)?;
+            if is_over {
+                each(Step::Over(message));
+            }
+            self.fill_window(connections, &mut receiving, &mut each)?;
         }
         if receiving.next.is_some() { Err(no_slot()) } else { Ok(moved) }
     }
 
-    fn fill_window(&mut self, connections: &mut [C], receiving: &mut Receiving<'_>) -> Result<()> {
+    fn fill_window(
+        &mut self,
+        connections: &mut [C],
+        receiving: &mut Receiving<'_>,
+        mut each: impl FnMut(Step),
+    ) -> Result<()> {
+        let Burst { first: Message { buffer, .. }, depth, .. } = receiving.pieces.burst;
         while self.in_flight.len() < self.plan.window * connections.len() {
-            let Some(chunk) = receiving.next.take().or_else(|| receiving.chunks.next()) else { break };
-            let connection = (chunk.index % connections.len() as u64) as usize;
-            let Message { buffer, offset, .. } = receiving.message;
-            match connections[connection].irecv(buffer, offset + chunk.offset, chunk.bytes)? {
-                Some(request) => self.in_flight.push_back(Flying { request, connection, bytes: chunk.bytes }),
-                None => {
-                    receiving.next = Some(chunk);
-                    break;
-                }
+            let Some(piece) = receiving.next.take().or_else(|| receiving.pieces.next()) else { break };
+            let connection = self.posted % connections.len();
+            let has_room = due(&self.in_flight, piece.message, depth) == 0;
+            let request = if has_room {
+                connections[connection].irecv(buffer, piece.offset, piece.bytes)?
+            } else {
+                None
+            };
+            let Some(request) = request else {
+                receiving.next = Some(piece);
+                break;
+            };
+            self.posted += 1;
+            self.in_flight.push_back(Flying { request, connection, piece });
+            if piece.is_first {
+                each(Step::Begun(piece.message));
             }
         }
         Ok(())
@@ -214,8 +263,8 @@ impl SendComm {
     /// # Errors
     /// If the connection fails, or no byte moves for [`Options::timeout`](crate::Options::timeout).
     pub fn send<'a>(&mut self, message: impl Into<Message<'a>>) -> Result<Moved> {
-        let plan = Plan::usual(Plan::SEND_WINDOW, self.timeout());
-        Sender::new(plan, 1).send(std::slice::from_mut(self), message.into())
+        let (plan, message) = (Plan::usual(Plan::SEND_WINDOW, self.timeout()), message.into());
+        Sender::new(plan, 1).send(std::slice::from_mut(self), message)
     }
 }
 
@@ -228,8 +277,8 @@ impl RecvComm {
     /// peer's message is shorter. A longer message fails this call, the next one or [`RecvComm::close`].
     pub fn recv<'a>(&mut self, message: impl Into<Message<'a>>) -> Result<Moved> {
         let mut receiver = Receiver::new(Plan::usual(Plan::RECV_WINDOW, self.timeout()), 1);
-        let connection = std::slice::from_mut(self);
-        let receiving = receiver.post(connection, message.into())?;
+        let (connection, message) = (std::slice::from_mut(self), message.into());
+        let receiving = receiver.post(connection, message)?;
         receiver.finish(connection, receiving)
     }
 }
@@ -244,6 +293,12 @@ impl Moved {
         self.bytes += got;
         Ok(())
     }
+}
+
+/// Returns how many of the oldest chunks in flight must be over before a chunk of `message` begins: those of
+/// messages that are `depth` or more before it.
+fn due<R>(in_flight: &VecDeque<Flying<R>>, message: u64, depth: u64) -> usize {
+    in_flight.iter().take_while(|flying| flying.piece.message + depth <= message).count()
 }
 
 /// Returns the places to take from a queue: the newest of a batch, then the others from the oldest on.
