@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use gputcp::{
     Buffer, Device, Options, SoftOptions,
-    onesided::{Block, Endpoint, Peer, Region, RemoteKey, Rights},
+    onesided::{Block, Counters, Endpoint, Peer, Region, RemoteKey, Rights},
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -46,6 +46,47 @@ fn pair(options: impl Fn() -> Options, bytes: u64, rights: Rights) -> Pair {
 fn pattern(seed: u64, bytes: u64) -> Vec<u8> {
     let mut rng = fastrand::Rng::with_seed(seed);
     (0..bytes).map(|_| rng.u8(..)).collect()
+}
+
+#[test]
+fn a_peers_counters_are_those_of_its_data_sockets() {
+    let (here, there) = (endpoint(options()), endpoint(options()));
+    let bytes = 4 << 20;
+    let local = here.register(&Buffer::host(bytes).unwrap(), Rights::ReadWrite).unwrap();
+    let remote = there.register(&Buffer::host(bytes).unwrap(), Rights::ReadWrite).unwrap();
+    let (key, peer) = (remote.key(), here.connect(&there.address()).unwrap());
+    peer.write([block(&local, &key, (0, 0), bytes)]).unwrap().wait(SOON).unwrap();
+    let written = peer.counters().unwrap();
+    assert_eq!((written.sending.len(), written.receiving.len()), (2, 2));
+    assert_eq!((written.bytes_sent, written.bytes_received), (bytes, 0));
+    assert!(written.congestion.as_deref().is_some_and(|name| !name.is_empty()), "{written:?}");
+    let acked = |counters: &Counters| counters.sending.iter().map(|info| info.bytes_acked).sum::<u64>();
+    assert!(acked(&written) >= bytes && written.sending.iter().all(|info| info.rtt_us > 0), "{written:?}");
+    peer.read([block(&local, &key, (0, 0), bytes)]).unwrap().wait(SOON).unwrap();
+    let read = peer.counters().unwrap();
+    assert_eq!((read.bytes_sent, read.bytes_received), (bytes, bytes));
+    assert!(read.receiving.iter().map(|info| info.bytes_received).sum::<u64>() >= bytes, "{read:?}");
+    // The other end sees the same from its side.
+    let mirrored = there.connect(&here.address()).unwrap().counters().unwrap();
+    assert_eq!((mirrored.bytes_sent, mirrored.bytes_received), (bytes, bytes));
+}
+
+#[test]
+fn a_peers_counters_end_with_it() {
+    let (here, there) = (endpoint(options()), endpoint(options()));
+    let peer = here.connect(&there.address()).unwrap();
+    peer.notify(b"hello").unwrap();
+    assert_eq!(there.wait_notes(SOON).len(), 1);
+    drop(there);
+    let deadline = Instant::now() + SOON;
+    while peer.failure().is_none() {
+        // Meanwhile a call gives what there is, or fails.
+        let _ = peer.counters();
+        assert!(Instant::now() < deadline, "the peer has left");
+    }
+    assert_eq!(peer.counters().unwrap_err().to_string(), peer.failure().unwrap().to_string());
+    drop(here);
+    assert!(peer.counters().is_err());
 }
 
 /// Ends both regions, and returns what their memory has.

@@ -71,6 +71,8 @@ impl Engine {
             self.end(link, &error);
         }
         let mut state = self.shared.lock();
+        // The caller of an order that waits for an answer waits no longer.
+        state.orders.clear();
         let peers: Vec<PeerId> = state.peers.keys().copied().collect();
         peers.into_iter().for_each(|peer| state.fail_peer(peer, &error));
         drop(state);
@@ -153,6 +155,12 @@ impl Engine {
                     }
                     if let Some(link) = self.links.iter_mut().find(|link| link.peer == peer) {
                         link.give_up(transfer, &self.shared);
+                    }
+                }
+                Order::Count(peer, answer) => {
+                    // Without a link the answer is dropped, which its caller sees.
+                    if let Some(link) = self.links.iter().find(|link| link.peer == peer) {
+                        let _ = answer.try_send(link.counters());
                     }
                 }
                 Order::Notify(peer, bytes) => {

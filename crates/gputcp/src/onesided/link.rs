@@ -18,7 +18,7 @@ use gputcp_proto::{
 };
 
 use super::{
-    Address,
+    Address, Counters,
     commands::{Heard, Hearer, Put, Speaker},
     greeting::{Greeting, Purpose, WINDOW},
     job::{PeerId, Side},
@@ -261,6 +261,23 @@ impl Link {
     /// Returns whether all commands are sent.
     pub(super) fn is_silent(&self) -> bool {
         self.speaker.is_silent()
+    }
+
+    /// Reads the counters of the data connections, as far as they are made.
+    pub(super) fn counters(&self) -> Counters {
+        // The greeting is none of the transfers' bytes.
+        let of_transfers = |bytes: u64| bytes.saturating_sub(Greeting::BYTES as u64);
+        let mut counters = Counters::default();
+        if let Outgoing::Connected(comm) = &self.data_out {
+            counters.sending = comm.tcp_info();
+            counters.congestion = comm.congestion();
+            counters.bytes_sent = of_transfers(comm.bytes_written());
+        }
+        if let Some(comm) = &self.data_in {
+            counters.receiving = comm.tcp_info();
+            counters.bytes_received = of_transfers(comm.bytes_landed());
+        }
+        counters
     }
 
     /// Returns whether it is still connecting.

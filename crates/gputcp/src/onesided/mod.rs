@@ -37,6 +37,7 @@
 
 mod address;
 mod commands;
+mod counters;
 mod engine;
 mod greeting;
 mod job;
@@ -63,6 +64,7 @@ pub use gputcp_proto::onesided::{
 
 pub use self::{
     address::Address,
+    counters::Counters,
     region::Region,
     transfer::{Block, Transfer},
     watch::Watch,

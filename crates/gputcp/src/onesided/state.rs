@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc::SyncSender},
     time::Instant,
 };
 
@@ -14,7 +14,7 @@ use gputcp_proto::onesided::{
 };
 
 use super::{
-    Address, Note,
+    Address, Counters, Note,
     job::{Job, Memory, PeerId},
     watch::Watches,
 };
@@ -67,6 +67,7 @@ pub(super) enum Order {
     Begin(PeerId, TransferId),
     Cancel(PeerId, TransferId),
     Notify(PeerId, Vec<u8>),
+    Count(PeerId, SyncSender<Counters>),
 }
 
 /// A transfer that was posted.
@@ -173,6 +174,16 @@ impl Shared {
             return Err(error);
         }
         self.order(state, Order::Notify(peer, bytes));
+        Ok(())
+    }
+
+    pub(super) fn ask_for_counters(&self, peer: PeerId, answer: SyncSender<Counters>) -> Result<()> {
+        let state = self.lock();
+        state.check()?;
+        if let Some(error) = state.peers.get(&peer).and_then(|peer| peer.failure.clone()) {
+            return Err(error);
+        }
+        self.order(state, Order::Count(peer, answer));
         Ok(())
     }
 
