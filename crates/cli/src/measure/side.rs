@@ -231,27 +231,22 @@ impl Side {
     /// Returns the congestion control in force where this side sends.
     #[must_use]
     pub fn congestion(&self) -> Option<String> {
-        self.outgoing.as_ref()?.comms.first()?.congestion()
+        let outgoing = self.outgoing.as_ref()?;
+        match &self.one_sided {
+            Some(end) => end.counters()?.congestion,
+            None => outgoing.comms.first()?.congestion(),
+        }
     }
 
     /// Returns the kernel's counters of the sockets that this side sends with. `None` if a plugin keeps its
     /// sockets to itself.
     #[must_use]
     pub fn tcp(&self) -> Option<TcpCounters> {
-        let infos: Vec<TcpInfo> = self.outgoing.as_ref()?.comms.iter().flat_map(Outbound::tcp_info).collect();
-        if infos.is_empty() {
-            return None;
+        let outgoing = self.outgoing.as_ref()?;
+        match &self.one_sided {
+            Some(end) => tcp_counters(&end.counters()?.sending),
+            None => tcp_counters(&outgoing.comms.iter().flat_map(Outbound::tcp_info).collect::<Vec<_>>()),
         }
-        let median = |of: fn(&TcpInfo) -> u32| {
-            let mut values: Vec<u32> = infos.iter().map(of).collect();
-            values.sort_unstable();
-            values.get(values.len() / 2).copied().unwrap_or(0)
-        };
-        Some(TcpCounters {
-            retransmits: infos.iter().map(|info| u64::from(info.retransmits)).sum(),
-            rtt_us: median(|info| info.rtt_us),
-            cwnd_packets: median(|info| info.cwnd_packets),
-        })
     }
 
     /// Returns this side's account of itself at the end.
@@ -308,6 +303,20 @@ impl Outgoing {
         let Self { buffer, comms, sender, .. } = self;
         Ok(sender.send(comms, Message { buffer, offset, bytes })?)
     }
+}
+
+/// Returns the counters of several sockets as one; `None` of no socket.
+pub(super) fn tcp_counters(infos: &[TcpInfo]) -> Option<TcpCounters> {
+    let median = |of: fn(&TcpInfo) -> u32| {
+        let mut values: Vec<u32> = infos.iter().map(of).collect();
+        values.sort_unstable();
+        values.get(values.len() / 2).copied().unwrap_or(0)
+    };
+    (!infos.is_empty()).then(|| TcpCounters {
+        retransmits: infos.iter().map(|info| u64::from(info.retransmits)).sum(),
+        rtt_us: median(|info| info.rtt_us),
+        cwnd_packets: median(|info| info.cwnd_packets),
+    })
 }
 
 /// A message's memory, and the device that it is on.

@@ -214,8 +214,7 @@ pub struct Row {
     pub bytes_unpacked: u64,
     /// CPU time of each process per gigabyte moved; with both ways at once only in the row of their sum.
     pub cpu_s_per_gb: Option<CpuCost>,
-    /// The kernel's counters while this was measured; none where a plugin or an endpoint keeps its sockets to
-    /// itself.
+    /// The kernel's counters while this was measured; none where a plugin keeps its sockets to itself.
     pub tcp: Option<RowTcp>,
     /// The one-sided transfers that were timed, in the place of messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -61,6 +61,14 @@ fn blocks_are_read_and_written_between_two_processes() {
             for side in ["sender", "receiver"] {
                 assert!(row["cpu_s_per_gb"][side].as_f64().expect("a number") > 0.0, "{args:?} {side}");
             }
+            // The sender's sockets carry the blocks.
+            assert!(row["tcp"]["rtt_us"].as_u64().expect("a number") > 0, "{row}");
+            let (sender, receiver) = (&report["sides"]["sender"], &report["sides"]["receiver"]);
+            assert!(
+                sender["congestion"].is_string() && sender["tcp"]["cwnd_packets"].is_number(),
+                "{sender}"
+            );
+            assert!(receiver["congestion"].is_null() && receiver["tcp"].is_null(), "{receiver}");
             assert!(row["time_us"]["p99"].as_f64() >= row["time_us"]["p50"].as_f64(), "{row}");
         }
     }
@@ -76,13 +84,14 @@ fn a_loopback_says_so_in_all_outputs() {
         "# one-sided write of 50 blocks of 3001, scattered at both ends\n",
         "# 3 writes after 1 of warm-up, timed by the client, verified\n",
         "c→s",
+        "# tcp: ",
         "# 450150 timed bytes written, every byte verified, none between the blocks touched\n",
     ] {
         assert!(text.contains(words), "{words:?} is missing: {text}");
     }
     let csv = run(&small(&["loopback", "--op", "read", "--csv", "-q"]));
     expect(&csv, 0);
-    assert!(stdout(&csv).ends_with(",,read,50,3001,false\n"), "{}", stdout(&csv));
+    assert!(stdout(&csv).ends_with(",read,50,3001,false\n"), "{}", stdout(&csv));
     let report = document(&run(&small(&["loopback", "-6", "--op", "read", "-J", "-q"])), 0);
     assert_eq!(report["config"]["loopback"], true);
     let by_variables = [("GPUTCP_OP", "write"), ("GPUTCP_BLOCKS", "2"), ("GPUTCP_BLOCK_SIZE", "1K")];

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gputcp::onesided::{Address, Endpoint, Peer, Watch};
+use gputcp::onesided::{Address, Counters, Endpoint, Peer, Watch};
 use gputcp_gpu::Device;
 use gputcp_proto::frame::SLOTS_MAX;
 use rustix::event::{PollFd, PollFlags};
@@ -113,6 +113,11 @@ impl Listening {
 }
 
 impl Connected {
+    /// Returns the counters of the endpoint's data sockets; `None` once the peer has failed.
+    pub(super) fn counters(&self) -> Option<Counters> {
+        self.peer.counters().ok()
+    }
+
     /// Waits for the peer's note of these bytes. Returns false if it has not come by the deadline.
     fn hear(&self, note: &[u8], link: &mut Link, deadline: Instant) -> Result<bool, Failure> {
         let Self { endpoint, watch, address, peer, .. } = self;

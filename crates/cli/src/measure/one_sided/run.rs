@@ -22,6 +22,7 @@ use crate::{
     measure::{
         damage::Damage,
         run::{Clock, Outcome, settle},
+        side::tcp_counters,
     },
     session::{Kind, Role},
     settings::{OneSided, Operation, Settings},
@@ -74,7 +75,10 @@ impl Run<'_> {
         }
         let (time_ns, cpu_ns) = (clock.time.as_nanos() as u64, clock.cpu.as_nanos() as u64);
         let (bytes, chunks) = (begin.bytes, u64::from(blocks));
-        let sent = sends.then_some(Sent { bytes, chunks, cpu_ns, tcp: None });
+        let sent = sends.then(|| {
+            let tcp = end.counters().and_then(|counters| tcp_counters(&counters.sending));
+            Sent { bytes, chunks, cpu_ns, tcp }
+        });
         let received = || -> Result<Option<Received>, Failure> {
             if sends {
                 return Ok(None);
