@@ -207,11 +207,11 @@ impl Kind {
     /// Returns the longest payload of such a frame.
     ///
     /// Frames that an unauthenticated peer may send are small. Handles are the longest: 64 connections, 128
-    /// bytes each, as hexadecimal text, with room to spare.
+    /// bytes each, as hexadecimal text, with room to spare. Received has a time for each message of a burst.
     #[must_use]
     pub const fn bytes_max(self) -> u32 {
         match self {
-            Self::Handles | Self::Report => 64 << 10,
+            Self::Handles | Self::Report | Self::Received => 64 << 10,
             _ => 4 << 10,
         }
     }

@@ -72,6 +72,9 @@ pub struct Accept {
     /// The one-sided transfers that it serves, if any were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub one_sided: Option<OneSided>,
+    /// The depth of the messages, if one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<u16>,
 }
 
 /// The addresses of one side's listeners.
@@ -109,10 +112,24 @@ pub struct Begin {
     pub work: Work,
     /// The message's length.
     pub bytes: u64,
-    /// The run's number, which is part of its data's pattern.
+    /// The run's number, which is part of its data's pattern; of a burst the number of its first message.
     pub iteration: u64,
-    /// The number of messages that go there and back; 1 in any other flow.
+    /// The number of messages that go there and back, or of those of a burst; else 1.
     pub rounds: u64,
+}
+
+impl Begin {
+    /// Returns the bytes of all messages.
+    #[must_use]
+    pub const fn all_bytes(&self) -> u64 {
+        self.bytes.saturating_mul(self.rounds)
+    }
+
+    /// Returns each message of a burst as a run of its own, with its place in the buffer.
+    pub fn messages(self) -> impl Iterator<Item = (u64, Self)> {
+        let alone = move |n| (n * self.bytes, Self { iteration: self.iteration + n, rounds: 1, ..self });
+        (0..self.rounds).map(alone)
+    }
 }
 
 /// The kind of a run.
@@ -171,6 +188,9 @@ pub struct Received {
     pub verified: Option<bool>,
     /// The first byte that is wrong, in words.
     pub mismatch: Option<String>,
+    /// The time of each message of a burst, from the post of its first receive to its last unpacked byte.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub message_times_ns: Vec<u64>,
 }
 
 /// The end of the measurement.

@@ -243,7 +243,8 @@ impl Course {
         let settings = side.settings.clone();
         let mut messages = Tally::new(settings.flow, self.tcp);
         let mut slices = Tally::new(settings.flow, self.tcp);
-        let mut progress = Progress::new(measurement.talk, interval, bytes, amount);
+        let sample_bytes = bytes.saturating_mul(settings.messages(bytes));
+        let mut progress = Progress::new(measurement.talk, interval, (bytes, &settings), amount);
         let mut measure = || -> Result<(), Failure> {
             let mut warm = 0;
             while warm < u64::from(warmup) {
@@ -262,20 +263,20 @@ impl Course {
             } {
                 if settings.ceiling && run.is_multiple_of(every) {
                     let (_, outcome, laps) = self.one(side, link, Work::Raw, bytes, u64::MAX)?;
-                    slices.add(bytes, &outcome, &laps);
+                    slices.add(sample_bytes, &outcome, &laps);
                 }
                 let left = match amount {
                     Amount::Count(count) => u64::from(count) - messages.messages(),
                     Amount::Time(_) => u64::MAX,
                 };
                 let (_, outcome, laps) = self.one(side, link, Work::Transfer, bytes, left)?;
-                messages.add(bytes, &outcome, &laps);
+                messages.add(sample_bytes, &outcome, &laps);
                 progress.update(&messages);
                 run += 1;
             }
             if settings.ceiling {
                 let (_, outcome, laps) = self.one(side, link, Work::Raw, bytes, u64::MAX)?;
-                slices.add(bytes, &outcome, &laps);
+                slices.add(sample_bytes, &outcome, &laps);
             }
             Ok(())
         };
@@ -296,7 +297,8 @@ impl Course {
         measured
     }
 
-    /// Performs one run: a message, or a batch of at most `most` round trips. Returns the number of them.
+    /// Performs one run: a message, a burst of them, or a batch of at most `most` round trips. Returns how many
+    /// samples it gave.
     fn one(
         &mut self,
         side: &mut Side,
@@ -306,15 +308,22 @@ impl Course {
         most: u64,
     ) -> Result<(u64, Outcome, Vec<Duration>), Failure> {
         link.interrupt().check()?;
-        // A slice of raw sockets is no message of its own.
-        self.iteration += u64::from(work == Work::Transfer);
-        let (kind, rounds) = match side.settings.flow {
-            Flow::Forward => (Kind::BeginForward, 1),
-            Flow::Backward => (Kind::BeginBackward, 1),
-            Flow::Both => (Kind::BeginBoth, 1),
-            Flow::RoundTrip => (Kind::BeginForward, most.min(Settings::rounds(bytes))),
+        let messages = side.settings.messages(bytes);
+        let (kind, rounds, samples) = match side.settings.flow {
+            Flow::Forward => (Kind::BeginForward, messages, 1),
+            Flow::Backward => (Kind::BeginBackward, messages, 1),
+            Flow::Both => (Kind::BeginBoth, messages, 1),
+            Flow::RoundTrip => {
+                let rounds = most.min(Settings::rounds(bytes));
+                (Kind::BeginForward, rounds, rounds)
+            }
         };
-        let begin = Begin { work, bytes, iteration: self.iteration, rounds };
+        // A slice of raw sockets is no message of its own, and a batch of round trips has one number.
+        let is_transfer = work == Work::Transfer;
+        let begin = Begin { work, bytes, iteration: self.iteration + u64::from(is_transfer), rounds };
+        if is_transfer {
+            self.iteration += messages;
+        }
         link.say(kind, &begin, Instant::now() + side.settings.timeout())?;
         let (outcome, laps) = match side.settings.flow {
             Flow::RoundTrip => ping_pong::run(side, link, Role::Client, &begin)?,
@@ -323,7 +332,7 @@ impl Course {
         if let Some(tcp) = tally::tcp_of(&outcome) {
             self.tcp = tcp;
         }
-        Ok((rounds, outcome, laps))
+        Ok((samples, outcome, laps))
     }
 }
 

@@ -137,6 +137,12 @@ impl Proposal {
                 "{peer} does not speak of these one-sided transfers: run the same gputcp on both ends"
             )));
         }
+        if settings.depth != accept.depth.unwrap_or(1) {
+            return Err(Failure::Peer(format!(
+                "{peer} does not speak of {} messages in flight: run the same gputcp on both ends, or drop --depth",
+                settings.depth
+            )));
+        }
         let has = accept.no_gpu.is_none() && (accept.gpu.is_some() || !settings.needs_gpu(Role::Server));
         let memory = choose(self.wanted, true, has)
             .map_err(|_| Failure::Peer(format!("{peer} accepted GPU memory and names no GPU of its own")))?;

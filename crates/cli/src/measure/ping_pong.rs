@@ -11,6 +11,7 @@ use gputcp::transfer::{Message, Moved, Receiver};
 use gputcp_gpu::{Buffer, Pattern};
 
 use super::{
+    burst,
     run::{Clock, Counted, Outcome, barrier, patterns, settle},
     side::{Incoming, Outgoing, Side},
 };
@@ -81,15 +82,18 @@ pub fn run(
         cpu_ns,
         verified: verify.then_some(mismatch.is_none()),
         mismatch,
+        message_times_ns: Vec::new(),
     };
+    // A batch has one number.
+    let name = burst::name(&Begin { rounds: 1, ..*begin });
     let sent = Sent { bytes: moved.bytes, chunks: moved.chunks, cpu_ns, tcp };
     let mut outcome = match role {
-        Role::Client => settle(link, begin, stall_timeout, Some(sent), || Ok(None))?,
-        Role::Server => settle(link, begin, stall_timeout, None, || Ok(Some(received.clone())))?,
+        Role::Client => settle(link, (begin, &name), stall_timeout, Some(sent), || Ok(None))?,
+        Role::Server => settle(link, (begin, &name), stall_timeout, None, || Ok(Some(received.clone())))?,
     };
     if role == Role::Client {
         // The answers arrived here: this side's own look at them counts as well.
-        super::run::reconcile(begin, &sent, &received)?;
+        super::run::reconcile((begin, &name), &sent, &received)?;
         outcome.received = Some(super::run::Exchanged { sent, received, time_ns });
     }
     Ok((outcome, times))

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::tally::Tally;
 use crate::{
     output::Talk,
-    settings::{request::Amount, size::show_size},
+    settings::{Settings, request::Amount, size::show_size},
 };
 
 /// The progress of one size.
@@ -21,13 +21,22 @@ pub struct Progress {
     next: Option<Instant>,
     began: Instant,
     bytes: u64,
+    /// The bytes of a sample.
+    sample_bytes: u64,
+    /// The name of the samples.
+    many: &'static str,
     amount: Amount,
 }
 
 impl Progress {
     /// Begins the display of a size.
     #[must_use]
-    pub fn new(talk: Talk, interval: Option<Duration>, bytes: u64, amount: Amount) -> Self {
+    pub fn new(
+        talk: Talk,
+        interval: Option<Duration>,
+        (bytes, settings): (u64, &Settings),
+        amount: Amount,
+    ) -> Self {
         let visible = std::io::stderr().is_terminal() && !talk.is_quiet();
         let target =
             if visible { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() };
@@ -41,7 +50,17 @@ impl Progress {
         }
         bar.set_prefix(show_size(bytes));
         let began = Instant::now();
-        Self { bar, talk, interval, next: interval.map(|interval| began + interval), began, bytes, amount }
+        Self {
+            bar,
+            talk,
+            interval,
+            next: interval.map(|interval| began + interval),
+            began,
+            bytes,
+            sample_bytes: bytes.saturating_mul(settings.messages(bytes)),
+            many: settings.many(),
+            amount,
+        }
     }
 
     /// Shows the progress after a message.
@@ -51,7 +70,7 @@ impl Progress {
                 Amount::Count(_) => tally.messages(),
                 Amount::Time(_) => self.began.elapsed().as_millis() as u64,
             });
-            if let Some(rate) = tally.so_far(self.bytes) {
+            if let Some(rate) = tally.so_far(self.sample_bytes) {
                 self.bar.set_message(format!("{rate:.2} GB/s"));
             }
         }
@@ -61,9 +80,9 @@ impl Progress {
         {
             self.next = Some(now + interval);
             let (seconds, size) = (self.began.elapsed().as_secs_f64(), show_size(self.bytes));
-            let rate =
-                tally.so_far(self.bytes).map(|rate| format!(", {rate:.2} GB/s so far")).unwrap_or_default();
-            let line = format!("{seconds:6.1} s  {size}: {} messages{rate}", tally.messages());
+            let rate = tally.so_far(self.sample_bytes);
+            let rate = rate.map(|rate| format!(", {rate:.2} GB/s so far")).unwrap_or_default();
+            let line = format!("{seconds:6.1} s  {size}: {} {}{rate}", tally.messages(), self.many);
             self.bar.suspend(|| self.talk.note(&line));
         }
     }

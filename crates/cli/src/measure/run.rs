@@ -1,4 +1,4 @@
-//! One message, on either end and in either direction, or both at once.
+//! One message, or a burst of them, on either end and in either direction, or both at once.
 //!
 //! The order: fill (outside the clock) → Filled → the receiver posts its first receives → Go → the transfer
 //! → Sent and Received are reconciled. The very bytes that were timed are then verified, outside the clock.
@@ -10,10 +10,11 @@ use std::{
 };
 
 use crate::session::{Kind, Role};
-use gputcp::transfer::{Message, Moved};
+use gputcp::transfer::Moved;
 use gputcp_gpu::{Buffer, Mismatch, Pattern};
 
 use super::{
+    burst::{self, Times, burst},
     one_sided,
     side::{Bare, Incoming, Outgoing, Side},
     transport::Inbound,
@@ -68,33 +69,26 @@ pub fn run(side: &mut Side, link: &mut Link, role: Role, begin: &Begin) -> Resul
         let (settings, damage) = (&side.settings, side.damage);
         return one_sided::run::Run { end, settings, buffer, damage, begin }.run(link, role);
     }
-    // The ceiling's data is its own: what a message left at the destination cannot pass for it.
-    let seed = if transfer { side.settings.seed } else { !side.settings.seed };
-    let (out_pattern, in_pattern) = patterns(seed, begin.iteration, role);
+    let interrupt = link.interrupt().clone();
     if let Some(outgoing) = &side.outgoing {
         // Raw sockets get fresh data as well, so that caches and cores are in the same state for both.
-        fill(&outgoing.buffer, out_pattern, 0, begin.bytes, link.interrupt())?;
-        side.damage.apply(&outgoing.buffer, begin.bytes / 2, begin)?;
+        burst::make(&outgoing.buffer, begin, (&side.settings, role, side.damage), &interrupt)?;
     }
     let before = side.incoming.as_ref().map(Counted::of);
+    let stall_timeout = side.settings.stall_timeout(begin.all_bytes());
     let flown = {
-        let barrier = barrier(
-            link,
-            side.outgoing.is_some(),
-            side.incoming.is_some(),
-            side.settings.stall_timeout(begin.bytes),
-        );
+        let barrier = barrier(link, side.outgoing.is_some(), side.incoming.is_some(), stall_timeout);
         let (outgoing, incoming) = (side.outgoing.as_mut(), side.incoming.as_mut());
         if transfer {
-            fly(outgoing, incoming, begin.bytes, barrier)?
+            fly(outgoing, incoming, (begin, side.settings.depth), barrier)?
         } else {
-            slice(outgoing, incoming, begin.bytes, barrier)?
+            slice(outgoing, incoming, begin.all_bytes(), barrier)?
         }
     };
     let cpu_ns = flown.cpu.as_nanos() as u64;
     let tcp = side.tcp();
     let sent = flown.sent.map(|Moved { bytes, chunks }| Sent { bytes, chunks, cpu_ns, tcp });
-    let interrupt = link.interrupt().clone();
+    let message_times_ns = flown.message_times_ns;
     let received = || -> Result<Option<Received>, Failure> {
         let (Some(incoming), Some(moved), Some(before)) = (&side.incoming, flown.received, before) else {
             return Ok(None);
@@ -106,19 +100,20 @@ pub fn run(side: &mut Side, link: &mut Link, role: Role, begin: &Begin) -> Resul
         };
         // GPUs look at their memory in no time, and what a pipeline did is worth a look.
         let look = (transfer || side.settings.ceiling_is_pipeline()) && side.settings.verify;
-        let check =
-            look.then(|| verify(&incoming.buffer, in_pattern, 0, begin.bytes, &interrupt)).transpose()?;
+        let look_at = || burst::check(&incoming.buffer, begin, (&side.settings, role), &interrupt);
+        let mismatch = look.then(look_at).transpose()?;
         Ok(Some(Received {
             time_ns: flown.time.as_nanos() as u64,
             landed: counted.landed,
             unpacked: counted.unpacked,
             chunks: moved.chunks,
             cpu_ns,
-            verified: check.map(|check| check.is_ok()),
-            mismatch: check.and_then(Result::err).map(|mismatch| mismatch.to_string()),
+            verified: mismatch.as_ref().map(Option::is_none),
+            mismatch: mismatch.flatten(),
+            message_times_ns,
         }))
     };
-    settle(link, begin, side.settings.stall_timeout(begin.bytes), sent, received)
+    settle(link, (begin, &burst::name(begin)), stall_timeout, sent, received)
 }
 
 /// Writes a message at `offset`.
@@ -151,10 +146,10 @@ pub(super) fn verify(
 }
 
 /// Ends a run: both ends tell each other their counts, and check that they are the same. `received` is
-/// called after the sender's word has come, because verifying takes its time.
+/// called after the sender's word has come, because verifying takes its time. `message` names what was moved.
 pub(super) fn settle(
     link: &mut Link,
-    begin: &Begin,
+    (begin, message): (&Begin, &str),
     stall_timeout: Duration,
     sent: Option<Sent>,
     received: impl FnOnce() -> Result<Option<Received>, Failure>,
@@ -175,21 +170,28 @@ pub(super) fn settle(
     }
     // Both directions are heard out before either fails, so that both ends fail alike.
     for Exchanged { sent, received, .. } in [&outcome.sent, &outcome.received].into_iter().flatten() {
-        reconcile(begin, sent, received)?;
+        reconcile((begin, message), sent, received)?;
     }
     Ok(outcome)
 }
 
 /// Checks that sent = landed = unpacked = the message's bytes, and that the data is right.
-pub(super) fn reconcile(begin: &Begin, sent: &Sent, received: &Received) -> Result<(), Failure> {
-    let (iteration, expected) = (begin.iteration, begin.bytes * begin.rounds);
-    let message = match begin.work {
-        Work::Transfer => format!("message {iteration}"),
-        Work::Raw => format!("the ceiling's run after message {iteration}"),
-    };
+pub(super) fn reconcile(
+    (begin, message): (&Begin, &str),
+    sent: &Sent,
+    received: &Received,
+) -> Result<(), Failure> {
+    let expected = begin.all_bytes();
     if received.verified == Some(false) {
         let what = received.mismatch.as_deref().map_or_else(|| "the data differs".into(), printable);
         return Err(Failure::Corrupt(format!("{message} arrived wrong: {what}; do not trust this path")));
+    }
+    let times = received.message_times_ns.len() as u64;
+    if times != 0 && times != begin.rounds {
+        let rounds = begin.rounds;
+        return Err(Failure::Peer(format!(
+            "{message} has {rounds} messages, and its receiver timed {times}"
+        )));
     }
     let equal = [sent.bytes, received.landed, received.unpacked].iter().all(|&counted| counted == expected);
     if !equal || sent.chunks != received.chunks {
@@ -249,7 +251,7 @@ impl Clock {
 
     fn flown(&self, sent: Option<Moved>, received: Option<Moved>, end: Instant) -> Flown {
         let time = end.saturating_duration_since(self.began);
-        Flown { sent, received, time, cpu: self.cpu() }
+        Flown { sent, received, time, cpu: self.cpu(), message_times_ns: Vec::new() }
     }
 
     pub(super) fn time(&self) -> Duration {
@@ -267,6 +269,7 @@ struct Flown {
     received: Option<Moved>,
     time: Duration,
     cpu: Duration,
+    message_times_ns: Vec<u64>,
 }
 
 /// Returns the start of a run, common to both ends. A sender says that its data is there, a receiver starts
@@ -297,11 +300,11 @@ pub(super) fn barrier(
     }
 }
 
-/// Moves the message through the engine.
+/// Moves the messages through the engine.
 fn fly(
     outgoing: Option<&mut Outgoing>,
     incoming: Option<&mut Incoming>,
-    bytes: u64,
+    (begin, depth): (&Begin, u16),
     barrier: impl FnOnce() -> Result<Clock, Failure>,
 ) -> Result<Flown, Failure> {
     let Some(Incoming { buffer, comms, receiver, .. }) = incoming else {
@@ -309,29 +312,34 @@ fn fly(
             return Err(Failure::Run("this side neither sends nor receives".into()));
         };
         let clock = barrier()?;
-        let sent = outgoing.send(bytes)?;
+        let sent = outgoing.send_burst(begin, depth)?;
         return Ok(clock.flown(Some(sent), None, Instant::now()));
     };
-    let receiving = receiver.post(comms, Message { buffer, offset: 0, bytes })?;
+    let mut times = Times::of(begin);
+    let receiving = receiver.post(comms, burst(buffer, begin, depth))?;
     let Some(outgoing) = outgoing else {
         let clock = barrier()?;
-        let received = receiver.finish(comms, receiving)?;
-        return Ok(clock.flown(None, Some(received), Instant::now()));
+        times.start(clock.began);
+        let received = receiver.finish_with(comms, receiving, |step| times.note(step))?;
+        let flown = clock.flown(None, Some(received), Instant::now());
+        return Ok(Flown { message_times_ns: times.into_ns(), ..flown });
     };
     thread::scope(|scope| {
         // The sending thread is there before the clock starts.
         let (go, gone) = mpsc::channel::<()>();
-        let sending = scope.spawn(move || gone.recv().ok().map(|()| outgoing.send(bytes)));
+        let sending = scope.spawn(move || gone.recv().ok().map(|()| outgoing.send_burst(begin, depth)));
         let clock = barrier()?;
+        times.start(clock.began);
         let _ = go.send(());
-        let received = receiver.finish(comms, receiving);
+        let received = receiver.finish_with(comms, receiving, |step| times.note(step));
         let end = Instant::now();
         let sent = sending.join().map_err(|_| Failure::Run("the sending thread panicked".into()))?;
-        Ok(clock.flown(sent.transpose()?, Some(received?), end))
+        let flown = clock.flown(sent.transpose()?, Some(received?), end);
+        Ok(Flown { message_times_ns: times.into_ns(), ..flown })
     })
 }
 
-/// Moves as many bytes over raw sockets.
+/// Moves as many bytes over raw sockets: each moves its share without a pause, those of a burst as well.
 fn slice(
     mut outgoing: Option<&mut Outgoing>,
     mut incoming: Option<&mut Incoming>,

@@ -140,6 +140,7 @@ fn check(ask: &mut Ask, plugin: Option<&NetPlugin>) -> Result<(Accept, Option<Gp
     let mut answer = answer(ask)?;
     answer.0.plugin = plugin;
     answer.0.one_sided = ask.settings.one_sided;
+    answer.0.depth = ask.settings.has_bursts().then_some(ask.settings.depth);
     ask.settings.check_memory("the server", &[Role::Server], available_memory_bytes())?;
     Ok(answer)
 }
@@ -151,10 +152,14 @@ fn check_begin(settings: &Settings, kind: Kind, begin: &Begin, peer: &str) -> Re
         Flow::Backward => Kind::BeginBackward,
         Flow::Both => Kind::BeginBoth,
     };
-    let rounds_most = if settings.flow == Flow::RoundTrip { Settings::rounds(begin.bytes.max(1)) } else { 1 };
+    let rounds_most = match settings.flow {
+        Flow::RoundTrip => Settings::rounds(begin.bytes.max(1)),
+        Flow::Forward | Flow::Backward | Flow::Both => settings.messages(begin.bytes),
+    };
     let fits = settings.sizes.contains(&begin.bytes) && (1..=rounds_most).contains(&begin.rounds);
     let raw = begin.work == Work::Raw && !settings.ceiling;
-    if kind == due && fits && !raw && begin.iteration <= ITERATION_MAX {
+    let last = begin.iteration.saturating_add(begin.rounds.saturating_sub(1));
+    if kind == due && fits && !raw && last <= ITERATION_MAX {
         return Ok(());
     }
     Err(Failure::Peer(format!("{peer} began a run that was not agreed on ({}, {begin:?})", kind.name())))
@@ -198,6 +203,14 @@ mod tests {
         }
         assert!(check_begin(&forward, Kind::BeginBoth, &good, "the client").is_err());
         assert!(!check(&Settings { ceiling: false, ..forward.clone() }, Begin { work: Work::Raw, ..good }));
+        let bursts = Settings { depth: 4, sizes: vec![64 << 20], ..forward.clone() };
+        let burst = Begin { bytes: 64 << 20, rounds: 16, ..good };
+        assert!(check(&bursts, burst) && check(&bursts, Begin { rounds: 1, ..burst }));
+        for rounds in [0, 17, u64::MAX] {
+            assert!(!check(&bursts, Begin { rounds, ..burst }), "{rounds}");
+        }
+        assert!(check(&bursts, Begin { iteration: u64::MAX / 2 - 15, ..burst }));
+        assert!(!check(&bursts, Begin { iteration: u64::MAX / 2 - 14, ..burst }));
         let there_and_back = Settings { flow: Flow::RoundTrip, ..forward };
         assert!(check(&there_and_back, Begin { rounds: 256, ..good }));
         assert!(!check(&there_and_back, Begin { rounds: 257, ..good }));

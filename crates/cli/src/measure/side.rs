@@ -10,6 +10,7 @@ use gputcp::{
 use gputcp_gpu::{Buffer, Device, SoftOptions};
 
 use super::{
+    burst::burst,
     connections::{Connecting, Listening, exchange_handles},
     damage::Damage,
     one_sided,
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     bootstrap::{
         link::Link,
-        message::{Handles, Ready, SideReport, TcpCounters},
+        message::{Begin, Handles, Ready, SideReport, TcpCounters},
     },
     failure::Failure,
     host::{plugin::NetPlugin, usage::peak_resident_bytes},
@@ -287,12 +288,13 @@ impl Side {
 }
 
 impl Outgoing {
-    /// Sends one message from the start of the buffer.
+    /// Sends a run's messages, with so many in flight.
     ///
     /// # Errors
     /// If a connection fails.
-    pub fn send(&mut self, bytes: u64) -> Result<Moved, Failure> {
-        self.send_at(0, bytes)
+    pub fn send_burst(&mut self, begin: &Begin, depth: u16) -> Result<Moved, Failure> {
+        let Self { buffer, comms, sender, .. } = self;
+        Ok(sender.send(comms, burst(buffer, begin, depth))?)
     }
 
     /// Sends one message from somewhere in the buffer.

@@ -27,6 +27,8 @@ pub struct Tally {
 #[derive(Debug, Default)]
 struct Sums {
     samples: Samples,
+    /// The messages of bursts, each with its own time.
+    messages: Option<Samples>,
     sent: u64,
     landed: u64,
     unpacked: u64,
@@ -52,7 +54,8 @@ impl Tally {
         }
     }
 
-    /// Counts what came of one run, as the client sees it; `laps` are the rounds of a ping-pong.
+    /// Counts what came of one run, as the client sees it. `bytes` are those of a sample, and `laps` the rounds
+    /// of a ping-pong.
     pub fn add(&mut self, bytes: u64, outcome: &Outcome, laps: &[Duration]) {
         for (way, sums) in &mut self.ways {
             match way {
@@ -85,13 +88,13 @@ impl Tally {
         self.messages() == 0
     }
 
-    /// Returns the number of messages, or of round trips.
+    /// Returns the number of samples: messages, bursts, or round trips.
     #[must_use]
     pub fn messages(&self) -> u64 {
         self.ways.first().map_or(0, |(_, sums)| sums.samples.count())
     }
 
-    /// Returns the median so far in GB/s, of the last way.
+    /// Returns the median so far in GB/s, of the last way, with samples of so many bytes.
     #[must_use]
     pub fn so_far(&self, bytes: u64) -> Option<f64> {
         let (way, sums) = self.ways.last()?;
@@ -101,12 +104,17 @@ impl Tally {
     /// Returns one result for each way, next to the ceiling that was measured along with it.
     #[must_use]
     pub fn rows(&self, bytes: u64, settings: &Settings, gpus: &Gpus, ceiling: Option<&Self>) -> Vec<Row> {
+        let messages = settings.messages(bytes);
+        let sample_bytes = bytes.saturating_mul(messages);
         let rows = self.ways.iter().enumerate().filter_map(|(index, (way, sums))| {
             let ceiling = ceiling.and_then(|ceiling| ceiling.ways.get(index)).map(|(_, sums)| &sums.samples);
-            let goodput =
-                if *way == Way::RoundTrip { None } else { Some(sums.samples.goodput(way.bytes(bytes))?) };
-            let time_us = sums.samples.times()?;
-            let slices = ceiling.and_then(|ceiling| ceiling.slices(kind(settings), way.bytes(bytes)));
+            let goodput = if *way == Way::RoundTrip {
+                None
+            } else {
+                Some(sums.samples.goodput(way.bytes(sample_bytes))?)
+            };
+            let time_us = sums.messages.as_ref().unwrap_or(&sums.samples).times()?;
+            let slices = ceiling.and_then(|ceiling| ceiling.slices(kind(settings), way.bytes(sample_bytes)));
             let percent = slices.map(|slices| match goodput {
                 Some(goodput) => 100.0 * goodput.median / slices.median,
                 None => 100.0 * slices.median / time_us.p50,
@@ -131,6 +139,8 @@ impl Tally {
                 source_gpu,
                 destination_gpu,
                 unpack: settings.unpack,
+                depth: settings.depth,
+                messages,
                 iterations: sums.samples.count(),
                 goodput_gb_per_s: goodput,
                 goodput_gbit_per_s: goodput.map(|goodput| round(8.0 * goodput.median)),
@@ -180,6 +190,9 @@ impl Sums {
     }
 
     fn count(&mut self, flow: &Exchanged) {
+        for &ns in &flow.received.message_times_ns {
+            self.messages.get_or_insert_default().add(0, Duration::from_nanos(ns));
+        }
         self.sent += flow.sent.bytes;
         self.landed += flow.received.landed;
         self.unpacked += flow.received.unpacked;

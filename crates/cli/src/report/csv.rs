@@ -59,6 +59,8 @@ const COLUMNS: &[Column] = &[
     ("blocks", |row| count(row.one_sided.map(|one_sided| one_sided.blocks))),
     ("block_bytes", |row| count(row.one_sided.map(|one_sided| one_sided.block_bytes))),
     ("scatter", |row| row.one_sided.map(|one_sided| one_sided.scatter.to_string()).unwrap_or_default()),
+    ("depth", |row| row.depth.to_string()),
+    ("messages", |row| row.messages.to_string()),
 ];
 
 fn count(value: Option<impl Into<u64>>) -> String {

@@ -14,6 +14,7 @@ pub fn head(version: &str, config: &Config, hosts: Hosts<'_>, gpus: &Gpus) -> St
     let _ = writeln!(text, "# gputcp {version}: {}", ends(config, hosts));
     let _ = settings.one_sided.map(|one_sided| writeln!(text, "# {}", blocks(one_sided)));
     let _ = writeln!(text, "# {}", transfer(settings));
+    let _ = settings.has_bursts().then(|| writeln!(text, "# {}", bursts(settings)));
     if let Some(Plugins { client, server }) = &config.plugins {
         let _ = writeln!(text, "# client plugin {client}\n# server plugin {server}");
     }
@@ -187,6 +188,16 @@ fn blocks(OneSided { op, blocks, block_bytes, scatter }: OneSided) -> String {
     format!("one-sided {op} of {blocks} blocks of {}, {places}", show_size(block_bytes))
 }
 
+fn bursts(settings: &Settings) -> String {
+    let lengths = || settings.sizes.iter().map(|&bytes| settings.messages(bytes));
+    let (least, most) = (lengths().min().unwrap_or(1), lengths().max().unwrap_or(1));
+    let length = if least == most { least.to_string() } else { format!("{least} to {most}") };
+    let depth = settings.depth;
+    format!(
+        "depth {depth}: bursts of {length} messages, {depth} in flight; time: a message's, from its receive on"
+    )
+}
+
 fn transfer(settings: &Settings) -> String {
     let memory = memory_name(settings.memory, settings.destination());
     let unpack = match settings.unpack {
@@ -209,11 +220,9 @@ fn transfer(settings: &Settings) -> String {
 }
 
 fn effort(config: &Config) -> String {
-    let (what, by) = match (config.settings.flow, config.settings.one_sided) {
-        (_, Some(one_sided)) => (one_sided.op.many(), "client"),
-        (Flow::RoundTrip, _) => ("round trips", "client"),
-        _ => ("messages", "receiver"),
-    };
+    let what = config.settings.many();
+    let is_clients = config.settings.one_sided.is_some() || config.settings.flow == Flow::RoundTrip;
+    let by = if is_clients { "client" } else { "receiver" };
     let amount = match (config.iterations, config.time_s) {
         (Some(count), _) => format!("{count} {what}"),
         (None, Some(seconds)) => format!("{seconds} s of {what}"),

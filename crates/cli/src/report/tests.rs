@@ -42,6 +42,7 @@ fn flow(bytes: u64, micros: u64) -> Exchanged {
             cpu_ns: 25_000_000,
             verified: Some(true),
             mismatch: None,
+            message_times_ns: vec![],
         },
     }
 }
@@ -123,6 +124,44 @@ fn table_of_one_way() {
 #[test]
 fn table_of_both_ways() {
     insta::assert_snapshot!(table(&report(MeasureArgs { bidir: true, ..Default::default() })));
+}
+
+/// Returns a report on bursts, whose messages were in flight for 3 ms and more.
+fn bursts() -> Report {
+    let settings = settings(MeasureArgs { depth: Some(4), ..Default::default() });
+    let mut tally = Tally::new(settings.flow, TcpCounters::default());
+    let all_bytes = settings.messages(64 << 20) * (64 << 20);
+    for n in 0..10 {
+        let mut sent = flow(all_bytes, 50_000 + 100 * n);
+        sent.received.message_times_ns = (0..16).map(|message| 3_000_000 + 10_000 * message).collect();
+        tally.add(all_bytes, &Outcome { sent: Some(sent), received: None }, &[]);
+    }
+    let results = tally.rows(64 << 20, &settings, &Gpus::default(), Some(&tally));
+    let report = report_of(settings, &Gpus::default());
+    let config = Config { iterations: Some(10), warmup: 1, ..report.config };
+    Report { config, results, ..report }
+}
+
+#[test]
+fn table_of_bursts() {
+    let mut report = bursts();
+    let text = table(&report);
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    insta::assert_snapshot!(text);
+    report.config.settings.sizes = vec![1 << 20, 256 << 20];
+    assert!(table(&report).contains("bursts of 4 to 256 messages"), "{}", table(&report));
+    assert!(table(&report).lines().all(|line| line.chars().count() <= 100));
+}
+
+#[test]
+fn csv_and_json_of_bursts() {
+    let report = bursts();
+    let row = &report.results[0];
+    insta::assert_snapshot!(csv::head() + &csv::row(row));
+    insta::assert_json_snapshot!(row);
+    assert_eq!(report.config.settings.depth, 4);
+    let few = Row { iterations: 4, verified: None, ..row.clone() };
+    insta::assert_snapshot!(warnings::about(&few).join("\n"));
 }
 
 fn one_sided(op: Operation, scatter: bool) -> Report {

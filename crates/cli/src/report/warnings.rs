@@ -7,7 +7,7 @@ use crate::{failure::Failure, settings::size::show_size};
 #[must_use]
 pub fn about(row: &Row) -> Vec<String> {
     let mut warnings = Vec::new();
-    let what = format!("{} of {}", kind(row), show_size(row.bytes));
+    let what = what(row);
     if row.iterations < FEW {
         warnings.push(format!("only {} {what} were timed: give -n {FEW} or more", row.iterations));
     }
@@ -36,12 +36,14 @@ pub fn about(row: &Row) -> Vec<String> {
     warnings
 }
 
-/// Returns the name of the results' messages.
-const fn kind(row: &Row) -> &'static str {
+/// Returns the name of what was timed, with its size.
+fn what(row: &Row) -> String {
+    let size = show_size(row.bytes);
     match (row.one_sided, row.way) {
-        (Some(one_sided), _) => one_sided.op.many(),
-        (None, Way::RoundTrip) => "round trips",
-        (None, _) => "messages",
+        (Some(one_sided), _) => format!("{} of {size}", one_sided.op.many()),
+        (None, Way::RoundTrip) => format!("round trips of {size}"),
+        (None, _) if row.depth > 1 => format!("bursts of {} messages of {size}", row.messages),
+        (None, _) => format!("messages of {size}"),
     }
 }
 
@@ -59,10 +61,9 @@ pub fn check_link(row: &Row, link: Option<(&str, f64)>) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Run(format!(
-        "{} of {} came out at {gbit_per_s} Gb/s, but {interface} carries {} Gb/s: this is a mistake of the measurement, \
+        "{} came out at {gbit_per_s} Gb/s, but {interface} carries {} Gb/s: this is a mistake of the measurement, \
          or the data took another way; do not use it",
-        kind(row),
-        show_size(row.bytes),
+        what(row),
         capacity / 1e9
     )))
 }

@@ -53,6 +53,9 @@ pub struct Settings {
     pub timeout_ms: u64,
     /// The seed of the data.
     pub seed: u64,
+    /// Messages in flight; with 1 each is measured alone, with more they are measured by bursts.
+    #[serde(default = "one")]
+    pub depth: u16,
     /// The one-sided transfers that are measured in the place of messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub one_sided: Option<OneSided>,
@@ -99,6 +102,7 @@ impl Settings {
         } else if self.unpack == Unpack::InPlace {
             return Err("only a plugin receives into other memory than the host's in place".into());
         }
+        self.check_depth()?;
         self.one_sided.map_or(Ok(()), |one_sided| one_sided.check(self))
     }
 
@@ -154,6 +158,11 @@ impl Settings {
     pub const fn ceiling_is_pipeline(&self) -> bool {
         self.ceiling && matches!(self.memory, Memory::Cuda) && !matches!(self.flow, Flow::RoundTrip)
     }
+}
+
+/// Returns the depth of a client that does not speak of one.
+const fn one() -> u16 {
+    1
 }
 
 /// The most requests at a time over an unpack queue: it has 16 rows, and Google's plugins as many slots.

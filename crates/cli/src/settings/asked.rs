@@ -7,6 +7,7 @@ use gputcp_proto::frame::STREAMS_MAX;
 
 use super::{
     agreed::{CHANNELS_MAX, CHUNK_BYTES_MAX},
+    depth::{self, parse_depth},
     environment::Environment,
     kinds::{Memory, Unpack},
     memory::{MemoryArg, Selector},
@@ -32,16 +33,20 @@ pub struct MeasureArgs {
     /// Factor between the sizes of a sweep [default: 2]
     #[arg(short, long, value_parser = parse_factor, requires = "end", help_heading = "Messages")]
     pub factor: Option<u32>,
-    /// Timed messages per size [default: 20; 1000 with --latency]
+    /// Timed messages per size, or bursts with --depth [default: 20; 10 with --depth; 1000 with --latency]
     #[arg(short = 'n', long, value_name = "N", value_parser = parse_iterations, conflicts_with = "time",
           help_heading = "Messages")]
     pub iterations: Option<u32>,
     /// Time messages of each size for this long instead
     #[arg(short, long, value_name = "SECONDS", value_parser = parse_seconds, help_heading = "Messages")]
     pub time: Option<Duration>,
-    /// Messages per size before the timed ones [default: 3; 50 with --latency]
+    /// Messages or bursts per size before the timed ones [default: 3; 1 with --depth; 50 with --latency]
     #[arg(short, long, value_name = "N", value_parser = parse_warmup, help_heading = "Messages")]
     pub warmup: Option<u32>,
+    /// Messages in flight: the next begins while the last one ends. From 2 on, bursts are timed: messages
+    /// without a pause, as many as 1G holds, between N and 256 [default: 1]
+    #[arg(long, value_name = "N", value_parser = parse_depth, help_heading = "Messages")]
+    pub depth: Option<u16>,
 
     /// The server sends, the client receives
     #[arg(short = 'R', long, conflicts_with_all = ["bidir", "latency"], help_heading = "Direction")]
@@ -149,6 +154,9 @@ impl Environment {
             }
         }
         self.fill(&mut args.warmup, &["GPUTCP_WARMUP"], parse_warmup)?;
+        if depth::conflict(args).is_none() {
+            self.fill(&mut args.depth, &["GPUTCP_DEPTH"], parse_depth)?;
+        }
         self.fill(&mut args.streams, &["GPUTCP_STREAMS"], parse_streams)?;
         if args.streams.is_none() {
             args.streams = self.sockets_of_nccl()?;

@@ -8,6 +8,7 @@
 pub mod agreed;
 pub mod asked;
 pub mod congestion;
+pub mod depth;
 pub mod environment;
 pub mod kinds;
 pub mod library;

@@ -60,6 +60,11 @@ impl MeasureRequest {
     pub fn new(mut asked: MeasureArgs, environment: &Environment) -> Result<Self, Failure> {
         environment.complete_measure(&mut asked)?;
         let settings = resolve(&asked, &Here::default(), None)?;
+        let (count, warmup) = match (asked.latency, settings.has_bursts()) {
+            (true, _) => (1000, 50),
+            (_, true) => (10, 1),
+            _ => (20, 3),
+        };
         Ok(Self {
             settings,
             memory: wanted(&asked)?,
@@ -68,9 +73,9 @@ impl MeasureRequest {
             amount: match (asked.iterations, asked.time) {
                 (_, Some(time)) => Amount::Time(time),
                 (Some(count), None) => Amount::Count(count),
-                (None, None) => Amount::Count(if asked.latency { 1000 } else { 20 }),
+                (None, None) => Amount::Count(count),
             },
-            warmup: asked.warmup.unwrap_or(if asked.latency { 50 } else { 3 }),
+            warmup: asked.warmup.unwrap_or(warmup),
             interval: asked.interval,
             format: match (asked.json, asked.csv) {
                 (true, _) => Format::Json,

@@ -8,6 +8,7 @@ use super::{
     agreed::{DEFAULT_TIMEOUT, MESSAGE_BYTES_MAX, SIZES_MAX, SOCKETS_MAX, Settings},
     asked::MeasureArgs,
     congestion::Congestion,
+    depth,
     kinds::{Flow, Memory, Transport, Unpack},
     memory::Wanted,
     one_sided::OneSided,
@@ -71,12 +72,14 @@ pub fn resolve(asked: &MeasureArgs, here: &Here, there: Option<&There>) -> Resul
     let unpack = unpack(asked, wanted, memory, flow, plugin)?;
     let channels = asked.channels.unwrap_or(1);
     check_sockets(asked, flow, channels)?;
+    let depth = depth::asked(asked)?;
     let cores = there.map_or(1, |there| here.cores.min(there.cores)).clamp(1, STREAMS_AUTO) as u16;
     let streams = asked.streams.unwrap_or_else(|| (cores / channels).max(1));
     let most = plugin.map_or(SLOTS_MAX, |plugin| plugin.requests);
     let windows = asked.window.unwrap_or_else(|| {
         let Windows { send, recv } = Windows::of_streams(streams);
-        Windows { send: send.min(most / 4 * 3), recv: recv.min(most) }
+        let usual = Windows { send: send.min(most / 4 * 3), recv: recv.min(most) };
+        depth::windows(usual, depth, channels, most)
     });
     let between_gpus = memory == Memory::Cuda && plugin.is_none();
     let chunk_bytes = if between_gpus { GPU_CHUNK_BYTES } else { Plan::CHUNK_BYTES };
@@ -99,6 +102,7 @@ pub fn resolve(asked: &MeasureArgs, here: &Here, there: Option<&There>) -> Resul
         ceiling: !asked.no_ceiling,
         timeout_ms: asked.timeout.unwrap_or(DEFAULT_TIMEOUT).as_millis() as u64,
         seed: asked.seed.unwrap_or(1),
+        depth,
         one_sided,
     };
     if let Some(plugin) = plugin {

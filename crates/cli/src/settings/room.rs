@@ -16,8 +16,8 @@ impl Settings {
         (ROUNDS_BYTES / bytes).clamp(1, 256)
     }
 
-    /// Returns the length of one message buffer: the largest size, a whole batch of round trips, or a region
-    /// of one-sided transfers.
+    /// Returns the length of one message buffer: the largest size, a whole batch of round trips or burst of
+    /// messages, or a region of one-sided transfers.
     #[must_use]
     pub fn buffer_bytes(&self) -> u64 {
         if let Some(one_sided) = &self.one_sided {
@@ -25,7 +25,7 @@ impl Settings {
         }
         let of = |bytes: u64| match self.flow {
             Flow::RoundTrip => Self::rounds(bytes) * bytes,
-            Flow::Forward | Flow::Backward | Flow::Both => bytes,
+            Flow::Forward | Flow::Backward | Flow::Both => self.messages(bytes).saturating_mul(bytes),
         };
         self.sizes.iter().map(|&bytes| of(bytes)).max().unwrap_or(0)
     }
@@ -67,7 +67,8 @@ impl Settings {
         });
         match available {
             Some(available) if needed > available => Err(format!(
-                "messages of {} need {:.1} GB of memory on {host}, which has {:.1} GB left: choose {}",
+                "{} of {} need {:.1} GB of memory on {host}, which has {:.1} GB left: choose {}",
+                if self.has_bursts() { "bursts of messages" } else { "messages" },
                 show_size(self.sizes.iter().copied().max().unwrap_or(0)),
                 needed as f64 / 1e9,
                 available as f64 / 1e9,
@@ -75,6 +76,8 @@ impl Settings {
                     "smaller segments or fewer streams, whose rings need most of it"
                 } else if self.one_sided.is_some() {
                     "fewer or smaller blocks"
+                } else if self.has_bursts() {
+                    "a smaller size, or --depth 1"
                 } else {
                     "a smaller size"
                 },

@@ -3,6 +3,7 @@
 mod bootstrap;
 #[path = "../../../test-plugin/built.rs"]
 mod built;
+mod bursts;
 mod cables;
 mod conformance;
 mod doctor;

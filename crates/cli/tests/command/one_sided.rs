@@ -91,7 +91,7 @@ fn a_loopback_says_so_in_all_outputs() {
     }
     let csv = run(&small(&["loopback", "--op", "read", "--csv", "-q"]));
     expect(&csv, 0);
-    assert!(stdout(&csv).ends_with(",read,50,3001,false\n"), "{}", stdout(&csv));
+    assert!(stdout(&csv).ends_with(",read,50,3001,false,1,1\n"), "{}", stdout(&csv));
     let report = document(&run(&small(&["loopback", "-6", "--op", "read", "-J", "-q"])), 0);
     assert_eq!(report["config"]["loopback"], true);
     let by_variables = [("GPUTCP_OP", "write"), ("GPUTCP_BLOCKS", "2"), ("GPUTCP_BLOCK_SIZE", "1K")];

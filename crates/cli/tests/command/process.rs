@@ -233,7 +233,7 @@ impl DerefMut for Heard {
 pub(crate) fn measuring(mut command: Command) -> Heard {
     command.args(["-i", "0.1"]).stdout(Stdio::piped());
     let mut client = Heard::start(command);
-    client.hear(" messages");
+    client.hear(" so far");
     client
 }
 

@@ -20,6 +20,7 @@ use crate::{
     },
     failure::Failure,
     measure::{
+        burst,
         damage::Damage,
         run::{Clock, Outcome, settle},
         side::tcp_counters,
@@ -87,9 +88,19 @@ impl Run<'_> {
             let verified = settings.verify.then_some(mismatch.is_none());
             // The end of the transfer says that all of it has landed.
             let (landed, unpacked) = (bytes, bytes);
-            Ok(Some(Received { time_ns, landed, unpacked, chunks, cpu_ns, verified, mismatch }))
+            let message_times_ns = Vec::new();
+            Ok(Some(Received {
+                time_ns,
+                landed,
+                unpacked,
+                chunks,
+                cpu_ns,
+                verified,
+                mismatch,
+                message_times_ns,
+            }))
         };
-        let mut outcome = settle(link, begin, self.stall_timeout(), sent, received)?;
+        let mut outcome = settle(link, (begin, &burst::name(begin)), self.stall_timeout(), sent, received)?;
         if let (Role::Client, Some(flow)) = (role, &mut outcome.sent) {
             flow.time_ns = time_ns;
         }

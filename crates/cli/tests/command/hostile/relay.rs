@@ -42,10 +42,11 @@ fn pass(random: &mut Rng, counts: &mut Counts, server: &str) {
         (&["-R"], Kind::BeginBackward),
         (&["--bidir"], Kind::BeginBoth),
         (&[], Kind::BeginForward),
+        (&["--depth", "3"], Kind::BeginForward),
         (READ, Kind::BeginBackward),
         (WRITE, Kind::BeginForward),
     ];
-    let (way, begin) = random.choice(ways).expect("six");
+    let (way, begin) = random.choice(ways).expect("seven");
     let memory = random.choice(["host", "soft"]).expect("two");
     let mut command = gputcp(&["client", "127.0.0.1", "-p", &port, "--timeout", "0.5", "-J"]);
     command.args(["-n", "2", "-w", "1", "-P", "1", "-m", memory]).args(way);

@@ -77,9 +77,11 @@ fn live(mut link: Link, role: Role, settings: &Settings) -> Vec<Outcome> {
         Flow::Backward => Kind::BeginBackward,
         Flow::Both => Kind::BeginBoth,
     };
-    let outcomes = [(Work::Transfer, 1), (Work::Raw, 1), (Work::Raw, 1), (Work::Transfer, 2)].map(
+    let bytes = settings.sizes[0];
+    let rounds = settings.messages(bytes);
+    let outcomes = [(Work::Transfer, 1), (Work::Raw, 1), (Work::Raw, 1), (Work::Transfer, 1 + rounds)].map(
         |(work, iteration)| {
-            let begin = Begin { work, bytes: BYTES, iteration, rounds: 1 };
+            let begin = Begin { work, bytes, iteration, rounds };
             let soon = Instant::now() + Duration::from_secs(10);
             if role == Role::Client {
                 link.say(kind, &begin, soon).unwrap();
@@ -126,6 +128,22 @@ fn a_pipelines_bytes_are_verified_at_their_destination_in_every_direction_and_mo
         }
         let rows = slices.rows(BYTES, &settings, &Gpus::default(), Some(&slices));
         assert!(rows.iter().all(|row| row.ceiling.unwrap().kind == CeilingKind::GpuPipeline));
+    }
+}
+
+#[test]
+fn a_burst_goes_through_the_pipelines_as_one_and_each_of_its_messages_is_verified() {
+    for args in [MeasureArgs::default(), MeasureArgs { bidir: true, ..Default::default() }] {
+        let asked = MeasureArgs { depth: Some(3), ..args };
+        let settings = Settings { sizes: vec![20_001], ..settings(asked) };
+        for outcome in session(&settings) {
+            for flow in [&outcome.sent, &outcome.received].into_iter().flatten() {
+                assert_eq!((flow.sent.bytes, flow.received.unpacked), (256 * 20_001, 256 * 20_001));
+                assert_eq!(flow.received.verified, Some(true));
+                let is_raw = flow.received.chunks == 1;
+                assert_eq!(flow.received.message_times_ns.len(), if is_raw { 0 } else { 256 });
+            }
+        }
     }
 }
 
