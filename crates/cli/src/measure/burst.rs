@@ -55,11 +55,15 @@ pub(super) fn check(
     for (offset, message) in begin.messages() {
         let (_, pattern) = patterns(seed(settings, begin.work), message.iteration, role);
         if let Err(mismatch) = verify(buffer, pattern, offset, begin.bytes, interrupt)? {
-            let of_burst = format!("in message {} {mismatch}", message.iteration);
-            return Ok(Some(if begin.rounds > 1 { of_burst } else { mismatch.to_string() }));
+            return Ok(Some(self::mismatch(begin, &message, mismatch.to_string())));
         }
     }
     Ok(None)
+}
+
+/// Returns a message's first difference in words, which name the message if there are several.
+pub(super) fn mismatch(begin: &Begin, message: &Begin, mismatch: String) -> String {
+    if begin.rounds > 1 { format!("in message {} {mismatch}", message.iteration) } else { mismatch }
 }
 
 /// Returns the name of a run's messages.

@@ -190,7 +190,7 @@ pub struct Row {
     pub destination_gpu: Option<String>,
     /// The way chunks reached their destination.
     pub unpack: Unpack,
-    /// Messages in flight; with 1 each was measured alone, with more they were measured by bursts.
+    /// Messages or one-sided transfers in flight; with 1 each was measured alone, with more they were measured by bursts.
     pub depth: u16,
     /// The messages of an iteration: 1, or those of a burst, which go without a pause.
     pub messages: u64,

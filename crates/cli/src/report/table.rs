@@ -192,10 +192,13 @@ fn bursts(settings: &Settings) -> String {
     let lengths = || settings.sizes.iter().map(|&bytes| settings.messages(bytes));
     let (least, most) = (lengths().min().unwrap_or(1), lengths().max().unwrap_or(1));
     let length = if least == most { least.to_string() } else { format!("{least} to {most}") };
-    let depth = settings.depth;
-    format!(
-        "depth {depth}: bursts of {length} messages, {depth} in flight; time: a message's, from its receive on"
-    )
+    let (depth, many) = (settings.depth, settings.many_alone());
+    let time = match settings.one_sided.map(|one_sided| one_sided.op) {
+        None => "a message's, from its receive on",
+        Some(Operation::Read) => "a read's, from its post on",
+        Some(Operation::Write) => "a write's, from its post on",
+    };
+    format!("depth {depth}: bursts of {length} {many}, {depth} in flight; time: {time}")
 }
 
 fn transfer(settings: &Settings) -> String {

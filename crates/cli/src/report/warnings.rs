@@ -39,11 +39,15 @@ pub fn about(row: &Row) -> Vec<String> {
 /// Returns the name of what was timed, with its size.
 fn what(row: &Row) -> String {
     let size = show_size(row.bytes);
-    match (row.one_sided, row.way) {
-        (Some(one_sided), _) => format!("{} of {size}", one_sided.op.many()),
-        (None, Way::RoundTrip) => format!("round trips of {size}"),
-        (None, _) if row.depth > 1 => format!("bursts of {} messages of {size}", row.messages),
-        (None, _) => format!("messages of {size}"),
+    let many = match (row.one_sided, row.way) {
+        (Some(one_sided), _) => one_sided.op.many(),
+        (None, Way::RoundTrip) => "round trips",
+        (None, _) => "messages",
+    };
+    if row.depth > 1 {
+        format!("bursts of {} {many} of {size}", row.messages)
+    } else {
+        format!("{many} of {size}")
     }
 }
 

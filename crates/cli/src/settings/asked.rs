@@ -33,18 +33,19 @@ pub struct MeasureArgs {
     /// Factor between the sizes of a sweep [default: 2]
     #[arg(short, long, value_parser = parse_factor, requires = "end", help_heading = "Messages")]
     pub factor: Option<u32>,
-    /// Timed messages per size, or bursts with --depth [default: 20; 10 with --depth; 1000 with --latency]
+    /// Timed messages of each size, or bursts with --depth [default: 20; 10 with --depth; 1000 with
+    /// --latency]
     #[arg(short = 'n', long, value_name = "N", value_parser = parse_iterations, conflicts_with = "time",
           help_heading = "Messages")]
     pub iterations: Option<u32>,
     /// Time messages of each size for this long instead
     #[arg(short, long, value_name = "SECONDS", value_parser = parse_seconds, help_heading = "Messages")]
     pub time: Option<Duration>,
-    /// Messages or bursts per size before the timed ones [default: 3; 1 with --depth; 50 with --latency]
+    /// Messages or bursts of each size before the timed ones [default: 3; 1 with --depth; 50 with --latency]
     #[arg(short, long, value_name = "N", value_parser = parse_warmup, help_heading = "Messages")]
     pub warmup: Option<u32>,
-    /// Messages in flight: the next begins while the last one ends. From 2 on, bursts are timed: messages
-    /// without a pause, as many as 1G holds, between N and 256 [default: 1]
+    /// Messages or one-sided transfers in flight: the next begins while the last one ends. From 2 on, bursts
+    /// are timed: as many without a pause as 1G holds, between N and 256 [default: 1]
     #[arg(long, value_name = "N", value_parser = parse_depth, help_heading = "Messages")]
     pub depth: Option<u16>,
 

@@ -5,7 +5,7 @@ use super::{
     agreed::Settings,
     asked::MeasureArgs,
     kinds::Flow,
-    size::{Windows, parse_count, show_size, within},
+    size::{Windows, parse_count, within},
 };
 use crate::failure::Failure;
 
@@ -17,7 +17,11 @@ impl Settings {
     pub fn messages(&self, bytes: u64) -> u64 {
         match self.depth {
             0 | 1 => 1,
-            depth => (BURST_BYTES / bytes.max(1)).clamp(depth.into(), MESSAGES_MAX),
+            depth => {
+                let blocks = self.one_sided.map_or(1, |one_sided| u64::from(one_sided.blocks.max(1)));
+                let most = (BURST_BYTES / bytes.max(1)).min(BLOCKS_MAX / blocks);
+                most.clamp(depth.into(), MESSAGES_MAX)
+            }
         }
     }
 
@@ -30,10 +34,15 @@ impl Settings {
     /// Returns the name of what is timed, for several.
     #[must_use]
     pub const fn many(&self) -> &'static str {
+        if self.has_bursts() { "bursts" } else { self.many_alone() }
+    }
+
+    /// Returns the name of what is timed or what bursts are of, for several.
+    #[must_use]
+    pub const fn many_alone(&self) -> &'static str {
         match (self.one_sided, self.flow) {
             (Some(one_sided), _) => one_sided.op.many(),
             (None, Flow::RoundTrip) => "round trips",
-            (None, _) if self.has_bursts() => "bursts",
             (None, _) => "messages",
         }
     }
@@ -44,8 +53,13 @@ impl Settings {
     /// A sentence that says what is out of range.
     pub(super) fn check_depth(&self) -> Result<(), String> {
         within("the depth", self.depth, 1..=DEPTH_MAX)?;
-        if self.has_bursts() && (self.flow == Flow::RoundTrip || self.one_sided.is_some()) {
-            return Err("only messages that go one way, or both ways at once, have a depth".into());
+        if self.has_bursts() && self.flow == Flow::RoundTrip {
+            return Err("round trips have one message in flight".into());
+        }
+        if let Some(one_sided) = &self.one_sided {
+            let blocks = u64::from(one_sided.blocks) * u64::from(self.depth);
+            within("the number of blocks of all transfers in flight", blocks, 1..=BLOCKS_MAX)?;
+            return Ok(());
         }
         let window = self.send_window.min(self.recv_window);
         if self.has_bursts() && window < chunks(self.depth, self.channels) {
@@ -72,18 +86,9 @@ pub(super) fn asked(asked: &MeasureArgs) -> Result<u16, Failure> {
 
 /// Returns the sentence about an option that does not go with a depth above 1, if there is one.
 pub(super) fn conflict(asked: &MeasureArgs) -> Option<&'static str> {
-    if asked.latency {
-        return Some(
-            "--latency waits for each answer before it sends again, so --depth {depth} has no meaning: drop one of the two",
-        );
-    }
-    if asked.one_sided.op.is_some() {
-        return Some(
-            "a one-sided transfer has as many blocks in flight as its window allows, and --depth counts messages: drop it, \
-             and raise --blocks instead",
-        );
-    }
-    None
+    asked.latency.then_some(
+        "--latency waits for each answer before it sends again, so --depth {depth} has no meaning: drop one of the two",
+    )
 }
 
 /// Returns the windows with which so many messages are in flight, as far as `most` allows.
@@ -110,14 +115,10 @@ const DEPTH_MAX: u16 = 16;
 /// The bytes of a burst. The start of one costs a round trip and what the rings hold: of 1 GiB it is a
 /// hundredth on the fastest links known.
 const BURST_BYTES: u64 = 1 << 30;
+/// The most blocks of a burst of one-sided transfers, whose lists are prepared and kept: some hundred MB.
+const BLOCKS_MAX: u64 = 1 << 20;
 /// The most messages of a burst: short ones are over in a moment, and each is made and verified for itself.
 const MESSAGES_MAX: u64 = 256;
-
-/// Returns the length of a burst in words, for help and reports.
-#[must_use]
-pub fn burst_rule(depth: u16) -> String {
-    format!("as many as {} holds, {depth} to {MESSAGES_MAX}", show_size(BURST_BYTES))
-}
 
 #[cfg(test)]
 mod tests;

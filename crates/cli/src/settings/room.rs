@@ -21,7 +21,7 @@ impl Settings {
     #[must_use]
     pub fn buffer_bytes(&self) -> u64 {
         if let Some(one_sided) = &self.one_sided {
-            return one_sided.region_bytes();
+            return self.messages(one_sided.bytes()).saturating_mul(one_sided.region_bytes());
         }
         let of = |bytes: u64| match self.flow {
             Flow::RoundTrip => Self::rounds(bytes) * bytes,
@@ -74,10 +74,10 @@ impl Settings {
                 available as f64 / 1e9,
                 if self.ring_bytes() > self.buffer_bytes() {
                     "smaller segments or fewer streams, whose rings need most of it"
-                } else if self.one_sided.is_some() {
-                    "fewer or smaller blocks"
                 } else if self.has_bursts() {
                     "a smaller size, or --depth 1"
+                } else if self.one_sided.is_some() {
+                    "fewer or smaller blocks"
                 } else {
                     "a smaller size"
                 },

@@ -77,6 +77,50 @@ fn a_plugin_carries_bursts() {
     check(&document(&with(&[("GPU", "soft"), ("FIFO", "1")], &small(&args)), 0), 16);
 }
 
+/// Small and quick: three bursts, each of 256 transfers.
+const BLOCKS: &[&str] = &["--blocks", "7", "--block-size", "3001", "-n", "3", "-w", "1", "-P", "2"];
+
+fn blocks<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    args.iter().chain(BLOCKS).copied().collect()
+}
+
+#[test]
+fn every_block_of_every_transfer_is_verified() {
+    let server = Server::start(&[]);
+    for op in ["read", "write"] {
+        for more in [&["-m", "host"][..], &["-m", "soft", "--scatter"], &["-m", "host", "--depth", "16"]] {
+            let args = [&["-J", "-q", "--op", op][..], more, &["--depth", "3"][..]].concat();
+            let args = if more.contains(&"--depth") { &args[..args.len() - 2] } else { &args[..] };
+            let report = document(&finish(server.client(&blocks(args))), 0);
+            let (row, transfers) = (&report["results"][0], 3 * 256u64);
+            assert_eq!((&row["messages"], &row["iterations"]), (&json!(256), &json!(3)), "{args:?}");
+            assert_eq!((&row["bytes"], &row["verified"]), (&json!(21_007), &json!(true)));
+            for counted in ["bytes_sent", "bytes_landed", "bytes_unpacked"] {
+                assert_eq!(row[counted], transfers * 21_007, "{args:?} {counted}");
+            }
+            let rate = row["goodput_gb_per_s"]["median"].as_f64().expect("a number");
+            let (burst_us, p50) = (256.0 * 21.007 / rate, row["time_us"]["p50"].as_f64().expect("a number"));
+            assert!(p50 > 0.0 && p50 < burst_us, "{args:?}: {p50} µs of a burst's {burst_us} µs");
+        }
+    }
+    let table = run(&blocks(&["loopback", "--op", "read", "--depth", "4"]));
+    let words = "# depth 4: bursts of 256 reads, 4 in flight; time: a read's, from its post on\n";
+    assert!(stdout(&table).contains(words), "{}", stdout(&table));
+}
+
+#[test]
+fn one_wrong_bit_of_any_transfer_is_corruption_at_both_ends() {
+    for op in ["read", "write"] {
+        for damage in ["257", "512", "700"] {
+            let mut server = Server::start(&["--once"]);
+            let args = ["--op", op, "--depth", "4", "--damage", damage, "--scatter"];
+            let output = finish(server.client(&blocks(&args)));
+            fails(&output, 3, &format!("arrived wrong: in message {damage} byte 1500 of block 3 "));
+            assert_eq!(server.running.wait().code(), Some(3), "{args:?}");
+        }
+    }
+}
+
 #[test]
 fn the_report_says_which_was_measured() {
     let table = run(&small(&["loopback", "--depth", "4"]));

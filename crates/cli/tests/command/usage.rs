@@ -57,7 +57,7 @@ fn every_senseless_setting_is_a_sentence() {
         &["loopback", "--depth", "0"],
         &["loopback", "--depth", "17"],
         &["loopback", "--depth", "2", "--latency"],
-        &["loopback", "--depth", "2", "--op", "read"],
+        &["loopback", "--depth", "2", "--op", "read", "--blocks", "1000000"],
         &["loopback", "--depth", "4", "--window", "3"],
         &["server", "--depth", "2"],
         &["loopback", "--op", "swap"],

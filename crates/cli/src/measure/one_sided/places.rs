@@ -36,6 +36,11 @@ impl Places {
         Self { one_sided, seed, source: order(SOURCE), destination: order(DESTINATION) }
     }
 
+    /// Returns the start of the places of a burst's transfer number `n` in both regions.
+    pub(super) fn base(&self, n: u64) -> u64 {
+        n * self.one_sided.region_bytes()
+    }
+
     /// Returns the start of each block at the source and at the destination, in the transfer's order.
     pub(super) fn blocks(&self) -> impl Iterator<Item = (u64, u64)> {
         let start = |&place: &u32| self.start(place);
@@ -56,15 +61,20 @@ impl Places {
         places.get(places.len() / 2).map_or(0, |&place| self.start(place)) + self.one_sided.block_bytes / 2
     }
 
-    /// Makes the data of a run at the source.
+    /// Makes the data of a transfer at the source, whose places start at `base`.
     ///
     /// # Errors
     /// [`Failure::Interrupted`] as soon as the user asks for it.
-    pub(super) fn make(&self, source: &Buffer, begin: &Begin, interrupt: &Interrupt) -> Result<(), Failure> {
+    pub(super) fn make(
+        &self,
+        (source, base): (&Buffer, u64),
+        begin: &Begin,
+        interrupt: &Interrupt,
+    ) -> Result<(), Failure> {
         let bytes = self.one_sided.block_bytes;
         for (block, (start, _)) in (0..).zip(self.blocks()) {
             interrupt.check()?;
-            fill(source, self.data(begin, block), start, bytes, interrupt)?;
+            fill(source, self.data(begin, block), base + start, bytes, interrupt)?;
         }
         Ok(())
     }
@@ -75,32 +85,32 @@ impl Places {
     /// As [`Self::make`].
     pub(super) fn make_gaps(
         &self,
-        destination: &Buffer,
+        (destination, base): (&Buffer, u64),
         begin: &Begin,
         interrupt: &Interrupt,
     ) -> Result<(), Failure> {
         for (place, (start, bytes)) in (0..).zip(self.gaps()) {
             interrupt.check()?;
-            fill(destination, self.gap_data(begin, place), start, bytes, interrupt)?;
+            fill(destination, self.gap_data(begin, place), base + start, bytes, interrupt)?;
         }
         Ok(())
     }
 
-    /// Compares the whole destination with its data: each block, and each gap. Returns the first difference
+    /// Compares the whole destination of a transfer with its data: each block, and each gap. Returns the first difference
     /// in words, if there is one, with the number of all wrong bytes.
     ///
     /// # Errors
     /// As [`Self::make`].
     pub(super) fn check(
         &self,
-        destination: &Buffer,
+        (destination, base): (&Buffer, u64),
         begin: &Begin,
         interrupt: &Interrupt,
     ) -> Result<Option<String>, Failure> {
         let mut first: Option<(String, Mismatch)> = None;
         let mut look = |name: &str, number: u64, pattern: Pattern, (start, bytes): (u64, u64)| {
             interrupt.check()?;
-            if let Err(mismatch) = verify(destination, pattern, start, bytes, interrupt)? {
+            if let Err(mismatch) = verify(destination, pattern, base + start, bytes, interrupt)? {
                 let (_, all) = first.get_or_insert_with(|| {
                     let none = Mismatch { wrong_bytes: 0, ..mismatch };
                     (format!("{name} {number}"), none)
@@ -219,9 +229,9 @@ mod tests {
             let places = places(9, 1001, scatter);
             let region = || Buffer::host(places.one_sided.region_bytes()).unwrap();
             let (source, destination) = (region(), region());
-            let check = |iteration| places.check(&destination, &begin(iteration), &interrupt).unwrap();
-            places.make(&source, &begin(3), &interrupt).unwrap();
-            places.make_gaps(&destination, &begin(3), &interrupt).unwrap();
+            let check = |iteration| places.check((&destination, 0), &begin(iteration), &interrupt).unwrap();
+            places.make((&source, 0), &begin(3), &interrupt).unwrap();
+            places.make_gaps((&destination, 0), &begin(3), &interrupt).unwrap();
             assert!(check(3).unwrap().ends_with("wrong bytes in all)"), "nothing was moved");
             moved(&places, &source, &destination);
             assert_eq!(check(3), None);
@@ -248,9 +258,9 @@ mod tests {
     fn a_block_in_the_place_of_another_is_found() {
         let (places, interrupt) = (places(4, 64, true), Interrupt::new().unwrap());
         let buffer = Buffer::host(places.one_sided.region_bytes()).unwrap();
-        places.make(&buffer, &begin(1), &interrupt).unwrap();
-        places.make_gaps(&buffer, &begin(1), &interrupt).unwrap();
-        let said = places.check(&buffer, &begin(1), &interrupt).unwrap();
+        places.make((&buffer, 0), &begin(1), &interrupt).unwrap();
+        places.make_gaps((&buffer, 0), &begin(1), &interrupt).unwrap();
+        let said = places.check((&buffer, 0), &begin(1), &interrupt).unwrap();
         assert!(said.is_some(), "the source's order passes for the destination's");
     }
 
@@ -259,7 +269,7 @@ mod tests {
         let (places, interrupt) = (places(4, 64, true), Interrupt::new().unwrap());
         let buffer = Buffer::host(places.one_sided.region_bytes()).unwrap();
         interrupt.fire();
-        assert_eq!(places.make(&buffer, &begin(1), &interrupt), Err(Failure::Interrupted));
-        assert_eq!(places.check(&buffer, &begin(1), &interrupt), Err(Failure::Interrupted));
+        assert_eq!(places.make((&buffer, 0), &begin(1), &interrupt), Err(Failure::Interrupted));
+        assert_eq!(places.check((&buffer, 0), &begin(1), &interrupt), Err(Failure::Interrupted));
     }
 }

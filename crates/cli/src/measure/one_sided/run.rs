@@ -1,8 +1,9 @@
-//! One transfer, on either end.
+//! One transfer, or a burst of them, on either end.
 //!
 //! The order: data made, outside the clock → key at the client → transfer → note at the server → Sent and
 //! Received reconciled. The server's key travels in Filled or in Go. Regions are registered for one run,
-//! because their memory is then verified, or moved by bare sockets.
+//! because their memory is then verified, or moved by bare sockets. Each transfer of a burst has places of its
+//! own in them.
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use crate::{
         message::{Begin, Filled, Go, Received, Sent, from_hex, to_hex},
     },
     failure::Failure,
+    interrupt::Interrupt,
     measure::{
         burst,
         damage::Damage,
@@ -54,11 +56,13 @@ impl Run<'_> {
         let OneSided { op, blocks, .. } = end.places.one_sided;
         let sends = (role == Role::Client) == (op == Operation::Write);
         let interrupt = link.interrupt().clone();
-        if sends {
-            end.places.make(buffer, begin, &interrupt)?;
-            damage.apply(buffer, end.places.middle_of_source(), begin)?;
-        } else {
-            end.places.make_gaps(buffer, begin, &interrupt)?;
+        for (base, alone) in self.transfers() {
+            if sends {
+                end.places.make((buffer, base), &alone, &interrupt)?;
+                damage.apply(buffer, base + end.places.middle_of_source(), &alone)?;
+            } else {
+                end.places.make_gaps((buffer, base), &alone, &interrupt)?;
+            }
         }
         let rights = match op {
             Operation::Read => Rights::Read,
@@ -70,12 +74,13 @@ impl Run<'_> {
             Role::Server => self.serve(link, &region)?,
         };
         region.deregister(settings.timeout())?;
-        if !sends {
+        for (base, alone) in self.transfers().filter(|_| !sends) {
             // Only the client damages anything: here a read that has come.
-            damage.apply(buffer, end.places.middle_of_destination(), begin)?;
+            damage.apply(buffer, base + end.places.middle_of_destination(), &alone)?;
         }
         let (time_ns, cpu_ns) = (clock.time.as_nanos() as u64, clock.cpu.as_nanos() as u64);
-        let (bytes, chunks) = (begin.bytes, u64::from(blocks));
+        let (bytes, chunks) = (begin.all_bytes(), u64::from(blocks) * begin.rounds);
+        let message_times_ns = clock.message_times_ns;
         let sent = sends.then(|| {
             let tcp = end.counters().and_then(|counters| tcp_counters(&counters.sending));
             Sent { bytes, chunks, cpu_ns, tcp }
@@ -84,11 +89,11 @@ impl Run<'_> {
             if sends {
                 return Ok(None);
             }
-            let mismatch = if settings.verify { end.places.check(buffer, begin, &interrupt)? } else { None };
+            let mismatch = if settings.verify { self.check(&interrupt)? } else { None };
             let verified = settings.verify.then_some(mismatch.is_none());
             // The end of the transfer says that all of it has landed.
             let (landed, unpacked) = (bytes, bytes);
-            let message_times_ns = Vec::new();
+            let message_times_ns = if role == Role::Client { message_times_ns.clone() } else { Vec::new() };
             Ok(Some(Received {
                 time_ns,
                 landed,
@@ -103,11 +108,27 @@ impl Run<'_> {
         let mut outcome = settle(link, (begin, &burst::name(begin)), self.stall_timeout(), sent, received)?;
         if let (Role::Client, Some(flow)) = (role, &mut outcome.sent) {
             flow.time_ns = time_ns;
+            flow.received.message_times_ns = message_times_ns;
         }
         Ok(outcome)
     }
 
-    /// Begins the transfer and waits for its end.
+    /// Returns each transfer as a run of its own, with the start of its places.
+    fn transfers(&self) -> impl Iterator<Item = (u64, Begin)> {
+        (0..).map(|n| self.end.places.base(n)).zip(self.begin.messages().map(|(_, alone)| alone))
+    }
+
+    /// Compares the whole destination with its data. Returns the first difference in words, if there is one.
+    fn check(&self, interrupt: &Interrupt) -> Result<Option<String>, Failure> {
+        for (base, alone) in self.transfers() {
+            if let Some(mismatch) = self.end.places.check((self.buffer, base), &alone, interrupt)? {
+                return Ok(Some(burst::mismatch(self.begin, &alone, mismatch)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Begins the transfers and waits for their end.
     fn initiate(&self, link: &mut Link, region: &Region) -> Result<Elapsed, Failure> {
         let OneSided { op, .. } = self.end.places.one_sided;
         let deadline = Instant::now() + self.stall_timeout();
@@ -118,14 +139,46 @@ impl Run<'_> {
                 link.hear::<Go>(Kind::Go, deadline)?.key
             }
         };
-        let mut transfer = self.prepare(region, &self.key_of(key.as_deref(), link.peer())?)?;
+        let key = self.key_of(key.as_deref(), link.peer())?;
+        let bases = (0..self.begin.rounds).map(|n| self.end.places.base(n));
+        let mut transfers =
+            bases.map(|base| self.prepare(region, &key, base)).collect::<Result<Vec<_>, _>>()?;
         if op == Operation::Read {
             link.say(Kind::Go, &Go::default(), deadline)?;
         }
         let clock = Clock::start();
-        transfer.post(Some(&self.note()))?;
-        self.wait(&transfer, link)?;
-        Ok(Elapsed { time: clock.time(), cpu: clock.cpu() })
+        let message_times_ns = self.carry(&mut transfers, link)?;
+        Ok(Elapsed { time: clock.time(), cpu: clock.cpu(), message_times_ns })
+    }
+
+    /// Carries out the transfers, of which as many as the depth are under way. Returns the time of each, from
+    /// its post until it is seen done; one alone takes as long as its run.
+    fn carry(&self, transfers: &mut [Transfer], link: &mut Link) -> Result<Vec<u64>, Failure> {
+        let deadline = Instant::now() + self.transfer_timeout();
+        if let [alone] = transfers {
+            alone.post(Some(&self.note()))?;
+            self.wait(alone, link, deadline)?;
+            return Ok(Vec::new());
+        }
+        let (depth, mut begun) = (usize::from(self.settings.depth), Vec::with_capacity(transfers.len()));
+        let mut times: Vec<Option<Duration>> = vec![None; transfers.len()];
+        for oldest in 0..transfers.len() {
+            while begun.len() < transfers.len().min(oldest + depth) {
+                begun.push(Instant::now());
+                transfers[begun.len() - 1].post(None)?;
+            }
+            if times[oldest].is_none() {
+                self.wait(&transfers[oldest], link, deadline)?;
+            }
+            // Others may have been done before it.
+            for n in oldest..begun.len() {
+                if times[n].is_none() && matches!(transfers[n].poll(), Ok(progress) if progress.is_done()) {
+                    times[n] = Some(begun[n].elapsed());
+                }
+            }
+        }
+        self.end.peer.notify(&self.note())?;
+        Ok(times.into_iter().map(|time| time.unwrap_or_default().as_nanos() as u64).collect())
     }
 
     /// Lets the other side transfer, and waits for its note.
@@ -152,25 +205,31 @@ impl Run<'_> {
         if !self.end.hear(&self.note(), link, Instant::now() + bound)? {
             return Err(late(link.peer(), "end", op, bound));
         }
-        Ok(Elapsed { time: clock.time(), cpu: clock.cpu() })
+        Ok(Elapsed { time: clock.time(), cpu: clock.cpu(), message_times_ns: Vec::new() })
     }
 
-    fn prepare(&self, local: &Region, remote: &RemoteKey) -> Result<Transfer, Failure> {
+    /// Prepares a transfer whose places start at `base`.
+    fn prepare(&self, local: &Region, remote: &RemoteKey, base: u64) -> Result<Transfer, Failure> {
         let OneSided { op, block_bytes: bytes, .. } = self.end.places.one_sided;
         let blocks = self.end.places.blocks().map(|(source, destination)| {
             let (local_offset, remote_offset) = match op {
                 Operation::Read => (destination, source),
                 Operation::Write => (source, destination),
             };
-            Block { local, local_offset, remote, remote_offset, bytes }
+            Block {
+                local,
+                local_offset: base + local_offset,
+                remote,
+                remote_offset: base + remote_offset,
+                bytes,
+            }
         });
         Ok(self.end.peer.prepare(op.into(), blocks)?)
     }
 
     /// Waits for the end of the transfer, and looks at the other side meanwhile.
-    fn wait(&self, transfer: &Transfer, link: &mut Link) -> Result<(), Failure> {
+    fn wait(&self, transfer: &Transfer, link: &mut Link, deadline: Instant) -> Result<(), Failure> {
         let bound = self.transfer_timeout();
-        let deadline = Instant::now() + bound;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let _ = transfer.wait(left.min(LOOK));
@@ -205,13 +264,13 @@ impl Run<'_> {
 
     /// Returns how long a side may be silent that makes or verifies the data meanwhile.
     fn stall_timeout(&self) -> Duration {
-        self.settings.stall_timeout(self.end.places.one_sided.work_bytes())
+        self.settings.stall_timeout(self.end.places.one_sided.work_bytes().saturating_mul(self.begin.rounds))
     }
 
-    /// Returns how long the transfer may take in all: the timeout, and the time that a link of 8 Mb/s needs.
+    /// Returns how long the transfers may take in all: the timeout, and the time that a link of 8 Mb/s needs.
     /// The library bounds the time without progress.
     fn transfer_timeout(&self) -> Duration {
-        self.settings.timeout() + Duration::from_micros(self.begin.bytes)
+        self.settings.timeout() + Duration::from_micros(self.begin.all_bytes())
     }
 }
 
@@ -219,6 +278,7 @@ impl Run<'_> {
 struct Elapsed {
     time: Duration,
     cpu: Duration,
+    message_times_ns: Vec<u64>,
 }
 
 fn late(peer: &str, did: &str, op: Operation, bound: Duration) -> Failure {

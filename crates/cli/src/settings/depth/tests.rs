@@ -80,16 +80,33 @@ fn windows_hold_the_depth_unless_they_are_asked_for() {
 
 #[test]
 fn what_does_not_go_with_a_depth_is_one_sentence() {
-    let one_sided = OneSidedArgs { op: Some(Operation::Read), ..Default::default() };
+    let many = OneSidedArgs { op: Some(Operation::Read), blocks: Some(1 << 19), ..Default::default() };
     let bad = [
         MeasureArgs { latency: true, ..typed(2) },
-        MeasureArgs { one_sided, ..typed(3) },
+        MeasureArgs { one_sided: many, ..typed(3) },
         MeasureArgs { window: Some(Windows { send: 3, recv: 8 }), ..typed(4) },
         MeasureArgs { window: Some(Windows { send: 9, recv: 1 }), channels: Some(2), ..typed(4) },
     ];
     let sentences: Vec<String> = bad.into_iter().map(|args| request(args, &[]).unwrap_err()).collect();
     insta::assert_snapshot!(sentences.join("\n"));
     assert!(parse_depth("0").is_err() && parse_depth("17").is_err() && parse_depth("x").is_err());
+}
+
+#[test]
+fn transfers_have_a_depth_too() {
+    let of = |blocks, block_size| {
+        let one_sided = OneSidedArgs {
+            op: Some(Operation::Read),
+            blocks: Some(blocks),
+            block_size: Some(block_size),
+            scatter: true,
+        };
+        let settings = settings(MeasureArgs { one_sided, ..typed(4) });
+        (settings.messages(settings.sizes[0]), settings.buffer_bytes())
+    };
+    assert_eq!(of(1024, 64 << 10), (16, 2 << 30));
+    assert_eq!(of(10, 4096), (256, 256 * 10 * 8192));
+    assert_eq!(of(1 << 18, 1), (4, 4 << 19), "the lists of blocks are bounded");
 }
 
 #[test]
