@@ -370,6 +370,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_burst_has_a_time_for_each_message_or_for_none() {
+        let begin = Begin { work: Work::Transfer, bytes: 10, iteration: 5, rounds: 3 };
+        let sent = Sent { bytes: 30, chunks: 3, cpu_ns: 0, tcp: None };
+        let received = |times: usize| Received {
+            time_ns: 1,
+            landed: 30,
+            unpacked: 30,
+            chunks: 3,
+            cpu_ns: 0,
+            verified: Some(true),
+            mismatch: None,
+            message_times_ns: vec![1; times],
+        };
+        let reconciled = |times| reconcile((&begin, &burst::name(&begin)), &sent, &received(times));
+        assert_eq!((reconciled(0), reconciled(3)), (Ok(()), Ok(())));
+        for times in [1, 2, 4, 1000] {
+            assert_eq!(
+                reconciled(times).unwrap_err().to_string(),
+                format!("the burst of messages 5 to 7 has 3 messages, and its receiver timed {times}")
+            );
+        }
+    }
+
+    #[test]
     fn long_messages_are_made_and_looked_at_in_pieces() {
         let (bytes, pattern) = ((64 << 20) + 4099, Pattern { seed: 1, iteration: 2 });
         let (buffer, interrupt) = (Buffer::host(bytes).unwrap(), Interrupt::new().unwrap());

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bootstrap::message::TcpCounters,
     host::{gpu::GpuFacts, plugin::PluginFacts},
-    settings::{Memory, OneSided, Settings, Transport, Unpack},
+    settings::{Memory, OneSided, Settings, Transport, Unpack, depth::one},
 };
 
 /// The name of the report's form. A reader that knows it knows the fields; more may be added, none change
@@ -190,9 +190,11 @@ pub struct Row {
     pub destination_gpu: Option<String>,
     /// The way chunks reached their destination.
     pub unpack: Unpack,
-    /// Messages or one-sided transfers in flight; with 1 each was measured alone, with more they were measured by bursts.
+    /// Messages or one-sided transfers in flight at most; with 1 each was measured alone, with more they were measured by bursts.
+    #[serde(default = "one::<u16>")]
     pub depth: u16,
     /// The messages of an iteration: 1, or those of a burst, which go without a pause.
+    #[serde(default = "one::<u64>")]
     pub messages: u64,
     /// Timed messages; bursts with a depth above 1, round trips in a ping-pong.
     pub iterations: u64,

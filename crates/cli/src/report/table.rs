@@ -198,7 +198,7 @@ fn bursts(settings: &Settings) -> String {
         Some(Operation::Read) => "a read's, from its post on",
         Some(Operation::Write) => "a write's, from its post on",
     };
-    format!("depth {depth}: bursts of {length} {many}, {depth} in flight; time: {time}")
+    format!("depth {depth}: bursts of {length} {many}, at most {depth} in flight; time: {time}")
 }
 
 fn transfer(settings: &Settings) -> String {

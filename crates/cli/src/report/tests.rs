@@ -160,6 +160,11 @@ fn csv_and_json_of_bursts() {
     insta::assert_snapshot!(csv::head() + &csv::row(row));
     insta::assert_json_snapshot!(row);
     assert_eq!(report.config.settings.depth, 4);
+    let mut older = serde_json::to_value(row).unwrap();
+    let named = older.as_object_mut().unwrap();
+    assert!(named.remove("depth").is_some() && named.remove("messages").is_some());
+    let older: Row = serde_json::from_value(older).unwrap();
+    assert_eq!((older.depth, older.messages), (1, 1), "a report of an older program");
     let few = Row { iterations: 4, verified: None, ..row.clone() };
     insta::assert_snapshot!(warnings::about(&few).join("\n"));
 }

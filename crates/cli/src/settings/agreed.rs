@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    depth::one,
     kinds::{Flow, Memory, Transport, Unpack},
     one_sided::OneSided,
     size::{show_size, within},
@@ -53,8 +54,8 @@ pub struct Settings {
     pub timeout_ms: u64,
     /// The seed of the data.
     pub seed: u64,
-    /// Messages or one-sided transfers in flight; with 1 each is measured alone, with more they are measured by bursts.
-    #[serde(default = "one")]
+    /// Messages or one-sided transfers in flight at most; with 1 each is measured alone, with more they are measured by bursts.
+    #[serde(default = "one::<u16>")]
     pub depth: u16,
     /// The one-sided transfers that are measured in the place of messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,11 +159,6 @@ impl Settings {
     pub const fn ceiling_is_pipeline(&self) -> bool {
         self.ceiling && matches!(self.memory, Memory::Cuda) && !matches!(self.flow, Flow::RoundTrip)
     }
-}
-
-/// Returns the depth of a client that does not speak of one.
-const fn one() -> u16 {
-    1
 }
 
 /// The most requests at a time over an unpack queue: it has 16 rows, and Google's plugins as many slots.

@@ -44,8 +44,9 @@ pub struct MeasureArgs {
     /// Messages or bursts of each size before the timed ones [default: 3; 1 with --depth; 50 with --latency]
     #[arg(short, long, value_name = "N", value_parser = parse_warmup, help_heading = "Messages")]
     pub warmup: Option<u32>,
-    /// Messages or one-sided transfers in flight: the next begins while the last one ends. From 2 on, bursts
-    /// are timed: as many without a pause as 1G holds, between N and 256 [default: 1]
+    /// Messages or one-sided transfers in flight, as far as --window allows: the next begins while the last
+    /// one ends. From 2 on, bursts are timed: as many without a pause as 1G holds, between N and 256
+    /// [default: 1]
     #[arg(long, value_name = "N", value_parser = parse_depth, help_heading = "Messages")]
     pub depth: Option<u16>,
 

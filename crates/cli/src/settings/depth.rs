@@ -110,6 +110,11 @@ fn chunks(depth: u16, channels: u16) -> u16 {
     depth.div_ceil(channels.max(1))
 }
 
+/// Returns the depth, and the length of a burst, where an older program names none.
+pub(crate) fn one<T: From<u8>>() -> T {
+    T::from(1)
+}
+
 /// The most messages in flight: every transport has as many requests (NCCL's plugins of old versions 16).
 const DEPTH_MAX: u16 = 16;
 /// The bytes of a burst. The start of one costs a round trip and what the rings hold: of 1 GiB it is a

@@ -104,7 +104,7 @@ fn every_block_of_every_transfer_is_verified() {
         }
     }
     let table = run(&blocks(&["loopback", "--op", "read", "--depth", "4"]));
-    let words = "# depth 4: bursts of 256 reads, 4 in flight; time: a read's, from its post on\n";
+    let words = "# depth 4: bursts of 256 reads, at most 4 in flight; time: a read's, from its post on\n";
     assert!(stdout(&table).contains(words), "{}", stdout(&table));
 }
 
@@ -127,7 +127,7 @@ fn the_report_says_which_was_measured() {
     expect(&table, 0);
     let text = stdout(&table);
     for words in [
-        "# depth 4: bursts of 256 messages, 4 in flight; time: a message's, from its receive on\n",
+        "# depth 4: bursts of 256 messages, at most 4 in flight; time: a message's, from its receive on\n",
         "# 3 bursts of each size after 1 of warm-up, timed by the receiver, verified\n",
         "# 7680000 timed bytes sent, landed and unpacked, every byte verified\n",
     ] {
