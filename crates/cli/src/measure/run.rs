@@ -82,7 +82,7 @@ pub fn run(side: &mut Side, link: &mut Link, role: Role, begin: &Begin) -> Resul
         if transfer {
             fly(outgoing, incoming, (begin, side.settings.depth), barrier)?
         } else {
-            slice(outgoing, incoming, begin.all_bytes(), barrier)?
+            slice(outgoing, incoming, begin, barrier)?
         }
     };
     let cpu_ns = flown.cpu.as_nanos() as u64;
@@ -343,20 +343,20 @@ fn fly(
 fn slice(
     mut outgoing: Option<&mut Outgoing>,
     mut incoming: Option<&mut Incoming>,
-    bytes: u64,
+    begin: &Begin,
     barrier: impl FnOnce() -> Result<Clock, Failure>,
 ) -> Result<Flown, Failure> {
     let missing = || Failure::Peer("the client asks for raw sockets that were not agreed on".into());
     if let Some(incoming) = incoming.as_deref_mut() {
         let Bare { sockets, area } = incoming.raw.as_mut().ok_or_else(missing)?;
-        sockets.start_receiving(area, bytes)?;
+        sockets.start_receiving(area, begin)?;
     }
     let clock = barrier()?;
     if let Some(outgoing) = outgoing.as_deref_mut() {
         let Bare { sockets, area } = outgoing.raw.as_mut().ok_or_else(missing)?;
-        sockets.start_sending(area, bytes)?;
+        sockets.start_sending(area, begin)?;
     }
-    let whole = Moved { chunks: 1, bytes };
+    let whole = Moved { chunks: 1, bytes: begin.all_bytes() };
     let receiving = incoming.and_then(|incoming| incoming.raw.as_mut());
     let sending = outgoing.and_then(|outgoing| outgoing.raw.as_mut());
     let (received, sent) = (receiving.is_some().then_some(whole), sending.is_some().then_some(whole));

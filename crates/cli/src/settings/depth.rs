@@ -57,8 +57,13 @@ impl Settings {
             return Err("round trips have one message in flight".into());
         }
         if let Some(one_sided) = &self.one_sided {
-            let blocks = u64::from(one_sided.blocks) * u64::from(self.depth);
-            within("the number of blocks of all transfers in flight", blocks, 1..=BLOCKS_MAX)?;
+            let blocks = one_sided.blocks;
+            if u64::from(blocks) * u64::from(self.depth) > BLOCKS_MAX {
+                return Err(format!(
+                    "{} transfers of {blocks} blocks in flight are more than {BLOCKS_MAX} blocks: lower --depth, or --blocks",
+                    self.depth
+                ));
+            }
             return Ok(());
         }
         let window = self.send_window.min(self.recv_window);

@@ -68,12 +68,18 @@ impl Settings {
         match available {
             Some(available) if needed > available => Err(format!(
                 "{} of {} need {:.1} GB of memory on {host}, which has {:.1} GB left: choose {}",
-                if self.has_bursts() { "bursts of messages" } else { "messages" },
+                if self.has_bursts() {
+                    format!("bursts of {}", self.many_alone())
+                } else {
+                    "messages".into()
+                },
                 show_size(self.sizes.iter().copied().max().unwrap_or(0)),
                 needed as f64 / 1e9,
                 available as f64 / 1e9,
                 if self.ring_bytes() > self.buffer_bytes() {
                     "smaller segments or fewer streams, whose rings need most of it"
+                } else if self.has_bursts() && self.one_sided.is_some() {
+                    "fewer or smaller blocks, or --depth 1"
                 } else if self.has_bursts() {
                     "a smaller size, or --depth 1"
                 } else if self.one_sided.is_some() {

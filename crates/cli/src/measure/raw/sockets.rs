@@ -13,7 +13,7 @@ use super::{
     area::{Area, Part, cut},
     blocking::Broken,
     pipeline::{Pipeline, PipelineSpec},
-    worker::{Finished, Job, Worker, receive, send, spin},
+    worker::{Finished, Job, Length, Worker, receive, send, spin},
 };
 use crate::{bootstrap::message::Begin, failure::Failure, settings::Settings};
 
@@ -53,18 +53,18 @@ impl RawSockets {
     ///
     /// # Errors
     /// If the memory is in use.
-    pub fn start_receiving(&mut self, area: &mut Area, bytes: u64) -> Result<(), Failure> {
-        let part = area.next(bytes);
-        self.deal(part, bytes, |part, bytes| Ok(Job::Receive(area.write(part)?, bytes)))
+    pub fn start_receiving(&mut self, area: &mut Area, begin: &Begin) -> Result<(), Failure> {
+        let part = area.next(begin.all_bytes());
+        self.deal(part, begin, |part, length| Ok(Job::Receive(area.write(part)?, length)))
     }
 
     /// Starts the sending threads on this memory.
     ///
     /// # Errors
     /// If the memory is in use.
-    pub fn start_sending(&mut self, area: &mut Area, bytes: u64) -> Result<(), Failure> {
-        let part = area.next(bytes);
-        self.deal(part, bytes, |part, bytes| Ok(Job::Send(area.read(part)?, bytes)))
+    pub fn start_sending(&mut self, area: &mut Area, begin: &Begin) -> Result<(), Failure> {
+        let part = area.next(begin.all_bytes());
+        self.deal(part, begin, |part, length| Ok(Job::Send(area.read(part)?, length)))
     }
 
     /// Waits for all threads, and returns the time of the last one. The received data is at its destination
@@ -97,6 +97,7 @@ impl RawSockets {
         mut each: impl FnMut(),
     ) -> Result<(), Failure> {
         let Begin { bytes, rounds, .. } = *begin;
+        let length = Length { bytes, message_bytes: bytes };
         let socket = self.workers[0].socket();
         let claimed = |error: gputcp_gpu::ClaimError| Failure::Run(error.to_string());
         let failed = |error: std::io::Error| self.failed(&error.into());
@@ -105,12 +106,12 @@ impl RawSockets {
         for round in 0..rounds {
             let at = round * bytes;
             if role == Role::Client {
-                send(socket, &ping, at, bytes).map_err(failed)?;
+                send(socket, &ping, at, length).map_err(failed)?;
             }
             spin(socket);
-            receive(socket, &pong, at, bytes).map_err(failed)?;
+            receive(socket, &pong, at, length).map_err(failed)?;
             if role == Role::Server {
-                send(socket, &ping, at, bytes).map_err(failed)?;
+                send(socket, &ping, at, length).map_err(failed)?;
             }
             each();
         }
@@ -139,15 +140,19 @@ impl RawSockets {
         ))
     }
 
-    /// Cuts the message and its memory into one share for each socket, none below [`SHARE_BYTES`]: a small
-    /// one is not worth a thread's waking up.
+    /// Cuts the message or the burst, and its memory, into one share for each socket, none below
+    /// [`SHARE_BYTES`]: a small one is not worth a thread's waking up.
     fn deal(
         &mut self,
         part: Part,
-        bytes: u64,
-        job: impl Fn(Part, u64) -> Result<Job, gputcp_gpu::ClaimError>,
+        begin: &Begin,
+        job: impl Fn(Part, Length) -> Result<Job, gputcp_gpu::ClaimError>,
     ) -> Result<(), Failure> {
-        let job = |part, bytes| job(part, bytes).map_err(|error| Failure::Run(error.to_string()));
+        let (bytes, message_bytes) = (begin.all_bytes(), begin.bytes);
+        let job = |part, bytes| {
+            let length = Length { bytes, message_bytes };
+            job(part, length).map_err(|error| Failure::Run(error.to_string()))
+        };
         let shares = bytes.div_ceil(SHARE_BYTES).clamp(1, self.workers.len() as u64);
         for (index, worker) in (0..shares).zip(&self.workers) {
             let (from, to) = cut(bytes, index, shares);

@@ -22,9 +22,17 @@ use crate::{failure::Failure, settings::Settings};
 /// A share of a message, or a piece of one.
 pub(super) enum Job {
     /// Send so many bytes: all of this, again and again if it is less.
-    Send(ReadClaim, u64),
+    Send(ReadClaim, Length),
     /// Receive so many bytes, likewise.
-    Receive(WriteClaim, u64),
+    Receive(WriteClaim, Length),
+}
+
+/// How many bytes are moved.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Length {
+    pub(super) bytes: u64,
+    /// Those of a message: no call moves more. So short messages have their calls in a burst too.
+    pub(super) message_bytes: u64,
 }
 
 /// The time at which a job was done.
@@ -120,11 +128,11 @@ impl Drop for Told<'_> {
 
 fn carry(socket: &Socket, pipeline: Option<&mut Pipeline>, job: &Job) -> Result<(), Broken> {
     match (job, pipeline) {
-        (Job::Send(claim, bytes), _) if claim.kind() == MemoryKind::Host => {
-            Ok(send(socket, claim, 0, *bytes)?)
+        (Job::Send(claim, length), _) if claim.kind() == MemoryKind::Host => {
+            Ok(send(socket, claim, 0, *length)?)
         }
-        (Job::Receive(claim, bytes), _) if claim.kind() == MemoryKind::Host => {
-            Ok(receive(socket, claim, 0, *bytes)?)
+        (Job::Receive(claim, length), _) if claim.kind() == MemoryKind::Host => {
+            Ok(receive(socket, claim, 0, *length)?)
         }
         (Job::Send(claim, _), Some(pipeline)) => pipeline.send(socket, claim),
         (Job::Receive(claim, _), Some(pipeline)) => pipeline.receive(socket, claim),
@@ -133,10 +141,11 @@ fn carry(socket: &Socket, pipeline: Option<&mut Pipeline>, job: &Job) -> Result<
 }
 
 /// Sends so many bytes from `at` on, and from the start again at the end.
-pub(super) fn send(socket: &Socket, claim: &ReadClaim, mut at: u64, mut bytes: u64) -> io::Result<()> {
+pub(super) fn send(socket: &Socket, claim: &ReadClaim, mut at: u64, length: Length) -> io::Result<()> {
+    let Length { mut bytes, message_bytes } = length;
     while bytes > 0 {
         at %= claim.bytes();
-        let call = bytes.min(CALL_BYTES).min(claim.bytes() - at);
+        let call = bytes.min(CALL_BYTES).min(message_bytes).min(claim.bytes() - at);
         let sent = again(|| claim.send(socket.as_fd(), &[], at, call))? as u64;
         (at, bytes) = (at + sent, bytes - sent);
     }
@@ -144,10 +153,11 @@ pub(super) fn send(socket: &Socket, claim: &ReadClaim, mut at: u64, mut bytes: u
 }
 
 /// Receives so many bytes from `at` on, and from the start again at the end.
-pub(super) fn receive(socket: &Socket, claim: &WriteClaim, mut at: u64, mut bytes: u64) -> io::Result<()> {
+pub(super) fn receive(socket: &Socket, claim: &WriteClaim, mut at: u64, length: Length) -> io::Result<()> {
+    let Length { mut bytes, message_bytes } = length;
     while bytes > 0 {
         at %= claim.bytes();
-        let call = bytes.min(CALL_BYTES).min(claim.bytes() - at);
+        let call = bytes.min(CALL_BYTES).min(message_bytes).min(claim.bytes() - at);
         let read = some(again(|| claim.recv(socket.as_fd(), at, call))?)?;
         (at, bytes) = (at + read, bytes - read);
     }
@@ -183,8 +193,11 @@ mod tests {
         let (one, other) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
         let (source, destination) = (Buffer::host(4).unwrap(), Buffer::host(5).unwrap());
         source.write(0, 4).unwrap().copy_from(0, b"abcd");
-        send(&one, &source.read(0, 4).unwrap(), 2, 9).unwrap();
-        receive(&other, &destination.write(0, 5).unwrap(), 0, 9).unwrap();
+        for message_bytes in [3, 9] {
+            let length = Length { bytes: 9, message_bytes };
+            send(&one, &source.read(0, 4).unwrap(), 2, length).unwrap();
+            receive(&other, &destination.write(0, 5).unwrap(), 0, length).unwrap();
+        }
         // "cdabcdabc": its first five bytes, and the other four over them.
         let mut bytes = [0; 5];
         destination.read(0, 5).unwrap().copy_to(0, &mut bytes);

@@ -40,6 +40,11 @@ fn settings(args: MeasureArgs) -> Settings {
     Settings { memory: Memory::Cuda, streams: 3, sockets, ..asked }
 }
 
+/// Returns the run of a message alone.
+const fn alone(bytes: u64) -> Begin {
+    Begin { work: Work::Raw, bytes, iteration: 1, rounds: 1 }
+}
+
 fn links() -> [(Link, Role); 2] {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -179,11 +184,11 @@ fn a_share_of_more_slices_than_one_message_has_comes_in_pieces() {
     let mut message = vec![0; bytes as usize];
     pattern.fill(0, &mut message);
     // Bare bytes, and nothing else: any end of a TCP connection will do.
-    sockets.start_receiving(&mut area, bytes).unwrap();
+    sockets.start_receiving(&mut area, &alone(bytes)).unwrap();
     far.write_all(&message).unwrap();
     sockets.finish().unwrap();
     assert_eq!(buffer.verify(pattern, 0, bytes), Ok(Ok(())));
-    sockets.start_sending(&mut area, bytes).unwrap();
+    sockets.start_sending(&mut area, &alone(bytes)).unwrap();
     let mut echo = vec![0; bytes as usize];
     far.read_exact(&mut echo).unwrap();
     sockets.finish().unwrap();
@@ -197,7 +202,7 @@ fn a_silent_peer_ends_a_pipeline_for_good() {
     let (mut sockets, _silent) = one_end(&settings, &device);
     let mut area = Area::of(&device.allocate(BYTES).unwrap(), &settings).unwrap();
     let mut fails = || {
-        sockets.start_receiving(&mut area, BYTES).unwrap();
+        sockets.start_receiving(&mut area, &alone(BYTES)).unwrap();
         sockets.finish().unwrap_err().to_string()
     };
     let began = Instant::now();
@@ -216,7 +221,7 @@ fn a_lost_gpu_is_no_lost_peer() {
     thread::scope(|scope| {
         // Its socket is shut down with the rest of the session's, and not before.
         scope.spawn(move || drop(far.write_all(&vec![1; BYTES as usize])));
-        sockets.start_receiving(&mut area, BYTES).unwrap();
+        sockets.start_receiving(&mut area, &alone(BYTES)).unwrap();
         let failure = sockets.finish().unwrap_err();
         drop(sockets);
         assert!(matches!(&failure, Failure::Run(text) if !text.contains("peer")), "{failure}");
@@ -229,7 +234,7 @@ fn a_thread_that_panics_is_heard_of() {
     let (mut sockets, _far) = one_end(&settings, &Device::soft(SoftOptions::default()));
     // No memory to send five bytes from: nothing that is dealt looks like this.
     let nothing = gputcp_gpu::Buffer::host(1).unwrap().read(0, 0).unwrap();
-    sockets.workers[0].give(Job::Send(nothing, 5)).unwrap();
+    sockets.workers[0].give(Job::Send(nothing, Length { bytes: 5, message_bytes: 5 })).unwrap();
     sockets.open += 1;
     let failure = sockets.finish().unwrap_err();
     assert!(matches!(&failure, Failure::Run(text) if text.contains("a bug in gputcp")), "{failure}");
@@ -274,8 +279,8 @@ fn whoever_comes_the_raw_sockets_are_those_of_the_other_side() {
                 buffer.fill(Pattern { seed: 1, iteration }, 0, BYTES).unwrap();
                 (Area::of(&buffer, &settings).unwrap(), buffer)
             });
-            here.start_receiving(&mut destination.0, BYTES).unwrap();
-            there.start_sending(&mut source.0, BYTES).unwrap();
+            here.start_receiving(&mut destination.0, &alone(BYTES)).unwrap();
+            there.start_sending(&mut source.0, &alone(BYTES)).unwrap();
             here.finish().unwrap();
             there.finish().unwrap();
             assert_eq!(destination.1.verify(Pattern { seed: 1, iteration: 1 }, 0, BYTES), Ok(Ok(())));
