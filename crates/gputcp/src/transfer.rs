@@ -295,8 +295,8 @@ impl Moved {
     }
 }
 
-/// Returns how many of the oldest chunks in flight must be over before a chunk of `message` begins: those of
-/// messages that are `depth` or more before it.
+/// Returns how many of the oldest chunks in flight must be over before a chunk of `message` begins. They are
+/// those of messages that are `depth` or more before it.
 fn due<R>(in_flight: &VecDeque<Flying<R>>, message: u64, depth: u64) -> usize {
     in_flight.iter().take_while(|flying| flying.piece.message + depth <= message).count()
 }

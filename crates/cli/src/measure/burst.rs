@@ -84,8 +84,8 @@ const fn seed(settings: &Settings, work: Work) -> u64 {
     }
 }
 
-/// The receiver's times of a burst's messages, each from the post of its first receive. Those that were posted
-/// before the clock started begin with the clock.
+/// The receiver's times of a burst's messages, each from the post of its first receive. Receives that were
+/// posted before the clock started begin with the clock.
 pub(super) struct Times {
     begun: Vec<Instant>,
     ns: Vec<u64>,

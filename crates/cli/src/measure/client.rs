@@ -297,8 +297,8 @@ impl Course {
         measured
     }
 
-    /// Performs one run: a message, a burst of them, or a batch of at most `most` round trips. Returns how many
-    /// samples it gave.
+    /// Performs one run: a message, a burst of them, or a batch of at most `most` round trips. Returns the
+    /// number of its samples.
     fn one(
         &mut self,
         side: &mut Side,

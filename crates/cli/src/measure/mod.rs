@@ -2,15 +2,16 @@
 //! destination; and sent = landed = unpacked = verified, or the run fails.
 //!
 //! [`memory`] settles which memory is moved. [`side`] makes all parts of one end before anything is timed,
-//! its `connections` over either [`transport`] among them. [`run`] is one message through it, or a burst of
-//! them, on either end, [`one_sided`] one read or write of blocks, and [`ping_pong`] one batch there and back. [`raw`] does
-//! the same over bare sockets, for comparison. [`client`] directs the runs and keeps the figures; [`server`]
-//! does as it is told.
+//! its `connections` over either [`transport`] among them. [`run`] moves one message, or a `burst` of them,
+//! by `fly`, on either end. [`one_sided`] moves blocks by reads or writes, and [`ping_pong`] one batch there
+//! and back. [`raw`] does the same over bare sockets, for comparison. [`client`] directs the runs and keeps
+//! the figures; [`server`] does as it is told.
 
 mod burst;
 pub mod client;
 mod connections;
 pub mod damage;
+mod fly;
 pub mod memory;
 pub mod one_sided;
 pub mod ping_pong;

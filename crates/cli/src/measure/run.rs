@@ -3,20 +3,17 @@
 //! The order: fill (outside the clock) → Filled → the receiver posts its first receives → Go → the transfer
 //! → Sent and Received are reconciled. The very bytes that were timed are then verified, outside the clock.
 
-use std::{
-    sync::mpsc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::session::{Kind, Role};
 use gputcp::transfer::Moved;
 use gputcp_gpu::{Buffer, Mismatch, Pattern};
 
 use super::{
-    burst::{self, Times, burst},
+    burst,
+    fly::{fly, slice},
     one_sided,
-    side::{Bare, Incoming, Outgoing, Side},
+    side::{Incoming, Side},
     transport::Inbound,
 };
 use crate::{
@@ -240,18 +237,13 @@ impl Counted {
 
 /// Started when a run's Go is said.
 pub(super) struct Clock {
-    began: Instant,
+    pub(super) began: Instant,
     cpu: Duration,
 }
 
 impl Clock {
     pub(super) fn start() -> Self {
         Self { began: Instant::now(), cpu: cpu_time() }
-    }
-
-    fn flown(&self, sent: Option<Moved>, received: Option<Moved>, end: Instant) -> Flown {
-        let time = end.saturating_duration_since(self.began);
-        Flown { sent, received, time, cpu: self.cpu(), message_times_ns: Vec::new() }
     }
 
     pub(super) fn time(&self) -> Duration {
@@ -261,15 +253,6 @@ impl Clock {
     pub(super) fn cpu(&self) -> Duration {
         cpu_time().saturating_sub(self.cpu)
     }
-}
-
-/// The data moved here, and the time it took.
-struct Flown {
-    sent: Option<Moved>,
-    received: Option<Moved>,
-    time: Duration,
-    cpu: Duration,
-    message_times_ns: Vec<u64>,
 }
 
 /// Returns the start of a run, common to both ends. A sender says that its data is there, a receiver starts
@@ -298,71 +281,6 @@ pub(super) fn barrier(
         }
         Ok(clock)
     }
-}
-
-/// Moves the messages through the engine.
-fn fly(
-    outgoing: Option<&mut Outgoing>,
-    incoming: Option<&mut Incoming>,
-    (begin, depth): (&Begin, u16),
-    barrier: impl FnOnce() -> Result<Clock, Failure>,
-) -> Result<Flown, Failure> {
-    let Some(Incoming { buffer, comms, receiver, .. }) = incoming else {
-        let Some(outgoing) = outgoing else {
-            return Err(Failure::Run("this side neither sends nor receives".into()));
-        };
-        let clock = barrier()?;
-        let sent = outgoing.send_burst(begin, depth)?;
-        return Ok(clock.flown(Some(sent), None, Instant::now()));
-    };
-    let mut times = Times::of(begin);
-    let receiving = receiver.post(comms, burst(buffer, begin, depth))?;
-    let Some(outgoing) = outgoing else {
-        let clock = barrier()?;
-        times.start(clock.began);
-        let received = receiver.finish_with(comms, receiving, |step| times.note(step))?;
-        let flown = clock.flown(None, Some(received), Instant::now());
-        return Ok(Flown { message_times_ns: times.into_ns(), ..flown });
-    };
-    thread::scope(|scope| {
-        // The sending thread is there before the clock starts.
-        let (go, gone) = mpsc::channel::<()>();
-        let sending = scope.spawn(move || gone.recv().ok().map(|()| outgoing.send_burst(begin, depth)));
-        let clock = barrier()?;
-        times.start(clock.began);
-        let _ = go.send(());
-        let received = receiver.finish_with(comms, receiving, |step| times.note(step));
-        let end = Instant::now();
-        let sent = sending.join().map_err(|_| Failure::Run("the sending thread panicked".into()))?;
-        let flown = clock.flown(sent.transpose()?, Some(received?), end);
-        Ok(Flown { message_times_ns: times.into_ns(), ..flown })
-    })
-}
-
-/// Moves as many bytes over raw sockets: each moves its share without a pause, those of a burst as well.
-fn slice(
-    mut outgoing: Option<&mut Outgoing>,
-    mut incoming: Option<&mut Incoming>,
-    begin: &Begin,
-    barrier: impl FnOnce() -> Result<Clock, Failure>,
-) -> Result<Flown, Failure> {
-    let missing = || Failure::Peer("the client asks for raw sockets that were not agreed on".into());
-    if let Some(incoming) = incoming.as_deref_mut() {
-        let Bare { sockets, area } = incoming.raw.as_mut().ok_or_else(missing)?;
-        sockets.start_receiving(area, begin)?;
-    }
-    let clock = barrier()?;
-    if let Some(outgoing) = outgoing.as_deref_mut() {
-        let Bare { sockets, area } = outgoing.raw.as_mut().ok_or_else(missing)?;
-        sockets.start_sending(area, begin)?;
-    }
-    let whole = Moved { chunks: 1, bytes: begin.all_bytes() };
-    let receiving = incoming.and_then(|incoming| incoming.raw.as_mut());
-    let sending = outgoing.and_then(|outgoing| outgoing.raw.as_mut());
-    let (received, sent) = (receiving.is_some().then_some(whole), sending.is_some().then_some(whole));
-    let end = receiving.map(|bare| bare.sockets.finish()).transpose()?;
-    sending.map(|bare| bare.sockets.finish()).transpose()?;
-    Ok(clock.flown(sent, received, end.unwrap_or_else(Instant::now)))
 }
 
 #[cfg(test)]

@@ -54,8 +54,8 @@ impl Tally {
         }
     }
 
-    /// Counts what came of one run, as the client sees it. `bytes` are those of a sample, and `laps` the rounds
-    /// of a ping-pong.
+    /// Counts what came of one run, as the client sees it. `bytes` are those of a sample, and `laps` the
+    /// rounds of a ping-pong.
     pub fn add(&mut self, bytes: u64, outcome: &Outcome, laps: &[Duration]) {
         for (way, sums) in &mut self.ways {
             match way {

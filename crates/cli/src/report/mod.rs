@@ -190,7 +190,8 @@ pub struct Row {
     pub destination_gpu: Option<String>,
     /// The way chunks reached their destination.
     pub unpack: Unpack,
-    /// Messages or one-sided transfers in flight at most; with 1 each was measured alone, with more they were measured by bursts.
+    /// Messages or one-sided transfers in flight at most. With 1 each was measured alone, with more they were
+    /// measured by bursts.
     #[serde(default = "one::<u16>")]
     pub depth: u16,
     /// The messages of an iteration: 1, or those of a burst, which go without a pause.
@@ -202,9 +203,9 @@ pub struct Row {
     pub goodput_gb_per_s: Option<Spread>,
     /// The median of the same in decimal gigabits per second.
     pub goodput_gbit_per_s: Option<f64>,
-    /// Time per message, on the receiver's clock; of a round trip in a ping-pong. That of a burst's message is
-    /// from the post of its first receive to its last byte at its destination. That of a one-sided transfer is
-    /// the client's, from its post until it is done.
+    /// Time per message, on the receiver's clock; of a round trip in a ping-pong. That of a burst's message
+    /// is from the post of its first receive to its last byte at its destination. That of a one-sided
+    /// transfer is the client's, from its post until it is done.
     pub time_us: Times,
     /// The slices without a protocol with this size, in the same unit as the result: GB/s, or µs for a
     /// ping-pong.

@@ -54,7 +54,8 @@ pub struct Settings {
     pub timeout_ms: u64,
     /// The seed of the data.
     pub seed: u64,
-    /// Messages or one-sided transfers in flight at most; with 1 each is measured alone, with more they are measured by bursts.
+    /// Messages or one-sided transfers in flight at most. With 1 each is measured alone, with more they are
+    /// measured by bursts.
     #[serde(default = "one::<u16>")]
     pub depth: u16,
     /// The one-sided transfers that are measured in the place of messages.

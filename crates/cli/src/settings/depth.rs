@@ -11,8 +11,7 @@ use crate::failure::Failure;
 
 impl Settings {
     /// Returns how many messages a run of `bytes` each has: 1, or those of a burst. A burst is long enough to
-    /// make its start cheap, and each of its messages has its own place, so that all of them can be verified
-    /// afterwards.
+    /// make its start cheap. Each of its messages has its own place, so that all of them can be verified.
     #[must_use]
     pub fn messages(&self, bytes: u64) -> u64 {
         match self.depth {

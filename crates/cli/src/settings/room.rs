@@ -16,8 +16,8 @@ impl Settings {
         (ROUNDS_BYTES / bytes).clamp(1, 256)
     }
 
-    /// Returns the length of one message buffer: the largest size, a whole batch of round trips or burst of
-    /// messages, or a region of one-sided transfers.
+    /// Returns the length of one message buffer. It has the largest size, a whole batch of round trips, a
+    /// burst of messages, or a region of one-sided transfers.
     #[must_use]
     pub fn buffer_bytes(&self) -> u64 {
         if let Some(one_sided) = &self.one_sided {

@@ -96,8 +96,8 @@ impl Places {
         Ok(())
     }
 
-    /// Compares the whole destination of a transfer with its data: each block, and each gap. Returns the first difference
-    /// in words, if there is one, with the number of all wrong bytes.
+    /// Compares the whole destination of a transfer with its data: each block, and each gap. Returns the
+    /// first difference in words, if there is one, with the number of all wrong bytes.
     ///
     /// # Errors
     /// As [`Self::make`].

@@ -2,8 +2,8 @@
 //!
 //! The order: data made, outside the clock → key at the client → transfer → note at the server → Sent and
 //! Received reconciled. The server's key travels in Filled or in Go. Regions are registered for one run,
-//! because their memory is then verified, or moved by bare sockets. Each transfer of a burst has places of its
-//! own in them.
+//! because their memory is then verified, or moved by bare sockets. Each transfer of a burst has places of
+//! its own in them.
 
 use std::time::{Duration, Instant};
 

@@ -140,7 +140,7 @@ impl RawSockets {
         ))
     }
 
-    /// Cuts the message or the burst, and its memory, into one share for each socket, none below
+    /// Cuts the message or the burst, and its memory, into one share for each socket. None is below
     /// [`SHARE_BYTES`]: a small one is not worth a thread's waking up.
     fn deal(
         &mut self,
