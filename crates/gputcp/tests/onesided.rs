@@ -240,17 +240,18 @@ fn a_dead_peer_fails_its_transfers_and_a_restarted_one_works() {
 
 #[test]
 fn a_short_transfer_is_not_held_up_by_a_long_one() {
-    let pair = pair(options, 256 << 20, Rights::ReadWrite);
+    let pair = pair(options, 17 << 20, Rights::ReadWrite);
     let key = pair.remote.key();
-    let long = pair.peer.read([block(&pair.local, &key, (0, 0), 255 << 20)]).unwrap();
+    // 2 GiB, in which the same places come again and again. 96 MiB of them may be ahead of the short one.
+    let long = pair.peer.read((0..256).map(|_| block(&pair.local, &key, (0, 0), 8 << 20))).unwrap();
     let began = Instant::now();
-    let blocks =
-        (0..64).map(|at| block(&pair.local, &key, (255 << 20 | at << 13, 255 << 20 | at << 12), 4096));
+    let blocks = (0..64).map(|at| block(&pair.local, &key, (16 << 20 | at << 13, 16 << 20 | at << 12), 4096));
     pair.peer.read(blocks).unwrap().wait(SOON).unwrap();
     let short = began.elapsed();
     long.wait(SOON).unwrap();
     let all = began.elapsed();
-    assert!(short < all / 2, "the short one took {short:?}, the long one {all:?}");
+    println!("the short one took {short:?}, the long one {all:?}");
+    assert!(short < all / 4, "the short one took {short:?}, the long one {all:?}");
 }
 
 #[test]

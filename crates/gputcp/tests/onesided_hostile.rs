@@ -38,7 +38,7 @@ impl Hostile {
             let mut comm = Connector::new(&handle, options).unwrap().connect(deadline).unwrap();
             let mut greeting = b"GTOG".to_vec();
             greeting.extend(purpose.to_le_bytes());
-            greeting.extend(8u16.to_le_bytes());
+            greeting.extend(12u16.to_le_bytes());
             greeting.extend([0; 8]);
             greeting.extend([token; 16]);
             greeting.extend(listener.handle().encode());
@@ -327,8 +327,8 @@ fn a_peer_that_asks_for_more_than_its_window_is_cut_off() {
     let key = region.key();
     let (place, secret) = name_of(&key);
     let mut hostile = Hostile::meet(&endpoint, 1);
-    // It offers, and never sends: its window is 8.
-    for chunk in 0..9 {
+    // It offers, and never sends: its window is 12.
+    for chunk in 0..13 {
         let _ = hostile.say(&request(OFFER, chunk, (place, &secret), &[(0, 8)]));
     }
     hostile.await_cut_off();

@@ -83,4 +83,4 @@ impl Purpose {
 
 /// The chunks of one operation under way at a time: a request waits behind so many of each other transfer's
 /// at most. Both ends' reads and writes together fit the slots of a connection.
-pub(super) const WINDOW: u16 = 8;
+pub(super) const WINDOW: u16 = 12;

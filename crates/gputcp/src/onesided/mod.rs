@@ -137,7 +137,7 @@ impl Endpoint {
         options.bell = Some(shared.bell.clone());
         // Commands come before their receives are posted; the connectors of data ask for no such places.
         let of_commands = link::command_options(&options).tuning;
-        let accepting = options.clone().tuned(|tuning| {
+        let accepting = link::data_options(&options).tuned(|tuning| {
             tuning.eager_places = of_commands.eager_places;
             tuning.inline_bytes = of_commands.inline_bytes;
         });

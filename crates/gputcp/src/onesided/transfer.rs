@@ -236,5 +236,5 @@ fn bad(number: u64, operation: Operation, block: &Block<'_>) -> Error {
     Error::usage(format!("block {number} of a {operation} is bad: {why}"))
 }
 
-/// The longest chunk. With 2 MiB, GPU memory moved a fifth slower (H200).
-const CHUNK_BYTES: u64 = 4 << 20;
+/// The longest chunk. With 4 MiB, 512 MiB between two H200 moved at 19 GB/s instead of 24.
+const CHUNK_BYTES: u64 = 8 << 20;
