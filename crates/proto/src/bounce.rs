@@ -86,6 +86,11 @@ impl Filling {
         }
     }
 
+    /// Returns the segment that is being read.
+    pub const fn landing(&self) -> &Landing {
+        &self.landing
+    }
+
     /// Returns the bounce buffer's index.
     #[must_use]
     pub const fn index(&self) -> usize {

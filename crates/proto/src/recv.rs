@@ -357,6 +357,13 @@ impl<const N: usize> RecvSide<N> {
         self.incoming[slot.index()].is_placed
     }
 
+    /// Returns whether all bytes of the receive in this place are at their destination. The receive may be
+    /// finished, as long as its place is not issued again.
+    #[must_use]
+    pub fn is_complete_at(&self, index: usize) -> bool {
+        self.incoming[index].is_placed
+    }
+
     /// Returns whether a message has begun to come and is not at its destination: its sender goes on with it
     /// unasked.
     #[must_use]

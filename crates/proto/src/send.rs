@@ -256,6 +256,12 @@ impl<const N: usize> SendSide<N> {
         self.outgoing[slot.index()].is_written
     }
 
+    /// Returns the sequence number of the receive that the send meets.
+    #[must_use]
+    pub fn meets(&self, slot: &Slot) -> u64 {
+        self.outgoing[slot.index()].meets
+    }
+
     /// Returns whether the dealing of the send has begun: the peer has a place for it.
     #[must_use]
     pub fn is_begun(&self, slot: &Slot) -> bool {

@@ -272,6 +272,13 @@ impl<D: Completion + Clone> Receiver<D> {
         (0..self.rings.len()).try_for_each(|ring| self.reap(ring))
     }
 
+    /// Returns whether all bytes of the receive with this slot's index are at their destination. The receive
+    /// may be finished, as long as its slot is not issued again.
+    #[must_use]
+    pub fn is_complete_at(&self, index: usize) -> bool {
+        self.side.is_complete_at(index)
+    }
+
     /// Returns the completion of the newest unpack under way, on any lane.
     #[must_use]
     pub fn newest_unpack(&self) -> Option<D> {

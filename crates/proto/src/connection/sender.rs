@@ -212,6 +212,12 @@ impl<D: Completion + Clone> Sender<D> {
         })
     }
 
+    /// Returns the sequence number of the receive that the send meets.
+    #[must_use]
+    pub fn meets(&self, slot: &Slot) -> u64 {
+        self.side.meets(slot)
+    }
+
     /// Returns whether there is a slot for a send.
     #[must_use]
     pub const fn has_room(&self) -> bool {
