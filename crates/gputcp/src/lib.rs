@@ -140,6 +140,7 @@ pub mod onesided;
 mod options;
 mod progress;
 mod sockets;
+mod trace;
 pub mod transfer;
 mod tuning;
 
@@ -162,5 +163,6 @@ pub use self::{
         Connector, GroupRequest, IoPool, Listener, Part, ReceivedGroup, RecvComm, RecvRequest, SendComm,
         SendRequest, connect, listen, set_numa_affinity, with_numa_affinity,
     },
+    trace::{Recorder, Trace},
     tuning::{SLABS_MAX, Tuning},
 };

@@ -9,7 +9,7 @@ use gputcp_proto::{
     key::Key,
 };
 
-use crate::{Error, IoPool, Result, Tuning, sockets::Doorbell};
+use crate::{Error, IoPool, Result, Trace, Tuning, sockets::Doorbell};
 
 /// Settings of a connection, for either end.
 ///
@@ -59,6 +59,8 @@ pub struct Options {
     ///
     /// [`connect`]: crate::connect()
     pub timeout: Duration,
+    /// The file that the life of each message is written to; none by default, at no cost.
+    pub trace: Option<Trace>,
     /// The settings that a measurement may change and a program need not.
     pub tuning: Tuning,
     /// The bell that the connection rings, where several share a sleeper.
@@ -79,6 +81,7 @@ impl Default for Options {
             unpack: UnpackMode::Kernel,
             pool: None,
             timeout: Duration::from_secs(30),
+            trace: None,
             tuning: Tuning::default(),
             bell: None,
         }
@@ -132,6 +135,12 @@ impl Options {
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
+    }
+
+    /// Sets the file that the life of each message is written to.
+    #[must_use]
+    pub fn with_trace(self, trace: impl Into<Option<Trace>>) -> Self {
+        Self { trace: trace.into(), ..self }
     }
 
     /// Changes some of the tuning.

@@ -10,15 +10,16 @@ mod common;
 
 use std::{
     alloc::System,
-    env,
-    process::{Command, ExitCode, Stdio},
+    env, fs,
+    process::{self, Command, ExitCode, Stdio},
     sync::Barrier,
     thread,
+    time::Duration,
 };
 
 use common::{TIMEOUT, TestMemory, options, pair};
 use gputcp::{
-    IoPool, Options, Part,
+    IoPool, Options, Part, Trace,
     transfer::{Message, Plan, Receiver, Sender},
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
@@ -34,6 +35,8 @@ const ROUNDS: usize = 4;
 const KINDS: [(&str, Kind); 2] = [("transfer", transfer), ("groups", groups)];
 const PLACES: [(&str, TestMemory); 2] = [("host", TestMemory::Host), ("soft", TestMemory::Soft)];
 const DRIVERS: [(&str, bool); 2] = [("alone", false), ("pooled", true)];
+/// Whether the life of each message is written to a file.
+const TRACES: [(&str, bool); 2] = [("plain", false), ("traced", true)];
 
 /// Connects, and returns what is allocated and freed between connect and close.
 type Kind = fn(TestMemory, Options) -> Stats;
@@ -62,7 +65,9 @@ fn main() -> ExitCode {
 fn failures() -> Vec<String> {
     let cases = KINDS.iter().flat_map(|(kind, _)| {
         PLACES.iter().flat_map(move |(place, _)| {
-            DRIVERS.iter().map(move |(driver, _)| format!("{kind} {place} {driver}"))
+            DRIVERS.iter().flat_map(move |(driver, _)| {
+                TRACES.iter().map(move |(trace, _)| format!("{kind} {place} {driver} {trace}"))
+            })
         })
     });
     let start = |case: String| {
@@ -87,10 +92,27 @@ fn count(case: &str) -> ExitCode {
     std::hint::black_box(vec![1_u64]);
     assert_eq!(region.change().allocations, 1);
 
-    let [kind, place, driver] = *case.split(' ').collect::<Vec<_>>() else { panic!("no case: {case}") };
+    let [kind, place, driver, traced] = *case.split(' ').collect::<Vec<_>>() else {
+        panic!("no case: {case}")
+    };
     let (kind, place, pooled) = (named(&KINDS, kind), named(&PLACES, place), named(&DRIVERS, driver));
     let pool = pooled.then(|| IoPool::new(2).unwrap());
-    let counted = kind(place, options(2).with_device(place.device()).with_pool(pool));
+    let path = env::temp_dir().join(format!("gputcp-no-allocation-{}", process::id()));
+    let trace = named(&TRACES, traced).then(|| Trace::to_file(&path).unwrap());
+    if let Some(trace) = trace.clone() {
+        // Its own thread writes every 50 ms, which may be after the count.
+        thread::spawn(move || {
+            loop {
+                trace.flush();
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+    }
+    let counted = kind(place, options(2).with_device(place.device()).with_pool(pool).with_trace(trace));
+    if let Ok(written) = fs::read(&path) {
+        fs::remove_file(&path).unwrap();
+        assert!(written.len() > 10_000, "the trace has {} bytes", written.len());
+    }
     if (counted.allocations, counted.reallocations, counted.deallocations) == (0, 0, 0) {
         return ExitCode::SUCCESS;
     }

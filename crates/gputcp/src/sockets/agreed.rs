@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
-use gputcp_proto::{connection::Settings, frame::EAGER_BYTES, plan::SegmentPlan};
+use gputcp_proto::{
+    connection::Settings,
+    frame::{EAGER_BYTES, Token},
+    plan::SegmentPlan,
+};
 
 use super::Socket;
-use crate::Options;
+use crate::{Options, trace::Tracer};
 
 /// The sockets of a connection, and the settings that both ends hold to.
 #[derive(Debug)]
 pub(crate) struct Agreed {
     pub(crate) peer: Arc<str>,
+    pub(crate) token: Token,
     pub(crate) control: Socket,
     pub(crate) data: Vec<Socket>,
     pub(crate) segment_bytes: u32,
@@ -38,6 +43,15 @@ impl Agreed {
             buffers: options.device.is_some().then_some(options.tuning.slabs.into()),
             timeout: options.timeout,
         }
+    }
+
+    /// Returns the recording of this end, which has these options and settings.
+    pub(crate) fn tracer(&self, options: &Options, settings: &Settings, is_sender: bool) -> Option<Tracer> {
+        let trace = options.trace.as_ref()?;
+        // Half of the token names the connection, and is no token.
+        let (name, _) = self.token.0.split_at(8);
+        let name = name.iter().map(|byte| format!("{byte:02x}")).collect();
+        Some(Tracer::new(trace, name, &self.peer, is_sender, settings.streams, settings.depth))
     }
 
     /// Returns the longest message of device memory: its segments fit the slabs.

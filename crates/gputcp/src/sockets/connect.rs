@@ -113,6 +113,7 @@ impl Connector {
         );
         let agreed = Agreed {
             peer: self.peer.clone(),
+            token: self.join.comm_token,
             control,
             data: sockets.collect(),
             segment_bytes: self.join.segment_bytes,

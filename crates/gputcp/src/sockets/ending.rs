@@ -37,6 +37,10 @@ pub(crate) fn close<S: Side>(shared: &Arc<Shared<S>>, driver: &mut Driver, deadl
 pub(crate) fn leave<S: Side>(shared: &Arc<Shared<S>>, driver: &mut Driver, timeout: Duration) -> Result<()> {
     say_goodbye(shared, driver)?;
     settle(shared);
+    if let Some(trace) = &shared.trace {
+        // The process may end now, without another word.
+        trace.flush();
+    }
     let deadline = Instant::now() + timeout;
     driver.leave(shared, deadline, move |shared, driver| {
         // The caller has returned, so no thread takes the result.

@@ -14,7 +14,10 @@ use gputcp_gpu::Done;
 use rustix::event::epoll::EventFlags;
 
 use super::pool::Job;
-use crate::Error;
+use crate::{
+    Error,
+    trace::{Pen, Reason},
+};
 
 /// The work for one data socket, from connect to close.
 pub(crate) trait Task: Send + 'static {
@@ -31,6 +34,20 @@ pub(crate) trait Task: Send + 'static {
 
     /// Goes on as far as it can, or until it has done its share. May be called at any time.
     fn step(&mut self) -> Rest {
+        if let Some(pen) = self.pen() {
+            pen.goes_on();
+        }
+        let rest = self.share();
+        if let Some(pen) = self.pen()
+            && let Some(reason) = rest.reason()
+        {
+            pen.rests(reason);
+        }
+        rest
+    }
+
+    /// Does its share of the work, or as far as it can go.
+    fn share(&mut self) -> Rest {
         for _ in 0..SHARE {
             match self.go_on() {
                 Ok(None) => {}
@@ -53,6 +70,11 @@ pub(crate) trait Task: Send + 'static {
 
     /// Fails its connection.
     fn fail(&self, error: Error);
+
+    /// Returns its recording; `None` without a trace.
+    fn pen(&mut self) -> Option<&mut Pen> {
+        None
+    }
 }
 
 /// The reason for which a task has returned.
@@ -70,6 +92,20 @@ pub(crate) enum Rest {
     Until(Instant),
     /// The task is over.
     Ended,
+}
+
+impl Rest {
+    /// Returns what the task waits for, in a trace.
+    const fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Again => Some(Reason::Turn),
+            Self::Socket => Some(Reason::Socket),
+            Self::Work => Some(Reason::Work),
+            Self::Lane(_) => Some(Reason::Lane),
+            Self::Until(_) => Some(Reason::Time),
+            Self::Ended => None,
+        }
+    }
 }
 
 /// The outcome of a part of the work: `None` to go on, or the rest to return.

@@ -343,6 +343,7 @@ impl Listener {
         }
         let agreed = Agreed {
             peer: name(peer),
+            token: join.comm_token,
             control,
             data,
             segment_bytes: join.segment_bytes,

@@ -99,7 +99,7 @@ impl Shared<RecvMemory> {
     /// # Errors
     /// If a lane is lost, or the peer has closed the connection without the bytes.
     fn finish(&self, slot: Slot) -> Result<Progress<Received, Slot>> {
-        let index = slot.index();
+        let (index, seq) = (slot.index(), slot.seq().wire());
         let finished = self.act_on_lane(|end| {
             let finished = end.finish(slot)?;
             if finished.is_ok() {
@@ -108,6 +108,12 @@ impl Shared<RecvMemory> {
             }
             Ok(finished)
         })?;
+        if let Some(trace) = &self.trace {
+            match &finished {
+                Ok(received) => trace.seen(seq, received.bytes),
+                Err(_) => trace.polled(),
+            }
+        }
         match finished {
             Ok(received) => Ok(Progress::Done(received)),
             Err(Unfinished::NotYet(slot)) => Ok(Progress::NotYet(slot)),

@@ -94,7 +94,8 @@ impl RecvComm {
             }
         }
         let mut slots = [const { None }; MOST];
-        let is_posted = self.shared.act(|end| self.post_group(end, group, &mut slots))?;
+        let began = self.shared.trace_time();
+        let is_posted = self.shared.act(|end| self.post_group(end, group, &mut slots, began))?;
         Ok(is_posted.then_some(GroupRequest { slots, longest }))
     }
 
@@ -104,6 +105,7 @@ impl RecvComm {
         end: &mut Receiver<Done>,
         group: &[Part<'_>],
         slots: &mut [Option<Slot>; MOST],
+        began: u64,
     ) -> Result<bool> {
         let mut claims: [Option<WriteClaim>; MOST] = [const { None }; MOST];
         let mut receives = [Receive { capacity: 0, is_bounced: false, tag: 0 }; MOST];
@@ -118,6 +120,11 @@ impl RecvComm {
         }
         if !end.post_group(&receives[..group.len()], slots) {
             return Ok(false);
+        }
+        if let Some(trace) = &self.shared.trace {
+            for (slot, part) in slots.iter().flatten().zip(group) {
+                trace.posted(began, slot.index(), slot.seq().wire(), part.bytes);
+            }
         }
         for (slot, claim) in slots.iter().flatten().zip(claims) {
             let held = claim.map(|claim| Held { claim, layout: None });
@@ -182,6 +189,7 @@ impl Shared<RecvMemory> {
     /// As for a single receive.
     fn finish_group(&self, mut request: GroupRequest) -> Result<Progress<ReceivedGroup, GroupRequest>> {
         let indices = request.slots.each_ref().map(|slot| slot.as_ref().map(Slot::index));
+        let seqs = request.slots.each_ref().map(|slot| slot.as_ref().map(|slot| slot.seq().wire()));
         let count = indices.iter().flatten().count();
         let mut received = [Received { bytes: 0 }; MOST];
         let (is_done, is_over) = self.act_on_lane(|end| {
@@ -192,6 +200,14 @@ impl Shared<RecvMemory> {
             }
             Ok((is_done, end.is_over()))
         })?;
+        if let Some(trace) = &self.trace {
+            match is_done {
+                true => {
+                    seqs.iter().flatten().zip(received).for_each(|(&seq, got)| trace.seen(seq, got.bytes))
+                }
+                false => trace.polled(),
+            }
+        }
         match is_done {
             true => Ok(Progress::Done(ReceivedGroup { received, count })),
             false if is_over => Err(self.peer_closed()),

@@ -26,6 +26,7 @@ use gputcp_proto::{
         receiver::{Posted, Receive},
     },
     layout::Layout,
+    recv::Landing,
     window::Slot,
 };
 use gputcp_socket::TcpInfo;
@@ -42,7 +43,7 @@ use super::{
     locks::{read_lock, write_lock},
     shared::{Shared, Side},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, trace};
 
 /// The receiving end of a connection: posts receives, and waits for them oldest first or in any order.
 ///
@@ -103,6 +104,7 @@ impl RecvComm {
         let lanes = super::lanes(options, near.as_ref(), agreed.data.len(), agreed.segment_bytes)?;
         let short = super::short_lane(options, near.as_ref(), agreed.inline_bytes)?;
         let settings = agreed.settings(options);
+        let trace = agreed.tracer(options, &settings, false);
         let place = || Mutex::new(vec![0; settings.eager_bytes as usize].into());
         let memory = RecvMemory {
             destinations: (0..settings.depth).map(|_| RwLock::new(None)).collect(),
@@ -116,7 +118,7 @@ impl RecvComm {
         let control = ControlSocket::new(control, &driver.watch())
             .map_err(|error| Error::system("set up the connection's descriptors", error))?;
         let end = Receiver::new(&settings);
-        let shared = Arc::new(Shared::new(peer, options, control, data, end, memory)?);
+        let shared = Arc::new(Shared::new(peer, options, control, data, end, memory, trace)?);
         let inline_bytes = inline_bytes.into();
         let mut comm = Self { shared, driver, inline_bytes, max_receives, longest_on_device };
         let mut lanes = lanes.into_iter();
@@ -189,6 +191,7 @@ impl RecvComm {
     }
 
     fn post(&self, held: impl FnOnce() -> Result<Held>, receive: Receive) -> Result<Option<RecvRequest>> {
+        let began = self.shared.trace_time();
         let posted = self.shared.act(|end| {
             let held = held()?;
             if end.in_flight() == 0 {
@@ -197,6 +200,10 @@ impl RecvComm {
             let posted = end.post(receive);
             if let Some(posted) = &posted {
                 *write_lock(&self.shared.memory.destinations[posted.slot.index()]) = Some(held);
+                if let Some(trace) = &self.shared.trace {
+                    let slot = &posted.slot;
+                    trace.posted(began, slot.index(), slot.seq().wire(), receive.capacity);
+                }
             }
             Ok::<_, Error>(posted)
         })?;
@@ -347,8 +354,17 @@ impl Destination<'_> {
     }
 }
 
+/// Returns a segment's place in its message, for a trace.
+const fn range_of(landing: &Landing) -> trace::Segment {
+    trace::Segment { seq: landing.seq(), offset: landing.offset(), bytes: landing.bytes() }
+}
+
 impl Side for RecvMemory {
     type End = Receiver<Done>;
+
+    fn is_complete(end: &Receiver<Done>, slot: usize) -> bool {
+        end.is_complete_at(slot)
+    }
 
     fn take_message(shared: &Shared<Self>, inbox: &mut Inbox<Done>) -> Result<bool> {
         shared.take_message(inbox)

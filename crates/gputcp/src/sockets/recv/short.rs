@@ -11,7 +11,7 @@ use gputcp_proto::connection::{
 };
 use rustix::net::RecvFlags;
 
-use super::RecvMemory;
+use super::{RecvMemory, range_of};
 use crate::{
     Result,
     sockets::{
@@ -67,12 +67,13 @@ impl Shared<RecvMemory> {
             Some(place) => &place[have as usize..(have + missing) as usize],
             None => &here[..here.len().min(missing as usize)],
         };
-        let copied;
+        let (copied, left_bytes);
+        let (from_place, began) = (place.is_some(), self.trace_time());
         let got = match short.work() {
             Work::InPlace(segment) => {
                 let destination = self.memory.destination(segment.landing().slot_index());
                 let bytes = at_hand(segment.have(), segment.missing());
-                copied = bytes.len();
+                (copied, left_bytes) = (bytes.len(), segment.missing());
                 if copied == 0 {
                     attempt(|| destination.recv(socket, segment.have(), segment.missing()))
                 } else {
@@ -83,7 +84,7 @@ impl Shared<RecvMemory> {
             Work::Bounce(filling) => {
                 let mut lane = lock(self.memory.short_lane());
                 let bytes = at_hand(filling.have(), filling.missing());
-                copied = bytes.len();
+                (copied, left_bytes) = (bytes.len(), filling.missing());
                 if copied == 0 {
                     attempt(|| lane.recv(filling, socket))
                 } else {
@@ -95,7 +96,7 @@ impl Shared<RecvMemory> {
                 let mut place = lock(&self.memory.places[place]);
                 let room = &mut place[have as usize..(have + missing) as usize];
                 let bytes = at_hand(have, missing);
-                copied = bytes.len();
+                (copied, left_bytes) = (bytes.len(), missing);
                 if copied == 0 {
                     attempt(|| Ok(rustix::net::recv(socket, &mut *room, RecvFlags::empty())?.0))
                 } else {
@@ -104,11 +105,15 @@ impl Shared<RecvMemory> {
                 }
             }
             Work::Unpack(filled) => {
+                let range = range_of(filled.landing());
                 let destination = self.memory.destination(filled.landing().slot_index());
                 let mut lane = lock(self.memory.short_lane());
                 let unpacking = destination.unpack(filled, &mut lane, self.memory.mode)?;
                 drop((lane, destination));
                 short.launched(unpacking);
+                if let Some(trace) = &self.trace {
+                    trace.unpack_short(began, range, from_place);
+                }
                 return Ok(Carried::Used(0));
             }
             Work::Connection | Work::Hear | Work::Header(_) => {
@@ -123,6 +128,9 @@ impl Shared<RecvMemory> {
             }
         };
         let lost = |error| self.act(|end| end.life_mut().fail(Failure::Socket(error)));
+        if let (Some(trace), Ok(got), false) = (&self.trace, &got, from_place) {
+            trace.short_in(|pen| pen.tried(*got, left_bytes));
+        }
         let counted = match got.map_err(|error| socket_error(&error)) {
             Ok(None) => return Ok(Carried::Nothing),
             Ok(Some(got)) => short.got(got as u64).map(|()| got),

@@ -76,12 +76,20 @@ impl Shared<SendMemory> {
     /// If the peer has closed the connection, and the send has not begun.
     fn finish(&self, slot: Slot) -> Result<Progress<Sent, Slot>> {
         let index = slot.index();
+        let mut seq = 0;
         let finished = self.act(|end| {
+            seq = end.meets(&slot);
             end.finish(slot).inspect(|_| {
                 // Before the slot can be issued again, which takes this lock.
                 *write_lock(&self.memory.sources[index]) = None;
             })
         });
+        if let Some(trace) = &self.trace {
+            match &finished {
+                Ok(sent) => trace.seen(seq, sent.bytes),
+                Err(_) => trace.polled(),
+            }
+        }
         match finished {
             Ok(sent) => Ok(Progress::Done(sent)),
             Err(Unfinished::NotYet(slot)) => Ok(Progress::NotYet(slot)),

@@ -40,7 +40,7 @@ use super::{
     locks::{read_lock, write_lock},
     shared::{Ready, Shared, Side},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, trace};
 
 /// The sending end of a connection: posts messages, and waits for them oldest first or in any order.
 ///
@@ -91,6 +91,7 @@ impl SendComm {
         let lanes = super::lanes(options, near.as_ref(), agreed.data.len(), agreed.segment_bytes)?;
         let short = super::short_lane(options, near.as_ref(), agreed.inline_bytes)?;
         let settings = agreed.settings(options);
+        let trace = agreed.tracer(options, &settings, true);
         let memory = SendMemory {
             sources: (0..settings.depth).map(|_| RwLock::new(None)).collect(),
             short: short.map(Mutex::new),
@@ -102,7 +103,7 @@ impl SendComm {
         let control = ControlSocket::new(control, &driver.watch())
             .map_err(|error| Error::system("set up the connection's descriptors", error))?;
         let end = Sender::new(&settings);
-        let shared = Arc::new(Shared::new(peer, options, control, data, end, memory)?);
+        let shared = Arc::new(Shared::new(peer, options, control, data, end, memory, trace)?);
         let mut comm = Self { shared, driver, longest_on_device, max_receives };
         let mut lanes = lanes.into_iter();
         let buffers = options.tuning.slabs.into();
@@ -241,6 +242,7 @@ impl SendComm {
     }
 
     fn post(&self, held: impl FnOnce() -> Result<Held>, send: Send) -> Result<Option<SendRequest>> {
+        let began = self.shared.trace_time();
         let posted = self.shared.act(|end| {
             let held = held()?;
             if end.in_flight() == 0 {
@@ -249,6 +251,9 @@ impl SendComm {
             let slot = end.post(send);
             if let Some(slot) = &slot {
                 *write_lock(&self.shared.memory.sources[slot.index()]) = Some(held);
+                if let Some(trace) = &self.shared.trace {
+                    trace.posted(began, slot.index(), end.meets(slot), send.bytes);
+                }
             }
             Ok::<_, Error>(slot)
         })?;
@@ -369,8 +374,18 @@ impl Source<'_> {
     }
 }
 
+/// Returns a segment's place in its message, for a trace.
+const fn range_of(segment: &Segment) -> trace::Segment {
+    trace::Segment { seq: segment.seq(), offset: segment.offset(), bytes: segment.bytes() }
+}
+
 impl Side for SendMemory {
     type End = Sender<Done>;
+
+    fn is_complete(_: &Sender<Done>, _: usize) -> bool {
+        // A send is named as done only when it is.
+        true
+    }
 
     fn write_message(shared: &Shared<Self>, message: &mut Departure<Done>) -> Result<Wrote> {
         shared.write_short(message)

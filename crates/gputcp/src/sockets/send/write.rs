@@ -14,13 +14,14 @@ use gputcp_proto::connection::{
 };
 use rustix::event::epoll::EventFlags;
 
-use super::SendMemory;
+use super::{SendMemory, range_of};
 use crate::{
     Error,
     sockets::{
         shared::{Shared, attempt, socket_error},
         task::{Next, Rest, Stop, Task},
     },
+    trace::Pen,
 };
 
 /// The sender's part of one data socket, until the connection closes or fails.
@@ -29,6 +30,7 @@ pub(super) struct Writer {
     stream: Stream<Done>,
     number: usize,
     lane: Option<Lane>,
+    pen: Option<Pen>,
 }
 
 impl Task for Writer {
@@ -38,6 +40,7 @@ impl Task for Writer {
 
     fn go_on(&mut self) -> Next {
         let socket = self.shared.data[self.number].as_fd();
+        let mut left_bytes = 0;
         let wrote = match self.stream.work() {
             Work::Connection => return self.step(),
             Work::Hear => {
@@ -49,24 +52,42 @@ impl Task for Writer {
                 let Some(lane) = &mut self.lane else {
                     unreachable!("device memory is refused without lanes")
                 };
+                let began = self.shared.trace_time();
+                let range = range_of(&segment);
                 let memory = &self.shared.memory;
                 let source = memory.source(segment.slot_index());
                 let staging = source.stage(lane, memory.mode, slot, segment);
                 drop(source);
                 self.stream.staging(staging.map_err(|error| Stop::Failed(error.into()))?);
+                if let Some(pen) = &self.pen {
+                    pen.staged(began, range);
+                }
                 return Ok(None);
             }
             Work::InPlace { header, segment, written } => {
                 let source = self.shared.memory.source(segment.slot_index());
                 let (offset, left) = (segment.offset() + written, segment.bytes() - written);
+                if let Some(pen) = &mut self.pen {
+                    pen.write_begins(range_of(segment));
+                    left_bytes = header.rest().len() as u64 + left;
+                }
                 attempt(|| source.send(socket, header.rest(), offset, left))
             }
             Work::Staged { header, staged } => {
                 let Some(lane) = &mut self.lane else { unreachable!("what is staged is staged by a lane") };
+                if let Some(pen) = &mut self.pen {
+                    let segment = staged.segment();
+                    pen.write_begins(range_of(segment));
+                    left_bytes = header.rest().len() as u64 + segment.bytes() - staged.have_written();
+                }
                 attempt(|| lane.send(staged, header.rest(), socket))
             }
         };
-        match wrote.map_err(Stop::Socket)? {
+        let wrote = wrote.map_err(Stop::Socket)?;
+        if let Some(pen) = &mut self.pen {
+            pen.tried(wrote, left_bytes);
+        }
+        match wrote {
             None => Ok(Some(Rest::Socket)),
             Some(taken) => {
                 self.shared.carried.fetch_add(self.stream.wrote(taken), Ordering::Relaxed);
@@ -90,6 +111,10 @@ impl Task for Writer {
     fn fail(&self, error: Error) {
         self.shared.fail(error);
     }
+
+    fn pen(&mut self) -> Option<&mut Pen> {
+        self.pen.as_mut()
+    }
 }
 
 impl Writer {
@@ -100,7 +125,8 @@ impl Writer {
         buffers: usize,
     ) -> Self {
         let stream = Stream::new(number, lane.is_some().then_some(buffers));
-        Self { shared: shared.clone(), stream, number, lane }
+        let pen = shared.trace.as_ref().map(|trace| trace.pen(number));
+        Self { shared: shared.clone(), stream, number, lane, pen }
     }
 
     fn step(&mut self) -> Next {

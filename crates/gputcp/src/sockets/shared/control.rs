@@ -36,22 +36,35 @@ impl<S: Side> Shared<S> {
         };
         inbox.begin_share();
         let mut goes_on = !is_over;
+        let mut read_at = 0;
         while goes_on {
             match inbox.input() {
                 Input::Read(room) => {
                     let read =
                         || Ok(rustix::net::recv(self.control.socket(), &mut *room, RecvFlags::empty())?.0);
                     match attempt(read) {
-                        Ok(Some(got)) => inbox.got(got),
-                        Ok(None) => return true,
+                        Ok(Some(got)) => {
+                            inbox.got(got);
+                            read_at = self.trace_time();
+                        }
+                        Ok(None) => {
+                            if let Some(trace) = &self.trace {
+                                trace.found_nothing();
+                            }
+                            return true;
+                        }
                         Err(error) => inbox.failed(socket_error(&error)),
                     }
                 }
                 Input::Frame(frame) => {
+                    let began = self.trace_time();
                     goes_on = self.act(|end| {
                         end.heard(frame, inbox);
                         !end.life().has_failed()
                     });
+                    if let Some(trace) = &self.trace {
+                        trace.heard(&frame, began, read_at);
+                    }
                 }
                 Input::Message => match S::take_message(self, inbox) {
                     Ok(true) => {}
@@ -91,8 +104,12 @@ impl<S: Side> Shared<S> {
                 Ok(Write::Nothing) => return,
                 Ok(Write::Frames(bytes)) => {
                     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+                    let began = self.trace_time();
                     let wrote =
                         attempt(|| Ok(rustix::net::send(self.control.socket(), &frames[..bytes], flags)?));
+                    if let (Some(trace), Ok(Some(taken))) = (&self.trace, &wrote) {
+                        trace.sent(began, &frames[..bytes], *taken);
+                    }
                     end = self.end();
                     match wrote {
                         Ok(Some(taken)) => end.wrote(taken),
@@ -176,6 +193,15 @@ impl<S: Side> Shared<S> {
 
     /// Handles the events of the control socket, unless a caller polls it.
     pub(crate) fn attend(&self) -> Attention {
+        let began = self.trace_time();
+        let attention = self.attend_to_control();
+        if let Some(trace) = &self.trace {
+            trace.attended(began);
+        }
+        attention
+    }
+
+    fn attend_to_control(&self) -> Attention {
         let away = self.polls.go_on();
         self.control.leave_to_polls(away);
         self.control.tries();

@@ -20,7 +20,7 @@ use std::{
 };
 
 use gputcp_gpu::Done;
-use gputcp_proto::connection::{Effects, End, Failure, Inbox, Step, sender};
+use gputcp_proto::connection::{Effects, End, Failure, Inbox, SLOTS, Step, sender};
 
 use self::polls::Polls;
 pub(crate) use self::{fail::socket_error, wait::Ready};
@@ -32,7 +32,10 @@ use super::{
     locks::lock,
     task::{Rest, Waker},
 };
-use crate::{Error, Options, Result};
+use crate::{
+    Error, Options, Result,
+    trace::{self, Tracer},
+};
 
 /// One end of a connection. `S` has the memory of the sender's or the receiver's messages.
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub(crate) struct Shared<S: Side> {
     /// The payload bytes that a socket took, or gave.
     pub(crate) carried: AtomicU64,
     pub(crate) begun: Begun,
+    /// Records the life of messages; `None` without a trace.
+    pub(crate) trace: Option<Tracer>,
     end: Mutex<S::End>,
     failure: OnceLock<Error>,
     /// The start of the connection's own time.
@@ -62,6 +67,10 @@ pub(crate) struct Shared<S: Side> {
 pub(crate) trait Side: Sized + Send + Sync + 'static {
     /// The rules of this side.
     type End: End<Done = Done> + Send;
+
+    /// Returns whether all bytes of the request with this slot's index are written, or at their destination.
+    /// The request may be finished already.
+    fn is_complete(end: &Self::End, slot: usize) -> bool;
 
     /// Goes on with the short message that the reader is amid. Returns false if more of it is to come.
     fn take_message(_: &Shared<Self>, _: &mut Inbox<Done>) -> Result<bool> {
@@ -82,6 +91,7 @@ impl<S: Side> Shared<S> {
         data: Vec<Socket>,
         end: S::End,
         memory: S,
+        trace: Option<Tracer>,
     ) -> Result<Self> {
         let doing = "set up the connection's descriptors";
         Ok(Self {
@@ -98,6 +108,7 @@ impl<S: Side> Shared<S> {
                 .map_err(|error| Error::system(doing, error))?,
             carried: AtomicU64::new(0),
             begun: Begun::default(),
+            trace,
             end: Mutex::new(end),
             failure: OnceLock::new(),
             start: Instant::now(),
@@ -148,6 +159,13 @@ impl<S: Side> Shared<S> {
     /// Lets go of the end, and performs effects, but for writing on the control socket.
     fn perform(&self, end: MutexGuard<'_, S::End>, effects: Effects, local: Option<&Error>) {
         let Effects { wake, done, all, write: _, want_room, look, failure } = effects;
+        if let Some(trace) = &self.trace
+            && !done.is_empty()
+        {
+            // Under the lock: no slot is issued again meanwhile.
+            let is_done = |slot: &usize| done.contains(*slot) && S::is_complete(&end, *slot);
+            (0..SLOTS).filter(is_done).for_each(|slot| trace.done(slot));
+        }
         if let Some(failure) = &failure {
             // Under the lock: a thread that finds the end failed finds the reason too. The first one is kept.
             let error = local.cloned().unwrap_or_else(|| self.error_of(failure));
@@ -165,7 +183,11 @@ impl<S: Side> Shared<S> {
         } else {
             let mut left = wake;
             while left != 0 {
-                self.work[left.trailing_zeros() as usize].wake();
+                let stream = left.trailing_zeros() as usize;
+                if let Some(trace) = &self.trace {
+                    trace.woken(stream);
+                }
+                self.work[stream].wake();
                 left &= left - 1;
             }
             if !done.is_empty() {
@@ -178,6 +200,11 @@ impl<S: Side> Shared<S> {
         if look {
             self.look();
         }
+    }
+
+    /// Returns the trace's time where there is a trace, for the start of a span.
+    pub(crate) fn trace_time(&self) -> u64 {
+        if self.trace.is_some() { trace::now() } else { 0 }
     }
 
     /// Returns the connection's own time.

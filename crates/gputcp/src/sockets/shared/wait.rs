@@ -19,6 +19,7 @@ use super::{Shared, Side};
 use crate::{
     Error, Result,
     sockets::{bound::Bound, control::poll_until, locks::lock},
+    trace::Reason,
 };
 
 /// The outcome of a waiter's question.
@@ -56,7 +57,11 @@ impl<S: Side> Shared<S> {
                 Ready::Yes(answer) => return Ok(answer),
                 Ready::AfterLane(done) => {
                     self.check()?;
+                    let slept = self.trace_time();
                     done.wait(bound.next_look().min(Instant::now() + WAITER_LOOK))?;
+                    if let Some(trace) = &self.trace {
+                        trace.slept(slept, Reason::Lane);
+                    }
                     in_time = Ok(Instant::now() < bound.next_look());
                 }
                 Ready::No => {
@@ -93,7 +98,12 @@ impl<S: Side> Shared<S> {
         let control = self.control.descriptor();
         let mut watched = [PollFd::new(&bell, PollFlags::IN), PollFd::new(&control, PollFlags::IN)];
         let count = if self.end().life().control_has_ended() { 1 } else { 2 };
-        poll_until(&mut watched[..count], Some(deadline))
+        let slept = self.trace_time();
+        let in_time = poll_until(&mut watched[..count], Some(deadline));
+        if let Some(trace) = &self.trace {
+            trace.slept(slept, Reason::Bell);
+        }
+        in_time
     }
 
     /// Returns how often [`Shared::watch`] is to be called.
