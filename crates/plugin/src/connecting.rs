@@ -133,10 +133,11 @@ mod tests {
             merging: Merging::Nobody,
             key: None,
             open_key_file: None,
+            trace: None,
         };
         let devices = devices::find(&settings).unwrap();
         let device = devices.get(0).unwrap();
-        (Started { settings, devices, pool: IoPool::new(2).unwrap() }, device)
+        (Started { settings, devices, pool: IoPool::new(2).unwrap(), trace: None }, device)
     }
 
     fn listener() -> Listener {

@@ -9,7 +9,7 @@ mod variables;
 use std::{env, ffi::OsString, path::PathBuf, time::Duration};
 
 use gputcp::{
-    CongestionControl, IoPool, Key, Options, SLABS_MAX,
+    CongestionControl, IoPool, Key, Options, SLABS_MAX, Trace,
     interfaces::{Family, Pattern},
 };
 use gputcp_proto::frame::{EAGER_PLACES_MAX, RECEIVES_MAX, STREAMS_MAX};
@@ -55,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) key: Option<Key>,
     /// The file with the key, if others than its owner may read it.
     pub(crate) open_key_file: Option<PathBuf>,
+    /// The file for the life of each message (`GPUTCP_TRACE`).
+    pub(crate) trace: Option<PathBuf>,
 }
 
 /// The congestion control of the sockets.
@@ -113,6 +115,7 @@ impl Settings {
             merging: variables.merging()?,
             key,
             open_key_file,
+            trace: variables.path(Trace::VARIABLE),
         })
     }
 }

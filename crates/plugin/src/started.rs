@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use gputcp::{CongestionControl, Handle, IoPool, Options};
+use gputcp::{CongestionControl, Handle, IoPool, Options, Trace};
 use gputcp_nccl_net::ResultCode;
 use gputcp_proto::frame::{INLINE_BYTES_MAX, STREAMS_MAX};
 
@@ -28,6 +28,8 @@ pub(crate) struct Started {
     pub(crate) devices: Devices,
     /// The threads of all connections, started by the first connection.
     pub(crate) pool: IoPool,
+    /// The file for the life of each message, if one is asked for.
+    pub(crate) trace: Option<Trace>,
 }
 
 /// Starts the plugin for one more communicator.
@@ -53,6 +55,10 @@ pub(crate) fn start() -> Result<(), ResultCode> {
 /// Ends the plugin for one communicator, and returns whether it was the last. Connections end by their own
 /// closes.
 pub(crate) fn end() -> bool {
+    if let Some(trace) = PLUGIN.get().and_then(|plugin| plugin.trace.as_ref()) {
+        // The process may end now, without another word.
+        trace.flush();
+    }
     COMMUNICATORS.fetch_sub(1, Relaxed) == 1
 }
 
@@ -90,7 +96,9 @@ impl Started {
         }
         let devices = devices::find(&settings)?;
         let pool = IoPool::new(settings.threads).map_err(|error| error.to_string())?;
-        Ok(Self { settings, devices, pool })
+        let trace = settings.trace.as_ref().map(Trace::to_file).transpose();
+        let trace = trace.map_err(|error| format!("{error} (the variable {})", Trace::VARIABLE))?;
+        Ok(Self { settings, devices, pool, trace })
     }
 
     fn tune_nccl(&self) {
@@ -111,6 +119,9 @@ impl Started {
             if self.settings.key.is_some() { "with a key" } else { "without a key" },
             devices.join(", ")
         ));
+        if let Some(trace) = &self.trace {
+            log::info(&format!("the life of each message is written to {}", trace.path().display()));
+        }
     }
 
     /// Returns the device that NCCL calls by this number.
@@ -147,6 +158,7 @@ impl Started {
             .with_timeout(settings.timeout)
             .with_key(settings.key.clone())
             .with_pool(self.pool.clone())
+            .with_trace(self.trace.clone())
             .tuned(|tuning| {
                 tuning.inline_bytes = INLINE_BYTES_MAX;
                 tuning.eager_places = settings.eager_places;

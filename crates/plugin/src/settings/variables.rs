@@ -26,6 +26,10 @@ impl<F: Fn(&str) -> Option<OsString>> Variables<F> {
         })
     }
 
+    pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
+        self.get(name).map(PathBuf::from)
+    }
+
     fn get(&self, name: &str) -> Option<OsString> {
         (self.0)(name).filter(|value| !value.is_empty())
     }
