@@ -71,6 +71,9 @@ fn run(command: Command, talk: Talk) -> Result<(), Failure> {
     let interrupt = Interrupt::new().map_err(failed)?;
     interrupt.watch_signals().map_err(failed)?;
     let environment = Environment::of_process();
+    if matches!(command, Command::Loopback(_) | Command::Server(_) | Command::Client(_)) {
+        host::trace::begin(&environment, talk)?;
+    }
     match command {
         Command::Loopback(args) => command::loopback::run(args, &environment, &interrupt, talk),
         Command::Server(args) => command::server::run(args, &environment, &interrupt, talk),

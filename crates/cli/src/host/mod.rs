@@ -6,4 +6,5 @@ pub mod identity;
 pub mod link;
 pub mod plugin;
 pub mod rtnetlink;
+pub mod trace;
 pub mod usage;

@@ -8,6 +8,7 @@ use gputcp_nccl_drive::transport as plugin;
 use gputcp_proto::plan::{SegmentPlan, fitting_piece};
 
 use super::{agreed::Settings, kinds::Unpack};
+use crate::host::trace;
 
 impl Settings {
     /// Returns the options of one direction's connections: `device` has the messages, `local` is this side's
@@ -17,6 +18,7 @@ impl Settings {
         self.transport_options()
             .with_bind([local])
             .with_device(device.cloned())
+            .with_trace(trace::of_process().cloned())
             .tuned(|tuning| tuning.slots = slots)
     }
 

@@ -10,6 +10,7 @@ mod area;
 mod blocking;
 mod connect;
 mod pipeline;
+mod recorders;
 mod sockets;
 mod worker;
 

@@ -13,6 +13,7 @@ use super::{
     area::{Area, Part, cut},
     blocking::Broken,
     pipeline::{Pipeline, PipelineSpec},
+    recorders::{Times, first_byte, now},
     worker::{Finished, Job, Length, Worker, receive, send, spin},
 };
 use crate::{bootstrap::message::Begin, failure::Failure, settings::Settings};
@@ -103,15 +104,27 @@ impl RawSockets {
         let failed = |error: std::io::Error| self.failed(&error.into());
         let (from, to) = (source.next(bytes * rounds), destination.next(bytes * rounds));
         let (ping, pong) = (source.read(from).map_err(claimed)?, destination.write(to).map_err(claimed)?);
+        let worker = &self.workers[0];
+        let answer = |at| {
+            let posted = now();
+            send(socket, &ping, at, length).map_err(failed)?;
+            let times = Times { posted, first: posted, last: now() };
+            worker.record(|recorders| recorders.sent(bytes, times));
+            Ok::<_, Failure>(())
+        };
         for round in 0..rounds {
             let at = round * bytes;
             if role == Role::Client {
-                send(socket, &ping, at, length).map_err(failed)?;
+                answer(at)?;
             }
+            let posted = now();
             spin(socket);
+            let first = first_byte(socket, bytes);
             receive(socket, &pong, at, length).map_err(failed)?;
+            let times = Times { posted, first, last: now() };
+            worker.record(|recorders| recorders.received(bytes, times));
             if role == Role::Server {
-                send(socket, &ping, at, length).map_err(failed)?;
+                answer(at)?;
             }
             each();
         }

@@ -4,7 +4,7 @@
 use std::{
     io,
     os::fd::AsFd as _,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -16,6 +16,7 @@ use socket2::Socket;
 use super::{
     blocking::{Broken, again, some},
     pipeline::Pipeline,
+    recorders::{Recorders, Times, first_byte, now},
 };
 use crate::{failure::Failure, settings::Settings};
 
@@ -41,7 +42,8 @@ pub(super) type Finished = Result<Instant, Broken>;
 /// A socket and its thread.
 pub(super) struct Worker {
     socket: Arc<Socket>,
-    jobs: Option<mpsc::Sender<Job>>,
+    jobs: Option<mpsc::Sender<(Job, u64)>>,
+    recorders: Arc<Mutex<Recorders>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -59,22 +61,29 @@ impl Worker {
         socket.set_write_timeout(timeout).map_err(failed)?;
         let socket = Arc::new(socket);
         let (jobs, todo) = mpsc::channel();
+        let recorders = Arc::new(Mutex::new(Recorders::of(&socket)));
         let thread = {
-            let socket = socket.clone();
+            let (socket, recorders) = (socket.clone(), recorders.clone());
             thread::Builder::new()
                 .name("raw".into())
-                .spawn(move || work(&socket, pipeline, &todo, &done))
+                .spawn(move || work(&socket, pipeline, &recorders, &todo, &done))
                 .map_err(failed)?
         };
-        Ok(Self { socket, jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self { socket, jobs: Some(jobs), recorders, thread: Some(thread) })
     }
 
     pub(super) const fn socket(&self) -> &Arc<Socket> {
         &self.socket
     }
 
+    /// Calls with the recorders of the socket.
+    pub(super) fn record(&self, record: impl FnOnce(&mut Recorders)) {
+        record(&mut self.recorders.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(super) fn give(&self, job: Job) -> Result<(), Failure> {
-        let given = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        let posted = now();
+        let given = self.jobs.as_ref().is_some_and(|jobs| jobs.send((job, posted)).is_ok());
         if given { Ok(()) } else { Err(Failure::Run("a raw socket's thread ended".into())) }
     }
 }
@@ -93,23 +102,34 @@ impl Drop for Worker {
 fn work(
     socket: &Socket,
     mut pipeline: Option<Pipeline>,
-    todo: &mpsc::Receiver<Job>,
+    recorders: &Mutex<Recorders>,
+    todo: &mpsc::Receiver<(Job, u64)>,
     done: &mpsc::Sender<Finished>,
 ) {
     let _told = Told(done);
     if let Some(pipeline) = &pipeline {
         pipeline.set_numa_affinity();
     }
-    while let Ok(job) = todo.recv() {
+    while let Ok((job, posted)) = todo.recv() {
+        let first = match &job {
+            Job::Send(..) => now(),
+            Job::Receive(_, length) => first_byte(socket, length.bytes),
+        };
         let result = carry(socket, pipeline.as_mut(), &job);
-        let now = Instant::now();
+        let (ended, times) = (Instant::now(), Times { posted, first, last: now() });
+        let mut recorders = recorders.lock().unwrap_or_else(PoisonError::into_inner);
+        match &job {
+            Job::Send(_, length) => recorders.sent(length.bytes, times),
+            Job::Receive(_, length) => recorders.received(length.bytes, times),
+        }
+        drop(recorders);
         if result.is_err() {
             // Half a message is in its ring.
             pipeline = None;
         }
         // The claim ends before its end is told: the next run may take it at once.
         drop(job);
-        if done.send(result.map(|()| now)).is_err() {
+        if done.send(result.map(|()| ended)).is_err() {
             return;
         }
     }
