@@ -19,5 +19,6 @@ mod one_sided;
 mod output;
 mod plugin;
 mod process;
+mod trace;
 mod usage;
 mod violations;
