@@ -32,7 +32,7 @@ from pair import cases, peer
 from ranks import document, machine
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-SCHEMA = "gputcp.nixl-bench/1"
+SCHEMA = "gputcp.nixl-bench/2"
 PLUGIN = "libplugin_GPUTCP.so"
 TUNED = {"UCX_TCP_TX_SEG_SIZE": "512K", "UCX_TCP_RX_SEG_SIZE": "512K", "UCX_MAX_RNDV_LANES": "4", "UCX_TCP_MAX_NUM_EPS": "64",
          "UCX_RNDV_FRAG_SIZE": "host:4M,cuda:4M"}
@@ -40,7 +40,7 @@ TUNED = {"UCX_TCP_TX_SEG_SIZE": "512K", "UCX_TCP_RX_SEG_SIZE": "512K", "UCX_MAX_
 
 def known(chosen):
     """The configurations that have names."""
-    ucx = {"UCX_TLS": "tcp" if chosen.memory == "DRAM" else "tcp,cuda_copy", "UCX_NET_DEVICES": chosen.interface}
+    ucx = {"UCX_TLS": "tcp,cuda_copy" if "VRAM" in chosen.memory else "tcp", "UCX_NET_DEVICES": chosen.interface}
     gputcp = {"NIXL_PLUGIN_DIR": str(chosen.plugin.parent), "GPUTCP_INTERFACE": f"={chosen.interface}"}
     return {
         "ucx": {"backend": "UCX", "env": ucx},
@@ -50,13 +50,22 @@ def known(chosen):
     }
 
 
+def memories(text):
+    """The kinds of memory of both ends; one is that of both."""
+    kinds = tuple(text.upper().split(","))
+    if len(kinds) not in (1, 2) or not set(kinds) <= {"DRAM", "VRAM"}:
+        raise argparse.ArgumentTypeError(f"{text} is no memory: give DRAM or VRAM, or two of them")
+    return kinds if len(kinds) == 2 else kinds * 2
+
+
 def parse():
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--only", default="ucx,gputcp", metavar="LIST", help="configurations, separated by commas or, with settings, "
                       "by semicolons (default ucx,gputcp)")
     made.add_argument("--cases", type=cases.parse, default=cases.parse(cases.USUAL), metavar="LIST", help=f"default {cases.USUAL}")
     made.add_argument("--operations", type=lambda text: text.upper().split(","), default=["READ", "WRITE"], metavar="LIST")
-    made.add_argument("--memory", choices=("DRAM", "VRAM"), default="DRAM", help="VRAM needs PyTorch and a GPU")
+    made.add_argument("--memory", type=memories, default=("DRAM", "DRAM"), metavar="KIND[,KIND]",
+                      help="DRAM (default) or VRAM, of the initiator and of the target; VRAM needs PyTorch and a GPU")
     made.add_argument("--gpus", type=lambda text: [int(gpu) for gpu in text.split(",")], default=[0, 1], metavar="A,B",
                       help="the GPUs of both processes (default 0,1; may be the same)")
     made.add_argument("--rounds", type=int, default=2, metavar="N", help="starts of each configuration (default 2)")
@@ -165,7 +174,8 @@ def start(chosen, configuration_, round_):
 def table(chosen, starts):
     """The lines of the table."""
     names = list(chosen.configurations)
-    where = chosen.memory if chosen.memory == "DRAM" else f"VRAM of GPUs {chosen.gpus[0]} and {chosen.gpus[1]}"
+    kinds = [kind if kind == "DRAM" else f"VRAM of GPU {gpu}" for kind, gpu in zip(chosen.memory, chosen.gpus)]
+    where = "DRAM" if kinds == ["DRAM", "DRAM"] else " and ".join(kinds)
     yield f"# {where}, {chosen.interface}, {os.cpu_count()} cores, medians of {chosen.rounds} rounds; [times {names[0]}]"
     yield row("one transfer", names)
     for case in chosen.cases:
@@ -208,7 +218,7 @@ def head(chosen):
         "taken": datetime.date.today().isoformat(),
         "load_per_core": chosen.load_per_core,
         "memory": chosen.memory,
-        "gpus": chosen.gpus if chosen.memory == "VRAM" else [],
+        "gpus": [gpu for kind, gpu in zip(chosen.memory, chosen.gpus) if kind == "VRAM"],
         "interface": chosen.interface,
         # A folder of this machine says nothing to others.
         "configurations": {name: {"backend": one["backend"], "env": {variable: value for variable, value in one["env"].items()

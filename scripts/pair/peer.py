@@ -30,7 +30,7 @@ def work(end, chosen, backend, seed, lead, other):
         memory = memory_of(end, chosen, case)
         registered = agent.register_memory([(memory.address, case.places * case.block, memory.device, "")], memory.kind)
         order = case.order(end)
-        other.send((agent.get_agent_metadata(), blocks(memory, case, order)))
+        other.send((agent.get_agent_metadata(), (memory.kind, blocks(memory, case, order))))
         metadata, remote = other.recv()
         agent.add_remote_agent(metadata)
         if end == 0:
@@ -60,7 +60,7 @@ def api():
 def memory_of(end, chosen, case):
     from . import memory
 
-    if chosen.memory == "DRAM":
+    if chosen.memory[end] == "DRAM":
         return memory.Host(case.places, case.block)
     return memory.Gpu(case.places, case.block, chosen.gpus[end])
 
@@ -87,7 +87,8 @@ def measure(agent, chosen, case, operation, memory, order, remote, seed, other):
         ask("fill")
     began = time.perf_counter()
     mine = agent.prep_xfer_dlist("NIXL_INIT_AGENT", blocks(memory, case, order), memory.kind)
-    theirs = agent.prep_xfer_dlist(NAMES[1], remote, memory.kind)
+    kind, places = remote
+    theirs = agent.prep_xfer_dlist(NAMES[1], places, kind)
     numbers = list(range(case.blocks))
     handle = agent.make_prepped_xfer(operation, mine, numbers, theirs, numbers)
     prepared = time.perf_counter() - began
