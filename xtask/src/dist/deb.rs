@@ -133,7 +133,10 @@ mod tests {
     #[test]
     fn a_description_is_a_control_file() {
         let text = description("0.1.0", "amd64", "2.34", 1025);
-        assert!(text.contains("\nInstalled-Size: 2\nDepends: libc6 (>= 2.34), libgcc-s1\n"), "{text}");
+        assert!(
+            text.contains("\nInstalled-Size: 2\nDepends: libc6 (>= 2.34), libgcc-s1, libstdc++6 (>= 5.2)\n"),
+            "{text}"
+        );
         assert!(text.lines().all(|line| line.starts_with(' ') || line.contains(": ")), "{text}");
     }
 }
