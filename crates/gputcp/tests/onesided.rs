@@ -56,19 +56,29 @@ fn a_peers_counters_are_those_of_its_data_sockets() {
     let remote = there.register(&Buffer::host(bytes).unwrap(), Rights::ReadWrite).unwrap();
     let (key, peer) = (remote.key(), here.connect(&there.address()).unwrap());
     peer.write([block(&local, &key, (0, 0), bytes)]).unwrap().wait(SOON).unwrap();
-    let written = peer.counters().unwrap();
+    let written = counted(&peer, (bytes, 0));
     assert_eq!((written.sending.len(), written.receiving.len()), (2, 2));
-    assert_eq!((written.bytes_sent, written.bytes_received), (bytes, 0));
     assert!(written.congestion.as_deref().is_some_and(|name| !name.is_empty()), "{written:?}");
     let acked = |counters: &Counters| counters.sending.iter().map(|info| info.bytes_acked).sum::<u64>();
     assert!(acked(&written) >= bytes && written.sending.iter().all(|info| info.rtt_us > 0), "{written:?}");
     peer.read([block(&local, &key, (0, 0), bytes)]).unwrap().wait(SOON).unwrap();
-    let read = peer.counters().unwrap();
-    assert_eq!((read.bytes_sent, read.bytes_received), (bytes, bytes));
+    let read = counted(&peer, (bytes, bytes));
     assert!(read.receiving.iter().map(|info| info.bytes_received).sum::<u64>() >= bytes, "{read:?}");
     // The other end sees the same from its side.
-    let mirrored = there.connect(&here.address()).unwrap().counters().unwrap();
-    assert_eq!((mirrored.bytes_sent, mirrored.bytes_received), (bytes, bytes));
+    counted(&there.connect(&here.address()).unwrap(), (bytes, bytes));
+}
+
+/// Returns the counters with so many bytes sent and received. A thread may count its bytes a moment after the
+/// peer has them.
+fn counted(peer: &Peer, bytes: (u64, u64)) -> Counters {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let counters = peer.counters().unwrap();
+        if (counters.bytes_sent, counters.bytes_received) == bytes {
+            return counters;
+        }
+        assert!(Instant::now() < deadline, "{counters:?}");
+    }
 }
 
 #[test]

@@ -20,8 +20,8 @@ pub struct Counters {
     pub receiving: Vec<TcpInfo>,
     /// The congestion control in force on the sending sockets.
     pub congestion: Option<String>,
-    /// Payload bytes that the sending sockets have taken. Writes of a few bytes travel with the commands, and
-    /// are not among them.
+    /// Payload bytes that the sending sockets have taken. A thread may count them a moment after the peer has
+    /// them. Writes of a few bytes travel with the commands, and are not among them.
     pub bytes_sent: u64,
     /// Payload bytes that came off the receiving sockets, likewise.
     pub bytes_received: u64,
@@ -34,7 +34,7 @@ impl Peer {
     /// If the peer has failed, or the endpoint was dropped.
     pub fn counters(&self) -> Result<Counters> {
         let (answer, answered) = mpsc::sync_channel(1);
-        self.shared.ask_for_counters(self.id, answer)?;
+        self.shared.ask_for_counters(self.asked.id, answer)?;
         let began = Instant::now();
         answered.recv_timeout(ANSWER).map_err(|error| match error {
             mpsc::RecvTimeoutError::Disconnected => self.failure().unwrap_or_else(|| {

@@ -230,7 +230,7 @@ impl Engine {
         let Some(handle) = handle else {
             return Err(Error::usage(format!("a peer at {known:?} asks to be connected to at {from:?}")));
         };
-        let peer = self.shared.lock().add_peer(from, false);
+        let peer = self.shared.lock().add_peer(from, 0);
         let link = Link::begin(peer, token, from, &handle, self.address, &self.options);
         let mut link = link.inspect_err(|error| self.lose(peer, error))?;
         link.attach(purpose, comm)?;

@@ -87,7 +87,20 @@ pub struct Endpoint {
 #[derive(Debug, Clone)]
 pub struct Peer {
     shared: Arc<Shared>,
+    asked: Arc<Asked>,
+}
+
+/// A user's interest in a peer, which its handles and transfers share.
+#[derive(Debug)]
+struct Asked {
+    shared: Arc<Shared>,
     id: PeerId,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.shared.let_go(self.id);
+    }
 }
 
 /// Some bytes that a peer's program has sent to this one.
@@ -174,7 +187,8 @@ impl Endpoint {
     /// If the endpoint has failed.
     pub fn connect(&self, address: &Address) -> Result<Peer> {
         let id = self.shared.connect(address)?;
-        Ok(Peer { shared: self.shared.clone(), id })
+        let shared = self.shared.clone();
+        Ok(Peer { shared: shared.clone(), asked: Arc::new(Asked { shared, id }) })
     }
 
     /// Returns the notes that have come since the last call.
@@ -241,7 +255,7 @@ impl Peer {
         operation: Operation,
         blocks: impl IntoIterator<Item = Block<'a>>,
     ) -> Result<Transfer> {
-        Transfer::prepare(&self.shared, self.id, operation, blocks)
+        Transfer::prepare(&self.asked, operation, blocks)
     }
 
     fn begin<'a>(
@@ -259,7 +273,7 @@ impl Peer {
     /// # Errors
     /// If it is longer than [`Peer::NOTE_BYTES_MAX`], or the peer has failed.
     pub fn notify(&self, bytes: &[u8]) -> Result<()> {
-        self.shared.notify(self.id, check_note(bytes)?)
+        self.shared.notify(self.asked.id, check_note(bytes)?)
     }
 
     /// The longest note.
@@ -268,7 +282,7 @@ impl Peer {
     /// Returns the reason for which the peer has failed, if it has.
     #[must_use]
     pub fn failure(&self) -> Option<Error> {
-        self.shared.failure_of(self.id)
+        self.shared.failure_of(self.asked.id)
     }
 }
 
@@ -282,4 +296,28 @@ fn check_note(bytes: &[u8]) -> Result<Vec<u8>> {
         return Err(Error::usage(format!("a note of {found} bytes was given; it has at most {most}")));
     }
     Ok(bytes.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_has_failed_is_forgotten_with_its_last_handle() {
+        let options = || Options::default().with_streams(1).with_timeout(Duration::from_secs(2));
+        let endpoint = Endpoint::bind("127.0.0.1:0", options()).unwrap();
+        let gone = Endpoint::bind("127.0.0.1:0", options()).unwrap().address();
+        for _ in 0..3 {
+            let peer = endpoint.connect(&gone).unwrap();
+            let (again, deadline) = (peer.clone(), Instant::now() + Duration::from_secs(20));
+            while peer.failure().is_none() {
+                assert!(Instant::now() < deadline);
+                thread::sleep(Duration::from_millis(1));
+            }
+            drop(peer);
+            assert!(again.failure().is_some(), "a handle is left");
+            drop(again);
+            assert!(endpoint.shared.lock().peers.is_empty());
+        }
+    }
 }

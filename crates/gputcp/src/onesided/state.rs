@@ -56,8 +56,8 @@ pub(super) struct State {
 pub(super) struct PeerState {
     pub(super) address: Address,
     pub(super) failure: Option<Error>,
-    /// The user has asked for it. Another is forgotten with its link.
-    is_asked_for: bool,
+    /// The users' handles of it. One without any is forgotten with its link.
+    asked: usize,
 }
 
 /// A user's order to the endpoint's thread.
@@ -126,12 +126,22 @@ impl Shared {
         state.check()?;
         let is_it = |peer: &PeerState| peer.address == *address && peer.failure.is_none();
         if let Some((id, peer)) = state.peers.iter_mut().find(|(_, peer)| is_it(peer)) {
-            peer.is_asked_for = true;
+            peer.asked += 1;
             return Ok(*id);
         }
-        let id = state.add_peer(*address, true);
+        let id = state.add_peer(*address, 1);
         self.order(state, Order::Connect(id, *address));
         Ok(id)
+    }
+
+    /// Takes the end of a user's interest in a peer. One that has failed is forgotten with the last.
+    pub(super) fn let_go(&self, id: PeerId) {
+        let mut state = self.lock();
+        let Some(peer) = state.peers.get_mut(&id) else { return };
+        peer.asked = peer.asked.saturating_sub(1);
+        if peer.asked == 0 && peer.failure.is_some() {
+            state.peers.remove(&id);
+        }
     }
 
     /// Begins a transfer, whose job is prepared.
@@ -221,10 +231,10 @@ impl State {
         if self.is_stopped { Err(Error::usage("the endpoint was dropped")) } else { Ok(()) }
     }
 
-    pub(super) fn add_peer(&mut self, address: Address, is_asked_for: bool) -> PeerId {
+    pub(super) fn add_peer(&mut self, address: Address, asked: usize) -> PeerId {
         let id = self.next_peer;
         self.next_peer += 1;
-        self.peers.insert(id, PeerState { address, failure: None, is_asked_for });
+        self.peers.insert(id, PeerState { address, failure: None, asked });
         id
     }
 
@@ -283,7 +293,7 @@ impl State {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.failure.get_or_insert_with(|| error.clone());
         }
-        self.peers.retain(|_, peer| peer.is_asked_for || peer.failure.is_none());
+        self.peers.retain(|_, peer| peer.asked > 0 || peer.failure.is_none());
         let of_peer = self.flights.iter().filter(|(_, flight)| flight.job.peer == peer && !flight.is_over);
         let transfers: Vec<_> = of_peer.map(|(id, _)| *id).collect();
         transfers.into_iter().for_each(|transfer| self.fail_flight(transfer, error));

@@ -13,8 +13,8 @@ use gputcp_proto::onesided::{
 };
 
 use super::{
-    Region, check_note,
-    job::{Job, Memory, PeerId},
+    Asked, Region, check_note,
+    job::{Job, Memory},
     state::Shared,
 };
 use crate::{Error, Progress, Result};
@@ -41,12 +41,12 @@ pub struct Transfer {
     job: Arc<Job>,
     /// The number under which it was posted last.
     posted: Option<TransferId>,
+    _asked: Arc<Asked>,
 }
 
 impl Transfer {
     pub(super) fn prepare<'a>(
-        shared: &Arc<Shared>,
-        peer: PeerId,
+        asked: &Arc<Asked>,
         operation: Operation,
         blocks: impl IntoIterator<Item = Block<'a>>,
     ) -> Result<Self> {
@@ -72,8 +72,9 @@ impl Transfer {
         });
         let layouts = (0..plan.chunks()).map(|_| OnceLock::new()).collect();
         let locals = locals.iter().map(Arc::downgrade).collect();
+        let (shared, peer) = (asked.shared.clone(), asked.id);
         let job = Job { peer, operation, locals, remotes, plan, layouts };
-        Ok(Self { shared: shared.clone(), job: Arc::new(job), posted: None })
+        Ok(Self { shared, job: Arc::new(job), posted: None, _asked: asked.clone() })
     }
 
     /// Begins the transfer; with a note, which reaches the peer's program when all is in place.
