@@ -1,6 +1,9 @@
 //! A request: a prepared transfer of NIXL's, which may be several of the library's.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak},
+    thread,
+};
 
 use gputcp::{
     Error, Progress,
@@ -92,8 +95,14 @@ impl Request {
     }
 
     /// Returns its status.
+    ///
+    /// Programs ask without pause. A thread of the endpoint's that waits for this core goes first.
     pub(crate) fn check(&self) -> Status {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).look()
+        let status = self.state.lock().unwrap_or_else(PoisonError::into_inner).look();
+        if status == Status::IN_PROGRESS {
+            thread::yield_now();
+        }
+        status
     }
 
     /// Sends what is to be sent once it is done. Returns true if nothing is left to send.
