@@ -2,7 +2,11 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc::SyncSender},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::SyncSender,
+    },
     time::Instant,
 };
 
@@ -83,6 +87,8 @@ pub(super) struct Flight {
     /// The uses of the local regions.
     pub(super) grants: Vec<Grant>,
     pub(super) is_over: bool,
+    /// Set with it, for a user that asks often.
+    over: Arc<AtomicBool>,
 }
 
 impl Shared {
@@ -145,7 +151,13 @@ impl Shared {
     }
 
     /// Begins a transfer, whose job is prepared.
-    pub(super) fn begin(&self, job: &Arc<Job>, note: Option<Vec<u8>>) -> Result<TransferId> {
+    ///
+    /// Returns its number, and the flag that is set when it is over.
+    pub(super) fn begin(
+        &self,
+        job: &Arc<Job>,
+        note: Option<Vec<u8>>,
+    ) -> Result<(TransferId, Arc<AtomicBool>)> {
         let mut state = self.lock();
         state.check()?;
         let peer = job.peer;
@@ -167,10 +179,20 @@ impl Shared {
         let id = state.next_transfer;
         state.next_transfer += 1;
         let left = job.plan.chunks() as u32;
-        let flight = Flight { job: job.clone(), locals, left, failure: None, note, grants, is_over: false };
+        let over = Arc::new(AtomicBool::new(false));
+        let flight = Flight {
+            job: job.clone(),
+            locals,
+            left,
+            failure: None,
+            note,
+            grants,
+            is_over: false,
+            over: over.clone(),
+        };
         state.flights.insert(id, flight);
         self.order(state, Order::Begin(peer, id));
-        Ok(id)
+        Ok((id, over))
     }
 
     pub(super) fn cancel(&self, peer: PeerId, transfer: TransferId) {
@@ -268,6 +290,7 @@ impl State {
     pub(super) fn end(&mut self, transfer: TransferId) {
         let Some(flight) = self.flights.get_mut(&transfer) else { return };
         flight.is_over = true;
+        flight.over.store(true, Ordering::Release);
         let grants = std::mem::take(&mut flight.grants);
         flight.locals.clear();
         // The user has let go of it, and will not ask.

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -41,6 +44,8 @@ pub struct Transfer {
     job: Arc<Job>,
     /// The number under which it was posted last.
     posted: Option<TransferId>,
+    /// Set when that is over: a caller that asks often takes no lock from the endpoint's thread.
+    over: Arc<AtomicBool>,
     _asked: Arc<Asked>,
 }
 
@@ -74,7 +79,7 @@ impl Transfer {
         let locals = locals.iter().map(Arc::downgrade).collect();
         let (shared, peer) = (asked.shared.clone(), asked.id);
         let job = Job { peer, operation, locals, remotes, plan, layouts };
-        Ok(Self { shared, job: Arc::new(job), posted: None, _asked: asked.clone() })
+        Ok(Self { shared, job: Arc::new(job), posted: None, over: Arc::default(), _asked: asked.clone() })
     }
 
     /// Begins the transfer; with a note, which reaches the peer's program when all is in place.
@@ -92,7 +97,8 @@ impl Transfer {
                 _ => _ = state.flights.remove(&posted),
             }
         }
-        self.posted = Some(self.shared.begin(&self.job, note)?);
+        let (id, over) = self.shared.begin(&self.job, note)?;
+        (self.posted, self.over) = (Some(id), over);
         Ok(())
     }
 
@@ -101,7 +107,9 @@ impl Transfer {
     /// # Errors
     /// If it has failed: the peer is gone, refused a block, or the transfer was cancelled.
     pub fn poll(&self) -> Result<Progress<(), ()>> {
-        let Some(posted) = self.posted else { return Ok(Progress::NotYet(())) };
+        let Some(posted) = self.posted.filter(|_| self.over.load(Ordering::Acquire)) else {
+            return Ok(Progress::NotYet(()));
+        };
         let state = self.shared.lock();
         match state.flights.get(&posted) {
             Some(flight) if flight.is_over => match &flight.failure {
