@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use gputcp_proto::onesided::{
     chunks::Distinct,
-    command::{Command, Kind, PUT_BYTES_MAX, Range, Request},
-    key::{Key, Operation},
+    command::{Command, Kind, PUT_BYTES_MAX, Request},
+    key::Operation,
     link::{News, TransferId, UnderWay},
     regions::{Grant, Refusal},
 };
@@ -273,22 +273,12 @@ fn job_of(shared: &Shared, chunk: &UnderWay) -> Option<Arc<Job>> {
 
 /// Returns the request of a chunk.
 fn request(job: &Job, chunk: &UnderWay, is_put: bool) -> Vec<u8> {
-    let mut regions = Distinct::default();
-    let blocks = job.plan.blocks(chunk.number as usize);
-    let ranges: Vec<Range> = blocks
-        .map(|block| Range {
-            region: regions.place_of(block.remote) as u16,
-            offset: block.remote_offset,
-            bytes: block.bytes as u32,
-        })
-        .collect();
-    let keys: Vec<Key> = regions.regions().iter().map(|&remote| job.remotes[remote as usize]).collect();
     let kind = match job.operation {
         Operation::Read => Kind::Get,
         Operation::Write if is_put => Kind::Put,
         Operation::Write => Kind::Offer,
     };
-    Request::encode(kind, chunk.chunk, &keys, &ranges)
+    job.plan.request(chunk.number as usize, kind, chunk.chunk, &job.remotes)
 }
 
 /// Returns a chunk's bytes at this end, its initiator's.

@@ -1,6 +1,9 @@
 //! Cuts a list of blocks into chunks: some ranges of one local and of one remote memory, up to a length.
 
-use super::command::{RANGES_MAX, REGIONS_MAX};
+use super::{
+    command::{Kind, RANGES_MAX, REGIONS_MAX, Range, Request},
+    key::Key,
+};
 
 /// A block of a transfer: so many bytes, here and at the peer. Regions are named by their place in the
 /// transfer's own tables.
@@ -161,6 +164,24 @@ impl Plan {
             skip = 0;
             Some(part)
         })
+    }
+
+    /// Returns the request of the chunk `number`, under the name `chunk`. The keys are those of the remote
+    /// regions, by their place in the transfer's tables.
+    ///
+    /// # Panics
+    /// If there is no chunk of this number, or a block's region has no key.
+    #[must_use]
+    pub fn request(&self, number: usize, kind: Kind, chunk: u64, keys: &[Key]) -> Vec<u8> {
+        let mut regions = Distinct::default();
+        let ranges = self.blocks(number).map(|block| Range {
+            region: regions.place_of(block.remote) as u16,
+            offset: block.remote_offset,
+            bytes: block.bytes as u32,
+        });
+        let ranges: Vec<Range> = ranges.collect();
+        let keys: Vec<Key> = regions.regions().iter().map(|&remote| keys[remote as usize]).collect();
+        Request::encode(kind, chunk, &keys, &ranges)
     }
 
     /// Returns the caller's number of the first block that became a chunk's block `at`.

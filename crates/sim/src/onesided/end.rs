@@ -5,9 +5,8 @@ use std::collections::VecDeque;
 use gputcp_proto::{
     Violation,
     onesided::{
-        chunks::Distinct,
-        command::{Command, Kind, PUT_BYTES_MAX, Range, Request},
-        key::{Key, Operation},
+        command::{Command, Kind, PUT_BYTES_MAX, Request},
+        key::Operation,
         link::{Link, News, TransferId, UnderWay},
         regions::{Grant, Regions},
     },
@@ -91,7 +90,7 @@ impl End {
             Operation::Write if is_put => (Kind::Put, self.local(&chunk)?),
             Operation::Write => (Kind::Offer, vec![]),
         };
-        let message = request(transfer, &chunk, kind);
+        let message = transfer.plan.request(chunk.number as usize, kind, chunk.chunk, &transfer.keys);
         match kind {
             Kind::Get => {
                 let whose = Whose::Own(chunk.transfer);
@@ -336,21 +335,6 @@ impl End {
         }
         Ok(())
     }
-}
-
-/// Returns the request of a chunk.
-fn request(transfer: &Transfer, chunk: &UnderWay, kind: Kind) -> Vec<u8> {
-    let mut regions = Distinct::default();
-    let blocks = transfer.plan.blocks(chunk.number as usize);
-    let ranges: Vec<Range> = blocks
-        .map(|block| Range {
-            region: regions.place_of(block.remote) as u16,
-            offset: block.remote_offset,
-            bytes: block.bytes as u32,
-        })
-        .collect();
-    let keys: Vec<Key> = regions.regions().iter().map(|&remote| transfer.keys[remote as usize]).collect();
-    Request::encode(kind, chunk.chunk, &keys, &ranges)
 }
 
 const fn wrong_length(value: u64) -> Violation {
